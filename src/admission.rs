@@ -1,0 +1,1 @@
+//! Who may pass: what a request shows about its sender.

@@ -1,0 +1,5 @@
+//! wstap: a WebSocket-aware diagnostic reverse proxy.
+
+pub mod admission;
+pub mod config;
+pub mod transport;

@@ -1,0 +1,2 @@
+//! The `wstap` program.
+fn main() {}
