@@ -1,0 +1,21 @@
+//! The WebSocket vocabulary: opcodes, frame headers, close codes, extensions and the scanner.
+//!
+//! Everything here is pure: bytes in, facts out. Nothing awaits, logs, allocates by a peer's
+//! claim, or fails: a peer that breaks the protocol is a [`Violation`](scanner::Violation) that is
+//! reported while scanning goes on. It serves RFC 6455 section 5 (framing), section 7.4 (status
+//! codes) and section 9 (extensions), and RFC 7692 section 6 (the RSV1 bit).
+//!
+//! It does not reassemble, unmask or inflate messages; see [`crate::dialect`] for what is read.
+
+pub mod close;
+pub mod extensions;
+pub mod frame;
+pub mod handshake;
+pub mod opcode;
+pub mod scanner;
+mod utf8;
+
+pub use close::{CloseCode, CloseFrame};
+pub use frame::FrameHeader;
+pub use opcode::Opcode;
+pub use scanner::{FrameSink, Masking, Scanner, Violation};

@@ -1,0 +1,207 @@
+//! One frame's header: reading it from bytes and writing the few frames the tap makes itself
+//! (RFC 6455 section 5.2).
+
+use super::opcode::Opcode;
+use super::{CloseCode, Masking};
+
+/// The longest header: 2 bytes, 8 of extended length, 4 of masking key.
+pub const MAX_HEADER: usize = 14;
+
+/// The longest payload that a control frame may have (RFC 6455 section 5.5).
+pub const MAX_CONTROL_PAYLOAD: u64 = 125;
+
+/// A frame header as it stood on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The final fragment of its message.
+    pub fin: bool,
+    /// RSV1, RSV2, RSV3 as bits 4, 2, 1.
+    pub rsv: u8,
+    /// What the payload is.
+    pub opcode: Opcode,
+    /// The masking key, where the MASK bit was set.
+    pub mask: Option<[u8; 4]>,
+    /// The declared payload length in bytes; a peer's claim, never allocated for.
+    pub len: u64,
+    /// The header's own size on the wire, 2 to 14 bytes.
+    pub header_len: u8,
+    /// The length did not use its shortest form (RFC 6455 section 5.2 demands it).
+    pub non_minimal: bool,
+}
+
+impl FrameHeader {
+    /// How many bytes a header has whose first two bytes are these.
+    #[must_use]
+    pub fn size_of(second: u8) -> usize {
+        let length = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + length + if second & 0x80 != 0 { 4 } else { 0 }
+    }
+
+    /// Reads a header from the front of `bytes`; `None` when more bytes are needed.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
+        let (len, rest, non_minimal) = match second & 0x7f {
+            126 => {
+                let (raw, rest) = rest.split_first_chunk::<2>()?;
+                let len = u64::from(u16::from_be_bytes(*raw));
+                (len, rest, len < 126)
+            }
+            127 => {
+                let (raw, rest) = rest.split_first_chunk::<8>()?;
+                let len = u64::from_be_bytes(*raw);
+                (len, rest, len <= u64::from(u16::MAX))
+            }
+            short => (u64::from(short), rest, false),
+        };
+        let mask = if second & 0x80 != 0 {
+            Some(*rest.first_chunk::<4>()?)
+        } else {
+            None
+        };
+        Some(Self {
+            fin: first & 0x80 != 0,
+            rsv: (first >> 4) & 0x07,
+            opcode: Opcode::from_bits(first),
+            mask,
+            len,
+            header_len: u8::try_from(Self::size_of(second)).unwrap_or(u8::MAX),
+            non_minimal,
+        })
+    }
+
+    /// RSV1: with permessage-deflate agreed, this message is compressed (RFC 7692 section 6).
+    #[must_use]
+    pub fn rsv1(&self) -> bool {
+        self.rsv & 0x4 != 0
+    }
+}
+
+/// XORs `bytes`, which stand at `offset` of a payload, with `key` (RFC 6455 section 5.3).
+pub fn apply_mask(bytes: &mut [u8], key: [u8; 4], offset: u64) {
+    let shift = (offset % 4) as u32 * 8;
+    let key = u32::from_be_bytes(key).rotate_left(shift).to_be_bytes();
+    let mut chunks = bytes.chunks_exact_mut(4);
+    for chunk in &mut chunks {
+        for (byte, key) in chunk.iter_mut().zip(key) {
+            *byte ^= key;
+        }
+    }
+    for (byte, key) in chunks.into_remainder().iter_mut().zip(key) {
+        *byte ^= key;
+    }
+}
+
+/// A Close frame of the tap's own, as bytes for the wire.
+///
+/// The reason is cut at a character boundary so that the body keeps within 125 bytes
+/// (RFC 6455 section 5.5). `masking` is that of the direction it travels in; the key may be
+/// constant because the content is ours and no secret.
+#[must_use]
+pub fn encode_close(code: CloseCode, reason: &str, masking: Masking) -> Vec<u8> {
+    let mut cut = reason.len().min(123);
+    while !reason.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    let mut body = code.0.to_be_bytes().to_vec();
+    body.extend_from_slice(reason.get(..cut).unwrap_or_default().as_bytes());
+    let len = u8::try_from(body.len()).unwrap_or(125);
+
+    let mut frame = vec![0x80 | Opcode::Close.bits()];
+    match masking {
+        Masking::Masked => {
+            const KEY: [u8; 4] = [0x77, 0x73, 0x74, 0x61];
+            frame.push(0x80 | len);
+            frame.extend_from_slice(&KEY);
+            apply_mask(&mut body, KEY, 0);
+        }
+        Masking::Unmasked => frame.push(len),
+    }
+    frame.extend_from_slice(&body);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_5_7_examples() {
+        let hello = FrameHeader::parse(&[0x81, 0x05, 0x48]).unwrap();
+        assert_eq!(
+            (hello.fin, hello.opcode, hello.len, hello.mask),
+            (true, Opcode::Text, 5, None)
+        );
+        let masked = FrameHeader::parse(&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f]).unwrap();
+        assert_eq!(
+            (masked.len, masked.mask),
+            (5, Some([0x37, 0xfa, 0x21, 0x3d]))
+        );
+        let k64 = FrameHeader::parse(&[0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]).unwrap();
+        assert_eq!(
+            (k64.len, k64.header_len, k64.non_minimal),
+            (65536, 10, false)
+        );
+    }
+
+    #[test]
+    fn short_input_asks_for_more() {
+        let full = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4];
+        for cut in 0..full.len() {
+            assert_eq!(FrameHeader::parse(&full[..cut]), None, "{cut}");
+        }
+        assert!(FrameHeader::parse(&full).is_some());
+    }
+
+    #[test]
+    fn non_minimal_lengths_are_seen() {
+        assert!(
+            FrameHeader::parse(&[0x82, 126, 0, 125])
+                .unwrap()
+                .non_minimal
+        );
+        assert!(
+            !FrameHeader::parse(&[0x82, 126, 0, 126])
+                .unwrap()
+                .non_minimal
+        );
+        assert!(
+            FrameHeader::parse(&[0x82, 127, 0, 0, 0, 0, 0, 0, 255, 255])
+                .unwrap()
+                .non_minimal
+        );
+    }
+
+    #[test]
+    fn mask_applied_in_pieces_is_the_mask_applied_at_once() {
+        let key = [1, 2, 3, 4];
+        let mut whole: Vec<u8> = (0..40).collect();
+        apply_mask(&mut whole, key, 0);
+        for cut in 0..40 {
+            let mut parts: Vec<u8> = (0..40).collect();
+            let (left, right) = parts.split_at_mut(cut);
+            apply_mask(left, key, 0);
+            apply_mask(right, key, cut as u64);
+            assert_eq!(parts, whole);
+        }
+    }
+
+    #[test]
+    fn own_close_keeps_the_control_frame_limit() {
+        let frame = encode_close(CloseCode::GOING_AWAY, &"é".repeat(100), Masking::Masked);
+        let header = FrameHeader::parse(&frame).unwrap();
+        assert!(header.len <= MAX_CONTROL_PAYLOAD);
+        assert_eq!(
+            frame.len(),
+            usize::from(header.header_len) + usize::try_from(header.len).unwrap()
+        );
+        let mut body = frame[6..].to_vec();
+        apply_mask(&mut body, header.mask.unwrap(), 0);
+        assert_eq!(&body[..2], &1001u16.to_be_bytes());
+        assert!(std::str::from_utf8(&body[2..]).is_ok());
+    }
+}

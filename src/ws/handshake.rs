@@ -1,0 +1,47 @@
+//! The opening handshake's arithmetic and tests on heads (RFC 6455 section 4).
+
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// The `Sec-WebSocket-Accept` value that answers `key` (RFC 6455 section 4.2.2, item 5.4).
+#[must_use]
+pub fn accept_key(key: &[u8]) -> String {
+    derive_accept_key(key)
+}
+
+/// Whether a comma-separated list of tokens (`Connection`, `Upgrade`) names `token`, in any case
+/// (RFC 9110 section 5.6.1). Several header lines are one list.
+#[must_use]
+pub fn list_has_token<'a>(values: impl IntoIterator<Item = &'a [u8]>, token: &str) -> bool {
+    values.into_iter().any(|value| {
+        value
+            .split(|byte| *byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_1_3_example_key() {
+        assert_eq!(
+            accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+    }
+
+    #[test]
+    fn section_4_2_1_connection_is_a_token_list() {
+        assert!(list_has_token(
+            [b"keep-alive, Upgrade".as_slice()],
+            "upgrade"
+        ));
+        assert!(list_has_token(
+            [b"keep-alive".as_slice(), b"UPGRADE"],
+            "upgrade"
+        ));
+        assert!(!list_has_token([b"upgraded".as_slice()], "upgrade"));
+        assert!(!list_has_token([b"up grade".as_slice()], "upgrade"));
+    }
+}

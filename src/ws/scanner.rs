@@ -1,0 +1,439 @@
+//! The incremental frame scanner: slices of one direction in, frame events out.
+//!
+//! It yields the same events however the bytes are cut, needs no memory beyond one header, and
+//! never fails: after something that cannot be followed (a length with its top bit set) it says
+//! so once and counts no further frames. RFC 6455 section 5.
+
+use serde::{Deserialize, Serialize};
+
+use super::close::CloseFrame;
+use super::extensions::Extensions;
+use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, apply_mask};
+use super::opcode::Opcode;
+use super::utf8::Utf8Stream;
+
+/// Whether a direction's frames must be masked (RFC 6455 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Masking {
+    /// From client to gateway.
+    Masked,
+    /// From gateway to client.
+    Unmasked,
+}
+
+/// A breach of RFC 6455 that was seen in the frames of one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Violation {
+    /// A client's frame without a mask (section 5.1).
+    Unmasked,
+    /// A server's frame with a mask (section 5.1).
+    Masked,
+    /// An RSV bit that no agreed extension gives a meaning (section 5.2).
+    Rsv,
+    /// An opcode that is not defined (section 5.2).
+    ReservedOpcode,
+    /// A control frame of more than 125 bytes (section 5.5).
+    ControlTooLong,
+    /// A control frame without FIN (section 5.5).
+    ControlFragmented,
+    /// A length not in its shortest form (section 5.2).
+    NonMinimalLength,
+    /// A 64-bit length with its top bit set (section 5.2); sync is lost.
+    LengthMsb,
+    /// A continuation with no message begun (section 5.4).
+    UnexpectedContinuation,
+    /// A new data message before the last one was finished (section 5.4).
+    InterleavedData,
+    /// A frame after the Close frame (section 5.5.1).
+    DataAfterClose,
+    /// Text, or a close reason, that is not UTF-8 (sections 5.6 and 7.1.6).
+    InvalidUtf8,
+    /// A close code that must not be on the wire (section 7.4).
+    InvalidCloseCode,
+    /// A Close body of exactly one byte (section 5.5.1).
+    CloseBody1,
+}
+
+impl Violation {
+    /// How many kinds there are; for counters indexed by kind.
+    pub const COUNT: usize = 14;
+
+    /// Every kind, in the order of its discriminant.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Unmasked,
+        Self::Masked,
+        Self::Rsv,
+        Self::ReservedOpcode,
+        Self::ControlTooLong,
+        Self::ControlFragmented,
+        Self::NonMinimalLength,
+        Self::LengthMsb,
+        Self::UnexpectedContinuation,
+        Self::InterleavedData,
+        Self::DataAfterClose,
+        Self::InvalidUtf8,
+        Self::InvalidCloseCode,
+        Self::CloseBody1,
+    ];
+}
+
+/// What a scanner tells of the bytes it is shown. Every method has a default that does nothing.
+pub trait FrameSink {
+    /// A header is complete.
+    fn header(&mut self, header: &FrameHeader) {
+        let _ = header;
+    }
+    /// A piece of the payload as it stood on the wire (still masked), at `offset` of its frame.
+    fn payload(&mut self, header: &FrameHeader, offset: u64, wire: &[u8]) {
+        let _ = (header, offset, wire);
+    }
+    /// The frame's last byte was seen.
+    fn end(&mut self, header: &FrameHeader) {
+        let _ = header;
+    }
+    /// A complete Close frame.
+    fn close(&mut self, close: CloseFrame) {
+        let _ = close;
+    }
+    /// A complete ping (`pong` false) or pong with its unmasked body, at most 125 bytes.
+    fn heartbeat(&mut self, pong: bool, body: &[u8]) {
+        let _ = (pong, body);
+    }
+    /// A breach of the protocol.
+    fn violation(&mut self, kind: Violation) {
+        let _ = kind;
+    }
+}
+
+/// Follows the frames of one direction.
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    masking: Masking,
+    extensions: Extensions,
+    state: State,
+    /// A data message is begun and not finished; what its first frame was.
+    message: Option<Message>,
+    closed: bool,
+    lost_sync: bool,
+    utf8: Utf8Stream,
+    control: [u8; MAX_CONTROL_PAYLOAD as usize],
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Header { bytes: [u8; MAX_HEADER], have: u8 },
+    Payload { header: FrameHeader, seen: u64 },
+}
+
+impl State {
+    const NEXT: Self = Self::Header {
+        bytes: [0; MAX_HEADER],
+        have: 0,
+    };
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    /// Text whose UTF-8 is checked: not compressed, and not found invalid yet.
+    check_utf8: bool,
+}
+
+/// A frame whose header was complete and whose payload was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InProgress {
+    /// Of the unfinished frame.
+    pub opcode: Opcode,
+    /// Payload bytes that its header declared.
+    pub declared: u64,
+    /// Payload bytes that came.
+    pub seen: u64,
+}
+
+impl Scanner {
+    /// A scanner at the first byte after the 101, for frames that must be masked so, with the
+    /// extensions that the 101 agreed.
+    #[must_use]
+    pub fn new(masking: Masking, extensions: Extensions) -> Self {
+        Self {
+            masking,
+            extensions,
+            state: State::NEXT,
+            message: None,
+            closed: false,
+            lost_sync: false,
+            utf8: Utf8Stream::default(),
+            control: [0; MAX_CONTROL_PAYLOAD as usize],
+        }
+    }
+
+    /// Shows the next bytes of this direction.
+    pub fn scan(&mut self, mut bytes: &[u8], sink: &mut impl FrameSink) {
+        while !bytes.is_empty() && !self.lost_sync {
+            bytes = match self.state {
+                State::Header {
+                    bytes: partial,
+                    have,
+                } => self.scan_header(partial, have, bytes, sink),
+                State::Payload { header, seen } => self.scan_payload(header, seen, bytes, sink),
+            };
+        }
+    }
+
+    /// Whether the next byte begins a frame: the only place for a frame of our own.
+    #[must_use]
+    pub fn at_frame_boundary(&self) -> bool {
+        !self.lost_sync && matches!(self.state, State::Header { have: 0, .. })
+    }
+
+    /// Frames can no longer be told apart.
+    #[must_use]
+    pub fn lost_sync(&self) -> bool {
+        self.lost_sync
+    }
+
+    /// The frame that is being received, once its header is complete.
+    #[must_use]
+    pub fn in_progress(&self) -> Option<InProgress> {
+        match self.state {
+            State::Payload { header, seen } => Some(InProgress {
+                opcode: header.opcode,
+                declared: header.len,
+                seen,
+            }),
+            State::Header { .. } => None,
+        }
+    }
+
+    /// Bytes of a header that is not complete yet.
+    #[must_use]
+    pub fn partial_header(&self) -> u8 {
+        match self.state {
+            State::Header { have, .. } => have,
+            State::Payload { .. } => 0,
+        }
+    }
+
+    fn scan_header<'a>(
+        &mut self,
+        mut partial: [u8; MAX_HEADER],
+        have: u8,
+        bytes: &'a [u8],
+        sink: &mut impl FrameSink,
+    ) -> &'a [u8] {
+        if have == 0
+            && let Some(header) = FrameHeader::parse(bytes)
+        {
+            self.begin(header, sink);
+            return bytes
+                .get(usize::from(header.header_len)..)
+                .unwrap_or_default();
+        }
+        let mut filled = usize::from(have);
+        for (taken, byte) in bytes.iter().enumerate() {
+            if let Some(slot) = partial.get_mut(filled) {
+                *slot = *byte;
+            }
+            filled += 1;
+            if let Some(header) = partial.get(..filled).and_then(FrameHeader::parse) {
+                self.begin(header, sink);
+                return bytes.get(taken + 1..).unwrap_or_default();
+            }
+        }
+        // `filled` is below MAX_HEADER here: a complete header would have returned.
+        self.state = State::Header {
+            bytes: partial,
+            have: u8::try_from(filled).unwrap_or(0),
+        };
+        &[]
+    }
+
+    /// Takes a complete header: checks it, then waits for its payload or ends the frame at once.
+    fn begin(&mut self, header: FrameHeader, sink: &mut impl FrameSink) {
+        sink.header(&header);
+        self.check_header(&header, sink);
+        if header.len >> 63 != 0 {
+            sink.violation(Violation::LengthMsb);
+            self.lost_sync = true;
+            self.state = State::Payload { header, seen: 0 };
+            return;
+        }
+        if !header.opcode.is_control() {
+            self.begin_message(&header, sink);
+        }
+        if header.len == 0 {
+            self.finish(&header, sink);
+        } else {
+            self.state = State::Payload { header, seen: 0 };
+        }
+    }
+
+    fn check_header(&self, header: &FrameHeader, sink: &mut impl FrameSink) {
+        if self.closed {
+            sink.violation(Violation::DataAfterClose);
+        }
+        match (self.masking, header.mask) {
+            (Masking::Masked, None) => sink.violation(Violation::Unmasked),
+            (Masking::Unmasked, Some(_)) => sink.violation(Violation::Masked),
+            _ => {}
+        }
+        let rsv1_is_legal = self.extensions.permessage_deflate
+            && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if header.rsv & !(if rsv1_is_legal { 0x4 } else { 0 }) != 0 {
+            sink.violation(Violation::Rsv);
+        }
+        if matches!(header.opcode, Opcode::Reserved(_)) {
+            sink.violation(Violation::ReservedOpcode);
+        }
+        if header.opcode.is_control() {
+            if header.len > MAX_CONTROL_PAYLOAD {
+                sink.violation(Violation::ControlTooLong);
+            }
+            if !header.fin {
+                sink.violation(Violation::ControlFragmented);
+            }
+        }
+        if header.non_minimal {
+            sink.violation(Violation::NonMinimalLength);
+        }
+    }
+
+    fn begin_message(&mut self, header: &FrameHeader, sink: &mut impl FrameSink) {
+        match (header.opcode, self.message) {
+            (Opcode::Continuation, None) => {
+                sink.violation(Violation::UnexpectedContinuation);
+                self.message = Some(Message { check_utf8: false });
+            }
+            (Opcode::Continuation, Some(_)) => {}
+            (opcode, open) => {
+                if open.is_some() {
+                    sink.violation(Violation::InterleavedData);
+                }
+                self.utf8 = Utf8Stream::default();
+                self.message = Some(Message {
+                    check_utf8: opcode == Opcode::Text && !header.rsv1(),
+                });
+            }
+        }
+    }
+
+    fn scan_payload<'a>(
+        &mut self,
+        header: FrameHeader,
+        seen: u64,
+        bytes: &'a [u8],
+        sink: &mut impl FrameSink,
+    ) -> &'a [u8] {
+        let left = header.len.saturating_sub(seen);
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let (piece, rest) = bytes.split_at(take);
+        sink.payload(&header, seen, piece);
+        if header.opcode.is_control() {
+            self.keep_control(seen, piece);
+        } else {
+            self.check_text(&header, seen, piece, sink);
+        }
+        let seen = seen + piece.len() as u64;
+        if seen == header.len {
+            self.finish(&header, sink);
+        } else {
+            self.state = State::Payload { header, seen };
+        }
+        rest
+    }
+
+    fn keep_control(&mut self, offset: u64, piece: &[u8]) {
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (slot, byte) in self.control.iter_mut().skip(at).zip(piece) {
+            *slot = *byte;
+        }
+    }
+
+    fn check_text(
+        &mut self,
+        header: &FrameHeader,
+        offset: u64,
+        piece: &[u8],
+        sink: &mut impl FrameSink,
+    ) {
+        let Some(message) = &mut self.message else {
+            return;
+        };
+        if !message.check_utf8 {
+            return;
+        }
+        let valid = match header.mask {
+            None => self.utf8.push(piece),
+            Some(key) => {
+                let mut plain = [0; 1024];
+                let mut at = offset;
+                piece.chunks(plain.len()).all(|chunk| {
+                    let Some(plain) = plain.get_mut(..chunk.len()) else {
+                        return true;
+                    };
+                    plain.copy_from_slice(chunk);
+                    apply_mask(plain, key, at);
+                    at += chunk.len() as u64;
+                    self.utf8.push(plain)
+                })
+            }
+        };
+        if !valid {
+            message.check_utf8 = false;
+            sink.violation(Violation::InvalidUtf8);
+        }
+    }
+
+    fn finish(&mut self, header: &FrameHeader, sink: &mut impl FrameSink) {
+        self.state = State::NEXT;
+        if header.opcode.is_control() {
+            self.finish_control(header, sink);
+        } else if header.fin
+            && let Some(message) = self.message.take()
+            && message.check_utf8
+            && !self.utf8.finish()
+        {
+            sink.violation(Violation::InvalidUtf8);
+        }
+        sink.end(header);
+    }
+
+    fn finish_control(&mut self, header: &FrameHeader, sink: &mut impl FrameSink) {
+        let len = usize::try_from(header.len)
+            .unwrap_or(usize::MAX)
+            .min(self.control.len());
+        let mut body = self.control;
+        let Some(body) = body.get_mut(..len) else {
+            return;
+        };
+        if let Some(key) = header.mask {
+            apply_mask(body, key, 0);
+        }
+        match header.opcode {
+            Opcode::Close => {
+                // A second Close was reported as data after Close; the first one stands.
+                if std::mem::replace(&mut self.closed, true) {
+                    return;
+                }
+                let close = CloseFrame::parse(body);
+                if body.len() == 1 {
+                    sink.violation(Violation::CloseBody1);
+                }
+                if close.code.is_some_and(|code| !code.is_legal_on_the_wire()) {
+                    sink.violation(Violation::InvalidCloseCode);
+                }
+                if header.len <= MAX_CONTROL_PAYLOAD && std::str::from_utf8(&close.reason).is_err()
+                {
+                    sink.violation(Violation::InvalidUtf8);
+                }
+                sink.close(close);
+            }
+            Opcode::Ping => sink.heartbeat(false, body),
+            Opcode::Pong => sink.heartbeat(true, body),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
