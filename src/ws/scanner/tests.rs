@@ -289,7 +289,7 @@ proptest! {
         let (told, scanner) = scan(Masking::Masked, &cut(&bytes, &cuts));
         prop_assert_eq!(told.kinds(), []);
         prop_assert!(scanner.at_frame_boundary());
-        let mut server = WebSocket::from_raw_socket(std::io::Cursor::new(bytes), Role::Server, Some(config));
+        let mut server = WebSocket::from_raw_socket(ReadOnly(std::io::Cursor::new(bytes)), Role::Server, Some(config));
         let mut scanned = told.headers.iter().zip(&told.payloads);
         for expected in messages {
             let read = server.read().unwrap();
@@ -306,6 +306,24 @@ proptest! {
             prop_assert_eq!(plain, read.into_data().to_vec());
         }
         prop_assert!(scanned.next().is_none());
+    }
+}
+
+/// A peer that reads these bytes and whose answers (pongs) go nowhere.
+struct ReadOnly(std::io::Cursor<Vec<u8>>);
+
+impl std::io::Read for ReadOnly {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl std::io::Write for ReadOnly {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        Ok(buf.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
