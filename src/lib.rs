@@ -2,5 +2,7 @@
 
 pub mod admission;
 pub mod config;
+pub mod dialect;
+pub mod session;
 pub mod transport;
 pub mod ws;

@@ -1,1 +1,14 @@
-//! Sockets and TLS.
+//! Sockets and TLS: how bytes come in and go out, and how a connection really ended.
+//!
+//! Nothing here knows of HTTP or WebSocket. Errors are kept as evidence: a reset, an end without
+//! `close_notify` and a timeout stay different things (see [`cause`]).
+
+pub mod cause;
+pub mod clock;
+pub mod dev_ca;
+pub mod listener;
+pub mod sensor;
+pub mod stream;
+pub mod tcp_info;
+pub mod tls;
+pub mod wire;

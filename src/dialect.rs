@@ -1,0 +1,65 @@
+//! What the application says inside the tunnel, read in passing.
+//!
+//! A dialect is pure and bounded: it is shown the first bytes of the data messages it asks for,
+//! and tells facts. Broken input is a fact, never a failure, and nothing it does can touch the
+//! bytes, which have been relayed before it sees them.
+
+pub mod observer;
+pub mod openclaw;
+pub mod plain;
+
+use std::time::Instant;
+
+use crate::session::credential::{Credential, Fingerprinter};
+use crate::session::moment::Anchor;
+use crate::session::party::Direction;
+use crate::session::record::DialectFacts;
+use crate::ws::Opcode;
+
+pub use observer::Observer;
+
+/// A reader of one application protocol, for one session.
+pub trait Dialect: Send {
+    /// How many bytes of the next data message in this direction it wants to see; 0 for none.
+    fn wants(&self, direction: Direction) -> usize;
+
+    /// A data message, as much of it as was wanted.
+    fn message(&mut self, direction: Direction, message: &Message<'_>, now: Instant);
+
+    /// The application has accepted: the session is open.
+    fn is_open(&self) -> bool;
+
+    /// What was learned, and the credentials that stood in messages.
+    fn facts(&self, anchor: &Anchor) -> (DialectFacts, Vec<Credential>);
+}
+
+/// A data message, unmasked and put together from its fragments.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// Text or binary.
+    pub opcode: Opcode,
+    /// RSV1 was set: `bytes` are compressed (RFC 7692).
+    pub compressed: bool,
+    /// The whole payload, or its front.
+    pub bytes: &'a [u8],
+    /// Whether `bytes` is all of it.
+    pub whole: bool,
+}
+
+/// Which dialect to read; the configuration's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The `OpenClaw` gateway protocol.
+    OpenClaw,
+    /// No application protocol is read.
+    Plain,
+}
+
+/// A reader for a new session.
+#[must_use]
+pub fn reader(choice: Choice, fingerprinter: &Fingerprinter) -> Box<dyn Dialect> {
+    match choice {
+        Choice::OpenClaw => Box::new(openclaw::OpenClaw::new(fingerprinter.clone())),
+        Choice::Plain => Box::new(plain::Plain),
+    }
+}

@@ -1,0 +1,302 @@
+//! The `OpenClaw` gateway protocol, as far as the handshake and the shutdown event.
+//!
+//! What is read and why, observed with gateway 2026.9.6: the gateway sends `connect.challenge`
+//! first; the client's first frame is a `connect` request that carries the only credential the
+//! gateway looks at; the answer is `hello-ok` or `res` with `ok: false`, which a Close follows in
+//! the same millisecond. Later messages are looked at only for the `shutdown` event.
+
+mod read;
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{Dialect, Message};
+use crate::session::credential::{Credential, Fingerprinter};
+use crate::session::moment::Anchor;
+use crate::session::party::Direction;
+use crate::session::record::DialectFacts;
+use crate::session::record::dialect::{
+    ClientIdentity, ConnectResult, DeviceFacts, FirstMessage, ProtocolRange, ServerIdentity,
+    ShutdownFacts,
+};
+use crate::session::text::PeerText;
+use crate::ws::Opcode;
+
+/// The gateway's own limit for frames before `hello-ok`.
+const HANDSHAKE_BYTES: usize = 64 * 1024;
+
+/// Enough for a whole `shutdown` event, of which 70 to 120 bytes were seen.
+const EVENT_BYTES: usize = 512;
+
+/// The keys of `params.auth` that hold a credential; anything else in there is one too, but under
+/// a name that the gateway does not know.
+const AUTH_KEYS: [&str; 6] = [
+    "token",
+    "password",
+    "deviceToken",
+    "bootstrapToken",
+    "approvalRuntimeToken",
+    "agentRuntimeIdentityToken",
+];
+
+/// Most credentials taken from one connect frame.
+const MAX_CREDENTIALS: usize = 12;
+
+/// Reads one session.
+#[derive(Debug)]
+pub struct OpenClaw {
+    fingerprinter: Fingerprinter,
+    challenge_at: Option<Instant>,
+    connect_at: Option<Instant>,
+    answered_at: Option<Instant>,
+    first_message: Option<FirstMessage>,
+    connect: Option<Connect>,
+    connect_id: Option<String>,
+    credentials: Vec<Credential>,
+    facts: DialectFacts,
+    shutdown: Option<(Option<PeerText>, Option<u64>, Instant)>,
+}
+
+/// The parts of the connect request that are kept.
+#[derive(Debug, Default)]
+struct Connect {
+    client: Option<ClientIdentity>,
+    device: DeviceFacts,
+    role: Option<PeerText>,
+    scopes: Option<Vec<PeerText>>,
+    protocol: ProtocolRange,
+}
+
+impl OpenClaw {
+    /// A reader for one session.
+    #[must_use]
+    pub fn new(fingerprinter: Fingerprinter) -> Self {
+        Self {
+            fingerprinter,
+            challenge_at: None,
+            connect_at: None,
+            answered_at: None,
+            first_message: None,
+            connect: None,
+            connect_id: None,
+            credentials: Vec::new(),
+            facts: DialectFacts {
+                name: "openclaw".to_owned(),
+                ..DialectFacts::default()
+            },
+            shutdown: None,
+        }
+    }
+
+    fn from_client(&mut self, message: &Message<'_>, now: Instant) {
+        if self.first_message.is_some() {
+            return;
+        }
+        let value = read::json(message);
+        let kind = match (&value, message) {
+            (
+                _,
+                Message {
+                    opcode: Opcode::Binary,
+                    ..
+                },
+            ) => FirstMessage::Binary,
+            (
+                _,
+                Message {
+                    compressed: true, ..
+                },
+            ) => FirstMessage::Compressed,
+            (_, Message { whole: false, .. }) => FirstMessage::TooLong,
+            (None, _) => FirstMessage::NotJson,
+            (Some(value), _) if read::str(value, "/type") != Some("req") => {
+                FirstMessage::NotARequest
+            }
+            (Some(value), _) if read::str(value, "/method") != Some("connect") => {
+                FirstMessage::OtherRequest
+            }
+            _ => FirstMessage::Connect,
+        };
+        self.first_message = Some(kind);
+        if let (FirstMessage::Connect, Some(value)) = (kind, &value) {
+            self.connect_at = Some(now);
+            self.read_connect(value);
+        }
+    }
+
+    fn read_connect(&mut self, value: &Value) {
+        self.connect_id = read::str(value, "/id").map(str::to_owned);
+        let Some(params) = value.get("params") else {
+            return;
+        };
+        self.connect = Some(Connect {
+            client: params.get("client").map(|client| ClientIdentity {
+                id: read::text(client, "/id"),
+                mode: read::text(client, "/mode"),
+                version: read::text(client, "/version"),
+            }),
+            device: DeviceFacts {
+                present: params.get("device").is_some_and(Value::is_object),
+                id: read::text(params, "/device/id"),
+            },
+            role: read::text(params, "/role"),
+            scopes: read::texts(params, "/scopes"),
+            protocol: ProtocolRange {
+                min: read::number(params, "/minProtocol"),
+                max: read::number(params, "/maxProtocol"),
+                agreed: None,
+            },
+        });
+        let Some(auth) = params.get("auth").and_then(Value::as_object) else {
+            return;
+        };
+        for (key, value) in auth {
+            let Some(secret) = value.as_str() else {
+                continue;
+            };
+            if self.credentials.len() == MAX_CREDENTIALS {
+                break;
+            }
+            let known = AUTH_KEYS.contains(&key.as_str());
+            // An unknown key is the client's text: it could be anything, the secret included.
+            let name = if known { key.as_str() } else { "(unknown)" };
+            let place = format!("frame:connect.params.auth.{name}");
+            self.credentials.push(
+                Credential::observe(&self.fingerprinter, &place, secret.as_bytes())
+                    .with_effective(known),
+            );
+        }
+    }
+
+    fn from_gateway(&mut self, message: &Message<'_>, now: Instant) {
+        if message.opcode != Opcode::Text || message.compressed {
+            return;
+        }
+        if self.is_open() || self.facts.result == ConnectResult::Refused {
+            if self.shutdown.is_none() && read::mentions(message.bytes, b"\"shutdown\"") {
+                self.read_event(message, now);
+            }
+            return;
+        }
+        let Some(value) = read::json(message) else {
+            self.read_cut_hello(message, now);
+            return;
+        };
+        match read::str(&value, "/type") {
+            Some("event") => self.read_event(message, now),
+            Some("res") if self.answers_connect(&value) => self.read_answer(&value, now),
+            _ => {}
+        }
+    }
+
+    /// Whether a response carries the id of the connect request. A response before any request
+    /// was read (an unreadable first frame) is taken for its answer.
+    fn answers_connect(&self, value: &Value) -> bool {
+        match (&self.connect_id, read::str(value, "/id")) {
+            (Some(asked), Some(answered)) => asked == answered,
+            _ => true,
+        }
+    }
+
+    fn read_event(&mut self, message: &Message<'_>, now: Instant) {
+        let Some(value) = read::json(message) else {
+            return;
+        };
+        match read::str(&value, "/event") {
+            Some("connect.challenge") => {
+                self.challenge_at.get_or_insert(now);
+            }
+            Some("shutdown") => {
+                let reason = read::text(&value, "/payload/reason");
+                let expected = read::number(&value, "/payload/restartExpectedMs");
+                self.shutdown.get_or_insert((reason, expected, now));
+            }
+            _ => {}
+        }
+    }
+
+    fn read_answer(&mut self, value: &Value, now: Instant) {
+        match value.get("ok").and_then(Value::as_bool) {
+            Some(true) => self.read_hello(value.get("payload").unwrap_or(&Value::Null)),
+            Some(false) => {
+                self.facts.result = ConnectResult::Refused;
+                self.facts.error = Some(read::error(value.get("error").unwrap_or(&Value::Null)));
+            }
+            None => return,
+        }
+        self.answered_at.get_or_insert(now);
+    }
+
+    fn read_hello(&mut self, payload: &Value) {
+        self.facts.result = ConnectResult::Accepted;
+        self.facts.protocol.agreed = read::number(payload, "/protocol");
+        self.facts.conn_id = read::text(payload, "/server/connId");
+        self.facts.server = payload.get("server").map(|server| ServerIdentity {
+            version: read::text(server, "/version"),
+            build_id: read::text(server, "/buildId"),
+            boot_id: read::text(server, "/bootId"),
+        });
+        self.facts.scopes_granted = read::texts(payload, "/auth/scopes");
+        self.facts.max_payload = read::number(payload, "/policy/maxPayload");
+    }
+
+    /// A `hello-ok` longer than is read whole still proves that the gateway accepted.
+    fn read_cut_hello(&mut self, message: &Message<'_>, now: Instant) {
+        if !message.whole && read::mentions(message.bytes, b"\"hello-ok\"") {
+            self.facts.result = ConnectResult::Accepted;
+            self.answered_at.get_or_insert(now);
+        }
+    }
+}
+
+impl Dialect for OpenClaw {
+    fn wants(&self, direction: Direction) -> usize {
+        match direction {
+            Direction::ToGateway if self.first_message.is_none() => HANDSHAKE_BYTES,
+            Direction::ToGateway => 0,
+            Direction::ToClient if self.facts.result == ConnectResult::None => HANDSHAKE_BYTES,
+            Direction::ToClient if self.shutdown.is_none() => EVENT_BYTES,
+            Direction::ToClient => 0,
+        }
+    }
+
+    fn message(&mut self, direction: Direction, message: &Message<'_>, now: Instant) {
+        match direction {
+            Direction::ToGateway => self.from_client(message, now),
+            Direction::ToClient => self.from_gateway(message, now),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.facts.result == ConnectResult::Accepted
+    }
+
+    fn facts(&self, anchor: &Anchor) -> (DialectFacts, Vec<Credential>) {
+        let mut facts = self.facts.clone();
+        facts.challenge_at = self.challenge_at.map(|at| anchor.at(at));
+        facts.connect_at = self.connect_at.map(|at| anchor.at(at));
+        facts.answered_at = self.answered_at.map(|at| anchor.at(at));
+        facts.first_message = self.first_message;
+        if let Some(connect) = &self.connect {
+            facts.client.clone_from(&connect.client);
+            facts.device = connect.device.clone();
+            facts.role.clone_from(&connect.role);
+            facts.scopes_asked.clone_from(&connect.scopes);
+            facts.protocol.min = connect.protocol.min;
+            facts.protocol.max = connect.protocol.max;
+        }
+        facts.shutdown = self
+            .shutdown
+            .as_ref()
+            .map(|(reason, restart_expected_ms, at)| ShutdownFacts {
+                reason: reason.clone(),
+                restart_expected_ms: *restart_expected_ms,
+                at: anchor.at(*at),
+            });
+        (facts, self.credentials.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Careful reading of JSON that a peer wrote: wrong types are absent, long texts are capped.
+
+use serde_json::Value;
+
+use super::super::Message;
+use crate::session::record::dialect::DialectError;
+use crate::session::text::PeerText;
+
+/// Longest text kept from a message.
+const TEXT_CAP: usize = 256;
+
+/// Most entries kept of a list.
+const LIST_CAP: usize = 64;
+
+/// A whole, uncompressed text message as JSON.
+pub(super) fn json(message: &Message<'_>) -> Option<Value> {
+    if !message.whole || message.compressed {
+        return None;
+    }
+    serde_json::from_slice(message.bytes).ok()
+}
+
+/// A string at a JSON pointer.
+pub(super) fn str<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str()
+}
+
+/// A string at a JSON pointer, escaped and capped.
+pub(super) fn text(value: &Value, pointer: &str) -> Option<PeerText> {
+    str(value, pointer).map(|text| PeerText::new(text, TEXT_CAP))
+}
+
+/// A list of strings at a JSON pointer; entries that are no strings are left out.
+pub(super) fn texts(value: &Value, pointer: &str) -> Option<Vec<PeerText>> {
+    let list = value.pointer(pointer)?.as_array()?;
+    Some(
+        list.iter()
+            .filter_map(Value::as_str)
+            .take(LIST_CAP)
+            .map(|text| PeerText::new(text, TEXT_CAP))
+            .collect(),
+    )
+}
+
+/// A whole number at a JSON pointer.
+pub(super) fn number(value: &Value, pointer: &str) -> Option<u64> {
+    value.pointer(pointer)?.as_u64()
+}
+
+/// Whether `needle` stands in `bytes`: a cheap test before parsing.
+pub(super) fn mentions(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+/// The gateway's error object.
+pub(super) fn error(error: &Value) -> DialectError {
+    DialectError {
+        code: text(error, "/code"),
+        details_code: text(error, "/details/code"),
+        details_reason: text(error, "/details/reason")
+            .or_else(|| text(error, "/details/authReason")),
+        message: text(error, "/message"),
+        request_id: text(error, "/details/requestId"),
+        next_step: text(error, "/details/recommendedNextStep"),
+        retry_after_ms: number(error, "/retryAfterMs"),
+    }
+}

@@ -1,0 +1,76 @@
+//! Shutting down: told once, with a plan that every session can read.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+/// At most so many Close frames a second go out, so that all clients do not come back at once.
+const CLOSES_PER_SECOND: u32 = 200;
+
+/// How the drain is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// When it began.
+    pub started: Instant,
+    /// Over which time the closes are spread.
+    pub spread: Duration,
+    /// When the rest is ended without waiting.
+    pub deadline: Instant,
+}
+
+/// The drain of one tap.
+#[derive(Debug, Default)]
+pub struct Drain {
+    token: CancellationToken,
+    plan: OnceLock<Plan>,
+}
+
+impl Drain {
+    /// Begins; only the first call counts. Half of the time is for the closes, spread no further
+    /// than the number of sessions asks for; the other half is for their answers.
+    pub fn begin(&self, limit: Duration, sessions: usize) {
+        let started = Instant::now();
+        let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+        let wanted = Duration::from_secs(1).saturating_mul(sessions) / CLOSES_PER_SECOND;
+        let plan = Plan { started, spread: wanted.min(limit / 2), deadline: started + limit };
+        let _ = self.plan.set(plan);
+        self.token.cancel();
+    }
+
+    /// Cancelled when the drain begins.
+    #[must_use]
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// The plan; before the drain one that ends at once.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let now = Instant::now();
+        let at_once = Plan { started: now, spread: Duration::ZERO, deadline: now };
+        self.plan.get().copied().unwrap_or(at_once)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_sessions_close_at_once_and_many_are_spread_over_half_the_time() {
+        let spread = |sessions| {
+            let drain = Drain::default();
+            drain.begin(Duration::from_secs(8), sessions);
+            drain.plan().spread
+        };
+        assert_eq!(spread(1), Duration::from_millis(5));
+        assert_eq!(spread(100_000), Duration::from_secs(4));
+    }
+}

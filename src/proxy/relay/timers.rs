@@ -1,0 +1,149 @@
+//! When a tunnel has waited long enough. One sleep serves all of them: the earliest deadline.
+
+use std::time::{Duration, Instant};
+
+use crate::config::Timeouts;
+use crate::proxy::drain::Plan;
+use crate::session::record::TimerKey;
+
+/// A timer that fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) key: TimerKey,
+    pub(super) limit: Duration,
+    pub(super) observed: Duration,
+}
+
+/// The timers of one tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timers {
+    limits: Timeouts,
+    last_active: Instant,
+    half_closed: Option<Instant>,
+    close_seen: Option<Instant>,
+    drain: Option<Draining>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Draining {
+    started: Instant,
+    /// When this session's Close goes out; `None` once it has.
+    close_at: Option<Instant>,
+    deadline: Instant,
+}
+
+impl Timers {
+    pub(super) fn new(limits: Timeouts, now: Instant) -> Self {
+        Self { limits, last_active: now, half_closed: None, close_seen: None, drain: None }
+    }
+
+    /// Bytes moved, in either direction.
+    pub(super) fn active(&mut self, now: Instant) {
+        self.last_active = now;
+    }
+
+    /// One leg has ended its side.
+    pub(super) fn half_closed(&mut self, now: Instant) {
+        self.half_closed.get_or_insert(now);
+    }
+
+    /// A Close frame was seen, or sent by us.
+    pub(super) fn close_seen(&mut self, now: Instant) {
+        self.close_seen.get_or_insert(now);
+    }
+
+    /// A Close frame has been seen or sent: what is left is to wait for its answer.
+    pub(super) fn is_closing(&self) -> bool {
+        self.close_seen.is_some()
+    }
+
+    /// The tap shuts down; `spread` (0 to 1) is this session's place in the queue of closes.
+    pub(super) fn drain(&mut self, plan: Plan, spread: f64) {
+        self.drain = Some(Draining {
+            started: plan.started,
+            close_at: Some(plan.started + plan.spread.mul_f64(spread.clamp(0.0, 1.0))),
+            deadline: plan.deadline,
+        });
+    }
+
+    /// The earliest deadline.
+    pub(super) fn next(&self) -> Instant {
+        self.deadlines().map(|(at, _)| at).min().unwrap_or(self.last_active + self.limits.idle)
+    }
+
+    /// The timer that has run out at `now`, if one has. A drain's Close is due only once.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+        let (_, key) = self.deadlines().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)?;
+        let (since, limit) = match key {
+            TimerKey::Idle => (self.last_active, self.limits.idle),
+            TimerKey::HalfClose => (self.half_closed?, self.limits.half_close),
+            TimerKey::Close => (self.close_seen?, self.limits.close),
+            _ => {
+                let drain = self.drain.as_mut()?;
+                drain.close_at = None;
+                (drain.started, self.limits.drain)
+            }
+        };
+        Some(Due { key, limit, observed: now.saturating_duration_since(since) })
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = (Instant, TimerKey)> {
+        let limits = self.limits;
+        let closing = self.close_seen.map(|since| (since + limits.close, TimerKey::Close));
+        let half = self.half_closed.map(|since| (since + limits.half_close, TimerKey::HalfClose));
+        // A session that is closing is not idle.
+        let idle = (closing.is_none() && half.is_none())
+            .then_some((self.last_active + limits.idle, TimerKey::Idle));
+        let drain = self.drain.map(|drain| {
+            let at = drain.close_at.filter(|_| closing.is_none()).unwrap_or(drain.deadline);
+            (at, TimerKey::Drain)
+        });
+        [closing, half, idle, drain].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Timeouts {
+        let s = Duration::from_secs;
+        Timeouts { idle: s(60), half_close: s(30), close: s(10), drain: s(8), ..Timeouts::default() }
+    }
+
+    #[test]
+    fn idle_counts_from_the_last_byte() {
+        let start = Instant::now();
+        let mut timers = Timers::new(limits(), start);
+        timers.active(start + Duration::from_secs(50));
+        assert_eq!(timers.due(start + Duration::from_secs(61)), None);
+        let due = timers.due(start + Duration::from_secs(112)).unwrap();
+        assert_eq!((due.key, due.observed), (TimerKey::Idle, Duration::from_secs(62)));
+    }
+
+    #[test]
+    fn a_close_frame_replaces_the_idle_timer() {
+        let start = Instant::now();
+        let mut timers = Timers::new(limits(), start);
+        timers.close_seen(start + Duration::from_secs(55));
+        let due = timers.due(start + Duration::from_secs(65)).unwrap();
+        assert_eq!((due.key, due.observed), (TimerKey::Close, Duration::from_secs(10)));
+        assert_eq!(timers.next(), start + Duration::from_secs(65));
+    }
+
+    #[test]
+    fn a_drain_closes_by_its_place_and_ends_at_its_deadline() {
+        let start = Instant::now();
+        let mut timers = Timers::new(limits(), start);
+        let plan = Plan {
+            started: start,
+            spread: Duration::from_secs(4),
+            deadline: start + Duration::from_secs(8),
+        };
+        timers.drain(plan, 0.5);
+        assert_eq!(timers.next(), start + Duration::from_secs(2));
+        assert_eq!(timers.due(start + Duration::from_secs(2)).unwrap().key, TimerKey::Drain);
+        timers.close_seen(start + Duration::from_secs(2));
+        assert_eq!(timers.next(), start + Duration::from_secs(8));
+    }
+}

@@ -1,0 +1,100 @@
+//! A session's record while the session lives, and the promise that it is written exactly once.
+//!
+//! hyper drops a service's future when the client goes away, a task can panic, the drain can run
+//! out: in every case the last handle is dropped, and dropping it finishes the record.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::proxy::connection::Connection;
+use crate::session::Recorder;
+use crate::session::party::{Leg, Phase};
+use crate::session::record::{Kind, TransportEnd};
+use crate::sink::Outlet;
+
+/// A handle on one session's record. The record is finished when the last handle is dropped.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Mutex<Session>>);
+
+#[derive(Debug)]
+struct Session {
+    recorder: Option<Recorder>,
+    connection: Arc<Connection>,
+    outlet: Arc<Outlet>,
+    /// The request was answered, or the tunnel took over: the client's connection is not part of
+    /// what remains.
+    settled: bool,
+}
+
+impl Shared {
+    /// Takes charge of a record.
+    #[must_use]
+    pub fn new(recorder: Recorder, connection: Arc<Connection>, outlet: Arc<Outlet>) -> Self {
+        let session = Session { recorder: Some(recorder), connection, outlet, settled: false };
+        Self(Arc::new(Mutex::new(session)))
+    }
+
+    /// Notes facts.
+    pub fn with<T>(&self, note: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
+        self.lock().recorder.as_mut().map(note)
+    }
+
+    /// The answer has gone out whole, or the tunnel has begun.
+    pub fn settle(&self) {
+        self.lock().settled = true;
+    }
+
+    /// The session's place, 0 to 1, among all: from the random part of its id.
+    #[must_use]
+    pub fn spread(&self) -> f64 {
+        let id = self.with(|rec| rec.facts.id).unwrap_or_default();
+        let low = id.as_u128() & u128::from(u32::MAX);
+        f64::from(u32::try_from(low).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    /// The session's id, as text.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.with(|rec| rec.facts.id).unwrap_or_default().to_string()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(mut recorder) = self.recorder.take() else { return };
+        let now = Instant::now();
+        if std::thread::panicking() {
+            recorder.ending.fault("a task of wstap panicked".to_owned(), now);
+        } else if !self.settled {
+            self.cut_short(&mut recorder, now);
+        }
+        self.outlet.publish(recorder.finish(now));
+    }
+}
+
+impl Session {
+    /// The request was dropped before its answer was out: the client went away, or we did.
+    fn cut_short(&self, recorder: &mut Recorder, now: Instant) {
+        match self.connection.sensed.end() {
+            Some(end) => {
+                recorder.ending.transport_ended(Leg::Client, end.end, end.cause, end.at);
+            }
+            None if self.connection.is_draining() => {
+                recorder.ending.drained(now);
+                recorder.ending.transport_ended(Leg::Client, TransportEnd::Local, None, now);
+            }
+            None => {
+                recorder.ending.transport_ended(Leg::Client, TransportEnd::Local, None, now);
+            }
+        }
+        let facts = &mut recorder.facts;
+        facts.client.bytes_read = Some(self.connection.sensed.bytes_read());
+        if facts.kind == Kind::Connection && facts.phase >= Phase::Request {
+            facts.client.first_bytes = Some(self.connection.sensed.first_bytes());
+        }
+    }
+}

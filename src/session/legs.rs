@@ -1,0 +1,440 @@
+//! From what happened on each leg to what each end must have observed.
+//!
+//! 1005 and 1006 exist only in an end's own view (RFC 6455 sections 7.1.5 and 7.4.1): they are
+//! derived here from the Close frames that were under way and from how the transports ended.
+
+use std::time::Instant;
+
+use super::moment::{Anchor, millis};
+use super::party::{Leg, Party};
+use super::record::close::{
+    CloseFacts, CloseSeen, DeniedFact, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
+    TransportEnds,
+};
+use super::text::PeerText;
+use crate::ws::{CloseCode, CloseFrame};
+
+/// Longest close reason that is kept; a Close body holds at most 123 bytes of it.
+const REASON_CAP: usize = 125;
+
+/// The ending of a session while it happens.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    client: LegEnding,
+    gateway: LegEnding,
+    tap: Option<(CloseFrame, Instant)>,
+    /// When the tap first acted of its own accord: a timer, a denial, the drain.
+    acted: Option<Instant>,
+    timer: Option<TimerFired>,
+    drained: bool,
+    fault: Option<String>,
+    denied: Option<DeniedFact>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct TimerFired {
+    key: TimerKey,
+    limit_ms: u64,
+    observed_ms: f64,
+    at: Instant,
+}
+
+#[derive(Clone, Debug, Default)]
+struct LegEnding {
+    /// The Close frame received from this leg.
+    received: Option<(CloseFrame, Instant)>,
+    /// The first Close frame meant for this leg, and when it was wholly written.
+    under_way: Option<(CloseCode, Option<Instant>)>,
+    transport: TransportEnd,
+    ended: Option<Instant>,
+    cause: Option<String>,
+}
+
+impl LegEnding {
+    /// When this leg's far end was gone, if it went without having said so by a Close frame.
+    ///
+    /// An orderly end after its own Close is how a closing handshake ends and no vanishing.
+    fn vanished(&self) -> Option<Instant> {
+        if !self.transport.is_by_peer() {
+            return None;
+        }
+        let ended = self.ended?;
+        let said_so = self.received.as_ref().is_some_and(|(_, at)| *at <= ended);
+        if said_so && self.transport.is_orderly() {
+            None
+        } else {
+            Some(ended)
+        }
+    }
+
+    /// The first thing that this leg's far end did to end the session.
+    fn first_act(&self) -> Option<Instant> {
+        let ended = self.ended.filter(|_| self.transport.is_by_peer());
+        let closed = self.received.as_ref().map(|(_, at)| *at);
+        [ended, closed].into_iter().flatten().min()
+    }
+
+    fn saw(&self, other: &Self) -> Option<Saw> {
+        let Some((code, written)) = self.under_way else {
+            let gone_first = self
+                .vanished()
+                .is_some_and(|at| other.first_act().is_none_or(|other| at < other));
+            let saw = Saw {
+                code: CloseCode::ABNORMAL,
+                basis: SawBasis::Written,
+            };
+            return if gone_first { None } else { Some(saw) };
+        };
+        let delivered = written.filter(|at| self.vanished().is_none_or(|gone| gone > *at));
+        let Some(delivered) = delivered else {
+            return Some(Saw {
+                code: CloseCode::ABNORMAL,
+                basis: SawBasis::Undelivered,
+            });
+        };
+        let acked = self
+            .received
+            .as_ref()
+            .is_some_and(|(_, at)| *at >= delivered);
+        let basis = if acked {
+            SawBasis::Acked
+        } else {
+            SawBasis::Written
+        };
+        Some(Saw { code, basis })
+    }
+}
+
+impl Ending {
+    /// A Close frame came from `leg` and is on its way to the other one.
+    pub fn close_received(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
+        self.leg(leg)
+            .received
+            .get_or_insert_with(|| (close.clone(), at));
+        self.leg(leg.other())
+            .under_way
+            .get_or_insert((close.seen_as(), None));
+    }
+
+    /// A Close frame of our own is on its way to `leg`.
+    pub fn close_of_ours(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
+        self.acted.get_or_insert(at);
+        self.tap.get_or_insert_with(|| (close.clone(), at));
+        self.leg(leg)
+            .under_way
+            .get_or_insert((close.seen_as(), None));
+    }
+
+    /// Everything for `leg` has been written; a Close that was under way among it.
+    pub fn written(&mut self, leg: Leg, at: Instant) {
+        if let Some((_, written)) = &mut self.leg(leg).under_way {
+            written.get_or_insert(at);
+        }
+    }
+
+    /// Whether a Close for `leg` is known and not wholly written yet.
+    #[must_use]
+    pub fn awaits_write(&self, leg: Leg) -> bool {
+        let leg = match leg {
+            Leg::Client => &self.client,
+            Leg::Gateway => &self.gateway,
+        };
+        leg.under_way.is_some_and(|(_, written)| written.is_none())
+    }
+
+    /// The Close frame received from `leg`.
+    #[must_use]
+    pub fn received(&self, leg: Leg) -> Option<&CloseFrame> {
+        let leg = match leg {
+            Leg::Client => &self.client,
+            Leg::Gateway => &self.gateway,
+        };
+        leg.received.as_ref().map(|(close, _)| close)
+    }
+
+    /// The transport of `leg` ended; only the first ending counts.
+    pub fn transport_ended(
+        &mut self,
+        leg: Leg,
+        end: TransportEnd,
+        cause: Option<String>,
+        at: Instant,
+    ) {
+        let leg = self.leg(leg);
+        if leg.transport == TransportEnd::None {
+            leg.transport = end;
+            leg.ended = Some(at);
+            leg.cause = cause;
+        }
+    }
+
+    /// How the transport of `leg` ended, so far.
+    #[must_use]
+    pub fn transport(&self, leg: Leg) -> TransportEnd {
+        match leg {
+            Leg::Client => self.client.transport,
+            Leg::Gateway => self.gateway.transport,
+        }
+    }
+
+    /// A timer of ours fired; the first one counts. `observed` is how long it really was.
+    pub fn timer_fired(
+        &mut self,
+        key: TimerKey,
+        limit: std::time::Duration,
+        observed: std::time::Duration,
+        at: Instant,
+    ) {
+        self.acted.get_or_insert(at);
+        self.timer.get_or_insert(TimerFired {
+            key,
+            limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            observed_ms: millis(observed),
+            at,
+        });
+    }
+
+    /// The tap shuts down and ends this session.
+    pub fn drained(&mut self, at: Instant) {
+        self.acted.get_or_insert(at);
+        self.drained = true;
+    }
+
+    /// A bug of ours ended this session.
+    pub fn fault(&mut self, what: String, at: Instant) {
+        self.acted.get_or_insert(at);
+        self.fault.get_or_insert(what);
+    }
+
+    /// Our policy refused this session.
+    pub fn denied(&mut self, key: &str, detail: String, at: Instant) {
+        self.acted.get_or_insert(at);
+        self.denied.get_or_insert(DeniedFact {
+            key: key.to_owned(),
+            detail,
+        });
+    }
+
+    /// The record's form. `tunnel` says whether a 101 was passed on: without one no end observed
+    /// a close code.
+    #[must_use]
+    pub fn facts(&self, tunnel: bool, anchor: &Anchor) -> CloseFacts {
+        let seen = |(close, at): &(CloseFrame, Instant)| CloseSeen {
+            code: close.code,
+            reason: PeerText::from_bytes(&close.reason, REASON_CAP),
+            at: anchor.at(*at),
+        };
+        let saw = |leg: &LegEnding, other| if tunnel { leg.saw(other) } else { None };
+        CloseFacts {
+            first: self.first(),
+            client: self.client.received.as_ref().map(seen),
+            gateway: self.gateway.received.as_ref().map(seen),
+            tap: self.tap.as_ref().map(seen),
+            transport: TransportEnds {
+                client: self.client.transport,
+                gateway: self.gateway.transport,
+                client_at: self.client.ended.map(|at| anchor.at(at)),
+                gateway_at: self.gateway.ended.map(|at| anchor.at(at)),
+                client_cause: self.client.cause.clone(),
+                gateway_cause: self.gateway.cause.clone(),
+            },
+            client_saw: saw(&self.client, &self.gateway),
+            gateway_saw: saw(&self.gateway, &self.client),
+            timer: self.timer.map(|fired| TimerFact {
+                key: fired.key,
+                limit_ms: fired.limit_ms,
+                observed_ms: fired.observed_ms,
+                at: anchor.at(fired.at),
+            }),
+            drained: self.drained,
+            fault: self.fault.clone(),
+            denied: self.denied.clone(),
+        }
+    }
+
+    /// Whose act came first. Acts seen at the same clock reading count for the gateway: what it
+    /// sent was on its way before the others could know.
+    fn first(&self) -> Option<Party> {
+        [
+            (self.gateway.first_act(), Party::Gateway),
+            (self.client.first_act(), Party::Client),
+            (self.acted, Party::Tap),
+        ]
+        .into_iter()
+        .filter_map(|(at, party)| at.map(|at| (at, party)))
+        .min_by_key(|(at, _)| *at)
+        .map(|(_, party)| party)
+    }
+
+    fn leg(&mut self, leg: Leg) -> &mut LegEnding {
+        match leg {
+            Leg::Client => &mut self.client,
+            Leg::Gateway => &mut self.gateway,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Story {
+        start: Instant,
+        ending: Ending,
+    }
+
+    fn story() -> Story {
+        Story {
+            start: Instant::now(),
+            ending: Ending::default(),
+        }
+    }
+
+    impl Story {
+        fn at(&self, ms: u64) -> Instant {
+            self.start + Duration::from_millis(ms)
+        }
+        fn close(mut self, from: Leg, body: &[u8], ms: u64) -> Self {
+            let at = self.at(ms);
+            self.ending
+                .close_received(from, &CloseFrame::parse(body), at);
+            self
+        }
+        fn written(mut self, to: Leg, ms: u64) -> Self {
+            let at = self.at(ms);
+            self.ending.written(to, at);
+            self
+        }
+        fn end(mut self, leg: Leg, end: TransportEnd, ms: u64) -> Self {
+            let at = self.at(ms);
+            self.ending.transport_ended(leg, end, None, at);
+            self
+        }
+        fn facts(&self) -> CloseFacts {
+            let wall = "2026-11-21T00:00:00Z".parse().unwrap();
+            self.ending.facts(true, &Anchor::new(wall, self.start))
+        }
+    }
+
+    fn saw(code: u16, basis: SawBasis) -> Option<Saw> {
+        Some(Saw {
+            code: CloseCode(code),
+            basis,
+        })
+    }
+
+    #[test]
+    fn a_refusal_that_the_client_echoes() {
+        let facts = story()
+            .close(Leg::Gateway, b"\x03\xf0no", 0)
+            .written(Leg::Client, 0)
+            .close(Leg::Client, b"\x03\xf0", 2)
+            .written(Leg::Gateway, 2)
+            .end(Leg::Gateway, TransportEnd::Fin, 3)
+            .end(Leg::Client, TransportEnd::Local, 4)
+            .facts();
+        assert_eq!(facts.first, Some(Party::Gateway));
+        assert_eq!(facts.client_saw, saw(1008, SawBasis::Acked));
+        assert_eq!(facts.gateway_saw, saw(1008, SawBasis::Written));
+        assert_eq!(facts.gateway.unwrap().reason.as_str(), "no");
+    }
+
+    #[test]
+    fn an_empty_close_is_seen_as_1005() {
+        let facts = story()
+            .close(Leg::Client, b"", 0)
+            .written(Leg::Gateway, 0)
+            .close(Leg::Gateway, b"", 1)
+            .written(Leg::Client, 1)
+            .end(Leg::Gateway, TransportEnd::Fin, 2)
+            .facts();
+        assert_eq!(facts.first, Some(Party::Client));
+        assert_eq!(facts.gateway_saw, saw(1005, SawBasis::Acked));
+        assert_eq!(facts.client_saw, saw(1005, SawBasis::Written));
+        assert_eq!(facts.client.unwrap().code, None);
+    }
+
+    #[test]
+    fn a_close_to_a_client_that_is_gone_is_undelivered() {
+        for end in [TransportEnd::Rst, TransportEnd::Fin] {
+            let facts = story()
+                .end(Leg::Client, end, 0)
+                .close(Leg::Gateway, b"\x03\xf0", 3)
+                .written(Leg::Client, 3)
+                .facts();
+            assert_eq!(facts.first, Some(Party::Client));
+            assert_eq!(facts.client_saw, saw(1006, SawBasis::Undelivered));
+        }
+    }
+
+    #[test]
+    fn a_close_stuck_behind_a_reset_is_undelivered_and_still_first() {
+        let facts = story()
+            .close(Leg::Gateway, b"\x03\xf0", 0)
+            .end(Leg::Client, TransportEnd::Rst, 3)
+            .facts();
+        assert_eq!(facts.first, Some(Party::Gateway));
+        assert_eq!(facts.client_saw, saw(1006, SawBasis::Undelivered));
+    }
+
+    #[test]
+    fn who_vanishes_first_sees_nothing_and_the_other_sees_1006() {
+        let facts = story()
+            .end(Leg::Gateway, TransportEnd::Fin, 0)
+            .end(Leg::Client, TransportEnd::Local, 1)
+            .facts();
+        assert_eq!(
+            (facts.first, facts.gateway_saw),
+            (Some(Party::Gateway), None)
+        );
+        assert_eq!(facts.client_saw, saw(1006, SawBasis::Written));
+    }
+
+    #[test]
+    fn a_close_that_nobody_answers_leaves_its_sender_with_1006() {
+        let facts = story()
+            .close(Leg::Client, b"\x03\xe8", 0)
+            .written(Leg::Gateway, 0)
+            .end(Leg::Gateway, TransportEnd::Fin, 5)
+            .end(Leg::Client, TransportEnd::Local, 6)
+            .facts();
+        assert_eq!(facts.client_saw, saw(1006, SawBasis::Written));
+        assert_eq!(facts.gateway_saw, saw(1000, SawBasis::Written));
+    }
+
+    #[test]
+    fn our_own_close_is_the_taps_act() {
+        let mut story = story();
+        let at = story.at(7);
+        let close = CloseFrame {
+            code: Some(CloseCode::GOING_AWAY),
+            reason: b"wstap: idle".to_vec(),
+        };
+        story.ending.timer_fired(
+            TimerKey::Idle,
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+            at,
+        );
+        for leg in [Leg::Client, Leg::Gateway] {
+            story.ending.close_of_ours(leg, &close, at);
+            story.ending.written(leg, at);
+        }
+        let facts = story.close(Leg::Client, b"\x03\xe9", 9).facts();
+        assert_eq!(facts.first, Some(Party::Tap));
+        assert_eq!(facts.client_saw, saw(1001, SawBasis::Acked));
+        assert_eq!(facts.gateway_saw, saw(1001, SawBasis::Written));
+        assert_eq!(facts.tap.unwrap().reason.as_str(), "wstap: idle");
+        assert_eq!(facts.timer.unwrap().limit_ms, 1000);
+    }
+
+    #[test]
+    fn without_a_tunnel_nobody_saw_a_code() {
+        let story = story().end(Leg::Client, TransportEnd::Fin, 0);
+        let anchor = Anchor::new(jiff::Timestamp::UNIX_EPOCH, story.start);
+        let facts = story.ending.facts(false, &anchor);
+        assert_eq!((facts.client_saw, facts.gateway_saw), (None, None));
+    }
+}

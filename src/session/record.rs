@@ -1,0 +1,172 @@
+//! The record `wstap.session/1`: one JSON object a line, one for each session.
+//!
+//! `docs/records.md` is its reference. Absent facts are `null`. Every part can be read back, so
+//! that a verdict can be repeated from the file; fields that a file lacks take their defaults.
+
+pub mod client;
+pub mod close;
+pub mod dialect;
+pub mod frames;
+pub mod gateway;
+pub mod request;
+pub mod verdict;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use client::{ClientFacts, ClientTls, FirstBytes, TlsFailure};
+pub use close::{CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd};
+pub use dialect::DialectFacts;
+pub use frames::{DirectionFrames, Frames, Latency};
+pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts};
+pub use request::{HeaderFact, OriginDecision, OriginFacts, RequestFacts};
+pub use verdict::{Class, Confidence, Evidence, Layer, Verdict};
+
+use super::credential::Credential;
+use super::moment::Moment;
+use super::party::Phase;
+
+/// The value of `schema`.
+pub const SCHEMA: &str = "wstap.session/1";
+
+/// What kind of session a record tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An upgrade attempt, however far it got.
+    Websocket,
+    /// Any other request.
+    Http,
+    /// Ended before a request: TLS failure, garbage, silence, a bare TCP health check.
+    #[default]
+    Connection,
+}
+
+/// One session, from accept to end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionRecord {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// `UUIDv7`, also in the `X-Wstap-Session` header.
+    pub id: Uuid,
+    /// What kind of session this was.
+    pub kind: Kind,
+    /// Which tap saw it.
+    pub tap: TapFacts,
+    /// When the connection was accepted, or (for a later request of it) the head came.
+    pub opened_at: Moment,
+    /// When both legs had ended.
+    pub closed_at: Moment,
+    /// By the monotonic clock.
+    pub duration_ms: f64,
+    /// How far it got.
+    pub phase: Phase,
+    /// The downstream leg.
+    pub client: ClientFacts,
+    /// The request head; `null` for `connection`.
+    pub request: Option<RequestFacts>,
+    /// Every credential seen, by fingerprint.
+    pub auth: Vec<Credential>,
+    /// More credentials than are kept; how many were left out.
+    pub auth_dropped: u64,
+    /// What the `Origin` was and what our list says of it.
+    pub origin: Option<OriginFacts>,
+    /// The upstream leg; `null` when it was never dialled.
+    pub gateway: Option<GatewayFacts>,
+    /// What answered the request, and with which status.
+    pub answer: Option<AnswerFacts>,
+    /// Frame statistics; `null` without a tunnel.
+    pub frames: Option<Frames>,
+    /// The tap's own cost and the peers' slowness; `null` without a tunnel.
+    pub latency: Option<Latency>,
+    /// How it ended, both legs side by side.
+    pub close: CloseFacts,
+    /// What the application said inside; `null` without a tunnel.
+    pub dialect: Option<DialectFacts>,
+    /// What recent sessions add as evidence; `null` until that is built.
+    pub context: Option<ContextFacts>,
+    /// Whose fault it was; filled in by `verdict::decide` as the last step.
+    pub verdict: Option<Verdict>,
+}
+
+/// Which tap wrote a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TapFacts {
+    /// The host name.
+    pub name: String,
+    /// The version of wstap.
+    pub version: String,
+    /// The local address that accepted the connection.
+    pub listener: String,
+}
+
+/// Who gave the HTTP answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerFacts {
+    /// The gateway (or whatever stands behind the tap) or the tap itself.
+    pub by: AnswerBy,
+    /// The status that the client got.
+    pub status: u16,
+    /// The error of an answer of the tap's own, as in `Proxy-Status` (RFC 9209 section 2.3).
+    pub error: Option<String>,
+    /// Body bytes that went to the client; `null` for an upgrade.
+    pub body_bytes: Option<u64>,
+    /// Body bytes that the client sent.
+    pub request_body_bytes: Option<u64>,
+    /// The whole answer was passed on.
+    pub complete: bool,
+}
+
+/// See [`AnswerFacts::by`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerBy {
+    /// Passed through.
+    Gateway,
+    /// Made here.
+    Tap,
+}
+
+/// Evidence from recent sessions, frozen at the end of this one (DESIGN: later rules fill it).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContextFacts {}
+
+impl Default for SessionRecord {
+    fn default() -> Self {
+        let epoch = Moment(jiff::Timestamp::UNIX_EPOCH);
+        Self {
+            schema: SCHEMA.to_owned(),
+            id: Uuid::nil(),
+            kind: Kind::default(),
+            tap: TapFacts::default(),
+            opened_at: epoch,
+            closed_at: epoch,
+            duration_ms: 0.0,
+            phase: Phase::default(),
+            client: ClientFacts::default(),
+            request: None,
+            auth: Vec::new(),
+            auth_dropped: 0,
+            origin: None,
+            gateway: None,
+            answer: None,
+            frames: None,
+            latency: None,
+            close: CloseFacts::default(),
+            dialect: None,
+            context: None,
+            verdict: None,
+        }
+    }
+}
+
+impl SessionRecord {
+    /// Whether a tunnel was opened: a 101 was passed on.
+    #[must_use]
+    pub fn had_tunnel(&self) -> bool {
+        self.kind == Kind::Websocket && self.phase >= Phase::Handshake
+    }
+}

@@ -1,0 +1,102 @@
+//! The downstream leg of a record.
+
+use serde::{Deserialize, Serialize};
+
+use super::frames::TcpFacts;
+use crate::session::text::PeerText;
+
+/// Who the client is and what it spoke.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientFacts {
+    /// `address:port` of the peer.
+    pub addr: String,
+    /// How `addr` was learned, where it is not the TCP peer's; `null` until that is built.
+    pub via: Option<String>,
+    /// `null` on a plain listener.
+    pub tls: Option<ClientTls>,
+    /// What the first bytes looked like; `null` once a request was read.
+    pub first_bytes: Option<FirstBytes>,
+    /// Bytes read from this leg after TLS, of this connection so far; for `connection` records.
+    pub bytes_read: Option<u64>,
+    /// From the kernel, at the end.
+    pub tcp: Option<TcpFacts>,
+}
+
+/// What TLS settled with the client, or how it failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientTls {
+    /// For example `TLSv1.3`.
+    pub version: Option<String>,
+    /// For example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: Option<String>,
+    /// The agreed application protocol.
+    pub alpn: Option<PeerText>,
+    /// The server name that the client asked for.
+    pub sni: Option<PeerText>,
+    /// The client certificate's subject; `null` until that is built.
+    pub client_cert: Option<PeerText>,
+    /// Set when the handshake did not complete.
+    pub failure: Option<TlsFailure>,
+}
+
+/// Why a TLS handshake with the client failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFailure {
+    /// The alert that the client sent, by its RFC 8446 name (`unknown_ca`, `bad_certificate` …).
+    pub alert: Option<String>,
+    /// What went wrong, in words.
+    pub detail: String,
+}
+
+/// What a peer's first bytes looked like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FirstBytes {
+    /// Not one byte came.
+    None,
+    /// A TLS record.
+    Tls,
+    /// An HTTP/1 request line.
+    Http,
+    /// Neither.
+    Other,
+}
+
+impl FirstBytes {
+    /// Judges by at most the first eight bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        match bytes {
+            [] => Self::None,
+            // A handshake record of any TLS version (RFC 8446 section 5.1).
+            [0x16] | [0x16, 0x03, ..] => Self::Tls,
+            [first, ..] if first.is_ascii_uppercase() => {
+                let word = bytes
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_uppercase())
+                    .count();
+                let ends_well = bytes.get(word).is_none_or(|next| *next == b' ');
+                if ends_well { Self::Http } else { Self::Other }
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_are_told_apart() {
+        assert_eq!(FirstBytes::of(b""), FirstBytes::None);
+        assert_eq!(FirstBytes::of(b"\x16\x03\x01\x02\x00"), FirstBytes::Tls);
+        assert_eq!(FirstBytes::of(b"GET / HT"), FirstBytes::Http);
+        assert_eq!(FirstBytes::of(b"GE"), FirstBytes::Http);
+        assert_eq!(FirstBytes::of(b"PROPFIND"), FirstBytes::Http);
+        assert_eq!(FirstBytes::of(b"SSH-2.0-"), FirstBytes::Other);
+        assert_eq!(FirstBytes::of(b"\x00\x01"), FirstBytes::Other);
+    }
+}

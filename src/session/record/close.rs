@@ -1,0 +1,189 @@
+//! How a session ended: both legs side by side.
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::moment::Moment;
+use crate::session::party::Party;
+use crate::session::text::PeerText;
+use crate::ws::CloseCode;
+
+/// How both legs ended and what each end must have observed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CloseFacts {
+    /// Whose ending came first on the wire.
+    pub first: Option<Party>,
+    /// The Close frame received from the client.
+    pub client: Option<CloseSeen>,
+    /// The Close frame received from the gateway.
+    pub gateway: Option<CloseSeen>,
+    /// The Close frame that the tap sent of its own accord.
+    pub tap: Option<CloseSeen>,
+    /// How each leg's transport ended.
+    pub transport: TransportEnds,
+    /// What the client observed; see [`Saw`].
+    pub client_saw: Option<Saw>,
+    /// What the gateway observed.
+    pub gateway_saw: Option<Saw>,
+    /// Which timer of ours fired.
+    pub timer: Option<TimerFact>,
+    /// The tap was shutting down and ended this session.
+    pub drained: bool,
+    /// A bug of ours: what the panic or failed assumption was about.
+    pub fault: Option<String>,
+    /// Our policy refused this session: the key of the configuration that says so.
+    pub denied: Option<DeniedFact>,
+}
+
+/// One Close frame as it was received from a leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseSeen {
+    /// `null` for an empty body.
+    pub code: Option<CloseCode>,
+    /// Escaped and capped.
+    pub reason: PeerText,
+    /// When its last byte came.
+    pub at: Moment,
+}
+
+/// How the transport of each leg ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TransportEnds {
+    /// The downstream leg.
+    pub client: TransportEnd,
+    /// The upstream leg.
+    pub gateway: TransportEnd,
+    /// When the downstream leg ended.
+    pub client_at: Option<Moment>,
+    /// When the upstream leg ended.
+    pub gateway_at: Option<Moment>,
+    /// The system's or TLS's own words, where there are any.
+    pub client_cause: Option<String>,
+    /// The same of the upstream leg.
+    pub gateway_cause: Option<String>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransportEnd {
+    /// The peer sent FIN (plain TCP, unix socket).
+    Fin,
+    /// The peer reset it.
+    Rst,
+    /// TLS `close_notify`.
+    TlsClose,
+    /// FIN without `close_notify` (RFC 8446 section 6.1).
+    TlsTruncated,
+    /// The kernel gave up on the peer (ETIMEDOUT, no route).
+    Timeout,
+    /// We ended it, after the other leg or by a timer.
+    Local,
+    /// It did not end, or was never there.
+    #[default]
+    None,
+}
+
+impl TransportEnd {
+    /// As records spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fin => "fin",
+            Self::Rst => "rst",
+            Self::TlsClose => "tls_close",
+            Self::TlsTruncated => "tls_truncated",
+            Self::Timeout => "timeout",
+            Self::Local => "local",
+            Self::None => "none",
+        }
+    }
+
+    /// The far end, not we, ended it.
+    #[must_use]
+    pub fn is_by_peer(self) -> bool {
+        !matches!(self, Self::Local | Self::None)
+    }
+
+    /// It ended in order: FIN, with or without `close_notify`.
+    #[must_use]
+    pub fn is_orderly(self) -> bool {
+        matches!(self, Self::Fin | Self::TlsClose | Self::TlsTruncated)
+    }
+}
+
+/// The code that an end must have observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saw {
+    /// 1005 for a Close without a code, 1006 for none at all.
+    pub code: CloseCode,
+    /// How sure the tap is.
+    pub basis: SawBasis,
+}
+
+/// See [`Saw::basis`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SawBasis {
+    /// That end answered it.
+    Acked,
+    /// It was written to that leg; the tap knows no more.
+    Written,
+    /// It could not be written: the leg was gone.
+    Undelivered,
+}
+
+/// A timer of ours that fired.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimerFact {
+    /// The configuration key below `timeouts`.
+    pub key: TimerKey,
+    /// The configured limit.
+    pub limit_ms: u64,
+    /// How long it really was.
+    pub observed_ms: f64,
+    /// When it fired.
+    pub at: Moment,
+}
+
+/// The keys below `timeouts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "docs/configuration.md explains each key")]
+pub enum TimerKey {
+    TlsHandshake,
+    RequestHead,
+    Connect,
+    Upgrade,
+    Idle,
+    HalfClose,
+    Close,
+    Drain,
+}
+
+impl TimerKey {
+    /// As the configuration spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TlsHandshake => "tls_handshake",
+            Self::RequestHead => "request_head",
+            Self::Connect => "connect",
+            Self::Upgrade => "upgrade",
+            Self::Idle => "idle",
+            Self::HalfClose => "half_close",
+            Self::Close => "close",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+/// Our policy refused a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedFact {
+    /// The configuration key, for example `limits.connections`.
+    pub key: String,
+    /// What it is set to, and what was found.
+    pub detail: String,
+}

@@ -1,0 +1,167 @@
+//! Frame statistics and latencies of a record.
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::moment::Moment;
+use crate::session::sizes::SizeSummary;
+use crate::ws::{Opcode, Violation};
+
+/// Both directions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Frames {
+    /// From the client.
+    pub to_gateway: DirectionFrames,
+    /// From the gateway.
+    pub to_client: DirectionFrames,
+}
+
+/// One direction. What the tap itself sends is not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DirectionFrames {
+    /// Frames by opcode, counted once their header is complete.
+    pub opcodes: OpcodeCounts,
+    /// Finished data messages.
+    pub messages: u64,
+    /// Those of more than one frame.
+    pub fragmented_messages: u64,
+    /// Those with RSV1.
+    pub compressed_messages: u64,
+    /// Every byte relayed after the 101.
+    pub wire_bytes: u64,
+    /// Payload of all frames, control frames and an unfinished frame's seen part included.
+    pub payload_bytes: u64,
+    /// Sizes of finished data frames; `null` when there was none.
+    pub payload: Option<SizeSummary>,
+    /// The largest finished data frame.
+    pub largest: Option<Largest>,
+    /// The first byte.
+    pub first_at: Option<Moment>,
+    /// The last byte.
+    pub last_at: Option<Moment>,
+    /// A frame that was cut off.
+    pub in_progress: Option<InProgress>,
+    /// Bytes of a header that was cut off.
+    pub partial_header: u8,
+    /// Breaches of RFC 6455.
+    pub violations: Vec<ViolationCount>,
+    /// Frames could not be told apart from some point on.
+    pub lost_sync: bool,
+}
+
+/// Frames by opcode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the names are RFC 6455's own")]
+pub struct OpcodeCounts {
+    pub text: u64,
+    pub binary: u64,
+    pub continuation: u64,
+    pub ping: u64,
+    pub pong: u64,
+    pub close: u64,
+    pub reserved: u64,
+}
+
+/// The largest data frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Largest {
+    /// Payload bytes.
+    pub size: u64,
+    /// Its opcode.
+    pub opcode: Opcode,
+    /// When its last byte came.
+    pub at: Moment,
+}
+
+/// A frame whose payload was not complete at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InProgress {
+    /// Its opcode.
+    pub opcode: Opcode,
+    /// Payload bytes its header declared.
+    pub declared: u64,
+    /// Payload bytes that came.
+    pub seen: u64,
+}
+
+/// How often one rule of RFC 6455 was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViolationCount {
+    /// Which rule.
+    pub kind: Violation,
+    /// How often.
+    pub count: u64,
+    /// When first.
+    pub first_at: Moment,
+}
+
+/// The tap's own cost, and how slow the peers were.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Latency {
+    /// Time in the tap from readable to written; `null` until that is measured.
+    pub added_us: Option<AddedLatency>,
+    /// Time in which bytes waited because their receiver did not read.
+    pub blocked_ms: BlockedMs,
+    /// The most bytes that waited at once, both directions.
+    pub buffered_max_bytes: u64,
+    /// Ping to pong of each leg, as seen in passing.
+    pub ping_rtt: PingRtt,
+}
+
+/// See [`Latency::added_us`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "quantiles in microseconds")]
+pub struct AddedLatency {
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+/// By direction of travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BlockedMs {
+    /// The gateway did not read.
+    pub to_gateway: f64,
+    /// The client did not read.
+    pub to_client: f64,
+}
+
+/// By leg that answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PingRtt {
+    /// The gateway's pings, answered by the client.
+    pub client: Option<Rtt>,
+    /// The client's pings, answered by the gateway.
+    pub gateway: Option<Rtt>,
+}
+
+/// Round trips of pings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rtt {
+    /// Pongs that matched a ping.
+    pub count: u64,
+    /// The quickest.
+    pub min_ms: f64,
+    /// The slowest.
+    pub max_ms: f64,
+    /// The last.
+    pub last_ms: f64,
+}
+
+/// What the kernel knew of a leg when it ended (Linux `TCP_INFO`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpFacts {
+    /// Smoothed round-trip time in microseconds.
+    pub rtt_us: u32,
+    /// Segments retransmitted over the connection's life.
+    pub retransmits: u32,
+    /// Segments sent and not acknowledged.
+    pub unacked: u32,
+    /// Path MTU in bytes.
+    pub pmtu: u32,
+}

@@ -1,0 +1,172 @@
+//! The upstream leg of a record.
+
+use serde::{Deserialize, Serialize};
+
+use super::frames::TcpFacts;
+use super::request::HeaderFact;
+use crate::session::text::PeerText;
+
+/// How the gateway was reached and what it answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GatewayFacts {
+    /// The configured target.
+    pub url: String,
+    /// The address that was connected (or tried last).
+    pub addr: Option<String>,
+    /// Our end of that connection: joins with the gateway's own log.
+    pub local_addr: Option<String>,
+    /// Name resolution; `null` for an address or a socket path.
+    pub dns: Option<DnsFacts>,
+    /// Time to connect, without name resolution and TLS.
+    pub connect_ms: Option<f64>,
+    /// `null` for a plain target.
+    pub tls: Option<GatewayTlsFacts>,
+    /// A connection of the pool was used again (plain requests only).
+    pub reused: bool,
+    /// The status of its answer.
+    pub status: Option<u16>,
+    /// Headers of its answer, masked as those of the request are.
+    pub response_headers: Vec<HeaderFact>,
+    /// From sending the request to the answer's head.
+    pub upgrade_ms: Option<f64>,
+    /// What the body of a refusal was.
+    pub body_kind: Option<BodyKind>,
+    /// The server that a foreign answer names (`nginx`, `Caddy` …).
+    pub server: Option<PeerText>,
+    /// The subprotocol it chose.
+    pub subprotocol: Option<PeerText>,
+    /// Which attribution headers went out and what the client brought.
+    pub forwarded: Option<ForwardedFacts>,
+    /// Why there is no usable answer.
+    pub error: Option<GatewayError>,
+    /// From the kernel, at the end.
+    pub tcp: Option<TcpFacts>,
+}
+
+/// Name resolution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DnsFacts {
+    /// What was asked for.
+    pub name: String,
+    /// How many addresses came back.
+    pub addresses: usize,
+    /// How long it took.
+    pub ms: f64,
+}
+
+/// TLS with the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GatewayTlsFacts {
+    /// For example `TLSv1.3`.
+    pub version: Option<String>,
+    /// The cipher suite.
+    pub cipher: Option<String>,
+    /// The name its certificate was checked against.
+    pub server_name: String,
+}
+
+/// What was done with attribution headers (Forwarded, X-Forwarded-*, X-Real-IP, Tailscale-*).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardedFacts {
+    /// `pass` or `overwrite`.
+    pub mode: ForwardedMode,
+    /// Names that the client brought.
+    pub brought: Vec<PeerText>,
+}
+
+/// See [`ForwardedFacts::mode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForwardedMode {
+    /// Nothing added, nothing taken away.
+    Pass,
+    /// The client's are dropped and one set with its real address is written.
+    Overwrite,
+}
+
+/// Whose the body of an answer that is not a 101 seems to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyKind {
+    /// `OpenClaw`: `proxy_attribution_required`.
+    Attribution,
+    /// `OpenClaw`: `Gateway websocket admission closed`.
+    AdmissionClosed,
+    /// `OpenClaw`: `Too many unauthenticated sockets`.
+    TooManySockets,
+    /// `OpenClaw`: `Gateway websocket handlers unavailable`.
+    HandlersUnavailable,
+    /// `OpenClaw`: the Control UI page.
+    ControlUi,
+    /// `OpenClaw`: another answer in its known form.
+    Gateway,
+    /// HTML of somebody else.
+    Html,
+    /// JSON of somebody else.
+    Json,
+    /// Text of somebody else.
+    Text,
+    /// Nothing.
+    Empty,
+    /// None of these.
+    Other,
+}
+
+/// Why the gateway gave no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayError {
+    /// For rules.
+    pub kind: GatewayErrorKind,
+    /// For people: what was found, with the system's error.
+    pub detail: String,
+}
+
+/// See [`GatewayError::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayErrorKind {
+    /// The name has no address, or the resolver failed.
+    Dns,
+    /// ECONNREFUSED.
+    Refused,
+    /// No route, network down.
+    Unreachable,
+    /// The connect timer fired.
+    ConnectTimeout,
+    /// No such socket file.
+    SocketMissing,
+    /// The socket file may not be opened.
+    SocketDenied,
+    /// Connecting failed otherwise.
+    Connect,
+    /// The far end does not speak TLS.
+    NotTls,
+    /// We speak plain HTTP and the far end wants TLS.
+    WantsTls,
+    /// Its certificate is not signed by a CA we trust.
+    CertificateUntrusted,
+    /// Its certificate is expired or not yet valid.
+    CertificateExpired,
+    /// Its certificate is for another name.
+    CertificateName,
+    /// TLS failed otherwise.
+    Tls,
+    /// The connection ended before a status line.
+    ClosedBeforeStatus,
+    /// It was reset before a status line.
+    ResetBeforeStatus,
+    /// What came is no HTTP answer.
+    NotHttp,
+    /// The upgrade timer fired.
+    UpgradeTimeout,
+    /// A 101 whose `Sec-WebSocket-Accept` is wrong or missing.
+    AcceptKey,
+    /// A 101 that does not say `Upgrade: websocket`.
+    BadUpgrade,
+    /// The answer's body broke off.
+    BodyIncomplete,
+    /// Anything else.
+    Other,
+}

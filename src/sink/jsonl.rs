@@ -1,0 +1,157 @@
+//! Records as JSON lines, in a file with rotation by size or on any writer.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::Consumer;
+use crate::session::SessionRecord;
+
+/// Writes JSON lines to a writer.
+#[derive(Debug)]
+pub struct JsonLines<W>(pub W);
+
+impl<W: Write + Send + 'static> Consumer for JsonLines<W> {
+    fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.0.write_all(&line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Writes JSON lines to a file; at a size it becomes `FILE.1`, the last one `FILE.2`, and so on.
+#[derive(Debug)]
+pub struct RotatingFile {
+    path: PathBuf,
+    rotate_bytes: u64,
+    keep: u32,
+    /// `None` after a failure: opened anew for the next record.
+    open: Option<(BufWriter<File>, u64)>,
+}
+
+impl RotatingFile {
+    /// Opens (and creates) the file, so that a wrong path is found at start. `keep` is how many
+    /// old files stay.
+    pub fn open(path: &Path, rotate_bytes: u64, keep: u32) -> io::Result<Self> {
+        let mut file = Self { path: path.to_owned(), rotate_bytes, keep, open: None };
+        file.ensure_open()?;
+        Ok(file)
+    }
+
+    fn ensure_open(&mut self) -> io::Result<&mut (BufWriter<File>, u64)> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let file = open_private(&self.path)?;
+                let size = file.metadata()?.len();
+                (BufWriter::new(file), size)
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        if let Some((mut writer, _)) = self.open.take() {
+            writer.flush()?;
+        }
+        let numbered = |number: u32| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{number}"));
+            PathBuf::from(name)
+        };
+        if self.keep == 0 {
+            return fs::remove_file(&self.path);
+        }
+        for number in (1..self.keep).rev() {
+            match fs::rename(numbered(number), numbered(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fs::rename(&self.path, numbered(1))
+    }
+}
+
+impl Consumer for RotatingFile {
+    fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        let length = line.len() as u64;
+        let (_, size) = self.ensure_open()?;
+        if *size > 0 && *size + length > self.rotate_bytes {
+            self.rotate()?;
+        }
+        let (writer, size) = self.ensure_open()?;
+        let written = writer.write_all(&line);
+        *size += length;
+        if written.is_err() {
+            self.open = None;
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.open.as_mut().map_or(Ok(()), |(writer, _)| writer.flush());
+        if flushed.is_err() {
+            self.open = None;
+        }
+        flushed
+    }
+}
+
+/// Records hold no secrets, but addresses and paths are not everybody's business: 0600.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_keeps_so_many_files_and_loses_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let line = serde_json::to_vec(&SessionRecord::default()).unwrap().len() as u64 + 1;
+        let mut file = RotatingFile::open(&path, line * 2, 2).unwrap();
+        for _ in 0..6 {
+            file.consume(&SessionRecord::default()).unwrap();
+        }
+        file.flush().unwrap();
+        let lines = |name: &str| {
+            fs::read_to_string(folder.path().join(name)).map(|text| text.lines().count()).ok()
+        };
+        assert_eq!(lines("r.jsonl"), Some(2));
+        assert_eq!((lines("r.jsonl.1"), lines("r.jsonl.2")), (Some(2), Some(2)));
+        assert_eq!(lines("r.jsonl.3"), None);
+    }
+
+    #[test]
+    fn an_existing_file_is_added_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        fs::write(&path, "{}\n").unwrap();
+        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        file.consume(&SessionRecord::default()).unwrap();
+        file.flush().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_and_the_next_record_tries_again() {
+        let mut file = RotatingFile::open(Path::new("/dev/full"), u64::MAX, 1).unwrap();
+        file.consume(&SessionRecord::default()).unwrap();
+        assert!(file.flush().is_err());
+        file.consume(&SessionRecord::default()).unwrap();
+        assert!(file.flush().is_err());
+    }
+}

@@ -1,0 +1,194 @@
+//! A bounded queue in front of a consumer's own thread.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::session::SessionRecord;
+
+/// Takes records, one at a time, on a thread of its own.
+pub trait Consumer: Send + 'static {
+    /// Takes one record.
+    fn consume(&mut self, record: &SessionRecord) -> io::Result<()>;
+
+    /// The queue is empty for now.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub struct Queue {
+    name: String,
+    sender: Mutex<Option<SyncSender<Arc<SessionRecord>>>>,
+    done: Mutex<Receiver<()>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Queue {
+    /// Starts the consumer's thread. `capacity` is in records.
+    pub fn start(
+        name: &str,
+        capacity: usize,
+        consumer: impl Consumer,
+    ) -> io::Result<Self> {
+        let (sender, receiver) = sync_channel(capacity);
+        let (done_sender, done) = channel();
+        let lost = Arc::new(AtomicU64::new(0));
+        let thread = Thread { name: name.to_owned(), lost: Arc::clone(&lost), failing: false };
+        thread::Builder::new().name(format!("wstap-{name}")).spawn(move || {
+            thread.run(&receiver, consumer);
+            let _ = done_sender.send(());
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            sender: Mutex::new(Some(sender)),
+            done: Mutex::new(done),
+            lost,
+        })
+    }
+
+    /// Queues a record, or counts it as lost when the queue is full.
+    pub fn offer(&self, record: Arc<SessionRecord>) {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = match &*sender {
+            Some(sender) => sender.try_send(record),
+            None => Err(TrySendError::Disconnected(record)),
+        };
+        if sent.is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The consumer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Records that were not taken: the queue was full, or the consumer failed.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more records and waits for the queued ones, at most so long.
+    pub fn close(&self, limit: Duration) {
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = done.recv_timeout(limit);
+    }
+}
+
+struct Thread {
+    name: String,
+    lost: Arc<AtomicU64>,
+    failing: bool,
+}
+
+impl Thread {
+    fn run(mut self, receiver: &Receiver<Arc<SessionRecord>>, mut consumer: impl Consumer) {
+        loop {
+            let record = match receiver.try_recv() {
+                Ok(record) => record,
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    let flushed = consumer.flush();
+                    self.note(flushed, 0);
+                    let Ok(record) = receiver.recv() else { break };
+                    record
+                }
+            };
+            let consumed = consumer.consume(&record);
+            self.note(consumed, 1);
+        }
+        let flushed = consumer.flush();
+        self.note(flushed, 0);
+    }
+
+    /// Tells of the first failure and of the recovery, not of each record between.
+    fn note(&mut self, result: io::Result<()>, records: u64) {
+        match result {
+            Ok(()) if self.failing && records > 0 => {
+                self.failing = false;
+                let lost = self.lost.load(Ordering::Relaxed);
+                tracing::warn!(sink = %self.name, lost, "records are written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.lost.fetch_add(records, Ordering::Relaxed);
+                if !self.failing {
+                    self.failing = true;
+                    tracing::warn!(sink = %self.name, %error, "failed to write a record; traffic goes on");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Collect {
+        taken: Arc<Mutex<usize>>,
+        gate: Option<Receiver<()>>,
+        fail: bool,
+    }
+
+    impl Consumer for Collect {
+        fn consume(&mut self, _: &SessionRecord) -> io::Result<()> {
+            if let Some(gate) = &self.gate {
+                let _ = gate.recv();
+            }
+            *self.taken.lock().unwrap() += 1;
+            if self.fail { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    fn record() -> Arc<SessionRecord> {
+        Arc::new(SessionRecord::default())
+    }
+
+    #[test]
+    fn everything_queued_is_written_before_close_returns() {
+        let taken = Arc::new(Mutex::new(0));
+        let consumer = Collect { taken: Arc::clone(&taken), gate: None, fail: false };
+        let queue = Queue::start("test", 100, consumer).unwrap();
+        for _ in 0..50 {
+            queue.offer(record());
+        }
+        queue.close(Duration::from_secs(5));
+        assert_eq!((*taken.lock().unwrap(), queue.dropped()), (50, 0));
+    }
+
+    #[test]
+    fn a_stuck_consumer_costs_records_and_no_time() {
+        let (open, gate) = channel();
+        let taken = Arc::new(Mutex::new(0));
+        let consumer = Collect { taken: Arc::clone(&taken), gate: Some(gate), fail: false };
+        let queue = Queue::start("test", 4, consumer).unwrap();
+        for _ in 0..20 {
+            queue.offer(record());
+        }
+        assert!(queue.dropped() >= 15, "4 wait and at most one is being written");
+        drop(open);
+        queue.close(Duration::from_secs(5));
+        assert_eq!(*taken.lock().unwrap() as u64 + queue.dropped(), 20);
+    }
+
+    #[test]
+    fn a_full_disk_is_counted() {
+        let consumer = Collect { taken: Arc::default(), gate: None, fail: true };
+        let queue = Queue::start("test", 100, consumer).unwrap();
+        for _ in 0..3 {
+            queue.offer(record());
+        }
+        queue.close(Duration::from_secs(5));
+        assert_eq!(queue.dropped(), 3);
+    }
+}

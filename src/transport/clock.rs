@@ -1,0 +1,13 @@
+//! The one place that reads both clocks together.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::session::moment::Anchor;
+
+/// An anchor at this moment.
+#[must_use]
+pub fn anchor() -> Anchor {
+    Anchor::new(Timestamp::now(), Instant::now())
+}

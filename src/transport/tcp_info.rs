@@ -1,0 +1,64 @@
+//! What the kernel knows of a TCP connection (Linux `TCP_INFO`, tcp(7)).
+//!
+//! The only place with `unsafe`: no maintained crate offers this option behind a safe function,
+//! and without it a lost network cannot be told from a peer that left.
+
+use crate::session::record::frames::TcpFacts;
+
+/// Asks the kernel about a connected socket; `None` where it has no answer.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    // SAFETY: the pointer and the length describe one writable `tcp_info`, a plain C struct for
+    // which all-zero is valid; the kernel writes at most `length` bytes and no more.
+    #[expect(unsafe_code, reason = "getsockopt(TCP_INFO) has no safe wrapper; see the module")]
+    let info = unsafe {
+        let result = libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        );
+        if result != 0 {
+            return None;
+        }
+        info.assume_init()
+    };
+    Some(TcpFacts {
+        rtt_us: info.tcpi_rtt,
+        retransmits: info.tcpi_total_retrans,
+        unacked: info.tcpi_unacked,
+        pmtu: info.tcpi_pmtu,
+    })
+}
+
+/// Other systems have no such option.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn read<T>(_: &T) -> Option<TcpFacts> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_loopback_connection_has_a_round_trip_and_an_mtu() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let facts = super::read(&stream).unwrap();
+        assert!(facts.rtt_us > 0);
+        assert!(facts.pmtu >= 1280, "{facts:?}");
+        assert_eq!(facts.retransmits, 0);
+    }
+
+    #[test]
+    fn a_file_has_no_answer() {
+        let file = std::fs::File::open("/proc/self/stat").unwrap();
+        assert_eq!(super::read(&file), None);
+    }
+}

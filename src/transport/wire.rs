@@ -1,0 +1,392 @@
+//! One leg of a tunnel, taken back out of hyper: the socket, its TLS state, and what could not
+//! be written yet.
+//!
+//! Reads are up to 64 KiB from the socket into a buffer that all sessions of a thread share; TLS
+//! is fed from it in slices, because the TLS library would take only 4 KiB from a socket at a
+//! time. A leg holds bytes of its own only while its peer is slow to read.
+
+use std::io::{self, Read as _, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use rustls::Connection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::cause;
+use super::stream::Stream;
+use super::tcp_info;
+use crate::session::record::TransportEnd;
+use crate::session::record::frames::TcpFacts;
+
+/// Most bytes taken from a socket at once.
+pub const READ_SIZE: usize = 64 * 1024;
+
+/// Most plaintext that one read can yield: what was read, and one TLS record (16 KiB) whose front
+/// had come before.
+const PLAIN_SIZE: usize = READ_SIZE + 17 * 1024;
+
+/// Buffers that one thread lends to the session it is serving.
+#[derive(Debug)]
+pub struct Scratch {
+    cipher: Box<[u8]>,
+    plain: Box<[u8]>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            cipher: vec![0; READ_SIZE].into_boxed_slice(),
+            plain: vec![0; PLAIN_SIZE].into_boxed_slice(),
+        }
+    }
+}
+
+impl Scratch {
+    /// The bytes of the last [`Wire::poll_read`].
+    #[must_use]
+    pub fn plain(&self, count: usize) -> &[u8] {
+        self.plain.get(..count).unwrap_or_default()
+    }
+}
+
+/// What a read brought.
+#[derive(Debug)]
+pub enum Readout {
+    /// So many bytes of plaintext, in [`Scratch::plain`].
+    Bytes(usize),
+    /// The far end ended its side of the stream.
+    End(TransportEnd, Option<String>),
+}
+
+/// The far end cannot be written to any more.
+#[derive(Debug)]
+pub struct WriteEnd(pub TransportEnd, pub String);
+
+impl From<io::Error> for WriteEnd {
+    fn from(error: io::Error) -> Self {
+        let (end, words) = cause::of_error(&error);
+        Self(end, words)
+    }
+}
+
+/// One leg of a tunnel.
+#[derive(Debug)]
+pub struct Wire {
+    socket: Socket,
+    tls: Option<Box<Connection>>,
+    /// Plaintext that hyper had read past the head.
+    ahead: Bytes,
+    /// What could not be written (plain legs; TLS legs keep theirs in the TLS state).
+    spill: Vec<u8>,
+    spilled: usize,
+    /// Plaintext that waits to be written, for the record.
+    waiting: usize,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Wire {
+    /// From the stream that hyper gave back, and the bytes it had read already.
+    #[must_use]
+    pub fn new(stream: Stream, ahead: Bytes) -> Self {
+        let (socket, tls) = match stream {
+            Stream::Tcp(tcp) => (Socket::Tcp(tcp), None),
+            Stream::Unix(unix) => (Socket::Unix(unix), None),
+            Stream::TlsServer(tls) => {
+                let (tcp, state) = tls.into_inner();
+                (Socket::Tcp(tcp), Some(Box::new(Connection::from(state))))
+            }
+            Stream::TlsClient(tls) => {
+                let (tcp, state) = tls.into_inner();
+                (Socket::Tcp(tcp), Some(Box::new(Connection::from(state))))
+            }
+        };
+        let mut wire = Self { socket, tls, ahead, spill: Vec::new(), spilled: 0, waiting: 0 };
+        if let Some(tls) = &mut wire.tls {
+            // Bounded by us: nothing is written while anything waits.
+            tls.set_buffer_limit(None);
+        }
+        wire
+    }
+
+    /// Reads what is there. The caller must have written the last bytes somewhere.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(scratch.plain.len());
+            if let Some(room) = scratch.plain.get_mut(..count) {
+                self.ahead.copy_to_slice(room);
+            }
+            return Poll::Ready(Readout::Bytes(count));
+        }
+        match &mut self.tls {
+            None => {
+                let room = scratch.plain.get_mut(..READ_SIZE).unwrap_or_default();
+                match poll_socket(&mut self.socket, cx, room) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Ok(0)) => Poll::Ready(Readout::End(TransportEnd::Fin, None)),
+                    Poll::Ready(Ok(count)) => Poll::Ready(Readout::Bytes(count)),
+                    Poll::Ready(Err(error)) => Poll::Ready(end_of(&error)),
+                }
+            }
+            Some(tls) => poll_read_tls(tls, &mut self.socket, cx, scratch),
+        }
+    }
+
+    /// Writes as much as the socket takes at once and keeps the rest. The caller must not write
+    /// more before [`Wire::poll_flush`] is ready: that is the backpressure.
+    pub fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), WriteEnd> {
+        match &mut self.tls {
+            None => {
+                let mut left = bytes;
+                while !left.is_empty() {
+                    match poll_write_socket(&mut self.socket, cx, left) {
+                        Poll::Ready(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                        Poll::Ready(Ok(count)) => left = left.get(count..).unwrap_or_default(),
+                        Poll::Ready(Err(error)) => return Err(error.into()),
+                        Poll::Pending => {
+                            self.spill.extend_from_slice(left);
+                            self.waiting += left.len();
+                            break;
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Some(tls) => {
+                tls.writer().write_all(bytes)?;
+                if flush_tls(tls, &mut self.socket, cx)?.is_pending() {
+                    self.waiting += bytes.len();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what was kept; ready when nothing is left.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteEnd>> {
+        match self.try_flush(cx) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => {
+                self.waiting = 0;
+                // The next slow moment may be far away; idle sessions hold no buffer.
+                self.spill = Vec::new();
+                self.spilled = 0;
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+
+    /// Whether anything waits to be written.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.waiting == 0
+            && self.spilled == self.spill.len()
+            && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
+    }
+
+    /// Plaintext bytes that wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Ends our side in order: `close_notify` on TLS, then FIN.
+    pub fn poll_shutdown(
+        &mut self,
+        cx: &mut Context<'_>,
+        notified: &mut bool,
+    ) -> Poll<Result<(), WriteEnd>> {
+        if let Some(tls) = &mut self.tls
+            && !std::mem::replace(notified, true)
+        {
+            tls.send_close_notify();
+        }
+        match self.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            other => return other,
+        }
+        let poll = match &mut self.socket {
+            Socket::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Socket::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        };
+        poll.map_err(WriteEnd::from)
+    }
+
+    /// Ends the leg at once with a reset, as a far end that was reset must see it. On a unix
+    /// socket there is no reset; it is closed.
+    pub fn reset(self) {
+        if let Socket::Tcp(tcp) = &self.socket
+            && let Err(error) = tcp.set_zero_linger()
+        {
+            tracing::debug!(%error, "failed to set SO_LINGER; the leg ends with FIN");
+        }
+    }
+
+    /// What the kernel knows of this leg.
+    #[must_use]
+    pub fn tcp_facts(&self) -> Option<TcpFacts> {
+        match &self.socket {
+            Socket::Tcp(tcp) => tcp_info::read(tcp),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    fn try_flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        if let Some(tls) = &mut self.tls {
+            return flush_tls(tls, &mut self.socket, cx);
+        }
+        while let Some(left) = self.spill.get(self.spilled..).filter(|left| !left.is_empty()) {
+            match poll_write_socket(&mut self.socket, cx, left) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(count) => {
+                    let count = count?;
+                    if count == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    self.spilled += count;
+                    self.waiting = self.waiting.saturating_sub(count);
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+}
+
+fn end_of(error: &io::Error) -> Readout {
+    let (end, words) = cause::of_error(error);
+    Readout::End(end, Some(words))
+}
+
+fn poll_socket(socket: &mut Socket, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buf = ReadBuf::new(room);
+    let poll = match socket {
+        Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
+        Socket::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
+    };
+    poll.map_ok(|()| buf.filled().len())
+}
+
+fn poll_write_socket(
+    socket: &mut Socket,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    match socket {
+        Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+        Socket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+    }
+}
+
+/// Reads from the socket and decrypts until there is plaintext or nothing more to read.
+fn poll_read_tls(
+    tls: &mut Connection,
+    socket: &mut Socket,
+    cx: &mut Context<'_>,
+    scratch: &mut Scratch,
+) -> Poll<Readout> {
+    loop {
+        match take_plaintext(tls, &mut scratch.plain, 0) {
+            Ok(Some(0)) => {}
+            Ok(Some(count)) => return Poll::Ready(Readout::Bytes(count)),
+            Ok(None) => return Poll::Ready(Readout::End(TransportEnd::TlsClose, None)),
+            Err(error) => return Poll::Ready(end_of(&error)),
+        }
+        let count = match poll_socket(socket, cx, &mut scratch.cipher) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
+            Poll::Ready(Ok(0)) => {
+                let words = "the connection ended without TLS close_notify".to_owned();
+                return Poll::Ready(Readout::End(TransportEnd::TlsTruncated, Some(words)));
+            }
+            Poll::Ready(Ok(count)) => count,
+        };
+        let mut fed = scratch.cipher.get(..count).unwrap_or_default();
+        let mut filled = 0;
+        while !fed.is_empty() {
+            let fed_now = tls.read_tls(&mut fed);
+            let processed = tls.process_new_packets();
+            // An alert, or the answer to a key update, may have to go out without any data.
+            let flushed = flush_tls(tls, socket, cx);
+            if let Err(error) = processed {
+                // What came before the broken record has been counted; it still counts.
+                return if filled > 0 {
+                    Poll::Ready(Readout::Bytes(filled))
+                } else {
+                    Poll::Ready(end_of(&io::Error::new(io::ErrorKind::InvalidData, error)))
+                };
+            }
+            if let Err(error) = fed_now.and(flushed) {
+                return Poll::Ready(end_of(&error));
+            }
+            match take_plaintext(tls, &mut scratch.plain, filled) {
+                Ok(Some(count)) => filled = count,
+                // The end is told by the next read.
+                Ok(None) => break,
+                Err(error) => return Poll::Ready(end_of(&error)),
+            }
+        }
+        if filled > 0 {
+            return Poll::Ready(Readout::Bytes(filled));
+        }
+    }
+}
+
+/// Moves decrypted bytes behind the first `filled` of `plain`; returns the new fill, or `None`
+/// after `close_notify`.
+fn take_plaintext(tls: &mut Connection, plain: &mut [u8], filled: usize) -> io::Result<Option<usize>> {
+    let mut at = filled;
+    while let Some(room) = plain.get_mut(at..).filter(|room| !room.is_empty()) {
+        match tls.reader().read(room) {
+            Ok(0) if at > filled || filled > 0 => break,
+            Ok(0) => return Ok(None),
+            Ok(count) => at += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(at))
+}
+
+fn flush_tls(tls: &mut Connection, socket: &mut Socket, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+    struct Adapter<'a, 'b> {
+        socket: &'a mut Socket,
+        cx: &'a mut Context<'b>,
+    }
+    impl io::Write for Adapter<'_, '_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match poll_write_socket(self.socket, self.cx, bytes) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+        fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+            let poll = match self.socket {
+                Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(self.cx, bufs),
+                Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(self.cx, bufs),
+            };
+            match poll {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    while tls.wants_write() {
+        match tls.write_tls(&mut Adapter { socket, cx }) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Poll::Pending),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Poll::Ready(()))
+}

@@ -1,0 +1,11 @@
+//! The way to the gateway: resolve, connect, TLS; and the pool for plain requests.
+//!
+//! A WebSocket gets a connection of its own. Each dial resolves the name anew, because a
+//! container that restarts may come back under another address.
+
+pub mod dial;
+pub mod pool;
+pub mod tls;
+
+pub use dial::{DialFacts, DialFailed, Dialler};
+pub use pool::Pool;

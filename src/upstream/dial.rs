@@ -1,0 +1,218 @@
+//! One connection to the gateway.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
+
+use super::tls::{self, TlsSetupError};
+use crate::config::{Gateway, Host, Scheme, Target};
+use crate::session::moment::millis;
+use crate::session::record::gateway::{DnsFacts, GatewayTlsFacts};
+use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::transport::stream::Stream;
+
+/// What is known of a dial, successful or not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DialFacts {
+    /// The address that was connected, or tried last.
+    pub addr: Option<String>,
+    /// Our end.
+    pub local_addr: Option<String>,
+    /// Name resolution.
+    pub dns: Option<DnsFacts>,
+    /// Time to connect, without name resolution and TLS.
+    pub connect_ms: Option<f64>,
+    /// What TLS agreed.
+    pub tls: Option<GatewayTlsFacts>,
+}
+
+/// A dial that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to reach the gateway: {}", error.detail)]
+pub struct DialFailed {
+    /// How far it got.
+    pub facts: Box<DialFacts>,
+    /// Why.
+    pub error: GatewayError,
+    /// How long it took, when the connect timer ended it.
+    pub timed_out: Option<Duration>,
+}
+
+/// Dials the configured gateway.
+#[derive(Clone)]
+pub struct Dialler {
+    target: Target,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Only loopback addresses are dialled: the name promised so, and the gateway will take what
+    /// comes over it for local.
+    loopback_only: bool,
+    limit: Duration,
+}
+
+impl std::fmt::Debug for Dialler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialler").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Dialler {
+    /// For this gateway; `limit` bounds resolving, connecting and TLS together.
+    pub fn new(gateway: &Gateway, limit: Duration) -> Result<Self, TlsSetupError> {
+        let tls = match gateway.scheme() {
+            Scheme::Https => Some(tls::client_config(gateway)?),
+            Scheme::Http => None,
+        };
+        let loopback_only = match gateway.target() {
+            Target::Tcp { host, .. } => host.is_loopback(),
+            Target::Unix(_) => false,
+        };
+        Ok(Self { target: gateway.target().clone(), tls, loopback_only, limit })
+    }
+
+    /// Resolves, connects and does TLS.
+    pub async fn dial(&self) -> Result<(Stream, DialFacts), DialFailed> {
+        let started = Instant::now();
+        let mut facts = DialFacts::default();
+        let deadline = tokio::time::Instant::from_std(started + self.limit);
+        match timeout_at(deadline, self.connect(&mut facts)).await {
+            Ok(Ok(stream)) => Ok((stream, facts)),
+            Ok(Err(error)) => Err(DialFailed { facts: Box::new(facts), error, timed_out: None }),
+            Err(_) => {
+                let tried = facts.addr.as_deref().unwrap_or("the gateway's name");
+                let detail = format!("no answer from {tried} within {:?}", self.limit);
+                let error = GatewayError { kind: Kind::ConnectTimeout, detail };
+                let timed_out = Some(started.elapsed());
+                Err(DialFailed { facts: Box::new(facts), error, timed_out })
+            }
+        }
+    }
+
+    async fn connect(&self, facts: &mut DialFacts) -> Result<Stream, GatewayError> {
+        let (host, port) = match &self.target {
+            Target::Unix(path) => return connect_unix(path, facts).await,
+            Target::Tcp { host, port } => (host, *port),
+        };
+        let addresses = resolve(host, port, facts).await?;
+        let addresses = self.permitted(host, addresses)?;
+        let tcp = connect_any(&addresses, facts).await?;
+        let Some((config, name)) = &self.tls else { return Ok(Stream::Tcp(tcp)) };
+        let connector = TlsConnector::from(Arc::clone(config));
+        let server_name = name.to_str().into_owned();
+        facts.tls = Some(GatewayTlsFacts { server_name, ..GatewayTlsFacts::default() });
+        let stream = connector.connect(name.clone(), tcp).await.map_err(|error| tls::failed(&error))?;
+        if let Some(facts) = &mut facts.tls {
+            tls::agreed(stream.get_ref().1, facts);
+        }
+        Ok(Stream::TlsClient(Box::new(stream)))
+    }
+
+    fn permitted(
+        &self,
+        host: &Host,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, GatewayError> {
+        if !self.loopback_only {
+            return Ok(addresses);
+        }
+        let (local, others): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(|addr| addr.ip().to_canonical().is_loopback());
+        if local.is_empty() {
+            let found = others.first().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            let detail = format!("{host} must be a loopback address, it resolves to {found}");
+            return Err(GatewayError { kind: Kind::Dns, detail });
+        }
+        Ok(local)
+    }
+}
+
+async fn connect_unix(path: &Path, facts: &mut DialFacts) -> Result<Stream, GatewayError> {
+    facts.addr = Some(format!("unix:{}", path.display()));
+    let started = Instant::now();
+    match UnixStream::connect(path).await {
+        Ok(stream) => {
+            facts.connect_ms = Some(millis(started.elapsed()));
+            Ok(Stream::Unix(stream))
+        }
+        Err(error) => {
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound => Kind::SocketMissing,
+                io::ErrorKind::PermissionDenied => Kind::SocketDenied,
+                io::ErrorKind::ConnectionRefused => Kind::Refused,
+                _ => Kind::Connect,
+            };
+            Err(GatewayError { kind, detail: format!("{}: {error}", path.display()) })
+        }
+    }
+}
+
+async fn resolve(
+    host: &Host,
+    port: u16,
+    facts: &mut DialFacts,
+) -> Result<Vec<SocketAddr>, GatewayError> {
+    let name = match host {
+        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+        Host::Name(name) => name,
+    };
+    let started = Instant::now();
+    let found = tokio::net::lookup_host((name.as_str(), port)).await;
+    let addresses: Vec<SocketAddr> = match found {
+        Ok(found) => found.collect(),
+        Err(error) => {
+            facts.dns = Some(dns(name, 0, started));
+            let detail = format!("{name} does not resolve: {error}");
+            return Err(GatewayError { kind: Kind::Dns, detail });
+        }
+    };
+    facts.dns = Some(dns(name, addresses.len(), started));
+    if addresses.is_empty() {
+        return Err(GatewayError { kind: Kind::Dns, detail: format!("{name} has no address") });
+    }
+    Ok(addresses)
+}
+
+fn dns(name: &str, addresses: usize, started: Instant) -> DnsFacts {
+    DnsFacts { name: name.to_owned(), addresses, ms: millis(started.elapsed()) }
+}
+
+/// Tries the addresses one after the other; the last error is told.
+async fn connect_any(
+    addresses: &[SocketAddr],
+    facts: &mut DialFacts,
+) -> Result<TcpStream, GatewayError> {
+    let mut last = GatewayError { kind: Kind::Dns, detail: "no address".to_owned() };
+    for addr in addresses {
+        facts.addr = Some(addr.to_string());
+        let started = Instant::now();
+        match TcpStream::connect(addr).await {
+            Ok(stream) => {
+                facts.connect_ms = Some(millis(started.elapsed()));
+                facts.local_addr = stream.local_addr().ok().map(|addr| addr.to_string());
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "failed to set TCP_NODELAY");
+                }
+                return Ok(stream);
+            }
+            Err(error) => {
+                let kind = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => Kind::Refused,
+                    io::ErrorKind::TimedOut => Kind::ConnectTimeout,
+                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                        Kind::Unreachable
+                    }
+                    _ => Kind::Connect,
+                };
+                last = GatewayError { kind, detail: format!("{addr}: {error}") };
+            }
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,154 @@
+//! Kept connections for plain requests, by hyper-util's client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::dial::{DialFacts, DialFailed, Dialler};
+use crate::transport::sensor::{Sensed, Sensor};
+
+/// The gateway closes kept connections after 5 s (seen with 2026.9.6); a little less avoids
+/// sending a request into a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Kept connections at most.
+const MAX_IDLE: usize = 64;
+
+/// What is known of the connection that served a request; in the response's extensions.
+#[derive(Clone, Debug)]
+pub struct PooledConnection {
+    /// How it was dialled.
+    pub facts: Arc<DialFacts>,
+    /// What was sensed of it.
+    pub sensed: Arc<Sensed>,
+}
+
+/// Sends plain requests.
+#[derive(Clone, Debug)]
+pub struct Pool<B> {
+    client: Client<Connector, B>,
+    /// Names the one gateway; only a key for the library, it never goes out.
+    authority: http::uri::Authority,
+}
+
+impl<B> Pool<B>
+where
+    B: http_body::Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    /// A pool for this gateway.
+    #[must_use]
+    pub fn new(dialler: Dialler) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .set_host(false)
+            .http1_preserve_header_case(true)
+            .http1_max_headers(1024)
+            .build(Connector { dialler });
+        Self { client, authority: http::uri::Authority::from_static("gateway") }
+    }
+
+    /// Sends a request whose URI has a path only; answers with the response's head.
+    pub async fn send(&self, mut request: Request<B>) -> Result<Response<Incoming>, Error> {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(http::uri::Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        if parts.path_and_query.is_none() {
+            parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+        }
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        self.client.request(request).await
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Connector {
+    dialler: Dialler,
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Pooled>;
+    type Error = DialFailed;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dialler = self.dialler.clone();
+        Box::pin(async move {
+            let (stream, facts) = dialler.dial().await?;
+            let (sensor, sensed) = Sensor::new(stream);
+            let about = PooledConnection { facts: Arc::new(facts), sensed };
+            Ok(TokioIo::new(Pooled { sensor, about }))
+        })
+    }
+}
+
+/// A connection of the pool.
+#[derive(Debug)]
+struct Pooled {
+    sensor: Sensor,
+    about: PooledConnection,
+}
+
+impl Connection for Pooled {
+    fn connected(&self) -> Connected {
+        Connected::new().extra(self.about.clone())
+    }
+}
+
+impl AsyncRead for Pooled {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.sensor).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Pooled {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.sensor).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.sensor).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.sensor).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.sensor).poll_shutdown(cx)
+    }
+}

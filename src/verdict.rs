@@ -1,0 +1,64 @@
+//! Whose fault it was: the only place that judges.
+//!
+//! [`decide`] is pure and total: from a finished record, and nothing else, it makes one verdict.
+//! Rules live one file a family in `rules/`; [`registry`] puts them into the order in which they
+//! are asked, which is the precedence.
+
+pub mod docs;
+pub mod registry;
+pub mod view;
+
+use crate::session::SessionRecord;
+use crate::session::record::{Confidence, Evidence, Verdict};
+pub use registry::{Rule, Stage, rules};
+pub use view::{Decisive, View};
+
+/// What a rule found.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// How sure.
+    pub confidence: Confidence,
+    /// One sentence.
+    pub summary: String,
+    /// Observed facts.
+    pub evidence: Vec<Evidence>,
+    /// One action.
+    pub next: String,
+}
+
+impl Finding {
+    /// A finding without evidence yet, whose next action is the rule's general one.
+    #[must_use]
+    pub fn new(confidence: Confidence, summary: impl Into<String>) -> Self {
+        Self { confidence, summary: summary.into(), evidence: Vec::new(), next: String::new() }
+    }
+
+    /// Adds observed facts.
+    #[must_use]
+    pub fn because(mut self, facts: impl IntoIterator<Item = Evidence>) -> Self {
+        self.evidence.extend(facts);
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn next(mut self, action: impl Into<String>) -> Self {
+        self.next = action.into();
+        self
+    }
+}
+
+/// The verdict on a finished record: that of the first rule that finds something.
+#[must_use]
+pub fn decide(record: &SessionRecord) -> Verdict {
+    let view = View::new(record);
+    for rule in rules() {
+        if let Some(finding) = (rule.find)(&view) {
+            return rule.verdict(finding);
+        }
+    }
+    registry::unknown()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The rules and the order in which they are asked.
+
+use std::sync::LazyLock;
+
+use super::{Finding, View};
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, Verdict};
+
+mod files {
+    use crate::verdict::Rule;
+    include!(concat!(env!("OUT_DIR"), "/rules.rs"));
+}
+
+/// One rule: what it says of itself, and how it is found.
+#[derive(Debug)]
+pub struct Rule {
+    /// Stable; never reused.
+    pub id: &'static str,
+    /// Where the cause lies.
+    pub class: Class,
+    /// Who ended it.
+    pub party: Party,
+    /// Who has to do something.
+    pub act_on: ActOn,
+    /// When it is asked.
+    pub stage: Stage,
+    /// Within its stage: lower first. Special cases are below 50, general ones above.
+    pub order: u8,
+    /// A few words.
+    pub title: &'static str,
+    /// What it means, why it happens, and what shows it.
+    pub explanation: &'static str,
+    /// What to do, in general; a finding may be more exact.
+    pub action: &'static str,
+    /// Looks at a record.
+    pub find: fn(&View<'_>) -> Option<Finding>,
+}
+
+/// The precedence: earlier stages are asked first. Within `Close` and `Transport` the rules ask
+/// [`View::decisive`], which names the earliest decisive fact, so that what happened afterwards
+/// cannot outvote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// A bug of ours explains everything else away.
+    Fault,
+    /// Our policy refused it.
+    Denied,
+    /// It ended before a request.
+    Connection,
+    /// The gateway was not reached.
+    Dial,
+    /// What answered on the level of HTTP.
+    Answer,
+    /// The gateway refused inside the tunnel.
+    Refusal,
+    /// A Close frame, a timer or the drain came first.
+    Close,
+    /// A transport ended first.
+    Transport,
+    /// It ended well.
+    Fine,
+}
+
+impl Rule {
+    /// The verdict that a finding of this rule makes.
+    #[must_use]
+    pub fn verdict(&self, finding: Finding) -> Verdict {
+        let next = if finding.next.is_empty() { self.action.to_owned() } else { finding.next };
+        Verdict {
+            rule: self.id.to_owned(),
+            class: self.class,
+            party: self.party,
+            act_on: self.act_on,
+            layer: self.class.layer(),
+            confidence: finding.confidence,
+            summary: finding.summary,
+            evidence: finding.evidence,
+            next,
+        }
+    }
+}
+
+/// Every rule, in the order in which they are asked.
+#[must_use]
+pub fn rules() -> &'static [&'static Rule] {
+    static ORDERED: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
+        let mut rules: Vec<&Rule> = files::FILES.iter().flat_map(|file| file.iter()).collect();
+        rules.sort_by_key(|rule| (rule.stage, rule.order, rule.id));
+        rules
+    });
+    &ORDERED
+}
+
+/// The rule with this id.
+#[must_use]
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    rules().iter().copied().find(|rule| rule.id == id)
+}
+
+/// Nothing matched: a gap in the rules.
+#[must_use]
+pub fn unknown() -> Verdict {
+    Verdict {
+        rule: "unknown".to_owned(),
+        class: Class::Unknown,
+        party: Party::None,
+        act_on: ActOn::Tap,
+        layer: None,
+        confidence: Confidence::Possible,
+        summary: "no rule explains this session".to_owned(),
+        evidence: Vec::new(),
+        next: "report this record to the wstap project: it shows a gap in the rules".to_owned(),
+    }
+}
