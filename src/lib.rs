@@ -2,4 +2,5 @@
 
 pub mod admission;
 pub mod config;
+pub mod session;
 pub mod transport;
