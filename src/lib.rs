@@ -2,5 +2,6 @@
 
 pub mod admission;
 pub mod config;
+pub mod fingerprint;
 pub mod session;
 pub mod transport;
