@@ -16,8 +16,8 @@ use crate::session::credential::{Credential, Fingerprinter, Shape, length};
 /// At most this many credentials are described per request; further ones are counted.
 pub const MAX_CREDENTIALS: usize = 32;
 
-/// What has to be known of a request besides its header fields.
-#[derive(Clone, Copy, Debug)]
+/// What has to be known of a request besides its header fields. (No Debug: a target holds secrets.)
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The request target as sent.
     pub target: &'a str,

@@ -259,6 +259,9 @@ fn after_word(text: &str, word: &str) -> String {
                 .len();
         let encoded = rest.get(..3).is_some_and(|three| three == "%20");
         let gap = if encoded { 3 } else { gap };
+        if gap == 0 {
+            continue;
+        }
         let value = rest.get(gap..).unwrap_or_default();
         let size = value
             .find([' ', ',', ';', '"', '\''])
@@ -266,7 +269,8 @@ fn after_word(text: &str, word: &str) -> String {
         let secret = value.get(..size).unwrap_or_default();
         out.push_str(text.get(done..end + gap).unwrap_or_default());
         done = end + gap;
-        if gap > 0 && !secret.starts_with("[masked") {
+        // "[masked 43]" up to its blank: a token that was masked before.
+        if secret != "[masked" {
             out.push_str(&masked(secret));
             done += size;
         }

@@ -198,7 +198,6 @@ fn hex_pair(pair: &[u8]) -> Option<u8> {
 }
 
 /// One item of `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), split into what may be shown and what not.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct SubprotocolItem<'a> {
     /// The part that may be shown: the whole item, or what stands before the secret (`bearer.`).
     pub(super) shown: &'a str,
