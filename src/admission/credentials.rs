@@ -1,0 +1,293 @@
+//! Finds every credential that a request head carries, and says of each only what a record may say.
+//!
+//! Why all of them: the common failure is not a wrong token but a right one in a place that nobody
+//! reads (a Bearer header or `?token=` on the gateway's WebSocket), or two sources that disagree. The
+//! places are those of RFC 6750 §2 (header, query), RFC 7617 (Basic), RFC 6265 (cookies), the
+//! subprotocol list of RFC 6455 that browsers misuse for want of headers, and capability tokens in
+//! the path. Credentials inside frames are found by the dialect.
+//!
+//! This module looks; it never refuses anything.
+
+use zeroize::Zeroizing;
+
+use super::suspects::{self, CapabilityPath, LONG_ITEM, subprotocol_items};
+use crate::session::credential::{Credential, Fingerprinter, Shape, length};
+
+/// At most this many credentials are described per request; further ones are counted.
+pub const MAX_CREDENTIALS: usize = 32;
+
+/// What has to be known of a request besides its header fields. (No Debug: a target holds secrets.)
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The request target as sent.
+    pub target: &'a str,
+    /// It asks for a WebSocket.
+    pub websocket: bool,
+    /// The gateway behind is an OpenClaw gateway, of which it is known where it does not look.
+    pub openclaw: bool,
+}
+
+/// The credentials of one request head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Header fields first, then the subprotocol list, the path, the query and the cookies.
+    pub credentials: Vec<Credential>,
+    /// How many more there were than [`MAX_CREDENTIALS`].
+    pub dropped: usize,
+}
+
+/// Scans a request head. Names may have any case; values are as received, outer blanks included or not.
+#[must_use]
+pub fn scan<'a>(
+    headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    request: Request<'_>,
+    fingerprinter: &Fingerprinter,
+) -> Found {
+    let mut scan = Scan {
+        fingerprinter,
+        ignored: request.websocket && request.openclaw,
+        found: Found::default(),
+    };
+    // Cookies come last: they are the place where junk could crowd out what matters.
+    let mut cookies = Vec::new();
+    // A marker and its secret may stand in two lines of one list (RFC 9110 §5.3).
+    let mut subprotocols = Zeroizing::new(String::new());
+    for (name, value) in headers {
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        match name.as_str() {
+            "authorization" | "proxy-authorization" => scan.authorization(&name, value),
+            "cookie" => cookies.push(value),
+            "sec-websocket-protocol" => {
+                subprotocols.push_str(&Zeroizing::new(lossy(value)));
+                subprotocols.push(',');
+            }
+            _ if suspects::header_name(&name)
+                || suspects::find_jwt(&Zeroizing::new(lossy(value))).is_some() =>
+            {
+                scan.add(&format!("header:{name}"), value, |credential| credential);
+            }
+            _ => {}
+        }
+    }
+    scan.subprotocols(&subprotocols);
+    scan.target(request.target);
+    for value in cookies {
+        scan.cookies(value);
+    }
+    scan.found
+}
+
+struct Scan<'a> {
+    fingerprinter: &'a Fingerprinter,
+    /// The gateway is known to look neither at Bearer headers nor at `?token=` here.
+    ignored: bool,
+    found: Found,
+}
+
+impl Scan<'_> {
+    fn add(&mut self, place: &str, secret: &[u8], finish: impl FnOnce(Credential) -> Credential) {
+        if self.found.credentials.len() < MAX_CREDENTIALS {
+            let credential = Credential::observe(self.fingerprinter, place, secret);
+            self.found.credentials.push(finish(credential));
+        } else {
+            self.found.dropped += 1;
+        }
+    }
+
+    fn authorization(&mut self, name: &str, value: &[u8]) {
+        let place = format!("header:{name}");
+        let Some((scheme, rest)) = split_scheme(value) else {
+            return self.add(&place, value, |credential| credential);
+        };
+        // The blanks between scheme and credentials belong to neither (RFC 9110 §11.4), so that the
+        // fingerprint is that of the token; but more than one of them is odd and worth telling.
+        let secret = rest.trim_ascii_start();
+        let odd = !secret.is_empty() && secret.len() < rest.len();
+        let ignored =
+            self.ignored && name == "authorization" && scheme.eq_ignore_ascii_case("bearer");
+        let finish = |mut credential: Credential| {
+            if odd && !credential.shape.contains(&Shape::Whitespace) {
+                credential.shape.insert(0, Shape::Whitespace);
+            }
+            credential.effective = ignored.then_some(false);
+            credential.with_scheme(scheme)
+        };
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return self.add(&place, secret, finish);
+        }
+        let Some(pair) = decode_base64(secret.trim_ascii_end()) else {
+            return self.add(&place, secret, finish);
+        };
+        let mut halves = pair.splitn(2, |&byte| byte == b':');
+        match (halves.next(), halves.next()) {
+            (Some(user), Some(password)) if !user_is_secret(user) => {
+                self.add(&place, password, |credential| {
+                    finish(credential).with_user(user)
+                });
+            }
+            // A token as the user name (`curl -u TOKEN:`): then that is the credential.
+            (Some(user), Some(password)) => {
+                let secret = if password.is_empty() { user } else { password };
+                self.add(&place, secret, finish);
+            }
+            _ => self.add(&place, &pair, finish),
+        }
+    }
+
+    fn subprotocols(&mut self, value: &str) {
+        for item in subprotocol_items(value) {
+            let Some(secret) = item.secret else { continue };
+            // Decoded, so that the same token gives the same fingerprint as elsewhere.
+            let decoded = item
+                .encoded
+                .then(|| decode_base64(secret.as_bytes()))
+                .flatten();
+            let secret = decoded
+                .as_ref()
+                .map_or(secret.as_bytes(), |bytes| bytes.as_slice());
+            self.add("subprotocol", secret, |credential| match item.marker {
+                Some(marker) => credential.with_scheme(marker),
+                None => credential,
+            });
+        }
+    }
+
+    fn target(&mut self, target: &str) {
+        let target = target.split_once('#').map_or(target, |(before, _)| before);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut capability = CapabilityPath::default();
+        for segment in path.split('/') {
+            let segment = suspects::percent_decode(segment);
+            if capability.is_token(&segment) {
+                self.add("path", segment.as_bytes(), |credential| credential);
+            }
+        }
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let value = Zeroizing::new(value.into_owned());
+            if value.is_empty() && suspects::looks_secret(&name) {
+                self.add("query", name.as_bytes(), |credential| credential);
+            } else if suspects::query_name(&name) || suspects::looks_secret(&value) {
+                let ignored = self.ignored && name == "token";
+                let place = place_of("query", &name);
+                self.add(&place, value.as_bytes(), |mut credential| {
+                    credential.effective = ignored.then_some(false);
+                    credential
+                });
+            }
+        }
+    }
+
+    fn cookies(&mut self, value: &[u8]) {
+        for pair in value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
+            let mut halves = pair.splitn(2, |&byte| byte == b'=');
+            let first = halves.next().unwrap_or_default();
+            // Without "=" it is a value that has no name.
+            let (name, value) = halves
+                .next()
+                .map_or((&b""[..], first), |value| (first, value));
+            let name = String::from_utf8_lossy(name);
+            if suspects::cookie_name(&name) || length(value) >= LONG_ITEM {
+                self.add(&place_of("cookie", &name), value, |credential| credential);
+            }
+        }
+    }
+}
+
+/// A peer may put the secret where the name belongs.
+fn place_of(kind: &str, name: &str) -> String {
+    if suspects::looks_secret(name) {
+        format!("{kind}:[masked {}]", length(name.as_bytes()))
+    } else {
+        format!("{kind}:{name}")
+    }
+}
+
+fn user_is_secret(user: &[u8]) -> bool {
+    !user.contains(&b'@') && (user.len() >= LONG_ITEM || suspects::find_jwt(&lossy(user)).is_some())
+}
+
+/// Splits `Bearer TOKEN` at the first blank. Only known schemes count: the first word of anything else
+/// may itself be part of the secret.
+fn split_scheme(value: &[u8]) -> Option<(&str, &[u8])> {
+    const SCHEMES: [&str; 28] = [
+        // the IANA registry
+        "basic",
+        "bearer",
+        "concealed",
+        "digest",
+        "dpop",
+        "gnap",
+        "hoba",
+        "mutual",
+        "negotiate",
+        "oauth",
+        "privatetoken",
+        "scram-sha-1",
+        "scram-sha-256",
+        "vapid",
+        // in use all the same
+        "api-key",
+        "apikey",
+        "aws4-hmac-sha256",
+        "hawk",
+        "hmac-sha256",
+        "jwt",
+        "key",
+        "mac",
+        "ntlm",
+        "sharedaccesssignature",
+        "sharedkey",
+        "signature",
+        "token",
+        "wsse",
+    ];
+    let value = value.trim_ascii_start();
+    let end = value
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\t'))
+        .unwrap_or(value.len());
+    let (scheme, rest) = value.split_at_checked(end)?;
+    let scheme = std::str::from_utf8(scheme).ok()?;
+    SCHEMES
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+        .then(|| (scheme, rest.get(1..).unwrap_or_default()))
+}
+
+/// Base64 in either alphabet, padded or not (RFC 4648 §4, §5); `None` for anything else.
+fn decode_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
+    let body = text.get(..text.len() - padding)?;
+    if padding > 2 || body.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Zeroizing::new(Vec::with_capacity(body.len() * 3 / 4));
+    for group in body.chunks(4) {
+        let mut bits = 0_u32;
+        for &byte in group {
+            bits = bits << 6 | u32::from(sextet(byte)?);
+        }
+        // A short last group is filled up with zero bits, which are cut off again.
+        bits <<= 6 * (4 - group.len());
+        out.extend(bits.to_be_bytes().iter().skip(1).take(group.len() * 3 / 4));
+    }
+    Some(out)
+}
+
+fn sextet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The one spelling of an origin, for comparing what a browser sent with an allow list.
+//!
+//! RFC 6454 §7 gives the grammar of the Origin header field, the WHATWG URL standard the rules of
+//! what is the same host: lower case, default port dropped, `127.1` is `127.0.0.1`, international
+//! names in their ASCII form. The gateway normalises with the same parser, so both must agree.
+//!
+//! Only normalisation: whether an origin may pass, and what a request with several of them or with
+//! raw non-ASCII bytes gets for an answer, is decided elsewhere.
+
+use std::fmt;
+
+use url::Url;
+
+/// Longest accepted value in bytes: a host name has at most 253 characters, an IPv6 address fewer.
+const MAX_LEN: usize = 512;
+
+/// A normalised origin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    text: String,
+    host_at: usize,
+}
+
+impl Origin {
+    /// `https://claw.example.com:8443`
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `https`
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.text
+            .get(..self.host_at.saturating_sub(3))
+            .unwrap_or_default()
+    }
+
+    /// Host and port as in a Host header field: `claw.example.com:8443`, `[::1]`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.text.get(self.host_at..).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// Why a value is not a single, plain origin. The texts complete "failed to read the origin: ".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum OriginError {
+    /// Nothing, or blanks only. The gateway treats an empty Origin like a missing one.
+    #[error("found nothing, expected scheme://host[:port]")]
+    Empty,
+    /// The opaque origin of sandboxed frames, `file:` and `data:` pages (RFC 6454 §6.1).
+    #[error("found the opaque origin null, expected scheme://host[:port]")]
+    Null,
+    /// Several origins, separated by commas or blanks (RFC 6454 §7.1 allows it, browsers never do).
+    #[error("found a list, expected one origin")]
+    List,
+    /// Control characters or bytes that are not UTF-8.
+    #[error("found bytes that no origin contains")]
+    Bytes,
+    /// Longer than any host name allows.
+    #[error("found more than 512 bytes")]
+    TooLong,
+    /// A bare host, or a scheme that is not followed by `://`.
+    #[error("found no scheme, expected scheme://host[:port]")]
+    NoScheme,
+    /// Not a scheme (RFC 3986 §3.1).
+    #[error("found an invalid scheme")]
+    Scheme,
+    /// `user@` or `user:password@`.
+    #[error("found user information, expected scheme://host[:port]")]
+    Userinfo,
+    /// A path, query or fragment behind the host.
+    #[error("found a path, query or fragment, expected scheme://host[:port]")]
+    Path,
+    /// No host, as in `file://`.
+    #[error("found no host, expected scheme://host[:port]")]
+    NoHost,
+    /// A host that the URL standard rejects.
+    #[error("found an invalid host")]
+    Host,
+    /// A port that is not a number up to 65535.
+    #[error("found an invalid port")]
+    Port,
+}
+
+/// Normalises an Origin value: exactly `scheme://host[:port]`, with at most a lone trailing slash.
+pub fn normalise(value: &[u8]) -> Result<Origin, OriginError> {
+    if value.len() > MAX_LEN {
+        return Err(OriginError::TooLong);
+    }
+    let text = std::str::from_utf8(value).map_err(|_| OriginError::Bytes)?;
+    // Blanks around a field value are not part of it (RFC 9110 §5.5).
+    let text = text.trim_matches([' ', '\t']);
+    if text.is_empty() {
+        return Err(OriginError::Empty);
+    }
+    // The URL parser would silently drop some of these.
+    if text.contains(|c: char| c.is_control()) {
+        return Err(OriginError::Bytes);
+    }
+    if text.eq_ignore_ascii_case("null") {
+        return Err(OriginError::Null);
+    }
+    if text.contains([' ', ',']) {
+        return Err(OriginError::List);
+    }
+    let (scheme, rest) = text.split_once("://").ok_or(OriginError::NoScheme)?;
+    if !is_scheme(scheme) {
+        return Err(OriginError::Scheme);
+    }
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains('@') {
+        return Err(OriginError::Userinfo);
+    }
+    // The URL parser reads a backslash as a slash, and skips extra ones.
+    if authority.is_empty() {
+        return Err(OriginError::NoHost);
+    }
+    if authority.contains(['/', '\\', '?', '#']) {
+        return Err(OriginError::Path);
+    }
+    parse(&scheme.to_ascii_lowercase(), authority)
+}
+
+fn is_scheme(scheme: &str) -> bool {
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+fn parse(scheme: &str, authority: &str) -> Result<Origin, OriginError> {
+    let url = Url::parse(&format!("{scheme}://{authority}")).map_err(|error| match error {
+        url::ParseError::InvalidPort => OriginError::Port,
+        url::ParseError::EmptyHost => OriginError::NoHost,
+        _ => OriginError::Host,
+    })?;
+    let host = url
+        .host_str()
+        .filter(|host| !host.is_empty())
+        .ok_or(OriginError::NoHost)?;
+    // The parser leaves the case of hosts alone under schemes it does not know (browser extensions).
+    let host = host.to_ascii_lowercase();
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    Ok(Origin {
+        text: format!("{scheme}://{host}{port}"),
+        host_at: scheme.len() + 3,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn table() {
+        use OriginError as E;
+        let rows: &[(&str, Result<&str, OriginError>)] = &[
+            ("https://claw.example.com", Ok("https://claw.example.com")),
+            ("https://claw.example.com/", Ok("https://claw.example.com")),
+            ("HTTPS://Claw.Example.COM", Ok("https://claw.example.com")),
+            ("  https://a.b\t", Ok("https://a.b")),
+            ("https://a.b:443", Ok("https://a.b")),
+            ("http://a.b:80/", Ok("http://a.b")),
+            ("https://a.b:80", Ok("https://a.b:80")),
+            ("http://a.b:0443", Ok("http://a.b:443")),
+            ("https://a.b:", Ok("https://a.b")),
+            ("wss://a.b:443", Ok("wss://a.b")),
+            ("http://localhost:18789", Ok("http://localhost:18789")),
+            ("http://127.0.0.1:18789", Ok("http://127.0.0.1:18789")),
+            ("http://127.1", Ok("http://127.0.0.1")),
+            ("http://0x7f000001", Ok("http://127.0.0.1")),
+            ("http://[::1]:8443", Ok("http://[::1]:8443")),
+            ("http://[0:0:0:0:0:0:0:1]", Ok("http://[::1]")),
+            ("http://[FE80::A]", Ok("http://[fe80::a]")),
+            ("https://a.b.", Ok("https://a.b.")),
+            (
+                "https://bücher.example",
+                Ok("https://xn--bcher-kva.example"),
+            ),
+            (
+                "https://xn--bcher-kva.example",
+                Ok("https://xn--bcher-kva.example"),
+            ),
+            ("chrome-extension://AbCdEf", Ok("chrome-extension://abcdef")),
+            ("capacitor://localhost", Ok("capacitor://localhost")),
+            ("", Err(E::Empty)),
+            (" ", Err(E::Empty)),
+            ("null", Err(E::Null)),
+            ("NULL", Err(E::Null)),
+            ("https://a.b, https://c.d", Err(E::List)),
+            ("https://a.b https://c.d", Err(E::List)),
+            ("https://a.b,https://c.d", Err(E::List)),
+            ("a.b", Err(E::NoScheme)),
+            ("*", Err(E::NoScheme)),
+            ("a.b:8443", Err(E::NoScheme)),
+            ("https:a.b", Err(E::NoScheme)),
+            ("://a.b", Err(E::Scheme)),
+            ("1http://a.b", Err(E::Scheme)),
+            ("https://ana@a.b", Err(E::Userinfo)),
+            ("https://ana:pw@a.b", Err(E::Userinfo)),
+            ("https://a.b/x", Err(E::Path)),
+            ("https://a.b//", Err(E::Path)),
+            ("https://a.b?x", Err(E::Path)),
+            ("https://a.b/?x", Err(E::Path)),
+            ("https://a.b#x", Err(E::Path)),
+            ("https://a.b\\x", Err(E::Path)),
+            ("file://", Err(E::NoHost)),
+            ("https:///", Err(E::NoHost)),
+            ("https://:443", Err(E::NoHost)),
+            ("https://*.a.b", Ok("https://*.a.b")),
+            ("https://a b", Err(E::List)),
+            ("https://a<b", Err(E::Host)),
+            ("https://a%00b", Err(E::Host)),
+            ("https://[::1", Err(E::Host)),
+            ("http://256.256.256.256", Err(E::Host)),
+            ("https://a.b:65536", Err(E::Port)),
+            ("https://a.b:x", Err(E::Port)),
+            ("https://a.b\0", Err(E::Bytes)),
+            ("https://a\r\n.b", Err(E::Bytes)),
+        ];
+        for (value, expected) in rows {
+            let got = normalise(value.as_bytes());
+            let got = got.as_ref().map(Origin::as_str).map_err(|error| *error);
+            assert_eq!(got, *expected, "{value:?}");
+        }
+        assert_eq!(normalise(b"https://a\xff.b"), Err(E::Bytes));
+        assert_eq!(normalise(&[b'a'; 513]), Err(E::TooLong));
+    }
+
+    #[test]
+    fn parts() {
+        let origin = normalise(b"https://Gw:8443/").unwrap();
+        assert_eq!((origin.scheme(), origin.authority()), ("https", "gw:8443"));
+        assert_eq!(normalise(b"http://[::1]").unwrap().authority(), "[::1]");
+    }
+
+    #[test]
+    fn errors_do_not_echo_the_value() {
+        for value in ["https://ana:s3cret@a.b", "https://a.b/s3cret", "s3cret"] {
+            let error = normalise(value.as_bytes()).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = normalise(&bytes);
+        }
+
+        #[test]
+        fn normalising_twice_changes_nothing(text in "[a-zA-Z]{1,6}://[a-zA-Z0-9.:\\[\\]ß%-]{1,24}/?") {
+            if let Ok(origin) = normalise(text.as_bytes()) {
+                prop_assert_eq!(normalise(origin.as_str().as_bytes()), Ok(origin.clone()));
+                prop_assert!(origin.as_str().is_ascii());
+            }
+        }
+    }
+}

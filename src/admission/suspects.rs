@@ -1,0 +1,323 @@
+//! What name, place or form gives a value away as a secret.
+//!
+//! There is no standard that says so: RFC 6750 §2 names three places for bearer tokens (header, form,
+//! query), the WebSocket API leaves browsers only the URL, cookies and the subprotocol list, and
+//! gateways add their own. Both the scan for credentials and the masking decide by these functions.
+//! They err towards "secret": a masked harmless value costs a little insight, a stored token costs
+//! the token.
+
+use std::borrow::Cow;
+
+/// True for a header field (lower-case name) that carries a credential as its whole value.
+pub(super) fn header_name(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "api-key",
+        "apikey",
+        "authentication",
+        "key",
+        "password",
+        "secret",
+        "token",
+        "x-api-key",
+        "x-apikey",
+        "x-auth",
+        "x-authorization",
+        "x-openclaw-token",
+    ];
+    const ENDINGS: [&str; 8] = [
+        "-token",
+        "-key",
+        "-apikey",
+        "-secret",
+        "-password",
+        "-passwd",
+        "-jwt",
+        "-assertion",
+    ];
+    // The handshake nonce and cache keys end in "-key" and are no secrets.
+    const HARMLESS: [&str; 4] = [
+        "sec-websocket-key",
+        "idempotency-key",
+        "surrogate-key",
+        "x-cache-key",
+    ];
+    // Some proxies and CGI bridges turn dashes into underscores.
+    let name = name.replace('_', "-");
+    !HARMLESS.contains(&name.as_str())
+        && (NAMES.contains(&name.as_str())
+            || name.ends_with("-authorization") && name != "proxy-authorization"
+            || ENDINGS.iter().any(|ending| name.ends_with(ending)))
+}
+
+/// True for a cookie whose name says that it authenticates.
+pub(super) fn cookie_name(name: &str) -> bool {
+    const PARTS: [&str; 15] = [
+        "sess",
+        "token",
+        "auth",
+        "jwt",
+        "secret",
+        "passw",
+        "key",
+        "csrf",
+        "xsrf",
+        "login",
+        "remember",
+        "credential",
+        "ticket",
+        "__host-",
+        "__secure-",
+    ];
+    let name = name.to_ascii_lowercase();
+    // "sid" is part of many words (`sidebar`), so it has to stand alone or end the name.
+    PARTS.iter().any(|part| name.contains(part))
+        || name.ends_with("sid")
+        || words(&name).any(|word| word == "sid" || word == "id")
+}
+
+/// True for a query parameter (decoded name) that carries a credential.
+pub(super) fn query_name(name: &str) -> bool {
+    const PARTS: [&str; 12] = [
+        "token",
+        "secret",
+        "passw",
+        "apikey",
+        "jwt",
+        "credential",
+        "signature",
+        "session",
+        "auth",
+        "ticket",
+        "bearer",
+        "assertion",
+    ];
+    const WORDS: [&str; 9] = [
+        "key", "pass", "pwd", "code", "sig", "sid", "hmac", "otp", "pin",
+    ];
+    let name = name.to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part))
+        || words(&name).any(|word| WORDS.contains(&word))
+        || name.replace(['-', '_', '.'], "").contains("apikey")
+}
+
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_ascii_alphanumeric())
+}
+
+/// True for a value that looks random or signed: a JWT, or 32 or more characters in a row of the
+/// base64 and hex alphabets that mix letter cases or letters and digits.
+pub(super) fn looks_secret(text: &str) -> bool {
+    find_jwt(text).is_some()
+        || text
+            .split(|c: char| !(c.is_ascii_alphanumeric() || "-_+/=".contains(c)))
+            .any(|run| run.len() >= 32 && classes(run) >= 2)
+}
+
+fn classes(run: &str) -> usize {
+    let has = |test: fn(&u8) -> bool| usize::from(run.as_bytes().iter().any(test));
+    has(u8::is_ascii_lowercase) + has(u8::is_ascii_uppercase) + has(u8::is_ascii_digit)
+}
+
+/// The byte range of the first JSON Web Token (RFC 7519; signed or encrypted): `eyJ` is `{"` in
+/// base64url, followed by at least one dot.
+pub(super) fn find_jwt(text: &str) -> Option<std::ops::Range<usize>> {
+    let mut start = 0;
+    for run in text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.~+/=".contains(c))) {
+        // Only the first one of a run matters: a later one is shorter and has no more dots. (Looking at
+        // each would make a long run of `eyJeyJ…` expensive.)
+        if let Some(at) = run.find("eyJ")
+            && let Some(token) = run.get(at..)
+            && token.len() >= 16
+            && token.contains('.')
+        {
+            return Some(start + at..start + run.len());
+        }
+        // The separator is one character of any width.
+        let end = start + run.len();
+        let separator = text.get(end..).and_then(|rest| rest.chars().next());
+        start = end + separator.map_or(0, char::len_utf8);
+    }
+    None
+}
+
+/// Recognises the capability token in `/__openclaw__/cap/<token>/…`, fed one path segment at a time.
+/// Empty and `.` segments are passed over, as a server that normalises the path would.
+#[derive(Default)]
+pub(super) struct CapabilityPath {
+    matched: u8,
+}
+
+impl CapabilityPath {
+    /// True when this (percent-decoded) segment is the token.
+    pub(super) fn is_token(&mut self, segment: &str) -> bool {
+        if segment.is_empty() || segment == "." {
+            return false;
+        }
+        // With encoded slashes the whole of it may hide in one segment.
+        let lower = segment.to_ascii_lowercase();
+        if lower.contains("/cap/") {
+            return true;
+        }
+        let token = self.matched == 2;
+        self.matched = match self.matched {
+            _ if lower == "__openclaw__" => 1,
+            1 if lower == "cap" => 2,
+            _ => 0,
+        };
+        token
+    }
+}
+
+/// Percent-decodes a path segment (RFC 3986 §2.1); malformed escapes stay as they are.
+pub(super) fn percent_decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%'
+            && let Some((pair, after)) = tail.split_at_checked(2)
+            && let Some(decoded) = hex_pair(pair)
+        {
+            out.push(decoded);
+            rest = after;
+        } else {
+            out.push(byte);
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+fn hex_pair(pair: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(pair)
+        .ok()
+        .filter(|p| p.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// One item of `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), split into what may be shown and what not.
+pub(super) struct SubprotocolItem<'a> {
+    /// The part that may be shown: the whole item, or what stands before the secret (`bearer.`).
+    pub(super) shown: &'a str,
+    /// The secret, if the item carries one.
+    pub(super) secret: Option<&'a str>,
+    /// The word that announced the secret, as written: the item before it, or its own prefix.
+    pub(super) marker: Option<&'a str>,
+    /// The secret is base64url of the real token (the Kubernetes convention).
+    pub(super) encoded: bool,
+}
+
+/// From this length on an item is taken for a credential whatever stands before it.
+pub(super) const LONG_ITEM: usize = 24;
+
+/// Splits a `Sec-WebSocket-Protocol` value. Empty items are left out.
+pub(super) fn subprotocol_items(value: &str) -> Vec<SubprotocolItem<'_>> {
+    let mut announced_by = None;
+    let mut items = Vec::new();
+    for item in value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
+        let marker = announced_by.take();
+        if is_marker(item) {
+            announced_by = Some(item);
+            items.push(SubprotocolItem {
+                shown: item,
+                secret: None,
+                marker: None,
+                encoded: false,
+            });
+        } else if marker.is_some() {
+            items.push(SubprotocolItem {
+                shown: "",
+                secret: Some(item),
+                marker,
+                encoded: false,
+            });
+        } else {
+            items.push(lone_item(item));
+        }
+    }
+    items
+}
+
+fn lone_item(item: &str) -> SubprotocolItem<'_> {
+    let whole = |secret| SubprotocolItem {
+        shown: "",
+        secret,
+        marker: None,
+        encoded: false,
+    };
+    if item
+        .get(..10)
+        .is_some_and(|head| head.eq_ignore_ascii_case("base64url."))
+        && let Some((prefix, secret)) = item.rsplit_once('.')
+        && prefix.to_ascii_lowercase().contains("bearer")
+    {
+        let shown = item.get(..=prefix.len()).unwrap_or_default();
+        return SubprotocolItem {
+            shown,
+            secret: Some(secret),
+            marker: Some("bearer"),
+            encoded: true,
+        };
+    }
+    // The last announcing word counts: `authorization.bearer.XYZ`.
+    let mut split = None;
+    let mut start = 0;
+    for (at, separator) in item.match_indices(['.', ':', '=', ' ', '-', '_']) {
+        let word = item.get(start..at).unwrap_or_default();
+        let tight = matches!(separator, "-" | "_");
+        // `token-v2` is a plausible protocol name, `bearer-…` is not.
+        if is_marker(word)
+            && (!tight || matches!(word.to_ascii_lowercase().as_str(), "bearer" | "jwt"))
+        {
+            split = Some((at + separator.len(), word));
+        }
+        if !tight {
+            start = at + separator.len();
+        }
+    }
+    if let Some((at, word)) = split
+        && let Some((shown, secret)) = item.split_at_checked(at)
+        && !looks_secret(shown)
+    {
+        return SubprotocolItem {
+            shown,
+            secret: Some(secret),
+            marker: Some(word),
+            encoded: false,
+        };
+    }
+    if item.chars().count() >= LONG_ITEM {
+        return whole(Some(item));
+    }
+    SubprotocolItem {
+        shown: item,
+        ..whole(None)
+    }
+}
+
+fn is_marker(item: &str) -> bool {
+    const MARKERS: [&str; 10] = [
+        "bearer",
+        "token",
+        "auth",
+        "authorization",
+        "access_token",
+        "access-token",
+        "jwt",
+        "api-key",
+        "apikey",
+        "openai-insecure-api-key",
+    ];
+    MARKERS
+        .iter()
+        .any(|marker| item.eq_ignore_ascii_case(marker))
+}
+
+#[cfg(test)]
+mod tests;

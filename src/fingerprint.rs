@@ -1,0 +1,358 @@
+//! `wstap fingerprint`: the fingerprint that records carry, of a secret that is never printed.
+//!
+//! It answers "is the token in this file the one that my client sent?" without either being shown.
+//! The same care holds for everything that goes wrong on the way: parsers quote what they choke on,
+//! so their messages are reduced to a position.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::session::credential::{CHECK_RECIPE, Fingerprinter, Secret, Shape, length, shapes};
+use crate::session::text::PeerText;
+
+/// A secret or a configuration file is far smaller.
+pub const MAX_INPUT: usize = 1024 * 1024;
+
+/// Deeper nesting than this is refused before parsing: not every parser limits its own recursion.
+const MAX_DEPTH: usize = 128;
+/// How many keys an error lists.
+const MAX_KEYS: usize = 20;
+const KEY_CAP: usize = 64;
+
+/// Where the secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An environment variable.
+    Env(String),
+    /// A file: its whole content, or one value of a JSON, JSON5 or YAML file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// A dotted path such as `gateway.auth.token`; array elements by number.
+        key: Option<String>,
+    },
+    /// Standard input.
+    Stdin,
+}
+
+/// Why there is no fingerprint. The texts complete "failed to fingerprint: ".
+#[derive(Debug, thiserror::Error)]
+pub enum FingerprintError {
+    /// The variable is not in the environment (an empty one is fingerprinted).
+    #[error("environment variable {0} is not set")]
+    NotSet(PeerText),
+    /// The source could not be read.
+    #[error("{from}: {cause}")]
+    Read {
+        /// Path of the file, or `standard input`.
+        from: String,
+        /// The cause.
+        cause: io::Error,
+    },
+    /// More than [`MAX_INPUT`].
+    #[error(
+        "{0}: found more than {MAX_INPUT} bytes, expected a secret or a small configuration file"
+    )]
+    TooLarge(String),
+    /// `--key`, but the file is none of the known formats.
+    #[error("{path}: {}", problems.join(", "))]
+    Syntax {
+        /// The file.
+        path: String,
+        /// For each format that was tried, its name and the position of the first error.
+        problems: Vec<String>,
+    },
+    /// Nested deeper than any configuration.
+    #[error("{0}: found more than {MAX_DEPTH} levels of nesting")]
+    TooDeep(String),
+    /// The key path leads nowhere.
+    #[error("{path}: no {segment:?} {place}; {found}")]
+    NoKey {
+        /// The file.
+        path: String,
+        /// The part of the key path that was not found.
+        segment: String,
+        /// Where it was looked for.
+        place: String,
+        /// What is there instead: the names of keys, or the kind of a value.
+        found: String,
+    },
+    /// The key leads to something that is not a string.
+    #[error("{path}: {key}: found {found}, expected a string")]
+    NotText {
+        /// The file.
+        path: String,
+        /// The key path.
+        key: String,
+        /// The kind of the value, and the keys of an object.
+        found: String,
+    },
+    /// The answer could not be written.
+    #[error("output: {0}")]
+    Write(io::Error),
+}
+
+/// Reads the secret, prints its fingerprint, length and odd forms to `out`, and wipes it.
+///
+/// `input` is read for [`Source::Stdin`] only.
+pub fn run(
+    source: Source,
+    fingerprinter: &Fingerprinter,
+    json: bool,
+    input: &mut dyn Read,
+    out: &mut dyn Write,
+) -> Result<(), FingerprintError> {
+    let (secret, newline_ignored) = match source {
+        Source::Env(name) => {
+            let value = std::env::var_os(&name)
+                .ok_or_else(|| FingerprintError::NotSet(PeerText::new(&name, KEY_CAP)))?;
+            (Secret::new(value.into_encoded_bytes()), false)
+        }
+        Source::Stdin => drop_newline(&read(input, "standard input")?),
+        Source::File { path, key } => {
+            let shown = path.display().to_string();
+            let mut file = File::open(&path).map_err(|cause| FingerprintError::Read {
+                from: shown.clone(),
+                cause,
+            })?;
+            let content = read(&mut file, &shown)?;
+            match key {
+                None => drop_newline(&content),
+                Some(key) => (value_at(&content, &path, &key)?, false),
+            }
+        }
+    };
+    let text = if json {
+        as_json(&secret, newline_ignored, fingerprinter)
+    } else {
+        as_text(&secret, newline_ignored, fingerprinter)
+    };
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(FingerprintError::Write)
+}
+
+fn as_text(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter) -> String {
+    let fingerprint = fingerprinter.fingerprint(secret.expose());
+    let odd: Vec<_> = shapes(secret.expose())
+        .into_iter()
+        .map(Shape::as_str)
+        .collect();
+    let odd = if odd.is_empty() {
+        "-".to_owned()
+    } else {
+        odd.join(", ")
+    };
+    let mut text = format!(
+        "{fingerprint}  length {}  shape: {odd}\n",
+        length(secret.expose())
+    );
+    if newline_ignored {
+        text.push_str("1 trailing newline ignored\n");
+    }
+    if fingerprint.is_plain() {
+        text.push_str("check: ");
+        text.push_str(CHECK_RECIPE);
+    } else if fingerprinter.is_ephemeral() {
+        text.push_str(
+            "the key is random and for this run only: \
+             set fingerprint_key_file to compare short secrets with records",
+        );
+    } else {
+        text.push_str("key ");
+        text.push_str(fingerprinter.key_id());
+        text.push_str(": compare with records of the same key");
+    }
+    text.push('\n');
+    text
+}
+
+fn as_json(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter) -> String {
+    let fingerprint = fingerprinter.fingerprint(secret.expose());
+    let plain = fingerprint.is_plain();
+    let object = serde_json::json!({
+        "fingerprint": fingerprint,
+        "length": length(secret.expose()),
+        "shape": shapes(secret.expose()),
+        "trailing_newline_ignored": newline_ignored,
+        "key_id": (!plain).then(|| fingerprinter.key_id()),
+        "check": plain.then_some(CHECK_RECIPE),
+    });
+    format!("{object}\n")
+}
+
+fn read(from: &mut dyn Read, name: &str) -> Result<Zeroizing<Vec<u8>>, FingerprintError> {
+    // Room for all at once: growing would leave unwiped copies behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(MAX_INPUT + 1));
+    from.take(MAX_INPUT as u64 + 1)
+        .read_to_end(&mut content)
+        .map_err(|cause| FingerprintError::Read {
+            from: name.to_owned(),
+            cause,
+        })?;
+    if content.len() > MAX_INPUT {
+        return Err(FingerprintError::TooLarge(name.to_owned()));
+    }
+    Ok(content)
+}
+
+/// Editors and `echo` add one newline; more than one is somebody's mistake and shows as a shape.
+fn drop_newline(content: &[u8]) -> (Secret, bool) {
+    let rest = content
+        .strip_suffix(b"\n")
+        .map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest));
+    (
+        Secret::new(rest.unwrap_or(content).to_vec()),
+        rest.is_some(),
+    )
+}
+
+fn value_at(content: &[u8], path: &Path, key: &str) -> Result<Secret, FingerprintError> {
+    let shown = path.display().to_string();
+    let document = parse(content, path)?;
+    let mut at = &document;
+    let mut walked: Vec<&str> = Vec::new();
+    for segment in key.split('.') {
+        let next = match at {
+            Value::Object(map) => map.get(segment),
+            Value::Array(items) => segment
+                .parse()
+                .ok()
+                .and_then(|index: usize| items.get(index)),
+            _ => None,
+        };
+        at = next.ok_or_else(|| FingerprintError::NoKey {
+            path: shown.clone(),
+            segment: PeerText::new(segment, KEY_CAP).into(),
+            place: match walked.as_slice() {
+                [] => "at the top level".to_owned(),
+                keys => format!("under {}", PeerText::new(&keys.join("."), 4 * KEY_CAP)),
+            },
+            found: kind(at),
+        })?;
+        walked.push(segment);
+    }
+    match at {
+        Value::String(text) => Ok(Secret::from(text.clone())),
+        other => Err(FingerprintError::NotText {
+            path: shown,
+            key: PeerText::new(key, 4 * KEY_CAP).into(),
+            found: kind(other),
+        }),
+    }
+}
+
+/// Says what a value is: names of keys, never values.
+fn kind(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing (null)".to_owned(),
+        Value::Bool(_) => "a boolean".to_owned(),
+        Value::Number(_) => "a number (a secret of digits needs quotes)".to_owned(),
+        Value::String(_) => "a string".to_owned(),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(map) if map.is_empty() => "an object without keys".to_owned(),
+        Value::Object(map) => {
+            let mut keys: Vec<_> = map
+                .keys()
+                .take(MAX_KEYS)
+                .map(|key| PeerText::new(key, KEY_CAP).to_string())
+                .collect();
+            if map.len() > MAX_KEYS {
+                keys.push(format!("… and {} more", map.len() - MAX_KEYS));
+            }
+            format!("an object with the keys {}", keys.join(", "))
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Json5,
+    Yaml,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "JSON",
+            Self::Json5 => "JSON5",
+            Self::Yaml => "YAML",
+        })
+    }
+}
+
+/// Line and column, both from 1.
+type Place = Option<(usize, usize)>;
+
+fn parse(content: &[u8], path: &Path) -> Result<Value, FingerprintError> {
+    let shown = path.display().to_string();
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    let formats: &[Format] = match extension.to_str() {
+        // OpenClaw's own openclaw.json is JSON5, comments included.
+        Some("json") => &[Format::Json, Format::Json5],
+        Some("json5" | "jsonc") => &[Format::Json5],
+        Some("yaml" | "yml") => &[Format::Yaml],
+        _ => &[Format::Json, Format::Json5, Format::Yaml],
+    };
+    let Ok(text) = std::str::from_utf8(content) else {
+        return Err(FingerprintError::Syntax {
+            path: shown,
+            problems: vec!["not UTF-8 text".into()],
+        });
+    };
+    if depth(text) > MAX_DEPTH {
+        return Err(FingerprintError::TooDeep(shown));
+    }
+    let mut problems = Vec::new();
+    for &format in formats {
+        match parse_as(format, text) {
+            Ok(value) => return Ok(value),
+            Err(Some((line, column))) => {
+                problems.push(format!("not {format} (line {line}, column {column})"));
+            }
+            Err(None) => problems.push(format!("not {format}")),
+        }
+    }
+    Err(FingerprintError::Syntax {
+        path: shown,
+        problems,
+    })
+}
+
+/// The parsers' own messages may quote the file, so only the position survives.
+fn parse_as(format: Format, text: &str) -> Result<Value, Place> {
+    match format {
+        Format::Json => {
+            serde_json::from_str(text).map_err(|error| Some((error.line(), error.column())))
+        }
+        Format::Json5 => json5::from_str(text)
+            .map_err(|error| error.position().map(|at| (at.line + 1, at.column + 1))),
+        Format::Yaml => serde_yaml::from_str(text)
+            .map_err(|error| error.location().map(|at| (at.line(), at.column()))),
+    }
+}
+
+/// The deepest nesting of brackets; those inside strings count too, which errs on the safe side.
+fn depth(text: &str) -> usize {
+    let (mut now, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            b']' | b'}' => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests;
