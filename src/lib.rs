@@ -1,5 +1,6 @@
 //! wstap: a WebSocket-aware diagnostic reverse proxy.
 
 pub mod admission;
+pub mod check;
 pub mod config;
 pub mod transport;
