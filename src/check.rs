@@ -64,7 +64,7 @@ fn warning_json(warning: &Warning) -> Value {
 
 fn failures(errors: &ConfigErrors, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{errors}")?;
-    match errors.as_slice().len() {
+    match errors.count() {
         1 => writeln!(out, "1 error"),
         count => writeln!(out, "{count} errors"),
     }

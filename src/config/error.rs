@@ -43,10 +43,16 @@ impl ConfigErrors {
         Self { errors, omitted }
     }
 
-    /// The errors, in the order of the file.
+    /// The errors, in the order of the file; at most 100.
     #[must_use]
     pub fn as_slice(&self) -> &[ConfigError] {
         &self.errors
+    }
+
+    /// How many there are, those that are not listed included; after 200 the file is not read on.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.errors.len() + self.omitted
     }
 
     /// The errors, in the order of the file.
@@ -64,7 +70,7 @@ impl fmt::Display for ConfigErrors {
             error.fmt(f)?;
         }
         if self.omitted > 0 {
-            write!(f, "\nand {} more", self.omitted)?;
+            write!(f, "\nand at least {} more", self.omitted)?;
         }
         Ok(())
     }
@@ -334,6 +340,7 @@ mod tests {
     fn many_errors_are_counted() {
         let error = ConfigError::somewhere("k", "a", "b");
         let errors = ConfigErrors::collect(vec![error; 103]);
-        assert!(errors.to_string().ends_with("\nand 3 more"));
+        assert!(errors.to_string().ends_with("\nand at least 3 more"));
+        assert_eq!(errors.count(), 103);
     }
 }

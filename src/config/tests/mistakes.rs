@@ -435,5 +435,5 @@ fn very_many_mistakes_stay_bounded() {
     text.extend(std::iter::repeat_n("  - 'bad.example/'\n", 3000));
     let errors = parse_text(&text).unwrap_err();
     assert_eq!(errors.as_slice().len(), 100);
-    assert!(errors.to_string().contains("\nand "));
+    assert!(errors.to_string().contains("\nand at least "));
 }
