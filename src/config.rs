@@ -1,1 +1,282 @@
 //! YAML in, resolved configuration out.
+//!
+//! Three steps, so that a person gets every mistake at once and with its position:
+//! `document` (text to a tree with places), `read` and `schema` (tree to the keys), `resolve`
+//! (defaults, overrides, files). What comes out is a [`Config`] in which nothing is optional
+//! that merely means "default". Reading the configuration opens the files that it names, and
+//! nothing else: it binds, resolves and writes nothing.
+
+mod address;
+mod document;
+mod error;
+mod gateway;
+pub mod identity;
+mod listener;
+mod origin;
+mod read;
+mod resolve;
+mod scalar;
+mod schema;
+mod secret;
+mod settings;
+mod suggest;
+mod warnings;
+
+#[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use self::address::{Host, ListenAddr};
+pub use self::error::{ConfigError, ConfigErrors};
+pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
+pub use self::listener::{Listener, ListenerTls};
+pub use self::origin::{Origin, OriginList};
+pub use self::secret::FingerprintKey;
+pub use self::settings::{HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput};
+pub use self::warnings::Warning;
+
+pub(crate) use self::scalar::{duration_text, size_text};
+
+use self::error::{Place, Spot};
+
+/// A larger file is not a configuration.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The resolved configuration.
+pub struct Config {
+    listeners: Vec<Listener>,
+    gateway: Gateway,
+    origins: OriginList,
+    timeouts: Timeouts,
+    limits: Limits,
+    records: Records,
+    output: OutputFormat,
+    session_header: bool,
+    fingerprint_key: Option<FingerprintKey>,
+    state_dir: PathBuf,
+    warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Where to accept connections; at least one.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// The gateway behind the tap.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The origins that may connect.
+    #[must_use]
+    pub fn origins(&self) -> &OriginList {
+        &self.origins
+    }
+
+    /// Every timer.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Bounds on what clients may occupy.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Where records go besides the terminal.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// What is printed for each session.
+    #[must_use]
+    pub fn output(&self) -> OutputFormat {
+        self.output
+    }
+
+    /// Whether answers carry `X-Wstap-Session`.
+    #[must_use]
+    pub fn session_header(&self) -> bool {
+        self.session_header
+    }
+
+    /// The key for fingerprints of short secrets; `None`: make a random one for this run.
+    #[must_use]
+    pub fn fingerprint_key(&self) -> Option<&FingerprintKey> {
+        self.fingerprint_key.as_ref()
+    }
+
+    /// Folder for what wstap makes itself; it may not exist yet.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// What is legal but odd, in no particular order.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listeners", &self.listeners)
+            .field("gateway", &self.gateway.url())
+            .field("timeouts", &self.timeouts)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What flags and environment say; they win over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Replaces all listeners when not empty.
+    pub listen: Vec<Override>,
+    /// Replaces `gateway.url`.
+    pub gateway: Option<Override>,
+    /// Replaces `origins.allowed` when not empty.
+    pub allowed_origins: Vec<Override>,
+    /// Replaces `output`.
+    pub output: Option<OutputFormat>,
+    /// Replaces `state_dir`.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// One value from a flag or an environment variable. White space around it is ignored; an empty
+/// environment variable counts as not set.
+#[derive(Clone)]
+pub struct Override {
+    /// The text as given.
+    pub value: String,
+    /// Where it was given.
+    pub source: OverrideSource,
+}
+
+/// Without the value, which may be a URL with a password in it.
+impl fmt::Debug for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Override")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an override was given; displays as its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverrideSource {
+    /// A flag, with its dashes: `--listen`.
+    Flag(&'static str),
+    /// An environment variable: `WSTAP_LISTEN`.
+    Env(&'static str),
+}
+
+impl fmt::Display for OverrideSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Env(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Loads `file`, or only the defaults when there is none, under the overrides.
+///
+/// # Errors
+/// Every mistake in the file, the overrides, and the files that it names.
+pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigErrors> {
+    let Some(file) = file else {
+        return build("", None, overrides);
+    };
+    match read_file(file) {
+        Ok(text) => build(&text, Some(file), overrides),
+        Err(error) => Err(finish(vec![error], Some(file))),
+    }
+}
+
+/// Like [`load`] with the text of the file; `file` is only its name in errors. Relative paths in
+/// the text are relative to the working directory.
+///
+/// # Errors
+/// Every mistake in the text, the overrides, and the files that it names.
+pub fn parse(text: &str, file: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> {
+    build(text, Some(file), overrides)
+}
+
+fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigErrors> {
+    let mut errors = Vec::new();
+    let (schema, lost) = match document::parse(text, &mut errors) {
+        Some(root) => read::read(&root, &mut errors),
+        None => (None, read::Lost::default()),
+    };
+    let config = resolve::resolve(schema, overrides, &lost, &mut errors);
+    match config {
+        Some(mut config) if errors.is_empty() => {
+            config.warnings = warnings::warnings(&config, Timestamp::now());
+            Ok(config)
+        }
+        _ => Err(finish(errors, file)),
+    }
+}
+
+fn finish(errors: Vec<ConfigError>, file: Option<&Path>) -> ConfigErrors {
+    let file: Option<Arc<Path>> = file.map(Into::into);
+    let named = errors.into_iter().map(|error| match &file {
+        Some(file) => error.in_file(file),
+        None => error,
+    });
+    ConfigErrors::collect(named.collect())
+}
+
+fn read_file(file: &Path) -> Result<String, ConfigError> {
+    let unreadable = |error: std::io::Error| {
+        ConfigError::somewhere("", "a readable file", format!("an error: {error}"))
+    };
+    let mut bytes = Vec::new();
+    let opened = File::open(file).map_err(unreadable)?;
+    opened
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(ConfigError::somewhere(
+            "",
+            "a file of at most 1MiB",
+            "a larger one",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
+        let number = |value| u32::try_from(value).unwrap_or(u32::MAX);
+        let place = Place {
+            line: number(line),
+            column: number(column),
+        };
+        ConfigError::at(&Spot::new(place, ""), "text in UTF-8", "other bytes")
+    })
+}

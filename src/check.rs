@@ -1,0 +1,333 @@
+//! `wstap check`: what the configuration comes to, or everything that is wrong with it.
+//!
+//! It reads what the tap would read at start (certificates included) and opens no socket, so it
+//! can run beside a live tap and in a build pipeline.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::config::{
+    self, Config, ConfigError, ConfigErrors, Listener, ListenerTls, Overrides, Target, Timeouts,
+    Warning, duration_text, size_text,
+};
+
+/// The configuration can be used.
+const FINE: u8 = 0;
+/// The configuration has errors (or the result could not be written).
+const BAD_CONFIG: u8 = 2;
+
+/// Checks `file` under `overrides` and writes a summary, or every error, to `out`; as one JSON
+/// object with `json`. Returns the exit code of the process: 0 or 2.
+pub fn run(file: Option<&Path>, overrides: &Overrides, json: bool, out: &mut dyn Write) -> u8 {
+    let result = config::load(file, overrides);
+    let written = match (&result, json) {
+        (Ok(config), false) => summary(config, out),
+        (Err(errors), false) => failures(errors, out),
+        (result, true) => writeln!(out, "{}", as_json(result.as_ref())),
+    };
+    if result.is_ok() && written.is_ok() {
+        FINE
+    } else {
+        BAD_CONFIG
+    }
+}
+
+fn as_json(result: Result<&Config, &ConfigErrors>) -> Value {
+    let (errors, warnings) = match result {
+        Ok(config) => (
+            Vec::new(),
+            config.warnings().iter().map(warning_json).collect(),
+        ),
+        Err(errors) => (errors.iter().map(error_json).collect(), Vec::new()),
+    };
+    json!({ "ok": result.is_ok(), "errors": errors, "warnings": Value::Array(warnings) })
+}
+
+fn error_json(error: &ConfigError) -> Value {
+    json!({
+        "file": error.file().map(|file| file.to_string_lossy()),
+        "source": error.source().map(|source| source.to_string()),
+        "line": error.line(),
+        "column": error.column(),
+        "key_path": error.key_path(),
+        "expected": error.expected(),
+        "found": error.found(),
+        "message": error.to_string(),
+    })
+}
+
+fn warning_json(warning: &Warning) -> Value {
+    json!({ "key_path": warning.key_path(), "message": warning.message() })
+}
+
+fn failures(errors: &ConfigErrors, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{errors}")?;
+    match errors.count() {
+        1 => writeln!(out, "1 error"),
+        count => writeln!(out, "{count} errors"),
+    }
+}
+
+fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "the configuration is fine")?;
+    for listener in config.listeners() {
+        summarise_listener(listener, config, out)?;
+    }
+    let gateway = config.gateway();
+    let target = match gateway.target() {
+        Target::Tcp { host, port } => format!("{host}:{port}"),
+        Target::Unix(path) => path.display().to_string(),
+    };
+    row(
+        out,
+        "gateway",
+        &format!(
+            "{} ({target}), dialect {}",
+            gateway.url(),
+            gateway.dialect()
+        ),
+    )?;
+    if !gateway.tls().ca().is_empty() {
+        row(
+            out,
+            "gateway CA",
+            &format!("{} certificates", gateway.tls().ca().len()),
+        )?;
+    }
+    row(out, "origins", &origins(config))?;
+    let default = Timeouts::default().named();
+    for ((name, value), (_, usual)) in config.timeouts().named().into_iter().zip(default) {
+        if value != usual {
+            let text = format!(
+                "{name} {} instead of {}",
+                duration_text(value),
+                duration_text(usual)
+            );
+            row(out, "timeout", &text)?;
+        }
+    }
+    let records = config.records();
+    let text = match &records.path {
+        Some(path) => format!(
+            "{}, rotated at {}, {} kept; http: {}",
+            path.display(),
+            size_text(records.rotate_bytes),
+            records.keep,
+            records.http
+        ),
+        None => format!("no file; http: {}", records.http),
+    };
+    row(out, "records", &text)?;
+    row(out, "output", &config.output().to_string())?;
+    row(out, "state", &config.state_dir().display().to_string())?;
+    for warning in config.warnings() {
+        row(out, "warning", &warning.to_string())?;
+    }
+    Ok(())
+}
+
+fn summarise_listener(listener: &Listener, config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let address = &listener.listen;
+    match &listener.tls {
+        ListenerTls::Plain => row(out, "listener", &format!("{address}, plain HTTP")),
+        ListenerTls::SelfSigned { names } => {
+            row(out, "listener", &format!("{address}, TLS"))?;
+            let folder = config.state_dir().display();
+            let text = format!(
+                "development certificate in {folder} for {}",
+                names.join(", ")
+            );
+            row(out, "", &text)
+        }
+        ListenerTls::Files(identity) => {
+            row(out, "listener", &format!("{address}, TLS"))?;
+            row(
+                out,
+                "",
+                &format!("certificate for {}", identity.names.join(", ")),
+            )?;
+            row(out, "", &format!("SHA-256 {}", identity.sha256_hex()))?;
+            row(out, "", &format!("expires {}", identity.not_after))
+        }
+    }
+}
+
+fn origins(config: &Config) -> String {
+    let list = config.origins();
+    let mut entries: Vec<String> = list.origins().iter().map(ToString::to_string).collect();
+    if list.allows_any() {
+        entries.insert(0, "any".to_owned());
+    }
+    if entries.is_empty() {
+        "none listed".to_owned()
+    } else {
+        entries.join(", ")
+    }
+}
+
+fn row(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
+    writeln!(out, "  {name:<10}  {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Override, OverrideSource};
+    use std::fs;
+
+    fn check(text: &str, json: bool) -> (u8, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("wstap.yaml");
+        fs::write(&file, text).unwrap();
+        let mut out = Vec::new();
+        let code = run(Some(&file), &Overrides::default(), json, &mut out);
+        let folder = format!("{}/", folder.path().display());
+        (code, String::from_utf8(out).unwrap().replace(&folder, ""))
+    }
+
+    #[test]
+    fn a_good_file_is_summarised() {
+        let (code, text) = check(
+            "listeners: [{ listen: '0.0.0.0:80' }, { listen: '[::]:8443', tls: { self_signed: {} } }]\n\
+             gateway: { url: wss://gw }\n\
+             timeouts: { idle: 1h 30m }\n\
+             state_dir: state\n",
+            false,
+        );
+        assert_eq!(code, 0);
+        insta::assert_snapshot!(text, @r"
+        the configuration is fine
+          listener    0.0.0.0:80, plain HTTP
+          listener    [::]:8443, TLS
+                      development certificate in state for localhost, wstap
+          gateway     wss://gw (gw:443), dialect openclaw
+          origins     none listed
+          timeout     idle 1h 30m instead of 1h
+          records     no file; http: errors
+          output      line
+          state       state
+          warning     listeners[0]: 0.0.0.0:80 is plain HTTP: credentials cross the network readable
+        ");
+    }
+
+    #[test]
+    fn a_certificate_is_shown_with_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = rcgen::generate_simple_self_signed(["claw.example".to_owned()]).unwrap();
+        let cert = folder.path().join("cert.pem");
+        let key = folder.path().join("key.pem");
+        fs::write(&cert, pair.cert.pem()).unwrap();
+        fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        let (code, text) = check(
+            &format!(
+                "listeners:\n  - listen: '127.0.0.1:0'\n    tls:\n      certificates:\n      \
+                 - {{ cert: '{}', key: '{}' }}\ngateway: {{ url: 'unix:/run/gw.sock' }}\n",
+                cert.display(),
+                key.display(),
+            ),
+            false,
+        );
+        assert_eq!(code, 0, "{text}");
+        for part in [
+            "certificate for claw.example",
+            "SHA-256 ",
+            "expires 4096-01-01",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn every_error_is_listed() {
+        let (code, text) = check("listenrs: 1\ngateway: { url: gw }\noutput: xml\n", false);
+        assert_eq!(code, 2);
+        insta::assert_snapshot!(text, @r"
+        wstap.yaml:1:1: listenrs: expected one of `listeners`, `gateway`, `origins`, `timeouts`, `limits`, `records`, `output`, `session_header`, `fingerprint_key_file` or `state_dir`, found the unknown key `listenrs` (did you mean `listeners`?)
+        wstap.yaml:2:17: gateway.url: expected a URL with a scheme: `http://gw:18789`, found no scheme
+        wstap.yaml:3:9: output: expected one of `line` or `json`, found `xml`
+        3 errors
+        ");
+    }
+
+    #[test]
+    fn json_is_one_object() {
+        let (code, text) = check(
+            "gateway: { url: 'http://gw' }\ntimeouts: { idle: 5 }\n",
+            true,
+        );
+        assert_eq!(code, 2);
+        assert_eq!(text.lines().count(), 1);
+        let value: Value = serde_json::from_str(&text).unwrap();
+        insta::assert_json_snapshot!(value, @r#"
+        {
+          "errors": [
+            {
+              "column": 19,
+              "expected": "a duration with a unit, such as `5s` or `5ms`",
+              "file": "wstap.yaml",
+              "found": "`5` without a unit",
+              "key_path": "timeouts.idle",
+              "line": 2,
+              "message": "wstap.yaml:2:19: timeouts.idle: expected a duration with a unit, such as `5s` or `5ms`, found `5` without a unit",
+              "source": null
+            }
+          ],
+          "ok": false,
+          "warnings": []
+        }
+        "#);
+
+        let (code, text) = check(
+            "gateway: { url: 'http://gw' }\norigins: { allowed: ['*'] }\n",
+            true,
+        );
+        assert_eq!(code, 0);
+        insta::assert_json_snapshot!(serde_json::from_str::<Value>(&text).unwrap(), @r#"
+        {
+          "errors": [],
+          "ok": true,
+          "warnings": [
+            {
+              "key_path": "origins.allowed",
+              "message": "\"*\" allows every web page to connect"
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_flag_is_named_by_its_name() {
+        let value = "ftp://x".to_owned();
+        let gateway = Override {
+            value,
+            source: OverrideSource::Flag("--gateway"),
+        };
+        let overrides = Overrides {
+            gateway: Some(gateway),
+            ..Overrides::default()
+        };
+        let mut out = Vec::new();
+        assert_eq!(run(None, &overrides, true, &mut out), 2);
+        let value: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(value["errors"][0]["source"], "--gateway");
+        assert_eq!(value["errors"][0]["file"], Value::Null);
+    }
+
+    #[test]
+    fn output_that_cannot_be_written_is_a_failure() {
+        let value = "http://gw".to_owned();
+        let gateway = Override {
+            value,
+            source: OverrideSource::Env("WSTAP_GATEWAY"),
+        };
+        let overrides = Overrides {
+            gateway: Some(gateway),
+            ..Overrides::default()
+        };
+        let mut none: &mut [u8] = &mut [];
+        assert_eq!(run(None, &overrides, false, &mut none), 2);
+    }
+}

@@ -1,0 +1,408 @@
+//! A certificate with its key, checked before anything listens with it.
+//!
+//! A server that starts with a key of another certificate fails later, once for each client and
+//! with an alert that names neither file. So everything that can be wrong is told apart here.
+//! PEM as in RFC 7468; keys in PKCS#8, PKCS#1 or SEC1.
+
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::RootCertStore;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
+
+use super::error::{Complaint, quoted};
+
+/// Files larger than this are no certificates or keys.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// A certificate chain with the key of its first certificate.
+#[derive(Clone)]
+pub struct Identity {
+    /// What rustls serves.
+    pub certified: Arc<CertifiedKey>,
+    /// SHA-256 of the first certificate's DER: what pins and browsers show.
+    pub sha256: [u8; 32],
+    /// Start of the validity of the first certificate.
+    pub not_before: Timestamp,
+    /// End of the validity of the first certificate.
+    pub not_after: Timestamp,
+    /// Its subject alternative names (DNS names and IP addresses), in its order.
+    pub names: Vec<String>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("names", &self.names)
+            .field("sha256", &self.sha256_hex())
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Loads both files with the ring provider and checks that they belong together.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; never anything of the key's content.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, IdentityError> {
+        Self::join(chain(cert)?, signing_key(key)?, (cert, key))
+    }
+
+    /// Puts a chain and a key together; the paths are for the error.
+    pub(super) fn join(
+        chain: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+        (cert_path, key_path): (&Path, &Path),
+    ) -> Result<Self, IdentityError> {
+        let bad = |detail: &dyn fmt::Display| {
+            IdentityError::new(
+                Role::Certificate,
+                cert_path,
+                Fault::BadCertificate(detail.to_string()),
+            )
+        };
+        let leaf = chain.first().ok_or_else(|| bad(&"no certificate"))?;
+        let sha256 = Sha256::digest(leaf).into();
+        let facts = facts(leaf).map_err(|detail| bad(&detail))?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => {
+                let position = matching(&certified);
+                let fault = Fault::Mismatch {
+                    cert: cert_path.to_path_buf(),
+                    position,
+                };
+                return Err(IdentityError::new(Role::Key, key_path, fault));
+            }
+            Err(error) => return Err(bad(&error)),
+        }
+        let (not_before, not_after, names) = facts;
+        Ok(Self {
+            certified: Arc::new(certified),
+            sha256,
+            not_before,
+            not_after,
+            names,
+        })
+    }
+
+    /// The SHA-256 as 64 hexadecimal digits.
+    #[must_use]
+    pub fn sha256_hex(&self) -> String {
+        self.sha256
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
+}
+
+/// Which certificate of the file (counted from 1) the key belongs to, when not the first.
+fn matching(certified: &CertifiedKey) -> Option<usize> {
+    (1..certified.cert.len()).find_map(|index| {
+        let rest = certified.cert.get(index..)?.to_vec();
+        let candidate = CertifiedKey::new(rest, Arc::clone(&certified.key));
+        candidate.keys_match().is_ok().then_some(index + 1)
+    })
+}
+
+fn facts(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>), String> {
+    let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    let validity = certificate.validity();
+    let time = |seconds| Timestamp::from_second(seconds).map_err(|error| error.to_string());
+    let names = match certificate.subject_alternative_name() {
+        Ok(Some(extension)) => extension
+            .value
+            .general_names
+            .iter()
+            .filter_map(name_text)
+            .collect(),
+        Ok(None) => Vec::new(),
+        Err(error) => return Err(error.to_string()),
+    };
+    let not_before = time(validity.not_before.timestamp())?;
+    Ok((not_before, time(validity.not_after.timestamp())?, names))
+}
+
+fn name_text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes)
+                .ok()
+                .map(|b| std::net::Ipv4Addr::from(b).to_string()),
+            16 => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|b| std::net::Ipv6Addr::from(b).to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// All certificates of a PEM file, in its order; at least one.
+pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let fail = |fault| IdentityError::new(Role::Certificate, path, fault);
+    let bytes = read(path).map_err(fail)?;
+    let chain = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| fail(Fault::BadPem(pem_fault(&error))))?;
+    if chain.is_empty() {
+        Err(fail(Fault::NoCertificate))
+    } else {
+        Ok(chain)
+    }
+}
+
+/// Roots to trust: like [`chain`], and each has to be usable as a trust anchor.
+pub(super) fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let roots = chain(path)?;
+    let mut store = RootCertStore::empty();
+    for root in &roots {
+        store.add(root.clone()).map_err(|error| {
+            let fault = Fault::BadCertificate(error.to_string());
+            IdentityError::new(Role::Certificate, path, fault)
+        })?;
+    }
+    Ok(roots)
+}
+
+/// The first private key of a PEM file, ready to sign.
+pub(super) fn signing_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityError> {
+    let fail = |fault| IdentityError::new(Role::Key, path, fault);
+    let bytes = read(path).map_err(fail)?;
+    match PrivateKeyDer::from_pem_slice(&bytes) {
+        _ if is_encrypted(&bytes) => Err(fail(Fault::EncryptedKey)),
+        Ok(key) => {
+            any_supported_type(&key).map_err(|error| fail(Fault::UnsupportedKey(error.to_string())))
+        }
+        Err(rustls_pki_types::pem::Error::NoItemsFound) => Err(fail(Fault::NoKey)),
+        Err(error) => Err(fail(Fault::BadPem(pem_fault(&error)))),
+    }
+}
+
+/// PKCS#8 encryption has a label of its own; older files say so in a header (RFC 1421).
+fn is_encrypted(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'\n').any(|line| {
+        line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+            || (line.starts_with(b"Proc-Type:") && line.trim_ascii_end().ends_with(b"ENCRYPTED"))
+    })
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let fault = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Fault::Missing,
+        _ => Fault::Unreadable(error),
+    };
+    let file = File::open(path).map_err(fault)?;
+    let length = file
+        .metadata()
+        .map_or(0, |metadata| metadata.len())
+        .min(MAX_BYTES);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(fault)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(Fault::BadPem("more than 1MiB".to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// What is wrong with the PEM, without the line in question: it may be part of a key.
+fn pem_fault(error: &rustls_pki_types::pem::Error) -> String {
+    use rustls_pki_types::pem::Error;
+    match error {
+        Error::MissingSectionEnd { .. } => "a section without its END line",
+        Error::IllegalSectionStart { .. } => "a broken BEGIN line",
+        Error::Base64Decode(_) => "broken base64",
+        Error::SectionTooLarge => "a section that is too large",
+        _ => "broken PEM",
+    }
+    .to_owned()
+}
+
+/// Which of the two files is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The certificate chain.
+    Certificate,
+    /// The private key.
+    Key,
+}
+
+/// Why an identity could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to load {} {}: expected {}, found {}", .role, .path.display(), self.expected(), self.found())]
+pub struct IdentityError {
+    role: Role,
+    path: PathBuf,
+    fault: Fault,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+        })
+    }
+}
+
+/// What is wrong with a certificate or key file.
+#[derive(Debug)]
+pub enum Fault {
+    /// There is no such file.
+    Missing,
+    /// The file exists but could not be read.
+    Unreadable(io::Error),
+    /// The file is not valid PEM.
+    BadPem(String),
+    /// No `CERTIFICATE` section.
+    NoCertificate,
+    /// A certificate that cannot be used; the reason.
+    BadCertificate(String),
+    /// No private key section.
+    NoKey,
+    /// The private key is protected by a pass phrase.
+    EncryptedKey,
+    /// A key of a kind or size that the TLS library does not sign with; the reason.
+    UnsupportedKey(String),
+    /// The key belongs to another certificate.
+    Mismatch {
+        /// The certificate file.
+        cert: PathBuf,
+        /// Where in that file (from 1) the certificate of this key stands, if it does.
+        position: Option<usize>,
+    },
+}
+
+impl IdentityError {
+    fn new(role: Role, path: &Path, fault: Fault) -> Self {
+        Self {
+            role,
+            path: path.to_path_buf(),
+            fault,
+        }
+    }
+
+    /// Which of the two files is at fault; a mismatch is the key's.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    pub(super) fn complaint(&self) -> Complaint {
+        let found = format!(
+            "{} in {}",
+            self.found(),
+            quoted(&self.path.to_string_lossy())
+        );
+        let found = match &self.fault {
+            Fault::Missing => {
+                let advice = if self.path.is_relative() {
+                    " (relative to the working directory)"
+                } else {
+                    ""
+                };
+                format!("no file {}{advice}", quoted(&self.path.to_string_lossy()))
+            }
+            Fault::Unreadable(error) => {
+                format!(
+                    "{} that cannot be read: {error}",
+                    quoted(&self.path.to_string_lossy())
+                )
+            }
+            _ => found,
+        };
+        Complaint::new(self.expected(), found)
+    }
+
+    fn expected(&self) -> String {
+        match (&self.fault, self.role) {
+            (Fault::EncryptedKey, _) => {
+                "a private key without a pass phrase (`openssl pkey -in KEY -out PLAIN`)".to_owned()
+            }
+            (Fault::UnsupportedKey(_), _) => {
+                "an RSA key of 2048 to 4096 bits, an ECDSA key (P-256, P-384) or an Ed25519 key"
+                    .to_owned()
+            }
+            (
+                Fault::Mismatch {
+                    cert,
+                    position: None,
+                },
+                _,
+            ) => {
+                format!(
+                    "the key of the certificate in {}",
+                    quoted(&cert.to_string_lossy())
+                )
+            }
+            (
+                Fault::Mismatch {
+                    cert,
+                    position: Some(_),
+                },
+                _,
+            ) => {
+                format!(
+                    "the key of the first certificate in {}",
+                    quoted(&cert.to_string_lossy())
+                )
+            }
+            (_, Role::Certificate) => "a PEM file with certificates".to_owned(),
+            (_, Role::Key) => "a PEM file with a private key".to_owned(),
+        }
+    }
+
+    fn found(&self) -> String {
+        match &self.fault {
+            Fault::Missing => "no such file".to_owned(),
+            Fault::Unreadable(error) => error.to_string(),
+            Fault::BadPem(detail) => detail.clone(),
+            Fault::NoCertificate => "no CERTIFICATE section".to_owned(),
+            Fault::BadCertificate(detail) => format!("an unusable certificate ({detail})"),
+            Fault::NoKey => "no PRIVATE KEY section".to_owned(),
+            Fault::EncryptedKey => "an encrypted key".to_owned(),
+            Fault::UnsupportedKey(detail) => format!("an unsupported key ({detail})"),
+            Fault::Mismatch { position: None, .. } => "the key of another certificate".to_owned(),
+            Fault::Mismatch {
+                position: Some(position),
+                ..
+            } => {
+                format!("the key of certificate {position} of that file")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

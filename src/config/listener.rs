@@ -1,0 +1,151 @@
+//! Listeners: an address, and what is spoken on it.
+
+use super::address::{Host, ListenAddr};
+use super::error::Complaint;
+use super::identity::Identity;
+use super::scalar::FromScalar;
+
+/// One address to accept connections on.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Where to bind.
+    pub listen: ListenAddr,
+    /// What is spoken there.
+    pub tls: ListenerTls,
+}
+
+/// Whether a listener speaks TLS, and with which certificate.
+#[derive(Debug, Clone)]
+pub enum ListenerTls {
+    /// No TLS.
+    Plain,
+    /// The development certificate that wstap makes itself (kept in `state_dir`).
+    SelfSigned {
+        /// The names and addresses that it is valid for; at least one.
+        names: Vec<String>,
+    },
+    /// A certificate from files.
+    Files(Identity),
+}
+
+impl Listener {
+    /// What is used when nothing is configured: TLS on port 8443 of every address.
+    pub(super) fn fallback() -> Self {
+        let host = Host::Ip(std::net::Ipv6Addr::UNSPECIFIED.into());
+        let tls = ListenerTls::SelfSigned {
+            names: default_names(),
+        };
+        Self {
+            listen: ListenAddr { host, port: 8443 },
+            tls,
+        }
+    }
+
+    /// From `--listen`: an address, or one with a scheme. TLS unless the scheme says otherwise.
+    pub(super) fn from_override(text: &str) -> Result<Self, Complaint> {
+        let expected = || {
+            "`host:port`, or `https://host:port`, `http://host:port` (also wss and ws)".to_owned()
+        };
+        let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "https" | "wss" => true,
+            "http" | "ws" => false,
+            _ => return Err(Complaint::new(expected(), "another scheme")),
+        };
+        let has_scheme = rest.len() < text.len();
+        let address = if has_scheme {
+            rest.strip_suffix('/').unwrap_or(rest)
+        } else {
+            rest
+        };
+        if address.contains(['/', '?', '#']) {
+            return Err(Complaint::new(expected(), "more than an address"));
+        }
+        let listen = ListenAddr::from_text(address).map_err(|complaint| {
+            let expected = complaint.expected.replace(" (in quotes in a file)", "");
+            Complaint {
+                expected,
+                ..complaint
+            }
+        })?;
+        if !secure {
+            return Ok(Self {
+                listen,
+                tls: ListenerTls::Plain,
+            });
+        }
+        let mut names = default_names();
+        if let Some(name) = listen
+            .host
+            .name()
+            .filter(|name| !names.iter().any(|n| n == name))
+        {
+            names.push(name.to_owned());
+        }
+        Ok(Self {
+            listen,
+            tls: ListenerTls::SelfSigned { names },
+        })
+    }
+}
+
+/// The names of the development certificate when none are configured.
+pub(super) fn default_names() -> Vec<String> {
+    vec!["localhost".to_owned(), "wstap".to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemes_choose_tls() {
+        for text in [
+            "127.0.0.1:8443",
+            "https://127.0.0.1:8443/",
+            "WSS://127.0.0.1:8443",
+        ] {
+            let listener = Listener::from_override(text).unwrap();
+            assert_eq!(listener.listen.to_string(), "127.0.0.1:8443");
+            assert!(
+                matches!(&listener.tls, ListenerTls::SelfSigned { names } if names == &default_names())
+            );
+        }
+        for text in ["http://[::]:80", "ws://[::]:80/"] {
+            let listener = Listener::from_override(text).unwrap();
+            assert!(matches!(listener.tls, ListenerTls::Plain));
+        }
+    }
+
+    #[test]
+    fn a_host_name_joins_the_names() {
+        let names = |text| match Listener::from_override(text).unwrap().tls {
+            ListenerTls::SelfSigned { names } => names,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            names("tap.internal:1"),
+            ["localhost", "wstap", "tap.internal"]
+        );
+        assert_eq!(names("localhost:1"), ["localhost", "wstap"]);
+    }
+
+    #[test]
+    fn bad_addresses_are_refused() {
+        for (text, expected) in [
+            ("ftp://x:1", "`host:port`, or"),
+            ("https://x:1/path", "`host:port`, or"),
+            ("https://127.0.0.1", "`host:port`"),
+            ("8443", "`[::]:8443`"),
+            ("", "`host:port`"),
+        ] {
+            let complaint = Listener::from_override(text).unwrap_err();
+            assert!(
+                complaint.expected.contains(expected),
+                "{text}: {complaint:?}"
+            );
+        }
+        let complaint = Listener::from_override("https://me:hunter2@h:1").unwrap_err();
+        assert!(!format!("{complaint:?}").contains("hunter2"));
+    }
+}

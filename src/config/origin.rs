@@ -1,0 +1,321 @@
+//! The origins that are allowed: `scheme://host[:port]`, exactly as a browser writes them.
+//!
+//! An entry that no browser would ever send (trailing slash, upper case, default port) can never
+//! match, so it is an error that shows the corrected line. Source: RFC 6454 section 6.2.
+
+use std::fmt;
+
+use schemars::{Schema, json_schema};
+use url::{Position, Url};
+
+use super::error::{Complaint, quoted};
+use super::scalar::FromScalar;
+
+/// One allowed origin in the form in which browsers serialise it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// Lower case, without `://`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Lower case, punycode, IPv6 in brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// `None` when it is the default of the scheme.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// The allow list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OriginList {
+    any: bool,
+    origins: Vec<Origin>,
+}
+
+impl OriginList {
+    pub(super) fn from_entries(entries: impl IntoIterator<Item = OriginEntry>) -> Self {
+        let mut list = Self::default();
+        for entry in entries {
+            match entry {
+                OriginEntry::Any => list.any = true,
+                OriginEntry::One(origin) if list.origins.contains(&origin) => {}
+                OriginEntry::One(origin) => list.origins.push(origin),
+            }
+        }
+        list
+    }
+
+    /// Whether the list holds `"*"`.
+    #[must_use]
+    pub fn allows_any(&self) -> bool {
+        self.any
+    }
+
+    /// The entries other than `"*"`, each once, in the order of the file.
+    #[must_use]
+    pub fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    /// Whether nothing is listed, which means that nothing is enforced.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.any && self.origins.is_empty()
+    }
+}
+
+/// One line of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OriginEntry {
+    Any,
+    One(Origin),
+}
+
+impl FromScalar for OriginEntry {
+    fn expected() -> String {
+        "an origin `scheme://host[:port]`, such as `https://claw.example.com`, or `\"*\"`".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        if text.contains('*') {
+            let expected = "each host on a line of its own, such as \"https://app.example.com\"";
+            return Err(Complaint::new(
+                expected,
+                format!("a wildcard in {}", shown(text)),
+            ));
+        }
+        if text == "null" || text.starts_with("file:") {
+            let found = format!(
+                "{} (such pages send `null`, which proves nothing)",
+                shown(text)
+            );
+            return Err(Complaint::new(Self::expected(), found));
+        }
+        let (corrected, faults) = correct(text)?;
+        if faults.is_empty() && corrected.to_string() == text {
+            return Ok(Self::One(corrected));
+        }
+        let faults = if faults.is_empty() {
+            "in a form that browsers do not send".to_owned()
+        } else {
+            format!("with {}", faults.join(" and "))
+        };
+        Err(Complaint::new(
+            format!("\"{corrected}\""),
+            format!("{} {faults}", shown(text)),
+        ))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^(\\*|[a-z][a-z0-9+.-]*://[^/@?#A-Z]+)$",
+            "examples": ["https://claw.example.com", "http://localhost:5173"],
+        })
+    }
+}
+
+/// The nearest origin to what was written, and what was wrong with that.
+fn correct(text: &str) -> Result<(Origin, Vec<&'static str>), Complaint> {
+    let mut faults = Vec::new();
+    let trimmed = text.trim();
+    if trimmed.len() != text.len() {
+        faults.push("white space around it");
+    }
+    let (scheme, rest) = trimmed.split_once("://").unwrap_or_else(|| {
+        faults.push("no scheme");
+        ("https", trimmed)
+    });
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| {
+        faults.push("a user name");
+        host
+    });
+    if scheme.chars().chain(host.chars()).any(char::is_uppercase) {
+        faults.push("upper case");
+    }
+    let scheme = match scheme.to_lowercase().as_str() {
+        "ws" => "http".to_owned(),
+        "wss" => "https".to_owned(),
+        other => other.to_owned(),
+    };
+    if trimmed.to_lowercase().starts_with("ws") && scheme.starts_with("http") {
+        faults.push("the scheme of the socket instead of the page's");
+    }
+    match tail {
+        "" => {}
+        "/" => faults.push("a trailing slash"),
+        _ if tail.starts_with(['?', '#']) => faults.push("a query or fragment"),
+        _ => faults.push("a path"),
+    }
+    let wrong = || Complaint::new(OriginEntry::expected(), shown(text));
+    let url = Url::parse(&format!("{scheme}://{}", host.to_lowercase())).map_err(|_| wrong())?;
+    let canonical = url
+        .host_str()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(wrong)?;
+    if url.port() == Some(0) || host.contains(char::is_whitespace) {
+        return Err(wrong());
+    }
+    let wrote_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| super::address::parse_port(port).is_some());
+    if wrote_port && url.port().is_none() {
+        faults.push("the default port");
+    }
+    if !host.is_ascii() {
+        faults.push("letters that browsers send as punycode");
+    }
+    let origin = Origin {
+        scheme: url[..Position::AfterScheme].to_owned(),
+        host: canonical.to_owned(),
+        port: url.port(),
+    };
+    Ok((origin, faults))
+}
+
+/// The entry as written, unless it may hold a password or a token.
+fn shown(text: &str) -> String {
+    if text.contains(['@', '?', '#']) {
+        "an entry".to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_browsers_send_is_accepted() {
+        for text in [
+            "https://claw.example.com",
+            "http://localhost:5173",
+            "https://[::1]:8443",
+            "http://127.0.0.1",
+            "https://xn--bcher-kva.example",
+            "chrome-extension://abcdefghijklmnop",
+            "capacitor://localhost",
+        ] {
+            match OriginEntry::from_text(text).unwrap() {
+                OriginEntry::One(origin) => assert_eq!(origin.to_string(), text),
+                OriginEntry::Any => panic!("{text} is not any"),
+            }
+        }
+        assert_eq!(OriginEntry::from_text("*").unwrap(), OriginEntry::Any);
+    }
+
+    #[test]
+    fn the_corrected_line_is_shown() {
+        for (text, corrected, fault) in [
+            (
+                "https://a.example/",
+                "\"https://a.example\"",
+                "trailing slash",
+            ),
+            ("https://a.example/chat", "\"https://a.example\"", "a path"),
+            (
+                "https://a.example:443",
+                "\"https://a.example\"",
+                "default port",
+            ),
+            (
+                "http://a.example:80/",
+                "\"http://a.example\"",
+                "trailing slash and the default port",
+            ),
+            ("a.example", "\"https://a.example\"", "no scheme"),
+            ("localhost:5173", "\"https://localhost:5173\"", "no scheme"),
+            ("HTTPS://A.Example", "\"https://a.example\"", "upper case"),
+            (
+                "wss://a.example",
+                "\"https://a.example\"",
+                "scheme of the socket",
+            ),
+            (
+                "ws://a.example:81",
+                "\"http://a.example:81\"",
+                "scheme of the socket",
+            ),
+            (" https://a.example", "\"https://a.example\"", "white space"),
+            (
+                "https://bücher.example",
+                "\"https://xn--bcher-kva.example\"",
+                "punycode",
+            ),
+            (
+                "https://a.example:0443",
+                "\"https://a.example\"",
+                "default port",
+            ),
+            (
+                "http://127.1",
+                "\"http://127.0.0.1\"",
+                "browsers do not send",
+            ),
+            (
+                "https://*.example.com",
+                "each host on a line of its own",
+                "wildcard",
+            ),
+            ("null", "an origin", "null"),
+            ("file:///tmp/x", "an origin", "null"),
+            ("https://", "an origin", "`https://`"),
+            ("", "an origin", "``"),
+        ] {
+            let complaint = OriginEntry::from_text(text).unwrap_err();
+            assert!(
+                complaint.expected.contains(corrected),
+                "{text}: {complaint:?}"
+            );
+            assert!(complaint.found.contains(fault), "{text}: {complaint:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_an_entry_are_not_echoed() {
+        for text in [
+            "https://me:hunter2@a.example",
+            "https://a.example/?token=hunter2",
+        ] {
+            let complaint = OriginEntry::from_text(text).unwrap_err();
+            assert_eq!(complaint.expected, "\"https://a.example\"");
+            assert!(!complaint.found.contains("hunter2"), "{complaint:?}");
+        }
+    }
+
+    #[test]
+    fn the_list_keeps_each_origin_once() {
+        let entry = |text| OriginEntry::from_text(text).unwrap();
+        let list = OriginList::from_entries([entry("http://a"), entry("*"), entry("http://a")]);
+        assert!(list.allows_any());
+        assert_eq!(list.origins().len(), 1);
+        assert!(OriginList::default().is_empty());
+    }
+}

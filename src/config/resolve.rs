@@ -1,0 +1,314 @@
+//! From the schema to the configuration: defaults, overrides, and every check that needs more
+//! than one key or a look at a file. Goes on after a mistake, so that all of them are found.
+
+mod listeners;
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Complaint, ConfigError, Spot};
+use super::gateway::{Gateway, GatewayTls, GatewayUrl, Scheme, Target};
+use super::identity;
+use super::origin::{OriginEntry, OriginList};
+use super::read::Lost;
+use super::scalar::{FromScalar, Scalar, Timer};
+use super::schema::{
+    At, FileSchema, GatewaySchema, GatewayTlsSchema, LimitsSchema, RecordsSchema, TimeoutsSchema,
+};
+use super::secret::FingerprintKey;
+use super::settings::{Limits, Records, Timeouts};
+use super::{Config, Override, OverrideSource, Overrides};
+
+/// Resolves what could be read; every mistake goes to `errors`. `None` only together with one.
+pub(super) fn resolve(
+    schema: Option<FileSchema>,
+    overrides: &Overrides,
+    lost: &Lost,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Config> {
+    let unread = schema.is_none();
+    let schema = schema.unwrap_or_default();
+    let mut resolver = Resolver {
+        lost,
+        unread,
+        errors,
+    };
+    let listeners = resolver.listeners(schema.listeners, &overrides.listen);
+    let gateway = resolver.gateway(schema.gateway, overrides.gateway.as_ref());
+    let allowed = schema
+        .origins
+        .unwrap_or_default()
+        .allowed
+        .unwrap_or_default();
+    let origins = resolver.origins(allowed, &overrides.allowed_origins);
+    let fingerprint_key = resolver.fingerprint_key(schema.fingerprint_key_file);
+    let records = resolver.records(schema.records.unwrap_or_default());
+    let state_dir = resolver.state_dir(schema.state_dir, overrides.state_dir.as_ref());
+    Some(Config {
+        listeners,
+        gateway: gateway?,
+        origins,
+        timeouts: timeouts(schema.timeouts.unwrap_or_default()),
+        limits: limits(&schema.limits.unwrap_or_default()),
+        records,
+        output: overrides.output.or(schema.output).unwrap_or_default(),
+        session_header: schema.session_header.unwrap_or(true),
+        fingerprint_key,
+        state_dir,
+        warnings: Vec::new(),
+    })
+}
+
+struct Resolver<'a> {
+    lost: &'a Lost,
+    /// Nothing of the file could be read, so nothing can be called missing.
+    unread: bool,
+    errors: &'a mut Vec<ConfigError>,
+}
+
+impl Resolver<'_> {
+    fn file<T>(
+        &mut self,
+        path: &At<PathBuf>,
+        load: impl FnOnce(&Path) -> Result<T, identity::IdentityError>,
+    ) -> Option<T> {
+        load(&path.value)
+            .map_err(|error| self.errors.push(error.complaint().at(&path.spot)))
+            .ok()
+    }
+
+    fn gateway(
+        &mut self,
+        section: Option<At<GatewaySchema>>,
+        given: Option<&Override>,
+    ) -> Option<Gateway> {
+        let (spot, section) = match section {
+            Some(At { spot, value }) => (Some(spot), Some(value)),
+            None => (None, None),
+        };
+        let (in_file, dialect, tls) = match section {
+            Some(section) => (section.url, section.dialect, section.tls),
+            None => (None, None, None),
+        };
+        let url = if let Some(given) = given.filter(|given| given.is_given()) {
+            self.accept(given, GatewayUrl::from_text(given.value.trim()))
+        } else {
+            if in_file.is_none() {
+                self.no_gateway(spot.as_ref());
+            }
+            in_file.map(|url| url.value.0)
+        };
+        let tls = tls
+            .map(|tls| self.gateway_tls(tls, url.as_ref()))
+            .unwrap_or_default();
+        Some(Gateway {
+            url: url?,
+            dialect: dialect.unwrap_or_default(),
+            tls,
+        })
+    }
+
+    fn no_gateway(&mut self, section: Option<&Spot>) {
+        let reported = self.lost.contains("gateway") || self.lost.contains("gateway.url");
+        if reported || self.unread {
+            return;
+        }
+        let error = ConfigError::missing(
+            "gateway.url",
+            "no gateway configured",
+            "give `--gateway URL`, `WSTAP_GATEWAY` or `gateway.url` in a config file; \
+             to look around first, run `wstap demo`",
+        );
+        self.errors.push(match section {
+            Some(spot) => error.with_place(spot.place),
+            None => error,
+        });
+    }
+
+    fn gateway_tls(
+        &mut self,
+        section: At<GatewayTlsSchema>,
+        url: Option<&GatewayUrl>,
+    ) -> GatewayTls {
+        let At { spot, value } = section;
+        if let Some(url) = url.filter(|url| url.scheme != Scheme::Https) {
+            let expected = "no `tls` without an https or wss gateway";
+            let found = match url.target {
+                Target::Unix(_) => "it beside a unix socket".to_owned(),
+                Target::Tcp { .. } => format!("it beside `{}`", url.text),
+            };
+            self.errors.push(ConfigError::at(&spot, expected, found));
+        }
+        let ca = value
+            .ca
+            .and_then(|ca| self.file(&ca, identity::roots))
+            .unwrap_or_default();
+        GatewayTls {
+            ca,
+            server_name: value.server_name.map(|Scalar(name)| name.0),
+        }
+    }
+
+    fn origins(
+        &mut self,
+        entries: Vec<At<Scalar<OriginEntry>>>,
+        overrides: &[Override],
+    ) -> OriginList {
+        let given: Vec<_> = overrides.iter().filter(|given| given.is_given()).collect();
+        if given.is_empty() {
+            return OriginList::from_entries(entries.into_iter().map(|entry| entry.value.0));
+        }
+        let entries: Vec<_> = given
+            .into_iter()
+            .filter_map(|given| self.accept(given, OriginEntry::from_text(given.value.trim())))
+            .collect();
+        OriginList::from_entries(entries)
+    }
+
+    fn records(&mut self, section: RecordsSchema) -> Records {
+        let default = Records::default();
+        Records {
+            path: section.path.and_then(|path| self.path(path)),
+            rotate_bytes: section
+                .rotate_bytes
+                .map_or(default.rotate_bytes, |Scalar(size)| size.0),
+            keep: section.keep.map_or(default.keep, |Scalar(count)| count.0),
+            http: section.http.unwrap_or(default.http),
+        }
+    }
+
+    fn fingerprint_key(&mut self, file: Option<At<PathBuf>>) -> Option<FingerprintKey> {
+        let At { spot, value } = file?;
+        FingerprintKey::read(&value)
+            .map_err(|complaint| self.errors.push(complaint.at(&spot)))
+            .ok()
+    }
+
+    fn state_dir(&mut self, section: Option<At<PathBuf>>, given: Option<&PathBuf>) -> PathBuf {
+        let in_file = section.and_then(|path| self.path(path));
+        match given {
+            Some(path) => path.clone(),
+            None => in_file.unwrap_or_else(|| {
+                default_state_dir(|name| std::env::var_os(name).map(PathBuf::from))
+            }),
+        }
+    }
+
+    fn path(&mut self, path: At<PathBuf>) -> Option<PathBuf> {
+        if path.value.as_os_str().is_empty() {
+            self.errors
+                .push(ConfigError::at(&path.spot, "a path", "an empty text"));
+            return None;
+        }
+        Some(path.value)
+    }
+
+    /// A value that has to be there, unless it was there and has been refused.
+    fn required<T>(
+        &mut self,
+        parent: &Spot,
+        key: &str,
+        expected: &str,
+        value: Option<At<T>>,
+    ) -> Option<At<T>> {
+        let key_path = format!("{}.{key}", parent.key_path);
+        if value.is_none() && !self.lost.contains(&key_path) {
+            let spot = Spot::new(parent.place, key_path);
+            self.errors
+                .push(ConfigError::at(&spot, expected, "nothing"));
+        }
+        value
+    }
+
+    /// The value of a flag or environment variable, or its complaint noted.
+    fn accept<T>(&mut self, given: &Override, parsed: Result<T, Complaint>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(complaint) => {
+                self.errors
+                    .push(ConfigError::given(given.source, complaint));
+                None
+            }
+        }
+    }
+}
+
+impl Override {
+    /// An empty environment variable counts as not set, as Compose passes `${UNSET:-}` so.
+    fn is_given(&self) -> bool {
+        matches!(self.source, OverrideSource::Flag(_)) || !self.value.trim().is_empty()
+    }
+}
+
+fn timeouts(section: TimeoutsSchema) -> Timeouts {
+    let or = |given: Option<Scalar<Timer>>, default| given.map_or(default, |Scalar(timer)| timer.0);
+    let default = Timeouts::default();
+    Timeouts {
+        tls_handshake: or(section.tls_handshake, default.tls_handshake),
+        request_head: or(section.request_head, default.request_head),
+        connect: or(section.connect, default.connect),
+        upgrade: or(section.upgrade, default.upgrade),
+        idle: or(section.idle, default.idle),
+        half_close: or(section.half_close, default.half_close),
+        close: or(section.close, default.close),
+        drain: or(section.drain, default.drain),
+    }
+}
+
+fn limits(section: &LimitsSchema) -> Limits {
+    let default = Limits::default();
+    let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    Limits {
+        connections: section
+            .connections
+            .as_ref()
+            .map_or(default.connections, |Scalar(n)| count(n.0.into())),
+        head_bytes: section
+            .head_bytes
+            .as_ref()
+            .map_or(default.head_bytes, |Scalar(n)| count(n.0)),
+        headers: section
+            .headers
+            .as_ref()
+            .map_or(default.headers, |Scalar(n)| count(n.0.into())),
+    }
+}
+
+/// XDG base directory specification; without a home folder the usual place of a service.
+fn default_state_dir(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    variable("XDG_STATE_HOME")
+        .filter(absolute)
+        .or_else(|| {
+            variable("HOME")
+                .filter(absolute)
+                .map(|home| home.join(".local/state"))
+        })
+        .unwrap_or_else(|| PathBuf::from("/var/lib"))
+        .join("wstap")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_folder_follows_xdg() {
+        let folder = |state: Option<&str>, home: Option<&str>| {
+            default_state_dir(|name| {
+                match name {
+                    "XDG_STATE_HOME" => state,
+                    "HOME" => home,
+                    _ => None,
+                }
+                .map(PathBuf::from)
+            })
+        };
+        assert_eq!(folder(Some("/s"), Some("/h")), Path::new("/s/wstap"));
+        assert_eq!(folder(None, Some("/h")), Path::new("/h/.local/state/wstap"));
+        assert_eq!(
+            folder(Some("relative"), Some("/h")),
+            Path::new("/h/.local/state/wstap")
+        );
+        assert_eq!(folder(Some(""), None), Path::new("/var/lib/wstap"));
+    }
+}

@@ -1,0 +1,194 @@
+//! The file as it is written: every key, and nothing but the keys.
+//!
+//! This is the single truth about keys: reading, "did you mean", the JSON Schema and the tests
+//! of the documentation all come from it. Everything is optional here so that one mistake does
+//! not hide the others; what has to be there is decided when the file is resolved.
+
+pub(super) mod at;
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub(super) use at::At;
+
+use super::address::ListenAddr;
+use super::gateway::{CertName, Dialect, GatewayUrl};
+use super::origin::OriginEntry;
+use super::scalar::{Count, Scalar, Size, Timer};
+use super::settings::{HttpRecords, OutputFormat};
+
+/// The configuration of wstap: one YAML document.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "wstap configuration")]
+pub(super) struct FileSchema {
+    /// Where to accept connections. Default: TLS with the development certificate on `[::]:8443`.
+    pub(super) listeners: Option<Vec<At<ListenerSchema>>>,
+    /// The gateway behind the tap.
+    pub(super) gateway: Option<At<GatewaySchema>>,
+    /// Which pages may connect.
+    pub(super) origins: Option<OriginsSchema>,
+    /// Timers; durations such as `500ms`, `10s`, `1h 30m`. None may be zero.
+    pub(super) timeouts: Option<TimeoutsSchema>,
+    /// What clients may occupy.
+    pub(super) limits: Option<LimitsSchema>,
+    /// The file with one record a session.
+    pub(super) records: Option<RecordsSchema>,
+    /// What is printed for each session.
+    #[schemars(extend("default" = "line"))]
+    pub(super) output: Option<OutputFormat>,
+    /// Whether the answer to an upgrade, and wstap's own answers, carry `X-Wstap-Session`.
+    #[schemars(extend("default" = true))]
+    pub(super) session_header: Option<bool>,
+    /// File with the key (at least 16 bytes) for fingerprints of short secrets.
+    /// Default: a random key for each run.
+    pub(super) fingerprint_key_file: Option<At<PathBuf>>,
+    /// Folder for the development certificate. Default: `$XDG_STATE_HOME/wstap`, else
+    /// `~/.local/state/wstap`.
+    pub(super) state_dir: Option<At<PathBuf>>,
+}
+
+/// One address to accept connections on.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerSchema {
+    /// `host:port`.
+    #[schemars(required)]
+    pub(super) listen: Option<At<Scalar<ListenAddr>>>,
+    /// Absent: plain HTTP. Otherwise exactly one of `self_signed` and `certificates`.
+    #[serde(default, deserialize_with = "at::not_empty")]
+    #[schemars(with = "ListenerTlsSchema")]
+    pub(super) tls: Option<At<ListenerTlsSchema>>,
+}
+
+/// Which certificate a listener shows.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerTlsSchema {
+    /// The development certificate that wstap makes itself.
+    pub(super) self_signed: Option<SelfSignedSchema>,
+    /// A certificate from files; exactly one entry in this version.
+    pub(super) certificates: Option<At<Vec<At<CertificateSchema>>>>,
+}
+
+/// The development certificate.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SelfSignedSchema {
+    /// Names and addresses that it is valid for.
+    #[schemars(extend("default" = ["localhost", "wstap"]))]
+    pub(super) names: Option<At<Vec<Scalar<CertName>>>>,
+}
+
+/// A certificate and its key, both PEM files.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateSchema {
+    /// The certificate, then the intermediate ones.
+    #[schemars(required)]
+    pub(super) cert: Option<At<PathBuf>>,
+    /// Its private key, not encrypted.
+    #[schemars(required)]
+    pub(super) key: Option<At<PathBuf>>,
+}
+
+/// The gateway behind the tap.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GatewaySchema {
+    /// `http`, `https`, `ws` or `wss` URL without a path, or `unix:/path`. `--gateway` and
+    /// `WSTAP_GATEWAY` override it.
+    pub(super) url: Option<At<Scalar<GatewayUrl>>>,
+    /// What is spoken inside the WebSocket.
+    #[schemars(extend("default" = "openclaw"))]
+    pub(super) dialect: Option<Dialect>,
+    /// How to verify the gateway; only with `https` and `wss`.
+    #[serde(default, deserialize_with = "at::not_empty")]
+    #[schemars(with = "GatewayTlsSchema")]
+    pub(super) tls: Option<At<GatewayTlsSchema>>,
+}
+
+/// How the gateway's certificate is verified.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GatewayTlsSchema {
+    /// PEM file with the roots to trust instead of the system's.
+    pub(super) ca: Option<At<PathBuf>>,
+    /// Name to ask for and to verify. Default: the host of the URL.
+    pub(super) server_name: Option<Scalar<CertName>>,
+}
+
+/// Which pages may connect.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OriginsSchema {
+    /// Allowed origins, `scheme://host[:port]` each, or `"*"`. In this version they are recorded,
+    /// not enforced. Also read under the name `allowedOrigins`.
+    #[serde(alias = "allowedOrigins")]
+    #[schemars(extend("default" = []))]
+    pub(super) allowed: Option<Vec<At<Scalar<OriginEntry>>>>,
+}
+
+/// Timers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TimeoutsSchema {
+    /// TLS handshake of a client.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) tls_handshake: Option<Scalar<Timer>>,
+    /// A complete request head.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) request_head: Option<Scalar<Timer>>,
+    /// Connect to the gateway.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) connect: Option<Scalar<Timer>>,
+    /// The gateway's answer to the upgrade.
+    #[schemars(extend("default" = "20s"))]
+    pub(super) upgrade: Option<Scalar<Timer>>,
+    /// No byte in either direction.
+    #[schemars(extend("default" = "1h"))]
+    pub(super) idle: Option<Scalar<Timer>>,
+    /// The other side's end after one side's.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) half_close: Option<Scalar<Timer>>,
+    /// Close handshake.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) close: Option<Scalar<Timer>>,
+    /// Open sessions at shutdown.
+    #[schemars(extend("default" = "8s"))]
+    pub(super) drain: Option<Scalar<Timer>>,
+}
+
+/// What clients may occupy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsSchema {
+    /// Client connections at the same time.
+    #[schemars(extend("default" = 20000))]
+    pub(super) connections: Option<Scalar<Count<1>>>,
+    /// Size of a request head, at least `8KiB`.
+    #[schemars(extend("default" = "64KiB"))]
+    pub(super) head_bytes: Option<Scalar<Size<8192>>>,
+    /// Header lines of a request.
+    #[schemars(extend("default" = 128))]
+    pub(super) headers: Option<Scalar<Count<1>>>,
+}
+
+/// The file with one record a session.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecordsSchema {
+    /// JSON lines file. Default: no file.
+    pub(super) path: Option<At<PathBuf>>,
+    /// Size at which the file is rotated, at least `4KiB`.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) rotate_bytes: Option<Scalar<Size<4096>>>,
+    /// Rotated files to keep.
+    #[schemars(extend("default" = 8))]
+    pub(super) keep: Option<Scalar<Count<0>>>,
+    /// Which plain HTTP requests get a record.
+    #[schemars(extend("default" = "errors"))]
+    pub(super) http: Option<HttpRecords>,
+}

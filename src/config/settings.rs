@@ -1,0 +1,167 @@
+//! The plain settings and, in their `Default`, the one place where defaults are decided.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Every timer of the tap; none is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From accept to the end of the TLS handshake.
+    pub tls_handshake: Duration,
+    /// From the first byte of a connection to the end of a request head.
+    pub request_head: Duration,
+    /// TCP (or unix socket) connect to the gateway.
+    pub connect: Duration,
+    /// From the request to the gateway's answer to it.
+    pub upgrade: Duration,
+    /// Without a byte in either direction.
+    pub idle: Duration,
+    /// From one side's FIN to the other's.
+    pub half_close: Duration,
+    /// From the first Close frame to the end.
+    pub close: Duration,
+    /// From our shutdown to the end of the last session.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tls_handshake: Duration::from_secs(10),
+            request_head: Duration::from_secs(10),
+            connect: Duration::from_secs(5),
+            upgrade: Duration::from_secs(20),
+            idle: Duration::from_hours(1),
+            half_close: Duration::from_secs(30),
+            close: Duration::from_secs(10),
+            drain: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Timeouts {
+    /// The timers by the names of their keys, in the order of the file.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, Duration); 8] {
+        [
+            ("tls_handshake", self.tls_handshake),
+            ("request_head", self.request_head),
+            ("connect", self.connect),
+            ("upgrade", self.upgrade),
+            ("idle", self.idle),
+            ("half_close", self.half_close),
+            ("close", self.close),
+            ("drain", self.drain),
+        ]
+    }
+}
+
+/// Bounds on what clients may occupy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at the same time; at least 1.
+    pub connections: usize,
+    /// Bytes of a request head; at least 8192.
+    pub head_bytes: usize,
+    /// Header lines of a request; at least 1.
+    pub headers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            head_bytes: 64 * 1024,
+            headers: 128,
+        }
+    }
+}
+
+/// Where records go besides the terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records {
+    /// JSON lines file; `None`: no file.
+    pub path: Option<PathBuf>,
+    /// Size in bytes at which the file is rotated; at least 4096.
+    pub rotate_bytes: u64,
+    /// Rotated files that are kept beside the current one.
+    pub keep: u32,
+    /// Which plain HTTP requests get a record.
+    pub http: HttpRecords,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self {
+            path: None,
+            rotate_bytes: 64 << 20,
+            keep: 8,
+            http: HttpRecords::default(),
+        }
+    }
+}
+
+/// Which plain HTTP requests get a record; WebSocket attempts always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpRecords {
+    /// Those that fail.
+    #[default]
+    Errors,
+    /// Each one.
+    All,
+    /// None.
+    None,
+}
+
+impl fmt::Display for HttpRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Errors => "errors",
+            Self::All => "all",
+            Self::None => "none",
+        })
+    }
+}
+
+/// What is written to the standard output for each session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// Two short lines for people.
+    #[default]
+    Line,
+    /// The record as one JSON object a line.
+    Json,
+}
+
+impl fmt::Display for OutputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Line => "line",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl FromStr for OutputFormat {
+    type Err = UnknownOutput;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOutput> {
+        match text {
+            "line" => Ok(Self::Line),
+            "json" => Ok(Self::Json),
+            _ => Err(UnknownOutput),
+        }
+    }
+}
+
+/// The text names no output format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected `line` or `json`")]
+pub struct UnknownOutput;

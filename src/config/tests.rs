@@ -1,0 +1,350 @@
+//! What a whole configuration comes to: defaults, every key, overrides, warnings, and texts
+//! that nobody thought of.
+
+mod mistakes;
+
+use std::fs;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse_text(text: &str) -> Result<Config, ConfigErrors> {
+    parse(text, Path::new("f.yaml"), &Overrides::default())
+}
+
+/// A text with a gateway in its last line, so that nothing else is wrong.
+fn with_gateway(text: &str) -> String {
+    format!("{text}\ngateway: {{ url: 'http://gw' }}\n")
+}
+
+fn flag(name: &'static str, value: &str) -> Override {
+    Override {
+        value: value.to_owned(),
+        source: OverrideSource::Flag(name),
+    }
+}
+
+fn env(name: &'static str, value: &str) -> Override {
+    Override {
+        value: value.to_owned(),
+        source: OverrideSource::Env(name),
+    }
+}
+
+#[test]
+fn defaults_are_complete() {
+    let config = parse_text("gateway: { url: 'http://gw' }").unwrap();
+    assert_eq!(config.listeners().len(), 1);
+    assert_eq!(config.listeners()[0].listen.to_string(), "[::]:8443");
+    assert!(
+        matches!(&config.listeners()[0].tls, ListenerTls::SelfSigned { names } if names == &["localhost", "wstap"])
+    );
+    assert_eq!(config.gateway().dialect(), Dialect::OpenClaw);
+    assert_eq!(config.timeouts(), Timeouts::default());
+    assert_eq!(config.limits(), Limits::default());
+    assert_eq!(config.records(), &Records::default());
+    assert_eq!(config.output(), OutputFormat::Line);
+    assert!(config.session_header());
+    assert!(config.origins().is_empty());
+    assert!(config.fingerprint_key().is_none());
+    assert!(config.state_dir().ends_with("wstap"));
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn every_key_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("key");
+    fs::write(&key_file, "0123456789abcdef\n").unwrap();
+    let ca = rcgen::generate_simple_self_signed(["gw".to_owned()])
+        .unwrap()
+        .cert
+        .pem();
+    let ca_file = folder.path().join("ca.pem");
+    fs::write(&ca_file, ca).unwrap();
+    let config = parse_text(&format!(
+        "listeners:
+- listen: '[::1]:1'
+- listen: 'host:2'
+  tls: {{ self_signed: {{ names: [a.example, 10.0.0.1] }} }}
+gateway:
+  url: wss://gw:3
+  dialect: plain
+  tls: {{ ca: '{}', server_name: other }}
+origins: {{ allowedOrigins: ['https://a.example'] }}
+timeouts: {{ tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
+limits: {{ connections: 1, head_bytes: 8KiB, headers: 3 }}
+records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
+output: json
+session_header: false
+fingerprint_key_file: '{}'
+state_dir: state
+",
+        ca_file.display(),
+        key_file.display(),
+    ))
+    .unwrap();
+    assert!(matches!(config.listeners()[0].tls, ListenerTls::Plain));
+    assert!(
+        matches!(&config.listeners()[1].tls, ListenerTls::SelfSigned { names } if names == &["a.example", "10.0.0.1"])
+    );
+    assert_eq!(config.gateway().url(), "wss://gw:3");
+    assert_eq!(config.gateway().dialect(), Dialect::Plain);
+    assert_eq!(config.gateway().tls().ca().len(), 1);
+    assert_eq!(
+        config.gateway().tls().server_name().unwrap().to_str(),
+        "other"
+    );
+    assert_eq!(
+        config.origins().origins()[0].to_string(),
+        "https://a.example"
+    );
+    let timers: Vec<_> = config.timeouts().named().map(|(_, timer)| timer).into();
+    let seconds = [1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
+    assert_eq!(timers[..7], seconds);
+    assert_eq!(timers[7], Duration::from_millis(8));
+    assert_eq!(
+        config.limits(),
+        Limits {
+            connections: 1,
+            head_bytes: 8192,
+            headers: 3
+        }
+    );
+    let records = config.records();
+    assert_eq!(
+        (records.rotate_bytes, records.keep, records.http),
+        (4096, 0, HttpRecords::All)
+    );
+    assert_eq!(records.path.as_deref(), Some(Path::new("r.jsonl")));
+    assert_eq!(config.output(), OutputFormat::Json);
+    assert!(!config.session_header());
+    assert_eq!(
+        config.fingerprint_key().unwrap().expose(),
+        b"0123456789abcdef"
+    );
+    assert_eq!(config.state_dir(), Path::new("state"));
+}
+
+#[test]
+fn overrides_win_and_are_named_in_errors() {
+    let overrides = Overrides {
+        listen: vec![
+            flag("--listen", "http://127.0.0.1:0"),
+            flag("--listen", "tap.lan:1"),
+        ],
+        gateway: Some(env("WSTAP_GATEWAY", " wss://gw2 ")),
+        allowed_origins: vec![env("WSTAP_ALLOWED_ORIGINS", "https://b.example")],
+        output: Some(OutputFormat::Json),
+        state_dir: Some("s".into()),
+    };
+    let text = "listeners: [{ listen: 'a:9' }]\ngateway: { url: 'http://gw', dialect: plain }\n\
+                origins: { allowed: ['https://a.example'] }\noutput: line\nstate_dir: t";
+    let config = parse(text, Path::new("f.yaml"), &overrides).unwrap();
+    assert_eq!(config.listeners().len(), 2);
+    assert!(matches!(config.listeners()[0].tls, ListenerTls::Plain));
+    assert_eq!(config.gateway().url(), "wss://gw2");
+    assert_eq!(config.gateway().dialect(), Dialect::Plain);
+    assert_eq!(
+        config.origins().origins()[0].to_string(),
+        "https://b.example"
+    );
+    assert_eq!(config.origins().origins().len(), 1);
+    assert_eq!(config.output(), OutputFormat::Json);
+    assert_eq!(config.state_dir(), Path::new("s"));
+
+    let overrides = Overrides {
+        listen: vec![flag("--listen", "8443")],
+        gateway: Some(env("WSTAP_GATEWAY", "http://gw/x")),
+        allowed_origins: vec![env("WSTAP_ALLOWED_ORIGINS", "a.example")],
+        ..Overrides::default()
+    };
+    let errors = parse("output: xml", Path::new("f.yaml"), &overrides).unwrap_err();
+    assert_eq!(
+        errors.to_string().lines().collect::<Vec<_>>(),
+        [
+            "f.yaml:1:9: output: expected one of `line` or `json`, found `xml`",
+            "--listen: expected `host:port`; for every address write `[::]:8443`, found a port alone",
+            "WSTAP_GATEWAY: expected `http://gw` alone (the client's own path is passed on), found a path (not shown)",
+            "WSTAP_ALLOWED_ORIGINS: expected \"https://a.example\", found `a.example` with no scheme",
+        ]
+    );
+}
+
+#[test]
+fn empty_environment_counts_as_not_set() {
+    let overrides = Overrides {
+        listen: vec![env("WSTAP_LISTEN", "")],
+        gateway: Some(env("WSTAP_GATEWAY", " ")),
+        allowed_origins: vec![env("WSTAP_ALLOWED_ORIGINS", "")],
+        ..Overrides::default()
+    };
+    let config = parse(
+        "gateway: { url: 'http://gw' }",
+        Path::new("f.yaml"),
+        &overrides,
+    )
+    .unwrap();
+    assert_eq!(config.gateway().url(), "http://gw");
+    assert_eq!(config.listeners()[0].listen.port, 8443);
+
+    let gateway = Some(flag("--gateway", ""));
+    let errors = load(
+        None,
+        &Overrides {
+            gateway,
+            ..Overrides::default()
+        },
+    )
+    .unwrap_err();
+    assert!(
+        errors.to_string().starts_with("--gateway: expected a URL"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn odd_but_legal_things_are_warned_of() {
+    let warnings = |text: &str| -> Vec<String> {
+        parse_text(text)
+            .unwrap()
+            .warnings()
+            .iter()
+            .map(|w| w.key_path().to_owned())
+            .collect()
+    };
+    for (text, key_path) in [
+        ("listeners: [{ listen: '0.0.0.0:80' }]", "listeners[0]"),
+        ("origins: { allowed: ['*', 'http://a'] }", "origins.allowed"),
+        ("timeouts: { drain: 11s }", "timeouts.drain"),
+        ("records: { keep: 3 }", "records"),
+    ] {
+        assert_eq!(warnings(&with_gateway(text)), [key_path], "{text}");
+    }
+    assert_eq!(
+        warnings("gateway: { url: 'https://127.0.0.1:8443' }"),
+        ["listeners[0].listen"]
+    );
+    assert!(warnings(&with_gateway("listeners: [{ listen: '127.0.0.1:80' }]")).is_empty());
+    assert!(warnings(&with_gateway("records: { path: r, keep: 3 }")).is_empty());
+}
+
+#[test]
+fn certificates_near_their_end_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let cert = folder.path().join("cert.pem");
+    let key_file = folder.path().join("key.pem");
+    fs::write(&cert, params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let text = with_gateway(&format!(
+        "listeners: [{{ listen: 'a:1', tls: {{ certificates: [{{ cert: '{}', key: '{}' }}] }} }}]",
+        cert.display(),
+        key_file.display()
+    ));
+    let config = parse_text(&text).unwrap();
+    let at = |time: &str| {
+        let warnings = warnings::warnings(&config, time.parse().unwrap());
+        warnings
+            .first()
+            .map(|warning| warning.message().to_owned())
+            .unwrap_or_default()
+    };
+    assert!(at("2022-01-01T00:00:00Z").contains("expired at 2021-01-01"));
+    assert!(at("2020-12-25T00:00:00Z").contains("expires soon"));
+    assert!(at("2019-01-01T00:00:00Z").contains("not valid before 2020-01-01"));
+    assert_eq!(at("2020-06-01T00:00:00Z"), "");
+}
+
+/// Words of the schema glued together: far more likely to get past the parser than noise.
+fn yaml_like() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "listeners",
+        "listen",
+        "tls",
+        "self_signed",
+        "certificates",
+        "cert",
+        "key",
+        "names",
+        "gateway",
+        "url",
+        "dialect",
+        "origins",
+        "allowed",
+        "allowedOrigins",
+        "timeouts",
+        "idle",
+        "limits",
+        "head_bytes",
+        "records",
+        "keep",
+        "output",
+        "state_dir",
+        ": ",
+        ":",
+        "- ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        "'",
+        "\"",
+        "&a ",
+        "*a",
+        "!!str ",
+        "? ",
+        "|\n",
+        "#",
+        "---\n",
+        "null",
+        "10s",
+        "0",
+        "8443",
+        "-1",
+        "64KiB",
+        "http://gw",
+        "https://é.example/",
+        "\t",
+        "\u{feff}",
+        "\u{202e}",
+        "<<: ",
+        "/nonexistent",
+    ]);
+    prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in any::<String>()) {
+        let _ = parse_text(&text).map_err(|errors| errors.to_string());
+    }
+
+    #[test]
+    fn text_like_a_configuration_never_panics(text in yaml_like()) {
+        if let Err(errors) = parse_text(&text) {
+            prop_assert!(!errors.as_slice().is_empty());
+            prop_assert_eq!(errors.to_string().lines().count(), errors.as_slice().len());
+        }
+    }
+
+    #[test]
+    fn any_override_never_panics(value in any::<String>()) {
+        let overrides = Overrides {
+            listen: vec![flag("--listen", &value)],
+            gateway: Some(flag("--gateway", &value)),
+            allowed_origins: vec![flag("--allowed-origins", &value)],
+            ..Overrides::default()
+        };
+        let _ = load(None, &overrides).map_err(|errors| errors.to_string());
+    }
+}

@@ -1,0 +1,141 @@
+//! What is legal but odd: nothing here stops the tap, and each line says what follows from it.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::address::Host;
+use super::gateway::Target;
+use super::listener::ListenerTls;
+use super::scalar::duration_text;
+use super::settings::Records;
+use super::{Config, Listener};
+
+/// A container stop kills after this long unless it is told otherwise.
+const CONTAINER_GRACE: Duration = Duration::from_secs(10);
+/// Days before its end from which on a certificate is mentioned.
+const EXPIRY_NOTICE_DAYS: i64 = 14;
+
+/// Something legal but odd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    key_path: String,
+    message: String,
+}
+
+impl Warning {
+    fn new(key_path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            key_path: key_path.into(),
+            message: message.into(),
+        }
+    }
+
+    /// Path of the key that it is about.
+    #[must_use]
+    pub fn key_path(&self) -> &str {
+        &self.key_path
+    }
+
+    /// What is odd, and what follows from it.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key_path, self.message)
+    }
+}
+
+/// Everything odd about `config` at the time `now`.
+pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        warnings.extend(plain(index, listener));
+        warnings.extend(validity(index, listener, now));
+        warnings.extend(own_address(index, listener, config.gateway.target()));
+    }
+    if config.origins.allows_any() {
+        let message = if config.origins.origins().is_empty() {
+            "\"*\" allows every web page to connect"
+        } else {
+            "\"*\" allows every web page to connect; the other entries have no effect"
+        };
+        warnings.push(Warning::new("origins.allowed", message));
+    }
+    if config.timeouts.drain > CONTAINER_GRACE {
+        let drain = duration_text(config.timeouts.drain);
+        let message = format!(
+            "{drain} is longer than the 10s after which a container stop kills; \
+             sessions may end without a record"
+        );
+        warnings.push(Warning::new("timeouts.drain", message));
+    }
+    let records = &config.records;
+    let default = Records::default();
+    let rotates = records.rotate_bytes != default.rotate_bytes || records.keep != default.keep;
+    if records.path.is_none() && rotates {
+        let message = "`rotate_bytes` and `keep` have no effect without `path`";
+        warnings.push(Warning::new("records", message));
+    }
+    warnings
+}
+
+fn plain(index: usize, listener: &Listener) -> Option<Warning> {
+    let exposed = matches!(listener.tls, ListenerTls::Plain) && !listener.listen.host.is_loopback();
+    exposed.then(|| {
+        let message = format!(
+            "{} is plain HTTP: credentials cross the network readable",
+            listener.listen
+        );
+        Warning::new(format!("listeners[{index}]"), message)
+    })
+}
+
+fn validity(index: usize, listener: &Listener, now: Timestamp) -> Option<Warning> {
+    let ListenerTls::Files(identity) = &listener.tls else {
+        return None;
+    };
+    let left = identity.not_after.duration_since(now);
+    let message = if left.is_negative() {
+        format!(
+            "the certificate expired at {}; clients will refuse it",
+            identity.not_after
+        )
+    } else if identity.not_before > now {
+        format!(
+            "the certificate is not valid before {}",
+            identity.not_before
+        )
+    } else if left < SignedDuration::from_hours(EXPIRY_NOTICE_DAYS * 24) {
+        format!("the certificate expires soon, at {}", identity.not_after)
+    } else {
+        return None;
+    };
+    Some(Warning::new(
+        format!("listeners[{index}].tls.certificates[0].cert"),
+        message,
+    ))
+}
+
+/// A listener that answers at the gateway's own address would forward to itself.
+fn own_address(index: usize, listener: &Listener, target: &Target) -> Option<Warning> {
+    let Target::Tcp { host, port } = target else {
+        return None;
+    };
+    let everywhere = |host: &Host| host.ip().is_some_and(|address| address.is_unspecified());
+    let same_host = listener.listen.host == *host
+        || (host.is_loopback()
+            && (everywhere(&listener.listen.host) || listener.listen.host.is_loopback()));
+    (same_host && listener.listen.port == *port).then(|| {
+        let message = format!(
+            "the gateway's URL points at this listener ({}); the tap would call itself",
+            listener.listen
+        );
+        Warning::new(format!("listeners[{index}].listen"), message)
+    })
+}
