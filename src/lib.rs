@@ -1,9 +1,15 @@
 //! wstap: a WebSocket-aware diagnostic reverse proxy.
+//!
+//! `ARCHITECTURE.md` has the picture. Imports point downward only, in this order: `app`, commands,
+//! `proxy`, `transport` / `upstream` / `sink`, `config`, `admission`, `verdict`, `dialect`,
+//! `session`, `ws`. Everything from `admission` down is pure.
 
 pub mod admission;
 pub mod check;
 pub mod config;
 pub mod dialect;
+pub mod fingerprint;
 pub mod session;
 pub mod transport;
+pub mod verdict;
 pub mod ws;
