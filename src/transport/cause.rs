@@ -47,11 +47,12 @@ pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// An alert's name as RFC 8446 section 6 spells it.
 #[must_use]
 pub fn alert_name(alert: AlertDescription) -> String {
-    let mut name = String::new();
+    let (mut name, mut after_lower) = (String::new(), false);
     for c in format!("{alert:?}").chars() {
-        if c.is_ascii_uppercase() && name.ends_with(|last: char| last.is_ascii_lowercase()) {
+        if c.is_ascii_uppercase() && after_lower {
             name.push('_');
         }
+        after_lower = c.is_ascii_lowercase();
         name.push(c.to_ascii_lowercase());
     }
     name
