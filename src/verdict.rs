@@ -4,11 +4,17 @@
 //! Rules live one file a family in `rules/`; [`registry`] puts them into the order in which they
 //! are asked, which is the precedence.
 
+pub mod credential;
 pub mod docs;
+pub mod foreign;
 pub mod registry;
+pub mod said;
+pub mod trust;
 pub mod view;
+pub mod words;
 
 use crate::session::SessionRecord;
+use crate::session::party::Party;
 use crate::session::record::{Confidence, Evidence, Verdict};
 pub use registry::{Rule, Stage, rules};
 pub use view::{Decisive, View};
@@ -24,6 +30,9 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// One action.
     pub next: String,
+    /// Who ended it, where that differs from what the rule says: of a silence it is whoever gave
+    /// up waiting.
+    pub party: Option<Party>,
 }
 
 impl Finding {
@@ -35,6 +44,7 @@ impl Finding {
             summary: summary.into(),
             evidence: Vec::new(),
             next: String::new(),
+            party: None,
         }
     }
 
@@ -49,6 +59,13 @@ impl Finding {
     #[must_use]
     pub fn next(mut self, action: impl Into<String>) -> Self {
         self.next = action.into();
+        self
+    }
+
+    /// Says who ended it.
+    #[must_use]
+    pub fn ended_by(mut self, party: Party) -> Self {
+        self.party = Some(party);
         self
     }
 }

@@ -5,12 +5,16 @@ use std::sync::LazyLock;
 use super::{Finding, View};
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, Verdict};
+use crate::session::record::{Class, Confidence, Evidence, Verdict};
+use crate::session::text::{PeerText, must_escape};
 
 mod files {
     use crate::verdict::Rule;
     include!(concat!(env!("OUT_DIR"), "/rules.rs"));
 }
+
+/// How a rule looks at a record.
+pub type Find = fn(&View<'_>) -> Option<Finding>;
 
 /// One rule: what it says of itself, and how it is found.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub struct Rule {
     /// What to do, in general; a finding may be more exact.
     pub action: &'static str,
     /// Looks at a record.
-    pub find: fn(&View<'_>) -> Option<Finding>,
+    pub find: Find,
 }
 
 /// The precedence: earlier stages are asked first. Within `Close` and `Transport` the rules ask
@@ -74,14 +78,31 @@ impl Rule {
         Verdict {
             rule: self.id.to_owned(),
             class: self.class,
-            party: self.party,
+            party: finding.party.unwrap_or(self.party),
             act_on: self.act_on,
             layer: self.class.layer(),
             confidence: finding.confidence,
-            summary: finding.summary,
-            evidence: finding.evidence,
-            next,
+            summary: inert(finding.summary),
+            evidence: finding.evidence.into_iter().map(inert_fact).collect(),
+            next: inert(next),
         }
+    }
+}
+
+/// Text that moves no cursor and forges no line. What peers wrote was escaped when it was recorded;
+/// a record that was read from a file may have been written by anyone.
+fn inert(text: String) -> String {
+    if text.chars().any(must_escape) {
+        PeerText::new(&text, usize::MAX).into()
+    } else {
+        text
+    }
+}
+
+fn inert_fact(evidence: Evidence) -> Evidence {
+    Evidence {
+        at: evidence.at,
+        fact: inert(evidence.fact),
     }
 }
 

@@ -12,11 +12,14 @@ use crate::session::record::{
 use crate::session::text::PeerText;
 use crate::ws::Violation;
 
+pub use super::words::*;
+
 /// A finished record, looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     record: &'a SessionRecord,
     decisive: Decisive,
+    decided_at: Option<Moment>,
 }
 
 /// The earliest decisive fact of a tunnel's ending.
@@ -50,10 +53,18 @@ impl<'a> View<'a> {
     /// Looks at a record.
     #[must_use]
     pub fn new(record: &'a SessionRecord) -> Self {
+        let (decisive, decided_at) = decisive(record);
         Self {
             record,
-            decisive: decisive(record),
+            decisive,
+            decided_at,
         }
+    }
+
+    /// The record itself, for as long as it lives.
+    #[must_use]
+    pub fn record(&self) -> &'a SessionRecord {
+        self.record
     }
 
     /// The earliest decisive fact; facts of one moment in the order of [`Decisive`], because what
@@ -61,6 +72,50 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn decisive(&self) -> Decisive {
         self.decisive
+    }
+
+    /// When the decisive fact came.
+    #[must_use]
+    pub fn decided_at(&self) -> Option<Moment> {
+        self.decided_at
+    }
+
+    /// Whether the decisive fact is that this leg's transport ended.
+    #[must_use]
+    pub fn left(&self, leg: Leg) -> bool {
+        self.decisive
+            == match leg {
+                Leg::Client => Decisive::ClientTransport,
+                Leg::Gateway => Decisive::GatewayTransport,
+            }
+    }
+
+    /// How long the tunnel had been there when the decisive fact came, in milliseconds: about, as
+    /// what came before the dial is counted in.
+    #[must_use]
+    pub fn tunnel_ms(&self) -> f64 {
+        let before = self.record.gateway.as_ref().map_or(0.0, |gateway| {
+            gateway.dns.as_ref().map_or(0.0, |dns| dns.ms)
+                + gateway.connect_ms.unwrap_or_default()
+                + gateway.upgrade_ms.unwrap_or_default()
+        });
+        let end = self.decided_at.unwrap_or(self.record.closed_at);
+        (since_ms(end, self.record.opened_at) - before).max(0.0)
+    }
+
+    /// How long nothing had moved in either direction when the decisive fact came.
+    #[must_use]
+    pub fn quiet_ms(&self) -> Option<f64> {
+        let frames = self.record.frames.as_ref()?;
+        let last = frames.to_gateway.last_at.max(frames.to_client.last_at)?;
+        Some(since_ms(self.decided_at?, last))
+    }
+
+    /// How long a direction had been silent when the decisive fact came.
+    #[must_use]
+    pub fn silent_ms(&self, direction: Direction) -> Option<f64> {
+        let last = self.frames_of(direction)?.last_at?;
+        Some(since_ms(self.decided_at?, last))
     }
 
     /// An upgrade attempt.
@@ -290,7 +345,46 @@ impl<'a> View<'a> {
             .flatten()
             .collect();
         all.sort_by_key(|evidence| evidence.at);
+        all.extend(self.frame_evidence());
         all.extend(self.saw());
+        all
+    }
+
+    /// What the frames show that may explain an ending: a frame that was cut off, breaches of the
+    /// protocol.
+    #[must_use]
+    pub fn frame_evidence(&self) -> Vec<Evidence> {
+        let mut all = Vec::new();
+        for direction in [Direction::ToClient, Direction::ToGateway] {
+            let Some(frames) = self.frames_of(direction) else {
+                continue;
+            };
+            let who = direction.from().party().as_str();
+            if let Some(cut) = frames.in_progress {
+                all.push(fact(format!(
+                    "a {} frame of the {who} was cut off after {} of {}",
+                    opcode_word(cut.opcode),
+                    human_bytes(cut.seen),
+                    human_bytes(cut.declared),
+                )));
+            } else if frames.partial_header > 0 {
+                all.push(fact(format!("a frame header of the {who} was cut off")));
+            }
+            all.extend(frames.violations.iter().map(|violation| {
+                let times = if violation.count > 1 {
+                    format!(" ({} times)", violation.count)
+                } else {
+                    String::new()
+                };
+                at(
+                    violation.first_at,
+                    format!(
+                        "the {who} broke RFC 6455: {}{times}",
+                        violation_words(violation.kind)
+                    ),
+                )
+            }));
+        }
         all
     }
 
@@ -316,17 +410,17 @@ impl<'a> View<'a> {
     }
 }
 
-/// The earliest decisive fact of a record.
-fn decisive(record: &SessionRecord) -> Decisive {
+/// The earliest decisive fact of a record, and when it came.
+fn decisive(record: &SessionRecord) -> (Decisive, Option<Moment>) {
     if !record.had_tunnel() {
-        return Decisive::Nothing;
+        return (Decisive::Nothing, None);
     }
     let close = &record.close;
     let refused = record
         .dialect
         .as_ref()
         .filter(|dialect| dialect.result == ConnectResult::Refused)
-        .and_then(|dialect| dialect.answered_at);
+        .map(|dialect| dialect.answered_at.unwrap_or(record.closed_at));
     let acted = close
         .timer
         .map(|timer| timer.at)
@@ -334,7 +428,9 @@ fn decisive(record: &SessionRecord) -> Decisive {
         .chain(close.tap.as_ref().map(|close| close.at))
         .chain((close.drained && close.first == Some(Party::Tap)).then_some(record.closed_at))
         .min();
-    let by_peer = |end: TransportEnd, at: Option<Moment>| if end.is_by_peer() { at } else { None };
+    let by_peer = |end: TransportEnd, at: Option<Moment>| {
+        end.is_by_peer().then(|| at.unwrap_or(record.closed_at))
+    };
     let transport = &close.transport;
     [
         (refused, Decisive::Refusal),
@@ -359,93 +455,17 @@ fn decisive(record: &SessionRecord) -> Decisive {
     .into_iter()
     .filter_map(|(at, decisive)| at.map(|at| (at, decisive)))
     .min()
-    .map_or(Decisive::Nothing, |(_, decisive)| decisive)
+    .map_or((Decisive::Nothing, None), |(at, decisive)| {
+        (decisive, Some(at))
+    })
 }
 
-/// A fact without a time.
-#[must_use]
-pub fn fact(text: impl Into<String>) -> Evidence {
-    Evidence {
-        at: None,
-        fact: text.into(),
-    }
-}
-
-/// A fact with its time.
-#[must_use]
-pub fn at(when: Moment, text: impl Into<String>) -> Evidence {
-    Evidence {
-        at: Some(when),
-        fact: text.into(),
-    }
-}
-
-/// `1008 "pairing required"`, `without a code`.
-#[must_use]
-pub fn close_words(close: &CloseSeen) -> String {
-    let code = match close.code {
-        Some(code) => code.to_string(),
-        None => "without a code".to_owned(),
-    };
-    if close.reason.is_empty() {
-        code
-    } else {
-        format!("{code} {}", quoted(&close.reason))
-    }
-}
-
-/// Text of a peer in quotes. It was escaped when it was recorded.
-#[must_use]
-pub fn quoted(text: &PeerText) -> String {
-    format!("\"{}\"", text.as_str().replace('"', "'"))
-}
-
-/// Text of a peer that is safe inside a command line: a plain identifier.
-#[must_use]
-pub fn paste_safe(text: &PeerText) -> Option<&str> {
-    let text = text.as_str();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (starts_well && text.len() <= 80 && text.chars().all(plain)).then_some(text)
-}
-
-/// `12 ms`, `3.4 s`, `12 min`.
-#[must_use]
-pub fn human_ms(ms: f64) -> String {
-    if ms < 10.0 {
-        format!("{ms:.1} ms")
-    } else if ms < 1000.0 {
-        format!("{ms:.0} ms")
-    } else if ms < 120_000.0 {
-        format!("{:.1} s", ms / 1000.0)
-    } else if ms < 7_200_000.0 {
-        format!("{:.0} min", ms / 60_000.0)
-    } else {
-        format!("{:.1} h", ms / 3_600_000.0)
-    }
-}
-
-/// A limit as people write it into the configuration: `10s`, `1h`, `500ms`.
-#[must_use]
-pub fn limit(ms: u64) -> String {
-    match ms {
-        0 => "0ms".to_owned(),
-        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
-        ms => format!("{ms}ms"),
-    }
-}
-
-/// `1,234` bytes as `1.2 KiB`.
-#[must_use]
-pub fn human_bytes(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
-    let float = bytes as f64;
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", float / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", float / 1_048_576.0),
-        _ => format!("{:.1} GiB", float / 1_073_741_824.0),
-    }
+/// Milliseconds from `earlier` to `later`, never less than zero.
+fn since_ms(later: Moment, earlier: Moment) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "2^53 milliseconds are more than any session lasts"
+    )]
+    let ms = later.millis_since(earlier).max(0) as f64;
+    ms
 }

@@ -1,0 +1,111 @@
+//! Words about credentials: where one stood, its fingerprint and odd form. Never a secret.
+
+use super::view::{View, fact};
+use crate::session::credential::{Credential, Shape};
+use crate::session::record::Evidence;
+
+/// Where `OpenClaw` keeps its configuration unless told otherwise.
+const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
+
+impl<'a> View<'a> {
+    /// Credentials of the request that the gateway does not look at on a WebSocket.
+    pub fn ignored_credentials(&self) -> impl Iterator<Item = &'a Credential> + use<'a> {
+        let record: &'a crate::session::SessionRecord = self.record();
+        record
+            .auth
+            .iter()
+            .filter(|credential| credential.effective == Some(false))
+    }
+
+    /// Every credential as evidence.
+    #[must_use]
+    pub fn credential_evidence(&self) -> Vec<Evidence> {
+        let mut all: Vec<Evidence> = self
+            .auth
+            .iter()
+            .take(8)
+            .map(|credential| {
+                let ignored = match credential.effective {
+                    Some(false) => ", a place that the gateway ignores on a WebSocket",
+                    _ => "",
+                };
+                fact(format!(
+                    "the client sent {} at {}{ignored}",
+                    mark(credential),
+                    credential.place
+                ))
+            })
+            .collect();
+        if all.is_empty() {
+            all.push(fact("the client sent no credential at all"));
+        }
+        all
+    }
+}
+
+/// `sha256:1a2b3c4d (48 characters)`, with odd forms.
+#[must_use]
+pub fn mark(credential: &Credential) -> String {
+    let shapes: Vec<&str> = credential
+        .shape
+        .iter()
+        .map(|shape| shape.as_str())
+        .collect();
+    let odd = if shapes.is_empty() {
+        String::new()
+    } else {
+        format!(", odd form: {}", shapes.join(" and "))
+    };
+    format!(
+        "{} ({} characters{odd})",
+        credential.fingerprint, credential.length
+    )
+}
+
+/// What is odd about a value and how to mend it; the worst first.
+#[must_use]
+pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)> {
+    let has = |shape| credential.shape.contains(&shape);
+    if has(Shape::Empty) {
+        Some((
+            "is empty",
+            "set it: the variable that it comes from is empty or not set",
+        ))
+    } else if has(Shape::Placeholder) {
+        Some((
+            "is a placeholder that nobody filled in",
+            "put the real value in its place (a template such as ${VAR} was not expanded)",
+        ))
+    } else if has(Shape::Quoted) {
+        Some((
+            "has its quotes on",
+            "take the quotes off (a Docker --env-file keeps them)",
+        ))
+    } else if has(Shape::Newline) {
+        Some((
+            "has a line break in it",
+            "cut the line break off, for example with `printf %s \"$(cat FILE)\"`",
+        ))
+    } else if has(Shape::Whitespace) {
+        Some(("begins or ends with a blank", "cut the blank off"))
+    } else {
+        None
+    }
+}
+
+/// How to compare a credential with what the gateway's configuration holds under `key`.
+#[must_use]
+pub fn compare(credential: Option<&Credential>, key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-');
+    let fingerprint = credential
+        .map(|credential| credential.fingerprint.as_str())
+        // Under a key that lives as long as the tap nothing can be compared.
+        .filter(|print| !print.starts_with("hmac:run-") && print.chars().all(plain));
+    match fingerprint {
+        Some(fingerprint) => format!(
+            "on the gateway host run `wstap fingerprint --file {CONFIG_FILE} --key {key}`; if it is \
+             not {fingerprint}, give the client the gateway's value"
+        ),
+        None => format!("give the client the value that the gateway has under {key}"),
+    }
+}

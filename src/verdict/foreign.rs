@@ -1,0 +1,142 @@
+//! Marks of another server in an answer: an answer that carries one was not made by the gateway.
+
+use super::view::{View, fact, short};
+use crate::session::record::{BodyKind, Evidence};
+
+/// Beginnings of `Server` values (lower case) and the names that people know.
+const SERVERS: [(&str, &str); 34] = [
+    ("nginx", "nginx"),
+    ("openresty", "OpenResty"),
+    ("tengine", "Tengine"),
+    ("caddy", "Caddy"),
+    ("cloudflare", "Cloudflare"),
+    ("cloudfront", "CloudFront"),
+    ("haproxy", "HAProxy"),
+    ("envoy", "Envoy"),
+    ("istio-envoy", "Envoy (Istio)"),
+    ("traefik", "Traefik"),
+    ("apache", "Apache"),
+    ("awselb", "AWS load balancer"),
+    ("akamai", "Akamai"),
+    ("google frontend", "Google Frontend"),
+    ("gws", "Google"),
+    ("varnish", "Varnish"),
+    ("squid", "Squid"),
+    ("litespeed", "LiteSpeed"),
+    ("lighttpd", "lighttpd"),
+    ("microsoft-iis", "IIS"),
+    ("microsoft-azure", "Azure gateway"),
+    ("kestrel", "Kestrel"),
+    ("pingora", "Pingora"),
+    ("yarp", "YARP"),
+    ("kong", "Kong"),
+    ("fly/", "Fly.io"),
+    ("railway", "Railway"),
+    ("vercel", "Vercel"),
+    ("netlify", "Netlify"),
+    ("ngrok", "ngrok"),
+    ("sozu", "Sozu"),
+    ("zscaler", "Zscaler"),
+    ("bigip", "F5 BIG-IP"),
+    ("mitmproxy", "mitmproxy"),
+];
+
+/// Header names (lower case) that only one kind of hop adds.
+const HEADERS: [(&str, &str); 16] = [
+    ("cf-ray", "Cloudflare"),
+    ("cf-mitigated", "Cloudflare"),
+    ("x-amz-cf-id", "CloudFront"),
+    ("x-amzn-trace-id", "AWS load balancer"),
+    ("x-envoy-upstream-service-time", "Envoy"),
+    ("x-azure-ref", "Azure Front Door"),
+    ("x-vercel-id", "Vercel"),
+    ("x-railway-request-id", "Railway"),
+    ("x-railway-edge", "Railway"),
+    ("fly-request-id", "Fly.io"),
+    ("ngrok-error-code", "ngrok"),
+    ("x-kong-response-latency", "Kong"),
+    ("x-squid-error", "Squid"),
+    ("x-varnish", "Varnish"),
+    ("x-served-by", "a cache"),
+    ("x-cache", "a cache"),
+];
+
+impl View<'_> {
+    /// The other server that an answer names, by its `Server` header or by one that only it adds.
+    #[must_use]
+    pub fn foreign_server(&self) -> Option<&'static str> {
+        let gateway = self.gateway.as_ref()?;
+        let named = gateway.server.as_ref().and_then(|server| {
+            let server = server.as_str().to_ascii_lowercase();
+            SERVERS
+                .iter()
+                .find(|(start, _)| server.starts_with(start))
+                .map(|(_, name)| *name)
+        });
+        named.or_else(|| {
+            HEADERS
+                .iter()
+                .find(|(name, _)| self.answers_with_header(name))
+                .map(|(_, name)| *name)
+        })
+    }
+
+    /// Whether the answer carries a header of this (lower-case) name.
+    #[must_use]
+    pub fn answers_with_header(&self, name: &str) -> bool {
+        self.gateway.as_ref().is_some_and(|gateway| {
+            gateway
+                .response_headers
+                .iter()
+                .any(|header| header.name.as_str().eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// What the body of the answer was.
+    #[must_use]
+    pub fn body_kind(&self) -> Option<BodyKind> {
+        self.gateway.as_ref()?.body_kind
+    }
+
+    /// Status, server and body of the answer, as evidence.
+    #[must_use]
+    pub fn answer_evidence(&self) -> Vec<Evidence> {
+        let Some(gateway) = &self.gateway else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        if let Some(status) = gateway.status {
+            let server = gateway
+                .server
+                .as_ref()
+                .map_or_else(String::new, |server| format!(", server {}", short(server)));
+            let body = gateway
+                .body_kind
+                .map_or_else(String::new, |kind| format!(", body: {}", body_words(kind)));
+            all.push(fact(format!("the answer was {status}{server}{body}")));
+        }
+        if let Some(name) = self.foreign_server() {
+            all.push(fact(format!("the answer bears the marks of {name}")));
+        }
+        if let Some(addr) = &gateway.addr {
+            all.push(fact(format!("what answered listens on {addr}")));
+        }
+        all
+    }
+}
+
+fn body_words(kind: BodyKind) -> &'static str {
+    match kind {
+        BodyKind::Attribution => "the gateway's proxy_attribution_required",
+        BodyKind::AdmissionClosed => "the gateway's \"websocket admission closed\"",
+        BodyKind::TooManySockets => "the gateway's \"too many unauthenticated sockets\"",
+        BodyKind::HandlersUnavailable => "the gateway's \"websocket handlers unavailable\"",
+        BodyKind::ControlUi => "the gateway's Control UI page",
+        BodyKind::Gateway => "one of the gateway's own",
+        BodyKind::Html => "an HTML page that is not the gateway's",
+        BodyKind::Json => "JSON that is not the gateway's",
+        BodyKind::Text => "text that is not known as the gateway's",
+        BodyKind::Empty => "none",
+        BodyKind::Other => "bytes of no known type",
+    }
+}

@@ -1,0 +1,191 @@
+//! What an `OpenClaw` gateway said when it refused: in its answer to `connect`, in the reason of
+//! its Close, or both.
+//!
+//! Gateway versions differ in texts and limits, so `details.code` counts first. The beginning of
+//! the text counts only where there is no code, or none that is known: reasons are cut after 120
+//! bytes and their hints differ from client to client.
+
+use super::view::{Decisive, View, short};
+use crate::session::party::Leg;
+use crate::session::record::dialect::DialectError;
+use crate::session::record::{CloseSeen, Evidence};
+use crate::session::text::PeerText;
+
+/// Every `details.code` that some rule asks for (gateway 2026.9.6).
+pub const CODES: [&str; 33] = [
+    "AUTHENTICATED_PROFILE_UNAVAILABLE",
+    "AUTH_BOOTSTRAP_TOKEN_INVALID",
+    "AUTH_DEVICE_TOKEN_MISMATCH",
+    "AUTH_IDENTITY_HEADER_REQUIRED",
+    "AUTH_PASSWORD_MISMATCH",
+    "AUTH_PASSWORD_MISSING",
+    "AUTH_PASSWORD_NOT_CONFIGURED",
+    "AUTH_RATE_LIMITED",
+    "AUTH_REQUIRED",
+    "AUTH_SCOPE_MISMATCH",
+    "AUTH_TAILSCALE_IDENTITY_MISMATCH",
+    "AUTH_TAILSCALE_IDENTITY_MISSING",
+    "AUTH_TAILSCALE_PROXY_MISSING",
+    "AUTH_TAILSCALE_WHOIS_FAILED",
+    "AUTH_TOKEN_MISMATCH",
+    "AUTH_TOKEN_MISSING",
+    "AUTH_TOKEN_NOT_CONFIGURED",
+    "AUTH_UNAUTHORIZED",
+    "AUTH_VERIFIED_USER_REQUIRED",
+    "CLIENT_VERSION_MISMATCH",
+    "CONTROL_UI_BUILD_MISMATCH",
+    "CONTROL_UI_DEVICE_IDENTITY_REQUIRED",
+    "CONTROL_UI_ORIGIN_NOT_ALLOWED",
+    "DEVICE_AUTH_DEVICE_ID_MISMATCH",
+    "DEVICE_AUTH_INVALID",
+    "DEVICE_AUTH_NONCE_MISMATCH",
+    "DEVICE_AUTH_NONCE_REQUIRED",
+    "DEVICE_AUTH_PUBLIC_KEY_INVALID",
+    "DEVICE_AUTH_SIGNATURE_EXPIRED",
+    "DEVICE_AUTH_SIGNATURE_INVALID",
+    "DEVICE_IDENTITY_REQUIRED",
+    "PAIRING_REQUIRED",
+    "PROTOCOL_MISMATCH",
+];
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    error: Option<&'a DialectError>,
+    close: Option<&'a CloseSeen>,
+}
+
+impl<'a> View<'a> {
+    /// What the gateway said, when that is the decisive fact and the dialect is `OpenClaw`'s.
+    #[must_use]
+    pub fn said(&self) -> Option<Said<'a>> {
+        if !self.is_openclaw() {
+            return None;
+        }
+        let close = self.close_of(Leg::Gateway);
+        match self.decisive() {
+            Decisive::Refusal => Some(Said {
+                error: self.refusal(),
+                close,
+            }),
+            Decisive::GatewayClose => Some(Said { error: None, close }),
+            _ => None,
+        }
+    }
+
+    /// What the gateway said, when it has one of these codes, or (without a known code) begins
+    /// with one of these texts.
+    #[must_use]
+    pub fn refused(&self, codes: &[&str], prefixes: &[&str]) -> Option<Said<'a>> {
+        self.said().filter(|said| said.is(codes, prefixes))
+    }
+}
+
+impl<'a> Said<'a> {
+    /// See [`View::refused`].
+    #[must_use]
+    pub fn is(&self, codes: &[&str], prefixes: &[&str]) -> bool {
+        match self.code().filter(|code| CODES.contains(code)) {
+            Some(code) => codes.contains(&code),
+            None => self.begins_with(prefixes),
+        }
+    }
+
+    /// `details.code`.
+    #[must_use]
+    pub fn code(&self) -> Option<&'a str> {
+        Some(self.error?.details_code.as_ref()?.as_str())
+    }
+
+    /// `error.code`.
+    #[must_use]
+    pub fn error_code(&self) -> Option<&'a str> {
+        Some(self.error?.code.as_ref()?.as_str())
+    }
+
+    /// `details.reason` or `details.authReason`.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'a str> {
+        Some(self.error?.details_reason.as_ref()?.as_str())
+    }
+
+    /// Whether the message or the Close's reason begins like this.
+    #[must_use]
+    pub fn begins_with(&self, prefixes: &[&str]) -> bool {
+        self.texts().any(|text| {
+            prefixes
+                .iter()
+                .any(|prefix| text.as_str().starts_with(prefix))
+        })
+    }
+
+    /// Whether the message or the Close's reason holds this.
+    #[must_use]
+    pub fn holds(&self, needle: &str) -> bool {
+        self.texts().any(|text| text.as_str().contains(needle))
+    }
+
+    /// The error object, where there was an answer.
+    #[must_use]
+    pub fn error(&self) -> Option<&'a DialectError> {
+        self.error
+    }
+
+    /// The Close's code.
+    #[must_use]
+    pub fn close_code(&self) -> Option<u16> {
+        Some(self.close?.code?.0)
+    }
+
+    /// The gateway's own words, in quotes and cut for a sentence.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.texts()
+            .next()
+            .map_or_else(|| "without a reason".to_owned(), short)
+    }
+
+    /// The answer as evidence, with the codes that it carried.
+    #[must_use]
+    pub fn evidence(&self, view: &View<'_>) -> Vec<Evidence> {
+        let mut all = Vec::new();
+        if let Some(error) = self.error {
+            let part = |name: &str, text: &Option<PeerText>| {
+                text.as_ref()
+                    .map(|text| format!(", {name} {}", short(text)))
+            };
+            let mut text = format!(
+                "the gateway answered connect with ok: false ({}",
+                self.words()
+            );
+            for part in [
+                part("code", &error.code),
+                part("details.code", &error.details_code),
+                part("reason", &error.details_reason),
+                part("its advice", &error.next_step),
+            ] {
+                text.push_str(&part.unwrap_or_default());
+            }
+            text.push(')');
+            let when = view
+                .dialect
+                .as_ref()
+                .and_then(|dialect| dialect.answered_at);
+            all.push(Evidence {
+                at: when,
+                fact: text,
+            });
+        }
+        all.extend(view.both_legs());
+        all
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &'a PeerText> + use<'a> {
+        let message = self.error.and_then(|error| error.message.as_ref());
+        let reason = self.close.map(|close| &close.reason);
+        [message, reason]
+            .into_iter()
+            .flatten()
+            .filter(|text| !text.is_empty())
+    }
+}
