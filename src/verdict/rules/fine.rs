@@ -1,28 +1,121 @@
 //! Sessions that ended as both ends meant.
+//!
+//! How real sessions end: the `OpenClaw` CLI sends an empty Close, the gateway echoes it and sends
+//! FIN. A TLS connection that is truncated after a completed Close handshake is normal.
 
-use crate::session::party::Party;
+use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{AnswerBy, Class, Confidence};
 use crate::verdict::{Finding, Rule, Stage, View};
 
-pub(super) const RULES: &[Rule] = &[Rule {
-    id: "ok.http",
-    class: Class::Ok,
-    party: Party::None,
-    act_on: ActOn::Nobody,
-    stage: Stage::Fine,
-    order: 50,
-    title: "A plain request was answered",
-    explanation: "The gateway answered a request that is not a WebSocket upgrade, whole and with a \
-                  status below 400.",
-    action: "nothing to do",
-    find: http,
-}];
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "ok.client_closed",
+        class: Class::Ok,
+        party: Party::None,
+        act_on: ActOn::Nobody,
+        stage: Stage::Close,
+        order: 20,
+        title: "The client was done",
+        explanation: "The client ended an open session with Close 1000 or with an empty Close \
+                      (which an API shows as 1005), as command line clients do. How the \
+                      connections ended afterwards does not matter.",
+        action: "nothing to do",
+        find: client_closed,
+    },
+    Rule {
+        id: "ok.client_going_away",
+        class: Class::Ok,
+        party: Party::None,
+        act_on: ActOn::Nobody,
+        stage: Stage::Close,
+        order: 20,
+        title: "The client went away",
+        explanation: "The client ended an open session with Close 1001: a browser does so when its \
+                      page is left or reloaded. When sessions flap with it, it is the client that \
+                      ends them.",
+        action: "nothing to do",
+        find: client_going_away,
+    },
+    Rule {
+        id: "ok.gateway_closed",
+        class: Class::Ok,
+        party: Party::None,
+        act_on: ActOn::Nobody,
+        stage: Stage::Close,
+        order: 20,
+        title: "The gateway was done",
+        explanation: "The gateway ended an open session with Close 1000 or with an empty Close.",
+        action: "nothing to do",
+        find: gateway_closed,
+    },
+    Rule {
+        id: "ok.http",
+        class: Class::Ok,
+        party: Party::None,
+        act_on: ActOn::Nobody,
+        stage: Stage::Fine,
+        order: 50,
+        title: "A plain request was answered",
+        explanation: "The gateway answered a request that is not a WebSocket upgrade, whole and \
+                      with a status below 400.",
+        action: "nothing to do",
+        find: http,
+    },
+];
+
+fn client_closed(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.client_close()?;
+    let how = match code {
+        Some(1000) => "1000",
+        None => "an empty Close",
+        Some(_) => return None,
+    };
+    open_end(view, format!("the client was done and ended it with {how}"))
+}
+
+fn client_going_away(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.client_close()?;
+    if code != Some(1001) {
+        return None;
+    }
+    open_end(
+        view,
+        "the client went away (a page was left or reloaded)".to_owned(),
+    )
+}
+
+fn gateway_closed(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.gateway_close()?;
+    let how = match code {
+        Some(1000) => "1000",
+        None => "an empty Close",
+        Some(_) => return None,
+    };
+    open_end(
+        view,
+        format!("the gateway was done and ended it with {how}"),
+    )
+}
+
+fn open_end(view: &View<'_>, summary: String) -> Option<Finding> {
+    if !view.was_open() {
+        return None;
+    }
+    let mut evidence = view.both_legs();
+    // The order in which the Close frames came is in their times; that both came is what counts.
+    if view.close_of(Leg::Client).is_some() && view.close_of(Leg::Gateway).is_some() {
+        evidence.push(crate::verdict::view::fact("both ends sent their Close"));
+    }
+    Some(Finding::new(Confidence::Certain, summary).because(evidence))
+}
 
 fn http(view: &View<'_>) -> Option<Finding> {
     let answer = view.answer.as_ref()?;
-    if !view.is_http() || answer.status >= 400 || !answer.complete {
+    let by_gateway = answer.by == AnswerBy::Gateway;
+    if !view.is_http() || !by_gateway || answer.status >= 400 || !answer.complete {
         return None;
     }
-    Some(Finding::new(Confidence::Certain, format!("answered with {}", answer.status)))
+    let summary = format!("answered with {}", answer.status);
+    Some(Finding::new(Confidence::Certain, summary).because(view.answer_evidence()))
 }

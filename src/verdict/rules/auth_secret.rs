@@ -1,0 +1,287 @@
+//! Token, password and setup code: the secrets that a client shares with the gateway.
+//!
+//! The gateway looks at `connect.params.auth` in the first frame and at nothing else.
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::credential::{compare, mark, odd_form};
+use crate::verdict::registry::Find;
+use crate::verdict::said::Said;
+use crate::verdict::view::{fact, human_ms};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayAuth,
+        party: Party::Gateway,
+        act_on,
+        stage: Stage::Refusal,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The credential came where the gateway does not look",
+        explanation: "The client sent a credential in the request (an Authorization header, a query \
+                      value, a cookie, a subprotocol) and none in its connect request. On the \
+                      WebSocket the gateway reads connect.params.auth only, so for it there was \
+                      none.",
+        action: "put the token into connect.params.auth.token of the first frame (OpenClaw's own clients do: set it with --token or in their configuration)",
+        ..auth(
+            "gateway.auth.ignored_place",
+            ActOn::Client,
+            20,
+            ignored_place,
+        )
+    },
+    Rule {
+        title: "The password does not match",
+        explanation: "The gateway compared the client's password with gateway.auth.password and \
+                      they differ.",
+        action: "give the client the value of gateway.auth.password",
+        ..auth(
+            "gateway.auth.password_mismatch",
+            ActOn::Client,
+            30,
+            password_mismatch,
+        )
+    },
+    Rule {
+        title: "The password is missing",
+        explanation: "The gateway asks for a password and the client's connect request has none.",
+        action: "give the client the gateway's password (--password, or OPENCLAW_GATEWAY_PASSWORD)",
+        ..auth(
+            "gateway.auth.password_missing",
+            ActOn::Client,
+            30,
+            password_missing,
+        )
+    },
+    Rule {
+        title: "The gateway has no password configured",
+        explanation: "The gateway's auth mode asks for a password and gateway.auth.password is not \
+                      set, so that no client can get in.",
+        action: "set gateway.auth.password in openclaw.json on the gateway host",
+        ..auth(
+            "gateway.auth.password_not_configured",
+            ActOn::Gateway,
+            30,
+            password_not_configured,
+        )
+    },
+    Rule {
+        title: "Too many failed attempts",
+        explanation: "The gateway has locked this client's address out: ten wrong attempts within a \
+                      minute cost five minutes, in which the right token is refused too. Clients \
+                      that all appear under the tap's or a proxy's address share one lock.",
+        action: "stop the client that has the wrong token, wait five minutes, then connect with the right one",
+        ..auth("gateway.auth.rate_limited", ActOn::Client, 30, rate_limited)
+    },
+    Rule {
+        title: "The setup code is not valid",
+        explanation: "The bootstrap token of a setup code is invalid, expired, revoked or used \
+                      already.",
+        action: "make a new code on the gateway host with `openclaw qr`",
+        ..auth("gateway.auth.setup_code", ActOn::Client, 30, setup_code)
+    },
+    Rule {
+        title: "The token does not match",
+        explanation: "The gateway compared the client's token with gateway.auth.token and they \
+                      differ. Common causes: two places that set a token (the configuration wins \
+                      over OPENCLAW_GATEWAY_TOKEN at the gateway), a value with a line break or \
+                      quotes, a device token in the place of the shared one.",
+        action: "give the client the value of gateway.auth.token; compare fingerprints with `wstap fingerprint`",
+        ..auth(
+            "gateway.auth.token_mismatch",
+            ActOn::Client,
+            30,
+            token_mismatch,
+        )
+    },
+    Rule {
+        title: "The token is missing",
+        explanation: "The gateway asks for a token and the client's connect request has none. With \
+                      OPENCLAW_GATEWAY_URL or --url the CLI does not use the token of the \
+                      configuration.",
+        action: "give the client the gateway's token (--token, or OPENCLAW_GATEWAY_TOKEN)",
+        ..auth(
+            "gateway.auth.token_missing",
+            ActOn::Client,
+            30,
+            token_missing,
+        )
+    },
+    Rule {
+        title: "The gateway has no token configured",
+        explanation: "The gateway's auth mode asks for a token and gateway.auth.token is not set, so \
+                      that no client can get in.",
+        action: "set gateway.auth.token in openclaw.json on the gateway host",
+        ..auth(
+            "gateway.auth.token_not_configured",
+            ActOn::Gateway,
+            30,
+            token_not_configured,
+        )
+    },
+];
+
+fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Finding {
+    Finding::new(Confidence::Certain, summary)
+        .because(said.evidence(view))
+        .because(view.credential_evidence())
+}
+
+fn ignored_place(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &[
+            "AUTH_TOKEN_MISSING",
+            "AUTH_PASSWORD_MISSING",
+            "DEVICE_IDENTITY_REQUIRED",
+            "AUTH_REQUIRED",
+        ],
+        &[
+            "unauthorized: gateway token missing",
+            "unauthorized: gateway password missing",
+            "device identity required",
+        ],
+    )?;
+    if view.effective_credential().is_some() {
+        return None;
+    }
+    let ignored = view.ignored_credentials().next()?;
+    let summary = format!(
+        "the client's credential {} came as {}, where the gateway does not look",
+        ignored.fingerprint, ignored.place
+    );
+    Some(found(view, &said, summary))
+}
+
+/// `it does not match gateway.auth.token` with the fingerprint, or what is odd about the value.
+fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding {
+    let credential = view.effective_credential();
+    if let Some((form, mend)) = credential.and_then(odd_form) {
+        let summary = format!("the client's {what} {form}; the gateway refused it as a mismatch");
+        return found(view, said, summary).next(format!("at the client: {mend}"));
+    }
+    let sent = credential.map_or_else(String::new, |credential| format!(": {}", mark(credential)));
+    let summary = format!("the client's {what} does not match {key}{sent}");
+    found(view, said, summary).next(compare(credential, key))
+}
+
+fn password_mismatch(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_PASSWORD_MISMATCH"],
+        &["unauthorized: gateway password mismatch"],
+    )?;
+    Some(mismatch(view, &said, "password", "gateway.auth.password"))
+}
+
+fn token_mismatch(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_TOKEN_MISMATCH"],
+        &["unauthorized: gateway token mismatch"],
+    )?;
+    Some(mismatch(view, &said, "token", "gateway.auth.token"))
+}
+
+fn missing(view: &View<'_>, said: &Said<'_>, what: &str) -> Finding {
+    let empty = view
+        .effective_credential()
+        .and_then(odd_form)
+        .map(|(form, mend)| (format!("the client's {what} {form}"), mend));
+    match empty {
+        Some((summary, mend)) => found(view, said, summary).next(format!("at the client: {mend}")),
+        None => found(
+            view,
+            said,
+            format!("the client sent no {what}, and the gateway wants one"),
+        ),
+    }
+}
+
+fn password_missing(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_PASSWORD_MISSING"],
+        &["unauthorized: gateway password missing"],
+    )?;
+    Some(missing(view, &said, "password"))
+}
+
+fn token_missing(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_TOKEN_MISSING", "AUTH_REQUIRED"],
+        &["unauthorized: gateway token missing"],
+    )?;
+    Some(missing(view, &said, "token"))
+}
+
+fn password_not_configured(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_PASSWORD_NOT_CONFIGURED"],
+        &["unauthorized: gateway password not configured"],
+    )?;
+    let summary = "the gateway wants a password and has none configured";
+    Some(found(view, &said, summary))
+}
+
+fn token_not_configured(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_TOKEN_NOT_CONFIGURED"],
+        &["unauthorized: gateway token not configured"],
+    )?;
+    let summary = "the gateway wants a token and has none configured";
+    Some(found(view, &said, summary))
+}
+
+fn rate_limited(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_RATE_LIMITED"],
+        &["unauthorized: too many failed authentication attempts"],
+    )?;
+    #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+    let wait = said
+        .error()
+        .and_then(|error| error.retry_after_ms)
+        .map(|ms| human_ms(ms as f64));
+    let summary = match &wait {
+        Some(wait) => {
+            format!("too many failed attempts: the gateway locked the client out for {wait}")
+        }
+        None => "too many failed attempts: the gateway has locked the client out".to_owned(),
+    };
+    let next = format!(
+        "stop the client that has the wrong token, wait {}, then connect with the right one",
+        wait.as_deref().unwrap_or("five minutes")
+    );
+    let bucket = fact(
+        "the lock holds for the address that the gateway sees; the right token is refused too",
+    );
+    Some(
+        found(view, &said, summary)
+            .because(view.attribution_evidence())
+            .because([bucket])
+            .next(next),
+    )
+}
+
+fn setup_code(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_BOOTSTRAP_TOKEN_INVALID"],
+        &[
+            "unauthorized: setup code invalid",
+            "unauthorized: bootstrap token invalid",
+        ],
+    )?;
+    Some(found(
+        view,
+        &said,
+        "the client's setup code is invalid, expired or used already",
+    ))
+}

@@ -1,0 +1,159 @@
+//! Clients that closed on purpose, with a code that is not a normal end.
+
+use crate::session::party::{Direction, Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::view::{close_words, fact, human_bytes, human_ms, short};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "client.closed.code",
+        class: Class::ClientClosed,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Close,
+        order: 90,
+        title: "The client closed for reasons of its own",
+        explanation: "The client sent a Close frame with a code that is not a normal end, and \
+                      nothing that the gateway had sent explains it. The reason is the client's \
+                      claim: \"unauthorized\" from a client does not show that the gateway refused \
+                      anything.",
+        action: "look at the client's log at this time for why it closed",
+        find: code,
+    },
+    Rule {
+        id: "client.closed.protocol",
+        class: Class::ClientClosed,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Close,
+        order: 60,
+        title: "The client could not read what it got",
+        explanation: "The client closed with 1002, 1003 or 1007: it found a breach of the protocol, \
+                      or data that it does not take. The tap saw no breach in what the gateway \
+                      sent, so the data were changed between tap and client, or the client is \
+                      mistaken (an extension that it thinks was agreed).",
+        action: "take proxies between client and tap out of the path and compare; then look at the client",
+        find: protocol,
+    },
+    Rule {
+        id: "client.closed.tick_timeout",
+        class: Class::ClientClosed,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Close,
+        order: 55,
+        title: "The client missed the gateway's ticks",
+        explanation: "OpenClaw clients close with 4000 \"tick timeout\" when no tick event came for \
+                      twice the tick interval (60 s). Bytes of the gateway did pass the tap in \
+                      that time, so they were held up on the way to the client, or the client was \
+                      too busy to read them.",
+        action: "look for a proxy that buffers between client and tap, and for a client that is suspended or overloaded",
+        find: tick_timeout,
+    },
+    Rule {
+        id: "client.closed.too_big",
+        class: Class::ClientClosed,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Close,
+        order: 60,
+        title: "A message was too big for the client",
+        explanation: "The client closed with 1009: a message of the gateway was larger than the \
+                      client takes. OpenClaw sends single frames of more than 2 MB \
+                      (config.schema) in normal operation.",
+        action: "raise the client's limit for messages (maxPayload or its like) above the size shown",
+        find: too_big,
+    },
+];
+
+fn code(view: &View<'_>) -> Option<Finding> {
+    let (close, _) = view.client_close()?;
+    let what = match close.code {
+        Some(code) if close.reason.is_empty() => code.to_string(),
+        Some(code) => format!("{code} {}", short(&close.reason)),
+        None => "an empty Close".to_owned(),
+    };
+    let when = if view.was_open() {
+        ""
+    } else {
+        " before it was accepted"
+    };
+    let summary = format!("the client closed with {what}{when}");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn protocol(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.client_close()?;
+    if !matches!(code, Some(1002 | 1003 | 1007)) {
+        return None;
+    }
+    let summary = format!(
+        "the client could not read what it got and closed with {}",
+        code.unwrap_or_default()
+    );
+    let clean = fact(format!(
+        "no breach of the protocol was seen in what the gateway sent; the client's Close was {}",
+        close_words(close)
+    ));
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.both_legs())
+            .because([clean]),
+    )
+}
+
+fn tick_timeout(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.client_close()?;
+    let says_so = close.reason.as_str().starts_with("tick timeout");
+    if !view.is_openclaw() || !view.was_open() || code != Some(4000) || !says_so {
+        return None;
+    }
+    let last = view.silent_ms(Direction::ToClient).map(|ms| {
+        fact(format!(
+            "the gateway's last byte had come {} before",
+            human_ms(ms)
+        ))
+    });
+    let summary =
+        "the client closed: it missed the gateway's ticks, though the gateway was sending";
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.both_legs())
+            .because(last),
+    )
+}
+
+fn too_big(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.client_close()?;
+    if code != Some(1009) {
+        return None;
+    }
+    let frames = view.frames_of(Direction::ToClient);
+    let cut = frames
+        .and_then(|frames| frames.in_progress)
+        .map(|cut| cut.declared);
+    let largest = frames
+        .and_then(|frames| frames.largest)
+        .map(|largest| largest.size);
+    let size = cut.max(largest);
+    let summary = match size {
+        Some(size) => format!(
+            "a message of {} was too big for the client",
+            human_bytes(size)
+        ),
+        None => "a message was too big for the client".to_owned(),
+    };
+    let sizes = largest.map(|size| {
+        fact(format!(
+            "the largest frame that reached the {} had {size} bytes",
+            Leg::Client.party().as_str()
+        ))
+    });
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.both_legs())
+            .because(sizes),
+    )
+}

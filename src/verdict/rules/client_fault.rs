@@ -1,0 +1,247 @@
+//! What a client got wrong before anybody could refuse it: TLS, HTTP, WebSocket frames.
+
+use crate::session::party::{Direction, Leg, Party, Phase};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, violation_words};
+use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+
+const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::ClientFault,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "A client speaks no protocol that we do",
+        explanation: "The client's TLS offers only application protocols (ALPN) other than \
+                      http/1.1, for example h2 alone.",
+        action: "let the client offer http/1.1 in ALPN, or no ALPN at all",
+        ..fault("client.fault.alpn", Stage::Connection, 30, alpn)
+    },
+    Rule {
+        title: "A close code that must not be sent",
+        explanation: "The client sent a Close frame with a code that RFC 6455 reserves (such as \
+                      1005 or 1006, which exist only in an end's own view) or that is out of range. \
+                      Gateways answer with 1002.",
+        action: "mend the client: it must send 1000, or a code from 3000 to 4999 of its own",
+        ..fault("client.fault.close_code", Stage::Close, 30, close_code)
+    },
+    Rule {
+        title: "A malformed request",
+        explanation: "What the client sent is no valid HTTP/1 request; the tap answered 400 and \
+                      ended the connection.",
+        action: "check what connects here: it does not speak HTTP/1.1 correctly",
+        ..fault("client.fault.malformed", Stage::Connection, 60, malformed)
+    },
+    Rule {
+        title: "A client opened the WebSocket and said nothing",
+        explanation: "The gateway ends a connection with Close 1000 without a reason when no \
+                      connect request came within its 15 s. Not one message of the client reached \
+                      the tap: the client is no OpenClaw client, it is stuck, or a proxy between \
+                      client and tap holds its frames back.",
+        action: "check that the client is an OpenClaw client; if it is, look for a proxy between it and the tap that buffers requests",
+        ..fault(
+            "client.fault.no_first_frame",
+            Stage::Close,
+            30,
+            no_first_frame,
+        )
+    },
+    Rule {
+        title: "Neither TLS nor HTTP",
+        explanation: "A TLS port received bytes that are no TLS handshake and no HTTP: another \
+                      protocol, a scanner, or a PROXY protocol header that is not expected here.",
+        action: "check what connects here; if it is a load balancer, turn its PROXY protocol off for this port",
+        ..fault("client.fault.not_tls", Stage::Connection, 40, not_tls)
+    },
+    Rule {
+        title: "Plain HTTP on the TLS port",
+        explanation: "The client spoke plain HTTP (http:// or ws://) where TLS is expected. The tap \
+                      answered 400 and said so.",
+        action: "use https:// or wss:// in the client's URL",
+        ..fault(
+            "client.fault.plain_on_tls",
+            Stage::Connection,
+            20,
+            plain_on_tls,
+        )
+    },
+    Rule {
+        title: "TLS could not be agreed with the client",
+        explanation: "The TLS handshake failed and not because of our certificate: no version or \
+                      cipher suite in common (we speak TLS 1.2 and 1.3), or a broken handshake. \
+                      What the TLS library said is in the evidence.",
+        action: "let the client use TLS 1.2 or 1.3",
+        ..fault("client.fault.tls", Stage::Connection, 70, tls)
+    },
+    Rule {
+        title: "TLS on the plain port",
+        explanation: "The client began a TLS handshake (https:// or wss://) on a listener that \
+                      speaks plain HTTP.",
+        action: "use http:// or ws:// in the client's URL, or give this listener a `tls` section",
+        ..fault(
+            "client.fault.tls_on_plain",
+            Stage::Connection,
+            20,
+            tls_on_plain,
+        )
+    },
+    Rule {
+        title: "The client broke the WebSocket protocol",
+        explanation: "The gateway closed with 1002, 1003 or 1007, and the tap saw the breach of \
+                      RFC 6455 in what came from the client. When every client does it, a proxy \
+                      between client and tap changes frames.",
+        action: "mend the client (or the proxy in front of it): the breach is named above",
+        ..fault("client.fault.violation", Stage::Close, 20, violation)
+    },
+];
+
+fn tls_failure<'a>(view: &View<'a>) -> Option<&'a crate::session::record::TlsFailure> {
+    if view.kind != Kind::Connection || view.close.timer.is_some() {
+        return None;
+    }
+    view.record().client.tls.as_ref()?.failure.as_ref()
+}
+
+fn alpn(view: &View<'_>) -> Option<Finding> {
+    let failure = tls_failure(view)?;
+    let ours = failure
+        .detail
+        .contains("doesn't support any known protocol");
+    let theirs = failure.alert.as_deref() == Some("no_application_protocol");
+    if !ours && !theirs {
+        return None;
+    }
+    let summary = "the client's TLS does not offer http/1.1 (ALPN)";
+    Some(Finding::new(Confidence::Certain, summary).because([fact(failure.detail.clone())]))
+}
+
+fn close_code(view: &View<'_>) -> Option<Finding> {
+    let (close, _) = view.client_close()?;
+    let code = close.code.filter(|code| !code.is_legal_on_the_wire())?;
+    let summary = format!("the client closed with {code}, a code that must not be sent");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn malformed(view: &View<'_>) -> Option<Finding> {
+    let answer = view.answer.as_ref()?;
+    let refused = view.kind == Kind::Connection && answer.by == AnswerBy::Tap;
+    if !refused || view.phase < Phase::Request || !(400..500).contains(&answer.status) {
+        return None;
+    }
+    let what = match view.client.first_bytes {
+        Some(FirstBytes::Http) => "the client sent a malformed HTTP request",
+        _ => "the client sent something that is no HTTP request",
+    };
+    let summary = format!("{what}; it got {}", answer.status);
+    let why = answer.error.clone().map(fact);
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(why)
+            .because(view.end_evidence(Leg::Client)),
+    )
+}
+
+fn no_first_frame(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.gateway_close()?;
+    let silent = view
+        .frames_of(Direction::ToGateway)
+        .is_none_or(|frames| frames.messages == 0);
+    let first = view.dialect.as_ref()?.first_message;
+    let unexplained = matches!(code, None | Some(1000)) && close.reason.is_empty();
+    if !view.is_openclaw() || !view.was_in_handshake() || !unexplained || !silent || first.is_some()
+    {
+        return None;
+    }
+    let waited = view.tunnel_ms() >= 10_000.0;
+    let confidence = if waited {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    let summary = "the client sent no first message, and the gateway gave up waiting for it";
+    let count = fact("not one message of the client reached us");
+    Some(
+        Finding::new(confidence, summary)
+            .because(view.both_legs())
+            .because([count]),
+    )
+}
+
+fn not_tls(view: &View<'_>) -> Option<Finding> {
+    let failure = tls_failure(view)?;
+    if view.client.first_bytes != Some(FirstBytes::Other) || view.phase > Phase::Tls {
+        return None;
+    }
+    let summary = "the client sent something that is neither TLS nor HTTP to the TLS port";
+    Some(Finding::new(Confidence::Certain, summary).because([fact(failure.detail.clone())]))
+}
+
+fn plain_on_tls(view: &View<'_>) -> Option<Finding> {
+    tls_failure(view)?;
+    if view.client.first_bytes != Some(FirstBytes::Http) {
+        return None;
+    }
+    let summary = "the client spoke plain HTTP (http:// or ws://) to the TLS port";
+    Some(
+        Finding::new(Confidence::Certain, summary).because([fact(format!(
+            "the listener {} expects TLS",
+            view.tap.listener
+        ))]),
+    )
+}
+
+fn tls(view: &View<'_>) -> Option<Finding> {
+    let failure = tls_failure(view)?;
+    let summary = match failure.alert.as_deref() {
+        Some("protocol_version") => {
+            "the client refused TLS: no TLS version in common (we speak 1.2 and 1.3)".to_owned()
+        }
+        Some(alert) => format!("the client ended the TLS handshake with the alert {alert}"),
+        None if failure.detail.contains("incompatible") => {
+            "the client's TLS has no version or cipher in common with ours (1.2 and 1.3)".to_owned()
+        }
+        None => "the TLS handshake with the client failed".to_owned(),
+    };
+    Some(Finding::new(Confidence::Likely, summary).because([fact(failure.detail.clone())]))
+}
+
+fn tls_on_plain(view: &View<'_>) -> Option<Finding> {
+    let plain = view.kind == Kind::Connection && view.client.tls.is_none();
+    if !plain || view.client.first_bytes != Some(FirstBytes::Tls) || view.close.timer.is_some() {
+        return None;
+    }
+    let summary = "the client spoke TLS (https:// or wss://) to the plain port";
+    Some(
+        Finding::new(Confidence::Certain, summary).because([fact(format!(
+            "the listener {} speaks plain HTTP",
+            view.tap.listener
+        ))]),
+    )
+}
+
+fn violation(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.gateway_close()?;
+    if !matches!(code, Some(1002 | 1003 | 1007)) || view.decisive() != Decisive::GatewayClose {
+        return None;
+    }
+    let kind = view.violation(Direction::ToGateway, &[])?;
+    let summary = format!(
+        "the client broke the WebSocket protocol ({}), and the gateway closed with {}",
+        violation_words(kind),
+        code.unwrap_or_default()
+    );
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}

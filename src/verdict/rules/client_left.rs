@@ -1,0 +1,296 @@
+//! Clients that vanished, aborted or gave up.
+
+use crate::session::party::{Leg, Party, Phase};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+
+/// A rule of this family: they differ in when they are asked and what they look for.
+const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::ClientLeft,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The client left while the answer came",
+        explanation: "The gateway was answering a plain request and the client's connection ended \
+                      before the answer was through: a cancelled download, a timeout of the client.",
+        action: "look at the client's own timeout if it did not cancel on purpose",
+        ..left("client.left.answer", Stage::Answer, 80, answer)
+    },
+    Rule {
+        title: "The client left before the gateway accepted it",
+        explanation: "The tunnel was open and the application had not said hello yet when the \
+                      client's connection ended without a Close. The gateway had not refused \
+                      anything.",
+        action: "look at the client's log at this time: it ended the connection during the handshake",
+        ..left(
+            "client.left.before_hello",
+            Stage::Transport,
+            70,
+            before_hello,
+        )
+    },
+    Rule {
+        title: "The client changed its mind before the gateway accepted it",
+        explanation: "The client ended the tunnel with a normal Close (1000, 1001 or an empty one) \
+                      while the application had not said hello yet. The gateway had not refused \
+                      anything: a page that was left while it loaded, a command that was cancelled.",
+        action: "nothing to do if it was cancelled on purpose; else look at the client's log at this time",
+        ..left("client.left.cancelled", Stage::Close, 80, cancelled)
+    },
+    Rule {
+        title: "The client gave up while we connected to the gateway",
+        explanation: "The client ended its connection before ours to the gateway was there. When \
+                      it waited for seconds, the gateway's address does not answer and our \
+                      timeouts.connect had not run out yet.",
+        action: "if it happens again, check that the gateway's address answers, or give the client more time",
+        ..left("client.left.dial", Stage::Answer, 70, dial)
+    },
+    Rule {
+        title: "The client vanished from an open session",
+        explanation: "The client's connection ended with FIN and without a Close frame, before the \
+                      gateway had done anything to end it: the process was killed, the machine \
+                      went to sleep, or a proxy in front of the client's connection cut it. The \
+                      gateway sees 1006 for it.",
+        action: "look at the client's log and at any proxy between client and tap at this time",
+        ..left("client.left.open", Stage::Transport, 80, open)
+    },
+    Rule {
+        title: "The client left in the middle of its request",
+        explanation: "Some bytes of a request head came, then the connection ended.",
+        action: "look at the client's log at this time",
+        ..left(
+            "client.left.request_head",
+            Stage::Connection,
+            60,
+            request_head,
+        )
+    },
+    Rule {
+        title: "The client reset an open session",
+        explanation: "The client's connection was reset (RST) without a Close frame. A process \
+                      that dies with unread data, a firewall or a load balancer can send that. \
+                      Nothing shows that packets were lost, which would be network.cut.",
+        action: "look at the client's log at this time; if it shows 1006 too, capture packets between client and tap",
+        ..left("client.left.reset", Stage::Transport, 75, reset)
+    },
+    Rule {
+        title: "The client did not answer the network any more",
+        explanation: "The system gave up on the client's connection: nothing acknowledged our \
+                      packets, or keepalive had no answer. The machine is off, asleep or without \
+                      network.",
+        action: "check that the client's machine is up and has its network",
+        ..left("client.left.timeout", Stage::Transport, 75, timeout)
+    },
+    Rule {
+        title: "The client left during the TLS handshake",
+        explanation: "The client began TLS and ended the connection before it completed, without \
+                      an alert that would say why. Some clients end it so when they do not trust \
+                      a certificate.",
+        action: "run `openssl s_client -connect HOST:PORT` from the client's host to see what it finds wrong",
+        ..left("client.left.tls", Stage::Connection, 50, tls)
+    },
+    Rule {
+        title: "The client's TLS stream broke",
+        explanation: "What came on the client's connection could not be decrypted, or the client \
+                      sent a TLS alert in the open session. The evidence has the TLS library's \
+                      words.",
+        action: "look at the client's log at this time; take TLS inspection between client and tap out to compare",
+        ..left("client.left.tls_broken", Stage::Fine, 80, tls_broken)
+    },
+    Rule {
+        title: "The client gave up while we waited for the gateway's answer",
+        explanation: "The request had gone to the gateway and the client ended its connection \
+                      before the answer was passed on.",
+        action: "if it happens again, look at the client's own timeout",
+        ..left("client.left.upgrade", Stage::Answer, 75, upgrade)
+    },
+];
+
+fn gone(view: &View<'_>) -> bool {
+    !view.had_tunnel() && view.end_of(Leg::Client).is_by_peer()
+}
+
+fn answer(view: &View<'_>) -> Option<Finding> {
+    let answer = view.answer.as_ref()?;
+    if view.had_tunnel() || answer.complete || answer.by != AnswerBy::Gateway {
+        return None;
+    }
+    let sent = human_bytes(answer.body_bytes.unwrap_or(0));
+    let found = if gone(view) {
+        Finding::new(
+            Confidence::Certain,
+            format!("the client left while the answer came, after {sent} of it"),
+        )
+    } else {
+        Finding::new(
+            Confidence::Possible,
+            format!("the answer ended after {sent}; most likely the client did not want the rest"),
+        )
+    };
+    Some(
+        found
+            .because(view.answer_evidence())
+            .because(view.end_evidence(Leg::Client)),
+    )
+}
+
+fn before_hello(view: &View<'_>) -> Option<Finding> {
+    if !view.was_in_handshake() || !view.left(Leg::Client) {
+        return None;
+    }
+    let summary = format!("the client left {}", handshake_step(view));
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn cancelled(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.client_close()?;
+    if !view.was_in_handshake() || !matches!(code, None | Some(1000 | 1001)) {
+        return None;
+    }
+    let summary = format!("the client closed {}", handshake_step(view));
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn handshake_step(view: &View<'_>) -> &'static str {
+    let connected = view
+        .dialect
+        .as_ref()
+        .is_some_and(|dialect| dialect.connect_at.is_some());
+    if connected {
+        "before the gateway answered its connect"
+    } else {
+        "before it sent a connect request"
+    }
+}
+
+fn dial(view: &View<'_>) -> Option<Finding> {
+    if !gone(view)
+        || view.answer.is_some()
+        || view.phase > Phase::Dial
+        || view.kind == Kind::Connection
+    {
+        return None;
+    }
+    let summary = "the client gave up while we connected to the gateway";
+    let target = fact(format!("the gateway is {}", view.gateway_name()));
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.end_evidence(Leg::Client))
+            .because([target]),
+    )
+}
+
+fn upgrade(view: &View<'_>) -> Option<Finding> {
+    let waiting = view.answer.is_none() || view.status() == Some(101);
+    if !gone(view) || !waiting || view.phase != Phase::Upgrade {
+        return None;
+    }
+    let summary = if view.status().is_some() {
+        "the client left just as the gateway had agreed to the upgrade"
+    } else {
+        "the client gave up waiting for the gateway's answer"
+    };
+    Some(Finding::new(Confidence::Certain, summary).because(view.end_evidence(Leg::Client)))
+}
+
+fn open(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Client) || !view.was_open() {
+        return None;
+    }
+    let how = match view.end_of(Leg::Client) {
+        TransportEnd::TlsTruncated => "cut its connection (no close_notify)",
+        _ => "ended its connection",
+    };
+    let quiet = view.quiet_ms().map(|ms| {
+        fact(format!(
+            "nothing had moved for {} before that",
+            human_ms(ms)
+        ))
+    });
+    let summary = format!("the client {how} without a Close");
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.both_legs())
+            .because(quiet),
+    )
+}
+
+fn reset(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Client) || !view.was_open() || view.end_of(Leg::Client) != TransportEnd::Rst
+    {
+        return None;
+    }
+    let summary = "the client's connection was reset, without a Close";
+    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+}
+
+fn timeout(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Client)
+        || !view.was_open()
+        || view.end_of(Leg::Client) != TransportEnd::Timeout
+    {
+        return None;
+    }
+    let summary = "the client stopped answering the network";
+    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+}
+
+fn request_head(view: &View<'_>) -> Option<Finding> {
+    if view.kind != Kind::Connection || view.phase < Phase::Request || view.answer.is_some() {
+        return None;
+    }
+    let came = view.client.bytes_read.filter(|bytes| *bytes > 0)?;
+    if !gone(view) || view.close.timer.is_some() {
+        return None;
+    }
+    let summary = "the client left in the middle of a request head";
+    let read = fact(format!("{} came on this connection", human_bytes(came)));
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.end_evidence(Leg::Client))
+            .because([read]),
+    )
+}
+
+fn tls(view: &View<'_>) -> Option<Finding> {
+    let failure = view.client.tls.as_ref()?.failure.as_ref()?;
+    let ended = gone(view) && view.close.timer.is_none() && failure.alert.is_none();
+    if !ended || view.client.first_bytes == Some(FirstBytes::Http) {
+        return None;
+    }
+    let summary = "the client ended the connection in the middle of the TLS handshake";
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because([fact(failure.detail.clone())])
+            .because(view.end_evidence(Leg::Client)),
+    )
+}
+
+fn tls_broken(view: &View<'_>) -> Option<Finding> {
+    let transport = &view.record().close.transport;
+    let cause = transport.client_cause.as_ref()?;
+    if !view.had_tunnel() || view.decisive() != Decisive::Nothing {
+        return None;
+    }
+    let summary = "the client's TLS stream broke, so we ended the session";
+    Some(
+        Finding::new(Confidence::Possible, summary)
+            .because([fact(cause.clone())])
+            .because(view.both_legs()),
+    )
+}

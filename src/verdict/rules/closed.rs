@@ -1,0 +1,106 @@
+//! The gateway closed for reasons that nothing known explains.
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{close_words, short};
+use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+
+const fn closed(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayClosed,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The gateway closed before it accepted or refused",
+        explanation: "The gateway closed with 1000 or an empty Close during the handshake, without \
+                      an answer to connect. That is no refusal of a token: OpenClaw's clients try \
+                      once more by themselves.",
+        action: "connect again; if it stays so, look into the gateway's log for this connection",
+        ..closed(
+            "gateway.closed.before_hello",
+            Stage::Close,
+            80,
+            before_hello,
+        )
+    },
+    Rule {
+        title: "The gateway closed with a code of its own",
+        explanation: "The gateway sent a Close frame with a code and a reason that no rule knows. \
+                      With `dialect: plain` that is all there is to say of 1008, 3xxx and 4xxx.",
+        action: "look into the gateway's log at this time for the code and reason shown",
+        ..closed("gateway.closed.code", Stage::Close, 90, code)
+    },
+    Rule {
+        title: "The gateway could not read what it got",
+        explanation: "The gateway closed with 1002, 1003 or 1007, and the tap saw no breach of the \
+                      protocol in what the client sent: the frames were changed between tap and \
+                      gateway, or the gateway objects to the content.",
+        action: "take proxies between tap and gateway out of the path and compare; then look into the gateway's log",
+        ..closed("gateway.closed.protocol", Stage::Close, 60, protocol)
+    },
+    Rule {
+        title: "The gateway refused connect for a reason that no rule knows",
+        explanation: "The gateway answered connect with ok: false and with a code that this version \
+                      of wstap does not know. Its own words are in the summary.",
+        action: "follow the gateway's message; its log has more on this connection",
+        ..closed("gateway.closed.refused", Stage::Refusal, 95, refused)
+    },
+];
+
+fn before_hello(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.gateway_close()?;
+    if !view.was_in_handshake() || !matches!(code, None | Some(1000)) {
+        return None;
+    }
+    let summary = "the gateway closed without having accepted or refused";
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn code(view: &View<'_>) -> Option<Finding> {
+    let (close, _) = view.gateway_close()?;
+    let what = match close.code {
+        Some(code) if !close.reason.is_empty() => format!("{code} {}", short(&close.reason)),
+        _ => close_words(close),
+    };
+    let when = if view.was_in_handshake() {
+        " before it had accepted"
+    } else {
+        ""
+    };
+    let summary = format!("the gateway closed with {what}{when}");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn protocol(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.gateway_close()?;
+    let code = code.filter(|code| matches!(code, 1002 | 1003 | 1007))?;
+    let summary = format!("the gateway could not read what it got and closed with {code}");
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn refused(view: &View<'_>) -> Option<Finding> {
+    if view.decisive() != Decisive::Refusal {
+        return None;
+    }
+    let said = view.said();
+    let words = said.map_or_else(
+        || "without a word that we know".to_owned(),
+        |said| said.words(),
+    );
+    let evidence = said.map_or_else(|| view.both_legs(), |said| said.evidence(view));
+    let summary = format!("the gateway refused the client: {words}");
+    Some(Finding::new(Confidence::Likely, summary).because(evidence))
+}

@@ -1,0 +1,118 @@
+//! The gateway failed by its own account, or broke the protocol.
+
+use crate::session::party::{Direction, Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::view::{fact, short, violation_words};
+use crate::verdict::{Finding, Rule, Stage, View};
+use crate::ws::Violation;
+
+/// Breaches that a receiver cannot overlook.
+const GRAVE: [Violation; 12] = [
+    Violation::Masked,
+    Violation::Rsv,
+    Violation::ReservedOpcode,
+    Violation::ControlTooLong,
+    Violation::ControlFragmented,
+    Violation::NonMinimalLength,
+    Violation::LengthMsb,
+    Violation::UnexpectedContinuation,
+    Violation::InterleavedData,
+    Violation::InvalidUtf8,
+    Violation::InvalidCloseCode,
+    Violation::CloseBody1,
+];
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "gateway.fault.close_code",
+        class: Class::GatewayFault,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Close,
+        order: 30,
+        title: "The gateway sent a close code that must not be sent",
+        explanation: "What came from the gateway's side is a Close frame with a code that RFC 6455 \
+                      reserves (1005, 1006 and 1015 exist only in an end's own view) or that is out \
+                      of range. Proxies that put their own view onto the wire do that.",
+        action: "take proxies between tap and gateway out of the path and compare; report it to whoever makes the one that sends it",
+        find: close_code,
+    },
+    Rule {
+        id: "gateway.fault.frames",
+        class: Class::GatewayFault,
+        party: Party::Client,
+        act_on: ActOn::Gateway,
+        stage: Stage::Close,
+        order: 15,
+        title: "The gateway's frames break the protocol",
+        explanation: "The tap saw a breach of RFC 6455 in what came from the gateway, and the \
+                      client then ended the session. A proxy between tap and gateway that changes \
+                      frames does the same.",
+        action: "take proxies between tap and gateway out of the path and compare; then report the breach to the gateway's makers",
+        find: frames,
+    },
+    Rule {
+        id: "gateway.fault.internal",
+        class: Class::GatewayFault,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Close,
+        order: 30,
+        title: "The gateway failed inside",
+        explanation: "Close 1011: the gateway met an error that it did not expect.",
+        action: "look into the gateway's log at this time for the error",
+        find: internal,
+    },
+];
+
+fn close_code(view: &View<'_>) -> Option<Finding> {
+    let (close, _) = view.gateway_close()?;
+    let code = close.code.filter(|code| !code.is_legal_on_the_wire())?;
+    let summary = format!("the gateway closed with {code}, a code that must not be sent");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn frames(view: &View<'_>) -> Option<Finding> {
+    let kind = view.violation(Direction::ToClient, &GRAVE)?;
+    let objected = view
+        .client_close()
+        .is_some_and(|(_, code)| matches!(code, Some(1002 | 1003 | 1007)));
+    let left = view.left(Leg::Client);
+    if !objected && !left {
+        return None;
+    }
+    let confidence = if objected {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
+    let summary = format!(
+        "the gateway broke the WebSocket protocol ({}), and the client ended the session",
+        violation_words(kind)
+    );
+    Some(Finding::new(confidence, summary).because(view.both_legs()))
+}
+
+fn internal(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.gateway_close()?;
+    if code != Some(1011) {
+        return None;
+    }
+    let why = if close.reason.is_empty() {
+        "without a reason".to_owned()
+    } else {
+        short(&close.reason)
+    };
+    let summary = format!("the gateway failed inside: {why}");
+    let joins = view
+        .dialect
+        .as_ref()
+        .and_then(|dialect| dialect.conn_id.as_ref())
+        .map(|id| fact(format!("the gateway's log knows this session as conn={id}")));
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.both_legs())
+            .because(joins),
+    )
+}

@@ -1,0 +1,118 @@
+//! Plain requests that the gateway answered with an error, kept apart from WebSocket tickets.
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "http.error.attribution",
+        class: Class::HttpError,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Answer,
+        order: 30,
+        title: "The gateway does not trust the headers that say who the client is",
+        explanation: "A plain request carried Forwarded, X-Real-IP, X-Forwarded-* or Tailscale-* \
+                      and came from an address that is not in gateway.trustedProxies (or the \
+                      client that they name is missing or a loopback one): the gateway answers 403 \
+                      proxy_attribution_required. WebSocket upgrades get the same answer.",
+        action: "add the address that the gateway sees us under to gateway.trustedProxies",
+        find: attribution,
+    },
+    Rule {
+        id: "http.error.client",
+        class: Class::HttpError,
+        party: Party::Gateway,
+        act_on: ActOn::Client,
+        stage: Stage::Answer,
+        order: 60,
+        title: "The gateway refused a plain request",
+        explanation: "A request that is not a WebSocket upgrade was answered with 4xx. 401 on the \
+                      gateway's HTTP API asks for `Authorization: Bearer`, 404 also stands for an \
+                      endpoint that is not enabled (gateway.http.endpoints), 405 for a wrong method.",
+        action: "check path, method and credential of the request",
+        find: client_error,
+    },
+    Rule {
+        id: "http.error.server",
+        class: Class::HttpError,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Answer,
+        order: 60,
+        title: "The gateway failed a plain request",
+        explanation: "A request that is not a WebSocket upgrade was answered with 5xx. 503 from a \
+                      readiness path says that the gateway is starting or draining.",
+        action: "look into the gateway's log at this time",
+        find: server_error,
+    },
+];
+
+/// The answer of whatever stands behind us, when it is an error.
+fn error_status(view: &View<'_>) -> Option<u16> {
+    let answer = view.answer.as_ref()?;
+    let fits = view.is_http() && answer.by == AnswerBy::Gateway && answer.complete;
+    (fits && answer.status >= 400).then_some(answer.status)
+}
+
+fn attribution(view: &View<'_>) -> Option<Finding> {
+    error_status(view)?;
+    if view.body_kind() != Some(BodyKind::Attribution) {
+        return None;
+    }
+    let summary = "the gateway refused the request: it does not trust our forwarding headers (403)";
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.answer_evidence())
+            .because(view.attribution_evidence())
+            .next(view.trust_us()),
+    )
+}
+
+fn client_error(view: &View<'_>) -> Option<Finding> {
+    let status = error_status(view).filter(|status| *status < 500)?;
+    let what = match status {
+        401 => "it wants a credential",
+        403 => "it is forbidden",
+        404 => "it has no such path",
+        405 => "it takes no such method there",
+        413 => "it is too large",
+        429 => "there were too many",
+        _ => "it found fault with it",
+    };
+    let next = match status {
+        401 => "send the gateway's token as `Authorization: Bearer …` with this request",
+        404 => "check the path; the gateway's HTTP API needs gateway.http.endpoints to be enabled",
+        405 => "use a method that this path takes (health paths take GET and HEAD)",
+        429 => "wait as long as its Retry-After says, then send the right credential",
+        _ => "check path, method and credential of the request",
+    };
+    let summary = format!("the gateway refused a plain request with {status}: {what}");
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.answer_evidence())
+            .next(next),
+    )
+}
+
+fn server_error(view: &View<'_>) -> Option<Finding> {
+    let status = error_status(view).filter(|status| *status >= 500)?;
+    let (summary, next) = if status == 503 {
+        (
+            "the gateway says that it is not ready (503)".to_owned(),
+            "wait until it has started; if it stays so, look into the gateway's log",
+        )
+    } else {
+        (
+            format!("the gateway failed a plain request with {status}"),
+            "look into the gateway's log at this time",
+        )
+    };
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.answer_evidence())
+            .next(next),
+    )
+}

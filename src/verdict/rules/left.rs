@@ -1,0 +1,209 @@
+//! The gateway's leg ended without a Close and nothing proves why: the commonest 1006.
+
+use crate::session::party::{Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, GatewayErrorKind, TransportEnd};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayLeft,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The gateway broke its answer off",
+        explanation: "The gateway's connection ended before the body of its answer was complete.",
+        action: "look into the gateway's log at this time",
+        ..left("gateway.left.answer", Stage::Answer, 78, answer)
+    },
+    Rule {
+        title: "The gateway left during the handshake",
+        explanation: "The WebSocket was open, the gateway had neither accepted nor refused, and its \
+                      connection ended without a Close. A gateway that refuses says so first; this \
+                      is never a matter of tokens. It stopped, or a proxy in between cut it.",
+        action: "look into the gateway's log for this connection; check whether the process was restarted at this time",
+        ..left(
+            "gateway.left.before_hello",
+            Stage::Transport,
+            60,
+            before_hello,
+        )
+    },
+    Rule {
+        title: "The gateway left in the middle of a frame",
+        explanation: "The gateway's connection ended while a frame was on its way, without a Close: \
+                      the process died, or it gave up on a client that read too slowly (its log \
+                      then says outbound-buffer-exceeded).",
+        action: "look into the gateway's log at this time for outbound-buffer-exceeded or the end of the process",
+        ..left("gateway.left.mid_frame", Stage::Transport, 65, mid_frame)
+    },
+    Rule {
+        title: "The gateway left an open session",
+        explanation: "The gateway's connection ended with FIN and without a Close. A killed process, \
+                      a crash, a container that was stopped hard and a proxy in between all look \
+                      like this. Other sessions lost in the same second, a new boot id in the next \
+                      hello or the gateway's log would prove which.",
+        action: "check whether the gateway's process was restarted at this time (its log, `docker events`, a new boot id in the next session)",
+        ..left("gateway.left.open", Stage::Transport, 80, open)
+    },
+    Rule {
+        title: "The gateway's connection was reset",
+        explanation: "The gateway's connection was reset without a Close: a process that died with \
+                      unread data, a firewall or a load balancer in between. Nothing shows that \
+                      packets were lost, which would be network.cut.",
+        action: "check whether the gateway's process ended at this time; if it did not, look at what stands between tap and gateway",
+        ..left("gateway.left.reset", Stage::Transport, 75, reset)
+    },
+    Rule {
+        title: "The gateway did not answer the network any more",
+        explanation: "The system gave up on the gateway's connection: nothing acknowledged our \
+                      packets, or keepalive had no answer. Its host or container went away without \
+                      a word.",
+        action: "check that the gateway's host or container is up and reachable from here",
+        ..left("gateway.left.timeout", Stage::Transport, 75, timeout)
+    },
+    Rule {
+        title: "The gateway's TLS stream broke",
+        explanation: "What came on the connection could not be decrypted, or a TLS alert came: the \
+                      stream was damaged on the way, or that end failed inside TLS. The evidence \
+                      has the TLS library's words.",
+        action: "look into the gateway's log at this time; take TLS inspection between tap and gateway out to compare",
+        ..left("gateway.left.tls", Stage::Fine, 80, tls)
+    },
+];
+
+fn answer(view: &View<'_>) -> Option<Finding> {
+    if view.had_tunnel() || view.gateway_error() != Some(GatewayErrorKind::BodyIncomplete) {
+        return None;
+    }
+    let sent = view
+        .answer
+        .as_ref()
+        .and_then(|answer| answer.body_bytes)
+        .map_or_else(String::new, |bytes| {
+            format!(" after {}", human_bytes(bytes))
+        });
+    let detail = view.gateway.as_ref()?.error.as_ref()?.detail.clone();
+    let summary = format!("the gateway broke its answer off{sent}");
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([fact(detail)])
+            .because(view.answer_evidence()),
+    )
+}
+
+fn how(end: TransportEnd) -> &'static str {
+    match end {
+        TransportEnd::Rst => "was reset",
+        TransportEnd::Timeout => "timed out",
+        TransportEnd::TlsTruncated => "was cut (no close_notify)",
+        _ => "ended",
+    }
+}
+
+fn before_hello(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Gateway) || !view.was_in_handshake() {
+        return None;
+    }
+    let end = view.end_of(Leg::Gateway);
+    let summary = format!(
+        "the gateway's connection {} before it accepted or refused",
+        how(end)
+    );
+    let confidence = if end.is_orderly() {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    Some(Finding::new(confidence, summary).because(view.both_legs()))
+}
+
+fn mid_frame(view: &View<'_>) -> Option<Finding> {
+    let frames = view.frames_of(crate::session::party::Direction::ToClient)?;
+    if !view.left(Leg::Gateway) || !view.was_open() {
+        return None;
+    }
+    let cut = frames.in_progress?;
+    let summary = format!(
+        "the gateway's connection {} in the middle of a frame ({} of {})",
+        how(view.end_of(Leg::Gateway)),
+        human_bytes(cut.seen),
+        human_bytes(cut.declared)
+    );
+    let confidence = if view.end_of(Leg::Gateway).is_orderly() {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    Some(Finding::new(confidence, summary).because(view.both_legs()))
+}
+
+fn open(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Gateway) || !view.was_open() {
+        return None;
+    }
+    let summary = format!(
+        "the gateway's connection {} without a Close; nothing here proves why",
+        how(view.end_of(Leg::Gateway))
+    );
+    let quiet = view.quiet_ms().map(|ms| {
+        fact(format!(
+            "nothing had moved for {} before that",
+            human_ms(ms)
+        ))
+    });
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.both_legs())
+            .because(quiet),
+    )
+}
+
+fn reset(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Gateway)
+        || !view.was_open()
+        || view.end_of(Leg::Gateway) != TransportEnd::Rst
+    {
+        return None;
+    }
+    let summary = "the gateway's connection was reset, without a Close";
+    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+}
+
+fn timeout(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Gateway)
+        || !view.was_open()
+        || view.end_of(Leg::Gateway) != TransportEnd::Timeout
+    {
+        return None;
+    }
+    let summary = "the gateway stopped answering the network";
+    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+}
+
+fn tls(view: &View<'_>) -> Option<Finding> {
+    let transport = &view.record().close.transport;
+    let cause = transport.gateway_cause.as_ref()?;
+    if !view.had_tunnel() || view.decisive() != crate::verdict::Decisive::Nothing {
+        return None;
+    }
+    let summary = "the gateway's TLS stream broke, so we ended the session";
+    Some(
+        Finding::new(Confidence::Possible, summary)
+            .because([fact(cause.clone())])
+            .because(view.both_legs()),
+    )
+}

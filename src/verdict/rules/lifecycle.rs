@@ -1,0 +1,270 @@
+//! The gateway went, came or changed: restart, stop, start, policy, auth, devices.
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{at, close_words, fact, human_ms, short};
+use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+
+const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayLifecycle,
+        party: Party::Gateway,
+        act_on,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The gateway is draining",
+        explanation: "The upgrade was answered with 503 \"Gateway websocket admission closed\": the \
+                      gateway is about to restart or stop, or is suspended. After a restart it \
+                      takes about 7 s until it accepts again.",
+        action: "wait for the gateway to come back, then connect again",
+        ..cycle(
+            "gateway.lifecycle.admission_closed",
+            ActOn::Nobody,
+            Stage::Answer,
+            20,
+            admission_closed,
+        )
+    },
+    Rule {
+        title: "The gateway went away",
+        explanation: "Close 1001: the server behind us was shutting down or leaving.",
+        action: "wait for the gateway to come back, then connect again",
+        ..cycle(
+            "gateway.lifecycle.going_away",
+            ActOn::Nobody,
+            Stage::Close,
+            40,
+            going_away,
+        )
+    },
+    Rule {
+        title: "The gateway is not ready for WebSockets yet",
+        explanation: "The upgrade was answered with 503 \"Gateway websocket handlers unavailable\": \
+                      the gateway has just started.",
+        action: "connect again in a few seconds",
+        ..cycle(
+            "gateway.lifecycle.handlers_unavailable",
+            ActOn::Nobody,
+            Stage::Answer,
+            20,
+            handlers_unavailable,
+        )
+    },
+    Rule {
+        title: "The gateway restarted",
+        explanation: "The gateway said that it restarts (a shutdown event with a time by which it \
+                      expects to be back) and closed with 1012. Clients reconnect; it takes about \
+                      7 s.",
+        action: "wait for the gateway to come back; clients connect again by themselves",
+        ..cycle(
+            "gateway.lifecycle.restart",
+            ActOn::Nobody,
+            Stage::Close,
+            15,
+            restart,
+        )
+    },
+    Rule {
+        title: "The gateway restarted or stopped",
+        explanation: "Close 1012 without a shutdown event that would say which. OpenClaw sends the \
+                      same \"service restart\" for both, and no event before a client is accepted. \
+                      1012 also stands for changed node capabilities.",
+        action: "connect again; if it is refused for more than ten seconds, check whether the gateway runs",
+        ..cycle(
+            "gateway.lifecycle.restart_or_stop",
+            ActOn::Nobody,
+            Stage::Close,
+            40,
+            restart_or_stop,
+        )
+    },
+    Rule {
+        title: "The gateway is starting",
+        explanation: "Close 1013, or a refusal that says so: the gateway accepts connections and is \
+                      not ready to serve them, which takes a second or two after it began to \
+                      listen.",
+        action: "connect again in a few seconds; clients do so by themselves",
+        ..cycle(
+            "gateway.lifecycle.starting",
+            ActOn::Nobody,
+            Stage::Refusal,
+            20,
+            starting,
+        )
+    },
+    Rule {
+        title: "The gateway stopped",
+        explanation: "The gateway said that it stops (a shutdown event without a time by which it \
+                      is back). It closes with 1012 \"service restart\" all the same.",
+        action: "start the gateway again if it was not stopped on purpose",
+        ..cycle(
+            "gateway.lifecycle.stop",
+            ActOn::Operator,
+            Stage::Close,
+            15,
+            stop,
+        )
+    },
+    Rule {
+        title: "The gateway is not available now",
+        explanation: "The gateway asked to try again later: Close 1013, or a refusal with the code \
+                      UNAVAILABLE. A restart or suspension in progress is the usual reason.",
+        action: "connect again later",
+        ..cycle(
+            "gateway.lifecycle.unavailable",
+            ActOn::Nobody,
+            Stage::Refusal,
+            80,
+            unavailable,
+        )
+    },
+];
+
+fn answered(view: &View<'_>, kind: BodyKind) -> bool {
+    let by_gateway = view
+        .answer
+        .as_ref()
+        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
+    by_gateway && !view.had_tunnel() && view.is_websocket() && view.body_kind() == Some(kind)
+}
+
+fn admission_closed(view: &View<'_>) -> Option<Finding> {
+    if !answered(view, BodyKind::AdmissionClosed) {
+        return None;
+    }
+    let summary = "the gateway takes no new sessions: it is about to restart or stop (503)";
+    Some(Finding::new(Confidence::Certain, summary).because(view.answer_evidence()))
+}
+
+fn handlers_unavailable(view: &View<'_>) -> Option<Finding> {
+    if !answered(view, BodyKind::HandlersUnavailable) {
+        return None;
+    }
+    let summary = "the gateway has just started and takes no WebSockets yet (503)";
+    Some(Finding::new(Confidence::Certain, summary).because(view.answer_evidence()))
+}
+
+fn going_away(view: &View<'_>) -> Option<Finding> {
+    let (_, code) = view.gateway_close()?;
+    if code != Some(1001) {
+        return None;
+    }
+    let summary = "the gateway went away";
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+/// The shutdown event, when it explains the end: a Close 1012 or a lost transport of the gateway
+/// after it.
+fn shutdown<'a>(view: &View<'a>) -> Option<&'a crate::session::record::dialect::ShutdownFacts> {
+    let event = view.record().dialect.as_ref()?.shutdown.as_ref()?;
+    let explains = match view.decisive() {
+        Decisive::GatewayClose => view.gateway_close()?.1 == Some(1012),
+        Decisive::GatewayTransport => true,
+        _ => false,
+    };
+    (explains && view.decided_at()? >= event.at).then_some(event)
+}
+
+fn announced(view: &View<'_>, summary: String) -> Option<Finding> {
+    let event = shutdown(view)?;
+    let reason = event
+        .reason
+        .as_ref()
+        .map_or_else(|| "without a reason".to_owned(), short);
+    let told = at(
+        event.at,
+        format!("the gateway sent the shutdown event: {reason}"),
+    );
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([told])
+            .because(view.both_legs()),
+    )
+}
+
+fn restart(view: &View<'_>) -> Option<Finding> {
+    #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+    let expected = shutdown(view)?.restart_expected_ms? as f64;
+    let summary = format!(
+        "the gateway restarted; it expected to be back in {}",
+        human_ms(expected)
+    );
+    announced(view, summary)
+}
+
+fn stop(view: &View<'_>) -> Option<Finding> {
+    if shutdown(view)?.restart_expected_ms.is_some() {
+        return None;
+    }
+    announced(
+        view,
+        "the gateway stopped, and did not say that it would be back".to_owned(),
+    )
+}
+
+fn restart_or_stop(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.gateway_close()?;
+    if code != Some(1012) {
+        return None;
+    }
+    let service = close.reason.is_empty() || close.reason.as_str().starts_with("service restart");
+    let what = if service {
+        "restarted or stopped"
+    } else {
+        "wants the client to connect again"
+    };
+    let summary = format!("the gateway {what}: it closed with {}", close_words(close));
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn starting(view: &View<'_>) -> Option<Finding> {
+    let said = view.said()?;
+    let says_so = said.begins_with(&["gateway starting", "gateway message handler loading"])
+        || said.reason() == Some("startup-sidecars");
+    if !says_so {
+        return None;
+    }
+    let retry = said
+        .error()
+        .and_then(|error| error.retry_after_ms)
+        .map(|ms| fact(format!("the gateway asks to try again after {ms} ms")));
+    let summary = "the gateway is still starting and asked to try again";
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(said.evidence(view))
+            .because(retry),
+    )
+}
+
+fn unavailable(view: &View<'_>) -> Option<Finding> {
+    let later = view
+        .gateway_close()
+        .is_some_and(|(_, code)| code == Some(1013));
+    let said = view.said();
+    let refused = said.is_some_and(|said| {
+        said.error_code() == Some("UNAVAILABLE") || said.close_code() == Some(1013)
+    });
+    if !later && !refused {
+        return None;
+    }
+    let words = match (said, view.gateway_close()) {
+        (Some(said), _) => said.words(),
+        (None, Some((close, _))) => close_words(close),
+        (None, None) => String::new(),
+    };
+    let summary = format!("the gateway is not available now: {words}");
+    let evidence = said.map_or_else(|| view.both_legs(), |said| said.evidence(view));
+    Some(Finding::new(Confidence::Certain, summary).because(evidence))
+}

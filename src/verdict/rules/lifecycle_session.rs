@@ -1,0 +1,166 @@
+//! The gateway ended one session of its own accord: its device, auth or policy changed, or the
+//! client did not answer its pings.
+
+use crate::session::party::{Direction, Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, human_ms, short};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayLifecycle,
+        party: Party::Gateway,
+        act_on,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The gateway's auth was changed",
+        explanation: "Close 4001 \"gateway auth changed\": gateway.auth.token or password was \
+                      changed in its configuration, and it closed the sessions that had used the \
+                      old one.",
+        action: "give the client the new token or password, then connect again",
+        ..cycle(
+            "gateway.lifecycle.auth_changed",
+            ActOn::Client,
+            Stage::Close,
+            20,
+            auth_changed,
+        )
+    },
+    Rule {
+        title: "The device was removed",
+        explanation: "Close 4001 \"device removed\": the device was removed from the gateway's \
+                      pairing table. Rotating or revoking its token closes with the same reason.",
+        action: "pair the device again: connect, then run `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
+        ..cycle(
+            "gateway.lifecycle.device_removed",
+            ActOn::Operator,
+            Stage::Close,
+            20,
+            device_removed,
+        )
+    },
+    Rule {
+        title: "The gateway invalidated the session",
+        explanation: "Close 4001 with a reason other than the well-known ones: role, user or \
+                      authority of the client changed while it was connected.",
+        action: "connect again; if it is refused then, the refusal says what changed",
+        ..cycle(
+            "gateway.lifecycle.invalidated",
+            ActOn::Client,
+            Stage::Close,
+            45,
+            invalidated,
+        )
+    },
+    Rule {
+        title: "The gateway missed the client's pongs",
+        explanation: "OpenClaw gateways ping every 25 s and end the connection with a bare FIN when \
+                      a pong is missing (at 50 or 75 s). The gateway's pings passed the tap and the \
+                      pongs did not come: the client is suspended, or a proxy in front of the tap \
+                      answers or drops pings. The gateway's log then says heartbeat-timeout.",
+        action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
+        ..cycle(
+            "gateway.lifecycle.missed_pongs",
+            ActOn::Client,
+            Stage::Transport,
+            30,
+            missed_pongs,
+        )
+    },
+    Rule {
+        title: "The gateway's policy was changed",
+        explanation: "Close 4001 \"gateway policy changed\": trustedProxies, roles or another part \
+                      of the gateway's policy was changed; that closes every session.",
+        action: "nothing to do: clients connect again by themselves",
+        ..cycle(
+            "gateway.lifecycle.policy_changed",
+            ActOn::Nobody,
+            Stage::Close,
+            20,
+            policy_changed,
+        )
+    },
+];
+
+/// A Close of the gateway with this code whose reason begins like this.
+fn closed(view: &View<'_>, code: u16, reason: &str) -> bool {
+    view.gateway_close().is_some_and(|(close, sent)| {
+        sent == Some(code) && close.reason.as_str().starts_with(reason)
+    })
+}
+
+fn kicked(view: &View<'_>, reason: &str, summary: &str) -> Option<Finding> {
+    if !view.is_openclaw() || !closed(view, 4001, reason) {
+        return None;
+    }
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn auth_changed(view: &View<'_>) -> Option<Finding> {
+    let summary = "the gateway's token or password was changed, so it closed the session";
+    kicked(view, "gateway auth changed", summary)
+}
+
+fn device_removed(view: &View<'_>) -> Option<Finding> {
+    let summary = "the gateway removed this device or its token, and closed the session";
+    let device = view
+        .dialect
+        .as_ref()
+        .and_then(|dialect| dialect.device.id.as_ref())
+        .map(|id| fact(format!("the device is {}", short(id))));
+    Some(kicked(view, "device removed", summary)?.because(device))
+}
+
+fn policy_changed(view: &View<'_>) -> Option<Finding> {
+    let summary = "the gateway's policy was changed, which closes every session";
+    kicked(view, "gateway policy changed", summary)
+}
+
+fn invalidated(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.gateway_close()?;
+    if code != Some(4001) || !view.is_openclaw() {
+        return None;
+    }
+    let summary = format!(
+        "the gateway invalidated the session: {}",
+        short(&close.reason)
+    );
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn missed_pongs(view: &View<'_>) -> Option<Finding> {
+    let asked = view.frames_of(Direction::ToClient)?.opcodes.ping;
+    let answered = view.frames_of(Direction::ToGateway)?.opcodes.pong;
+    let silence = view.silent_ms(Direction::ToGateway)?;
+    let orderly = view.end_of(Leg::Gateway).is_orderly();
+    if !view.is_openclaw() || !view.was_open() || !view.left(Leg::Gateway) || !orderly {
+        return None;
+    }
+    if asked <= answered || silence < 20_000.0 {
+        return None;
+    }
+    let summary = format!(
+        "the gateway ended the session: the client had not answered its pings for {}",
+        human_ms(silence)
+    );
+    let count = fact(format!(
+        "{asked} pings of the gateway passed us and {answered} pongs came back"
+    ));
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.both_legs())
+            .because([count]),
+    )
+}

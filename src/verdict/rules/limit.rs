@@ -1,0 +1,218 @@
+//! A limit of the gateway was reached.
+
+use crate::session::party::{Direction, Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn limit(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayLimit,
+        party: Party::Gateway,
+        act_on,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The first message was too big",
+        explanation: "Before it has accepted a client the gateway takes frames of at most 64 KiB; \
+                      a larger one is closed with 1009.",
+        action: "make the connect request smaller: nothing but the fields of the protocol belongs into it",
+        ..limit(
+            "gateway.limit.first_frame",
+            ActOn::Client,
+            Stage::Close,
+            30,
+            first_frame,
+        )
+    },
+    Rule {
+        title: "Too many frames before hello",
+        explanation: "The gateway queues at most 16 frames of a client that it has not accepted \
+                      yet.",
+        action: "let the client wait for hello-ok before it sends requests",
+        ..limit(
+            "gateway.limit.handshake_frames",
+            ActOn::Client,
+            Stage::Refusal,
+            30,
+            handshake_frames,
+        )
+    },
+    Rule {
+        title: "A message was too big for the gateway",
+        explanation: "Close 1009: a frame of the client was larger than the gateway takes. OpenClaw \
+                      says its limit in hello-ok (policy.maxPayload, 25 MiB by default).",
+        action: "send less in one message: split the upload, or pass a link to the file",
+        ..limit(
+            "gateway.limit.message_too_big",
+            ActOn::Client,
+            Stage::Close,
+            35,
+            message_too_big,
+        )
+    },
+    Rule {
+        title: "Too many connections that have not logged in",
+        explanation: "503 \"Too many unauthenticated sockets\": the gateway allows 32 per client \
+                      address. A client that leaks connections, a health check that opens \
+                      WebSockets, or clients that all appear under the tap's address use them up.",
+        action: "find what opens WebSockets without logging in (probe.websocket and refused sessions in these records)",
+        ..limit(
+            "gateway.limit.preauth_sockets",
+            ActOn::Operator,
+            Stage::Answer,
+            20,
+            preauth_sockets,
+        )
+    },
+    Rule {
+        title: "The client read too slowly",
+        explanation: "The gateway buffers at most about 50 MiB for a client. When more piles up it \
+                      queues Close 1008 \"slow consumer\" behind the data and cuts the connection a \
+                      second later, so the Close seldom arrives: what is seen is a frame that \
+                      breaks off. Its log says outbound-buffer-exceeded.",
+        action: "let the client read faster, or find what holds its data up (a slow link, a buffering proxy, a blocked event loop)",
+        ..limit(
+            "gateway.limit.slow_consumer",
+            ActOn::Client,
+            Stage::Transport,
+            30,
+            slow_consumer,
+        )
+    },
+    Rule {
+        title: "The gateway called the client a slow consumer",
+        explanation: "Close 1008 \"slow consumer\": more than the gateway buffers had piled up for \
+                      this client.",
+        action: "let the client read faster, or find what holds its data up (a slow link, a buffering proxy, a blocked event loop)",
+        ..limit(
+            "gateway.limit.slow_consumer_close",
+            ActOn::Client,
+            Stage::Close,
+            20,
+            slow_consumer_close,
+        )
+    },
+];
+
+fn too_big(view: &View<'_>) -> bool {
+    view.gateway_close()
+        .is_some_and(|(_, code)| code == Some(1009))
+}
+
+/// The largest frame of the client, finished or not.
+fn largest(view: &View<'_>) -> Option<u64> {
+    let frames = view.frames_of(Direction::ToGateway)?;
+    let cut = frames.in_progress.map(|cut| cut.declared);
+    cut.max(frames.largest.map(|largest| largest.size))
+}
+
+fn first_frame(view: &View<'_>) -> Option<Finding> {
+    if !too_big(view) || !view.was_in_handshake() {
+        return None;
+    }
+    let size = largest(view).map_or_else(String::new, |size| format!(" ({})", human_bytes(size)));
+    let summary = format!("the client's first message{size} was too big for the gateway");
+    let allowed = fact("before hello-ok the gateway takes at most 64 KiB a frame");
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([allowed])
+            .because(view.both_legs()),
+    )
+}
+
+fn handshake_frames(view: &View<'_>) -> Option<Finding> {
+    let said = view.said()?;
+    if !said.begins_with(&["too many pending handshake frames"]) {
+        return None;
+    }
+    let summary = "the client sent too many frames before the gateway had accepted it";
+    Some(Finding::new(Confidence::Certain, summary).because(said.evidence(view)))
+}
+
+fn message_too_big(view: &View<'_>) -> Option<Finding> {
+    if !too_big(view) {
+        return None;
+    }
+    let allowed = view
+        .dialect
+        .as_ref()
+        .and_then(|dialect| dialect.max_payload);
+    let summary = match (largest(view), allowed) {
+        (Some(size), Some(allowed)) => format!(
+            "a message of {} was too big for the gateway, which takes {}",
+            human_bytes(size),
+            human_bytes(allowed)
+        ),
+        (Some(size), None) => {
+            format!(
+                "a message of {} was too big for the gateway",
+                human_bytes(size)
+            )
+        }
+        (None, _) => "a message was too big for the gateway".to_owned(),
+    };
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn preauth_sockets(view: &View<'_>) -> Option<Finding> {
+    let by_gateway = view
+        .answer
+        .as_ref()
+        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
+    if !by_gateway || view.had_tunnel() || view.body_kind() != Some(BodyKind::TooManySockets) {
+        return None;
+    }
+    let summary = "the gateway has too many connections from this address that have not logged in";
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.answer_evidence())
+            .because(view.attribution_evidence()),
+    )
+}
+
+fn slow_consumer(view: &View<'_>) -> Option<Finding> {
+    let frames = view.frames_of(Direction::ToClient)?;
+    let blocked = view.latency.as_ref()?.blocked_ms.to_client;
+    let cut = frames.in_progress.is_some() || frames.partial_header > 0;
+    if !view.left(Leg::Gateway) || !view.was_open() || !cut || blocked < 1000.0 {
+        return None;
+    }
+    let summary = format!(
+        "the client read too slowly (our writes to it waited {}), and the gateway cut the session",
+        human_ms(blocked)
+    );
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}
+
+fn slow_consumer_close(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.gateway_close()?;
+    let reason = close.reason.as_str();
+    let says_so = reason.starts_with("slow consumer") || reason.starts_with("slow-consumer");
+    if !view.is_openclaw() || code != Some(1008) || !says_so {
+        return None;
+    }
+    let blocked = view.latency.as_ref().map(|latency| {
+        fact(format!(
+            "our writes to the client had waited {} in all",
+            human_ms(latency.blocked_ms.to_client)
+        ))
+    });
+    let summary = "the client read too slowly, and the gateway closed it as a slow consumer";
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.both_legs())
+            .because(blocked),
+    )
+}

@@ -1,0 +1,88 @@
+//! Connections that only look whether something listens.
+
+use crate::session::party::{Direction, Leg, Party, Phase};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, FirstBytes, Kind};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "probe.tcp",
+        class: Class::Probe,
+        party: Party::Client,
+        act_on: ActOn::Nobody,
+        stage: Stage::Connection,
+        order: 20,
+        title: "A bare TCP connect",
+        explanation: "A connection was opened and ended without one byte: what load balancers, \
+                      container health checks and port scanners do.",
+        action: "nothing to do",
+        find: tcp,
+    },
+    Rule {
+        id: "probe.tls",
+        class: Class::Probe,
+        party: Party::Client,
+        act_on: ActOn::Nobody,
+        stage: Stage::Connection,
+        order: 20,
+        title: "A bare TLS connect",
+        explanation: "The TLS handshake completed and the client left without a request: a health \
+                      check that looks at the certificate. A client that pins the certificate's \
+                      fingerprint and found another one looks the same from here: OpenClaw's then \
+                      says \"gateway tls fingerprint mismatch\".",
+        action: "nothing to do, unless a client complains of a TLS fingerprint mismatch: then \
+                 update its pin (gateway.remote.tlsFingerprint)",
+        find: tls,
+    },
+    Rule {
+        id: "probe.websocket",
+        class: Class::Probe,
+        party: Party::Client,
+        act_on: ActOn::Nobody,
+        stage: Stage::Transport,
+        order: 20,
+        title: "A WebSocket was opened and left",
+        explanation: "The upgrade succeeded and the client left without having sent one byte: a \
+                      health check of the upgrade, or a client that changed its mind.",
+        action: "nothing to do",
+        find: websocket,
+    },
+];
+
+fn bare(view: &View<'_>) -> bool {
+    view.kind == Kind::Connection
+        && view.answer.is_none()
+        && view.close.timer.is_none()
+        && matches!(view.client.first_bytes, None | Some(FirstBytes::None))
+        && view.client.bytes_read.unwrap_or(0) == 0
+        && view.end_of(Leg::Client).is_by_peer()
+}
+
+fn tcp(view: &View<'_>) -> Option<Finding> {
+    if !bare(view) || view.client.tls.is_some() {
+        return None;
+    }
+    let summary = "the client connected, sent nothing and left: a health check";
+    Some(Finding::new(Confidence::Likely, summary).because(view.end_evidence(Leg::Client)))
+}
+
+fn tls(view: &View<'_>) -> Option<Finding> {
+    let tls = view.client.tls.as_ref()?;
+    if !bare(view) || tls.failure.is_some() || view.phase < Phase::Request {
+        return None;
+    }
+    let summary = "the client completed TLS, asked for nothing and left: a health check";
+    Some(Finding::new(Confidence::Likely, summary).because(view.end_evidence(Leg::Client)))
+}
+
+fn websocket(view: &View<'_>) -> Option<Finding> {
+    let sent = view.frames_of(Direction::ToGateway)?.wire_bytes;
+    // Who is served without asking listens, and is no probe.
+    let served = view.was_open() && view.frames_of(Direction::ToClient)?.messages > 0;
+    if !view.left(Leg::Client) || sent > 0 || served {
+        return None;
+    }
+    let summary = "the client opened a WebSocket and left without sending one byte";
+    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+}

@@ -1,0 +1,234 @@
+//! The gateway's own answers to an upgrade that are not a 101, and those that have no marks of
+//! anybody else.
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, GatewayErrorKind};
+use crate::verdict::registry::Find;
+use crate::verdict::view::fact;
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn refused(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayRefused,
+        party: Party::Gateway,
+        act_on,
+        stage: Stage::Answer,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "A 101 with a wrong key",
+        explanation: "What stands behind us answered 101, and its Sec-WebSocket-Accept is missing \
+                      or does not answer the client's key: a cache or a broken server. The tunnel \
+                      was not opened (RFC 6455 section 4.1).",
+        action: "check that gateway.url points at the gateway itself and not at a cache or a test server",
+        ..refused("gateway.refused.accept_key", ActOn::Gateway, 30, accept_key)
+    },
+    Rule {
+        title: "The gateway does not trust the headers that say who the client is",
+        explanation: "The upgrade carried Forwarded, X-Real-IP, X-Forwarded-* or Tailscale-* and \
+                      came from an address that is not in gateway.trustedProxies (or the client \
+                      that they name is missing or a loopback one): the gateway answers 403 \
+                      proxy_attribution_required and logs it only once. Changing the list closes \
+                      every session of the gateway once (4001).",
+        action: "add the address that the gateway sees us under to gateway.trustedProxies",
+        ..refused(
+            "gateway.refused.attribution",
+            ActOn::Gateway,
+            20,
+            attribution,
+        )
+    },
+    Rule {
+        title: "The gateway found the handshake malformed",
+        explanation: "400: Sec-WebSocket-Version is not 13 or 8, the key is malformed, or \
+                      `Connection: Upgrade` is missing. Clients rarely send that; hops that rebuild \
+                      headers do.",
+        action: "compare the request's headers in this record with what the client sends; look at proxies in front of the tap",
+        ..refused(
+            "gateway.refused.bad_handshake",
+            ActOn::Client,
+            30,
+            bad_handshake,
+        )
+    },
+    Rule {
+        title: "A 101 that does not switch to WebSocket",
+        explanation: "What stands behind us answered 101 without `Upgrade: websocket` and \
+                      `Connection: Upgrade`. The tunnel was not opened.",
+        action: "check that gateway.url points at the gateway itself",
+        ..refused(
+            "gateway.refused.bad_upgrade",
+            ActOn::Gateway,
+            30,
+            bad_upgrade,
+        )
+    },
+    Rule {
+        title: "The gateway wants a credential for this path",
+        explanation: "The gateway's main WebSocket path never asks for a credential on the level of \
+                      HTTP; paths of plugins and of desktop and node portals do (401).",
+        action: "check the path of the client's URL: the gateway's WebSocket is at /",
+        ..refused("gateway.refused.credential", ActOn::Client, 30, credential)
+    },
+    Rule {
+        title: "What listens there does not speak HTTP",
+        explanation: "The answer to our request is no HTTP: another service listens on the \
+                      gateway's port.",
+        action: "correct the port in gateway.url",
+        ..refused("gateway.refused.not_http", ActOn::Operator, 30, not_http)
+    },
+    Rule {
+        title: "The gateway refused the upgrade",
+        explanation: "An answer other than 101 that bears no marks of another server. OpenClaw \
+                      answers an upgrade with 403, 503, 400 or 401 in forms that have rules of \
+                      their own; other answers mean another kind of gateway or another port.",
+        action: "check that path and port of gateway.url and of the client's URL are those of the gateway's WebSocket",
+        ..refused("gateway.refused.other", ActOn::Operator, 85, other)
+    },
+    Rule {
+        title: "Too many failed logins on a plugin's path",
+        explanation: "The gateway answered 429: too many failed attempts. Its main WebSocket path \
+                      says so inside the tunnel instead.",
+        action: "wait as long as Retry-After says, then use the right credential",
+        ..refused(
+            "gateway.refused.rate_limited",
+            ActOn::Client,
+            30,
+            rate_limited,
+        )
+    },
+];
+
+/// The status of an answer other than a 101 that was passed on to an upgrade.
+fn status(view: &View<'_>) -> Option<u16> {
+    let by_gateway = view
+        .answer
+        .as_ref()
+        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
+    let fits = view.is_websocket() && !view.had_tunnel() && by_gateway;
+    view.status().filter(|status| fits && *status != 101)
+}
+
+fn bad_101(view: &View<'_>, kind: GatewayErrorKind, summary: &str) -> Option<Finding> {
+    if view.gateway_error() != Some(kind) {
+        return None;
+    }
+    let error = view.gateway.as_ref()?.error.as_ref()?;
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([fact(error.detail.clone())])
+            .because(view.answer_evidence()),
+    )
+}
+
+fn accept_key(view: &View<'_>) -> Option<Finding> {
+    let summary = "a 101 came whose Sec-WebSocket-Accept does not answer the client's key";
+    bad_101(view, GatewayErrorKind::AcceptKey, summary)
+}
+
+fn bad_upgrade(view: &View<'_>) -> Option<Finding> {
+    let summary = "a 101 came that does not say that it switches to WebSocket";
+    bad_101(view, GatewayErrorKind::BadUpgrade, summary)
+}
+
+fn not_http(view: &View<'_>) -> Option<Finding> {
+    let summary = "what listens on the gateway's port does not speak HTTP";
+    bad_101(view, GatewayErrorKind::NotHttp, summary)
+}
+
+fn attribution(view: &View<'_>) -> Option<Finding> {
+    status(view)?;
+    if view.body_kind() != Some(BodyKind::Attribution) {
+        return None;
+    }
+    let summary = match view.our_address() {
+        Some(ip) => format!("the gateway does not trust {ip} (us) to say who the client is (403)"),
+        None => "the gateway does not trust us to say who the client is (403)".to_owned(),
+    };
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.answer_evidence())
+            .because(view.attribution_evidence())
+            .next(view.trust_us()),
+    )
+}
+
+fn bad_handshake(view: &View<'_>) -> Option<Finding> {
+    let own = view.answers_with_header("sec-websocket-version")
+        || matches!(view.body_kind(), Some(BodyKind::Text | BodyKind::Empty));
+    if status(view)? != 400 || !own || view.foreign_server().is_some() {
+        return None;
+    }
+    let summary = "the gateway found the WebSocket handshake malformed (400)";
+    let request = view.record().request.as_ref();
+    let headers = request.map(|request| {
+        let names: Vec<&str> = request
+            .headers
+            .iter()
+            .map(|header| header.name.as_str())
+            .collect();
+        fact(format!("the request came with {}", names.join(", ")))
+    });
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.answer_evidence())
+            .because(headers),
+    )
+}
+
+fn credential(view: &View<'_>) -> Option<Finding> {
+    let own = matches!(
+        view.body_kind(),
+        None | Some(BodyKind::Empty | BodyKind::Gateway)
+    );
+    let asks = view.answers_with_header("www-authenticate");
+    if status(view)? != 401 || !own || asks || view.foreign_server().is_some() {
+        return None;
+    }
+    let summary = "the gateway wants a ticket or credential for this path (401)";
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.answer_evidence())
+            .because(view.credential_evidence()),
+    )
+}
+
+fn rate_limited(view: &View<'_>) -> Option<Finding> {
+    if status(view)? != 429 || view.body_kind() != Some(BodyKind::Gateway) {
+        return None;
+    }
+    let summary = "the gateway refused the upgrade: too many failed attempts on this path (429)";
+    Some(Finding::new(Confidence::Certain, summary).because(view.answer_evidence()))
+}
+
+fn other(view: &View<'_>) -> Option<Finding> {
+    let status = status(view)?;
+    let (summary, confidence) = match status {
+        200..300 => (
+            format!("the upgrade was answered with {status}: no WebSocket is served there"),
+            Confidence::Likely,
+        ),
+        404 => (
+            "the upgrade was answered with 404: there is no such path".to_owned(),
+            Confidence::Likely,
+        ),
+        503 => (
+            "the gateway failed the upgrade with 503".to_owned(),
+            Confidence::Likely,
+        ),
+        _ => (
+            format!("the gateway refused the upgrade with {status}"),
+            Confidence::Likely,
+        ),
+    };
+    Some(Finding::new(confidence, summary).because(view.answer_evidence()))
+}

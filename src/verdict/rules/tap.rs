@@ -1,0 +1,291 @@
+//! What the tap itself did: its policy, its shutdown, its faults.
+
+use crate::session::party::{Leg, Party, Phase};
+use crate::session::record::close::DeniedFact;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, Kind};
+use crate::verdict::view::{fact, human_bytes};
+use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "tap.denied.connections",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 20,
+        title: "Too many connections",
+        explanation: "limits.connections was reached when this client connected; it was closed at \
+                      once. Look first for a client that opens connections and keeps them: `wstap \
+                      sessions` shows the open ones.",
+        action: "raise limits.connections",
+        find: connections,
+    },
+    Rule {
+        id: "tap.denied.head_bytes",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 20,
+        title: "The request head is too large",
+        explanation: "The request line and headers together are larger than limits.head_bytes; the \
+                      tap answered 431. Large cookies and tokens are the common cause.",
+        action: "raise limits.head_bytes, or make the client's cookies smaller",
+        find: head_bytes,
+    },
+    Rule {
+        id: "tap.denied.headers",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 20,
+        title: "Too many headers",
+        explanation: "The request has more header lines than limits.headers allows; the tap \
+                      answered 431.",
+        action: "raise limits.headers, or find out which hop adds so many",
+        find: headers,
+    },
+    Rule {
+        id: "tap.denied.policy",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 80,
+        title: "Our policy refused it",
+        explanation: "A rule of the tap's configuration refused this session; the evidence names \
+                      the key and what it is set to.",
+        action: "change the key that is named, if the client should be let in",
+        find: policy,
+    },
+    Rule {
+        id: "tap.drain.request",
+        class: Class::TapDrain,
+        party: Party::Tap,
+        act_on: ActOn::Nobody,
+        stage: Stage::Denied,
+        order: 50,
+        title: "The tap was shutting down",
+        explanation: "A request or a connection was refused or ended because the tap was asked to \
+                      stop.",
+        action: "connect again once the tap is back",
+        find: drained_request,
+    },
+    Rule {
+        id: "tap.drain.session",
+        class: Class::TapDrain,
+        party: Party::Tap,
+        act_on: ActOn::Nobody,
+        stage: Stage::Close,
+        order: 10,
+        title: "The tap shut down under an open session",
+        explanation: "The tap was asked to stop and ended the session with Close 1001 where a \
+                      Close could be sent, otherwise by cutting it. Closes are spread over half of \
+                      timeouts.drain so that not all clients come back at once.",
+        action: "nothing to do: clients reconnect by themselves once the tap is back",
+        find: drained_session,
+    },
+    Rule {
+        id: "tap.fault.bug",
+        class: Class::TapFault,
+        party: Party::Tap,
+        act_on: ActOn::Tap,
+        stage: Stage::Fault,
+        order: 10,
+        title: "A bug of wstap",
+        explanation: "A task of the tap panicked or an assumption of it failed. Whatever else the \
+                      record shows came after that.",
+        action: "report this record to the wstap project",
+        find: bug,
+    },
+    Rule {
+        id: "tap.fault.certificate",
+        class: Class::TapFault,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Connection,
+        order: 30,
+        title: "The tap has no certificate for this client",
+        explanation: "The TLS handshake failed on our side: there is no certificate that this \
+                      client's TLS can use.",
+        action: "check the listener's certificates with `wstap check`",
+        find: no_certificate,
+    },
+    Rule {
+        id: "tap.fault.unexplained",
+        class: Class::TapFault,
+        party: Party::Tap,
+        act_on: ActOn::Tap,
+        stage: Stage::Fine,
+        order: 90,
+        title: "The tap ended a tunnel and does not say why",
+        explanation: "Neither end closed or left, no timer fired and the tap was not shutting \
+                      down: the record lacks the fact that explains this.",
+        action: "report this record to the wstap project",
+        find: unexplained,
+    },
+];
+
+fn denied<'a>(view: &View<'a>, key: &str) -> Option<&'a DeniedFact> {
+    view.record()
+        .close
+        .denied
+        .as_ref()
+        .filter(|denied| denied.key == key)
+}
+
+fn denial(denied: &DeniedFact, summary: String, next: String) -> Finding {
+    Finding::new(Confidence::Certain, summary)
+        .because([fact(format!("{}: {}", denied.key, denied.detail))])
+        .next(next)
+}
+
+/// The numbers in a detail.
+fn numbers(detail: &str) -> impl Iterator<Item = u64> + '_ {
+    detail
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+}
+
+fn connections(view: &View<'_>) -> Option<Finding> {
+    let denied = denied(view, "limits.connections")?;
+    let limit = numbers(&denied.detail).max();
+    let summary = match limit {
+        Some(limit) => format!("we closed it at once: limits.connections ({limit}) was reached"),
+        None => "we closed it at once: limits.connections was reached".to_owned(),
+    };
+    let wanted = limit.unwrap_or(20_000).saturating_mul(2);
+    Some(denial(
+        denied,
+        summary,
+        format!("set `limits: {{ connections: {wanted} }}` if so many clients are really yours"),
+    ))
+}
+
+fn head_bytes(view: &View<'_>) -> Option<Finding> {
+    let denied = denied(view, "limits.head_bytes")?;
+    let largest = numbers(&denied.detail).max().unwrap_or(64 * 1024);
+    let summary = format!(
+        "we refused the request head with 431: {}",
+        sentence(&denied.detail)
+    );
+    let wanted = largest
+        .saturating_add(1)
+        .checked_next_power_of_two()
+        .unwrap_or(largest)
+        / 1024;
+    Some(denial(
+        denied,
+        summary,
+        format!(
+            "set `limits: {{ head_bytes: {}KiB }}`, or make the client's cookies and tokens smaller",
+            wanted.max(128)
+        ),
+    ))
+}
+
+fn headers(view: &View<'_>) -> Option<Finding> {
+    let denied = denied(view, "limits.headers")?;
+    let most = numbers(&denied.detail).max().unwrap_or(128);
+    let summary = format!(
+        "we refused the request with 431: {}",
+        sentence(&denied.detail)
+    );
+    let wanted = most
+        .saturating_add(1)
+        .checked_next_power_of_two()
+        .unwrap_or(most);
+    let next = format!("set `limits: {{ headers: {wanted} }}`, or find out which hop adds so many");
+    Some(denial(denied, summary, next))
+}
+
+fn policy(view: &View<'_>) -> Option<Finding> {
+    let denied = view.record().close.denied.as_ref()?;
+    let summary = format!(
+        "we refused it by {}: {}",
+        denied.key,
+        sentence(&denied.detail)
+    );
+    let next = format!("change {} if this client should be let in", denied.key);
+    Some(denial(denied, summary, next))
+}
+
+fn sentence(detail: &str) -> String {
+    detail.chars().take(90).collect()
+}
+
+fn drained_request(view: &View<'_>) -> Option<Finding> {
+    if !view.close.drained || view.had_tunnel() {
+        return None;
+    }
+    let what = if view.kind == Kind::Connection {
+        "we were shutting down and closed a connection that had not asked for anything"
+    } else if view.phase >= Phase::Dial {
+        "we shut down while the request was under way"
+    } else {
+        "we were shutting down and refused the request"
+    };
+    Some(
+        Finding::new(Confidence::Certain, what)
+            .because([fact(format!(
+                "it had got as far as `{}`",
+                view.phase.as_str()
+            ))])
+            .because(view.end_evidence(Leg::Client)),
+    )
+}
+
+fn drained_session(view: &View<'_>) -> Option<Finding> {
+    if !view.close.drained || view.decisive() != Decisive::Tap || view.close.timer.is_some() {
+        return None;
+    }
+    let summary = if view.close.tap.is_some() {
+        "we shut down and closed the session with 1001"
+    } else {
+        "we shut down and cut the session, as no Close could be sent"
+    };
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn bug(view: &View<'_>) -> Option<Finding> {
+    let what = view.close.fault.as_ref()?;
+    let summary = format!("wstap failed: {}", sentence(what));
+    let next = format!("report this record ({}) to the wstap project", view.id);
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([fact(what.clone())])
+            .because(view.both_legs())
+            .next(next),
+    )
+}
+
+fn no_certificate(view: &View<'_>) -> Option<Finding> {
+    let failure = view.client.tls.as_ref()?.failure.as_ref()?;
+    if !failure.detail.contains("no server certificate") {
+        return None;
+    }
+    let summary = "we had no certificate that this client's TLS can use";
+    Some(Finding::new(Confidence::Likely, summary).because([fact(failure.detail.clone())]))
+}
+
+fn unexplained(view: &View<'_>) -> Option<Finding> {
+    if !view.had_tunnel() || !matches!(view.decisive(), Decisive::Nothing | Decisive::Tap) {
+        return None;
+    }
+    let summary = "we ended the session, and the record does not say why";
+    let moved = view.record().frames.as_ref().map(|frames| {
+        fact(format!(
+            "{} had gone to the gateway and {} to the client",
+            human_bytes(frames.to_gateway.wire_bytes),
+            human_bytes(frames.to_client.wire_bytes)
+        ))
+    });
+    Some(
+        Finding::new(Confidence::Possible, summary)
+            .because(view.both_legs())
+            .because(moved),
+    )
+}

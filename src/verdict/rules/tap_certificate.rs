@@ -1,0 +1,118 @@
+//! Clients that refused our certificate, told by the alert that they sent (RFC 8446 section 6.2).
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, short};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn certificate(id: &'static str, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::TapCertificate,
+        party: Party::Client,
+        act_on: ActOn::Tap,
+        stage: Stage::Connection,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The client takes our certificate for expired",
+        explanation: "The client sent the TLS alert certificate_expired: our certificate is past \
+                      its end (or not valid yet), or the client's clock is wrong.",
+        action: "renew the listener's certificate (`wstap check` shows its dates), or set the client's clock",
+        ..certificate("tap.certificate.expired", 30, expired)
+    },
+    Rule {
+        title: "The client refused our certificate",
+        explanation: "The client sent a TLS alert about our certificate (bad_certificate or \
+                      certificate_unknown). Clients send these for a wrong name, for a CA they do \
+                      not trust and for a pinned fingerprint that differs; which it was stands in \
+                      the client's own error.",
+        action: "read the client's TLS error; use a name that the certificate carries, and install dev-ca.pem if it is the development one",
+        ..certificate("tap.certificate.refused", 40, refused)
+    },
+    Rule {
+        title: "The client takes our certificate for revoked",
+        explanation: "The client sent the TLS alert certificate_revoked.",
+        action: "replace the listener's certificate",
+        ..certificate("tap.certificate.revoked", 30, revoked)
+    },
+    Rule {
+        title: "The client does not trust our certificate's CA",
+        explanation: "The client sent the TLS alert unknown_ca: it does not trust whoever signed our \
+                      certificate. With the development certificate that is normal until dev-ca.pem \
+                      is installed.",
+        action: "let the client trust the CA (dev-ca.pem in the tap's state_dir for the development one): NODE_EXTRA_CA_CERTS=FILE for the OpenClaw CLI, an import for a browser",
+        ..certificate("tap.certificate.unknown_ca", 30, unknown_ca)
+    },
+    Rule {
+        title: "The client cannot use our certificate",
+        explanation: "The client sent the TLS alert unsupported_certificate or \
+                      certificate_required: it cannot work with this type of certificate or key.",
+        action: "use a certificate of another key type (ECDSA P-256 or RSA 2048)",
+        ..certificate("tap.certificate.unsupported", 30, unsupported)
+    },
+];
+
+fn alert(
+    view: &View<'_>,
+    names: &[&str],
+    confidence: Confidence,
+    summary: &str,
+) -> Option<Finding> {
+    let tls = view.client.tls.as_ref()?;
+    let failure = tls.failure.as_ref()?;
+    let alert = failure
+        .alert
+        .as_deref()
+        .filter(|alert| names.contains(alert))?;
+    let asked = match &tls.sni {
+        Some(name) => format!("it asked for the name {}", short(name)),
+        None => "it asked for no server name (an IP address in its URL)".to_owned(),
+    };
+    Some(Finding::new(confidence, summary).because([
+        fact(format!("the client sent the TLS alert {alert}")),
+        fact(asked),
+    ]))
+}
+
+fn expired(view: &View<'_>) -> Option<Finding> {
+    let summary = "the client refused our certificate as expired";
+    alert(view, &["certificate_expired"], Confidence::Certain, summary)
+}
+
+fn refused(view: &View<'_>) -> Option<Finding> {
+    let names = [
+        "bad_certificate",
+        "certificate_unknown",
+        "access_denied",
+        "decrypt_error",
+    ];
+    let summary = "the client refused our certificate (name, CA or pinned fingerprint)";
+    alert(view, &names, Confidence::Likely, summary)
+}
+
+fn revoked(view: &View<'_>) -> Option<Finding> {
+    let names = ["certificate_revoked", "bad_certificate_status_response"];
+    let summary = "the client refused our certificate as revoked";
+    alert(view, &names, Confidence::Certain, summary)
+}
+
+fn unknown_ca(view: &View<'_>) -> Option<Finding> {
+    let summary = "the client does not trust the CA of our certificate";
+    alert(view, &["unknown_ca"], Confidence::Certain, summary)
+}
+
+fn unsupported(view: &View<'_>) -> Option<Finding> {
+    let names = ["unsupported_certificate", "certificate_required"];
+    let summary = "the client cannot use our type of certificate";
+    alert(view, &names, Confidence::Likely, summary)
+}

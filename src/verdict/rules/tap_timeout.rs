@@ -1,0 +1,223 @@
+//! Timers of ours that decided. Those about the gateway's silence are in `silent.rs` and
+//! `unreachable.rs`; a timer that only ended the wait after a Close or a FIN decides nothing.
+
+use crate::session::party::{Direction, Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, TimerFact, TimerKey};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, human_ms, limit};
+use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+
+const fn timeout(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::TapTimeout,
+        party: Party::Tap,
+        act_on,
+        stage,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "Nobody ended the session, so we did",
+        explanation: "timeouts.half_close or timeouts.close ran out, and the record shows neither \
+                      the FIN nor the Close frame that had started it.",
+        action: "report this record to the wstap project",
+        ..timeout("tap.timeout.closing", ActOn::Tap, Stage::Close, 85, closing)
+    },
+    Rule {
+        title: "The session was idle for too long",
+        explanation: "No byte moved in either direction for timeouts.idle, so the tap closed both \
+                      ends with 1001. OpenClaw gateways ping every 25 s once a client is accepted: \
+                      with them, an hour of silence means that an end was dead. Anything that pings \
+                      less often than timeouts.idle is cut while it is healthy.",
+        action: "raise timeouts.idle above the longest pause that is normal, or let an end send pings",
+        ..timeout("tap.timeout.idle", ActOn::Operator, Stage::Close, 40, idle)
+    },
+    Rule {
+        title: "A timer of ours fired",
+        explanation: "One of the tap's timers ended the session; the evidence names its key, limit \
+                      and what was observed.",
+        action: "raise the timer that is named, if the wait is normal",
+        ..timeout(
+            "tap.timeout.other",
+            ActOn::Operator,
+            Stage::Close,
+            88,
+            other,
+        )
+    },
+    Rule {
+        title: "The request head was too slow",
+        explanation: "A client sent a part of a request head and not the rest within \
+                      timeouts.request_head: a stalled network, or an attack that holds \
+                      connections open.",
+        action: "if the client is slow and yours, raise timeouts.request_head",
+        ..timeout(
+            "tap.timeout.request_head",
+            ActOn::Client,
+            Stage::Connection,
+            20,
+            request_head,
+        )
+    },
+    Rule {
+        title: "A connection without a request",
+        explanation: "A client connected and asked for nothing within timeouts.request_head. \
+                      Browsers open such connections in advance; it harms nobody.",
+        action: "nothing to do, unless a client that should have asked hangs: then look at that client",
+        ..timeout(
+            "tap.timeout.silent_client",
+            ActOn::Nobody,
+            Stage::Connection,
+            15,
+            silent_client,
+        )
+    },
+    Rule {
+        title: "The TLS handshake was too slow",
+        explanation: "The client did not complete TLS within timeouts.tls_handshake. A client that \
+                      sent nothing at all may be waiting for the server to speak first: it is of \
+                      another protocol, or expects plain text.",
+        action: "check what connects here; for slow networks raise timeouts.tls_handshake",
+        ..timeout(
+            "tap.timeout.tls_handshake",
+            ActOn::Client,
+            Stage::Connection,
+            20,
+            tls_handshake,
+        )
+    },
+];
+
+fn fired(view: &View<'_>, keys: &[TimerKey]) -> Option<TimerFact> {
+    view.close.timer.filter(|timer| keys.contains(&timer.key))
+}
+
+/// The timer, when it decided the end of a tunnel.
+fn decided(view: &View<'_>, keys: &[TimerKey]) -> Option<TimerFact> {
+    fired(view, keys).filter(|_| view.decisive() == Decisive::Tap)
+}
+
+fn closing(view: &View<'_>) -> Option<Finding> {
+    let timer = decided(view, &[TimerKey::HalfClose, TimerKey::Close])?;
+    let summary = format!(
+        "timeouts.{} ran out after {}, and nothing shows what started it",
+        timer.key.as_str(),
+        human_ms(timer.observed_ms)
+    );
+    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+}
+
+fn idle(view: &View<'_>) -> Option<Finding> {
+    let timer = decided(view, &[TimerKey::Idle])?;
+    let pings: u64 = [Direction::ToClient, Direction::ToGateway]
+        .into_iter()
+        .filter_map(|direction| view.frames_of(direction))
+        .map(|frames| frames.opcodes.ping)
+        .sum();
+    let pinged = if pings == 0 {
+        "no pings were seen".to_owned()
+    } else {
+        format!("{pings} pings had been seen before")
+    };
+    let set = limit(timer.limit_ms);
+    let summary = format!(
+        "nothing moved for {}, so we closed it (timeouts.idle is {set}; {pinged})",
+        human_ms(timer.observed_ms)
+    );
+    let longer = limit(timer.limit_ms.max(900_000).saturating_mul(4));
+    let next = if pings == 0 {
+        format!(
+            "set `timeouts: {{ idle: {longer} }}` if such a pause is normal, or let an end send pings"
+        )
+    } else if timer.limit_ms < 60_000 {
+        format!("set `timeouts: {{ idle: {longer} }}`: it is shorter than the time between pings")
+    } else {
+        "find out which end stopped: pings had been flowing, so one of them was suspended or cut off"
+            .to_owned()
+    };
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.both_legs())
+            .because([fact(pinged)])
+            .next(next),
+    )
+}
+
+fn other(view: &View<'_>) -> Option<Finding> {
+    let timer = view.close.timer?;
+    if view.had_tunnel() && view.decisive() != Decisive::Tap {
+        return None;
+    }
+    let key = timer.key.as_str();
+    let summary = format!(
+        "our timer timeouts.{key} ({}) ended it after {}",
+        limit(timer.limit_ms),
+        human_ms(timer.observed_ms)
+    );
+    let next = format!("raise timeouts.{key} if this wait is normal");
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.both_legs())
+            .next(next),
+    )
+}
+
+fn request_head(view: &View<'_>) -> Option<Finding> {
+    let timer = fired(view, &[TimerKey::RequestHead])?;
+    let summary = format!(
+        "the client did not finish its request head within timeouts.request_head ({})",
+        limit(timer.limit_ms)
+    );
+    let came = view
+        .client
+        .bytes_read
+        .map(|bytes| fact(format!("{bytes} bytes had come")));
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(came)
+            .because(view.timer_evidence())
+            .next(format!(
+                "if the client is slow and yours, set `timeouts: {{ request_head: {} }}`",
+                limit(timer.limit_ms.saturating_mul(3))
+            )),
+    )
+}
+
+fn silent_client(view: &View<'_>) -> Option<Finding> {
+    let timer = fired(view, &[TimerKey::RequestHead])?;
+    if view.client.bytes_read.unwrap_or(0) > 0 {
+        return None;
+    }
+    let summary = format!(
+        "the client connected and asked for nothing within {} (timeouts.request_head)",
+        limit(timer.limit_ms)
+    );
+    Some(Finding::new(Confidence::Certain, summary).because(view.timer_evidence()))
+}
+
+fn tls_handshake(view: &View<'_>) -> Option<Finding> {
+    let timer = fired(view, &[TimerKey::TlsHandshake])?;
+    let sent = matches!(view.client.first_bytes, Some(kind) if kind != crate::session::record::FirstBytes::None);
+    let what = if sent {
+        "did not complete TLS"
+    } else {
+        "connected and did not begin TLS"
+    };
+    let summary = format!(
+        "the client {what} within timeouts.tls_handshake ({})",
+        limit(timer.limit_ms)
+    );
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.timer_evidence())
+            .because(view.end_evidence(Leg::Client)),
+    )
+}

@@ -1,0 +1,334 @@
+//! The gateway was not reached: one rule a cause.
+
+use crate::session::party::{Party, Phase};
+use crate::session::record::GatewayErrorKind as Kind;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, limit};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayUnreachable,
+        party: Party::Gateway,
+        act_on,
+        stage: Stage::Dial,
+        order: 50,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The gateway's certificate is out of date",
+        explanation: "TLS with the gateway failed because its certificate is expired or not valid \
+                      yet, or because the clock of the tap's host is wrong.",
+        action: "renew the gateway's certificate",
+        ..cause(
+            "gateway.unreachable.certificate_expired",
+            ActOn::Gateway,
+            certificate_expired,
+        )
+    },
+    Rule {
+        title: "The gateway's certificate is for another name",
+        explanation: "TLS with the gateway failed because its certificate does not carry the name \
+                      that we dial. The certificate that OpenClaw makes for itself carries no \
+                      usable name.",
+        action: "set `gateway: { tls: { server_name: NAME } }` to a name that its certificate carries",
+        ..cause(
+            "gateway.unreachable.certificate_name",
+            ActOn::Operator,
+            certificate_name,
+        )
+    },
+    Rule {
+        title: "The gateway's certificate is not trusted",
+        explanation: "TLS with the gateway failed because its certificate is not signed by a CA \
+                      that the tap trusts: self-signed, or an inner CA.",
+        action: "set `gateway: { tls: { ca: FILE } }` to the CA (or the self-signed certificate) of the gateway",
+        ..cause(
+            "gateway.unreachable.certificate_untrusted",
+            ActOn::Operator,
+            certificate_untrusted,
+        )
+    },
+    Rule {
+        title: "The gateway could not be connected",
+        explanation: "The system refused the connection to the gateway for a reason other than the \
+                      usual ones; the evidence has its words.",
+        action: "check gateway.url and the network of the tap's host",
+        ..cause("gateway.unreachable.connect", ActOn::Operator, connect)
+    },
+    Rule {
+        title: "The gateway's name does not resolve",
+        explanation: "The name in gateway.url has no address where the tap runs. In Compose only \
+                      services on the same network resolve each other's names, and only while the \
+                      other container exists.",
+        action: "check the name in gateway.url; in Compose use the service's name and a network that both share",
+        ..cause("gateway.unreachable.dns", ActOn::Operator, dns)
+    },
+    Rule {
+        order: 40,
+        title: "127.0.0.1 is the container itself",
+        explanation: "The connection to a loopback address was refused, and the tap's host name \
+                      looks like a container's. Inside a container 127.0.0.1 is the container \
+                      itself, not the host and not the gateway's container.",
+        action: "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789",
+        ..cause(
+            "gateway.unreachable.loopback_in_container",
+            ActOn::Operator,
+            loopback_in_container,
+        )
+    },
+    Rule {
+        title: "The gateway does not speak TLS",
+        explanation: "gateway.url says https or wss, and what listens there does not answer TLS \
+                      with TLS.",
+        action: "use http:// (or ws://) in gateway.url, or enable gateway.tls at the gateway",
+        ..cause("gateway.unreachable.not_tls", ActOn::Operator, not_tls)
+    },
+    Rule {
+        order: 90,
+        title: "The gateway could not be used",
+        explanation: "Reaching the gateway failed in a way that has no rule of its own; the \
+                      evidence has the details.",
+        action: "check gateway.url and what listens there",
+        ..cause("gateway.unreachable.other", ActOn::Operator, other)
+    },
+    Rule {
+        title: "The gateway refused the connection",
+        explanation: "Nothing listens at the gateway's address and port (ECONNREFUSED). A gateway \
+                      that restarts does so for about five seconds. A gateway that binds to \
+                      loopback refuses connections from other hosts and containers.",
+        action: "start the gateway, or correct the address and port in gateway.url",
+        ..cause("gateway.unreachable.refused", ActOn::Gateway, refused)
+    },
+    Rule {
+        title: "The gateway's socket may not be opened",
+        explanation: "The unix socket of the gateway exists, and the user that the tap runs as may \
+                      not open it or pass through its folder.",
+        action: "give the tap's user read and write permission on the socket (a common group does)",
+        ..cause(
+            "gateway.unreachable.socket_denied",
+            ActOn::Operator,
+            socket_denied,
+        )
+    },
+    Rule {
+        title: "The gateway's socket is missing",
+        explanation: "There is no socket file at the path in gateway.url: the gateway does not run, \
+                      or the folder is not mounted into the tap's container.",
+        action: "start the gateway, or mount the socket's folder into the tap's container",
+        ..cause(
+            "gateway.unreachable.socket_missing",
+            ActOn::Operator,
+            socket_missing,
+        )
+    },
+    Rule {
+        title: "Connecting to the gateway took too long",
+        explanation: "No answer to our connection within timeouts.connect: packets are dropped by a \
+                      firewall, the address is wrong, or the host is down. A refused connection \
+                      would have failed at once.",
+        action: "check address, firewall and routes between tap and gateway",
+        ..cause("gateway.unreachable.timeout", ActOn::Network, timeout)
+    },
+    Rule {
+        title: "TLS with the gateway failed",
+        explanation: "The TLS handshake with the gateway failed and not because of its certificate; \
+                      the evidence has the TLS library's words.",
+        action: "check the gateway's TLS settings: we speak TLS 1.2 and 1.3",
+        ..cause("gateway.unreachable.tls", ActOn::Gateway, tls)
+    },
+    Rule {
+        title: "There is no route to the gateway",
+        explanation: "The system knows no way to the gateway's address: wrong network, VPN down, \
+                      container networks that are not joined.",
+        action: "check routes and VPN of the tap's host, or join tap and gateway in one container network",
+        ..cause(
+            "gateway.unreachable.unreachable",
+            ActOn::Network,
+            unreachable,
+        )
+    },
+    Rule {
+        title: "The gateway wants TLS",
+        explanation: "gateway.url says http or ws, and what listens there answers with TLS.",
+        action: "use https:// (or wss://) in gateway.url",
+        ..cause("gateway.unreachable.wants_tls", ActOn::Operator, wants_tls)
+    },
+];
+
+fn error(view: &View<'_>, kind: Kind, summary: impl Into<String>) -> Option<Finding> {
+    if view.gateway_error() != Some(kind) {
+        return None;
+    }
+    Some(with_detail(
+        view,
+        Finding::new(Confidence::Certain, summary),
+    ))
+}
+
+fn with_detail(view: &View<'_>, finding: Finding) -> Finding {
+    let detail = view
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.error.as_ref())
+        .map(|error| fact(error.detail.clone()));
+    let target = fact(format!("the gateway is {}", view.gateway_name()));
+    finding
+        .because(detail)
+        .because([target])
+        .because(view.timer_evidence())
+}
+
+/// The address that was tried, or the configured one.
+fn target(view: &View<'_>) -> String {
+    let Some(gateway) = &view.gateway else {
+        return "the gateway".to_owned();
+    };
+    gateway.addr.clone().unwrap_or_else(|| gateway.url.clone())
+}
+
+/// The name that was looked up.
+fn name(view: &View<'_>) -> String {
+    view.gateway
+        .as_ref()
+        .and_then(|gateway| gateway.dns.as_ref())
+        .map_or_else(|| target(view), |dns| dns.name.clone())
+}
+
+fn certificate_expired(view: &View<'_>) -> Option<Finding> {
+    let summary = "the gateway's certificate is expired or not valid yet";
+    error(view, Kind::CertificateExpired, summary)
+}
+
+fn certificate_name(view: &View<'_>) -> Option<Finding> {
+    let name = view
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.tls.as_ref())
+        .map_or_else(String::new, |tls| {
+            format!(" (we expect {})", tls.server_name)
+        });
+    let summary = format!("the gateway's certificate is for another name{name}");
+    error(view, Kind::CertificateName, summary)
+}
+
+fn certificate_untrusted(view: &View<'_>) -> Option<Finding> {
+    let summary = "the gateway's certificate is not signed by a CA that we trust";
+    error(view, Kind::CertificateUntrusted, summary)
+}
+
+fn connect(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("we could not connect to {}", target(view));
+    error(view, Kind::Connect, summary)
+}
+
+fn dns(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("the gateway's name {} does not resolve here", name(view));
+    error(view, Kind::Dns, summary)
+}
+
+fn is_loopback(view: &View<'_>) -> bool {
+    crate::verdict::trust::address(&target(view)).is_some_and(|ip| ip.is_loopback())
+}
+
+fn loopback_in_container(view: &View<'_>) -> Option<Finding> {
+    let name = &view.tap.name;
+    // Docker names a container's host by the first twelve digits of its id.
+    let container = name.len() == 12
+        && name
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, 'a'..='f'));
+    if view.gateway_error() != Some(Kind::Refused) || !is_loopback(view) || !container {
+        return None;
+    }
+    let summary = format!(
+        "nothing listens on {}, which may be this container itself",
+        target(view)
+    );
+    let host = fact(format!(
+        "this tap's host is named {name}, as Docker names containers"
+    ));
+    let finding = Finding::new(Confidence::Possible, summary).because([host]);
+    Some(with_detail(view, finding))
+}
+
+fn not_tls(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("what listens on {} does not speak TLS", target(view));
+    error(view, Kind::NotTls, summary)
+}
+
+fn other(view: &View<'_>) -> Option<Finding> {
+    if let Some(found) = error(view, Kind::Other, "the gateway could not be used") {
+        return Some(found);
+    }
+    // The connect timer without an error beside it.
+    let timer = view.close.timer?;
+    if view.had_tunnel() || view.phase != Phase::Dial || view.gateway_error().is_some() {
+        return None;
+    }
+    let key = timer.key.as_str();
+    let summary = format!("we did not reach the gateway within timeouts.{key}");
+    Some(with_detail(
+        view,
+        Finding::new(Confidence::Certain, summary),
+    ))
+}
+
+fn refused(view: &View<'_>) -> Option<Finding> {
+    let summary = format!(
+        "nothing listens on {}: the connection was refused",
+        target(view)
+    );
+    let found = error(view, Kind::Refused, summary)?;
+    if !is_loopback(view) {
+        return Some(found);
+    }
+    Some(found.next(
+        "start the gateway (`openclaw gateway run`); in a container use its service name, as \
+         127.0.0.1 is the container itself",
+    ))
+}
+
+fn socket_denied(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("we may not open the gateway's socket {}", target(view));
+    error(view, Kind::SocketDenied, summary)
+}
+
+fn socket_missing(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("the gateway's socket {} does not exist", target(view));
+    error(view, Kind::SocketMissing, summary)
+}
+
+fn timeout(view: &View<'_>) -> Option<Finding> {
+    let within = view.close.timer.map_or_else(String::new, |timer| {
+        format!(" within {}", limit(timer.limit_ms))
+    });
+    let summary = format!("{} did not answer our connection{within}", target(view));
+    error(view, Kind::ConnectTimeout, summary)
+}
+
+fn tls(view: &View<'_>) -> Option<Finding> {
+    error(view, Kind::Tls, "TLS with the gateway failed")
+}
+
+fn unreachable(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("there is no route to {}", target(view));
+    error(view, Kind::Unreachable, summary)
+}
+
+fn wants_tls(view: &View<'_>) -> Option<Finding> {
+    let summary = format!(
+        "what listens on {} wants TLS, and gateway.url says plain",
+        target(view)
+    );
+    error(view, Kind::WantsTls, summary)
+}
