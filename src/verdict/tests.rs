@@ -1,9 +1,45 @@
 //! Tests over the whole registry.
+//!
+//! `fixtures` walks the rules and their fixtures, `cases` shows each sentence of the contract's
+//! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
+//! `properties` asks about records that nobody thought of.
+
+mod cases;
+mod fixtures;
+mod hostile;
+mod properties;
+
+use std::path::{Path, PathBuf};
 
 use super::*;
 
+/// `tests/fixtures/verdicts`.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/verdicts")
+}
+
+/// The record of a rule's fixture.
+fn fixture(id: &str) -> SessionRecord {
+    let path = folder().join(format!("{id}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{id}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{id}: {error}"))
+}
+
+/// A fixture with some of its JSON replaced: `edit` gets the whole record.
+fn edited(id: &str, edit: impl FnOnce(&mut serde_json::Value)) -> SessionRecord {
+    let mut value = serde_json::to_value(fixture(id)).unwrap();
+    edit(&mut value);
+    serde_json::from_value(value).unwrap()
+}
+
+/// The rule that judges a record.
+fn rule_of(record: &SessionRecord) -> String {
+    decide(record).rule
+}
+
 #[test]
-fn an_empty_record_is_unknown_and_nothing_panics() {
+fn an_empty_record_is_unknown() {
     let verdict = decide(&SessionRecord::default());
-    assert!(!verdict.rule.is_empty());
+    assert_eq!(verdict.rule, "unknown");
+    assert!(!verdict.next.is_empty());
 }
