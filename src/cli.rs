@@ -49,21 +49,21 @@ enum Command {
 /// Flags override the environment, which overrides the file.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration file [env: WSTAP_CONFIG].
+    /// The configuration file [env: `WSTAP_CONFIG`].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen, with TLS; http://ADDR for a plain listener [env: WSTAP_LISTEN, a list
+    /// Where to listen, with TLS; <http://ADDR> for a plain listener [env: `WSTAP_LISTEN`, a list
     /// separated by commas].
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// What to forward to: http, https, ws, wss or unix:/path [env: WSTAP_GATEWAY].
+    /// What to forward to: http, https, ws, wss or <unix:/path> [env: `WSTAP_GATEWAY`].
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
-    /// An origin that browsers may come from [env: WSTAP_ALLOWED_ORIGINS, a list separated by
+    /// An origin that browsers may come from [env: `WSTAP_ALLOWED_ORIGINS`, a list separated by
     /// commas].
     #[arg(long = "allowed-origin", value_name = "ORIGIN")]
     allowed_origins: Vec<String>,
-    /// Where the development certificate is kept [env: WSTAP_STATE_DIR].
+    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -94,7 +94,7 @@ struct DemoArgs {
     /// Print the records as JSON lines on stdout; everything else goes to stderr.
     #[arg(long)]
     json: bool,
-    /// Where the development certificate is kept [env: WSTAP_STATE_DIR].
+    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -107,7 +107,7 @@ struct FingerprintArgs {
     #[arg(long, requires = "file", value_name = "A.B.C")]
     key: Option<String>,
     /// The key for fingerprints of secrets shorter than 32 characters; the same file as the
-    /// tap's fingerprint_key_file.
+    /// tap's `fingerprint_key_file`.
     #[arg(long, value_name = "FILE")]
     fingerprint_key_file: Option<PathBuf>,
     /// Print one JSON object.

@@ -235,17 +235,15 @@ fn expected(scene: &Scene, record: &SessionRecord) -> bool {
 fn table(played: &[(&Scene, SessionRecord)]) -> String {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(["session", "client saw", "verdict", "to act", "confidence"]);
+        .set_header(["session", "client saw", "verdict", "to act"]);
     for (scene, record) in played {
-        let saw = record.close.client_saw.map(|saw| saw.code.to_string());
-        let saw = saw.or_else(|| {
-            record
-                .answer
-                .as_ref()
-                .map(|answer| format!("HTTP {}", answer.status))
-        });
+        let saw = match (record.close.client_saw, &record.answer) {
+            (Some(saw), _) => saw.code.to_string(),
+            (None, Some(answer)) if !record.had_tunnel() => format!("HTTP {}", answer.status),
+            _ => "(it left)".to_owned(),
+        };
         let Some(verdict) = &record.verdict else {
             continue;
         };
@@ -254,13 +252,7 @@ fn table(played: &[(&Scene, SessionRecord)]) -> String {
         } else {
             format!("{} (expected {})", verdict.class, scene.expected)
         };
-        table.add_row([
-            scene.title.to_owned(),
-            saw.unwrap_or_else(|| "nothing".to_owned()),
-            class,
-            word(&verdict.act_on),
-            word(&verdict.confidence),
-        ]);
+        table.add_row([scene.title.to_owned(), saw, class, word(&verdict.act_on)]);
     }
     let right = played
         .iter()

@@ -184,7 +184,7 @@ impl Arrival {
         };
         session.with(|rec| {
             rec.ending
-                .transport_ended(Leg::Client, end, words, Instant::now())
+                .transport_ended(Leg::Client, end, words, Instant::now());
         });
     }
 

@@ -215,8 +215,7 @@ pub(super) fn no_answer(session: &Shared, sensed: Option<&Sensed>, error: &str) 
             Kind::WantsTls
         }
         (0, Some(TransportEnd::Rst), _) => Kind::ResetBeforeStatus,
-        (0, _, _) => Kind::ClosedBeforeStatus,
-        (_, Some(_), FirstBytes::Http) => Kind::ClosedBeforeStatus,
+        (0, _, _) | (_, Some(_), FirstBytes::Http) => Kind::ClosedBeforeStatus,
         _ => Kind::NotHttp,
     };
     let detail = match kind {

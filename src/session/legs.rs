@@ -325,6 +325,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "compared with a field that is an option")]
     fn saw(code: u16, basis: SawBasis) -> Option<Saw> {
         Some(Saw {
             code: CloseCode(code),

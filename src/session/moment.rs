@@ -92,7 +92,10 @@ mod tests {
             serde_json::to_string(&later).unwrap(),
             "\"2026-11-21T01:02:03.001500Z\""
         );
-        assert_eq!(anchor.at(start - Duration::from_secs(1)), anchor.at(start));
+        assert_eq!(
+            anchor.at(start.checked_sub(Duration::from_secs(1)).unwrap()),
+            anchor.at(start)
+        );
         assert!((millis(Duration::from_micros(1_500)) - 1.5).abs() < f64::EPSILON);
     }
 }

@@ -108,7 +108,7 @@ fn index(size: u64) -> u16 {
     if size < 8 {
         return u16::try_from(size).unwrap_or(0);
     }
-    let power = 63 - size.leading_zeros();
+    let power = size.ilog2();
     let step = (size >> (power - 3)) & 0x7;
     u16::try_from(u64::from(power - 2) * 8 + step).unwrap_or(u16::MAX)
 }

@@ -110,8 +110,8 @@ impl Thread {
                     record
                 }
             };
-            let consumed = consumer.consume(&record);
-            self.note(consumed, 1);
+            let result = consumer.consume(&record);
+            self.note(result, 1);
         }
         let flushed = consumer.flush();
         self.note(flushed, 0);

@@ -286,7 +286,7 @@ impl Scanner {
             sink.violation(Violation::ReservedOpcode);
         }
         if header.opcode.is_control() {
-            if header.len > MAX_CONTROL_PAYLOAD {
+            if header.len > u64::from(MAX_CONTROL_PAYLOAD) {
                 sink.violation(Violation::ControlTooLong);
             }
             if !header.fin {
@@ -422,7 +422,8 @@ impl Scanner {
                 if close.code.is_some_and(|code| !code.is_legal_on_the_wire()) {
                     sink.violation(Violation::InvalidCloseCode);
                 }
-                if header.len <= MAX_CONTROL_PAYLOAD && std::str::from_utf8(&close.reason).is_err()
+                if header.len <= u64::from(MAX_CONTROL_PAYLOAD)
+                    && std::str::from_utf8(&close.reason).is_err()
                 {
                     sink.violation(Violation::InvalidUtf8);
                 }
