@@ -325,7 +325,10 @@ mod tests {
         }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "compared with a field that is an option")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "compared with a field that is an option"
+    )]
     fn saw(code: u16, basis: SawBasis) -> Option<Saw> {
         Some(Saw {
             code: CloseCode(code),
