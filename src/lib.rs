@@ -5,11 +5,18 @@
 //! `session`, `ws`. Everything from `admission` down is pure.
 
 pub mod admission;
+pub mod app;
 pub mod check;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dialect;
 pub mod fingerprint;
+pub mod proxy;
+pub mod serve;
 pub mod session;
+pub mod sink;
 pub mod transport;
+pub mod upstream;
 pub mod verdict;
 pub mod ws;

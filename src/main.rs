@@ -1,2 +1,7 @@
 //! The `wstap` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(wstap::cli::run(std::env::args_os()))
+}

@@ -30,7 +30,12 @@ impl Finding {
     /// A finding without evidence yet, whose next action is the rule's general one.
     #[must_use]
     pub fn new(confidence: Confidence, summary: impl Into<String>) -> Self {
-        Self { confidence, summary: summary.into(), evidence: Vec::new(), next: String::new() }
+        Self {
+            confidence,
+            summary: summary.into(),
+            evidence: Vec::new(),
+            next: String::new(),
+        }
     }
 
     /// Adds observed facts.

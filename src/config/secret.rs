@@ -22,6 +22,14 @@ impl FingerprintKey {
         &self.0
     }
 
+    /// Reads a key file that a command names. The error says what was expected and found.
+    pub fn from_file(path: &Path) -> Result<Self, String> {
+        Self::read(path).map_err(|complaint| {
+            let Complaint { expected, found } = complaint;
+            format!("--fingerprint-key-file: expected {expected}, found {found}")
+        })
+    }
+
     /// Reads the file and takes one newline off its end. Complaints do not name the path: it
     /// might be the key itself, written in the wrong place.
     pub(super) fn read(path: &Path) -> Result<Self, Complaint> {

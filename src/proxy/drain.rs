@@ -33,7 +33,11 @@ impl Drain {
         let started = Instant::now();
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         let wanted = Duration::from_secs(1).saturating_mul(sessions) / CLOSES_PER_SECOND;
-        let plan = Plan { started, spread: wanted.min(limit / 2), deadline: started + limit };
+        let plan = Plan {
+            started,
+            spread: wanted.min(limit / 2),
+            deadline: started + limit,
+        };
         let _ = self.plan.set(plan);
         self.token.cancel();
     }
@@ -54,7 +58,11 @@ impl Drain {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let now = Instant::now();
-        let at_once = Plan { started: now, spread: Duration::ZERO, deadline: now };
+        let at_once = Plan {
+            started: now,
+            spread: Duration::ZERO,
+            deadline: now,
+        };
         self.plan.get().copied().unwrap_or(at_once)
     }
 }

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::timers::{Due, Timers};
 use crate::config::Timeouts;
-use crate::dialect::observer::{Observer, Shared as ObserverShared};
 use crate::dialect::Dialect;
+use crate::dialect::observer::{Observer, Shared as ObserverShared};
 use crate::proxy::drain::Drain;
 use crate::proxy::session::Shared;
 use crate::session::heartbeats::Heartbeats;
@@ -198,7 +198,11 @@ impl Relay {
                     return Poll::Ready(());
                 }
                 (Turn::Waiting, Turn::Waiting) => {
-                    return if self.is_done() { Poll::Ready(()) } else { Poll::Pending };
+                    return if self.is_done() {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    };
                 }
                 _ => {}
             }
@@ -223,7 +227,9 @@ impl Relay {
             Direction::ToGateway => (&mut self.to_gateway, &mut self.client, &mut self.gateway),
             Direction::ToClient => (&mut self.to_client, &mut self.gateway, &mut self.client),
         };
-        let (Some(source), Some(sink)) = (source, sink) else { return Turn::Waiting };
+        let (Some(source), Some(sink)) = (source, sink) else {
+            return Turn::Waiting;
+        };
         if !half.sink_gone && !sink.is_flushed() {
             match sink.poll_flush(cx) {
                 Poll::Pending => {
@@ -232,7 +238,8 @@ impl Relay {
                 }
                 Poll::Ready(Ok(())) => {
                     half.unblocked(now);
-                    self.session.with(|rec| rec.ending.written(direction.to(), now));
+                    self.session
+                        .with(|rec| rec.ending.written(direction.to(), now));
                 }
                 Poll::Ready(Err(end)) => return self.sink_gone(direction, end, scratch, now),
             }
@@ -255,7 +262,11 @@ impl Relay {
             Poll::Ready(Readout::Bytes(count)) => {
                 let bytes = scratch.plain(count);
                 let discard = half.sink_gone || self.closing_ourselves;
-                let written = if discard { Ok(()) } else { sink.write(cx, bytes) };
+                let written = if discard {
+                    Ok(())
+                } else {
+                    sink.write(cx, bytes)
+                };
                 self.buffered_max = self.buffered_max.max(sink.waiting());
                 let flushed = sink.is_flushed();
                 if !flushed {
@@ -278,13 +289,15 @@ impl Relay {
             Direction::ToClient => &mut self.to_client,
         };
         let known_close = half.observer.stats().close().is_some();
-        let mut shared =
-            ObserverShared { dialect: &mut *self.dialect, heartbeats: &mut self.heartbeats };
+        let mut shared = ObserverShared {
+            dialect: &mut *self.dialect,
+            heartbeats: &mut self.heartbeats,
+        };
         half.observer.observe(bytes, now, &mut shared);
         self.timers.active(now);
-        let new_close =
-            if known_close { None } else { half.observer.stats().close().map(|(close, _)| close) };
-        if let Some(close) = new_close {
+        let new_close = half.observer.stats().close().filter(|_| !known_close);
+        let closes = new_close.is_some();
+        if let Some((close, _)) = new_close {
             let discard = self.closing_ourselves;
             self.session.with(|rec| {
                 rec.ending.close_received(direction.from(), close, now);
@@ -295,7 +308,7 @@ impl Relay {
             self.timers.close_seen(now);
         }
         self.note_open();
-        if self.open && new_close.is_some() {
+        if self.open && closes {
             self.session.with(|rec| rec.reach(Phase::Closing));
         }
         self.finish_own_close(now);
@@ -318,7 +331,8 @@ impl Relay {
                 half.ended = true;
                 let leg = half.direction.from();
                 self.session.with(|rec| {
-                    rec.ending.transport_ended(leg, TransportEnd::Local, None, now);
+                    rec.ending
+                        .transport_ended(leg, TransportEnd::Local, None, now);
                 });
             }
         }
@@ -332,7 +346,8 @@ impl Relay {
         now: Instant,
     ) -> Turn {
         let leg = direction.from();
-        self.session.with(|rec| rec.ending.transport_ended(leg, end, cause, now));
+        self.session
+            .with(|rec| rec.ending.transport_ended(leg, end, cause, now));
         let half = match direction {
             Direction::ToGateway => &mut self.to_gateway,
             Direction::ToClient => &mut self.to_client,
@@ -368,23 +383,16 @@ impl Relay {
         let WriteEnd(end, cause) = end;
         // Told as the leg's ending only if reading it tells no other.
         let leg = direction.to();
-        match self.read_what_is_left(leg, scratch, now) {
-            Some(()) => {}
-            None => self.session.with(|rec| {
-                rec.ending.transport_ended(leg, end, Some(cause), now);
-            }),
+        if !self.read_what_is_left(leg, scratch, now) {
+            self.session
+                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), now));
         }
         Turn::Broken
     }
 
-    /// Reads without waiting what a leg had sent before it broke, as evidence. `Some` when that
+    /// Reads without waiting what a leg had sent before it broke, as evidence. Tells whether that
     /// told how the leg ended.
-    fn read_what_is_left(
-        &mut self,
-        leg: Leg,
-        scratch: &mut Scratch,
-        now: Instant,
-    ) -> Option<()> {
+    fn read_what_is_left(&mut self, leg: Leg, scratch: &mut Scratch, now: Instant) -> bool {
         let direction = match leg {
             Leg::Client => Direction::ToGateway,
             Leg::Gateway => Direction::ToClient,
@@ -393,11 +401,11 @@ impl Relay {
         for _ in 0..READS_PER_POLL {
             match self.read_on(direction, &mut cx, scratch, now) {
                 Turn::Moved => {}
-                Turn::Waiting => return None,
-                Turn::Broken => return Some(()),
+                Turn::Waiting => return false,
+                Turn::Broken => return true,
             }
         }
-        None
+        false
     }
 
     /// One read of a direction whose bytes are passed on if that is possible at once.
@@ -437,11 +445,12 @@ impl Relay {
     /// One leg broke: the other learns it the same way, by a reset.
     fn break_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) {
         for leg in [Leg::Gateway, Leg::Client] {
-            let _ = self.read_what_is_left(leg, scratch, now);
+            self.read_what_is_left(leg, scratch, now);
         }
         for leg in [Leg::Client, Leg::Gateway] {
             self.session.with(|rec| {
-                rec.ending.transport_ended(leg, TransportEnd::Local, None, now);
+                rec.ending
+                    .transport_ended(leg, TransportEnd::Local, None, now);
             });
             let wire = match leg {
                 Leg::Client => &mut self.client,
@@ -456,17 +465,25 @@ impl Relay {
             }
         }
         self.note_tcp();
-        for wire in [self.client.take(), self.gateway.take()].into_iter().flatten() {
+        for wire in [self.client.take(), self.gateway.take()]
+            .into_iter()
+            .flatten()
+        {
             wire.reset();
         }
     }
 
     fn timer_fired(&mut self, cx: &mut Context<'_>, due: Due) -> Poll<()> {
         let now = Instant::now();
-        let Due { key, limit, observed } = due;
+        let Due {
+            key,
+            limit,
+            observed,
+        } = due;
         match key {
             TimerKey::Idle => {
-                self.session.with(|rec| rec.ending.timer_fired(key, limit, observed, now));
+                self.session
+                    .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
                 let reason = format!("wstap: idle for {}", seconds(observed));
                 self.close_ourselves(cx, &reason, now)
             }
@@ -481,7 +498,8 @@ impl Relay {
             _ => {
                 // Nobody is left to wait for: half-closed or closing for too long.
                 if !self.closing_ourselves {
-                    self.session.with(|rec| rec.ending.timer_fired(key, limit, observed, now));
+                    self.session
+                        .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
                 }
                 self.end_locally(now);
                 Poll::Ready(())
@@ -492,7 +510,10 @@ impl Relay {
     /// Sends a Close of our own where that is legal; where it is not, the tunnel is aborted.
     fn close_ourselves(&mut self, cx: &mut Context<'_>, reason: &str, now: Instant) -> Poll<()> {
         let code = CloseCode::GOING_AWAY;
-        let close = CloseFrame { code: Some(code), reason: reason.as_bytes().to_vec() };
+        let close = CloseFrame {
+            code: Some(code),
+            reason: reason.as_bytes().to_vec(),
+        };
         let mut any = false;
         for leg in [Leg::Client, Leg::Gateway] {
             let (half, wire, masking) = match leg {
@@ -505,7 +526,11 @@ impl Relay {
                 && !half.sink_gone
                 && !half.passed_on
                 && wire.is_flushed();
-            if !legal || wire.write(cx, &encode_close(code, reason, masking)).is_err() {
+            if !legal
+                || wire
+                    .write(cx, &encode_close(code, reason, masking))
+                    .is_err()
+            {
                 continue;
             }
             any = true;
@@ -532,7 +557,8 @@ impl Relay {
     fn end_locally(&mut self, now: Instant) {
         self.session.with(|rec| {
             for leg in [Leg::Client, Leg::Gateway] {
-                rec.ending.transport_ended(leg, TransportEnd::Local, None, now);
+                rec.ending
+                    .transport_ended(leg, TransportEnd::Local, None, now);
             }
         });
         self.note_tcp();
@@ -567,10 +593,14 @@ impl Drop for Relay {
         self.session.with(|rec| {
             let anchor = *rec.anchor();
             let summary = |half: &Half| {
-                half.observer.stats().summary(half.observer.scanner(), &anchor)
+                half.observer
+                    .stats()
+                    .summary(half.observer.scanner(), &anchor)
             };
-            rec.facts.frames =
-                Some(Frames { to_gateway: summary(to_gateway), to_client: summary(to_client) });
+            rec.facts.frames = Some(Frames {
+                to_gateway: summary(to_gateway),
+                to_client: summary(to_client),
+            });
             rec.facts.latency = Some(Latency {
                 added_us: None,
                 blocked_ms: BlockedMs {
@@ -585,7 +615,8 @@ impl Drop for Relay {
             rec.facts.auth.extend(credentials);
             for leg in [Leg::Client, Leg::Gateway] {
                 // Ended by neither side nor by a rule of ours: the process is going down.
-                rec.ending.transport_ended(leg, TransportEnd::Local, None, now);
+                rec.ending
+                    .transport_ended(leg, TransportEnd::Local, None, now);
             }
         });
     }

@@ -30,7 +30,12 @@ impl Shared {
     /// Takes charge of a record.
     #[must_use]
     pub fn new(recorder: Recorder, connection: Arc<Connection>, outlet: Arc<Outlet>) -> Self {
-        let session = Session { recorder: Some(recorder), connection, outlet, settled: false };
+        let session = Session {
+            recorder: Some(recorder),
+            connection,
+            outlet,
+            settled: false,
+        };
         Self(Arc::new(Mutex::new(session)))
     }
 
@@ -55,7 +60,9 @@ impl Shared {
     /// The session's id, as text.
     #[must_use]
     pub fn id(&self) -> String {
-        self.with(|rec| rec.facts.id).unwrap_or_default().to_string()
+        self.with(|rec| rec.facts.id)
+            .unwrap_or_default()
+            .to_string()
     }
 
     fn lock(&self) -> MutexGuard<'_, Session> {
@@ -65,12 +72,19 @@ impl Shared {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some(mut recorder) = self.recorder.take() else { return };
+        let Some(mut recorder) = self.recorder.take() else {
+            return;
+        };
         let now = Instant::now();
         if std::thread::panicking() {
-            recorder.ending.fault("a task of wstap panicked".to_owned(), now);
+            recorder
+                .ending
+                .fault("a task of wstap panicked".to_owned(), now);
         } else if !self.settled {
             self.cut_short(&mut recorder, now);
+        }
+        if recorder.facts.kind != Kind::Connection {
+            self.connection.request_ended();
         }
         self.outlet.publish(recorder.finish(now));
     }
@@ -81,14 +95,20 @@ impl Session {
     fn cut_short(&self, recorder: &mut Recorder, now: Instant) {
         match self.connection.sensed.end() {
             Some(end) => {
-                recorder.ending.transport_ended(Leg::Client, end.end, end.cause, end.at);
+                recorder
+                    .ending
+                    .transport_ended(Leg::Client, end.end, end.cause, end.at);
             }
             None if self.connection.is_draining() => {
                 recorder.ending.drained(now);
-                recorder.ending.transport_ended(Leg::Client, TransportEnd::Local, None, now);
+                recorder
+                    .ending
+                    .transport_ended(Leg::Client, TransportEnd::Local, None, now);
             }
             None => {
-                recorder.ending.transport_ended(Leg::Client, TransportEnd::Local, None, now);
+                recorder
+                    .ending
+                    .transport_ended(Leg::Client, TransportEnd::Local, None, now);
             }
         }
         let facts = &mut recorder.facts;

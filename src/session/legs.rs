@@ -48,6 +48,8 @@ struct LegEnding {
     transport: TransportEnd,
     ended: Option<Instant>,
     cause: Option<String>,
+    /// It refused before there was a tunnel: the connection, the upgrade.
+    refused: Option<Instant>,
 }
 
 impl LegEnding {
@@ -71,7 +73,7 @@ impl LegEnding {
     fn first_act(&self) -> Option<Instant> {
         let ended = self.ended.filter(|_| self.transport.is_by_peer());
         let closed = self.received.as_ref().map(|(_, at)| *at);
-        [ended, closed].into_iter().flatten().min()
+        [ended, closed, self.refused].into_iter().flatten().min()
     }
 
     fn saw(&self, other: &Self) -> Option<Saw> {
@@ -166,6 +168,11 @@ impl Ending {
             leg.ended = Some(at);
             leg.cause = cause;
         }
+    }
+
+    /// The far end of `leg` refused before there was a tunnel.
+    pub fn refused(&mut self, leg: Leg, at: Instant) {
+        self.leg(leg).refused.get_or_insert(at);
     }
 
     /// How the transport of `leg` ended, so far.
@@ -318,6 +325,10 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "compared with a field that is an option"
+    )]
     fn saw(code: u16, basis: SawBasis) -> Option<Saw> {
         Some(Saw {
             code: CloseCode(code),

@@ -37,19 +37,23 @@ impl RotatingFile {
     /// Opens (and creates) the file, so that a wrong path is found at start. `keep` is how many
     /// old files stay.
     pub fn open(path: &Path, rotate_bytes: u64, keep: u32) -> io::Result<Self> {
-        let mut file = Self { path: path.to_owned(), rotate_bytes, keep, open: None };
+        let mut file = Self {
+            path: path.to_owned(),
+            rotate_bytes,
+            keep,
+            open: None,
+        };
         file.ensure_open()?;
         Ok(file)
     }
 
     fn ensure_open(&mut self) -> io::Result<&mut (BufWriter<File>, u64)> {
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let file = open_private(&self.path)?;
-                let size = file.metadata()?.len();
-                (BufWriter::new(file), size)
-            }
+        let open = if let Some(open) = self.open.take() {
+            open
+        } else {
+            let file = open_private(&self.path)?;
+            let size = file.metadata()?.len();
+            (BufWriter::new(file), size)
         };
         Ok(self.open.insert(open))
     }
@@ -95,7 +99,10 @@ impl Consumer for RotatingFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.open.as_mut().map_or(Ok(()), |(writer, _)| writer.flush());
+        let flushed = self
+            .open
+            .as_mut()
+            .map_or(Ok(()), |(writer, _)| writer.flush());
         if flushed.is_err() {
             self.open = None;
         }
@@ -127,7 +134,9 @@ mod tests {
         }
         file.flush().unwrap();
         let lines = |name: &str| {
-            fs::read_to_string(folder.path().join(name)).map(|text| text.lines().count()).ok()
+            fs::read_to_string(folder.path().join(name))
+                .map(|text| text.lines().count())
+                .ok()
         };
         assert_eq!(lines("r.jsonl"), Some(2));
         assert_eq!((lines("r.jsonl.1"), lines("r.jsonl.2")), (Some(2), Some(2)));

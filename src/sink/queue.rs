@@ -31,19 +31,21 @@ pub struct Queue {
 
 impl Queue {
     /// Starts the consumer's thread. `capacity` is in records.
-    pub fn start(
-        name: &str,
-        capacity: usize,
-        consumer: impl Consumer,
-    ) -> io::Result<Self> {
+    pub fn start(name: &str, capacity: usize, consumer: impl Consumer) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(capacity);
         let (done_sender, done) = channel();
         let lost = Arc::new(AtomicU64::new(0));
-        let thread = Thread { name: name.to_owned(), lost: Arc::clone(&lost), failing: false };
-        thread::Builder::new().name(format!("wstap-{name}")).spawn(move || {
-            thread.run(&receiver, consumer);
-            let _ = done_sender.send(());
-        })?;
+        let thread = Thread {
+            name: name.to_owned(),
+            lost: Arc::clone(&lost),
+            failing: false,
+        };
+        thread::Builder::new()
+            .name(format!("wstap-{name}"))
+            .spawn(move || {
+                thread.run(&receiver, consumer);
+                let _ = done_sender.send(());
+            })?;
         Ok(Self {
             name: name.to_owned(),
             sender: Mutex::new(Some(sender)),
@@ -78,7 +80,12 @@ impl Queue {
 
     /// Takes no more records and waits for the queued ones, at most so long.
     pub fn close(&self, limit: Duration) {
-        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.sender
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = done.recv_timeout(limit);
     }
@@ -103,8 +110,8 @@ impl Thread {
                     record
                 }
             };
-            let consumed = consumer.consume(&record);
-            self.note(consumed, 1);
+            let result = consumer.consume(&record);
+            self.note(result, 1);
         }
         let flushed = consumer.flush();
         self.note(flushed, 0);
@@ -146,7 +153,11 @@ mod tests {
                 let _ = gate.recv();
             }
             *self.taken.lock().unwrap() += 1;
-            if self.fail { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            if self.fail {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
+            }
         }
     }
 
@@ -157,7 +168,11 @@ mod tests {
     #[test]
     fn everything_queued_is_written_before_close_returns() {
         let taken = Arc::new(Mutex::new(0));
-        let consumer = Collect { taken: Arc::clone(&taken), gate: None, fail: false };
+        let consumer = Collect {
+            taken: Arc::clone(&taken),
+            gate: None,
+            fail: false,
+        };
         let queue = Queue::start("test", 100, consumer).unwrap();
         for _ in 0..50 {
             queue.offer(record());
@@ -170,12 +185,19 @@ mod tests {
     fn a_stuck_consumer_costs_records_and_no_time() {
         let (open, gate) = channel();
         let taken = Arc::new(Mutex::new(0));
-        let consumer = Collect { taken: Arc::clone(&taken), gate: Some(gate), fail: false };
+        let consumer = Collect {
+            taken: Arc::clone(&taken),
+            gate: Some(gate),
+            fail: false,
+        };
         let queue = Queue::start("test", 4, consumer).unwrap();
         for _ in 0..20 {
             queue.offer(record());
         }
-        assert!(queue.dropped() >= 15, "4 wait and at most one is being written");
+        assert!(
+            queue.dropped() >= 15,
+            "4 wait and at most one is being written"
+        );
         drop(open);
         queue.close(Duration::from_secs(5));
         assert_eq!(*taken.lock().unwrap() as u64 + queue.dropped(), 20);
@@ -183,7 +205,11 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_counted() {
-        let consumer = Collect { taken: Arc::default(), gate: None, fail: true };
+        let consumer = Collect {
+            taken: Arc::default(),
+            gate: None,
+            fail: true,
+        };
         let queue = Queue::start("test", 100, consumer).unwrap();
         for _ in 0..3 {
             queue.offer(record());

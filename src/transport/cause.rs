@@ -66,7 +66,10 @@ mod tests {
     fn resets_truncations_and_timeouts_stay_apart() {
         let end = |kind| of_error(&io::Error::from(kind)).0;
         assert_eq!(end(io::ErrorKind::ConnectionReset), TransportEnd::Rst);
-        assert_eq!(end(io::ErrorKind::UnexpectedEof), TransportEnd::TlsTruncated);
+        assert_eq!(
+            end(io::ErrorKind::UnexpectedEof),
+            TransportEnd::TlsTruncated
+        );
         assert_eq!(end(io::ErrorKind::TimedOut), TransportEnd::Timeout);
         assert_eq!(end(io::ErrorKind::InvalidData), TransportEnd::Local);
     }
@@ -74,7 +77,10 @@ mod tests {
     #[test]
     fn alerts_have_their_rfc_names() {
         assert_eq!(alert_name(AlertDescription::UnknownCA), "unknown_ca");
-        assert_eq!(alert_name(AlertDescription::CertificateExpired), "certificate_expired");
+        assert_eq!(
+            alert_name(AlertDescription::CertificateExpired),
+            "certificate_expired"
+        );
         let error = io::Error::new(
             io::ErrorKind::InvalidData,
             rustls::Error::AlertReceived(AlertDescription::BadCertificate),

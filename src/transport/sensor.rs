@@ -65,12 +65,22 @@ impl Sensed {
         FirstBytes::of(&self.rare().first)
     }
 
+    /// It began with a TLS alert (RFC 8446 section 5.1): the far end wants TLS.
+    #[must_use]
+    pub fn began_with_tls_alert(&self) -> bool {
+        self.rare().first.starts_with(&[0x15, 0x03])
+    }
+
     fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, bytes: &[u8]) {
-        if self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed) < 8 {
+        if self
+            .bytes_read
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed)
+            < 8
+        {
             let mut rare = self.rare();
             let room = 8usize.saturating_sub(rare.first.len());
             rare.first.extend(bytes.iter().take(room));
@@ -78,7 +88,11 @@ impl Sensed {
     }
 
     fn ended(&self, end: TransportEnd, cause: Option<String>) {
-        self.rare().end.get_or_insert(End { end, cause, at: Instant::now() });
+        self.rare().end.get_or_insert(End {
+            end,
+            cause,
+            at: Instant::now(),
+        });
     }
 }
 
@@ -94,7 +108,13 @@ impl Sensor {
     #[must_use]
     pub fn new(stream: Stream) -> (Self, Arc<Sensed>) {
         let sensed = Arc::new(Sensed::default());
-        (Self { stream, sensed: Arc::clone(&sensed) }, sensed)
+        (
+            Self {
+                stream,
+                sensed: Arc::clone(&sensed),
+            },
+            sensed,
+        )
     }
 
     /// The stream again.
@@ -124,7 +144,11 @@ impl AsyncRead for Sensor {
                 Some(bytes) if !bytes.is_empty() => self.sensed.read(bytes),
                 _ if buf.capacity() > before => {
                     let tls = self.stream.is_tls();
-                    let end = if tls { TransportEnd::TlsClose } else { TransportEnd::Fin };
+                    let end = if tls {
+                        TransportEnd::TlsClose
+                    } else {
+                        TransportEnd::Fin
+                    };
                     self.sensed.ended(end, None);
                 }
                 _ => {}
@@ -143,7 +167,9 @@ impl AsyncWrite for Sensor {
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
         if let Poll::Ready(Ok(count)) = &poll {
-            self.sensed.bytes_written.fetch_add(*count as u64, Ordering::Relaxed);
+            self.sensed
+                .bytes_written
+                .fetch_add(*count as u64, Ordering::Relaxed);
         }
         self.note(&poll);
         poll
@@ -156,7 +182,9 @@ impl AsyncWrite for Sensor {
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         if let Poll::Ready(Ok(count)) = &poll {
-            self.sensed.bytes_written.fetch_add(*count as u64, Ordering::Relaxed);
+            self.sensed
+                .bytes_written
+                .fetch_add(*count as u64, Ordering::Relaxed);
         }
         self.note(&poll);
         poll

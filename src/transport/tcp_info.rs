@@ -13,7 +13,10 @@ pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
     let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
     // SAFETY: the pointer and the length describe one writable `tcp_info`, a plain C struct for
     // which all-zero is valid; the kernel writes at most `length` bytes and no more.
-    #[expect(unsafe_code, reason = "getsockopt(TCP_INFO) has no safe wrapper; see the module")]
+    #[expect(
+        unsafe_code,
+        reason = "getsockopt(TCP_INFO) has no safe wrapper; see the module"
+    )]
     let info = unsafe {
         let result = libc::getsockopt(
             socket.as_raw_fd(),

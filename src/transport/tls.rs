@@ -61,9 +61,14 @@ pub async fn accept(
     };
     let acceptor = LazyConfigAcceptor::new(Acceptor::default(), tcp);
     let start = acceptor.await.map_err(|error| failed(facts, error))?;
-    facts.sni =
-        start.client_hello().server_name().map(|name| PeerText::from_bytes(name.as_bytes(), SNI_CAP));
-    let stream = start.into_stream(config).await.map_err(|error| failed(facts, error))?;
+    facts.sni = start
+        .client_hello()
+        .server_name()
+        .map(|name| PeerText::from_bytes(name.as_bytes(), SNI_CAP));
+    let stream = start
+        .into_stream(config)
+        .await
+        .map_err(|error| failed(facts, error))?;
     agreed(stream.get_ref().1, facts);
     Ok(stream)
 }
@@ -71,15 +76,21 @@ pub async fn accept(
 /// Notes what a finished handshake agreed.
 pub fn agreed(state: &CommonState, facts: &mut ClientTls) {
     facts.version = state.protocol_version().map(version_name);
-    facts.cipher =
-        state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).map(str::to_owned);
-    facts.alpn = state.alpn_protocol().map(|name| PeerText::from_bytes(name, SNI_CAP));
+    facts.cipher = state
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .map(str::to_owned);
+    facts.alpn = state
+        .alpn_protocol()
+        .map(|name| PeerText::from_bytes(name, SNI_CAP));
 }
 
 /// `TLSv1.3` for `TLSv1_3`.
 #[must_use]
 pub fn version_name(version: rustls::ProtocolVersion) -> String {
-    version.as_str().map_or_else(|| format!("{version:?}"), |name| name.replace('_', "."))
+    version
+        .as_str()
+        .map_or_else(|| format!("{version:?}"), |name| name.replace('_', "."))
 }
 
 fn failure(error: &io::Error) -> TlsFailure {

@@ -107,7 +107,14 @@ impl Wire {
                 (Socket::Tcp(tcp), Some(Box::new(Connection::from(state))))
             }
         };
-        let mut wire = Self { socket, tls, ahead, spill: Vec::new(), spilled: 0, waiting: 0 };
+        let mut wire = Self {
+            socket,
+            tls,
+            ahead,
+            spill: Vec::new(),
+            spilled: 0,
+            waiting: 0,
+        };
         if let Some(tls) = &mut wire.tls {
             // Bounded by us: nothing is written while anything waits.
             tls.set_buffer_limit(None);
@@ -146,7 +153,9 @@ impl Wire {
                 let mut left = bytes;
                 while !left.is_empty() {
                     match poll_write_socket(&mut self.socket, cx, left) {
-                        Poll::Ready(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                        Poll::Ready(Ok(0)) => {
+                            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                        }
                         Poll::Ready(Ok(count)) => left = left.get(count..).unwrap_or_default(),
                         Poll::Ready(Err(error)) => return Err(error.into()),
                         Poll::Pending => {
@@ -242,7 +251,11 @@ impl Wire {
         if let Some(tls) = &mut self.tls {
             return flush_tls(tls, &mut self.socket, cx);
         }
-        while let Some(left) = self.spill.get(self.spilled..).filter(|left| !left.is_empty()) {
+        while let Some(left) = self
+            .spill
+            .get(self.spilled..)
+            .filter(|left| !left.is_empty())
+        {
             match poll_write_socket(&mut self.socket, cx, left) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(count) => {
@@ -264,7 +277,11 @@ fn end_of(error: &io::Error) -> Readout {
     Readout::End(end, Some(words))
 }
 
-fn poll_socket(socket: &mut Socket, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+fn poll_socket(
+    socket: &mut Socket,
+    cx: &mut Context<'_>,
+    room: &mut [u8],
+) -> Poll<io::Result<usize>> {
     let mut buf = ReadBuf::new(room);
     let poll = match socket {
         Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
@@ -340,7 +357,11 @@ fn poll_read_tls(
 
 /// Moves decrypted bytes behind the first `filled` of `plain`; returns the new fill, or `None`
 /// after `close_notify`.
-fn take_plaintext(tls: &mut Connection, plain: &mut [u8], filled: usize) -> io::Result<Option<usize>> {
+fn take_plaintext(
+    tls: &mut Connection,
+    plain: &mut [u8],
+    filled: usize,
+) -> io::Result<Option<usize>> {
     let mut at = filled;
     while let Some(room) = plain.get_mut(at..).filter(|room| !room.is_empty()) {
         match tls.reader().read(room) {
@@ -354,7 +375,11 @@ fn take_plaintext(tls: &mut Connection, plain: &mut [u8], filled: usize) -> io::
     Ok(Some(at))
 }
 
-fn flush_tls(tls: &mut Connection, socket: &mut Socket, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+fn flush_tls(
+    tls: &mut Connection,
+    socket: &mut Socket,
+    cx: &mut Context<'_>,
+) -> io::Result<Poll<()>> {
     struct Adapter<'a, 'b> {
         socket: &'a mut Socket,
         cx: &'a mut Context<'b>,

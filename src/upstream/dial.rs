@@ -59,7 +59,9 @@ pub struct Dialler {
 
 impl std::fmt::Debug for Dialler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dialler").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("Dialler")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,12 @@ impl Dialler {
             Target::Tcp { host, .. } => host.is_loopback(),
             Target::Unix(_) => false,
         };
-        Ok(Self { target: gateway.target().clone(), tls, loopback_only, limit })
+        Ok(Self {
+            target: gateway.target().clone(),
+            tls,
+            loopback_only,
+            limit,
+        })
     }
 
     /// Resolves, connects and does TLS.
@@ -84,13 +91,24 @@ impl Dialler {
         let deadline = tokio::time::Instant::from_std(started + self.limit);
         match timeout_at(deadline, self.connect(&mut facts)).await {
             Ok(Ok(stream)) => Ok((stream, facts)),
-            Ok(Err(error)) => Err(DialFailed { facts: Box::new(facts), error, timed_out: None }),
+            Ok(Err(error)) => Err(DialFailed {
+                facts: Box::new(facts),
+                error,
+                timed_out: None,
+            }),
             Err(_) => {
                 let tried = facts.addr.as_deref().unwrap_or("the gateway's name");
                 let detail = format!("no answer from {tried} within {:?}", self.limit);
-                let error = GatewayError { kind: Kind::ConnectTimeout, detail };
+                let error = GatewayError {
+                    kind: Kind::ConnectTimeout,
+                    detail,
+                };
                 let timed_out = Some(started.elapsed());
-                Err(DialFailed { facts: Box::new(facts), error, timed_out })
+                Err(DialFailed {
+                    facts: Box::new(facts),
+                    error,
+                    timed_out,
+                })
             }
         }
     }
@@ -103,11 +121,19 @@ impl Dialler {
         let addresses = resolve(host, port, facts).await?;
         let addresses = self.permitted(host, addresses)?;
         let tcp = connect_any(&addresses, facts).await?;
-        let Some((config, name)) = &self.tls else { return Ok(Stream::Tcp(tcp)) };
+        let Some((config, name)) = &self.tls else {
+            return Ok(Stream::Tcp(tcp));
+        };
         let connector = TlsConnector::from(Arc::clone(config));
         let server_name = name.to_str().into_owned();
-        facts.tls = Some(GatewayTlsFacts { server_name, ..GatewayTlsFacts::default() });
-        let stream = connector.connect(name.clone(), tcp).await.map_err(|error| tls::failed(&error))?;
+        facts.tls = Some(GatewayTlsFacts {
+            server_name,
+            ..GatewayTlsFacts::default()
+        });
+        let stream = connector
+            .connect(name.clone(), tcp)
+            .await
+            .map_err(|error| tls::failed(&error))?;
         if let Some(facts) = &mut facts.tls {
             tls::agreed(stream.get_ref().1, facts);
         }
@@ -122,12 +148,18 @@ impl Dialler {
         if !self.loopback_only {
             return Ok(addresses);
         }
-        let (local, others): (Vec<_>, Vec<_>) =
-            addresses.into_iter().partition(|addr| addr.ip().to_canonical().is_loopback());
+        let (local, others): (Vec<_>, Vec<_>) = addresses
+            .into_iter()
+            .partition(|addr| addr.ip().to_canonical().is_loopback());
         if local.is_empty() {
-            let found = others.first().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            let found = others
+                .first()
+                .map_or_else(|| "nothing".to_owned(), ToString::to_string);
             let detail = format!("{host} must be a loopback address, it resolves to {found}");
-            return Err(GatewayError { kind: Kind::Dns, detail });
+            return Err(GatewayError {
+                kind: Kind::Dns,
+                detail,
+            });
         }
         Ok(local)
     }
@@ -148,7 +180,10 @@ async fn connect_unix(path: &Path, facts: &mut DialFacts) -> Result<Stream, Gate
                 io::ErrorKind::ConnectionRefused => Kind::Refused,
                 _ => Kind::Connect,
             };
-            Err(GatewayError { kind, detail: format!("{}: {error}", path.display()) })
+            Err(GatewayError {
+                kind,
+                detail: format!("{}: {error}", path.display()),
+            })
         }
     }
 }
@@ -169,18 +204,28 @@ async fn resolve(
         Err(error) => {
             facts.dns = Some(dns(name, 0, started));
             let detail = format!("{name} does not resolve: {error}");
-            return Err(GatewayError { kind: Kind::Dns, detail });
+            return Err(GatewayError {
+                kind: Kind::Dns,
+                detail,
+            });
         }
     };
     facts.dns = Some(dns(name, addresses.len(), started));
     if addresses.is_empty() {
-        return Err(GatewayError { kind: Kind::Dns, detail: format!("{name} has no address") });
+        return Err(GatewayError {
+            kind: Kind::Dns,
+            detail: format!("{name} has no address"),
+        });
     }
     Ok(addresses)
 }
 
 fn dns(name: &str, addresses: usize, started: Instant) -> DnsFacts {
-    DnsFacts { name: name.to_owned(), addresses, ms: millis(started.elapsed()) }
+    DnsFacts {
+        name: name.to_owned(),
+        addresses,
+        ms: millis(started.elapsed()),
+    }
 }
 
 /// Tries the addresses one after the other; the last error is told.
@@ -188,7 +233,10 @@ async fn connect_any(
     addresses: &[SocketAddr],
     facts: &mut DialFacts,
 ) -> Result<TcpStream, GatewayError> {
-    let mut last = GatewayError { kind: Kind::Dns, detail: "no address".to_owned() };
+    let mut last = GatewayError {
+        kind: Kind::Dns,
+        detail: "no address".to_owned(),
+    };
     for addr in addresses {
         facts.addr = Some(addr.to_string());
         let started = Instant::now();
@@ -210,7 +258,10 @@ async fn connect_any(
                     }
                     _ => Kind::Connect,
                 };
-                last = GatewayError { kind, detail: format!("{addr}: {error}") };
+                last = GatewayError {
+                    kind,
+                    detail: format!("{addr}: {error}"),
+                };
             }
         }
     }

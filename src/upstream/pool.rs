@@ -57,7 +57,10 @@ where
             .http1_preserve_header_case(true)
             .http1_max_headers(1024)
             .build(Connector { dialler });
-        Self { client, authority: http::uri::Authority::from_static("gateway") }
+        Self {
+            client,
+            authority: http::uri::Authority::from_static("gateway"),
+        }
     }
 
     /// Sends a request whose URI has a path only; answers with the response's head.
@@ -94,7 +97,10 @@ impl tower::Service<Uri> for Connector {
         Box::pin(async move {
             let (stream, facts) = dialler.dial().await?;
             let (sensor, sensed) = Sensor::new(stream);
-            let about = PooledConnection { facts: Arc::new(facts), sensed };
+            let about = PooledConnection {
+                facts: Arc::new(facts),
+                sensed,
+            };
             Ok(TokioIo::new(Pooled { sensor, about }))
         })
     }

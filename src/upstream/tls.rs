@@ -64,8 +64,10 @@ pub(super) fn client_config(
 /// Notes what a finished handshake agreed.
 pub(super) fn agreed(state: &CommonState, facts: &mut GatewayTlsFacts) {
     facts.version = state.protocol_version().map(version_name);
-    facts.cipher =
-        state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).map(str::to_owned);
+    facts.cipher = state
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .map(str::to_owned);
 }
 
 /// Why a handshake with the gateway failed.
@@ -76,8 +78,9 @@ pub(super) fn failed(error: &io::Error) -> GatewayError {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Kind::CertificateExpired,
-            CertificateError::NotValidForName
-            | CertificateError::NotValidForNameContext { .. } => Kind::CertificateName,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Kind::CertificateName
+            }
             _ => Kind::CertificateUntrusted,
         },
         Some(Error::InvalidMessage(
@@ -90,7 +93,10 @@ pub(super) fn failed(error: &io::Error) -> GatewayError {
         },
     };
     let detail = match kind {
-        Kind::NotTls => format!("the gateway does not answer TLS with TLS ({})", cause::words(error)),
+        Kind::NotTls => format!(
+            "the gateway does not answer TLS with TLS ({})",
+            cause::words(error)
+        ),
         _ => cause::words(error),
     };
     GatewayError { kind, detail }

@@ -14,13 +14,17 @@ pub fn page() -> String {
          first rule, in order of precedence, that finds something.\n",
     );
     for class in Class::ALL {
-        let mut of_class =
-            rules().iter().filter(|rule| rule.class == class).collect::<Vec<_>>();
+        let mut of_class = rules()
+            .iter()
+            .filter(|rule| rule.class == class)
+            .collect::<Vec<_>>();
         if of_class.is_empty() {
             continue;
         }
         of_class.sort_by_key(|rule| rule.id);
-        let layer = class.layer().map_or_else(String::new, |layer| format!(" ({layer:?})"));
+        let layer = class
+            .layer()
+            .map_or_else(String::new, |layer| format!(" ({layer:?})"));
         let _ = write!(page, "\n## `{class}`{layer}\n");
         for rule in of_class {
             let _ = write!(

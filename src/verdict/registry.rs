@@ -66,7 +66,11 @@ impl Rule {
     /// The verdict that a finding of this rule makes.
     #[must_use]
     pub fn verdict(&self, finding: Finding) -> Verdict {
-        let next = if finding.next.is_empty() { self.action.to_owned() } else { finding.next };
+        let next = if finding.next.is_empty() {
+            self.action.to_owned()
+        } else {
+            finding.next
+        };
         Verdict {
             rule: self.id.to_owned(),
             class: self.class,

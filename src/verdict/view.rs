@@ -50,7 +50,10 @@ impl<'a> View<'a> {
     /// Looks at a record.
     #[must_use]
     pub fn new(record: &'a SessionRecord) -> Self {
-        Self { record, decisive: decisive(record) }
+        Self {
+            record,
+            decisive: decisive(record),
+        }
     }
 
     /// The earliest decisive fact; facts of one moment in the order of [`Decisive`], because what
@@ -87,7 +90,10 @@ impl<'a> View<'a> {
     /// Messages are read as those of `OpenClaw`.
     #[must_use]
     pub fn is_openclaw(&self) -> bool {
-        self.record.dialect.as_ref().is_some_and(|dialect| dialect.name == "openclaw")
+        self.record
+            .dialect
+            .as_ref()
+            .is_some_and(|dialect| dialect.name == "openclaw")
     }
 
     /// The Close frame of a leg.
@@ -196,17 +202,27 @@ impl<'a> View<'a> {
                 fact(format!("the {who} saw {} ({basis})", saw.code))
             })
         };
-        [tell("client", self.record.close.client_saw), tell("gateway", self.record.close.gateway_saw)]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            tell("client", self.record.close.client_saw),
+            tell("gateway", self.record.close.gateway_saw),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// A leg's Close frame as evidence.
     #[must_use]
     pub fn close_evidence(&self, leg: Leg) -> Option<Evidence> {
         self.close_of(leg).map(|close| {
-            at(close.at, format!("the {} sent Close {}", leg.party().as_str(), close_words(close)))
+            at(
+                close.at,
+                format!(
+                    "the {} sent Close {}",
+                    leg.party().as_str(),
+                    close_words(close)
+                ),
+            )
         })
     }
 
@@ -215,8 +231,16 @@ impl<'a> View<'a> {
     pub fn end_evidence(&self, leg: Leg) -> Option<Evidence> {
         let transport = &self.record.close.transport;
         let (end, when, cause) = match leg {
-            Leg::Client => (transport.client, transport.client_at, &transport.client_cause),
-            Leg::Gateway => (transport.gateway, transport.gateway_at, &transport.gateway_cause),
+            Leg::Client => (
+                transport.client,
+                transport.client_at,
+                &transport.client_cause,
+            ),
+            Leg::Gateway => (
+                transport.gateway,
+                transport.gateway_at,
+                &transport.gateway_cause,
+            ),
         };
         let who = leg.party().as_str();
         let what = match end {
@@ -234,7 +258,10 @@ impl<'a> View<'a> {
             Some(cause) if end != TransportEnd::TlsTruncated => format!("{what}: {cause}"),
             _ => what,
         };
-        Some(Evidence { at: when, fact: what })
+        Some(Evidence {
+            at: when,
+            fact: what,
+        })
     }
 
     /// The timer that fired, as evidence.
@@ -270,7 +297,9 @@ impl<'a> View<'a> {
     /// The host and port of the gateway that was dialled, for sentences.
     #[must_use]
     pub fn gateway_name(&self) -> String {
-        let Some(gateway) = &self.record.gateway else { return "the gateway".to_owned() };
+        let Some(gateway) = &self.record.gateway else {
+            return "the gateway".to_owned();
+        };
         match &gateway.addr {
             Some(addr) => format!("{} ({addr})", gateway.url),
             None => gateway.url.clone(),
@@ -280,7 +309,10 @@ impl<'a> View<'a> {
     /// The credential that the gateway looks at, for sentences: place and fingerprint.
     #[must_use]
     pub fn effective_credential(&self) -> Option<&'a crate::session::credential::Credential> {
-        self.record.auth.iter().find(|credential| credential.effective == Some(true))
+        self.record
+            .auth
+            .iter()
+            .find(|credential| credential.effective == Some(true))
     }
 }
 
@@ -302,16 +334,27 @@ fn decisive(record: &SessionRecord) -> Decisive {
         .chain(close.tap.as_ref().map(|close| close.at))
         .chain((close.drained && close.first == Some(Party::Tap)).then_some(record.closed_at))
         .min();
-    let by_peer =
-        |end: TransportEnd, at: Option<Moment>| if end.is_by_peer() { at } else { None };
+    let by_peer = |end: TransportEnd, at: Option<Moment>| if end.is_by_peer() { at } else { None };
     let transport = &close.transport;
     [
         (refused, Decisive::Refusal),
-        (close.gateway.as_ref().map(|close| close.at), Decisive::GatewayClose),
-        (close.client.as_ref().map(|close| close.at), Decisive::ClientClose),
+        (
+            close.gateway.as_ref().map(|close| close.at),
+            Decisive::GatewayClose,
+        ),
+        (
+            close.client.as_ref().map(|close| close.at),
+            Decisive::ClientClose,
+        ),
         (acted, Decisive::Tap),
-        (by_peer(transport.gateway, transport.gateway_at), Decisive::GatewayTransport),
-        (by_peer(transport.client, transport.client_at), Decisive::ClientTransport),
+        (
+            by_peer(transport.gateway, transport.gateway_at),
+            Decisive::GatewayTransport,
+        ),
+        (
+            by_peer(transport.client, transport.client_at),
+            Decisive::ClientTransport,
+        ),
     ]
     .into_iter()
     .filter_map(|(at, decisive)| at.map(|at| (at, decisive)))
@@ -322,13 +365,19 @@ fn decisive(record: &SessionRecord) -> Decisive {
 /// A fact without a time.
 #[must_use]
 pub fn fact(text: impl Into<String>) -> Evidence {
-    Evidence { at: None, fact: text.into() }
+    Evidence {
+        at: None,
+        fact: text.into(),
+    }
 }
 
 /// A fact with its time.
 #[must_use]
 pub fn at(when: Moment, text: impl Into<String>) -> Evidence {
-    Evidence { at: Some(when), fact: text.into() }
+    Evidence {
+        at: Some(when),
+        fact: text.into(),
+    }
 }
 
 /// `1008 "pairing required"`, `without a code`.
@@ -338,7 +387,11 @@ pub fn close_words(close: &CloseSeen) -> String {
         Some(code) => code.to_string(),
         None => "without a code".to_owned(),
     };
-    if close.reason.is_empty() { code } else { format!("{code} {}", quoted(&close.reason)) }
+    if close.reason.is_empty() {
+        code
+    } else {
+        format!("{code} {}", quoted(&close.reason))
+    }
 }
 
 /// Text of a peer in quotes. It was escaped when it was recorded.

@@ -34,7 +34,13 @@ struct Draining {
 
 impl Timers {
     pub(super) fn new(limits: Timeouts, now: Instant) -> Self {
-        Self { limits, last_active: now, half_closed: None, close_seen: None, drain: None }
+        Self {
+            limits,
+            last_active: now,
+            half_closed: None,
+            close_seen: None,
+            drain: None,
+        }
     }
 
     /// Bytes moved, in either direction.
@@ -68,12 +74,18 @@ impl Timers {
 
     /// The earliest deadline.
     pub(super) fn next(&self) -> Instant {
-        self.deadlines().map(|(at, _)| at).min().unwrap_or(self.last_active + self.limits.idle)
+        self.deadlines()
+            .map(|(at, _)| at)
+            .min()
+            .unwrap_or(self.last_active + self.limits.idle)
     }
 
     /// The timer that has run out at `now`, if one has. A drain's Close is due only once.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        let (_, key) = self.deadlines().filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at)?;
+        let (_, key) = self
+            .deadlines()
+            .filter(|(at, _)| *at <= now)
+            .min_by_key(|(at, _)| *at)?;
         let (since, limit) = match key {
             TimerKey::Idle => (self.last_active, self.limits.idle),
             TimerKey::HalfClose => (self.half_closed?, self.limits.half_close),
@@ -84,18 +96,29 @@ impl Timers {
                 (drain.started, self.limits.drain)
             }
         };
-        Some(Due { key, limit, observed: now.saturating_duration_since(since) })
+        Some(Due {
+            key,
+            limit,
+            observed: now.saturating_duration_since(since),
+        })
     }
 
     fn deadlines(&self) -> impl Iterator<Item = (Instant, TimerKey)> {
         let limits = self.limits;
-        let closing = self.close_seen.map(|since| (since + limits.close, TimerKey::Close));
-        let half = self.half_closed.map(|since| (since + limits.half_close, TimerKey::HalfClose));
+        let closing = self
+            .close_seen
+            .map(|since| (since + limits.close, TimerKey::Close));
+        let half = self
+            .half_closed
+            .map(|since| (since + limits.half_close, TimerKey::HalfClose));
         // A session that is closing is not idle.
         let idle = (closing.is_none() && half.is_none())
             .then_some((self.last_active + limits.idle, TimerKey::Idle));
         let drain = self.drain.map(|drain| {
-            let at = drain.close_at.filter(|_| closing.is_none()).unwrap_or(drain.deadline);
+            let at = drain
+                .close_at
+                .filter(|_| closing.is_none())
+                .unwrap_or(drain.deadline);
             (at, TimerKey::Drain)
         });
         [closing, half, idle, drain].into_iter().flatten()
@@ -108,7 +131,13 @@ mod tests {
 
     fn limits() -> Timeouts {
         let s = Duration::from_secs;
-        Timeouts { idle: s(60), half_close: s(30), close: s(10), drain: s(8), ..Timeouts::default() }
+        Timeouts {
+            idle: s(60),
+            half_close: s(30),
+            close: s(10),
+            drain: s(8),
+            ..Timeouts::default()
+        }
     }
 
     #[test]
@@ -118,7 +147,10 @@ mod tests {
         timers.active(start + Duration::from_secs(50));
         assert_eq!(timers.due(start + Duration::from_secs(61)), None);
         let due = timers.due(start + Duration::from_secs(112)).unwrap();
-        assert_eq!((due.key, due.observed), (TimerKey::Idle, Duration::from_secs(62)));
+        assert_eq!(
+            (due.key, due.observed),
+            (TimerKey::Idle, Duration::from_secs(62))
+        );
     }
 
     #[test]
@@ -127,7 +159,10 @@ mod tests {
         let mut timers = Timers::new(limits(), start);
         timers.close_seen(start + Duration::from_secs(55));
         let due = timers.due(start + Duration::from_secs(65)).unwrap();
-        assert_eq!((due.key, due.observed), (TimerKey::Close, Duration::from_secs(10)));
+        assert_eq!(
+            (due.key, due.observed),
+            (TimerKey::Close, Duration::from_secs(10))
+        );
         assert_eq!(timers.next(), start + Duration::from_secs(65));
     }
 
@@ -142,7 +177,10 @@ mod tests {
         };
         timers.drain(plan, 0.5);
         assert_eq!(timers.next(), start + Duration::from_secs(2));
-        assert_eq!(timers.due(start + Duration::from_secs(2)).unwrap().key, TimerKey::Drain);
+        assert_eq!(
+            timers.due(start + Duration::from_secs(2)).unwrap().key,
+            TimerKey::Drain
+        );
         timers.close_seen(start + Duration::from_secs(2));
         assert_eq!(timers.next(), start + Duration::from_secs(8));
     }

@@ -1,0 +1,220 @@
+//! The bound app: sockets are open and their addresses known before anything is served.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustls::ServerConfig;
+
+use crate::config::identity::{Identity, IdentityError};
+use crate::config::{Config, HttpRecords, ListenerTls};
+use crate::proxy::Tap;
+use crate::proxy::accept::Acceptor;
+use crate::session::credential::Fingerprinter;
+use crate::sink::jsonl::RotatingFile;
+use crate::sink::{HttpFilter, Outlet, Queue};
+use crate::transport::dev_ca::{self, DevCaError, DevFiles};
+use crate::transport::{listener, tls};
+use crate::upstream::tls::TlsSetupError;
+
+/// Records that may wait for a slow file or reader.
+const QUEUE: usize = 8192;
+
+/// How long the last records may take to be written at the end.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// The app could not be started. Nothing is left half started.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each says what failed")]
+pub enum StartError {
+    #[error("failed to resolve the listen address {text}: {source}")]
+    Resolve { text: String, source: io::Error },
+    #[error("failed to listen on {addr}: {source}")]
+    Bind { addr: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    DevCertificate(#[from] DevCaError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("failed to set up TLS for listeners: {0}")]
+    ServerTls(rustls::Error),
+    #[error(transparent)]
+    GatewayTls(#[from] TlsSetupError),
+    #[error("failed to open the records file {path}: {source}")]
+    Records { path: String, source: io::Error },
+    #[error("failed to start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A listener that is bound.
+#[derive(Debug)]
+pub struct BoundListener {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// `None` for plain HTTP.
+    pub certificate: Option<Certificate>,
+    acceptor: Acceptor,
+}
+
+/// The certificate of a listener.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The leaf and its key.
+    pub identity: Identity,
+    /// The development CA's files, when it is self-signed.
+    pub development: Option<DevFiles>,
+}
+
+/// Everything is bound; nothing is served yet.
+#[derive(Debug)]
+pub struct Bound {
+    /// In the order of the configuration.
+    pub listeners: Vec<BoundListener>,
+    tap: Arc<Tap>,
+}
+
+impl Bound {
+    /// Opens every file and socket that the configuration names. `queues` are consumers of
+    /// records besides the configured file.
+    pub async fn bind(config: Config, mut queues: Vec<Queue>) -> Result<Self, StartError> {
+        let mut listeners = Vec::new();
+        for wanted in config.listeners() {
+            let certificate = certificate(&config, &wanted.tls)?;
+            let tls = match &certificate {
+                Some(certificate) => Some(server_config(certificate)?),
+                None => None,
+            };
+            for addr in resolve(&wanted.listen.host.to_unbracketed(), wanted.listen.port).await? {
+                let bind = listener::bind(addr);
+                let listener = bind.map_err(|source| StartError::Bind { addr, source })?;
+                let addr = listener.local_addr()?;
+                let acceptor = Acceptor {
+                    listener,
+                    tls: tls.clone(),
+                };
+                listeners.push(BoundListener {
+                    addr,
+                    certificate: certificate.clone(),
+                    acceptor,
+                });
+            }
+        }
+        let records = config.records();
+        if let Some(path) = &records.path {
+            let file =
+                RotatingFile::open(path, records.rotate_bytes, records.keep).map_err(|source| {
+                    StartError::Records {
+                        path: path.display().to_string(),
+                        source,
+                    }
+                })?;
+            queues.push(Queue::start("records", QUEUE, file)?);
+        }
+        let http = match records.http {
+            HttpRecords::Errors => HttpFilter::Errors,
+            HttpRecords::All => HttpFilter::All,
+            HttpRecords::None => HttpFilter::None,
+        };
+        let fingerprinter = fingerprinter(&config);
+        let outlet = Arc::new(Outlet::new(queues, http));
+        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, host_name())?);
+        Ok(Self { listeners, tap })
+    }
+
+    /// The tap, for what one wants to know of it while it runs.
+    #[must_use]
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
+    }
+
+    /// Serves until `shutdown` completes, then drains, and returns when the last record is out.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { listeners, tap } = self;
+        let mut accepting = tokio::task::JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
+        }
+        shutdown.await;
+        tap.drain().await;
+        accepting.shutdown().await;
+        let outlet = Arc::clone(tap.outlet());
+        let flushed = tokio::task::spawn_blocking(move || outlet.close(FLUSH)).await;
+        if flushed.is_err() {
+            tracing::error!("a writer of records panicked");
+        }
+    }
+}
+
+/// The fingerprinter of a configuration: under its key, or under a random one for this run.
+#[must_use]
+pub fn fingerprinter(config: &Config) -> Fingerprinter {
+    match config.fingerprint_key() {
+        Some(key) => Fingerprinter::with_key(key.expose()),
+        None => ephemeral_fingerprinter(),
+    }
+}
+
+/// A fingerprinter under a random key.
+#[must_use]
+pub fn ephemeral_fingerprinter() -> Fingerprinter {
+    let mut key = [0; 32];
+    let (front, back) = key.split_at_mut(16);
+    // Version 4 UUIDs hold 122 random bits each, from the system's generator.
+    front.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    back.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    Fingerprinter::ephemeral(key)
+}
+
+fn certificate(config: &Config, tls: &ListenerTls) -> Result<Option<Certificate>, StartError> {
+    match tls {
+        ListenerTls::Plain => Ok(None),
+        ListenerTls::Files(identity) => Ok(Some(Certificate {
+            identity: identity.clone(),
+            development: None,
+        })),
+        ListenerTls::SelfSigned { names } => {
+            let files = dev_ca::ensure(config.state_dir(), names, Timestamp::now())?;
+            let identity = Identity::load(&files.cert, &files.key)?;
+            Ok(Some(Certificate {
+                identity,
+                development: Some(files),
+            }))
+        }
+    }
+}
+
+fn server_config(certificate: &Certificate) -> Result<Arc<ServerConfig>, StartError> {
+    let certified = Arc::clone(&certificate.identity.certified);
+    tls::server_config(certified).map_err(StartError::ServerTls)
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, StartError> {
+    let failed = |source| StartError::Resolve {
+        text: format!("{host}:{port}"),
+        source,
+    };
+    let mut found: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(failed)?
+        .collect();
+    found.dedup();
+    if found.is_empty() {
+        return Err(failed(io::Error::from(io::ErrorKind::NotFound)));
+    }
+    if port == 0 {
+        // Each address would get a port of its own.
+        found.truncate(1);
+    }
+    Ok(found)
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "wstap".to_owned()
+    } else {
+        name.to_owned()
+    }
+}

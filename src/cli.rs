@@ -1,0 +1,305 @@
+//! Arguments: what may be typed, and the way to the command.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
+use crate::session::credential::Fingerprinter;
+use crate::{check, demo, fingerprint, serve};
+
+/// Fine.
+pub const EXIT_OK: u8 = 0;
+/// A check or a session failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Usage or configuration error.
+pub const EXIT_USAGE: u8 = 2;
+/// Internal error.
+pub const EXIT_INTERNAL: u8 = 70;
+
+/// A tap in front of a WebSocket gateway: passes everything through, and says of every session
+/// that failed whose fault it was.
+#[derive(Debug, Parser)]
+#[command(name = "wstap", version, about, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 a check or a session failed, 2 usage or \
+                        configuration error, 70 internal error."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the tap.
+    Serve(ServeArgs),
+    /// Look around: a stand-in gateway, the tap with TLS in front of it, and a scripted set of
+    /// good and faulty sessions.
+    Demo(DemoArgs),
+    /// Validate a configuration: every error with file, line, column and key.
+    Check(CheckArgs),
+    /// Print the fingerprint that records carry of a secret, without printing the secret.
+    Fingerprint(FingerprintArgs),
+}
+
+/// Flags override the environment, which overrides the file.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration file [env: `WSTAP_CONFIG`].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen, with TLS; <http://ADDR> for a plain listener [env: `WSTAP_LISTEN`, a list
+    /// separated by commas].
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// What to forward to: http, https, ws, wss or <unix:/path> [env: `WSTAP_GATEWAY`].
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+    /// An origin that browsers may come from [env: `WSTAP_ALLOWED_ORIGINS`, a list separated by
+    /// commas].
+    #[arg(long = "allowed-origin", value_name = "ORIGIN")]
+    allowed_origins: Vec<String>,
+    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What to write to stdout: two readable lines a session, or its record as JSON.
+    #[arg(long, value_name = "line|json")]
+    output: Option<OutputFormat>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Exit after the table.
+    #[arg(long)]
+    once: bool,
+    /// Print the records as JSON lines on stdout; everything else goes to stderr.
+    #[arg(long)]
+    json: bool,
+    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct FingerprintArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// The key into a JSON, JSON5 or YAML file, for example gateway.auth.token.
+    #[arg(long, requires = "file", value_name = "A.B.C")]
+    key: Option<String>,
+    /// The key for fingerprints of secrets shorter than 32 characters; the same file as the
+    /// tap's `fingerprint_key_file`.
+    #[arg(long, value_name = "FILE")]
+    fingerprint_key_file: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SourceArgs {
+    /// The secret is in this environment variable.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// The secret is in this file.
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// The secret comes on stdin.
+    #[arg(long)]
+    stdin: bool,
+}
+
+/// Parses the arguments, runs the command and tells the exit code.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                EXIT_USAGE
+            } else {
+                EXIT_OK
+            };
+        }
+    };
+    start_logging();
+    match cli.command {
+        Command::Serve(args) => {
+            let mut overrides = args.config.overrides();
+            overrides.output = args.output;
+            serve::run(args.config.file().as_deref(), &overrides)
+        }
+        Command::Demo(args) => {
+            let state_dir = args.state_dir.or_else(|| path_from_env("WSTAP_STATE_DIR"));
+            demo::run(&demo::Options {
+                once: args.once,
+                json: args.json,
+                state_dir,
+            })
+        }
+        Command::Check(args) => {
+            let (file, overrides) = (args.config.file(), args.config.overrides());
+            check::run(
+                file.as_deref(),
+                &overrides,
+                args.json,
+                &mut io::stdout().lock(),
+            )
+        }
+        Command::Fingerprint(args) => args.run(),
+    }
+}
+
+impl ConfigArgs {
+    fn file(&self) -> Option<PathBuf> {
+        self.config
+            .clone()
+            .or_else(|| path_from_env("WSTAP_CONFIG"))
+    }
+
+    fn overrides(&self) -> Overrides {
+        let one = |flag: &Option<String>, name, variable| match flag {
+            Some(value) => Some(from_flag(value, name)),
+            None => from_env(variable).into_iter().next(),
+        };
+        let list = |flags: &[String], name, variable| {
+            if flags.is_empty() {
+                from_env(variable).iter().flat_map(split_list).collect()
+            } else {
+                flags.iter().map(|value| from_flag(value, name)).collect()
+            }
+        };
+        Overrides {
+            listen: list(&self.listen, "--listen", "WSTAP_LISTEN"),
+            gateway: one(&self.gateway, "--gateway", "WSTAP_GATEWAY"),
+            allowed_origins: list(
+                &self.allowed_origins,
+                "--allowed-origin",
+                "WSTAP_ALLOWED_ORIGINS",
+            ),
+            output: None,
+            state_dir: self
+                .state_dir
+                .clone()
+                .or_else(|| path_from_env("WSTAP_STATE_DIR")),
+        }
+    }
+}
+
+impl FingerprintArgs {
+    fn run(self) -> u8 {
+        let fingerprinter = match &self.fingerprint_key_file {
+            None => crate::app::ephemeral_fingerprinter(),
+            Some(path) => match FingerprintKey::from_file(path) {
+                Ok(key) => Fingerprinter::with_key(key.expose()),
+                Err(error) => return usage(&error),
+            },
+        };
+        let source = match (self.source.env, self.source.file) {
+            (Some(name), _) => fingerprint::Source::Env(name),
+            (None, Some(path)) => fingerprint::Source::File {
+                path,
+                key: self.key,
+            },
+            (None, None) => fingerprint::Source::Stdin,
+        };
+        let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
+        match fingerprint::run(source, &fingerprinter, self.json, &mut input, &mut out) {
+            Ok(()) => EXIT_OK,
+            Err(error) => usage(&error),
+        }
+    }
+}
+
+fn usage(error: &dyn std::fmt::Display) -> u8 {
+    let _ = writeln!(io::stderr(), "wstap: {error}");
+    EXIT_USAGE
+}
+
+fn from_flag(value: &str, name: &'static str) -> Override {
+    Override {
+        value: value.to_owned(),
+        source: OverrideSource::Flag(name),
+    }
+}
+
+fn from_env(name: &'static str) -> Option<Override> {
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    Some(Override {
+        value,
+        source: OverrideSource::Env(name),
+    })
+}
+
+fn split_list(list: &Override) -> Vec<Override> {
+    list.value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(|item| Override {
+            value: item.to_owned(),
+            source: list.source,
+        })
+        .collect()
+}
+
+fn path_from_env(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The program's own log, on stderr: `RUST_LOG`, by default what an operator should know.
+fn start_logging() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("wstap=info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_are_2_and_help_is_0() {
+        let code = |args: &[&str]| run(args.iter().map(OsString::from));
+        assert_eq!(code(&["wstap", "--help"]), EXIT_OK);
+        assert_eq!(code(&["wstap", "fly"]), EXIT_USAGE);
+        assert_eq!(code(&["wstap", "fingerprint"]), EXIT_USAGE);
+        assert_eq!(
+            code(&["wstap", "fingerprint", "--stdin", "--key", "a"]),
+            EXIT_USAGE
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! Drives a session through its phases: accept, TLS, request, admission, dial, upgrade, tunnel.
+//!
+//! Requests go through a stack of `tower` layers, each with one job, in the order that [`stack`]
+//! shows. Everything below reports facts to the session's record; nothing here judges.
+
+pub mod accept;
+pub mod body;
+pub mod connection;
+pub mod drain;
+mod error;
+mod facts;
+mod forward;
+mod forwarded;
+mod headers;
+mod layers;
+mod relay;
+pub mod session;
+pub mod tap;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::{Service, ServiceBuilder};
+
+pub use body::Body;
+pub use tap::Tap;
+
+/// The service that answers the requests of one connection. From the outside in: the record is
+/// opened, and closed with the answer's last byte; failures become answers; limits, timers and
+/// admission each may refuse; the innermost part proxies.
+fn stack(
+    tap: &Arc<Tap>,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send {
+    ServiceBuilder::new()
+        .layer(layers::record::Layer::new(tap))
+        .layer(layers::respond::Layer::new(tap))
+        .layer(layers::limit::Layer::new(tap))
+        .layer(layers::timeout::Layer::new(tap))
+        .layer(layers::admission::Layer::new(tap))
+        .service(forward::Forward::new(tap))
+}

@@ -1,0 +1,400 @@
+//! From an accepted connection to hyper: TLS, what is no TLS, and how a connection ended that
+//! never became a request.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{timeout, timeout_at};
+use tower::ServiceExt;
+
+use super::connection::Connection;
+use super::session::Shared;
+use super::stack;
+use super::tap::{ConnectionGuard, Tap};
+use crate::session::moment::Anchor;
+use crate::session::party::{Leg, Phase};
+use crate::session::record::{
+    AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
+};
+use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::stream::Stream;
+use crate::transport::{cause, clock, listener, tls};
+
+/// hyper stops reading a head this much above `limits.head_bytes`, so that heads a little too
+/// large get an answer of ours that says which limit they broke.
+const HEAD_SLACK: usize = 16 * 1024;
+
+/// Header lines that hyper takes at most; `limits.headers` is checked with a proper answer.
+const MAX_HEADER_LINES: usize = 1024;
+
+/// How long we read what a client still sends after an answer that ends the connection, so that a
+/// reset does not destroy the answer on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A bound listener and what is spoken on it.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// The socket.
+    pub listener: TcpListener,
+    /// `None` for plain HTTP.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+impl Acceptor {
+    /// Accepts until the drain begins.
+    pub async fn run(self, tap: Arc<Tap>) {
+        let mut drained = pin!(tap.drain.token().cancelled());
+        loop {
+            let (stream, peer) = tokio::select! {
+                () = &mut drained => return,
+                accepted = listener::accept(&self.listener) => accepted,
+            };
+            let accepted = clock::anchor();
+            let local = stream.local_addr().unwrap_or(peer);
+            let (guard, admitted) = tap.admit_connection();
+            let arrival = Arrival {
+                tap: Arc::clone(&tap),
+                peer,
+                local: listener::canonical(local),
+                accepted,
+                guard,
+            };
+            if admitted {
+                tap.tasks.spawn(arrival.serve(stream, self.tls.clone()));
+            } else {
+                arrival.turn_away(stream);
+            }
+        }
+    }
+}
+
+/// A connection that was just accepted.
+struct Arrival {
+    tap: Arc<Tap>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    accepted: Anchor,
+    guard: ConnectionGuard,
+}
+
+impl Arrival {
+    fn connection(
+        self,
+        tls: Option<ClientTls>,
+        sensed: Arc<Sensed>,
+    ) -> (Arc<Tap>, Arc<Connection>) {
+        let Self {
+            tap,
+            peer,
+            local,
+            accepted,
+            guard,
+        } = self;
+        let drain = Arc::clone(&tap.drain);
+        let connection = Connection::new(peer, local, tls, accepted, sensed, drain, guard);
+        (tap, Arc::new(connection))
+    }
+
+    /// Too many connections: closed at once.
+    fn turn_away(self, stream: TcpStream) {
+        let limit = self.tap.config.limits().connections;
+        let (tap, connection) = self.connection(None, Arc::default());
+        let session = tap.open_record(&connection, connection.accepted);
+        session.with(|rec| {
+            let detail = format!("{limit} connections are open");
+            let now = Instant::now();
+            rec.ending.denied("limits.connections", detail, now);
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        });
+        session.settle();
+        drop(stream);
+    }
+
+    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+        let Some(config) = tls else {
+            let (sensor, sensed) = Sensor::new(Stream::Tcp(stream));
+            let (tap, connection) = self.connection(None, sensed);
+            return serve_http(&tap, connection, sensor).await;
+        };
+        let limit = self.tap.config.timeouts().tls_handshake;
+        let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
+        let first = match timeout_at(deadline, peek(&stream)).await {
+            Ok(Ok(first)) => first,
+            Ok(Err(error)) => {
+                let (end, words) = cause::of_error(&error);
+                return self.no_tls(FirstBytes::None, end, Some(words));
+            }
+            Err(_) => return self.too_slow(limit, FirstBytes::None, ClientTls::default()),
+        };
+        match first {
+            FirstBytes::None => self.no_tls(first, TransportEnd::Fin, None),
+            FirstBytes::Http => self.plain_http_on_tls(stream).await,
+            FirstBytes::Tls | FirstBytes::Other => {
+                let mut facts = ClientTls::default();
+                match timeout_at(deadline, tls::accept(stream, config, &mut facts)).await {
+                    Ok(Ok(stream)) => {
+                        let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
+                        let (tap, connection) = self.connection(Some(facts), sensed);
+                        serve_http(&tap, connection, sensor).await;
+                    }
+                    Ok(Err(failed)) => self.tls_failed(first, failed),
+                    Err(_) => self.too_slow(limit, first, facts),
+                }
+            }
+        }
+    }
+
+    /// Opens the record of a connection that ends here.
+    fn early(self, tls: Option<ClientTls>, first: FirstBytes) -> Shared {
+        let (tap, connection) = self.connection(tls, Arc::default());
+        let session = tap.open_record(&connection, connection.accepted);
+        session.with(|rec| {
+            rec.reach(Phase::Tls);
+            rec.facts.client.first_bytes = Some(first);
+        });
+        session.settle();
+        session
+    }
+
+    /// It ended before anything came.
+    fn no_tls(self, first: FirstBytes, end: TransportEnd, cause: Option<String>) {
+        let session = self.early(None, first);
+        session.with(|rec| {
+            rec.ending
+                .transport_ended(Leg::Client, end, cause, Instant::now());
+        });
+    }
+
+    fn tls_failed(self, first: FirstBytes, failed: tls::Failed) {
+        let session = self.early(Some(failed.facts), first);
+        let (end, words) = match cause::of_error(&failed.error) {
+            // No alert and no byte of ours was the reason: the client ended it.
+            (TransportEnd::TlsTruncated, _) => (TransportEnd::Fin, None),
+            (end, words) => (end, Some(words)),
+        };
+        session.with(|rec| {
+            rec.ending
+                .transport_ended(Leg::Client, end, words, Instant::now());
+        });
+    }
+
+    fn too_slow(self, limit: Duration, first: FirstBytes, mut facts: ClientTls) {
+        let detail = "the TLS handshake did not complete in time".to_owned();
+        facts.failure = Some(TlsFailure {
+            alert: None,
+            detail,
+        });
+        let session = self.early(Some(facts), first);
+        session.with(|rec| {
+            let now = Instant::now();
+            let observed = rec.anchor().since(now);
+            rec.ending
+                .timer_fired(TimerKey::TlsHandshake, limit, observed, now);
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        });
+    }
+
+    /// Somebody typed `http://`: say so in plain HTTP, the only language they speak.
+    async fn plain_http_on_tls(self, mut stream: TcpStream) {
+        let header = self.tap.config.session_header();
+        let detail = "plain HTTP came where TLS was expected".to_owned();
+        let facts = ClientTls {
+            failure: Some(TlsFailure {
+                alert: None,
+                detail,
+            }),
+            ..ClientTls::default()
+        };
+        let session = self.early(Some(facts), FirstBytes::Http);
+        let id = session.id();
+        let body = format!("wstap: this port speaks TLS; use https:// or wss://\nsession: {id}\n");
+        let session_line = if header {
+            format!("x-wstap-session: {id}\r\n")
+        } else {
+            String::new()
+        };
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; \
+             charset=utf-8\r\ncontent-length: {}\r\nproxy-status: wstap; \
+             error=http_request_error\r\n{session_line}\r\n{body}",
+            body.len(),
+        );
+        let written = stream.write_all(answer.as_bytes()).await;
+        session.with(|rec| {
+            rec.facts.answer = Some(AnswerFacts {
+                by: AnswerBy::Tap,
+                status: 400,
+                error: Some("http_request_error".to_owned()),
+                body_bytes: None,
+                request_body_bytes: None,
+                complete: written.is_ok(),
+            });
+        });
+        linger(stream).await;
+        session.with(|rec| {
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, Instant::now());
+        });
+    }
+}
+
+/// Ends our side and reads what still comes, for a short time and up to a bound.
+async fn linger(mut stream: TcpStream) {
+    let _ = timeout(LINGER, async {
+        stream.shutdown().await?;
+        let mut left = [0; 4096];
+        for _ in 0..64 {
+            if stream.read(&mut left).await? == 0 {
+                break;
+            }
+        }
+        std::io::Result::Ok(())
+    })
+    .await;
+}
+
+/// Looks at the first bytes without taking them.
+async fn peek(stream: &TcpStream) -> std::io::Result<FirstBytes> {
+    let mut front = [0; 8];
+    let count = stream.peek(&mut front).await?;
+    Ok(FirstBytes::of(front.get(..count).unwrap_or_default()))
+}
+
+/// Serves the requests of a connection and records an ending that no request explains.
+async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor) {
+    let limits = tap.config.limits();
+    let timeouts = tap.config.timeouts();
+    let about = Arc::clone(&connection);
+    let service = stack(tap).map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&about));
+        request
+    });
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.request_head)
+            .max_buf_size(limits.head_bytes + HEAD_SLACK)
+            .max_headers(MAX_HEADER_LINES)
+            .preserve_header_case(true)
+            // The gateway's answers go out as they are; it knows the time itself.
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(sensor), TowerToHyperService::new(service))
+            .with_upgrades()
+    );
+    let served = tokio::select! {
+        served = &mut serving => Some(served),
+        () = tap.drain.token().cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            let deadline = tap.drain.plan().deadline;
+            timeout_at(deadline.into(), &mut serving).await.ok()
+        }
+    };
+    let Some(served) = served else { return };
+    if let Some(ending) = unexplained(&connection, served.err().as_ref()) {
+        record_unexplained(tap, &connection, &ending);
+    }
+}
+
+/// How a connection ended outside of any request.
+enum Unexplained {
+    /// The peer left, with or without having sent something.
+    Left,
+    /// `timeouts.request_head` ran out.
+    HeadTimeout,
+    /// What came is no HTTP request; hyper has answered with this status.
+    Malformed { status: u16, detail: String },
+    /// We are shutting down.
+    Drained,
+}
+
+fn unexplained(connection: &Connection, error: Option<&hyper::Error>) -> Option<Unexplained> {
+    if connection.in_flight() > 0 {
+        return None;
+    }
+    let never_used = connection.requests() == 0;
+    match error {
+        Some(error) if error.is_timeout() => {
+            // A kept connection that is not used again may go without a word.
+            (never_used || connection.has_partial_head()).then_some(Unexplained::HeadTimeout)
+        }
+        Some(error) if error.is_parse_too_large() => {
+            let detail = "the request head is larger than limits.head_bytes".to_owned();
+            Some(Unexplained::Malformed {
+                status: 431,
+                detail,
+            })
+        }
+        Some(error) if error.is_parse() => Some(Unexplained::Malformed {
+            status: 400,
+            detail: error.to_string(),
+        }),
+        _ if never_used || connection.has_partial_head() => {
+            let drained = connection.is_draining() && connection.sensed.end().is_none();
+            Some(if drained {
+                Unexplained::Drained
+            } else {
+                Unexplained::Left
+            })
+        }
+        _ => None,
+    }
+}
+
+fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplained) {
+    let first_use = connection.requests() == 0;
+    let anchor = if first_use {
+        connection.accepted
+    } else {
+        clock::anchor()
+    };
+    let session = tap.open_record(connection, anchor);
+    let limit = tap.config.timeouts().request_head;
+    session.with(|rec| {
+        rec.reach(Phase::Request);
+        rec.facts.client.first_bytes = Some(connection.sensed.first_bytes());
+        rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
+        let now = Instant::now();
+        match ending {
+            Unexplained::Left => {}
+            Unexplained::Drained => rec.ending.drained(now),
+            Unexplained::HeadTimeout => {
+                let observed = connection.accepted.since(now);
+                let observed = if first_use { observed } else { limit };
+                rec.ending
+                    .timer_fired(TimerKey::RequestHead, limit, observed, now);
+            }
+            Unexplained::Malformed { status, detail } => {
+                if *status == 431 {
+                    let limit = tap.config.limits().head_bytes;
+                    let detail = format!("{detail} ({limit} bytes)");
+                    rec.ending.denied("limits.head_bytes", detail, now);
+                }
+                rec.facts.answer = Some(AnswerFacts {
+                    by: AnswerBy::Tap,
+                    status: *status,
+                    error: Some(detail.clone()),
+                    body_bytes: None,
+                    request_body_bytes: None,
+                    complete: true,
+                });
+            }
+        }
+        let (end, cause, at) = match connection.sensed.end() {
+            Some(end) => (end.end, end.cause, end.at),
+            None => (TransportEnd::Local, None, now),
+        };
+        rec.ending.transport_ended(Leg::Client, end, cause, at);
+    });
+    session.settle();
+}

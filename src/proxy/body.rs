@@ -1,0 +1,279 @@
+//! Bodies as they pass through: counted, and looked at as far as a refusal needs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::session::Shared;
+use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind};
+
+/// How much of a refusal's body is looked at.
+const LOOK: usize = 1024;
+
+/// A body of either direction.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// Text of our own.
+    Text(Option<Bytes>),
+    /// From the client to the gateway.
+    Request(Counted),
+    /// From the gateway to the client.
+    Response(Box<Answered>),
+}
+
+/// A request body that is counted.
+#[derive(Debug)]
+pub struct Counted {
+    inner: Incoming,
+    bytes: Arc<AtomicU64>,
+}
+
+/// A response body that belongs to a record: when it ends, the session does.
+#[derive(Debug)]
+pub struct Answered {
+    inner: Incoming,
+    session: Shared,
+    request_bytes: Arc<AtomicU64>,
+    bytes: u64,
+    declared: Option<u64>,
+    complete: bool,
+    look: Option<(Vec<u8>, HeaderMap)>,
+}
+
+impl Body {
+    /// Counts a request's body into `bytes`.
+    #[must_use]
+    pub fn request(inner: Incoming, bytes: Arc<AtomicU64>) -> Self {
+        if inner.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::Request(Counted { inner, bytes })
+        }
+    }
+
+    /// A response's body. With `look` (the answer's headers) its front says whose body it is.
+    #[must_use]
+    pub fn response(
+        inner: Incoming,
+        session: Shared,
+        request_bytes: Arc<AtomicU64>,
+        look: Option<HeaderMap>,
+    ) -> Self {
+        let declared = inner.size_hint().exact();
+        let complete = inner.is_end_stream();
+        let look = look.map(|headers| (Vec::new(), headers));
+        let answered = Answered {
+            inner,
+            session,
+            request_bytes,
+            bytes: 0,
+            declared,
+            complete,
+            look,
+        };
+        Self::Response(Box::new(answered))
+    }
+
+    /// Text of our own.
+    #[must_use]
+    pub fn text(text: String) -> Self {
+        Self::Text(Some(Bytes::from(text)))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Request(counted) => {
+                let poll = Pin::new(&mut counted.inner).poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &poll
+                    && let Some(data) = frame.data_ref()
+                {
+                    counted
+                        .bytes
+                        .fetch_add(data.len() as u64, Ordering::Relaxed);
+                }
+                poll
+            }
+            Self::Response(answered) => answered.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Text(text) => text.is_none(),
+            Self::Request(counted) => counted.inner.is_end_stream(),
+            Self::Response(answered) => answered.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Text(None) => SizeHint::with_exact(0),
+            Self::Text(Some(text)) => SizeHint::with_exact(text.len() as u64),
+            Self::Request(counted) => counted.inner.size_hint(),
+            Self::Response(answered) => answered.inner.size_hint(),
+        }
+    }
+}
+
+impl Answered {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let poll = Pin::new(&mut self.inner).poll_frame(cx);
+        match &poll {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.bytes += data.len() as u64;
+                    if let Some((front, _)) = &mut self.look {
+                        let room = LOOK.saturating_sub(front.len());
+                        front.extend_from_slice(data.get(..room.min(data.len())).unwrap_or(data));
+                    }
+                }
+                self.complete |= self.inner.is_end_stream()
+                    || self.declared.is_some_and(|declared| self.bytes >= declared);
+            }
+            Poll::Ready(None) => self.complete = true,
+            Poll::Ready(Some(Err(error))) => {
+                let detail = format!("the gateway's answer broke off: {error}");
+                self.session.with(|rec| {
+                    if let Some(gateway) = &mut rec.facts.gateway {
+                        let kind = GatewayErrorKind::BodyIncomplete;
+                        gateway.error.get_or_insert(GatewayError { kind, detail });
+                    }
+                });
+                self.session.settle();
+            }
+            Poll::Pending => {}
+        }
+        poll
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        let (bytes, complete) = (self.bytes, self.complete);
+        let request_bytes = self.request_bytes.load(Ordering::Relaxed);
+        let kind = self
+            .look
+            .take()
+            .map(|(front, headers)| kind_of(&front, &headers));
+        self.session.with(|rec| {
+            if let Some(answer) = &mut rec.facts.answer {
+                answer.body_bytes = Some(bytes);
+                answer.request_body_bytes = Some(request_bytes);
+                answer.complete = complete;
+            }
+            if let Some(gateway) = &mut rec.facts.gateway {
+                gateway.body_kind = kind;
+            }
+        });
+        if complete {
+            self.session.settle();
+        }
+    }
+}
+
+/// Whose an answer's body seems to be. What `OpenClaw` 2026.9.6 sends is known by heart; the rest
+/// is told apart by content type.
+fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
+    let contains = |needle: &str| {
+        front
+            .windows(needle.len())
+            .any(|window| window == needle.as_bytes())
+    };
+    let content_type = headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let html = content_type.starts_with("text/html")
+        || front
+            .trim_ascii_start()
+            .get(..5)
+            .is_some_and(|tag| tag.eq_ignore_ascii_case(b"<html"))
+        || front
+            .trim_ascii_start()
+            .get(..9)
+            .is_some_and(|tag| tag.eq_ignore_ascii_case(b"<!doctype"));
+    if front.is_empty() {
+        BodyKind::Empty
+    } else if contains("\"proxy_attribution_required\"") {
+        BodyKind::Attribution
+    } else if front == b"Gateway websocket admission closed" {
+        BodyKind::AdmissionClosed
+    } else if front == b"Too many unauthenticated sockets" {
+        BodyKind::TooManySockets
+    } else if front == b"Gateway websocket handlers unavailable" {
+        BodyKind::HandlersUnavailable
+    } else if contains("data-openclaw-control-ui") {
+        BodyKind::ControlUi
+    } else if contains("\"type\":\"unauthorized\"") || contains("\"type\":\"rate_limited\"") {
+        BodyKind::Gateway
+    } else if html {
+        BodyKind::Html
+    } else if content_type.contains("json") {
+        BodyKind::Json
+    } else if content_type.starts_with("text/") {
+        BodyKind::Text
+    } else {
+        BodyKind::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(body: &str, content_type: &str) -> BodyKind {
+        let mut headers = HeaderMap::new();
+        if !content_type.is_empty() {
+            headers.insert(http::header::CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        kind_of(body.as_bytes(), &headers)
+    }
+
+    #[test]
+    fn the_gateways_bodies_are_known() {
+        let json = r#"{"error":{"message":"Proxy client…","type":"proxy_attribution_required"}}"#;
+        assert_eq!(kind(json, "application/json"), BodyKind::Attribution);
+        assert_eq!(
+            kind("Gateway websocket admission closed", "text/plain"),
+            BodyKind::AdmissionClosed
+        );
+        assert_eq!(
+            kind("Too many unauthenticated sockets", ""),
+            BodyKind::TooManySockets
+        );
+        let page = "<!doctype html>\n<html data-openclaw-control-ui-build=\"x\">";
+        assert_eq!(kind(page, "text/html"), BodyKind::ControlUi);
+    }
+
+    #[test]
+    fn others_are_told_by_their_type() {
+        assert_eq!(kind("<html>502 Bad Gateway", ""), BodyKind::Html);
+        assert_eq!(kind("no", "text/plain"), BodyKind::Text);
+        assert_eq!(kind("{}", "application/json"), BodyKind::Json);
+        assert_eq!(kind("", "text/html"), BodyKind::Empty);
+        assert_eq!(kind("\u{1}", ""), BodyKind::Other);
+    }
+}

@@ -1,0 +1,129 @@
+//! A request's and a response's head as records show them.
+
+use http::header::{HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
+use http::{HeaderMap, HeaderName, Version};
+
+use super::headers::{Asks, values};
+use crate::admission::{mask, origin};
+use crate::config::OriginList;
+use crate::session::record::{HeaderFact, OriginDecision, OriginFacts, RequestFacts};
+use crate::session::text::PeerText;
+
+/// Longest value that is kept of a named header.
+const VALUE_CAP: usize = 512;
+
+/// Most header lines that are kept.
+const MAX_HEADERS: usize = 128;
+
+/// A request head.
+pub(super) fn request(parts: &http::request::Parts, asks: Asks) -> RequestFacts {
+    let headers = &parts.headers;
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    RequestFacts {
+        method: PeerText::new(parts.method.as_str(), 32).as_str().to_owned(),
+        http_version: version(parts.version).to_owned(),
+        host: one(headers, &HOST),
+        path: PeerText::new(&mask::mask_target(target), mask::TARGET_CAP),
+        origin: masked(headers, &ORIGIN),
+        subprotocols: mask::mask_subprotocols(&joined(headers, &SEC_WEBSOCKET_PROTOCOL))
+            .iter()
+            .map(|item| PeerText::new(item, VALUE_CAP))
+            .collect(),
+        extensions: headers
+            .contains_key(SEC_WEBSOCKET_EXTENSIONS)
+            .then(|| PeerText::new(&joined(headers, &SEC_WEBSOCKET_EXTENSIONS), VALUE_CAP)),
+        user_agent: masked(headers, &USER_AGENT),
+        headers: header_lines(headers),
+        wants_upgrade: asks == Asks::WebSocket,
+        has_websocket_key: headers.contains_key(http::header::SEC_WEBSOCKET_KEY),
+    }
+}
+
+/// All header lines, masked.
+pub(super) fn header_lines(headers: &HeaderMap) -> Vec<HeaderFact> {
+    headers
+        .iter()
+        .take(MAX_HEADERS)
+        .map(|(name, value)| HeaderFact {
+            name: PeerText::new(name.as_str(), 128),
+            value: mask::mask_header(name.as_str().as_bytes(), value.as_bytes())
+                .map(|value| PeerText::new(&value, mask::VALUE_CAP)),
+            length: value.len(),
+        })
+        .collect()
+}
+
+/// What the `Origin` is and what the list says of it. Recorded, not enforced.
+pub(super) fn origin_facts(headers: &HeaderMap, list: &OriginList) -> OriginFacts {
+    let mut lines = values(headers, &ORIGIN);
+    let (first, more) = (lines.next(), lines.next().is_some());
+    let Some(raw) = first.filter(|value| !value.is_empty()) else {
+        return OriginFacts {
+            value: None,
+            normalised: None,
+            decision: OriginDecision::Absent,
+            rule: None,
+            nearest: None,
+            error: None,
+        };
+    };
+    let normalised = if more {
+        Err("more than one Origin header".to_owned())
+    } else {
+        origin::normalise(raw).map_err(|error| error.to_string())
+    };
+    let rule = normalised.as_ref().ok().and_then(|origin| {
+        let text = origin.as_str();
+        let entry = list
+            .origins()
+            .iter()
+            .map(ToString::to_string)
+            .find(|entry| entry == text);
+        entry.or_else(|| list.allows_any().then(|| "*".to_owned()))
+    });
+    let decision = match (&rule, list.is_empty()) {
+        (_, true) => OriginDecision::Off,
+        (Some(_), _) => OriginDecision::Allowed,
+        (None, _) => OriginDecision::WouldDeny,
+    };
+    OriginFacts {
+        value: masked(headers, &ORIGIN),
+        normalised: normalised.as_ref().ok().map(ToString::to_string),
+        decision,
+        rule,
+        nearest: None,
+        error: normalised.err(),
+    }
+}
+
+fn one(headers: &HeaderMap, name: &HeaderName) -> Option<PeerText> {
+    headers
+        .get(name)
+        .map(|value| PeerText::from_bytes(value.as_bytes(), VALUE_CAP))
+}
+
+fn masked(headers: &HeaderMap, name: &HeaderName) -> Option<PeerText> {
+    let value = headers.get(name)?;
+    let masked = mask::mask_header(name.as_str().as_bytes(), value.as_bytes())?;
+    Some(PeerText::new(&masked, VALUE_CAP))
+}
+
+/// Several lines of a list are one list (RFC 9110 section 5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
+    values(headers, name)
+        .map(String::from_utf8_lossy)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,239 @@
+//! The innermost service: passes a request to the gateway and its answer back.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{HeaderMap, Request, Response, Version};
+use hyper::body::Incoming;
+
+use super::body::Body;
+use super::connection::Connection;
+use super::error::Failure;
+use super::headers::{Asks, asks, strip_hop_by_hop};
+use super::session::Shared;
+use super::{Tap, facts, forwarded, upgrade};
+use crate::session::moment::millis;
+use crate::session::party::Phase;
+use crate::session::record::{
+    FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
+};
+use crate::session::text::PeerText;
+use crate::transport::sensor::Sensed;
+use crate::upstream::pool::PooledConnection;
+use crate::upstream::{DialFacts, DialFailed};
+
+/// Proxies requests.
+#[derive(Clone, Debug)]
+pub(super) struct Forward {
+    tap: Arc<Tap>,
+}
+
+impl Forward {
+    pub(super) fn new(tap: &Arc<Tap>) -> Self {
+        Self {
+            tap: Arc::clone(tap),
+        }
+    }
+}
+
+impl tower::Service<Request<Incoming>> for Forward {
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let tap = Arc::clone(&self.tap);
+        let extensions = request.extensions_mut();
+        let session = extensions.remove::<Shared>();
+        let connection = extensions.remove::<Arc<Connection>>();
+        Box::pin(async move {
+            let (Some(session), Some(connection)) = (session, connection) else {
+                return Err(Failure::Internal("a request has no session".to_owned()));
+            };
+            match asks(request.headers()) {
+                Asks::WebSocket => upgrade::attempt(&tap, &connection, session, request).await,
+                Asks::StrippedWebSocket | Asks::Nothing => {
+                    plain(&tap, &connection, session, request).await
+                }
+            }
+        })
+    }
+}
+
+/// Prepares a head for the gateway: hop-by-hop headers out, attribution headers as they must be.
+pub(super) fn prepare(
+    tap: &Tap,
+    connection: &Connection,
+    session: &Shared,
+    headers: &mut HeaderMap,
+    keep_upgrade: bool,
+) {
+    strip_hop_by_hop(headers, keep_upgrade);
+    let gateway = tap.config.gateway();
+    let local = forwarded::gateway_is_local(gateway);
+    let sent = forwarded::apply(headers, connection.peer, connection.tls.is_some(), local);
+    session.with(|rec| {
+        let facts = rec.facts.gateway.get_or_insert_default();
+        gateway.url().clone_into(&mut facts.url);
+        facts.forwarded = Some(sent);
+        rec.reach(Phase::Dial);
+    });
+}
+
+async fn plain(
+    tap: &Tap,
+    connection: &Connection,
+    session: Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    let (mut head, body) = request.into_parts();
+    prepare(tap, connection, &session, &mut head.headers, false);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
+    let request_bytes = Arc::new(AtomicU64::new(0));
+    let body = Body::request(body, Arc::clone(&request_bytes));
+    let started = Instant::now();
+    let sent = tap.pool.send(Request::from_parts(head, body)).await;
+    let response = sent.map_err(|error| failed(&session, &error))?;
+    if let Some(pooled) = response.extensions().get::<PooledConnection>() {
+        note_dial(&session, &pooled.facts);
+    }
+    note_head(&session, &response, started);
+    Ok(pass_on(
+        session,
+        response,
+        request_bytes,
+        stripped_websocket,
+    ))
+}
+
+/// An answer on its way to the client. With `look`, its body says whose it is.
+pub(super) fn pass_on(
+    session: Shared,
+    response: Response<Incoming>,
+    request_bytes: Arc<AtomicU64>,
+    look: bool,
+) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    strip_hop_by_hop(&mut head.headers, false);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    // A refusal's status matters too: bodies of plain errors are looked at as well.
+    let look = (look || head.status.is_client_error() || head.status.is_server_error())
+        .then(|| head.headers.clone());
+    Response::from_parts(head, Body::response(body, session, request_bytes, look))
+}
+
+/// Notes how the gateway was reached.
+pub(super) fn note_dial(session: &Shared, dial: &DialFacts) {
+    session.with(|rec| {
+        let facts = rec.facts.gateway.get_or_insert_default();
+        facts.addr.clone_from(&dial.addr);
+        facts.local_addr.clone_from(&dial.local_addr);
+        facts.dns.clone_from(&dial.dns);
+        facts.connect_ms = dial.connect_ms;
+        facts.tls.clone_from(&dial.tls);
+        rec.reach(Phase::Upgrade);
+    });
+}
+
+/// Notes the head of the gateway's answer.
+pub(super) fn note_head(session: &Shared, response: &Response<Incoming>, sent: Instant) {
+    let text = |name| {
+        let value = response.headers().get(name)?;
+        Some(PeerText::from_bytes(value.as_bytes(), 128))
+    };
+    session.with(|rec| {
+        let facts: &mut GatewayFacts = rec.facts.gateway.get_or_insert_default();
+        facts.status = Some(response.status().as_u16());
+        facts.response_headers = facts::header_lines(response.headers());
+        facts.upgrade_ms = Some(millis(sent.elapsed()));
+        facts.server = text(http::header::SERVER);
+        rec.reach(Phase::Upgrade);
+    });
+}
+
+/// Notes a dial that failed.
+pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: std::time::Duration) {
+    session.with(|rec| {
+        let now = Instant::now();
+        let facts = rec.facts.gateway.get_or_insert_default();
+        facts.addr.clone_from(&failed.facts.addr);
+        facts.local_addr.clone_from(&failed.facts.local_addr);
+        facts.dns.clone_from(&failed.facts.dns);
+        facts.connect_ms = failed.facts.connect_ms;
+        facts.tls.clone_from(&failed.facts.tls);
+        facts.error = Some(failed.error.clone());
+        if let Some(observed) = failed.timed_out {
+            rec.ending
+                .timer_fired(TimerKey::Connect, limit, observed, now);
+        }
+    });
+}
+
+/// Why a request on a pooled connection failed.
+fn failed(session: &Shared, error: &hyper_util::client::legacy::Error) -> Failure {
+    let mut source: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(cause) = source {
+        if let Some(failed) = cause.downcast_ref::<DialFailed>() {
+            dial_failed(session, failed, failed.timed_out.unwrap_or_default());
+            return Failure::Gateway(failed.error.clone());
+        }
+        source = cause.source();
+    }
+    let mut extensions = http::Extensions::new();
+    if let Some(connected) = error.connect_info() {
+        connected.get_extras(&mut extensions);
+    }
+    let pooled = extensions.get::<PooledConnection>();
+    if let Some(pooled) = pooled {
+        note_dial(session, &pooled.facts);
+    }
+    let text = error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string);
+    no_answer(session, pooled.map(|pooled| &*pooled.sensed), &text)
+}
+
+/// Why there is no head of an answer: by how the gateway's connection ended and what came on it.
+pub(super) fn no_answer(session: &Shared, sensed: Option<&Sensed>, error: &str) -> Failure {
+    let end = sensed.and_then(Sensed::end);
+    let first = sensed.map_or(FirstBytes::None, Sensed::first_bytes);
+    let came = sensed.map_or(0, Sensed::bytes_read);
+    let kind = match (came, end.as_ref().map(|end| end.end), first) {
+        (_, _, FirstBytes::Tls) => Kind::WantsTls,
+        (1.., _, FirstBytes::Other) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
+            Kind::WantsTls
+        }
+        (0, Some(TransportEnd::Rst), _) => Kind::ResetBeforeStatus,
+        (0, _, _) | (_, Some(_), FirstBytes::Http) => Kind::ClosedBeforeStatus,
+        _ => Kind::NotHttp,
+    };
+    let detail = match kind {
+        Kind::ResetBeforeStatus => "the gateway reset the connection before it answered".to_owned(),
+        Kind::ClosedBeforeStatus if came == 0 => {
+            "the gateway ended the connection before it answered".to_owned()
+        }
+        Kind::ClosedBeforeStatus => {
+            format!("the gateway ended the connection in the middle of its answer ({came} bytes)")
+        }
+        Kind::WantsTls => "the gateway answers with TLS to plain HTTP".to_owned(),
+        _ => format!("what came is no HTTP answer: {error}"),
+    };
+    if let Some(end) = end {
+        session.with(|rec| {
+            let leg = crate::session::party::Leg::Gateway;
+            rec.ending.transport_ended(leg, end.end, end.cause, end.at);
+        });
+    }
+    Failure::Gateway(GatewayError { kind, detail })
+}

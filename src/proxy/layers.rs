@@ -1,0 +1,53 @@
+//! The layers around the proxying service; each has one job.
+
+/// Declares the two types that every layer is made of: `Layer`, and the `Service` around an inner
+/// service. What a layer does is in its own `impl tower::Service`.
+macro_rules! layer {
+    ($(#[$doc:meta])*) => {
+        /// Makes the service of this layer.
+        #[derive(Clone, Debug)]
+        pub(in crate::proxy) struct Layer(std::sync::Arc<crate::proxy::Tap>);
+
+        impl Layer {
+            pub(in crate::proxy) fn new(tap: &std::sync::Arc<crate::proxy::Tap>) -> Self {
+                Self(std::sync::Arc::clone(tap))
+            }
+        }
+
+        impl<S> tower::Layer<S> for Layer {
+            type Service = Service<S>;
+
+            fn layer(&self, inner: S) -> Service<S> {
+                Service { inner, tap: std::sync::Arc::clone(&self.0) }
+            }
+        }
+
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub(in crate::proxy) struct Service<S> {
+            inner: S,
+            tap: std::sync::Arc<crate::proxy::Tap>,
+        }
+    };
+}
+
+pub(super) mod admission;
+pub(super) mod limit;
+pub(super) mod record;
+pub(super) mod respond;
+pub(super) mod timeout;
+
+use http::Request;
+use hyper::body::Incoming;
+
+use super::error::Failure;
+use super::session::Shared;
+
+/// The session that the outermost layer opened for a request.
+fn session(request: &Request<Incoming>) -> Result<Shared, Failure> {
+    request
+        .extensions()
+        .get::<Shared>()
+        .cloned()
+        .ok_or_else(|| Failure::Internal("a request has no session".to_owned()))
+}

@@ -1,0 +1,107 @@
+//! Turns failures into answers of our own, marked as such (RFC 9209).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+use crate::proxy::Tap;
+use crate::proxy::body::Body;
+use crate::proxy::error::Failure;
+use crate::proxy::session::Shared;
+use crate::session::party::Leg;
+use crate::session::record::{AnswerBy, AnswerFacts};
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Names the session in answers of our own and in the 101.
+pub(in crate::proxy) const SESSION_HEADER: HeaderName = HeaderName::from_static("x-wstap-session");
+
+layer! {
+    /// Answers where the inner service failed.
+}
+
+impl<S> tower::Service<Request<Incoming>> for Service<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Failure>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let session = super::session(&request).ok();
+        let inner = self.inner.call(request);
+        let tap = Arc::clone(&self.tap);
+        Box::pin(async move {
+            Ok(match inner.await {
+                Ok(response) => response,
+                Err(failure) => respond(&tap, session.as_ref(), &failure),
+            })
+        })
+    }
+}
+
+fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<Body> {
+    let answer = failure.answer();
+    if let Failure::Internal(what) = failure {
+        tracing::error!(%what, "a request failed inside wstap");
+    }
+    let id = session.map(Shared::id).unwrap_or_default();
+    let body = format!("wstap: {}\nsession: {id}\n", answer.text);
+    if let Some(session) = session {
+        note(session, failure, &answer);
+    }
+    let mut response = Response::new(Body::text(body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    // After a failure nothing that follows on this connection can be trusted.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(value) = HeaderValue::from_str(&format!("wstap; error={}", answer.proxy_error)) {
+        headers.insert(PROXY_STATUS, value);
+    }
+    if tap.config.session_header()
+        && let Ok(value) = HeaderValue::from_str(&id)
+    {
+        headers.insert(SESSION_HEADER, value);
+    }
+    response
+}
+
+fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answer) {
+    session.with(|rec| {
+        let now = std::time::Instant::now();
+        match failure {
+            Failure::Gateway(error) => {
+                let gateway = rec.facts.gateway.get_or_insert_default();
+                gateway.error.get_or_insert_with(|| error.clone());
+                rec.ending.refused(Leg::Gateway, now);
+            }
+            Failure::Draining => rec.ending.drained(now),
+            Failure::Internal(what) => rec.ending.fault(what.clone(), now),
+            Failure::GatewayTimeout | Failure::HeadTooLarge { .. } => {}
+        }
+        rec.facts.answer = Some(AnswerFacts {
+            by: AnswerBy::Tap,
+            status: answer.status.as_u16(),
+            error: Some(answer.proxy_error.to_owned()),
+            body_bytes: None,
+            request_body_bytes: None,
+            complete: true,
+        });
+    });
+    session.settle();
+}

@@ -1,0 +1,136 @@
+//! What all connections of a running tap share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::body::Body;
+use super::connection::Connection;
+use super::drain::Drain;
+use super::session::Shared;
+use crate::config::{Config, Dialect, OriginList};
+use crate::dialect::Choice;
+use crate::session::Recorder;
+use crate::session::credential::Fingerprinter;
+use crate::session::moment::Anchor;
+use crate::session::record::TapFacts;
+use crate::sink::Outlet;
+use crate::upstream::tls::TlsSetupError;
+use crate::upstream::{Dialler, Pool};
+
+/// A running tap.
+#[derive(Debug)]
+pub struct Tap {
+    pub(super) config: Config,
+    pub(super) fingerprinter: Fingerprinter,
+    pub(super) outlet: Arc<Outlet>,
+    pub(super) dialler: Dialler,
+    pub(super) pool: Pool<Body>,
+    pub(super) drain: Arc<Drain>,
+    pub(super) tasks: TaskTracker,
+    name: String,
+    connections: AtomicUsize,
+}
+
+impl Tap {
+    /// A tap for this configuration; `name` stands in its records.
+    pub fn new(
+        config: Config,
+        fingerprinter: Fingerprinter,
+        outlet: Arc<Outlet>,
+        name: String,
+    ) -> Result<Self, TlsSetupError> {
+        let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
+        Ok(Self {
+            pool: Pool::new(dialler.clone()),
+            dialler,
+            config,
+            fingerprinter,
+            outlet,
+            drain: Arc::default(),
+            tasks: TaskTracker::new(),
+            name,
+            connections: AtomicUsize::new(0),
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where records go.
+    #[must_use]
+    pub fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
+    }
+
+    /// Connections and tunnels that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Stops what is running: closes are spread over the drain's time, what is left at its end is
+    /// dropped by the caller with the runtime.
+    pub async fn drain(&self) {
+        let limit = self.config.timeouts().drain;
+        self.tasks.close();
+        self.drain.begin(limit, self.tasks.len());
+        // A little more than the sessions get, for their last words.
+        let rest = limit + std::time::Duration::from_millis(500);
+        if tokio::time::timeout(rest, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                left = self.tasks.len(),
+                "sessions were still open at the end of the drain"
+            );
+        }
+    }
+
+    pub(super) fn dialect(&self) -> Choice {
+        match self.config.gateway().dialect() {
+            Dialect::OpenClaw => Choice::OpenClaw,
+            Dialect::Plain => Choice::Plain,
+        }
+    }
+
+    pub(super) fn origins(&self) -> &OriginList {
+        self.config.origins()
+    }
+
+    /// A new record for something that happens on this connection.
+    pub(super) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
+        let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
+        let facts = &mut recorder.facts;
+        facts.tap = TapFacts {
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listener: connection.local.to_string(),
+        };
+        facts.client.addr = connection.peer.to_string();
+        facts.client.tls.clone_from(&connection.tls);
+        Shared::new(recorder, Arc::clone(connection), Arc::clone(&self.outlet))
+    }
+
+    /// Counts a connection while the guard lives; `Err` with the number when there are too many.
+    pub(super) fn admit_connection(self: &Arc<Self>) -> (ConnectionGuard, bool) {
+        let open = self.connections.fetch_add(1, Ordering::Relaxed);
+        (
+            ConnectionGuard(Arc::clone(self)),
+            open < self.config.limits().connections,
+        )
+    }
+}
+
+/// Counts one connection; see [`Tap::connections`].
+#[derive(Debug)]
+pub struct ConnectionGuard(Arc<Tap>);
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

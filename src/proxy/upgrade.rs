@@ -1,0 +1,210 @@
+//! One upgrade attempt: a connection of its own to the gateway, the handshake, and the tunnel.
+//!
+//! The tunnel opens only on a 101 whose accept key answers the client's key (RFC 6455 section
+//! 4.2.2); everything else the gateway says is passed on as it is, and the connection closes.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+
+use super::Tap;
+use super::body::Body;
+use super::connection::Connection;
+use super::error::Failure;
+use super::forward::{dial_failed, no_answer, note_dial, note_head, pass_on, prepare};
+use super::headers::values;
+use super::layers::respond::SESSION_HEADER;
+use super::relay::Relay;
+use super::session::Shared;
+use crate::dialect;
+use crate::session::party::{Leg, Phase};
+use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::session::text::PeerText;
+use crate::transport::sensor::Sensor;
+use crate::transport::wire::Wire;
+use crate::ws::extensions::Extensions;
+use crate::ws::handshake::{accept_key, list_has_token};
+
+/// Passes an upgrade request to the gateway.
+pub(super) async fn attempt(
+    tap: &Arc<Tap>,
+    connection: &Arc<Connection>,
+    session: Shared,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    let client = hyper::upgrade::on(&mut request);
+    let (mut head, body) = request.into_parts();
+    prepare(tap, connection, &session, &mut head.headers, true);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned();
+
+    let dialled = tap.dialler.dial().await;
+    let (stream, facts) = dialled.map_err(|failed| {
+        dial_failed(&session, &failed, tap.config.timeouts().connect);
+        Failure::Gateway(failed.error)
+    })?;
+    note_dial(&session, &facts);
+    let (sensor, sensed) = Sensor::new(stream);
+    let handshake = http1::Builder::new()
+        .preserve_header_case(true)
+        .max_headers(1024)
+        .handshake::<_, Body>(TokioIo::new(sensor))
+        .await;
+    let (mut sender, driver) =
+        handshake.map_err(|error| no_answer(&session, Some(&sensed), &error.to_string()))?;
+    // Drives the connection until the upgrade, or until a refusal's body is through. It ends by
+    // itself when the request is given up.
+    tap.tasks.spawn(async move {
+        if let Err(error) = driver.with_upgrades().await {
+            tracing::trace!(%error, "a connection to the gateway ended");
+        }
+    });
+
+    let request_bytes = Arc::new(AtomicU64::new(0));
+    let body = Body::request(body, Arc::clone(&request_bytes));
+    let sent = Instant::now();
+    let answered = sender.send_request(Request::from_parts(head, body)).await;
+    let mut response =
+        answered.map_err(|error| no_answer(&session, Some(&sensed), &error.to_string()))?;
+    note_head(&session, &response, sent);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        session.with(|rec| rec.ending.refused(Leg::Gateway, Instant::now()));
+        let mut response = pass_on(session, response, request_bytes, true);
+        // What the client may have sent behind the upgrade is not a request to us.
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        return Ok(response);
+    }
+    verify(response.headers(), key.as_ref()).map_err(Failure::Gateway)?;
+    session.with(|rec| {
+        if let Some(facts) = &mut rec.facts.gateway {
+            facts.subprotocol = response
+                .headers()
+                .get(SEC_WEBSOCKET_PROTOCOL)
+                .map(|value| PeerText::from_bytes(value.as_bytes(), 128));
+        }
+    });
+    let gateway = hyper::upgrade::on(&mut response);
+    let answer = switching_protocols(tap, &session, response.headers());
+    let tunnel = Tunnel {
+        tap: Arc::clone(tap),
+        extensions: Extensions::from_response(values(
+            response.headers(),
+            &SEC_WEBSOCKET_EXTENSIONS,
+        )),
+        session,
+    };
+    tap.tasks.spawn(tunnel.run(client, gateway));
+    Ok(answer)
+}
+
+/// Whether a 101 really agrees to this client's upgrade.
+fn verify(headers: &HeaderMap, key: Option<&HeaderValue>) -> Result<(), GatewayError> {
+    let fail = |kind, detail: &str| {
+        Err(GatewayError {
+            kind,
+            detail: detail.to_owned(),
+        })
+    };
+    if !list_has_token(values(headers, &UPGRADE), "websocket")
+        || !list_has_token(values(headers, &CONNECTION), "upgrade")
+    {
+        return fail(
+            Kind::BadUpgrade,
+            "the 101 does not say that it switches to WebSocket",
+        );
+    }
+    let Some(key) = key else {
+        return fail(Kind::AcceptKey, "the client sent no Sec-WebSocket-Key");
+    };
+    let mut accepts = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+    match (accepts.next(), accepts.next()) {
+        (None, _) => fail(Kind::AcceptKey, "the 101 has no Sec-WebSocket-Accept"),
+        (Some(_), Some(_)) => fail(
+            Kind::AcceptKey,
+            "the 101 has two Sec-WebSocket-Accept headers",
+        ),
+        (Some(accept), None)
+            if accept.as_bytes().trim_ascii() == accept_key(key.as_bytes()).as_bytes() =>
+        {
+            Ok(())
+        }
+        _ => fail(
+            Kind::AcceptKey,
+            "the 101's Sec-WebSocket-Accept does not answer the client's key",
+        ),
+    }
+}
+
+/// The 101 for the client: the gateway's, with the session's id.
+fn switching_protocols(tap: &Tap, session: &Shared, headers: &HeaderMap) -> Response<Body> {
+    let mut answer = Response::new(Body::Empty);
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *answer.headers_mut() = headers.clone();
+    if tap.config.session_header()
+        && let Ok(id) = HeaderValue::from_str(&session.id())
+    {
+        answer.headers_mut().insert(SESSION_HEADER, id);
+    }
+    answer
+}
+
+/// What a tunnel needs once both sides are upgraded.
+struct Tunnel {
+    tap: Arc<Tap>,
+    extensions: Extensions,
+    session: Shared,
+}
+
+impl Tunnel {
+    async fn run(self, client: OnUpgrade, gateway: OnUpgrade) {
+        let Self {
+            tap,
+            extensions,
+            session,
+        } = self;
+        // The client's side is there once hyper has written the 101. When the client is gone
+        // before, dropping the session tells so.
+        let Ok(client) = client.await else { return };
+        session.with(|rec| rec.reach(Phase::Handshake));
+        session.settle();
+        let gateway = match gateway.await {
+            Ok(gateway) => gateway,
+            Err(error) => return fault(&session, &error.to_string()),
+        };
+        let (Some(client), Some(gateway)) = (wire(client), wire(gateway)) else {
+            return fault(&session, "an upgraded connection is of a foreign type");
+        };
+        let reader = dialect::reader(tap.dialect(), &tap.fingerprinter);
+        let timeouts = tap.config.timeouts();
+        Relay::new(client, gateway, extensions, reader, timeouts, session)
+            .run(&tap.drain)
+            .await;
+    }
+}
+
+fn fault(session: &Shared, what: &str) {
+    tracing::error!(what, "a tunnel could not be opened");
+    session.with(|rec| rec.ending.fault(what.to_owned(), Instant::now()));
+}
+
+/// The concrete stream out of hyper, with the bytes that it had read already.
+fn wire(upgraded: Upgraded) -> Option<Wire> {
+    let parts = upgraded.downcast::<TokioIo<Sensor>>().ok()?;
+    Some(Wire::new(
+        parts.io.into_inner().into_inner(),
+        parts.read_buf,
+    ))
+}

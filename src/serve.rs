@@ -1,0 +1,154 @@
+//! `wstap serve`: runs the tap until a signal ends it.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use crate::app::{Bound, BoundListener, StartError};
+use crate::cli::{EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
+use crate::config::{self, Config, OutputFormat, Overrides};
+use crate::sink::jsonl::JsonLines;
+use crate::sink::line::Lines;
+use crate::sink::{Outlet, Queue};
+
+/// Records that may wait for whoever reads stdout.
+const STDOUT_QUEUE: usize = 4096;
+
+/// Runs until SIGTERM or SIGINT, drains, and tells the exit code.
+#[must_use]
+pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
+    let mut err = io::stderr();
+    let config = match config::load(file, overrides) {
+        Ok(config) => config,
+        Err(errors) => {
+            let _ = writeln!(err, "{errors}");
+            return EXIT_USAGE;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
+            return EXIT_INTERNAL;
+        }
+    };
+    let served = runtime.block_on(serve(config));
+    // What a stuck disk still holds must not keep us from ending.
+    runtime.shutdown_background();
+    match served {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            let _ = writeln!(err, "wstap: {error}");
+            EXIT_USAGE
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let queue = stdout_queue(config.output())?;
+    let shutdown = signals()?;
+    let bound = Bound::bind(config, vec![queue]).await?;
+    let _ = announce(&bound, &mut io::stderr());
+    let outlet = bound.tap().outlet().clone();
+    bound.run(shutdown).await;
+    let _ = tell_dropped(&outlet, &mut io::stderr());
+    Ok(())
+}
+
+/// Records on stdout, in the wanted form.
+pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Queue> {
+    match output {
+        OutputFormat::Line => {
+            let lines = Lines(BufWriter::new(anstream::stdout()));
+            Queue::start("stdout", STDOUT_QUEUE, lines)
+        }
+        OutputFormat::Json => Queue::start(
+            "stdout",
+            STDOUT_QUEUE,
+            JsonLines(BufWriter::new(io::stdout())),
+        ),
+    }
+}
+
+/// Completes at the first SIGTERM or SIGINT.
+pub(crate) fn signals() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Says where it listens, with which certificate, and what it forwards to.
+pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
+    let config = bound.tap().config();
+    writeln!(out, "wstap {}", env!("CARGO_PKG_VERSION"))?;
+    for listener in &bound.listeners {
+        announce_listener(listener, out)?;
+    }
+    let gateway = config.gateway();
+    writeln!(
+        out,
+        "forwarding to {} (dialect {})",
+        gateway.url(),
+        gateway.dialect()
+    )?;
+    if !config.origins().is_empty() {
+        writeln!(
+            out,
+            "origins are recorded against the list, not enforced, in this version"
+        )?;
+    }
+    if let Some(path) = &config.records().path {
+        writeln!(out, "records in {}", path.display())?;
+    }
+    for warning in config.warnings() {
+        writeln!(
+            out,
+            "warning: {}: {}",
+            warning.key_path(),
+            warning.message()
+        )?;
+    }
+    Ok(())
+}
+
+fn announce_listener(listener: &BoundListener, out: &mut dyn Write) -> io::Result<()> {
+    let Some(certificate) = &listener.certificate else {
+        return writeln!(out, "listening on http://{}", listener.addr);
+    };
+    let identity = &certificate.identity;
+    writeln!(out, "listening on https://{}", listener.addr)?;
+    writeln!(
+        out,
+        "  certificate sha256 {}, valid until {:.0}, for {}",
+        identity.sha256_hex(),
+        identity.not_after,
+        identity.names.join(", "),
+    )?;
+    if let Some(files) = &certificate.development {
+        writeln!(
+            out,
+            "  signed by the development CA {} (certs/README.md: how to trust it)",
+            files.ca.display(),
+        )?;
+    }
+    Ok(())
+}
+
+/// Says which records were lost, if any.
+pub(crate) fn tell_dropped(outlet: &Outlet, out: &mut dyn Write) -> io::Result<()> {
+    for (sink, count) in outlet.dropped() {
+        writeln!(
+            out,
+            "wstap: {count} records were dropped: {sink} was too slow or full"
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Two short lines a session, for people.
+//!
+//! The first says what happened, the second what to do (or, when all is well, what it was about).
+//! Everything that a peer wrote was escaped when it was recorded.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Color, Style};
+
+use super::Consumer;
+use crate::session::SessionRecord;
+use crate::session::record::{Class, Kind, Saw};
+use crate::verdict::view::{human_bytes, human_ms};
+
+/// Writes lines to a writer. Styles are written always; the writer strips them where they do not
+/// belong.
+#[derive(Debug)]
+pub struct Lines<W>(pub W);
+
+impl<W: Write + Send + 'static> Consumer for Lines<W> {
+    fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
+        self.0.write_all(two_lines(record).as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The two lines of a judged record, with styles and line ends.
+#[must_use]
+pub fn two_lines(record: &SessionRecord) -> String {
+    let Some(verdict) = &record.verdict else {
+        return String::new();
+    };
+    let style = style(verdict.class);
+    let dim = Style::new().dimmed();
+    let mut text = String::new();
+    let class = verdict.class.as_str();
+    let _ = write!(
+        text,
+        "{} {style}{class:<19}{style:#} {}",
+        clock(record),
+        subject(record)
+    );
+    if let Some(saw) = saw(record) {
+        let _ = write!(text, "  {saw}");
+    }
+    let _ = writeln!(text, ": {}", verdict.summary);
+    let second = if verdict.class.is_fine() {
+        about(record)
+    } else {
+        None
+    };
+    let second = second.unwrap_or_else(|| format!("next: {}", verdict.next));
+    let _ = writeln!(text, "{:9} {dim}{second}{dim:#}", "");
+    text
+}
+
+/// `12:05:24Z`
+fn clock(record: &SessionRecord) -> String {
+    let text = record.closed_at.to_string();
+    text.get(11..19)
+        .map_or_else(String::new, |time| format!("{time}Z"))
+}
+
+/// `127.0.0.1:50344 /ws 38 ms`
+fn subject(record: &SessionRecord) -> String {
+    let mut text = record.client.addr.clone();
+    if let Some(request) = &record.request {
+        if record.kind == Kind::Http {
+            let _ = write!(text, " {}", request.method);
+        }
+        let _ = write!(text, " {}", shorten(request.path.as_str(), 48));
+    }
+    let _ = write!(text, " {}", human_ms(record.duration_ms));
+    text
+}
+
+fn saw(record: &SessionRecord) -> Option<String> {
+    let one = |who: &str, saw: Option<Saw>| saw.map(|saw| format!("{who} saw {}", saw.code));
+    let both: Vec<String> = [
+        one("client", record.close.client_saw),
+        one("gateway", record.close.gateway_saw),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!both.is_empty()).then(|| both.join(", "))
+}
+
+/// The second line of a session that went well.
+fn about(record: &SessionRecord) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(frames) = &record.frames {
+        let (up, down) = (&frames.to_gateway, &frames.to_client);
+        parts.push(format!(
+            "{} messages to the gateway ({}), {} to the client ({})",
+            up.messages,
+            human_bytes(up.wire_bytes),
+            down.messages,
+            human_bytes(down.wire_bytes),
+        ));
+    }
+    if let Some(client) = record
+        .dialect
+        .as_ref()
+        .and_then(|dialect| dialect.client.as_ref())
+    {
+        let who: Vec<&str> = [&client.id, &client.version]
+            .into_iter()
+            .flatten()
+            .map(super::super::session::text::PeerText::as_str)
+            .collect();
+        parts.push(who.join(" "));
+    }
+    if let Some(credential) = record.auth.iter().find(|auth| auth.effective == Some(true)) {
+        parts.push(format!("credential {}", credential.fingerprint));
+    }
+    if let (Kind::Http, Some(answer)) = (record.kind, &record.answer) {
+        parts.push(human_bytes(answer.body_bytes.unwrap_or(0)));
+    }
+    parts.retain(|part| !part.is_empty());
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+fn style(class: Class) -> Style {
+    let colour = match class {
+        Class::Ok | Class::Probe => AnsiColor::Green,
+        Class::ClientLeft | Class::ClientClosed | Class::TapDrain | Class::GatewayLifecycle => {
+            AnsiColor::Yellow
+        }
+        _ => AnsiColor::Red,
+    };
+    Style::new().fg_color(Some(Color::Ansi(colour))).bold()
+}
