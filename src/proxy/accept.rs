@@ -255,6 +255,7 @@ impl Arrival {
         );
         let written = stream.write_all(answer.as_bytes()).await;
         session.with(|rec| {
+            rec.ending.acted(Instant::now());
             rec.facts.answer = Some(AnswerFacts {
                 by: AnswerBy::Tap,
                 status: 400,
@@ -406,6 +407,7 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
                     let detail = format!("{detail}: {came} bytes came, {key} is {limit}");
                     rec.ending.denied(key, detail, now);
                 }
+                rec.ending.acted(now);
                 rec.facts.answer = Some(AnswerFacts {
                     by: AnswerBy::Tap,
                     status: *status,
