@@ -3,12 +3,7 @@
 //!
 //! Everything runs in this process, each part on a thread of its own: the tap, the echo servers,
 //! the client. `cargo bench --bench relay -- --rounds 20` for steadier figures.
-#![expect(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a bench"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
 use std::net::SocketAddr;
 use std::path::Path;

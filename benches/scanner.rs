@@ -2,7 +2,7 @@
 //!
 //! Each figure is the time for one slice of 64 KiB, as the relay shows them, filled with frames of
 //! the named payload size.
-#![expect(missing_docs, clippy::unwrap_used, reason = "a bench")]
+#![expect(clippy::unwrap_used, reason = "a bench")]
 
 use std::time::Instant;
 
@@ -35,11 +35,11 @@ fn frames(size: usize, masked: bool) -> (Vec<u8>, usize) {
     match size {
         0..126 => frame.push(mask | u8::try_from(size).unwrap()),
         126..65_536 => {
-            frame.push(mask | 126);
+            frame.push(mask | 0x7e);
             frame.extend(u16::try_from(size).unwrap().to_be_bytes());
         }
         _ => {
-            frame.push(mask | 127);
+            frame.push(mask | 0x7f);
             frame.extend((size as u64).to_be_bytes());
         }
     }

@@ -22,7 +22,7 @@ use self::scenes::{SCENES, Scene, Way};
 use crate::app::{Bound, StartError};
 use crate::cli::{EXIT_FAILED, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
 use crate::config::{self, Config, Overrides};
-use crate::serve::signals;
+use crate::serve::Signals;
 use crate::session::SessionRecord;
 use crate::session::record::Kind;
 use crate::sink::line::two_lines;
@@ -102,7 +102,7 @@ struct Stage {
 }
 
 async fn play(options: &Options) -> Result<bool, DemoError> {
-    let shutdown = signals()?;
+    let mut shutdown = Signals::listen()?;
     let (sender, mut records) = unbounded_channel();
     let stand_in = StandIn::start().await?;
     let good = format!("http://{}", stand_in.addr());
@@ -156,10 +156,9 @@ async fn play(options: &Options) -> Result<bool, DemoError> {
     out.say(&table(&played));
     if !options.once {
         out.say(&by_hand(addresses[0], &ca));
-        let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
-                () = &mut shutdown => break,
+                () = shutdown.next() => break,
                 Some(record) = records.recv() => out.record(&record),
             }
         }

@@ -184,6 +184,11 @@ impl Ending {
         }
     }
 
+    /// The tap ended or refused it of its own accord, for a reason that stands elsewhere.
+    pub fn acted(&mut self, at: Instant) {
+        self.acted.get_or_insert(at);
+    }
+
     /// A timer of ours fired; the first one counts. `observed` is how long it really was.
     pub fn timer_fired(
         &mut self,
