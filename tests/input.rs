@@ -125,7 +125,10 @@ async fn a_head_over_the_limit_is_431() {
 async fn status(tap: &Tap, bytes: &[u8]) -> (u16, Ending) {
     let mut conn = connect(tap.addr(Face::Plain)).await;
     conn.send(bytes).await.unwrap();
-    let answer = conn.head().await.expect("an answer");
+    let answer = conn.head().await;
+    let answer = answer.unwrap_or_else(|ending| {
+        panic!("{ending:?} instead of an answer to {}", String::from_utf8_lossy(bytes))
+    });
     (answer.status(), conn.to_end().await.1)
 }
 

@@ -65,8 +65,19 @@ impl Gateway {
         self.gone().await;
     }
 
+    /// Returns once its log names a connection; the log shortens the id to `8…4` characters.
+    pub async fn logged(&self, conn_id: &str) {
+        let short = format!("{}…{}", &conn_id[..8], &conn_id[conn_id.len() - 4..]);
+        let found = poll(STEP, || {
+            let log = self.log();
+            log.iter().any(|line| line.contains(conn_id) || line.contains(&short)).then_some(())
+        })
+        .await;
+        assert!(found.is_some(), "the gateway's log has no {short}");
+    }
+
     /// The messages of its log file.
-    pub fn log(&self) -> Vec<String> {
+    fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("gateway.jsonl")).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter_map(|line| Some(line.get("message")?.as_str()?.to_owned())).collect()

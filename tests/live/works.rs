@@ -79,8 +79,7 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
         assert_accepted(&record);
         assert_eq!(record.client.tls.is_some(), face == Face::Tls);
         let conn_id = record.dialect.as_ref().unwrap().conn_id.clone().expect("a connection id");
-        let logged = gateway.log().iter().any(|line| line.contains(conn_id.as_str()));
-        assert!(logged, "the gateway's log does not know {conn_id:?}");
+        gateway.logged(conn_id.as_str()).await;
 
         let wrong = call(&install, "health", &url, WRONG, ca).await;
         assert_eq!(wrong, direct_wrong, "{face:?}");
