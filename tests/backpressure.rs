@@ -23,7 +23,10 @@ async fn a_client_that_never_reads_stops_the_gateway() {
     let mut conn = connect_narrow(tap.addr(Face::Plain), 64 * 1024).await;
     conn.open("/").await;
     let stuck = settled(STILL, || pushed.bytes()).await;
-    assert!(stuck < UNDER_WAY, "{stuck} bytes were taken though nobody reads");
+    assert!(
+        stuck < UNDER_WAY,
+        "{stuck} bytes were taken though nobody reads"
+    );
     let grown = tap.resident_kib().saturating_sub(before);
     assert!(grown < 4 * 1024, "the tap grew by {grown} KiB");
 

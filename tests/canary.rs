@@ -16,8 +16,11 @@ fn canary(place: &str) -> String {
 
 /// No output contains any of them, nor a long part of one.
 fn assert_silent(tap: &Tap, secrets: &[String]) {
-    let outputs =
-        [("stdout", tap.stdout()), ("stderr", tap.stderr()), ("records", tap.records_text())];
+    let outputs = [
+        ("stdout", tap.stdout()),
+        ("stderr", tap.stderr()),
+        ("records", tap.records_text()),
+    ];
     for (name, text) in &outputs {
         for secret in secrets {
             let half = secret.len() / 2;
@@ -48,7 +51,11 @@ async fn no_output_contains_a_secret() {
             ..Script::default()
         };
         let gateway = Gateway::start(&Via::Plain, script).await;
-        let tap = Setup::before(&gateway.peer).openclaw().trace().start().await;
+        let tap = Setup::before(&gateway.peer)
+            .openclaw()
+            .trace()
+            .start()
+            .await;
         let auth = json!({
             "token": secret("token"), "password": secret("password"),
             "deviceToken": secret("device-token"), "bootstrapToken": secret("bootstrap"),
@@ -57,8 +64,11 @@ async fn no_output_contains_a_secret() {
         let cookie = format!("theme=dark; session={}", secret("cookie"));
         let protocols = format!("openclaw, bearer, {}", secret("subprotocol"));
         let referer = format!("https://claw.example.com/?token={}", secret("referer"));
-        let target =
-            format!("/__openclaw__/cap/{}/ws?token={}&x=1", secret("path"), secret("query"));
+        let target = format!(
+            "/__openclaw__/cap/{}/ws?token={}&x=1",
+            secret("path"),
+            secret("query")
+        );
         let headers = [
             ("Authorization", bearer.as_str()),
             ("Cookie", &cookie),
@@ -73,7 +83,10 @@ async fn no_output_contains_a_secret() {
         conn.send_masked(connect_request(&auth)).await.unwrap();
         let first = conn.frame().await.expect("an answer");
         assert_eq!(first.as_text().contains(&issued), accepted);
-        let more = format!(r#"{{"type":"req","id":"2","method":"x","params":"{}"}}"#, secret("rpc"));
+        let more = format!(
+            r#"{{"type":"req","id":"2","method":"x","params":"{}"}}"#,
+            secret("rpc")
+        );
         drop(conn.send_masked(Frame::text(&more)).await);
         // A reason that quotes a secret is a peer's own text, so it is not tried here.
         drop(conn.send_masked(Frame::empty_close()).await);
@@ -92,10 +105,26 @@ async fn no_output_contains_a_secret() {
         drop(plain);
 
         let record = tap.websocket().await;
-        assert!(record.auth.len() >= 5, "the credentials were seen: {}", record.auth.len());
+        assert!(
+            record.auth.len() >= 5,
+            "the credentials were seen: {}",
+            record.auth.len()
+        );
         let places = [
-            "token", "password", "device-token", "bootstrap", "bearer", "cookie", "subprotocol",
-            "referer", "path", "query", "api-key", "rpc", "surface", "issued-device-token",
+            "token",
+            "password",
+            "device-token",
+            "bootstrap",
+            "bearer",
+            "cookie",
+            "subprotocol",
+            "referer",
+            "path",
+            "query",
+            "api-key",
+            "rpc",
+            "surface",
+            "issued-device-token",
         ];
         let secrets: Vec<String> = places.iter().map(|place| canary(place)).collect();
         let mut tap = tap;
@@ -111,13 +140,15 @@ async fn no_output_contains_a_secret_of_a_request_that_is_refused() {
     let secret = canary("refused");
     for bad in [
         format!("GET /?token={secret} HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\nX: a\r\n b\r\n\r\n"),
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {secret}\r\nX: a\r\n b\r\n\r\n"
+        ),
         format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: s={secret}\r\nbroken line\r\n\r\n"),
     ] {
         let mut conn = tap.connect(Face::Plain).await;
         conn.send(bad.as_bytes()).await.unwrap();
         conn.finish().await;
-        conn.to_end().await;
+        conn.rest().await;
     }
     tap.wait_for("the records", |_| true).await;
     assert_eq!(tap.terminate().await, Some(0));

@@ -29,7 +29,7 @@ async fn sigterm_closes_every_session_and_writes_every_record() {
         assert_eq!(code, Some(1001));
         assert!(reason.starts_with("wstap: "), "{reason}");
         conn.send_masked(Frame::close(1001, "")).await.unwrap();
-        conn.to_end().await;
+        conn.rest().await;
     }
     for at in 0..conns.len() {
         let (code, reason) = peer.log.close(at).await;
@@ -49,7 +49,10 @@ async fn sigterm_closes_every_session_and_writes_every_record() {
 #[tokio::test]
 async fn peers_that_do_not_answer_do_not_hold_the_tap() {
     let (peer, _control) = tunnel::start(&Via::Plain).await;
-    let mut tap = Setup::before(&peer).set("timeouts.drain", "1s").start().await;
+    let mut tap = Setup::before(&peer)
+        .set("timeouts.drain", "1s")
+        .start()
+        .await;
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
     let silent = connect(tap.addr(Face::Plain)).await;
@@ -58,14 +61,20 @@ async fn peers_that_do_not_answer_do_not_hold_the_tap() {
     let record = tap.websocket().await;
     assert_eq!(class(&record), Class::TapDrain);
     let all = tap.records();
-    assert!(all.iter().any(|record| record.kind == Kind::Connection), "the silent one, too");
+    assert!(
+        all.iter().any(|record| record.kind == Kind::Connection),
+        "the silent one, too"
+    );
     drop(silent);
 }
 
 #[tokio::test]
 async fn an_upgrade_that_waits_is_recorded_when_the_tap_goes() {
     let peer = never_answers::start(&Via::Plain).await;
-    let mut tap = Setup::before(&peer).set("timeouts.drain", "1s").start().await;
+    let mut tap = Setup::before(&peer)
+        .set("timeouts.drain", "1s")
+        .start()
+        .await;
     let mut conn = tap.connect(Face::Plain).await;
     let request = crate::support::head::upgrade("/", "localhost", &[]);
     conn.send(&request).await.unwrap();
@@ -77,12 +86,17 @@ async fn an_upgrade_that_waits_is_recorded_when_the_tap_goes() {
 #[tokio::test]
 async fn while_it_drains_nobody_is_let_in() {
     let (peer, _control) = tunnel::start(&Via::Plain).await;
-    let mut tap = Setup::before(&peer).set("timeouts.drain", "3s").start().await;
+    let mut tap = Setup::before(&peer)
+        .set("timeouts.drain", "3s")
+        .start()
+        .await;
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
     let addr = tap.addr(Face::Plain);
     tap.signal_term();
-    conn.frame().await.expect("the Close, so the drain has begun");
+    conn.frame()
+        .await
+        .expect("the Close, so the drain has begun");
     let refused = poll(Duration::from_secs(2), || {
         std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(200)).err()
     });

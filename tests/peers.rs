@@ -134,7 +134,8 @@ impl Seat {
     /// Reads a request and answers it with a correct 101.
     pub async fn upgrade(&self, conn: &mut Conn) -> Option<Head> {
         let head = self.head(conn).await?;
-        self.send(conn, &head::switching(&head.accept_key(), None)).await?;
+        self.send(conn, &head::switching(&head.accept_key(), None))
+            .await?;
         Some(head)
     }
 
@@ -168,10 +169,19 @@ where
     let (door, target) = Door::open(via).await;
     let seat = {
         let (log, told) = (log.clone(), Arc::clone(&told));
-        move |connection| Seat { connection, log: log.clone(), told: Arc::clone(&told) }
+        move |connection| Seat {
+            connection,
+            log: log.clone(),
+            told: Arc::clone(&told),
+        }
     };
     let task = tokio::spawn(accept(door, seat, Arc::new(handler)));
-    Peer { log, target, told, task }
+    Peer {
+        log,
+        target,
+        told,
+        task,
+    }
 }
 
 async fn accept<H, F>(door: Door, seat: impl Fn(usize) -> Seat, handler: Arc<H>)
@@ -214,10 +224,18 @@ impl Door {
                 let folder = TempDir::new().expect("a temporary folder");
                 let path = folder.path().join("gateway.sock");
                 let listener = UnixListener::bind(&path).expect("bind the unix socket");
-                return (Self::Unix(listener), Target::Unix { path, _folder: folder });
+                return (
+                    Self::Unix(listener),
+                    Target::Unix {
+                        path,
+                        _folder: folder,
+                    },
+                );
             }
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("bind");
         let addr = listener.local_addr().expect("its address");
         let tls = acceptor.is_some();
         (Self::Tcp(listener, acceptor), Target::Tcp { addr, tls })

@@ -31,7 +31,11 @@ fn random_frames(dice: &mut Dice, volume: usize, client: bool) -> Vec<Frame> {
             let longest = [1, 126, 300, 5_000, 70_000][dice.below(5)];
             let len = dice.below(longest);
             // Printable, so that a text frame is valid UTF-8 wherever it is cut.
-            let payload = dice.bytes(len).iter().map(|byte| b' ' + byte % 90).collect::<Vec<u8>>();
+            let payload = dice
+                .bytes(len)
+                .iter()
+                .map(|byte| b' ' + byte % 90)
+                .collect::<Vec<u8>>();
             let mut data = Frame::new(if part == 0 { first } else { CONTINUATION }, payload);
             data.fin = part + 1 == parts;
             size += len + 14;
@@ -40,7 +44,9 @@ fn random_frames(dice: &mut Dice, volume: usize, client: bool) -> Vec<Frame> {
     }
     if client {
         let keys = frames.into_iter().map(|frame| {
-            let key = u32::try_from(dice.next() >> 32).expect("32 bits").to_be_bytes();
+            let key = u32::try_from(dice.next() >> 32)
+                .expect("32 bits")
+                .to_be_bytes();
             frame.masked_with(key)
         });
         return keys.collect();
@@ -76,24 +82,50 @@ async fn bytes_are_identical(face: Face, via: &Via, setup: impl FnOnce(Setup) ->
     }
     let rest = down_bytes.len() - got.len();
     got.extend(conn.exactly(rest).await.expect("the rest"));
-    assert!(got == down_bytes, "to the client: {} bytes differ", got.len());
+    assert!(
+        got == down_bytes,
+        "to the client: {} bytes differ",
+        got.len()
+    );
     let seen = peer.log.bytes(0, up_bytes.len()).await;
-    assert!(seen == up_bytes, "to the gateway: {} of {} bytes", seen.len(), up_bytes.len());
+    assert!(
+        seen == up_bytes,
+        "to the gateway: {} of {} bytes",
+        seen.len(),
+        up_bytes.len()
+    );
 
-    conn.send_masked(Frame::close(1000, "done")).await.expect("send Close");
-    control.send(Do::Send(Frame::close(1000, "done").to_bytes())).expect("the peer lives");
+    conn.send_masked(Frame::close(1000, "done"))
+        .await
+        .expect("send Close");
+    control
+        .send(Do::Send(Frame::close(1000, "done").to_bytes()))
+        .expect("the peer lives");
     control.send(Do::Finish).expect("the peer lives");
-    assert_eq!(conn.frame().await.expect("Close"), Frame::close(1000, "done"));
+    assert_eq!(
+        conn.frame().await.expect("Close"),
+        Frame::close(1000, "done")
+    );
     conn.finish().await;
     drop(conn);
 
     let record = tap.websocket().await;
     let frames = record.frames.as_ref().expect("a tunnel");
     let close = 2 + 4;
-    assert_eq!(frames.to_gateway.wire_bytes, (up_bytes.len() + 4 + 2 + close) as u64);
-    assert_eq!(frames.to_client.wire_bytes, (down_bytes.len() + 2 + close) as u64);
+    assert_eq!(
+        frames.to_gateway.wire_bytes,
+        (up_bytes.len() + 4 + 2 + close) as u64
+    );
+    assert_eq!(
+        frames.to_client.wire_bytes,
+        (down_bytes.len() + 2 + close) as u64
+    );
     for (facts, sent) in [(&frames.to_gateway, &up), (&frames.to_client, &down)] {
-        assert!(facts.violations.is_empty() && !facts.lost_sync, "{:?}", facts.violations);
+        assert!(
+            facts.violations.is_empty() && !facts.lost_sync,
+            "{:?}",
+            facts.violations
+        );
         let count = |opcode| sent.iter().filter(|frame| frame.opcode == opcode).count() as u64;
         assert_eq!(facts.opcodes.text, count(TEXT));
         assert_eq!(facts.opcodes.binary, count(BINARY));
@@ -137,15 +169,27 @@ async fn the_upgrade_reaches_the_gateway_as_it_was_sent() {
     let more = [
         ("Origin", "https://claw.example.com"),
         ("Sec-WebSocket-Protocol", "chat.v2, chat.v1"),
-        ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
+        (
+            "Sec-WebSocket-Extensions",
+            "permessage-deflate; client_max_window_bits",
+        ),
         ("Cookie", "a=1; b=2"),
         ("X-Custom", "one"),
         ("X-Custom", "two"),
     ];
-    conn.send(&head::upgrade("/some/path?q=1&q=2", "claw.example.com:8443", &more)).await.unwrap();
+    conn.send(&head::upgrade(
+        "/some/path?q=1&q=2",
+        "claw.example.com:8443",
+        &more,
+    ))
+    .await
+    .unwrap();
     let answer = conn.head().await.unwrap();
     assert_eq!(answer.status(), 101, "{}", answer.text());
-    assert_eq!(answer.value("sec-websocket-protocol").as_deref(), Some("chat.v2"));
+    assert_eq!(
+        answer.value("sec-websocket-protocol").as_deref(),
+        Some("chat.v2")
+    );
     assert_eq!(answer.value("sec-websocket-extensions"), None);
     let session = answer.value("x-wstap-session").expect("the session's id");
 
@@ -157,17 +201,31 @@ async fn the_upgrade_reaches_the_gateway_as_it_was_sent() {
     }
     assert_eq!(seen.values("x-custom"), ["one", "two"]);
     assert_eq!(seen.values("sec-websocket-version"), ["13"]);
-    assert_eq!(seen.values("upgrade").join(",").to_ascii_lowercase(), "websocket");
-    assert_eq!(seen.values("connection").join(",").to_ascii_lowercase(), "upgrade");
+    assert_eq!(
+        seen.values("upgrade").join(",").to_ascii_lowercase(),
+        "websocket"
+    );
+    assert_eq!(
+        seen.values("connection").join(",").to_ascii_lowercase(),
+        "upgrade"
+    );
     // A loopback client of a loopback gateway stays one: nothing is added.
-    for name in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"] {
+    for name in [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ] {
         assert!(seen.values(name).is_empty(), "{name} was added");
     }
     drop(conn);
     let record = tap.websocket().await;
     assert_eq!(record.id.to_string(), session);
     let request = record.request.as_ref().expect("a request");
-    assert_eq!(request.host.as_ref().expect("Host").as_str(), "claw.example.com:8443");
+    assert_eq!(
+        request.host.as_ref().expect("Host").as_str(),
+        "claw.example.com:8443"
+    );
 }
 
 #[tokio::test]
@@ -189,7 +247,10 @@ async fn early_bytes_of_both_sides_belong_to_the_stream() {
         drop(conn);
         let record = tap.websocket().await;
         let frames = record.frames.expect("a tunnel");
-        assert_eq!((frames.to_client.messages, frames.to_gateway.messages), (2, 1));
+        assert_eq!(
+            (frames.to_client.messages, frames.to_gateway.messages),
+            (2, 1)
+        );
     }
 }
 
@@ -198,14 +259,21 @@ async fn no_frame_is_waited_for() {
     let frame = Frame::binary(vec![7; 1 << 20]);
     let pieces = 64;
     let peer = slow_frame::start(&Via::Plain, &frame, pieces).await;
-    let tap = Setup::before(&peer).set("timeouts.idle", "2s").start().await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "2s")
+        .start()
+        .await;
     let mut conn = tap.connect(Face::Tls).await;
     conn.open("/").await;
     let bytes = frame.to_bytes();
     let mut got = Vec::new();
     for piece in bytes.chunks(bytes.len().div_ceil(pieces)) {
         peer.go();
-        got.extend(conn.exactly(piece.len()).await.expect("the piece, before the next is sent"));
+        got.extend(
+            conn.exactly(piece.len())
+                .await
+                .expect("the piece, before the next is sent"),
+        );
         assert!(conn.buf.is_empty());
     }
     assert!(got == bytes);
@@ -219,7 +287,10 @@ async fn absurd_lengths_pass_and_are_noted() {
         let before = tap.resident_kib();
         let mut conn = tap.connect(Face::Plain).await;
         conn.open("/").await;
-        let bytes = conn.exactly(10 + huge_declared_length::PAYLOAD.len()).await.unwrap();
+        let bytes = conn
+            .exactly(10 + huge_declared_length::PAYLOAD.len())
+            .await
+            .unwrap();
         assert_eq!(bytes[2..10], declared.to_be_bytes());
         assert_eq!(&bytes[10..], huge_declared_length::PAYLOAD);
         assert!(tap.resident_kib() < before + 16 * 1024);
@@ -242,7 +313,9 @@ async fn a_unix_socket_gateway_works() {
     let tap = Setup::before(&peer).start().await;
     let mut conn = tap.connect(Face::Tls).await;
     conn.open("/").await;
-    conn.send_masked(Frame::text("over the socket")).await.unwrap();
+    conn.send_masked(Frame::text("over the socket"))
+        .await
+        .unwrap();
     assert_eq!(conn.frame().await.unwrap().as_text(), "over the socket");
 }
 

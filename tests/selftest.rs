@@ -35,7 +35,10 @@ async fn echo_returns_messages_and_takes_the_first_subprotocol() {
     let mut conn = connect(peer.addr()).await;
     let offer = [("Sec-WebSocket-Protocol", "chat.v2, chat.v1")];
     let answer = conn.upgrade("/ws", &offer).await.unwrap();
-    assert_eq!(answer.value("sec-websocket-protocol").as_deref(), Some("chat.v2"));
+    assert_eq!(
+        answer.value("sec-websocket-protocol").as_deref(),
+        Some("chat.v2")
+    );
     let big = Frame::binary(vec![9; 300_000]);
     conn.send_masked(big.clone()).await.unwrap();
     assert_eq!(conn.frame().await.unwrap(), big);
@@ -82,7 +85,11 @@ async fn certificates_can_be_wrong_in_three_ways() {
     }
     let (_, via) = tls::via(&["localhost"], Validity::Now);
     let peer = echo::start(&via).await;
-    assert!(try_connect_tls(peer.addr(), &trusting_nothing(), "localhost").await.is_err());
+    assert!(
+        try_connect_tls(peer.addr(), &trusting_nothing(), "localhost")
+            .await
+            .is_err()
+    );
     assert!(matches!(peer.log.ending(0).await, Ending::Other(_)));
 }
 
@@ -92,7 +99,9 @@ async fn openclaw_accepts_answers_and_announces_its_shutdown() {
     let mut conn = open(&gateway.peer).await;
     let challenge: Value = serde_json::from_slice(&conn.frame().await.unwrap().payload).unwrap();
     assert_eq!(challenge["event"], "connect.challenge");
-    conn.send_masked(connect_request(&json!({ "token": TOKEN }))).await.unwrap();
+    conn.send_masked(connect_request(&json!({ "token": TOKEN })))
+        .await
+        .unwrap();
     let hello: Value = serde_json::from_slice(&conn.frame().await.unwrap().payload).unwrap();
     assert_eq!(hello["payload"]["server"]["connId"], openclaw::CONN_ID);
     let request = r#"{"type":"req","id":"2","method":"health","params":{"deep":true}}"#;
@@ -103,26 +112,58 @@ async fn openclaw_accepts_answers_and_announces_its_shutdown() {
     assert_eq!(conn.frame().await.unwrap().opcode, PING);
     gateway.tell(Order::Send(Frame::text("extra")));
     assert_eq!(conn.frame().await.unwrap().as_text(), "extra");
-    gateway.tell(Order::Shutdown { reason: "gateway stopping".to_owned() });
-    assert!(conn.frame().await.unwrap().as_text().contains("gateway stopping"));
-    assert_eq!(conn.frame().await.unwrap(), Frame::close(1012, "service restart"));
+    gateway.tell(Order::Shutdown {
+        reason: "gateway stopping".to_owned(),
+    });
+    assert!(
+        conn.frame()
+            .await
+            .unwrap()
+            .as_text()
+            .contains("gateway stopping")
+    );
+    assert_eq!(
+        conn.frame().await.unwrap(),
+        Frame::close(1012, "service restart")
+    );
     assert_eq!(conn.frame().await.unwrap_err(), Ending::Fin);
 }
 
 #[tokio::test]
 async fn openclaw_refuses_and_dies() {
-    let refusal = Refusal::new(1008, "pairing required: no", json!({ "code": "NOT_PAIRED" }));
-    let scripted = Script { refusal: Some(refusal), ..Script::default() };
+    let refusal = Refusal::new(
+        1008,
+        "pairing required: no",
+        json!({ "code": "NOT_PAIRED" }),
+    );
+    let scripted = Script {
+        refusal: Some(refusal),
+        ..Script::default()
+    };
     for (script, token, reason) in [
-        (Script::default(), json!({}), "unauthorized: gateway token missing"),
-        (Script::default(), json!({ "token": "no" }), "unauthorized: gateway token mismatch"),
+        (
+            Script::default(),
+            json!({}),
+            "unauthorized: gateway token missing",
+        ),
+        (
+            Script::default(),
+            json!({ "token": "no" }),
+            "unauthorized: gateway token mismatch",
+        ),
         (scripted, json!({ "token": TOKEN }), "pairing required: no"),
     ] {
         let gateway = Gateway::start(&Via::Plain, script).await;
         let mut conn = open(&gateway.peer).await;
         conn.frame().await.unwrap();
         conn.send_masked(connect_request(&token)).await.unwrap();
-        assert!(conn.frame().await.unwrap().as_text().contains(r#""ok":false"#));
+        assert!(
+            conn.frame()
+                .await
+                .unwrap()
+                .as_text()
+                .contains(r#""ok":false"#)
+        );
         let (code, found) = conn.frame().await.unwrap().as_close().unwrap();
         assert_eq!(code, Some(1008));
         assert!(found.starts_with(reason), "{found}");
@@ -148,13 +189,16 @@ async fn peers_that_break_off_in_the_stream() {
     let mut conn = open(&peer).await;
     conn.exactly(4 + reset_mid_frame::SENT).await.unwrap();
     peer.go();
-    assert_eq!(conn.to_end().await.1, Ending::Rst);
+    assert_eq!(conn.rest().await.1, Ending::Rst);
 
     let peer = fin_mid_frame::start(&Via::Plain).await;
     let mut conn = open(&peer).await;
     peer.go();
-    let (part, ending) = conn.to_end().await;
-    assert_eq!((part.len(), ending), (10 + fin_mid_frame::SENT, Ending::Fin));
+    let (part, ending) = conn.rest().await;
+    assert_eq!(
+        (part.len(), ending),
+        (10 + fin_mid_frame::SENT, Ending::Fin)
+    );
 
     let peer = fin_without_close::start(&Via::Plain).await;
     let mut conn = open(&peer).await;
@@ -198,21 +242,32 @@ async fn peers_that_do_not_answer_the_upgrade() {
 async fn peers_that_answer_the_upgrade_otherwise() {
     let nginx = [("Server", "nginx"), ("Content-Type", "text/html")];
     for (peer, status, body) in [
-        (ok_instead_of_101::start(&Via::Plain, &nginx, "<p>hi</p>").await, 200, "<p>hi</p>"),
+        (
+            ok_instead_of_101::start(&Via::Plain, &nginx, "<p>hi</p>").await,
+            200,
+            "<p>hi</p>",
+        ),
         (draining::start(&Via::Plain).await, 503, draining::BODY),
-        (attribution::start(&Via::Plain).await, 403, attribution::BODY),
+        (
+            attribution::start(&Via::Plain).await,
+            403,
+            attribution::BODY,
+        ),
     ] {
         let mut conn = connect(peer.addr()).await;
         let head = conn.upgrade("/", &[]).await.unwrap();
         assert_eq!(head.status(), status);
         assert!(head.says_close());
         assert_eq!(conn.body(&head).await.unwrap(), body.as_bytes());
-        assert_eq!(conn.to_end().await.1, Ending::Fin);
+        assert_eq!(conn.rest().await.1, Ending::Fin);
     }
     assert_eq!(attribution::BODY.len(), 212, "as long as the gateway's own");
     for (peer, accept) in [
         (missing_accept_key::start(&Via::Plain).await, None),
-        (wrong_accept_key::start(&Via::Plain).await, Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA=")),
+        (
+            wrong_accept_key::start(&Via::Plain).await,
+            Some("AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ),
     ] {
         let mut conn = connect(peer.addr()).await;
         let head = conn.upgrade("/", &[]).await.unwrap();
@@ -226,11 +281,17 @@ async fn close_code_sends_any_close_and_then_any_ending() {
     use close_code::After;
     let peer = close_code::start(&Via::Plain, Some(1008), "no", After::Fin).await;
     let (frames, ending) = open(&peer).await.frames_to_end().await;
-    assert_eq!((frames, ending), (vec![Frame::close(1008, "no")], Ending::Fin));
+    assert_eq!(
+        (frames, ending),
+        (vec![Frame::close(1008, "no")], Ending::Fin)
+    );
 
     let peer = close_code::start(&Via::Plain, None, "", After::Echo).await;
     let mut conn = open(&peer).await;
-    assert_eq!(conn.frame().await.unwrap().as_close(), Some((None, String::new())));
+    assert_eq!(
+        conn.frame().await.unwrap().as_close(),
+        Some((None, String::new()))
+    );
     conn.send_masked(Frame::empty_close()).await.unwrap();
     assert_eq!(conn.frame().await.unwrap_err(), Ending::Fin);
     assert_eq!(peer.log.close(0).await, (None, String::new()));
@@ -268,7 +329,10 @@ async fn absurd_lengths_and_early_frames() {
         let mut conn = open(&peer).await;
         let header = conn.exactly(10).await.unwrap();
         assert_eq!(header[2..], declared.to_be_bytes());
-        let payload = conn.exactly(huge_declared_length::PAYLOAD.len()).await.unwrap();
+        let payload = conn
+            .exactly(huge_declared_length::PAYLOAD.len())
+            .await
+            .unwrap();
         assert_eq!(payload, huge_declared_length::PAYLOAD);
     }
     let frames = [Frame::text("one"), Frame::ping(b"")];
@@ -298,13 +362,23 @@ async fn http_plain_keeps_connections_and_streams_both_ways() {
     let peer = http_plain::start(&Via::Plain).await;
     let mut conn = connect(peer.addr()).await;
     assert_eq!(conn.get("/").await.unwrap().1, http_plain::PAGE.as_bytes());
-    assert_eq!(conn.get("/healthz").await.unwrap().1, http_plain::LIVE.as_bytes());
+    assert_eq!(
+        conn.get("/healthz").await.unwrap().1,
+        http_plain::LIVE.as_bytes()
+    );
     assert_eq!(conn.get("/chunked").await.unwrap().1, b"one, two, three");
     assert_eq!(conn.get("/missing").await.unwrap().0.status(), 404);
-    conn.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    conn.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     let head = conn.head().await.unwrap();
-    assert_eq!(head.value("content-length"), Some(http_plain::PAGE.len().to_string()));
-    conn.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+    assert_eq!(
+        head.value("content-length"),
+        Some(http_plain::PAGE.len().to_string())
+    );
+    conn.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
     assert_eq!(conn.head().await.unwrap().status(), 200);
     for piece in [b"first".as_slice(), b"second", b""] {
         conn.send(&http_plain::as_chunk(piece)).await.unwrap();
@@ -317,9 +391,14 @@ async fn http_plain_keeps_connections_and_streams_both_ways() {
 async fn clients_end_in_every_way() {
     let (ca, via) = tls::via(&["localhost"], Validity::Now);
     let peer = tunnel::start(&via).await.0;
-    for (at, wanted) in [Ending::TlsTruncated, Ending::TlsClose, Ending::TlsClose, Ending::Rst]
-        .into_iter()
-        .enumerate()
+    for (at, wanted) in [
+        Ending::TlsTruncated,
+        Ending::TlsClose,
+        Ending::TlsClose,
+        Ending::Rst,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let mut conn = connect_tls(peer.addr(), &ca.client()).await;
         peer.log.accepted(at).await;
@@ -349,11 +428,14 @@ async fn tunnel_obeys_and_a_dribbled_head_is_a_head() {
     conn.send(b"xyz").await.unwrap();
     assert_eq!(peer.log.bytes(0, 3).await, b"xyz");
     control.send(tunnel::Do::Finish).unwrap();
-    assert_eq!(conn.to_end().await.1, Ending::Fin);
-    for (order, wanted) in [(tunnel::Do::Abort, Ending::Rst), (tunnel::Do::Fin, Ending::Fin)] {
+    assert_eq!(conn.rest().await.1, Ending::Fin);
+    for (order, wanted) in [
+        (tunnel::Do::Abort, Ending::Rst),
+        (tunnel::Do::Fin, Ending::Fin),
+    ] {
         let (peer, control) = tunnel::start(&Via::Plain).await;
         let mut conn = open(&peer).await;
         control.send(order).unwrap();
-        assert_eq!(conn.to_end().await.1, wanted);
+        assert_eq!(conn.rest().await.1, wanted);
     }
 }

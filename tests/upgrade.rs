@@ -28,7 +28,7 @@ async fn attempt(tap: &Tap) -> (Head, Vec<u8>, SessionRecord) {
     assert_ne!(head.status(), 101, "no tunnel");
     let body = conn.body(&head).await.expect("its body");
     // After a refused upgrade the connection ends.
-    let (_, ending) = conn.to_end().await;
+    let (_, ending) = conn.rest().await;
     assert_ne!(ending, Ending::StillOpen);
     (head, body, tap.websocket().await)
 }
@@ -55,7 +55,11 @@ async fn a_gateway_that_gives_no_usable_answer() {
             GatewayErrorKind::ResetBeforeStatus,
             Class::GatewaySilent,
         ),
-        (wrong_accept_key::start(&plain).await, GatewayErrorKind::AcceptKey, Class::GatewayRefused),
+        (
+            wrong_accept_key::start(&plain).await,
+            GatewayErrorKind::AcceptKey,
+            Class::GatewayRefused,
+        ),
         (
             missing_accept_key::start(&plain).await,
             GatewayErrorKind::AcceptKey,
@@ -66,8 +70,22 @@ async fn a_gateway_that_gives_no_usable_answer() {
         let tap = Setup::before(&peer).start().await;
         let (head, _, record) = attempt(&tap).await;
         assert_own(&head, &record);
-        assert_eq!(record.gateway.as_ref().unwrap().error.as_ref().unwrap().kind, error);
-        assert_eq!((record.phase, class(&record)), (Phase::Upgrade, wanted), "{error:?}");
+        assert_eq!(
+            record
+                .gateway
+                .as_ref()
+                .unwrap()
+                .error
+                .as_ref()
+                .unwrap()
+                .kind,
+            error
+        );
+        assert_eq!(
+            (record.phase, class(&record)),
+            (Phase::Upgrade, wanted),
+            "{error:?}"
+        );
         assert!(record.frames.is_none() && record.dialect.is_none());
         assert_eq!(peer.log.requests(), 1);
     }
@@ -80,37 +98,91 @@ async fn a_gateway_that_is_not_there() {
     drop(free);
     for (url, error) in [
         (nobody.as_str(), GatewayErrorKind::Refused),
-        ("unix:/nonexistent/gateway.sock", GatewayErrorKind::SocketMissing),
+        (
+            "unix:/nonexistent/gateway.sock",
+            GatewayErrorKind::SocketMissing,
+        ),
     ] {
         let tap = Setup::before_url(url).start().await;
         let (head, _, record) = attempt(&tap).await;
         assert_own(&head, &record);
-        assert_eq!(record.gateway.as_ref().unwrap().error.as_ref().unwrap().kind, error);
-        assert_eq!((record.phase, class(&record)), (Phase::Dial, Class::GatewayUnreachable));
+        assert_eq!(
+            record
+                .gateway
+                .as_ref()
+                .unwrap()
+                .error
+                .as_ref()
+                .unwrap()
+                .kind,
+            error
+        );
+        assert_eq!(
+            (record.phase, class(&record)),
+            (Phase::Dial, Class::GatewayUnreachable)
+        );
     }
 }
 
 #[tokio::test]
 async fn trouble_with_the_gateways_tls() {
     for (names, validity, error) in [
-        (["other.test"], Validity::Now, GatewayErrorKind::CertificateName),
-        (["gateway.test"], Validity::Expired, GatewayErrorKind::CertificateExpired),
-        (["gateway.test"], Validity::NotYet, GatewayErrorKind::CertificateExpired),
+        (
+            ["other.test"],
+            Validity::Now,
+            GatewayErrorKind::CertificateName,
+        ),
+        (
+            ["gateway.test"],
+            Validity::Expired,
+            GatewayErrorKind::CertificateExpired,
+        ),
+        (
+            ["gateway.test"],
+            Validity::NotYet,
+            GatewayErrorKind::CertificateExpired,
+        ),
     ] {
         let (ca, via) = tls::via(&names, validity);
         let peer = echo::start(&via).await;
-        let tap = Setup::before(&peer).gateway_ca(&ca, "gateway.test").start().await;
+        let tap = Setup::before(&peer)
+            .gateway_ca(&ca, "gateway.test")
+            .start()
+            .await;
         let (head, _, record) = attempt(&tap).await;
         assert_own(&head, &record);
-        assert_eq!(record.gateway.as_ref().unwrap().error.as_ref().unwrap().kind, error);
-        assert_eq!((record.phase, class(&record)), (Phase::Dial, Class::GatewayUnreachable));
+        assert_eq!(
+            record
+                .gateway
+                .as_ref()
+                .unwrap()
+                .error
+                .as_ref()
+                .unwrap()
+                .kind,
+            error
+        );
+        assert_eq!(
+            (record.phase, class(&record)),
+            (Phase::Dial, Class::GatewayUnreachable)
+        );
         assert_eq!(peer.log.requests(), 0);
     }
     let (_, via) = tls::via(&["gateway.test"], Validity::Now);
     let peer = echo::start(&via).await;
-    let tap = Setup::before(&peer).gateway_ca(&Ca::new(), "gateway.test").start().await;
+    let tap = Setup::before(&peer)
+        .gateway_ca(&Ca::new(), "gateway.test")
+        .start()
+        .await;
     let (_, _, record) = attempt(&tap).await;
-    let error = record.gateway.as_ref().unwrap().error.as_ref().unwrap().kind;
+    let error = record
+        .gateway
+        .as_ref()
+        .unwrap()
+        .error
+        .as_ref()
+        .unwrap()
+        .kind;
     assert_eq!(error, GatewayErrorKind::CertificateUntrusted);
 }
 
@@ -118,31 +190,58 @@ async fn trouble_with_the_gateways_tls() {
 async fn plain_to_a_tls_gateway_and_tls_to_a_plain_one() {
     let (ca, via) = tls::via(&["localhost"], Validity::Now);
     let secure = echo::start(&via).await;
-    let tap = Setup::before_url(&format!("http://{}", secure.addr())).start().await;
+    let tap = Setup::before_url(&format!("http://{}", secure.addr()))
+        .start()
+        .await;
     let (_, _, record) = attempt(&tap).await;
     assert_eq!(class(&record), Class::GatewayUnreachable);
 
     let plain = echo::start(&Via::Plain).await;
     let url = format!("https://{}", plain.addr());
-    let tap = Setup::before_url(&url).gateway_ca(&ca, "localhost").start().await;
+    let tap = Setup::before_url(&url)
+        .gateway_ca(&ca, "localhost")
+        .start()
+        .await;
     let (_, _, record) = attempt(&tap).await;
-    assert_eq!((record.phase, class(&record)), (Phase::Dial, Class::GatewayUnreachable));
+    assert_eq!(
+        (record.phase, class(&record)),
+        (Phase::Dial, Class::GatewayUnreachable)
+    );
 }
 
 #[tokio::test]
 async fn an_answer_that_is_not_101_passes_unchanged() {
-    let nginx = [("Server", "nginx/1.27.0"), ("Content-Type", "text/html"), ("X-Odd", "kept")];
+    let nginx = [
+        ("Server", "nginx/1.27.0"),
+        ("Content-Type", "text/html"),
+        ("X-Odd", "kept"),
+    ];
     let page = "<html><center>nginx</center></html>";
     let cases = [
-        (ok_instead_of_101::start(&Via::Plain, &nginx, page).await, 200, page, Class::HopFault),
+        (
+            ok_instead_of_101::start(&Via::Plain, &nginx, page).await,
+            200,
+            page,
+            Class::HopFault,
+        ),
         (
             ok_instead_of_101::answer(&Via::Plain, "502 Bad Gateway", &nginx, page).await,
             502,
             page,
             Class::HopFault,
         ),
-        (draining::start(&Via::Plain).await, 503, draining::BODY, Class::GatewayLifecycle),
-        (attribution::start(&Via::Plain).await, 403, attribution::BODY, Class::GatewayRefused),
+        (
+            draining::start(&Via::Plain).await,
+            503,
+            draining::BODY,
+            Class::GatewayLifecycle,
+        ),
+        (
+            attribution::start(&Via::Plain).await,
+            403,
+            attribution::BODY,
+            Class::GatewayRefused,
+        ),
     ];
     for (peer, status, body, wanted) in cases {
         let tap = Setup::before(&peer).openclaw().start().await;
@@ -162,7 +261,11 @@ async fn an_answer_that_is_not_101_passes_unchanged() {
             403 => assert_eq!(kind, Some(BodyKind::Attribution)),
             _ => assert_eq!(kind, Some(BodyKind::Html)),
         }
-        assert_eq!((record.phase, class(&record)), (Phase::Upgrade, wanted), "{status}");
+        assert_eq!(
+            (record.phase, class(&record)),
+            (Phase::Upgrade, wanted),
+            "{status}"
+        );
     }
 }
 
@@ -175,11 +278,15 @@ async fn a_request_smuggled_behind_a_refused_upgrade_is_not_forwarded() {
     bytes.extend_from_slice(b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n");
     conn.send(&bytes).await.unwrap();
     assert_eq!(conn.head().await.unwrap().status(), 503);
-    let (rest, ending) = conn.to_end().await;
+    let (rest, ending) = conn.rest().await;
     assert_eq!(rest, draining::BODY.as_bytes());
     assert_ne!(ending, Ending::StillOpen);
     tap.websocket().await;
-    assert_eq!(peer.log.requests(), 1, "the gateway has seen exactly one request");
+    assert_eq!(
+        peer.log.requests(),
+        1,
+        "the gateway has seen exactly one request"
+    );
 }
 
 /// Connects with this `auth` and reads to the end.
@@ -216,22 +323,36 @@ async fn the_dialect_tells_an_accepted_connect_from_a_refused_one() {
                         && seen["place"] == "frame:connect.params.auth.token"
                 })
             };
-            records.iter().find(has).expect("a record with this fingerprint")
+            records
+                .iter()
+                .find(has)
+                .expect("a record with this fingerprint")
         };
         let accepted = of(TOKEN);
-        assert_eq!((accepted.phase, class(accepted)), (Phase::Closing, Class::Ok));
+        assert_eq!(
+            (accepted.phase, class(accepted)),
+            (Phase::Closing, Class::Ok)
+        );
         let dialect = serde_json::to_value(&accepted.dialect).unwrap();
         assert_eq!(dialect["result"], "accepted");
         assert_eq!(dialect["conn_id"], CONN_ID);
         assert_eq!(dialect["max_payload"], 26_214_400);
         let refused = of(wrong);
-        assert_eq!((refused.phase, class(refused)), (Phase::Handshake, Class::GatewayAuth));
+        assert_eq!(
+            (refused.phase, class(refused)),
+            (Phase::Handshake, Class::GatewayAuth)
+        );
         let dialect = serde_json::to_value(&refused.dialect).unwrap();
         assert_eq!(dialect["result"], "refused");
         assert_eq!(dialect["error"]["details_code"], "AUTH_TOKEN_MISMATCH");
         let close = refused.close.gateway.as_ref().expect("the gateway's Close");
         assert_eq!(close.code.map(|code| code.0), Some(1008));
-        assert!(close.reason.as_str().starts_with("unauthorized: gateway token mismatch"));
+        assert!(
+            close
+                .reason
+                .as_str()
+                .starts_with("unauthorized: gateway token mismatch")
+        );
     }
 }
 
@@ -257,13 +378,30 @@ async fn refusals_of_other_kinds() {
         "retryAfterMs": 500, "details": { "reason": "startup-sidecars" },
     });
     for (code, reason, error, wanted) in [
-        (1008, "pairing required: device is not approved yet", pairing, Class::GatewayPairing),
-        (1008, "origin not allowed (open the Control UI …", origin, Class::GatewayOrigin),
+        (
+            1008,
+            "pairing required: device is not approved yet",
+            pairing,
+            Class::GatewayPairing,
+        ),
+        (
+            1008,
+            "origin not allowed (open the Control UI …",
+            origin,
+            Class::GatewayOrigin,
+        ),
         (1002, "protocol mismatch", range, Class::GatewayProtocol),
         (1013, "gateway starting", starting, Class::GatewayLifecycle),
     ] {
         let refusal = Some(Refusal::new(code, reason, error));
-        let gateway = Gateway::start(&Via::Plain, Script { refusal, ..Script::default() }).await;
+        let gateway = Gateway::start(
+            &Via::Plain,
+            Script {
+                refusal,
+                ..Script::default()
+            },
+        )
+        .await;
         let tap = Setup::before(&gateway.peer).openclaw().start().await;
         let auth = serde_json::json!({ "token": TOKEN });
         let frames = connect_with(&tap, Face::Plain, &auth).await;

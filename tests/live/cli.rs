@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Install;
 use super::gateway::command;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,13 +25,18 @@ pub async fn run(install: &Install, args: &[&str], ca: Option<&Path>) -> Output 
     let folder = TempDir::new().expect("a temporary folder");
     let mut command = command(install, folder.path());
     command.args(args).stdin(Stdio::null());
-    command.env("OPENCLAW_CONFIG_PATH", folder.path().join("state/openclaw.json"));
+    command.env(
+        "OPENCLAW_CONFIG_PATH",
+        folder.path().join("state/openclaw.json"),
+    );
     if let Some(ca) = ca {
         command.env("NODE_EXTRA_CA_CERTS", ca);
     }
     let mut command = tokio::process::Command::from(command);
     let running = command.kill_on_drop(true).output();
-    let output = timeout(LIMIT, running).await.unwrap_or_else(|_| panic!("{args:?} hangs"));
+    let output = timeout(LIMIT, running)
+        .await
+        .unwrap_or_else(|_| panic!("{args:?} hangs"));
     let output = output.expect("run the command line tool");
     Output {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -48,5 +53,10 @@ pub async fn call(
     token: &str,
     ca: Option<&Path>,
 ) -> Output {
-    run(install, &["gateway", "call", method, "--url", url, "--token", token], ca).await
+    run(
+        install,
+        &["gateway", "call", method, "--url", url, "--token", token],
+        ca,
+    )
+    .await
 }

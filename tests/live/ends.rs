@@ -30,7 +30,9 @@ async fn before(gateway: &Gateway) -> Tap {
 
 #[tokio::test]
 async fn a_killed_gateway_has_left() {
-    let Some((_turn, install)) = turn("live: SIGKILL").await else { return };
+    let Some((_turn, install)) = turn("live: SIGKILL").await else {
+        return;
+    };
     let mut gateway = Gateway::start(&install).await;
     let tap = before(&gateway).await;
     let mut conn = accepted(&tap, Face::Plain).await;
@@ -42,13 +44,18 @@ async fn a_killed_gateway_has_left() {
     let record = tap.websocket().await;
     assert_eq!(record.close.gateway, None);
     let end = record.close.transport.gateway;
-    assert!(matches!(end, TransportEnd::Fin | TransportEnd::Rst), "{end:?}");
+    assert!(
+        matches!(end, TransportEnd::Fin | TransportEnd::Rst),
+        "{end:?}"
+    );
     assert_eq!(class(&record), Class::GatewayLeft);
 }
 
 #[tokio::test]
 async fn a_stopped_gateway_says_so() {
-    let Some((_turn, install)) = turn("live: SIGTERM").await else { return };
+    let Some((_turn, install)) = turn("live: SIGTERM").await else {
+        return;
+    };
     let mut gateway = Gateway::start(&install).await;
     let tap = before(&gateway).await;
     let mut conn = accepted(&tap, Face::Tls).await;
@@ -59,9 +66,23 @@ async fn a_stopped_gateway_says_so() {
     conn.finish().await;
     drop(conn);
     let record = tap.websocket().await;
-    assert_eq!(record.close.gateway.as_ref().unwrap().code.map(|code| code.0), Some(1012));
-    let shutdown = record.dialect.as_ref().and_then(|dialect| dialect.shutdown.clone());
-    let reason = shutdown.and_then(|shutdown| shutdown.reason).expect("a reason");
+    assert_eq!(
+        record
+            .close
+            .gateway
+            .as_ref()
+            .unwrap()
+            .code
+            .map(|code| code.0),
+        Some(1012)
+    );
+    let shutdown = record
+        .dialect
+        .as_ref()
+        .and_then(|dialect| dialect.shutdown.clone());
+    let reason = shutdown
+        .and_then(|shutdown| shutdown.reason)
+        .expect("a reason");
     assert_eq!(reason.as_str(), "gateway stopping");
     assert_eq!(class(&record), Class::GatewayLifecycle);
 }

@@ -19,7 +19,7 @@ use crate::support::tap::signal;
 /// The gateway's token.
 pub const TOKEN: &str = "live-token-0123456789abcdef0123456789abcdef";
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// Somebody may take the free port before the gateway does.
 const ATTEMPTS: usize = 3;
 
@@ -70,7 +70,9 @@ impl Gateway {
         let short = format!("{}…{}", &conn_id[..8], &conn_id[conn_id.len() - 4..]);
         let found = poll(STEP, || {
             let log = self.log();
-            log.iter().any(|line| line.contains(conn_id) || line.contains(&short)).then_some(())
+            log.iter()
+                .any(|line| line.contains(conn_id) || line.contains(&short))
+                .then_some(())
         })
         .await;
         assert!(found.is_some(), "the gateway's log has no {short}");
@@ -79,8 +81,12 @@ impl Gateway {
     /// The messages of its log file.
     fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("gateway.jsonl")).unwrap_or_default();
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter_map(|line| Some(line.get("message")?.as_str()?.to_owned())).collect()
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter_map(|line| Some(line.get("message")?.as_str()?.to_owned()))
+            .collect()
     }
 
     fn spawn(install: &Install) -> Self {
@@ -90,11 +96,21 @@ impl Gateway {
         let output = File::create(folder.path().join("output")).expect("create its output");
         let errors = output.try_clone().expect("a second handle");
         let mut command = command(install, folder.path());
-        command.env("OPENCLAW_CONFIG_PATH", config).args(["gateway", "run", "--verbose"]);
+        command
+            .env("OPENCLAW_CONFIG_PATH", config)
+            .args(["gateway", "run", "--verbose"]);
         // In a group of its own, so that its children can be ended with it.
-        command.process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors);
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
         let child = command.spawn().expect("start the gateway");
-        Self { child, folder, port }
+        Self {
+            child,
+            folder,
+            port,
+        }
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), String> {
@@ -139,7 +155,10 @@ pub fn command(install: &Install, folder: &Path) -> Command {
         fs::create_dir_all(folder).expect("create a folder");
     }
     let mut command = Command::new(&install.node);
-    command.arg(&install.openclaw).env_clear().current_dir(folder);
+    command
+        .arg(&install.openclaw)
+        .env_clear()
+        .current_dir(folder);
     for (name, value) in std::env::vars_os() {
         if name == "TMPDIR" || name == "LANG" || name == "TZ" {
             command.env(name, value);
@@ -183,5 +202,9 @@ fn status(port: u16, path: &str) -> Option<u16> {
     tcp.write_all(request.as_bytes()).ok()?;
     let mut line = [0; 12];
     tcp.read_exact(&mut line).ok()?;
-    std::str::from_utf8(&line).ok()?.strip_prefix("HTTP/1.1 ")?.parse().ok()
+    std::str::from_utf8(&line)
+        .ok()?
+        .strip_prefix("HTTP/1.1 ")?
+        .parse()
+        .ok()
 }

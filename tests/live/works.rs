@@ -11,6 +11,7 @@ use super::gateway::{Gateway, TOKEN};
 use super::turn;
 use crate::peers::openclaw::connect_request;
 use crate::support::client::connect;
+use crate::support::frame::Frame;
 use crate::support::records::{class, cut};
 use crate::support::secret::fingerprint;
 use crate::support::tap::{Face, Setup, Tap};
@@ -22,7 +23,10 @@ fn way_in(tap: &Tap, face: Face) -> (String, Option<std::path::PathBuf>) {
     let addr = tap.addr(face);
     match face {
         Face::Plain => (format!("ws://{addr}"), None),
-        Face::Tls => (format!("wss://localhost:{}", addr.port()), Some(tap.dev_ca())),
+        Face::Tls => (
+            format!("wss://localhost:{}", addr.port()),
+            Some(tap.dev_ca()),
+        ),
     }
 }
 
@@ -56,15 +60,25 @@ async fn newest(tap: &Tap, seen: &mut usize) -> SessionRecord {
 
 #[tokio::test]
 async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
-    let Some((_turn, install)) = turn("live: works").await else { return };
+    let Some((_turn, install)) = turn("live: works").await else {
+        return;
+    };
     let gateway = Gateway::start(&install).await;
     let direct_url = format!("ws://{}", gateway.addr());
     let direct_health = call(&install, "health", &direct_url, TOKEN, None).await;
     let direct_wrong = call(&install, "health", &direct_url, WRONG, None).await;
     let direct_schema = call(&install, "config.schema", &direct_url, TOKEN, None).await;
-    assert_eq!((direct_health.code, direct_schema.code), (Some(0), Some(0)), "{direct_health:?}");
+    assert_eq!(
+        (direct_health.code, direct_schema.code),
+        (Some(0), Some(0)),
+        "{direct_health:?}"
+    );
     assert_eq!(direct_wrong.code, Some(1));
-    let (_, direct_page) = connect(gateway.addr()).await.get("/").await.expect("the page");
+    let (_, direct_page) = connect(gateway.addr())
+        .await
+        .get("/")
+        .await
+        .expect("the page");
     assert!(direct_page.len() > 1000, "{} bytes", direct_page.len());
 
     let tap = Setup::before_url(&gateway.url()).openclaw().start().await;
@@ -78,7 +92,13 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
         let record = newest(&tap, &mut seen).await;
         assert_accepted(&record);
         assert_eq!(record.client.tls.is_some(), face == Face::Tls);
-        let conn_id = record.dialect.as_ref().unwrap().conn_id.clone().expect("a connection id");
+        let conn_id = record
+            .dialect
+            .as_ref()
+            .unwrap()
+            .conn_id
+            .clone()
+            .expect("a connection id");
         gateway.logged(conn_id.as_str()).await;
 
         let wrong = call(&install, "health", &url, WRONG, ca).await;
@@ -86,16 +106,30 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
         assert_mismatch(&newest(&tap, &mut seen).await);
 
         let schema = call(&install, "config.schema", &url, TOKEN, ca).await;
-        assert!(schema == direct_schema, "{face:?}: the schema differs: {}", cut(&schema.stderr, 300));
+        assert!(
+            schema == direct_schema,
+            "{face:?}: the schema differs: {}",
+            cut(&schema.stderr, 300)
+        );
         let record = newest(&tap, &mut seen).await;
         assert_accepted(&record);
-        let largest = record.frames.unwrap().to_client.largest.expect("a largest frame");
+        let largest = record
+            .frames
+            .unwrap()
+            .to_client
+            .largest
+            .expect("a largest frame");
         assert!(largest.size > 2_000_000, "{}", largest.size);
 
         let mut conn = tap.connect(face).await;
         let (head, page) = conn.get("/").await.expect("the page");
         assert_eq!(head.status(), 200);
-        assert!(page == direct_page, "{face:?}: {} and {} bytes", page.len(), direct_page.len());
+        assert!(
+            page == direct_page,
+            "{face:?}: {} and {} bytes",
+            page.len(),
+            direct_page.len()
+        );
     }
     without_a_token(&tap, &mut seen).await;
 }
@@ -104,23 +138,44 @@ fn assert_accepted(record: &SessionRecord) {
     assert!(record.phase >= Phase::Open, "{:?}", record.phase);
     let dialect = record.dialect.as_ref().expect("a dialect");
     assert_eq!(dialect.result, ConnectResult::Accepted);
-    assert_eq!(dialect.server.as_ref().and_then(|it| it.version.clone()).unwrap().as_str(), "2026.9.6");
+    assert_eq!(
+        dialect
+            .server
+            .as_ref()
+            .and_then(|it| it.version.clone())
+            .unwrap()
+            .as_str(),
+        "2026.9.6"
+    );
     assert_eq!(class(record), Class::Ok);
 }
 
 fn assert_mismatch(record: &SessionRecord) {
-    assert_eq!((record.phase, class(record)), (Phase::Handshake, Class::GatewayAuth));
+    assert_eq!(
+        (record.phase, class(record)),
+        (Phase::Handshake, Class::GatewayAuth)
+    );
     let dialect = record.dialect.as_ref().expect("a dialect");
     assert_eq!(dialect.result, ConnectResult::Refused);
-    let details = dialect.error.as_ref().and_then(|error| error.details_code.clone());
+    let details = dialect
+        .error
+        .as_ref()
+        .and_then(|error| error.details_code.clone());
     assert_eq!(details.unwrap().as_str(), "AUTH_TOKEN_MISMATCH");
     let close = record.close.gateway.as_ref().expect("the gateway's Close");
     assert_eq!(close.code.map(|code| code.0), Some(1008));
-    assert!(close.reason.as_str().starts_with("unauthorized: gateway token mismatch"));
+    assert!(
+        close
+            .reason
+            .as_str()
+            .starts_with("unauthorized: gateway token mismatch")
+    );
     let auth = serde_json::to_value(&record.auth).unwrap();
-    let entry = auth.as_array().unwrap().iter().find(|entry| {
-        entry["place"] == "frame:connect.params.auth.token"
-    });
+    let entry = auth
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["place"] == "frame:connect.params.auth.token");
     let entry = entry.unwrap_or_else(|| panic!("no token in {auth}"));
     assert_eq!(entry["fingerprint"], fingerprint(WRONG));
     assert_eq!(entry["length"], WRONG.len());
@@ -131,9 +186,11 @@ async fn without_a_token(tap: &Tap, seen: &mut usize) {
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
     conn.frame().await.expect("the challenge");
-    conn.send_masked(connect_request(&json!({}))).await.expect("send the request");
+    conn.send_masked(connect_request(&json!({})))
+        .await
+        .expect("send the request");
     let (frames, _) = conn.frames_to_end().await;
-    let (code, _) = frames.last().and_then(|frame| frame.as_close()).expect("a Close");
+    let (code, _) = frames.last().and_then(Frame::as_close).expect("a Close");
     assert_eq!(code, Some(1008));
     conn.finish().await;
     drop(conn);

@@ -19,7 +19,9 @@ pub enum After {
 
 /// `code: None` is a Close without a body.
 pub async fn start(via: &Via, code: Option<u16>, reason: &str, after: After) -> Peer {
-    let close = code.map_or_else(Frame::empty_close, |code| Frame::close(code, reason)).to_bytes();
+    let close = code
+        .map_or_else(Frame::empty_close, |code| Frame::close(code, reason))
+        .to_bytes();
     serve(via, move |mut conn, seat| {
         let close = close.clone();
         async move {

@@ -10,7 +10,9 @@ pub async fn start(via: &Via, frames: &[Frame]) -> Peer {
     serve(via, move |mut conn, seat| {
         let glued = glued.clone();
         async move {
-            let Some(head) = seat.head(&mut conn).await else { return };
+            let Some(head) = seat.head(&mut conn).await else {
+                return;
+            };
             let mut bytes = head::switching(&head.accept_key(), None);
             bytes.extend(glued);
             if seat.send(&mut conn, &bytes).await.is_some() {

@@ -17,13 +17,25 @@ pub async fn start(via: &Via) -> Peer {
 }
 
 async fn echo(mut conn: Conn, seat: Seat) {
-    let Some(head) = seat.head(&mut conn).await else { return };
+    let Some(head) = seat.head(&mut conn).await else {
+        return;
+    };
     let offered = head.values("sec-websocket-protocol").join(",");
-    let chosen = offered.split(',').next().map(str::trim).filter(|chosen| !chosen.is_empty());
-    if seat.send(&mut conn, &head::switching(&head.accept_key(), chosen)).await.is_none() {
+    let chosen = offered
+        .split(',')
+        .next()
+        .map(str::trim)
+        .filter(|chosen| !chosen.is_empty());
+    if seat
+        .send(&mut conn, &head::switching(&head.accept_key(), chosen))
+        .await
+        .is_none()
+    {
         return;
     }
-    let limits = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+    let limits = WebSocketConfig::default()
+        .max_frame_size(None)
+        .max_message_size(None);
     let Conn { wire, buf, .. } = conn;
     let mut socket =
         WebSocketStream::from_partially_read(wire, buf, Role::Server, Some(limits)).await;

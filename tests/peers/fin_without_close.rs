@@ -9,7 +9,11 @@ pub async fn start(via: &Via) -> Peer {
         if seat.upgrade(&mut conn).await.is_none() {
             return;
         }
-        if seat.send(&mut conn, &Frame::text("still here").to_bytes()).await.is_some() {
+        if seat
+            .send(&mut conn, &Frame::text("still here").to_bytes())
+            .await
+            .is_some()
+        {
             seat.told().await;
             conn.finish().await;
             seat.frames(&mut conn).await;

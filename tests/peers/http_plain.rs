@@ -40,7 +40,11 @@ async fn answer(conn: &mut Conn, seat: &Seat, head: &Head) -> Option<()> {
     };
     conn.body_of_request(head).await?;
     let length = body.len().to_string();
-    let headers = [("Content-Type", kind), ("Content-Length", &length), ("X-Peer", "http_plain")];
+    let headers = [
+        ("Content-Type", kind),
+        ("Content-Length", &length),
+        ("X-Peer", "http_plain"),
+    ];
     let mut bytes = response(status, &headers);
     if method != "HEAD" {
         bytes.extend_from_slice(body.as_bytes());
@@ -49,7 +53,11 @@ async fn answer(conn: &mut Conn, seat: &Seat, head: &Head) -> Option<()> {
 }
 
 async fn chunked(conn: &mut Conn, seat: &Seat) -> Option<()> {
-    seat.send(conn, &response("200 OK", &[("Transfer-Encoding", "chunked")])).await?;
+    seat.send(
+        conn,
+        &response("200 OK", &[("Transfer-Encoding", "chunked")]),
+    )
+    .await?;
     for chunk in CHUNKS {
         seat.send(conn, &as_chunk(chunk.as_bytes())).await?;
     }
@@ -58,7 +66,10 @@ async fn chunked(conn: &mut Conn, seat: &Seat) -> Option<()> {
 
 /// Each piece goes back before the next one is asked for.
 async fn echo(conn: &mut Conn, seat: &Seat, head: &Head) -> Option<()> {
-    let headers = [("Transfer-Encoding", "chunked"), ("Content-Type", "application/octet-stream")];
+    let headers = [
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Type", "application/octet-stream"),
+    ];
     seat.send(conn, &response("200 OK", &headers)).await?;
     if let Some(length) = head.value("content-length") {
         let body = conn.exactly(length.parse().ok()?).await.ok()?;

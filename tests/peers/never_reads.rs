@@ -7,7 +7,9 @@ use socket2::SockRef;
 pub async fn start(via: &Via) -> Peer {
     serve(via, |mut conn, seat| async move {
         if let Some(tcp) = conn.wire.tcp() {
-            SockRef::from(tcp).set_recv_buffer_size(64 * 1024).expect("set SO_RCVBUF");
+            SockRef::from(tcp)
+                .set_recv_buffer_size(64 * 1024)
+                .expect("set SO_RCVBUF");
         }
         if seat.upgrade(&mut conn).await.is_some() {
             seat.told().await;

@@ -52,7 +52,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(code: u16, reason: &str, error: Value) -> Self {
-        Self { error, code, reason: reason.to_owned() }
+        Self {
+            error,
+            code,
+            reason: reason.to_owned(),
+        }
     }
 
     fn of_token(found: Option<&str>) -> Self {
@@ -75,7 +79,9 @@ pub enum Order {
     Ping,
     Send(Frame),
     /// The `shutdown` event, Close 1012, FIN.
-    Shutdown { reason: String },
+    Shutdown {
+        reason: String,
+    },
     /// FIN without a Close.
     Fin,
     /// RST.
@@ -128,10 +134,16 @@ async fn session(
     script: Arc<Script>,
     mut orders: broadcast::Receiver<Order>,
 ) {
-    let Some(head) = seat.upgrade(&mut conn).await else { return };
+    let Some(head) = seat.upgrade(&mut conn).await else {
+        return;
+    };
     let host = head.value("host").unwrap_or_default();
     let mut connected = false;
-    if seat.send(&mut conn, &challenge().to_bytes()).await.is_none() {
+    if seat
+        .send(&mut conn, &challenge().to_bytes())
+        .await
+        .is_none()
+    {
         return;
     }
     loop {
@@ -189,15 +201,23 @@ async fn obey(conn: &mut Conn, seat: &Seat, order: Order) -> Next {
         Order::Ping => vec![Frame::ping(b"")],
         Order::Send(frame) => vec![frame],
         Order::Shutdown { reason } => {
-            let event = json!({ "type": "event", "event": "shutdown", "payload": { "reason": reason } });
-            vec![Frame::text(&event.to_string()), Frame::close(1012, "service restart")]
+            let event =
+                json!({ "type": "event", "event": "shutdown", "payload": { "reason": reason } });
+            vec![
+                Frame::text(&event.to_string()),
+                Frame::close(1012, "service restart"),
+            ]
         }
         Order::Fin => return Next::Over,
         Order::Die => return Next::Abort,
     };
     let over = frames.iter().any(|frame| frame.opcode == CLOSE);
     let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
-    if seat.send(conn, &bytes).await.is_none() || over { Next::Over } else { Next::Go }
+    if seat.send(conn, &bytes).await.is_none() || over {
+        Next::Over
+    } else {
+        Next::Go
+    }
 }
 
 fn challenge() -> Frame {
@@ -223,8 +243,14 @@ impl Script {
         let request: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
         let id = &request["id"];
         let token = request["params"]["auth"]["token"].as_str();
-        let wrong = self.token.as_deref().is_some_and(|right| token != Some(right));
-        let refusal = self.refusal.clone().or_else(|| wrong.then(|| Refusal::of_token(token)));
+        let wrong = self
+            .token
+            .as_deref()
+            .is_some_and(|right| token != Some(right));
+        let refusal = self
+            .refusal
+            .clone()
+            .or_else(|| wrong.then(|| Refusal::of_token(token)));
         if let Some(refusal) = refusal {
             let answer = json!({ "type": "res", "id": id, "ok": false, "error": refusal.error });
             let close = Frame::close(refusal.code, &refusal.reason);

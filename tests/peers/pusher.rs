@@ -31,13 +31,18 @@ impl Pushed {
 pub async fn start(via: &Via, frames: u64) -> (Peer, Pushed) {
     let pushed = Pushed::default();
     let count = pushed.clone();
-    let peer = serve(via, move |conn, seat| push(conn, seat, frames, count.clone())).await;
+    let peer = serve(via, move |conn, seat| {
+        push(conn, seat, frames, count.clone())
+    })
+    .await;
     (peer, pushed)
 }
 
 async fn push(mut conn: Conn, seat: Seat, frames: u64, pushed: Pushed) {
     if let Some(tcp) = conn.wire.tcp() {
-        SockRef::from(tcp).set_send_buffer_size(SEND_BUFFER).expect("set SO_SNDBUF");
+        SockRef::from(tcp)
+            .set_send_buffer_size(SEND_BUFFER)
+            .expect("set SO_SNDBUF");
     }
     if seat.upgrade(&mut conn).await.is_none() {
         return;
@@ -46,7 +51,9 @@ async fn push(mut conn: Conn, seat: Seat, frames: u64, pushed: Pushed) {
     for _ in 0..frames {
         let mut rest = frame.as_slice();
         while !rest.is_empty() {
-            let Ok(written) = conn.wire.write(rest).await else { return };
+            let Ok(written) = conn.wire.write(rest).await else {
+                return;
+            };
             pushed.0.fetch_add(written as u64, Ordering::Relaxed);
             rest = &rest[written..];
         }

@@ -30,13 +30,18 @@ impl Ca {
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "test CA");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2099, 1, 1);
         let pem = params.self_signed(&key).expect("a CA").pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
     }
 
     /// A leaf for these names, ready to serve with.
@@ -44,7 +49,9 @@ impl Ca {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
-        params.distinguished_name.push(DnType::CommonName, "test leaf");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test leaf");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let (from, to) = match validity {
             Validity::Now => (2020, 2099),
@@ -91,7 +98,9 @@ pub fn trusting_nothing() -> Arc<ClientConfig> {
 fn trusting(pem: &[u8]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        roots.add(certificate.expect("a certificate")).expect("a root");
+        roots
+            .add(certificate.expect("a certificate"))
+            .expect("a root");
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

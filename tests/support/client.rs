@@ -25,8 +25,12 @@ pub async fn connect(addr: SocketAddr) -> Conn {
 /// A connection with a small receive buffer, for clients that are slow on purpose.
 pub async fn connect_narrow(addr: SocketAddr, receive_buffer: usize) -> Conn {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(receive_buffer).expect("set SO_RCVBUF");
-    socket.connect_timeout(&SockAddr::from(addr), Duration::from_secs(5)).expect("connect");
+    socket
+        .set_recv_buffer_size(receive_buffer)
+        .expect("set SO_RCVBUF");
+    socket
+        .connect_timeout(&SockAddr::from(addr), Duration::from_secs(5))
+        .expect("connect");
     socket.set_nonblocking(true).expect("set non-blocking");
     let tcp = TcpStream::from_std(socket.into()).expect("a tokio stream");
     Conn::bounded(Wire::Plain(tcp))
@@ -53,12 +57,16 @@ pub async fn try_connect_tls(
 
 /// A connection to a unix socket.
 pub async fn connect_unix(path: &Path) -> Conn {
-    let unix = UnixStream::connect(path).await.expect("connect to the unix socket");
+    let unix = UnixStream::connect(path)
+        .await
+        .expect("connect to the unix socket");
     Conn::bounded(Wire::Unix(unix))
 }
 
 async fn tcp(addr: SocketAddr) -> TcpStream {
-    let tcp = within("a connection", TcpStream::connect(addr)).await.expect("connect");
+    let tcp = within("a connection", TcpStream::connect(addr))
+        .await
+        .expect("connect");
     tcp.set_nodelay(true).expect("set TCP_NODELAY");
     tcp
 }
@@ -68,13 +76,18 @@ impl Conn {
     pub async fn upgrade(&mut self, target: &str, more: &[(&str, &str)]) -> Result<Head, Ending> {
         let host = self.wire.tcp().and_then(|tcp| tcp.peer_addr().ok());
         let host = host.map_or_else(|| "localhost".to_owned(), |addr| addr.to_string());
-        self.send(&head::upgrade(target, &host, more)).await.expect("send the upgrade");
+        self.send(&head::upgrade(target, &host, more))
+            .await
+            .expect("send the upgrade");
         self.head().await
     }
 
     /// The same, and it must be a correct 101.
     pub async fn open(&mut self, target: &str) -> Head {
-        let answer = self.upgrade(target, &[]).await.expect("an answer to the upgrade");
+        let answer = self
+            .upgrade(target, &[])
+            .await
+            .expect("an answer to the upgrade");
         assert_eq!(answer.status(), 101, "{}", answer.text());
         let accept = answer.value("sec-websocket-accept");
         assert_eq!(accept.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
@@ -84,7 +97,9 @@ impl Conn {
     /// A request without a body, and its answer with body.
     pub async fn get(&mut self, target: &str) -> Result<(Head, Vec<u8>), Ending> {
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        self.send(request.as_bytes()).await.expect("send the request");
+        self.send(request.as_bytes())
+            .await
+            .expect("send the request");
         let head = self.head().await?;
         let body = self.body(&head).await?;
         Ok((head, body))
@@ -114,12 +129,17 @@ pub struct Dribble {
 
 impl Dribble {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), sent: 0 }
+        Self {
+            bytes: bytes.into(),
+            sent: 0,
+        }
     }
 
     /// Sends the next byte in a segment of its own; `false` when none was left.
     pub async fn drip(&mut self, conn: &mut Conn) -> bool {
-        let Some(byte) = self.bytes.get(self.sent) else { return false };
+        let Some(byte) = self.bytes.get(self.sent) else {
+            return false;
+        };
         conn.send(&[*byte]).await.expect("send a byte");
         self.sent += 1;
         true

@@ -24,12 +24,20 @@ pub struct Conn {
 impl Conn {
     /// For a test: every step has a deadline.
     pub fn bounded(wire: Wire) -> Self {
-        Self { wire, buf: Vec::new(), limit: Some(STEP) }
+        Self {
+            wire,
+            buf: Vec::new(),
+            limit: Some(STEP),
+        }
     }
 
     /// For a peer: it is stopped from outside.
     pub fn patient(wire: Wire) -> Self {
-        Self { wire, buf: Vec::new(), limit: None }
+        Self {
+            wire,
+            buf: Vec::new(),
+            limit: None,
+        }
     }
 
     /// Another deadline for each step.
@@ -51,7 +59,8 @@ impl Conn {
 
     /// The next so many bytes.
     pub async fn exactly(&mut self, len: usize) -> Result<Vec<u8>, Ending> {
-        self.until(|buf| (buf.len() >= len).then(|| buf.drain(..len).collect())).await
+        self.until(|buf| (buf.len() >= len).then(|| buf.drain(..len).collect()))
+            .await
     }
 
     /// The next line, without its end.
@@ -77,7 +86,11 @@ impl Conn {
 
     /// The body that belongs to a head; to the end of the connection when nothing says how long.
     pub async fn body(&mut self, head: &Head) -> Result<Vec<u8>, Ending> {
-        if head.values("transfer-encoding").iter().any(|coding| coding.contains("chunked")) {
+        if head
+            .values("transfer-encoding")
+            .iter()
+            .any(|coding| coding.contains("chunked"))
+        {
             let mut body = Vec::new();
             loop {
                 let chunk = self.chunk().await?;
@@ -88,13 +101,15 @@ impl Conn {
             }
         }
         if let Some(length) = head.value("content-length") {
-            return self.exactly(length.parse().expect("a Content-Length")).await;
+            return self
+                .exactly(length.parse().expect("a Content-Length"))
+                .await;
         }
-        Ok(self.to_end().await.0)
+        Ok(self.rest().await.0)
     }
 
     /// Everything that still comes, and how it ended.
-    pub async fn to_end(&mut self) -> (Vec<u8>, Ending) {
+    pub async fn rest(&mut self) -> (Vec<u8>, Ending) {
         let nothing: Result<(), Ending> = self.until(|_| None).await;
         let ending = nothing.expect_err("it never finds anything");
         (std::mem::take(&mut self.buf), ending)
@@ -113,8 +128,12 @@ impl Conn {
 
     /// Writes all of it.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(limit) = self.limit else { return self.wire.send(bytes).await };
-        timeout(limit, self.wire.send(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        let Some(limit) = self.limit else {
+            return self.wire.send(bytes).await;
+        };
+        timeout(limit, self.wire.send(bytes))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Writes a frame as it is.

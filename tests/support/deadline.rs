@@ -13,10 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The future's output, or a panic that says what was waited for.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(STEP, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("waited {STEP:?} in vain for {what}"),
-    }
+    let outcome = tokio::time::timeout(STEP, future).await;
+    outcome.unwrap_or_else(|_| panic!("waited {STEP:?} in vain for {what}"))
 }
 
 /// Looks again and again until `look` finds something; `None` when the time is over.

@@ -10,7 +10,7 @@ impl Dice {
     /// A seed of the environment's, else of the clock's. `cargo test` shows it when the test fails.
     pub fn seeded(test: &str) -> Self {
         let seed = match env::var("WSTAP_TEST_SEED") {
-            Ok(text) => text.parse().expect("WSTAP_TEST_SEED is a number"),
+            Ok(given) => given.parse().expect("WSTAP_TEST_SEED is a number"),
             Err(_) => clock(),
         };
         eprintln!("{test}: WSTAP_TEST_SEED={seed}");

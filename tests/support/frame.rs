@@ -21,7 +21,13 @@ pub const PONG: u8 = 10;
 
 impl Frame {
     pub fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Self {
-        Self { fin: true, rsv: 0, opcode, mask: None, payload: payload.into() }
+        Self {
+            fin: true,
+            rsv: 0,
+            opcode,
+            mask: None,
+            payload: payload.into(),
+        }
     }
 
     pub fn text(text: &str) -> Self {
@@ -136,10 +142,10 @@ pub fn header(fin: bool, rsv: u8, opcode: u8, mask: Option<[u8; 4]>, declared: u
     if let Some(short) = u8::try_from(declared).ok().filter(|len| *len < 126) {
         out.push(mask_bit | short);
     } else if let Ok(medium) = u16::try_from(declared) {
-        out.push(mask_bit | 126);
+        out.push(mask_bit | 0x7e);
         out.extend_from_slice(&medium.to_be_bytes());
     } else {
-        out.push(mask_bit | 127);
+        out.push(mask_bit | 0x7f);
         out.extend_from_slice(&declared.to_be_bytes());
     }
     out.extend(mask.into_iter().flatten());
@@ -147,7 +153,10 @@ pub fn header(fin: bool, rsv: u8, opcode: u8, mask: Option<[u8; 4]>, declared: u
 }
 
 fn masked(payload: &[u8], key: [u8; 4]) -> impl Iterator<Item = u8> {
-    payload.iter().zip(key.into_iter().cycle()).map(|(byte, key)| byte ^ key)
+    payload
+        .iter()
+        .zip(key.into_iter().cycle())
+        .map(|(byte, key)| byte ^ key)
 }
 
 #[test]
@@ -158,7 +167,12 @@ fn examples_of_rfc_6455_section_5_7() {
     assert_eq!(masked, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
     let big = Frame::binary(vec![7; 65_536]);
     assert_eq!(big.to_bytes()[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
-    for frame in [hello.clone(), hello.masked(), Frame::binary(vec![1; 256]), big] {
+    for frame in [
+        hello.clone(),
+        hello.masked(),
+        Frame::binary(vec![1; 256]),
+        big,
+    ] {
         let mut bytes = frame.to_bytes();
         let last = bytes.pop().unwrap();
         assert_eq!(Frame::take(&mut bytes), None);

@@ -15,7 +15,9 @@ impl Head {
     /// Takes a head off the front of `buf`; `None` when more bytes are needed.
     pub fn take(buf: &mut Vec<u8>) -> Option<Self> {
         let end = buf.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-        Some(Self { raw: buf.drain(..end).collect() })
+        Some(Self {
+            raw: buf.drain(..end).collect(),
+        })
     }
 
     /// Obs-text is shown as the replacement character.
@@ -28,18 +30,28 @@ impl Head {
     }
 
     pub fn method(&self) -> String {
-        self.first_line().split(' ').next().unwrap_or_default().to_owned()
+        self.first_line()
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The request target.
     pub fn target(&self) -> String {
-        self.first_line().split(' ').nth(1).unwrap_or_default().to_owned()
+        self.first_line()
+            .split(' ')
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The status of a response; panics when it is none.
     pub fn status(&self) -> u16 {
         let line = self.first_line();
-        let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
+        let status = line
+            .strip_prefix("HTTP/1.")
+            .and_then(|rest| rest.split(' ').nth(1));
         let status = status.and_then(|status| status.parse().ok());
         status.unwrap_or_else(|| panic!("not a status line: {line:?}"))
     }
@@ -47,7 +59,10 @@ impl Head {
     /// Every value of a header, in order.
     pub fn values(&self, name: &str) -> Vec<String> {
         let text = self.text();
-        let lines = text.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+        let lines = text
+            .split("\r\n")
+            .skip(1)
+            .filter_map(|line| line.split_once(':'));
         lines
             .filter(|(found, _)| found.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.trim().to_owned())
@@ -57,18 +72,28 @@ impl Head {
     /// The only value of a header.
     pub fn value(&self, name: &str) -> Option<String> {
         let mut values = self.values(name);
-        assert!(values.len() < 2, "{name} stands there {} times", values.len());
+        assert!(
+            values.len() < 2,
+            "{name} stands there {} times",
+            values.len()
+        );
         values.pop()
     }
 
     pub fn says_close(&self) -> bool {
         let lists = self.values("connection").join(",");
-        lists.split(',').any(|item| item.trim().eq_ignore_ascii_case("close"))
+        lists
+            .split(',')
+            .any(|item| item.trim().eq_ignore_ascii_case("close"))
     }
 
     /// The `Sec-WebSocket-Accept` that answers this request.
     pub fn accept_key(&self) -> String {
-        derive_accept_key(self.value("sec-websocket-key").unwrap_or_default().as_bytes())
+        derive_accept_key(
+            self.value("sec-websocket-key")
+                .unwrap_or_default()
+                .as_bytes(),
+        )
     }
 }
 
@@ -107,8 +132,11 @@ pub fn response(status: &str, headers: &[(&str, &str)]) -> Vec<u8> {
 
 /// The 101 that the gateway sends: four header lines and nothing else.
 pub fn switching(accept: &str, subprotocol: Option<&str>) -> Vec<u8> {
-    let mut headers =
-        vec![("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)];
+    let mut headers = vec![
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept),
+    ];
     headers.extend(subprotocol.map(|chosen| ("Sec-WebSocket-Protocol", chosen)));
     response("101 Switching Protocols", &headers)
 }

@@ -42,7 +42,8 @@ impl Log {
     }
 
     pub fn push(&self, connection: usize, seen: Seen) {
-        self.0.send_modify(|entries| entries.push(Entry { connection, seen }));
+        self.0
+            .send_modify(|entries| entries.push(Entry { connection, seen }));
     }
 
     /// What `find` finds, as soon as it is there.
@@ -57,14 +58,19 @@ impl Log {
         let in_time = outcome.is_ok();
         drop(outcome);
         found.filter(|_| in_time).unwrap_or_else(|| {
-            panic!("waited {STEP:?} in vain for {what}; the peer saw {}", self.summary())
+            panic!(
+                "waited {STEP:?} in vain for {what}; the peer saw {}",
+                self.summary()
+            )
         })
     }
 
     /// Returns when a connection was accepted, TLS included.
     pub async fn accepted(&self, connection: usize) {
-        self.first("a connection", connection, |seen| matches!(seen, Seen::Accepted).then_some(()))
-            .await;
+        self.first("a connection", connection, |seen| {
+            matches!(seen, Seen::Accepted).then_some(())
+        })
+        .await;
     }
 
     /// The first request head of a connection.
@@ -106,7 +112,9 @@ impl Log {
     /// The raw bytes of a connection, as soon as there are `len` of them.
     pub async fn bytes(&self, connection: usize, len: usize) -> Vec<u8> {
         let enough = |entries: &[Entry]| {
-            let on_it = entries.iter().filter(|entry| entry.connection == connection);
+            let on_it = entries
+                .iter()
+                .filter(|entry| entry.connection == connection);
             let pieces = on_it.filter_map(|entry| match &entry.seen {
                 Seen::Bytes(bytes) => Some(bytes.as_slice()),
                 _ => None,
@@ -120,7 +128,11 @@ impl Log {
 
     /// How often something was seen so far.
     pub fn count(&self, is_it: impl Fn(&Seen) -> bool) -> usize {
-        self.0.borrow().iter().filter(|entry| is_it(&entry.seen)).count()
+        self.0
+            .borrow()
+            .iter()
+            .filter(|entry| is_it(&entry.seen))
+            .count()
     }
 
     /// Connections accepted so far.
@@ -140,7 +152,9 @@ impl Log {
         pick: impl Fn(&Seen) -> Option<T>,
     ) -> T {
         self.wait(what, |entries| {
-            let mut on_it = entries.iter().filter(|entry| entry.connection == connection);
+            let mut on_it = entries
+                .iter()
+                .filter(|entry| entry.connection == connection);
             on_it.find_map(|entry| pick(&entry.seen))
         })
         .await

@@ -8,7 +8,9 @@ use wstap::session::record::{Class, Kind};
 
 /// Every record that is completely written.
 pub fn read(path: &Path) -> Vec<SessionRecord> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Vec::new() };
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return Vec::new();
+    };
     let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
     let records = complete.lines().map(|line| {
         serde_json::from_str(line)
@@ -19,7 +21,11 @@ pub fn read(path: &Path) -> Vec<SessionRecord> {
 
 /// The class of a record's verdict.
 pub fn class(record: &SessionRecord) -> Class {
-    record.verdict.as_ref().expect("every record has a verdict").class
+    record
+        .verdict
+        .as_ref()
+        .expect("every record has a verdict")
+        .class
 }
 
 pub fn is_websocket(record: &SessionRecord) -> bool {
@@ -30,7 +36,10 @@ pub fn is_websocket(record: &SessionRecord) -> bool {
 pub fn summary(records: &[SessionRecord]) -> String {
     let mut out = String::new();
     for record in records.iter().rev().take(20).rev() {
-        let path = record.request.as_ref().map_or("-", |request| request.path.as_str());
+        let path = record
+            .request
+            .as_ref()
+            .map_or("-", |request| request.path.as_str());
         let verdict = record.verdict.as_ref();
         let rule = verdict.map_or("-", |verdict| verdict.rule.as_str());
         let class = verdict.map_or("-", |verdict| verdict.class.as_str());

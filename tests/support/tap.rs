@@ -54,7 +54,11 @@ impl Setup {
             "records": { "path": folder.path().join("records.jsonl"), "http": "all" },
             "state_dir": folder.path().join("state"),
         });
-        Self { folder, config, trace: false }
+        Self {
+            folder,
+            config,
+            trace: false,
+        }
     }
 
     /// Sets `a.b.c`.
@@ -63,7 +67,9 @@ impl Setup {
         let mut place = &mut self.config;
         for name in key.split('.') {
             let keys = place.as_object_mut().expect("a mapping");
-            place = keys.entry(name).or_insert_with(|| Value::Object(Map::new()));
+            place = keys
+                .entry(name)
+                .or_insert_with(|| Value::Object(Map::new()));
         }
         *place = value.into();
         self
@@ -99,17 +105,33 @@ impl Setup {
         let stderr = File::create(folder.join("stderr")).expect("create stderr");
         let mut command = Command::new(env!("CARGO_BIN_EXE_wstap"));
         command.arg("serve").arg("--config").arg(&config);
-        for name in ["WSTAP_LISTEN", "WSTAP_GATEWAY", "WSTAP_ALLOWED_ORIGINS", "WSTAP_CONFIG"] {
+        for name in [
+            "WSTAP_LISTEN",
+            "WSTAP_GATEWAY",
+            "WSTAP_ALLOWED_ORIGINS",
+            "WSTAP_CONFIG",
+        ] {
             command.env_remove(name);
         }
-        command.env_remove("WSTAP_STATE_DIR").env_remove("RUST_LOG").env("NO_COLOR", "1");
+        command
+            .env_remove("WSTAP_STATE_DIR")
+            .env_remove("RUST_LOG")
+            .env("NO_COLOR", "1");
         if self.trace {
             command.env("RUST_LOG", "trace");
         }
-        command.current_dir(folder).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr);
         let child = command.spawn().expect("start wstap");
         let listeners = self.config["listeners"].as_array().map_or(0, Vec::len);
-        let mut tap = Tap { child, folder: self.folder, listeners: Vec::new() };
+        let mut tap = Tap {
+            child,
+            folder: self.folder,
+            listeners: Vec::new(),
+        };
         tap.wait_until_it_listens(listeners).await;
         tap
     }
@@ -183,7 +205,8 @@ impl Tap {
 
     /// The first record of an upgrade attempt.
     pub async fn websocket(&self) -> SessionRecord {
-        self.wait_for("a websocket record", records::is_websocket).await
+        self.wait_for("a websocket record", records::is_websocket)
+            .await
     }
 
     /// So many records of upgrade attempts, in the order of the file.
@@ -194,7 +217,10 @@ impl Tap {
             (found.len() >= count).then_some(found)
         };
         poll(STEP, look).await.unwrap_or_else(|| {
-            panic!("no {count} websocket records:\n{}", records::summary(&self.records()))
+            panic!(
+                "no {count} websocket records:\n{}",
+                records::summary(&self.records())
+            )
         })
     }
 
@@ -217,7 +243,10 @@ impl Tap {
         let child = &mut self.child;
         let status = poll(limit, || child.try_wait().expect("wait for wstap")).await;
         status.unwrap_or_else(|| {
-            panic!("wstap did not exit; stderr ends:\n{}", records::tail(&self.stderr(), 1500))
+            panic!(
+                "wstap did not exit; stderr ends:\n{}",
+                records::tail(&self.stderr(), 1500)
+            )
         })
     }
 
@@ -242,9 +271,15 @@ impl Tap {
         match ready {
             Some(Ok(listeners)) => self.listeners = listeners,
             Some(Err(status)) => {
-                panic!("wstap ended before it listened: {status}; stderr:\n{}", self.stderr())
+                panic!(
+                    "wstap ended before it listened: {status}; stderr:\n{}",
+                    self.stderr()
+                )
             }
-            None => panic!("wstap did not listen in {limit:?}; stderr:\n{}", self.stderr()),
+            None => panic!(
+                "wstap did not listen in {limit:?}; stderr:\n{}",
+                self.stderr()
+            ),
         }
     }
 
@@ -265,7 +300,10 @@ impl Drop for Tap {
 pub fn signal(name: &str, target: &str) {
     let script = r#"kill -s "$0" -- "$1""#;
     let mut command = Command::new("sh");
-    command.args(["-c", script, name, target]).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["-c", script, name, target])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     // It fails when the process is gone already, and then there is nothing to do.
     command.status().expect("run sh");
 }
@@ -284,14 +322,22 @@ fn listening_on(line: &str) -> Option<(Face, SocketAddr)> {
 }
 
 fn read_lossy(path: &Path) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 #[test]
 fn the_line_that_says_where_it_listens() {
     let plain = (Face::Plain, "127.0.0.1:4711".parse().unwrap());
-    assert_eq!(listening_on("listening on http://127.0.0.1:4711"), Some(plain));
+    assert_eq!(
+        listening_on("listening on http://127.0.0.1:4711"),
+        Some(plain)
+    );
     let tls = (Face::Tls, "127.0.0.1:4711".parse().unwrap());
-    assert_eq!(listening_on("listening on https://127.0.0.1:4711"), Some(tls));
+    assert_eq!(
+        listening_on("listening on https://127.0.0.1:4711"),
+        Some(tls)
+    );
     assert_eq!(listening_on("forwarding to http://127.0.0.1:4711"), None);
 }

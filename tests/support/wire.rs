@@ -42,11 +42,6 @@ impl Ending {
             _ => Self::Other(error.to_string()),
         }
     }
-
-    /// FIN, with or without `close_notify`.
-    pub fn is_orderly(&self) -> bool {
-        matches!(self, Self::Fin | Self::TlsClose | Self::TlsTruncated)
-    }
 }
 
 impl Wire {
@@ -70,7 +65,9 @@ impl Wire {
     /// RST: what was not yet sent is lost. A unix socket just closes.
     pub fn abort(self) {
         if let Some(tcp) = self.tcp() {
-            SockRef::from(tcp).set_linger(Some(Duration::ZERO)).expect("set SO_LINGER");
+            SockRef::from(tcp)
+                .set_linger(Some(Duration::ZERO))
+                .expect("set SO_LINGER");
         }
     }
 
