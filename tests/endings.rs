@@ -265,6 +265,8 @@ async fn the_clients_close_reaches_the_gateway() {
         assert_eq!(conn.frame().await.unwrap(), Frame::close(1000, "all done"));
         assert_eq!(conn.frame().await.unwrap_err(), fin(face));
         assert_eq!(peer.log.close(0).await, (Some(1000), "all done".to_owned()));
+        conn.finish().await;
+        drop(conn);
         let record = tap.websocket().await;
         assert_eq!(record.close.first, Some(Party::Client));
         assert_eq!(class(&record), Class::Ok);

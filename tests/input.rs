@@ -230,6 +230,8 @@ async fn upgrades_that_are_not_version_13_or_have_no_good_key() {
         let mut conn = connect(tap.addr(Face::Plain)).await;
         conn.send(head.as_bytes()).await.unwrap();
         let answer = conn.head().await.unwrap();
+        conn.finish().await;
+        drop(conn);
         let class = class(&only_record(&tap).await);
         let found = (answer.status(), class, peer.log.requests());
         if found != (wanted, Class::ClientFault, 0) {

@@ -161,6 +161,7 @@ async fn a_frame_that_is_under_way_is_not_cut_by_a_close_of_ours() {
     let (peer, control) = tunnel::start(&Via::Plain).await;
     let tap = Setup::before(&peer)
         .set("timeouts.idle", "400ms")
+        .set("timeouts.close", "400ms")
         .start()
         .await;
     let mut conn = tap.connect(Face::Plain).await;

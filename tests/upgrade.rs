@@ -200,6 +200,7 @@ async fn plain_to_a_tls_gateway_and_tls_to_a_plain_one() {
     let url = format!("https://{}", plain.addr());
     let tap = Setup::before_url(&url)
         .gateway_ca(&ca, "localhost")
+        .set("timeouts.connect", "500ms")
         .start()
         .await;
     let (_, _, record) = attempt(&tap).await;
