@@ -104,7 +104,7 @@ struct FingerprintArgs {
     #[command(flatten)]
     source: SourceArgs,
     /// The key into a JSON, JSON5 or YAML file, for example gateway.auth.token.
-    #[arg(long, requires = "file", value_name = "A.B.C")]
+    #[arg(long, conflicts_with_all = ["env", "stdin"], value_name = "A.B.C")]
     key: Option<String>,
     /// The key for fingerprints of secrets shorter than 32 characters; the same file as the
     /// tap's `fingerprint_key_file`.

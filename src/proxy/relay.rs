@@ -15,7 +15,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
-use tokio_util::sync::CancellationToken;
 
 use self::timers::{Due, Timers};
 use crate::config::Timeouts;
@@ -152,22 +151,26 @@ impl Relay {
 
     /// Runs until both legs have ended.
     pub(super) async fn run(mut self, drain: &Drain) {
-        let token: &CancellationToken = drain.token();
-        let mut drained = pin!(token.cancelled());
-        let mut draining = false;
+        let mut drained = pin!(drain.token().cancelled());
+        let (mut listening, mut draining) = (false, false);
         let mut sleep = pin!(sleep_until(self.timers.next().into()));
         self.note_open();
         poll_fn(|cx| {
-            if !draining && drained.as_mut().poll(cx).is_ready() {
-                draining = true;
+            if !std::mem::replace(&mut listening, true) {
+                // Once is enough: it is this task that the token wakes.
+                let _ = drained.as_mut().poll(cx);
+            }
+            if drain.has_begun() && !std::mem::replace(&mut draining, true) {
                 self.timers.drain(drain.plan(), self.session.spread());
             }
             loop {
                 if self.turn(cx).is_ready() {
                     return Poll::Ready(());
                 }
+                // Deadlines move away with every byte; the sleep is set anew only when it must
+                // end earlier, or when it has ended too early.
                 let next = self.timers.next();
-                if sleep.deadline().into_std() != next {
+                if next < sleep.deadline().into_std() {
                     sleep.as_mut().reset(next.into());
                 }
                 if sleep.as_mut().poll(cx).is_pending() {
@@ -178,6 +181,7 @@ impl Relay {
                 {
                     return Poll::Ready(());
                 }
+                sleep.as_mut().reset(self.timers.next().into());
             }
         })
         .await;
