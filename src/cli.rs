@@ -9,16 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
 use crate::session::credential::Fingerprinter;
-use crate::{check, demo, fingerprint, serve};
-
-/// Fine.
-pub const EXIT_OK: u8 = 0;
-/// A check or a session failed.
-pub const EXIT_FAILED: u8 = 1;
-/// Usage or configuration error.
-pub const EXIT_USAGE: u8 = 2;
-/// Internal error.
-pub const EXIT_INTERNAL: u8 = 70;
+use crate::{check, demo, exit, fingerprint, serve};
 
 /// A tap in front of a WebSocket gateway: passes everything through, and says of every session
 /// that failed whose fault it was.
@@ -137,9 +128,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() {
-                EXIT_USAGE
+                exit::USAGE
             } else {
-                EXIT_OK
+                exit::OK
             };
         }
     };
@@ -226,7 +217,7 @@ impl FingerprintArgs {
         };
         let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
         match fingerprint::run(source, &fingerprinter, self.json, &mut input, &mut out) {
-            Ok(()) => EXIT_OK,
+            Ok(()) => exit::OK,
             Err(error) => usage(&error),
         }
     }
@@ -234,7 +225,7 @@ impl FingerprintArgs {
 
 fn usage(error: &dyn std::fmt::Display) -> u8 {
     let _ = writeln!(io::stderr(), "wstap: {error}");
-    EXIT_USAGE
+    exit::USAGE
 }
 
 fn from_flag(value: &str, name: &'static str) -> Override {
@@ -294,12 +285,12 @@ mod tests {
     #[test]
     fn usage_errors_are_2_and_help_is_0() {
         let code = |args: &[&str]| run(args.iter().map(OsString::from));
-        assert_eq!(code(&["wstap", "--help"]), EXIT_OK);
-        assert_eq!(code(&["wstap", "fly"]), EXIT_USAGE);
-        assert_eq!(code(&["wstap", "fingerprint"]), EXIT_USAGE);
+        assert_eq!(code(&["wstap", "--help"]), exit::OK);
+        assert_eq!(code(&["wstap", "fly"]), exit::USAGE);
+        assert_eq!(code(&["wstap", "fingerprint"]), exit::USAGE);
         assert_eq!(
             code(&["wstap", "fingerprint", "--stdin", "--key", "a"]),
-            EXIT_USAGE
+            exit::USAGE
         );
     }
 }

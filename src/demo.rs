@@ -20,8 +20,8 @@ use self::client::Trust;
 use self::gateway::StandIn;
 use self::scenes::{SCENES, Scene, Way};
 use crate::app::{Bound, StartError};
-use crate::cli::{EXIT_FAILED, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
 use crate::config::{self, Config, Overrides};
+use crate::exit;
 use crate::serve::Signals;
 use crate::session::SessionRecord;
 use crate::session::record::Kind;
@@ -68,17 +68,17 @@ pub fn run(options: &Options) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
-            return EXIT_INTERNAL;
+            return exit::INTERNAL;
         }
     };
     match runtime.block_on(play(options)) {
-        Ok(true) => EXIT_OK,
-        Ok(false) => EXIT_FAILED,
+        Ok(true) => exit::OK,
+        Ok(false) => exit::FAILED,
         Err(error) => {
             let _ = writeln!(err, "wstap: {error}");
             match error {
-                DemoError::NoRecord(_) => EXIT_FAILED,
-                _ => EXIT_USAGE,
+                DemoError::NoRecord(_) => exit::FAILED,
+                _ => exit::USAGE,
             }
         }
     }

@@ -8,8 +8,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::app::{Bound, BoundListener, StartError};
-use crate::cli::{EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
 use crate::config::{self, Config, OutputFormat, Overrides};
+use crate::exit;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
 use crate::sink::{Outlet, Queue};
@@ -25,7 +25,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
         Ok(config) => config,
         Err(errors) => {
             let _ = writeln!(err, "{errors}");
-            return EXIT_USAGE;
+            return exit::USAGE;
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -35,17 +35,17 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
-            return EXIT_INTERNAL;
+            return exit::INTERNAL;
         }
     };
     let served = runtime.block_on(serve(config));
     // What a stuck disk still holds must not keep us from ending.
     runtime.shutdown_background();
     match served {
-        Ok(()) => EXIT_OK,
+        Ok(()) => exit::OK,
         Err(error) => {
             let _ = writeln!(err, "wstap: {error}");
-            EXIT_USAGE
+            exit::USAGE
         }
     }
 }

@@ -30,6 +30,8 @@ const LAYERS: &[&[&str]] = &[
     &["dialect"],
     &["session"],
     &["ws"],
+    // Exit codes: words that every command shares.
+    &["exit"],
 ];
 
 /// Imports within one layer: (importer, imported).
