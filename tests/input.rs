@@ -1,14 +1,12 @@
 //! What should not come in: each case gets its answer (or its end) and its record.
 
-use std::time::Duration;
-
 use wstap::session::SessionRecord;
 use wstap::session::record::{Class, FirstBytes, Kind};
 
-use crate::peers::{Peer, Via, echo, http_plain};
+use crate::peers::{Peer, Via, echo};
 use crate::support::certs::trusting_nothing;
 use crate::support::client::{connect, try_connect_tls};
-use crate::support::head::{KEY, upgrade};
+use crate::support::head::upgrade;
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Ending;
@@ -154,95 +152,6 @@ async fn a_head_over_the_limit_is_431() {
         assert_eq!(class(&only_record(&tap).await), Class::TapDenied, "{name}");
         assert_eq!(peer.log.connections(), 0);
     }
-}
-
-/// What is wrong with the way this request was handled; nothing, if it was refused and recorded.
-async fn problem(bytes: &[u8]) -> Option<String> {
-    let peer = http_plain::start(&Via::Plain).await;
-    let tap = Setup::before(&peer).start().await;
-    let mut conn = connect(tap.addr(Face::Plain))
-        .await
-        .with_limit(Duration::from_secs(3));
-    conn.send(bytes).await.unwrap();
-    let answer = match conn.head().await {
-        Ok(answer) => answer.status(),
-        Err(ending) => return Some(format!("{ending:?} instead of an answer")),
-    };
-    if !(400..500).contains(&answer) {
-        return Some(format!("answered with {answer}"));
-    }
-    if peer.log.requests() > 0 {
-        return Some(format!("forwarded, and answered with {answer}"));
-    }
-    if conn.rest().await.1 == Ending::StillOpen {
-        return Some("the connection stays open".to_owned());
-    }
-    let class = class(&only_record(&tap).await);
-    (class != Class::ClientFault).then(|| format!("class {class}"))
-}
-
-#[tokio::test]
-async fn ambiguous_requests_never_pass() {
-    let with = |lines: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
-    let cases = [
-        with("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"),
-        with("Content-Length: 4\r\nContent-Length: 5\r\n"),
-        with("Host: b\r\n"),
-        with("X-Folded: a\r\n b\r\n"),
-        with("X-Space : a\r\n"),
-        with("Transfer-Encoding: gzip, identity\r\n"),
-        with("Connection: Host\r\n"),
-        with("Origin: https://a.example\r\nOrigin: https://b.example\r\n"),
-        b"GET / HTTP/1.1\nHost: a\n\n".to_vec(),
-        b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
-        b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".to_vec(),
-        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
-        upgrade("/", "a", &[("Content-Length", "3")]),
-        upgrade(
-            "/",
-            "a",
-            &[("Origin", "https://a.example, https://b.example")],
-        ),
-        upgrade("/", "a", &[("Sec-WebSocket-Key", KEY)]),
-    ];
-    let mut problems = Vec::new();
-    for case in cases {
-        if let Some(problem) = problem(&case).await {
-            problems.push(format!("{problem}: {:?}", String::from_utf8_lossy(&case)));
-        }
-    }
-    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
-}
-
-#[tokio::test]
-async fn upgrades_that_are_not_version_13_or_have_no_good_key() {
-    let good = String::from_utf8(upgrade("/", "localhost", &[])).unwrap();
-    let mut problems = Vec::new();
-    for (from, to, wanted) in [
-        ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8", 426),
-        (KEY, "c2hvcnQ=", 400),
-        ("GET / HTTP/1.1", "POST / HTTP/1.1", 400),
-        ("GET / HTTP/1.1", "GET / HTTP/1.0", 400),
-    ] {
-        let (peer, tap) = tap_before_echo().await;
-        let head = good.replace(from, to);
-        assert_ne!(head, good);
-        let mut conn = connect(tap.addr(Face::Plain)).await;
-        conn.send(head.as_bytes()).await.unwrap();
-        let answer = conn.head().await.unwrap();
-        conn.finish().await;
-        drop(conn);
-        let class = class(&only_record(&tap).await);
-        let found = (answer.status(), class, peer.log.requests());
-        if found != (wanted, Class::ClientFault, 0) {
-            problems.push(format!("{to}: {found:?}"));
-        }
-        let versions = answer.values("sec-websocket-version");
-        if wanted == 426 && versions != ["13"] {
-            problems.push(format!("{to}: supported versions {versions:?}"));
-        }
-    }
-    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
 #[tokio::test]
