@@ -12,11 +12,7 @@ use crate::config::{
     self, Config, ConfigError, ConfigErrors, Listener, ListenerTls, Overrides, Target, Timeouts,
     Warning, duration_text, size_text,
 };
-
-/// The configuration can be used.
-const FINE: u8 = 0;
-/// The configuration has errors (or the result could not be written).
-const BAD_CONFIG: u8 = 2;
+use crate::exit;
 
 /// Checks `file` under `overrides` and writes a summary, or every error, to `out`; as one JSON
 /// object with `json`. Returns the exit code of the process: 0 or 2.
@@ -28,9 +24,9 @@ pub fn run(file: Option<&Path>, overrides: &Overrides, json: bool, out: &mut dyn
         (result, true) => writeln!(out, "{}", as_json(result.as_ref())),
     };
     if result.is_ok() && written.is_ok() {
-        FINE
+        exit::OK
     } else {
-        BAD_CONFIG
+        exit::USAGE
     }
 }
 

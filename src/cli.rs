@@ -9,16 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
 use crate::session::credential::Fingerprinter;
-use crate::{check, demo, fingerprint, serve};
-
-/// Fine.
-pub const EXIT_OK: u8 = 0;
-/// A check or a session failed.
-pub const EXIT_FAILED: u8 = 1;
-/// Usage or configuration error.
-pub const EXIT_USAGE: u8 = 2;
-/// Internal error.
-pub const EXIT_INTERNAL: u8 = 70;
+use crate::{check, demo, exit, fingerprint, serve};
 
 /// A tap in front of a WebSocket gateway: passes everything through, and says of every session
 /// that failed whose fault it was.
@@ -49,21 +40,21 @@ enum Command {
 /// Flags override the environment, which overrides the file.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration file [env: WSTAP_CONFIG].
+    /// The configuration file [env: `WSTAP_CONFIG`].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen, with TLS; http://ADDR for a plain listener [env: WSTAP_LISTEN, a list
+    /// Where to listen, with TLS; <http://ADDR> for a plain listener [env: `WSTAP_LISTEN`, a list
     /// separated by commas].
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// What to forward to: http, https, ws, wss or unix:/path [env: WSTAP_GATEWAY].
+    /// What to forward to: http, https, ws, wss or <unix:/path> [env: `WSTAP_GATEWAY`].
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
-    /// An origin that browsers may come from [env: WSTAP_ALLOWED_ORIGINS, a list separated by
+    /// An origin that browsers may come from [env: `WSTAP_ALLOWED_ORIGINS`, a list separated by
     /// commas].
     #[arg(long = "allowed-origin", value_name = "ORIGIN")]
     allowed_origins: Vec<String>,
-    /// Where the development certificate is kept [env: WSTAP_STATE_DIR].
+    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -94,7 +85,7 @@ struct DemoArgs {
     /// Print the records as JSON lines on stdout; everything else goes to stderr.
     #[arg(long)]
     json: bool,
-    /// Where the development certificate is kept [env: WSTAP_STATE_DIR].
+    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -104,10 +95,10 @@ struct FingerprintArgs {
     #[command(flatten)]
     source: SourceArgs,
     /// The key into a JSON, JSON5 or YAML file, for example gateway.auth.token.
-    #[arg(long, requires = "file", value_name = "A.B.C")]
+    #[arg(long, conflicts_with_all = ["env", "stdin"], value_name = "A.B.C")]
     key: Option<String>,
     /// The key for fingerprints of secrets shorter than 32 characters; the same file as the
-    /// tap's fingerprint_key_file.
+    /// tap's `fingerprint_key_file`.
     #[arg(long, value_name = "FILE")]
     fingerprint_key_file: Option<PathBuf>,
     /// Print one JSON object.
@@ -137,9 +128,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() {
-                EXIT_USAGE
+                exit::USAGE
             } else {
-                EXIT_OK
+                exit::OK
             };
         }
     };
@@ -226,7 +217,7 @@ impl FingerprintArgs {
         };
         let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
         match fingerprint::run(source, &fingerprinter, self.json, &mut input, &mut out) {
-            Ok(()) => EXIT_OK,
+            Ok(()) => exit::OK,
             Err(error) => usage(&error),
         }
     }
@@ -234,7 +225,7 @@ impl FingerprintArgs {
 
 fn usage(error: &dyn std::fmt::Display) -> u8 {
     let _ = writeln!(io::stderr(), "wstap: {error}");
-    EXIT_USAGE
+    exit::USAGE
 }
 
 fn from_flag(value: &str, name: &'static str) -> Override {
@@ -294,12 +285,12 @@ mod tests {
     #[test]
     fn usage_errors_are_2_and_help_is_0() {
         let code = |args: &[&str]| run(args.iter().map(OsString::from));
-        assert_eq!(code(&["wstap", "--help"]), EXIT_OK);
-        assert_eq!(code(&["wstap", "fly"]), EXIT_USAGE);
-        assert_eq!(code(&["wstap", "fingerprint"]), EXIT_USAGE);
+        assert_eq!(code(&["wstap", "--help"]), exit::OK);
+        assert_eq!(code(&["wstap", "fly"]), exit::USAGE);
+        assert_eq!(code(&["wstap", "fingerprint"]), exit::USAGE);
         assert_eq!(
             code(&["wstap", "fingerprint", "--stdin", "--key", "a"]),
-            EXIT_USAGE
+            exit::USAGE
         );
     }
 }

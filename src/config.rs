@@ -39,7 +39,7 @@ pub use self::address::{Host, ListenAddr};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
 pub use self::listener::{Listener, ListenerTls};
-pub use self::origin::{Origin, OriginList};
+pub use self::origin::OriginList;
 pub use self::secret::FingerprintKey;
 pub use self::settings::{HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput};
 pub use self::warnings::Warning;

@@ -20,9 +20,9 @@ use self::client::Trust;
 use self::gateway::StandIn;
 use self::scenes::{SCENES, Scene, Way};
 use crate::app::{Bound, StartError};
-use crate::cli::{EXIT_FAILED, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
 use crate::config::{self, Config, Overrides};
-use crate::serve::signals;
+use crate::exit;
+use crate::serve::Signals;
 use crate::session::SessionRecord;
 use crate::session::record::Kind;
 use crate::sink::line::two_lines;
@@ -68,17 +68,17 @@ pub fn run(options: &Options) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
-            return EXIT_INTERNAL;
+            return exit::INTERNAL;
         }
     };
     match runtime.block_on(play(options)) {
-        Ok(true) => EXIT_OK,
-        Ok(false) => EXIT_FAILED,
+        Ok(true) => exit::OK,
+        Ok(false) => exit::FAILED,
         Err(error) => {
             let _ = writeln!(err, "wstap: {error}");
             match error {
-                DemoError::NoRecord(_) => EXIT_FAILED,
-                _ => EXIT_USAGE,
+                DemoError::NoRecord(_) => exit::FAILED,
+                _ => exit::USAGE,
             }
         }
     }
@@ -102,7 +102,7 @@ struct Stage {
 }
 
 async fn play(options: &Options) -> Result<bool, DemoError> {
-    let shutdown = signals()?;
+    let mut shutdown = Signals::listen()?;
     let (sender, mut records) = unbounded_channel();
     let stand_in = StandIn::start().await?;
     let good = format!("http://{}", stand_in.addr());
@@ -156,10 +156,9 @@ async fn play(options: &Options) -> Result<bool, DemoError> {
     out.say(&table(&played));
     if !options.once {
         out.say(&by_hand(addresses[0], &ca));
-        let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
-                () = &mut shutdown => break,
+                () = shutdown.next() => break,
                 Some(record) = records.recv() => out.record(&record),
             }
         }
@@ -235,17 +234,15 @@ fn expected(scene: &Scene, record: &SessionRecord) -> bool {
 fn table(played: &[(&Scene, SessionRecord)]) -> String {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(["session", "client saw", "verdict", "to act", "confidence"]);
+        .set_header(["session", "client saw", "verdict", "to act"]);
     for (scene, record) in played {
-        let saw = record.close.client_saw.map(|saw| saw.code.to_string());
-        let saw = saw.or_else(|| {
-            record
-                .answer
-                .as_ref()
-                .map(|answer| format!("HTTP {}", answer.status))
-        });
+        let saw = match (record.close.client_saw, &record.answer) {
+            (Some(saw), _) => saw.code.to_string(),
+            (None, Some(answer)) if !record.had_tunnel() => format!("HTTP {}", answer.status),
+            _ => "(it left)".to_owned(),
+        };
         let Some(verdict) = &record.verdict else {
             continue;
         };
@@ -254,13 +251,7 @@ fn table(played: &[(&Scene, SessionRecord)]) -> String {
         } else {
             format!("{} (expected {})", verdict.class, scene.expected)
         };
-        table.add_row([
-            scene.title.to_owned(),
-            saw.unwrap_or_else(|| "nothing".to_owned()),
-            class,
-            word(&verdict.act_on),
-            word(&verdict.confidence),
-        ]);
+        table.add_row([scene.title.to_owned(), saw, class, word(&verdict.act_on)]);
     }
     let right = played
         .iter()

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod dialect;
+pub mod exit;
 pub mod fingerprint;
 pub mod proxy;
 pub mod serve;

@@ -2,10 +2,14 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::app::{Bound, BoundListener, StartError};
-use crate::cli::{EXIT_INTERNAL, EXIT_OK, EXIT_USAGE};
 use crate::config::{self, Config, OutputFormat, Overrides};
+use crate::exit;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
 use crate::sink::{Outlet, Queue};
@@ -21,7 +25,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
         Ok(config) => config,
         Err(errors) => {
             let _ = writeln!(err, "{errors}");
-            return EXIT_USAGE;
+            return exit::USAGE;
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -31,28 +35,33 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
-            return EXIT_INTERNAL;
+            return exit::INTERNAL;
         }
     };
     let served = runtime.block_on(serve(config));
     // What a stuck disk still holds must not keep us from ending.
     runtime.shutdown_background();
     match served {
-        Ok(()) => EXIT_OK,
+        Ok(()) => exit::OK,
         Err(error) => {
             let _ = writeln!(err, "wstap: {error}");
-            EXIT_USAGE
+            exit::USAGE
         }
     }
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
     let queue = stdout_queue(config.output())?;
-    let shutdown = signals()?;
+    let shutdown = Signals::listen()?;
     let bound = Bound::bind(config, vec![queue]).await?;
     let _ = announce(&bound, &mut io::stderr());
     let outlet = bound.tap().outlet().clone();
-    bound.run(shutdown).await;
+    let (shutdown, again) = shutdown.split();
+    tokio::select! {
+        () = bound.run(shutdown) => {}
+        // Asked twice: whoever asks does not want to wait for the drain.
+        () = again => outlet.close(Duration::from_secs(1)),
+    }
     let _ = tell_dropped(&outlet, &mut io::stderr());
     Ok(())
 }
@@ -72,17 +81,43 @@ pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Queue> {
     }
 }
 
-/// Completes at the first SIGTERM or SIGINT.
-pub(crate) fn signals() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// SIGTERM and SIGINT, listened to from its making on.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Completes at the next signal.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
+
+    /// The first signal and the one after it, as two futures.
+    fn split(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
+        let (told, tell) = oneshot::channel();
+        let both = async move {
+            self.next().await;
+            let _ = told.send(());
+            self.next().await;
+        };
+        let first = async move {
+            if tell.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        (first, both)
+    }
 }
 
 /// Says where it listens, with which certificate, and what it forwards to.

@@ -3,48 +3,12 @@
 //! An entry that no browser would ever send (trailing slash, upper case, default port) can never
 //! match, so it is an error that shows the corrected line. Source: RFC 6454 section 6.2.
 
-use std::fmt;
-
 use schemars::{Schema, json_schema};
 use url::{Position, Url};
 
 use super::error::{Complaint, quoted};
 use super::scalar::FromScalar;
-
-/// One allowed origin in the form in which browsers serialise it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
-    scheme: String,
-    host: String,
-    port: Option<u16>,
-}
-
-impl Origin {
-    /// Lower case, without `://`.
-    #[must_use]
-    pub fn scheme(&self) -> &str {
-        &self.scheme
-    }
-
-    /// Lower case, punycode, IPv6 in brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// `None` when it is the default of the scheme.
-    #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        self.port
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.host)?;
-        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
-    }
-}
+use crate::admission::origin::{Origin, normalise};
 
 /// The allow list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -191,11 +155,13 @@ fn correct(text: &str) -> Result<(Origin, Vec<&'static str>), Complaint> {
     if !host.is_ascii() {
         faults.push("letters that browsers send as punycode");
     }
-    let origin = Origin {
-        scheme: url[..Position::AfterScheme].to_owned(),
-        host: canonical.to_owned(),
-        port: url.port(),
-    };
+    let scheme = &url[..Position::AfterScheme];
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    // The same reading as that of the header it will be compared with.
+    let corrected = format!("{scheme}://{canonical}{port}");
+    let origin = normalise(corrected.as_bytes()).map_err(|_| wrong())?;
     Ok((origin, faults))
 }
 

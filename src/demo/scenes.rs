@@ -38,7 +38,7 @@ enum Play {
     Good,
     /// Handshake with this token, and reads to the end.
     Token(&'static str),
-    /// Handshake with a device that is not approved.
+    /// Handshake with a device not yet approved.
     NewDevice,
     /// Handshake from a page of this origin.
     Origin(&'static str),
@@ -63,25 +63,25 @@ pub(super) const SCENES: &[Scene] = &[
         Class::GatewayAuth,
     ),
     Scene::new(
-        "a device that is not approved",
+        "a device not yet approved",
         "/",
         Play::NewDevice,
         Class::GatewayPairing,
     ),
     Scene::new(
-        "an origin that the gateway refuses",
+        "an origin the gateway refuses",
         "/",
         Play::Origin("https://elsewhere.example"),
         Class::GatewayOrigin,
     ),
     Scene::new(
-        "the gateway resets in mid frame",
+        "the gateway resets mid-frame",
         "/demo/reset",
         Play::Watch,
         Class::GatewayLeft,
     ),
     Scene::new(
-        "the gateway leaves without a Close",
+        "the gateway leaves without Close",
         "/demo/fin",
         Play::Watch,
         Class::GatewayLeft,
@@ -90,7 +90,7 @@ pub(super) const SCENES: &[Scene] = &[
     Scene {
         way: Way::Impatient,
         ..Scene::new(
-            "nobody says a word: idle timeout",
+            "nobody speaks: idle timeout",
             "/",
             Play::Watch,
             Class::TapTimeout,
@@ -99,7 +99,7 @@ pub(super) const SCENES: &[Scene] = &[
     Scene {
         way: Way::Orphan,
         ..Scene::new(
-            "nobody listens at the gateway's port",
+            "nobody listens at the gateway",
             "/",
             Play::Refused,
             Class::GatewayUnreachable,
@@ -124,7 +124,7 @@ pub(super) const SCENES: &[Scene] = &[
         Class::GatewayLifecycle,
     ),
     Scene::new(
-        "a frame too large for the gateway (1009)",
+        "a frame too large (1009)",
         "/demo/small",
         Play::Oversized,
         Class::GatewayLimit,

@@ -89,7 +89,7 @@ impl OpenClaw {
         }
     }
 
-    fn from_client(&mut self, message: &Message<'_>, now: Instant) {
+    fn read_client(&mut self, message: &Message<'_>, now: Instant) {
         if self.first_message.is_some() {
             return;
         }
@@ -169,7 +169,7 @@ impl OpenClaw {
         }
     }
 
-    fn from_gateway(&mut self, message: &Message<'_>, now: Instant) {
+    fn read_gateway(&mut self, message: &Message<'_>, now: Instant) {
         if message.opcode != Opcode::Text || message.compressed {
             return;
         }
@@ -254,17 +254,16 @@ impl Dialect for OpenClaw {
     fn wants(&self, direction: Direction) -> usize {
         match direction {
             Direction::ToGateway if self.first_message.is_none() => HANDSHAKE_BYTES,
-            Direction::ToGateway => 0,
             Direction::ToClient if self.facts.result == ConnectResult::None => HANDSHAKE_BYTES,
             Direction::ToClient if self.shutdown.is_none() => EVENT_BYTES,
-            Direction::ToClient => 0,
+            Direction::ToGateway | Direction::ToClient => 0,
         }
     }
 
     fn message(&mut self, direction: Direction, message: &Message<'_>, now: Instant) {
         match direction {
-            Direction::ToGateway => self.from_client(message, now),
-            Direction::ToClient => self.from_gateway(message, now),
+            Direction::ToGateway => self.read_client(message, now),
+            Direction::ToClient => self.read_gateway(message, now),
         }
     }
 

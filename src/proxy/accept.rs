@@ -126,9 +126,15 @@ impl Arrival {
             let (tap, connection) = self.connection(None, sensed);
             return serve_http(&tap, connection, sensor).await;
         };
+        let drain = Arc::clone(&self.tap.drain);
+        let draining = drain.token();
         let limit = self.tap.config.timeouts().tls_handshake;
         let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
-        let first = match timeout_at(deadline, peek(&stream)).await {
+        let peeked = tokio::select! {
+            peeked = timeout_at(deadline, peek(&stream)) => peeked,
+            () = draining.cancelled() => return self.drained(ClientTls::default()),
+        };
+        let first = match peeked {
             Ok(Ok(first)) => first,
             Ok(Err(error)) => {
                 let (end, words) = cause::of_error(&error);
@@ -141,7 +147,13 @@ impl Arrival {
             FirstBytes::Http => self.plain_http_on_tls(stream).await,
             FirstBytes::Tls | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
-                match timeout_at(deadline, tls::accept(stream, config, &mut facts)).await {
+                let accepted = tokio::select! {
+                    accepted = timeout_at(deadline, tls::accept(stream, config, &mut facts)) => {
+                        accepted
+                    }
+                    () = draining.cancelled() => return self.drained(facts),
+                };
+                match accepted {
                     Ok(Ok(stream)) => {
                         let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
                         let (tap, connection) = self.connection(Some(facts), sensed);
@@ -184,7 +196,18 @@ impl Arrival {
         };
         session.with(|rec| {
             rec.ending
-                .transport_ended(Leg::Client, end, words, Instant::now())
+                .transport_ended(Leg::Client, end, words, Instant::now());
+        });
+    }
+
+    /// We shut down in the middle of a handshake: there is nothing to wait for.
+    fn drained(self, facts: ClientTls) {
+        let session = self.early(Some(facts), FirstBytes::None);
+        session.with(|rec| {
+            let now = Instant::now();
+            rec.ending.drained(now);
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         });
     }
 
@@ -232,6 +255,7 @@ impl Arrival {
         );
         let written = stream.write_all(answer.as_bytes()).await;
         session.with(|rec| {
+            rec.ending.acted(Instant::now());
             rec.facts.answer = Some(AnswerFacts {
                 by: AnswerBy::Tap,
                 status: 400,
@@ -328,13 +352,10 @@ fn unexplained(connection: &Connection, error: Option<&hyper::Error>) -> Option<
             // A kept connection that is not used again may go without a word.
             (never_used || connection.has_partial_head()).then_some(Unexplained::HeadTimeout)
         }
-        Some(error) if error.is_parse_too_large() => {
-            let detail = "the request head is larger than limits.head_bytes".to_owned();
-            Some(Unexplained::Malformed {
-                status: 431,
-                detail,
-            })
-        }
+        Some(error) if error.is_parse_too_large() => Some(Unexplained::Malformed {
+            status: 431,
+            detail: error.to_string(),
+        }),
         Some(error) if error.is_parse() => Some(Unexplained::Malformed {
             status: 400,
             detail: error.to_string(),
@@ -376,10 +397,17 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
             }
             Unexplained::Malformed { status, detail } => {
                 if *status == 431 {
-                    let limit = tap.config.limits().head_bytes;
-                    let detail = format!("{detail} ({limit} bytes)");
-                    rec.ending.denied("limits.head_bytes", detail, now);
+                    let limits = tap.config.limits();
+                    let came = connection.sensed.bytes_read();
+                    let (key, limit) = if came > limits.head_bytes as u64 {
+                        ("limits.head_bytes", limits.head_bytes)
+                    } else {
+                        ("limits.headers", limits.headers)
+                    };
+                    let detail = format!("{detail}: {came} bytes came, {key} is {limit}");
+                    rec.ending.denied(key, detail, now);
                 }
+                rec.ending.acted(now);
                 rec.facts.answer = Some(AnswerFacts {
                     by: AnswerBy::Tap,
                     status: *status,

@@ -1,6 +1,7 @@
 //! Shutting down: told once, with a plan that every session can read.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ pub struct Plan {
 /// The drain of one tap.
 #[derive(Debug, Default)]
 pub struct Drain {
+    /// Read by every wake-up of every tunnel; the token would take a lock for that.
+    begun: AtomicBool,
     token: CancellationToken,
     plan: OnceLock<Plan>,
 }
@@ -39,6 +42,7 @@ impl Drain {
             deadline: started + limit,
         };
         let _ = self.plan.set(plan);
+        self.begun.store(true, Ordering::Release);
         self.token.cancel();
     }
 
@@ -51,7 +55,7 @@ impl Drain {
     /// Whether it has begun.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.token.is_cancelled()
+        self.begun.load(Ordering::Acquire)
     }
 
     /// The plan; before the drain one that ends at once.

@@ -76,12 +76,8 @@ pub(super) fn origin_facts(headers: &HeaderMap, list: &OriginList) -> OriginFact
         origin::normalise(raw).map_err(|error| error.to_string())
     };
     let rule = normalised.as_ref().ok().and_then(|origin| {
-        let text = origin.as_str();
-        let entry = list
-            .origins()
-            .iter()
-            .map(ToString::to_string)
-            .find(|entry| entry == text);
+        let entry = list.origins().iter().find(|entry| *entry == origin);
+        let entry = entry.map(ToString::to_string);
         entry.or_else(|| list.allows_any().then(|| "*".to_owned()))
     });
     let decision = match (&rule, list.is_empty()) {

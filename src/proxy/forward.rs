@@ -97,7 +97,6 @@ async fn plain(
     let (mut head, body) = request.into_parts();
     prepare(tap, connection, &session, &mut head.headers, false);
     head.version = Version::HTTP_11;
-    head.extensions.clear();
     let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
@@ -106,6 +105,8 @@ async fn plain(
     let response = sent.map_err(|error| failed(&session, &error))?;
     if let Some(pooled) = response.extensions().get::<PooledConnection>() {
         note_dial(&session, &pooled.facts);
+        let reused = pooled.is_used_again();
+        session.with(|rec| rec.facts.gateway.get_or_insert_default().reused = reused);
     }
     note_head(&session, &response, started);
     Ok(pass_on(
@@ -126,7 +127,6 @@ pub(super) fn pass_on(
     let (mut head, body) = response.into_parts();
     strip_hop_by_hop(&mut head.headers, false);
     head.version = Version::HTTP_11;
-    head.extensions.clear();
     // A refusal's status matters too: bodies of plain errors are looked at as well.
     let look = (look || head.status.is_client_error() || head.status.is_server_error())
         .then(|| head.headers.clone());
@@ -215,8 +215,7 @@ pub(super) fn no_answer(session: &Shared, sensed: Option<&Sensed>, error: &str) 
             Kind::WantsTls
         }
         (0, Some(TransportEnd::Rst), _) => Kind::ResetBeforeStatus,
-        (0, _, _) => Kind::ClosedBeforeStatus,
-        (_, Some(_), FirstBytes::Http) => Kind::ClosedBeforeStatus,
+        (0, _, _) | (_, Some(_), FirstBytes::Http) => Kind::ClosedBeforeStatus,
         _ => Kind::NotHttp,
     };
     let detail = match kind {

@@ -6,6 +6,7 @@
 //! reset; no Close frame is invented. Only a timer or the drain makes the tap send a Close of its
 //! own, and only at a frame boundary with nothing waiting; otherwise it aborts.
 
+mod ending;
 mod timers;
 
 use std::cell::RefCell;
@@ -15,9 +16,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
-use tokio_util::sync::CancellationToken;
 
-use self::timers::{Due, Timers};
+use self::timers::Timers;
 use crate::config::Timeouts;
 use crate::dialect::Dialect;
 use crate::dialect::observer::{Observer, Shared as ObserverShared};
@@ -27,11 +27,9 @@ use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::millis;
 use crate::session::party::{Direction, Leg, Phase};
 use crate::session::record::frames::BlockedMs;
-use crate::session::record::{Frames, Latency, TimerKey, TransportEnd};
-use crate::transport::wire::{Readout, Scratch, Wire, WriteEnd};
+use crate::session::record::{Frames, Latency, TransportEnd};
+use crate::transport::wire::{Readout, Scratch, Wire};
 use crate::ws::extensions::Extensions;
-use crate::ws::frame::encode_close;
-use crate::ws::{CloseCode, CloseFrame, Masking};
 
 /// Reads of one direction before the other sessions of the thread get their turn.
 const READS_PER_POLL: usize = 16;
@@ -152,22 +150,26 @@ impl Relay {
 
     /// Runs until both legs have ended.
     pub(super) async fn run(mut self, drain: &Drain) {
-        let token: &CancellationToken = drain.token();
-        let mut drained = pin!(token.cancelled());
-        let mut draining = false;
+        let mut drained = pin!(drain.token().cancelled());
+        let (mut listening, mut draining) = (false, false);
         let mut sleep = pin!(sleep_until(self.timers.next().into()));
         self.note_open();
         poll_fn(|cx| {
-            if !draining && drained.as_mut().poll(cx).is_ready() {
-                draining = true;
+            if !std::mem::replace(&mut listening, true) {
+                // Once is enough: it is this task that the token wakes.
+                let _ = drained.as_mut().poll(cx);
+            }
+            if drain.has_begun() && !std::mem::replace(&mut draining, true) {
                 self.timers.drain(drain.plan(), self.session.spread());
             }
             loop {
                 if self.turn(cx).is_ready() {
                     return Poll::Ready(());
                 }
+                // Deadlines move away with every byte; the sleep is set anew only when it must
+                // end earlier, or when it has ended too early.
                 let next = self.timers.next();
-                if sleep.deadline().into_std() != next {
+                if next < sleep.deadline().into_std() {
                     sleep.as_mut().reset(next.into());
                 }
                 if sleep.as_mut().poll(cx).is_pending() {
@@ -178,6 +180,10 @@ impl Relay {
                 {
                     return Poll::Ready(());
                 }
+                if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
+                    return Poll::Ready(());
+                }
+                sleep.as_mut().reset(self.timers.next().into());
             }
         })
         .await;
@@ -198,6 +204,9 @@ impl Relay {
                     return Poll::Ready(());
                 }
                 (Turn::Waiting, Turn::Waiting) => {
+                    let blocked = |half: &Half| half.blocked_since.is_some();
+                    let any = blocked(&self.to_client) || blocked(&self.to_gateway);
+                    self.timers.blocked(any, now);
                     return if self.is_done() {
                         Poll::Ready(())
                     } else {
@@ -227,10 +236,10 @@ impl Relay {
             Direction::ToGateway => (&mut self.to_gateway, &mut self.client, &mut self.gateway),
             Direction::ToClient => (&mut self.to_client, &mut self.gateway, &mut self.client),
         };
-        let (Some(source), Some(sink)) = (source, sink) else {
-            return Turn::Waiting;
-        };
-        if !half.sink_gone && !sink.is_flushed() {
+        let mut sink = sink.as_mut().filter(|_| !half.sink_gone);
+        if let Some(sink) = &mut sink
+            && !sink.is_flushed()
+        {
             match sink.poll_flush(cx) {
                 Poll::Pending => {
                     half.blocked_since.get_or_insert(now);
@@ -245,9 +254,9 @@ impl Relay {
             }
         }
         if half.ended {
-            if half.passed_on || half.sink_gone {
+            let Some(sink) = sink.filter(|_| !half.passed_on) else {
                 return Turn::Waiting;
-            }
+            };
             return match sink.poll_shutdown(cx, &mut half.notified) {
                 Poll::Pending => Turn::Waiting,
                 Poll::Ready(Ok(())) => {
@@ -257,20 +266,21 @@ impl Relay {
                 Poll::Ready(Err(end)) => self.sink_gone(direction, end, scratch, now),
             };
         }
+        let Some(source) = source else {
+            return Turn::Waiting;
+        };
         match source.poll_read(cx, scratch) {
             Poll::Pending => Turn::Waiting,
             Poll::Ready(Readout::Bytes(count)) => {
                 let bytes = scratch.plain(count);
-                let discard = half.sink_gone || self.closing_ourselves;
-                let written = if discard {
-                    Ok(())
-                } else {
-                    sink.write(cx, bytes)
-                };
-                self.buffered_max = self.buffered_max.max(sink.waiting());
-                let flushed = sink.is_flushed();
-                if !flushed {
-                    half.blocked_since.get_or_insert(now);
+                let (mut written, mut flushed) = (Ok(()), false);
+                if let Some(sink) = sink.filter(|_| !self.closing_ourselves) {
+                    written = sink.write(cx, bytes);
+                    flushed = sink.is_flushed();
+                    self.buffered_max = self.buffered_max.max(sink.waiting());
+                    if !flushed {
+                        half.blocked_since.get_or_insert(now);
+                    }
                 }
                 self.observed(direction, bytes, flushed && written.is_ok(), now);
                 match written {
@@ -321,23 +331,6 @@ impl Relay {
         }
     }
 
-    /// After a Close of ours nothing is left to wait for once both ends have answered it.
-    fn finish_own_close(&mut self, now: Instant) {
-        if !self.closing_ourselves {
-            return;
-        }
-        for half in [&mut self.to_gateway, &mut self.to_client] {
-            if half.observer.stats().close().is_some() && !half.ended {
-                half.ended = true;
-                let leg = half.direction.from();
-                self.session.with(|rec| {
-                    rec.ending
-                        .transport_ended(leg, TransportEnd::Local, None, now);
-                });
-            }
-        }
-    }
-
     fn source_ended(
         &mut self,
         direction: Direction,
@@ -359,224 +352,6 @@ impl Relay {
         } else {
             Turn::Broken
         }
-    }
-
-    /// The sink of `direction` cannot be written to: its far end has reset the connection. What
-    /// it had sent before may still be there to read.
-    fn sink_gone(
-        &mut self,
-        direction: Direction,
-        end: WriteEnd,
-        scratch: &mut Scratch,
-        now: Instant,
-    ) -> Turn {
-        let (half, back) = match direction {
-            Direction::ToGateway => (&mut self.to_gateway, &self.to_client),
-            Direction::ToClient => (&mut self.to_client, &self.to_gateway),
-        };
-        half.sink_gone = true;
-        half.unblocked(now);
-        if back.ended {
-            // It had sent its FIN, and now refuses what the other end still sends.
-            return Turn::Broken;
-        }
-        let WriteEnd(end, cause) = end;
-        // Told as the leg's ending only if reading it tells no other.
-        let leg = direction.to();
-        if !self.read_what_is_left(leg, scratch, now) {
-            self.session
-                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), now));
-        }
-        Turn::Broken
-    }
-
-    /// Reads without waiting what a leg had sent before it broke, as evidence. Tells whether that
-    /// told how the leg ended.
-    fn read_what_is_left(&mut self, leg: Leg, scratch: &mut Scratch, now: Instant) -> bool {
-        let direction = match leg {
-            Leg::Client => Direction::ToGateway,
-            Leg::Gateway => Direction::ToClient,
-        };
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        for _ in 0..READS_PER_POLL {
-            match self.read_on(direction, &mut cx, scratch, now) {
-                Turn::Moved => {}
-                Turn::Waiting => return false,
-                Turn::Broken => return true,
-            }
-        }
-        false
-    }
-
-    /// One read of a direction whose bytes are passed on if that is possible at once.
-    fn read_on(
-        &mut self,
-        direction: Direction,
-        cx: &mut Context<'_>,
-        scratch: &mut Scratch,
-        now: Instant,
-    ) -> Turn {
-        let (half, source, sink) = match direction {
-            Direction::ToGateway => (&mut self.to_gateway, &mut self.client, &mut self.gateway),
-            Direction::ToClient => (&mut self.to_client, &mut self.gateway, &mut self.client),
-        };
-        let (Some(source), Some(sink), false) = (source, sink, half.ended) else {
-            return Turn::Waiting;
-        };
-        match source.poll_read(cx, scratch) {
-            Poll::Pending => Turn::Waiting,
-            Poll::Ready(Readout::Bytes(count)) => {
-                let bytes = scratch.plain(count);
-                let written = !half.sink_gone
-                    && !self.closing_ourselves
-                    && sink.is_flushed()
-                    && sink.write(cx, bytes).is_ok()
-                    && sink.is_flushed();
-                self.observed(direction, bytes, written, now);
-                Turn::Moved
-            }
-            Poll::Ready(Readout::End(end, cause)) => {
-                self.source_ended(direction, end, cause, now);
-                Turn::Broken
-            }
-        }
-    }
-
-    /// One leg broke: the other learns it the same way, by a reset.
-    fn break_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) {
-        for leg in [Leg::Gateway, Leg::Client] {
-            self.read_what_is_left(leg, scratch, now);
-        }
-        for leg in [Leg::Client, Leg::Gateway] {
-            self.session.with(|rec| {
-                rec.ending
-                    .transport_ended(leg, TransportEnd::Local, None, now);
-            });
-            let wire = match leg {
-                Leg::Client => &mut self.client,
-                Leg::Gateway => &mut self.gateway,
-            };
-            // A Close that the broken leg had sent before goes out ahead of the reset if it can.
-            if let Some(wire) = wire
-                && !wire.is_flushed()
-                && matches!(wire.poll_flush(cx), Poll::Ready(Ok(())))
-            {
-                self.session.with(|rec| rec.ending.written(leg, now));
-            }
-        }
-        self.note_tcp();
-        for wire in [self.client.take(), self.gateway.take()]
-            .into_iter()
-            .flatten()
-        {
-            wire.reset();
-        }
-    }
-
-    fn timer_fired(&mut self, cx: &mut Context<'_>, due: Due) -> Poll<()> {
-        let now = Instant::now();
-        let Due {
-            key,
-            limit,
-            observed,
-        } = due;
-        match key {
-            TimerKey::Idle => {
-                self.session
-                    .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
-                let reason = format!("wstap: idle for {}", seconds(observed));
-                self.close_ourselves(cx, &reason, now)
-            }
-            TimerKey::Drain => {
-                self.session.with(|rec| rec.ending.drained(now));
-                if self.timers.is_closing() {
-                    self.end_locally(now);
-                    return Poll::Ready(());
-                }
-                self.close_ourselves(cx, "wstap: shutting down", now)
-            }
-            _ => {
-                // Nobody is left to wait for: half-closed or closing for too long.
-                if !self.closing_ourselves {
-                    self.session
-                        .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
-                }
-                self.end_locally(now);
-                Poll::Ready(())
-            }
-        }
-    }
-
-    /// Sends a Close of our own where that is legal; where it is not, the tunnel is aborted.
-    fn close_ourselves(&mut self, cx: &mut Context<'_>, reason: &str, now: Instant) -> Poll<()> {
-        let code = CloseCode::GOING_AWAY;
-        let close = CloseFrame {
-            code: Some(code),
-            reason: reason.as_bytes().to_vec(),
-        };
-        let mut any = false;
-        for leg in [Leg::Client, Leg::Gateway] {
-            let (half, wire, masking) = match leg {
-                Leg::Client => (&self.to_client, &mut self.client, Masking::Unmasked),
-                Leg::Gateway => (&self.to_gateway, &mut self.gateway, Masking::Masked),
-            };
-            let Some(wire) = wire else { continue };
-            let legal = half.observer.scanner().at_frame_boundary()
-                && half.observer.stats().close().is_none()
-                && !half.sink_gone
-                && !half.passed_on
-                && wire.is_flushed();
-            if !legal
-                || wire
-                    .write(cx, &encode_close(code, reason, masking))
-                    .is_err()
-            {
-                continue;
-            }
-            any = true;
-            let flushed = wire.is_flushed();
-            self.session.with(|rec| {
-                rec.ending.close_of_ours(leg, &close, now);
-                if flushed {
-                    rec.ending.written(leg, now);
-                }
-            });
-        }
-        if !any {
-            self.break_off(cx, Lent::take().get(), now);
-            return Poll::Ready(());
-        }
-        self.closing_ourselves = true;
-        self.timers.close_seen(now);
-        // A Close that an end had sent before ours is the answer that is waited for.
-        self.finish_own_close(now);
-        Poll::Pending
-    }
-
-    /// Drops both legs; each far end sees FIN.
-    fn end_locally(&mut self, now: Instant) {
-        self.session.with(|rec| {
-            for leg in [Leg::Client, Leg::Gateway] {
-                rec.ending
-                    .transport_ended(leg, TransportEnd::Local, None, now);
-            }
-        });
-        self.note_tcp();
-        self.client = None;
-        self.gateway = None;
-    }
-
-    fn note_tcp(&self) {
-        let of = |wire: &Option<Wire>| wire.as_ref().and_then(Wire::tcp_facts);
-        let (client, gateway) = (of(&self.client), of(&self.gateway));
-        self.session.with(|rec| {
-            if client.is_some() {
-                rec.facts.client.tcp = client;
-            }
-            if let Some(facts) = rec.facts.gateway.as_mut().filter(|_| gateway.is_some()) {
-                facts.tcp = gateway;
-            }
-        });
     }
 }
 
@@ -619,13 +394,5 @@ impl Drop for Relay {
                     .transport_ended(leg, TransportEnd::Local, None, now);
             }
         });
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    if duration < Duration::from_secs(10) {
-        format!("{:.1} s", duration.as_secs_f64())
-    } else {
-        format!("{} s", duration.as_secs())
     }
 }

@@ -118,3 +118,82 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{self, Overrides};
+    use crate::proxy::Tap;
+    use crate::session::SessionRecord;
+    use crate::session::credential::Fingerprinter;
+    use crate::session::record::Class;
+    use crate::sink::{Consumer, HttpFilter, Queue};
+    use crate::transport::clock;
+
+    struct Keep(Sender<SessionRecord>);
+
+    impl Consumer for Keep {
+        fn consume(&mut self, record: &SessionRecord) -> std::io::Result<()> {
+            self.0.send(record.clone()).map_err(std::io::Error::other)
+        }
+    }
+
+    fn open() -> (Shared, Receiver<SessionRecord>) {
+        let (sender, receiver) = channel();
+        let queue = Queue::start("test", 16, Keep(sender)).unwrap();
+        let outlet = Arc::new(Outlet::new(vec![queue], HttpFilter::All));
+        let text = "gateway: { url: \"http://127.0.0.1:1\" }";
+        let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
+        let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
+        let (counted, _) = tap.admit_connection();
+        let addr = "127.0.0.1:1".parse().unwrap();
+        let drain = Arc::clone(&tap.drain);
+        let connection = Connection::new(
+            addr,
+            addr,
+            None,
+            clock::anchor(),
+            Arc::default(),
+            drain,
+            counted,
+        );
+        let anchor = clock::anchor();
+        (tap.open_record(&Arc::new(connection), anchor), receiver)
+    }
+
+    fn records(receiver: &Receiver<SessionRecord>) -> Vec<SessionRecord> {
+        let mut all = vec![receiver.recv_timeout(Duration::from_secs(5)).unwrap()];
+        all.extend(receiver.recv_timeout(Duration::from_millis(1)));
+        all
+    }
+
+    #[test]
+    fn the_last_handle_writes_the_record_once() {
+        let (session, receiver) = open();
+        let other = session.clone();
+        drop(session);
+        assert!(receiver.try_recv().is_err(), "a handle is left");
+        drop(other);
+        assert_eq!(records(&receiver).len(), 1);
+    }
+
+    #[test]
+    fn a_panic_yields_the_record_too() {
+        let (session, receiver) = open();
+        let thread = std::thread::spawn(move || {
+            session.with(|rec| rec.reach(Phase::Dial));
+            panic!("a bug, wanted by this test");
+        });
+        assert!(thread.join().is_err());
+        let all = records(&receiver);
+        assert_eq!(all.len(), 1);
+        assert!(all[0].close.fault.is_some());
+        assert_eq!(all[0].phase, Phase::Dial);
+        assert_eq!(all[0].verdict.as_ref().unwrap().class, Class::TapFault);
+    }
+}

@@ -46,7 +46,6 @@ pub(super) async fn attempt(
     let (mut head, body) = request.into_parts();
     prepare(tap, connection, &session, &mut head.headers, true);
     head.version = Version::HTTP_11;
-    head.extensions.clear();
     let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned();
 
     let dialled = tap.dialler.dial().await;
@@ -97,16 +96,22 @@ pub(super) async fn attempt(
         }
     });
     let gateway = hyper::upgrade::on(&mut response);
-    let answer = switching_protocols(tap, &session, response.headers());
     let tunnel = Tunnel {
         tap: Arc::clone(tap),
         extensions: Extensions::from_response(values(
             response.headers(),
             &SEC_WEBSOCKET_EXTENSIONS,
         )),
-        session,
+        session: session.clone(),
     };
     tap.tasks.spawn(tunnel.run(client, gateway));
+    // The gateway's own head, down to the spelling of its headers.
+    let mut answer = response.map(|_| Body::Empty);
+    if tap.config.session_header()
+        && let Ok(id) = HeaderValue::from_str(&session.id())
+    {
+        answer.headers_mut().insert(SESSION_HEADER, id);
+    }
     Ok(answer)
 }
 
@@ -146,19 +151,6 @@ fn verify(headers: &HeaderMap, key: Option<&HeaderValue>) -> Result<(), GatewayE
             "the 101's Sec-WebSocket-Accept does not answer the client's key",
         ),
     }
-}
-
-/// The 101 for the client: the gateway's, with the session's id.
-fn switching_protocols(tap: &Tap, session: &Shared, headers: &HeaderMap) -> Response<Body> {
-    let mut answer = Response::new(Body::Empty);
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = headers.clone();
-    if tap.config.session_header()
-        && let Ok(id) = HeaderValue::from_str(&session.id())
-    {
-        answer.headers_mut().insert(SESSION_HEADER, id);
-    }
-    answer
 }
 
 /// What a tunnel needs once both sides are upgraded.

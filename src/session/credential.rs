@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -70,7 +71,9 @@ impl From<String> for Secret {
 }
 
 /// `sha256:1a2b3c4d` or `hmac:KEYID:1a2b3c4d`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Fingerprint(String);
 
@@ -203,7 +206,9 @@ pub fn length(value: &[u8]) -> usize {
 }
 
 /// An odd form of a value, each a well-known way to end up with the wrong token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shape {
     /// Nothing at all: a variable that was not set.
@@ -344,7 +349,7 @@ fn is_stand_in(text: &str) -> bool {
 }
 
 /// A credential that was seen: where it stood and what may be said about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Credential {
     /// `header:authorization`, `query:token`, `cookie:NAME`, `subprotocol`, `path`,
     /// `frame:connect.params.auth.token`, …

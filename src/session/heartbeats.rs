@@ -43,7 +43,7 @@ impl Heartbeats {
                 *pending = Some(Pending {
                     body: body.to_vec(),
                     at,
-                })
+                });
             }
         }
     }

@@ -184,6 +184,11 @@ impl Ending {
         }
     }
 
+    /// The tap ended or refused it of its own accord, for a reason that stands elsewhere.
+    pub fn acted(&mut self, at: Instant) {
+        self.acted.get_or_insert(at);
+    }
+
     /// A timer of ours fired; the first one counts. `observed` is how long it really was.
     pub fn timer_fired(
         &mut self,
@@ -325,6 +330,10 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "compared with a field that is an option"
+    )]
     fn saw(code: u16, basis: SawBasis) -> Option<Saw> {
         Some(Saw {
             code: CloseCode(code),

@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A point in time as a record shows it: RFC 3339, UTC, microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Moment(pub Timestamp);
+pub struct Moment(#[schemars(with = "String")] pub Timestamp);
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +93,10 @@ mod tests {
             serde_json::to_string(&later).unwrap(),
             "\"2026-11-21T01:02:03.001500Z\""
         );
-        assert_eq!(anchor.at(start - Duration::from_secs(1)), anchor.at(start));
+        assert_eq!(
+            anchor.at(start.checked_sub(Duration::from_secs(1)).unwrap()),
+            anchor.at(start)
+        );
         assert!((millis(Duration::from_micros(1_500)) - 1.5).abs() < f64::EPSILON);
     }
 }

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod request;
 pub mod verdict;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -30,7 +31,7 @@ use super::party::Phase;
 pub const SCHEMA: &str = "wstap.session/1";
 
 /// What kind of session a record tells of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// An upgrade attempt, however far it got.
@@ -43,7 +44,7 @@ pub enum Kind {
 }
 
 /// One session, from accept to end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SessionRecord {
     /// [`SCHEMA`].
@@ -91,7 +92,7 @@ pub struct SessionRecord {
 }
 
 /// Which tap wrote a record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TapFacts {
     /// The host name.
@@ -103,7 +104,7 @@ pub struct TapFacts {
 }
 
 /// Who gave the HTTP answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnswerFacts {
     /// The gateway (or whatever stands behind the tap) or the tap itself.
     pub by: AnswerBy,
@@ -120,7 +121,7 @@ pub struct AnswerFacts {
 }
 
 /// See [`AnswerFacts::by`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AnswerBy {
     /// Passed through.
@@ -130,7 +131,7 @@ pub enum AnswerBy {
 }
 
 /// Evidence from recent sessions, frozen at the end of this one (DESIGN: later rules fill it).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ContextFacts {}
 
@@ -170,3 +171,6 @@ impl SessionRecord {
         self.kind == Kind::Websocket && self.phase >= Phase::Handshake
     }
 }
+
+#[cfg(test)]
+mod docs_tests;

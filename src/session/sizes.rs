@@ -5,6 +5,7 @@
 //! 16 bytes for a hostile one. Buckets are log-linear, eight to a power of two, so a quantile is
 //! at most one eighth above the true value; minimum and maximum are exact.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Eight buckets for each of 61 powers of two, and the eight sizes below 8.
@@ -20,7 +21,7 @@ pub struct Sizes {
 }
 
 /// How many frames were no larger than `le` bytes and larger than half of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bucket {
     /// Upper bound in bytes, one less than a power of two (0, 1, 3, 7, 15 …).
     pub le: u64,
@@ -29,7 +30,7 @@ pub struct Bucket {
 }
 
 /// The distribution of payload sizes in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SizeSummary {
     /// The smallest, exact.
     pub min: u64,
@@ -108,7 +109,7 @@ fn index(size: u64) -> u16 {
     if size < 8 {
         return u16::try_from(size).unwrap_or(0);
     }
-    let power = 63 - size.leading_zeros();
+    let power = size.ilog2();
     let step = (size >> (power - 3)) & 0x7;
     u16::try_from(u64::from(power - 2) * 8 + step).unwrap_or(u16::MAX)
 }

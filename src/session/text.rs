@@ -10,6 +10,7 @@
 
 use std::fmt::{self, Write as _};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Peer-controlled text that is inert in JSON, on a terminal and in a log line.
@@ -24,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// and a stored value read back from a file is the same value. The price: `\u{1b}` may also be what
 /// the peer literally wrote. A text that was cut is longer than its cap by the mark, so cutting it
 /// again under the same cap may shorten it further; reading a record never cuts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct PeerText(String);
 

@@ -48,13 +48,12 @@ impl RotatingFile {
     }
 
     fn ensure_open(&mut self) -> io::Result<&mut (BufWriter<File>, u64)> {
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let file = open_private(&self.path)?;
-                let size = file.metadata()?.len();
-                (BufWriter::new(file), size)
-            }
+        let open = if let Some(open) = self.open.take() {
+            open
+        } else {
+            let file = open_private(&self.path)?;
+            let size = file.metadata()?.len();
+            (BufWriter::new(file), size)
         };
         Ok(self.open.insert(open))
     }

@@ -111,7 +111,7 @@ fn about(record: &SessionRecord) -> Option<String> {
         let who: Vec<&str> = [&client.id, &client.version]
             .into_iter()
             .flatten()
-            .map(|text| text.as_str())
+            .map(super::super::session::text::PeerText::as_str)
             .collect();
         parts.push(who.join(" "));
     }

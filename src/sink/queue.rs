@@ -62,7 +62,11 @@ impl Queue {
             None => Err(TrySendError::Disconnected(record)),
         };
         if sent.is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            // Told at 1, 2, 4, 8 …: a flood of losses is not a flood of lines.
+            if lost.is_power_of_two() {
+                tracing::warn!(sink = %self.name, lost, "records are dropped: the sink is too slow");
+            }
         }
     }
 
@@ -110,8 +114,8 @@ impl Thread {
                     record
                 }
             };
-            let consumed = consumer.consume(&record);
-            self.note(consumed, 1);
+            let result = consumer.consume(&record);
+            self.note(result, 1);
         }
         let flushed = consumer.flush();
         self.note(flushed, 0);

@@ -238,6 +238,17 @@ impl Wire {
         }
     }
 
+    /// Whether the kernel has learned that the far end broke, without reading: while the other
+    /// leg is blocked this leg is not read, and a reset would go unnoticed.
+    #[must_use]
+    pub fn broke(&self) -> Option<(TransportEnd, String)> {
+        let error = match &self.socket {
+            Socket::Tcp(tcp) => tcp.take_error(),
+            Socket::Unix(unix) => unix.take_error(),
+        };
+        error.ok().flatten().map(|error| cause::of_error(&error))
+    }
+
     /// What the kernel knows of this leg.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpFacts> {

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ pub struct PooledConnection {
     pub facts: Arc<DialFacts>,
     /// What was sensed of it.
     pub sensed: Arc<Sensed>,
+    used: Arc<AtomicBool>,
+}
+
+impl PooledConnection {
+    /// Whether an earlier answer came on this connection; counts this one.
+    #[must_use]
+    pub fn is_used_again(&self) -> bool {
+        self.used.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Sends plain requests.
@@ -100,6 +110,7 @@ impl tower::Service<Uri> for Connector {
             let about = PooledConnection {
                 facts: Arc::new(facts),
                 sensed,
+                used: Arc::default(),
             };
             Ok(TokioIo::new(Pooled { sensor, about }))
         })

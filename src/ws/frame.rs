@@ -8,7 +8,7 @@ use super::{CloseCode, Masking};
 pub const MAX_HEADER: usize = 14;
 
 /// The longest payload that a control frame may have (RFC 6455 section 5.5).
-pub const MAX_CONTROL_PAYLOAD: u64 = 125;
+pub const MAX_CONTROL_PAYLOAD: u8 = 125;
 
 /// A frame header as it stood on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl FrameHeader {
             127 => {
                 let (raw, rest) = rest.split_first_chunk::<8>()?;
                 let len = u64::from_be_bytes(*raw);
-                (len, rest, len <= u64::from(u16::MAX))
+                (len, rest, u16::try_from(len).is_ok())
             }
             short => (u64::from(short), rest, false),
         };
@@ -194,7 +194,7 @@ mod tests {
     fn own_close_keeps_the_control_frame_limit() {
         let frame = encode_close(CloseCode::GOING_AWAY, &"é".repeat(100), Masking::Masked);
         let header = FrameHeader::parse(&frame).unwrap();
-        assert!(header.len <= MAX_CONTROL_PAYLOAD);
+        assert!(header.len <= u64::from(MAX_CONTROL_PAYLOAD));
         assert_eq!(
             frame.len(),
             usize::from(header.header_len) + usize::try_from(header.len).unwrap()

@@ -1,9 +1,10 @@
 //! Frame opcodes (RFC 6455 section 5.2).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a frame carries. Reserved values are kept, not dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Opcode {
     /// 0x0: goes on with the message that an earlier frame began.

@@ -4,6 +4,7 @@
 //! never fails: after something that cannot be followed (a length with its top bit set) it says
 //! so once and counts no further frames. RFC 6455 section 5.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::close::CloseFrame;
@@ -22,7 +23,9 @@ pub enum Masking {
 }
 
 /// A breach of RFC 6455 that was seen in the frames of one direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Violation {
     /// A client's frame without a mask (section 5.1).
@@ -286,7 +289,7 @@ impl Scanner {
             sink.violation(Violation::ReservedOpcode);
         }
         if header.opcode.is_control() {
-            if header.len > MAX_CONTROL_PAYLOAD {
+            if header.len > u64::from(MAX_CONTROL_PAYLOAD) {
                 sink.violation(Violation::ControlTooLong);
             }
             if !header.fin {
@@ -422,7 +425,8 @@ impl Scanner {
                 if close.code.is_some_and(|code| !code.is_legal_on_the_wire()) {
                     sink.violation(Violation::InvalidCloseCode);
                 }
-                if header.len <= MAX_CONTROL_PAYLOAD && std::str::from_utf8(&close.reason).is_err()
+                if header.len <= u64::from(MAX_CONTROL_PAYLOAD)
+                    && std::str::from_utf8(&close.reason).is_err()
                 {
                     sink.violation(Violation::InvalidUtf8);
                 }

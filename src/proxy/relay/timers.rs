@@ -6,6 +6,9 @@ use crate::config::Timeouts;
 use crate::proxy::drain::Plan;
 use crate::session::record::TimerKey;
 
+/// How often a leg that is not read, because the other one is blocked, is asked whether it broke.
+const WATCH: Duration = Duration::from_secs(1);
+
 /// A timer that fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Due {
@@ -22,6 +25,7 @@ pub(super) struct Timers {
     half_closed: Option<Instant>,
     close_seen: Option<Instant>,
     drain: Option<Draining>,
+    watch: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,7 @@ impl Timers {
             half_closed: None,
             close_seen: None,
             drain: None,
+            watch: None,
         }
     }
 
@@ -63,6 +68,24 @@ impl Timers {
         self.close_seen.is_some()
     }
 
+    /// A leg is blocked (or no longer is): the other one is to be watched.
+    pub(super) fn blocked(&mut self, blocked: bool, now: Instant) {
+        if blocked {
+            self.watch.get_or_insert(now + WATCH);
+        } else {
+            self.watch = None;
+        }
+    }
+
+    /// Whether it is time to look at legs that are not read; sets the next time.
+    pub(super) fn watch_is_due(&mut self, now: Instant) -> bool {
+        let due = self.watch.is_some_and(|at| at <= now);
+        if due {
+            self.watch = Some(now + WATCH);
+        }
+        due
+    }
+
     /// The tap shuts down; `spread` (0 to 1) is this session's place in the queue of closes.
     pub(super) fn drain(&mut self, plan: Plan, spread: f64) {
         self.drain = Some(Draining {
@@ -76,6 +99,7 @@ impl Timers {
     pub(super) fn next(&self) -> Instant {
         self.deadlines()
             .map(|(at, _)| at)
+            .chain(self.watch)
             .min()
             .unwrap_or(self.last_active + self.limits.idle)
     }

@@ -1,12 +1,13 @@
 //! The downstream leg of a record.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::frames::TcpFacts;
 use crate::session::text::PeerText;
 
 /// Who the client is and what it spoke.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientFacts {
     /// `address:port` of the peer.
@@ -24,7 +25,7 @@ pub struct ClientFacts {
 }
 
 /// What TLS settled with the client, or how it failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientTls {
     /// For example `TLSv1.3`.
@@ -42,7 +43,7 @@ pub struct ClientTls {
 }
 
 /// Why a TLS handshake with the client failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TlsFailure {
     /// The alert that the client sent, by its RFC 8446 name (`unknown_ca`, `bad_certificate` …).
     pub alert: Option<String>,
@@ -51,7 +52,7 @@ pub struct TlsFailure {
 }
 
 /// What a peer's first bytes looked like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FirstBytes {
     /// Not one byte came.

@@ -1,5 +1,6 @@
 //! How a session ended: both legs side by side.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
@@ -8,7 +9,7 @@ use crate::session::text::PeerText;
 use crate::ws::CloseCode;
 
 /// How both legs ended and what each end must have observed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CloseFacts {
     /// Whose ending came first on the wire.
@@ -36,7 +37,7 @@ pub struct CloseFacts {
 }
 
 /// One Close frame as it was received from a leg.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseSeen {
     /// `null` for an empty body.
     pub code: Option<CloseCode>,
@@ -47,7 +48,7 @@ pub struct CloseSeen {
 }
 
 /// How the transport of each leg ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TransportEnds {
     /// The downstream leg.
@@ -65,7 +66,7 @@ pub struct TransportEnds {
 }
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransportEnd {
     /// The peer sent FIN (plain TCP, unix socket).
@@ -114,7 +115,7 @@ impl TransportEnd {
 }
 
 /// The code that an end must have observed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Saw {
     /// 1005 for a Close without a code, 1006 for none at all.
     pub code: CloseCode,
@@ -123,7 +124,7 @@ pub struct Saw {
 }
 
 /// See [`Saw::basis`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SawBasis {
     /// That end answered it.
@@ -135,7 +136,7 @@ pub enum SawBasis {
 }
 
 /// A timer of ours that fired.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimerFact {
     /// The configuration key below `timeouts`.
     pub key: TimerKey,
@@ -148,7 +149,7 @@ pub struct TimerFact {
 }
 
 /// The keys below `timeouts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "docs/configuration.md explains each key")]
 pub enum TimerKey {
@@ -180,7 +181,7 @@ impl TimerKey {
 }
 
 /// Our policy refused a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeniedFact {
     /// The configuration key, for example `limits.connections`.
     pub key: String,

@@ -1,12 +1,13 @@
 //! What the application said inside the tunnel.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
 use crate::session::text::PeerText;
 
 /// Facts of the application protocol; of `openclaw` unless said otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DialectFacts {
     /// `openclaw` or `plain`.
@@ -48,7 +49,7 @@ pub struct DialectFacts {
 }
 
 /// The client's first data message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstMessage {
     /// A `connect` request.
@@ -68,7 +69,7 @@ pub enum FirstMessage {
 }
 
 /// `params.client`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the names are the protocol's own")]
 pub struct ClientIdentity {
@@ -78,7 +79,7 @@ pub struct ClientIdentity {
 }
 
 /// `params.device`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeviceFacts {
     /// A device object was sent.
@@ -88,7 +89,7 @@ pub struct DeviceFacts {
 }
 
 /// Protocol versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProtocolRange {
     /// `minProtocol` of the client.
@@ -100,7 +101,7 @@ pub struct ProtocolRange {
 }
 
 /// `server` of `hello-ok`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServerIdentity {
     /// The gateway's version.
@@ -112,7 +113,7 @@ pub struct ServerIdentity {
 }
 
 /// What became of the connect request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectResult {
     /// `hello-ok`.
@@ -125,7 +126,7 @@ pub enum ConnectResult {
 }
 
 /// A refusal, as the gateway words it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DialectError {
     /// `error.code`.
@@ -145,7 +146,7 @@ pub struct DialectError {
 }
 
 /// The `shutdown` event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShutdownFacts {
     /// `reason`.
     pub reason: Option<PeerText>,
@@ -156,6 +157,6 @@ pub struct ShutdownFacts {
 }
 
 /// Requests after the handshake.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RpcFacts {}

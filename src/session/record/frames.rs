@@ -1,5 +1,6 @@
 //! Frame statistics and latencies of a record.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
@@ -7,7 +8,7 @@ use crate::session::sizes::SizeSummary;
 use crate::ws::{Opcode, Violation};
 
 /// Both directions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Frames {
     /// From the client.
@@ -17,7 +18,7 @@ pub struct Frames {
 }
 
 /// One direction. What the tap itself sends is not counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DirectionFrames {
     /// Frames by opcode, counted once their header is complete.
@@ -51,7 +52,7 @@ pub struct DirectionFrames {
 }
 
 /// Frames by opcode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the names are RFC 6455's own")]
 pub struct OpcodeCounts {
@@ -65,7 +66,7 @@ pub struct OpcodeCounts {
 }
 
 /// The largest data frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Largest {
     /// Payload bytes.
     pub size: u64,
@@ -76,7 +77,7 @@ pub struct Largest {
 }
 
 /// A frame whose payload was not complete at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InProgress {
     /// Its opcode.
     pub opcode: Opcode,
@@ -87,7 +88,7 @@ pub struct InProgress {
 }
 
 /// How often one rule of RFC 6455 was broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ViolationCount {
     /// Which rule.
     pub kind: Violation,
@@ -98,7 +99,7 @@ pub struct ViolationCount {
 }
 
 /// The tap's own cost, and how slow the peers were.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Latency {
     /// Time in the tap from readable to written; `null` until that is measured.
@@ -112,7 +113,7 @@ pub struct Latency {
 }
 
 /// See [`Latency::added_us`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "quantiles in microseconds")]
 pub struct AddedLatency {
     pub p50: f64,
@@ -121,7 +122,7 @@ pub struct AddedLatency {
 }
 
 /// By direction of travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BlockedMs {
     /// The gateway did not read.
@@ -131,7 +132,7 @@ pub struct BlockedMs {
 }
 
 /// By leg that answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PingRtt {
     /// The gateway's pings, answered by the client.
@@ -141,7 +142,7 @@ pub struct PingRtt {
 }
 
 /// Round trips of pings.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rtt {
     /// Pongs that matched a ping.
     pub count: u64,
@@ -154,7 +155,7 @@ pub struct Rtt {
 }
 
 /// What the kernel knew of a leg when it ended (Linux `TCP_INFO`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TcpFacts {
     /// Smoothed round-trip time in microseconds.
     pub rtt_us: u32,

@@ -1,5 +1,6 @@
 //! The upstream leg of a record.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::frames::TcpFacts;
@@ -7,7 +8,7 @@ use super::request::HeaderFact;
 use crate::session::text::PeerText;
 
 /// How the gateway was reached and what it answered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GatewayFacts {
     /// The configured target.
@@ -45,7 +46,7 @@ pub struct GatewayFacts {
 }
 
 /// Name resolution.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DnsFacts {
     /// What was asked for.
     pub name: String,
@@ -56,7 +57,7 @@ pub struct DnsFacts {
 }
 
 /// TLS with the gateway.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GatewayTlsFacts {
     /// For example `TLSv1.3`.
@@ -68,7 +69,7 @@ pub struct GatewayTlsFacts {
 }
 
 /// What was done with attribution headers (Forwarded, X-Forwarded-*, X-Real-IP, Tailscale-*).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardedFacts {
     /// `pass` or `overwrite`.
     pub mode: ForwardedMode,
@@ -77,7 +78,7 @@ pub struct ForwardedFacts {
 }
 
 /// See [`ForwardedFacts::mode`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ForwardedMode {
     /// Nothing added, nothing taken away.
@@ -87,7 +88,7 @@ pub enum ForwardedMode {
 }
 
 /// Whose the body of an answer that is not a 101 seems to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyKind {
     /// `OpenClaw`: `proxy_attribution_required`.
@@ -115,7 +116,7 @@ pub enum BodyKind {
 }
 
 /// Why the gateway gave no usable answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayError {
     /// For rules.
     pub kind: GatewayErrorKind,
@@ -124,7 +125,7 @@ pub struct GatewayError {
 }
 
 /// See [`GatewayError::kind`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GatewayErrorKind {
     /// The name has no address, or the resolver failed.

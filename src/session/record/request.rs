@@ -1,11 +1,12 @@
 //! The request head of a record, with secrets masked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::text::PeerText;
 
 /// A request head as it came.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RequestFacts {
     /// The method.
@@ -33,7 +34,7 @@ pub struct RequestFacts {
 }
 
 /// One header line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeaderFact {
     /// In the spelling of the wire where it is known, else lower case.
     pub name: PeerText,
@@ -44,7 +45,7 @@ pub struct HeaderFact {
 }
 
 /// What the `Origin` was, and what the list says of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OriginFacts {
     /// As sent.
     pub value: Option<PeerText>,
@@ -61,7 +62,7 @@ pub struct OriginFacts {
 }
 
 /// See [`OriginFacts::decision`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OriginDecision {
     /// On the list.

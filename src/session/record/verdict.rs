@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
 use crate::session::party::Party;
 
 /// Where the cause of an ending lies. A closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[expect(missing_docs, reason = "explained by `Class::about`")]
 pub enum Class {
     #[serde(rename = "ok")]
@@ -166,7 +169,7 @@ impl fmt::Display for Class {
 }
 
 /// The rungs of the ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Layer {
     /// Transport.
     L1,
@@ -177,7 +180,9 @@ pub enum Layer {
 }
 
 /// How sure a verdict is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// Fits the facts; so do others.
@@ -189,7 +194,7 @@ pub enum Confidence {
 }
 
 /// Who has to do something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the parties, an operator, or nobody")]
 pub enum ActOn {
@@ -203,7 +208,7 @@ pub enum ActOn {
 }
 
 /// One observed fact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// When it was observed, where that matters.
     pub at: Option<Moment>,
@@ -212,7 +217,7 @@ pub struct Evidence {
 }
 
 /// Whose fault it was, with evidence and one next action.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// The id of the rule that matched first.
     pub rule: String,

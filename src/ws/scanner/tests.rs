@@ -230,13 +230,13 @@ prop_compose! {
         let mask = if key.is_some() { 0x80 } else { 0 };
         let mut frame = vec![first];
         match (payload.len(), wide) {
-            (len @ 0..126, 0) => frame.push(mask | len as u8),
+            (len @ 0..126, 0) => frame.push(mask | u8::try_from(len).unwrap()),
             (len, 0 | 1) => {
-                frame.push(mask | 126);
-                frame.extend((len as u16).to_be_bytes());
+                frame.push(mask | 0x7e);
+                frame.extend(u16::try_from(len).unwrap().to_be_bytes());
             }
             (len, _) => {
-                frame.push(mask | 127);
+                frame.push(mask | 0x7f);
                 frame.extend((len as u64).to_be_bytes());
             }
         }

@@ -1,0 +1,42 @@
+# wstap: the few commands that everybody needs. Each is safe to run again.
+
+CARGO ?= cargo
+JOBS ?= 2
+export CARGO_BUILD_JOBS = $(JOBS)
+
+.PHONY: all build test unit live lint fmt bench docs fetch clean
+
+all: build
+
+build:
+	$(CARGO) build --release
+
+# Gets what the tests need, then runs all of them.
+test: fetch
+	scripts/test.sh
+
+# What runs without Node and the real gateway.
+unit:
+	$(CARGO) test --lib --bins
+
+# The real gateway and its Node, from the npm registry, into target/openclaw.
+fetch:
+	scripts/fetch-gateway.sh
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items --quiet
+
+fmt:
+	$(CARGO) fmt --all
+
+# Writes the pages that are made from the code: verdicts, configuration schema.
+docs:
+	UPDATE_DOCS=1 $(CARGO) test --lib docs
+
+bench:
+	$(CARGO) bench
+
+clean:
+	$(CARGO) clean

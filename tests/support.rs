@@ -1,0 +1,14 @@
+//! What tests and peers are made of: wires, frames, heads, certificates, and the tap itself.
+
+pub mod certs;
+pub mod client;
+pub mod conn;
+pub mod deadline;
+pub mod dice;
+pub mod frame;
+pub mod head;
+pub mod log;
+pub mod records;
+pub mod secret;
+pub mod tap;
+pub mod wire;

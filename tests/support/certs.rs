@@ -1,0 +1,111 @@
+//! Certificates made for one test.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// When a leaf is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    Now,
+    Expired,
+    NotYet,
+}
+
+/// A CA of the test's own.
+pub struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Ca {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
+        let pem = params.self_signed(&key).expect("a CA").pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// A leaf for these names, ready to serve with.
+    pub fn server(&self, names: &[&str], validity: Validity) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().expect("a key");
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test leaf");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let (from, to) = match validity {
+            Validity::Now => (2020, 2099),
+            Validity::Expired => (2020, 2021),
+            Validity::NotYet => (2098, 2099),
+        };
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("its key");
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .expect("a leaf with its key");
+        Arc::new(config)
+    }
+
+    /// Writes the CA's certificate for the tap (`gateway.tls.ca`).
+    pub fn write(&self, folder: &Path) -> PathBuf {
+        let path = folder.join("test-ca.pem");
+        std::fs::write(&path, &self.pem).expect("write the CA");
+        path
+    }
+
+    /// Trusts this CA and nothing else.
+    pub fn client(&self) -> Arc<ClientConfig> {
+        trusting(self.pem.as_bytes())
+    }
+}
+
+/// A client that trusts the CA of this file.
+pub fn trusting_file(path: &Path) -> Arc<ClientConfig> {
+    let pem = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    trusting(&pem)
+}
+
+/// A client that trusts nothing, so that it refuses every certificate.
+pub fn trusting_nothing() -> Arc<ClientConfig> {
+    Ca::new().client()
+}
+
+fn trusting(pem: &[u8]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots
+            .add(certificate.expect("a certificate"))
+            .expect("a root");
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions of TLS")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}

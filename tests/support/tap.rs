@@ -1,0 +1,343 @@
+//! The real binary, `wstap serve`, started for one test and stopped with it.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use wstap::session::SessionRecord;
+
+use super::conn::Conn;
+use super::deadline::{STEP, poll};
+use super::{certs, client, records};
+use crate::peers::Peer;
+
+/// Which listener of the tap a client comes in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    Plain,
+    Tls,
+}
+
+impl Face {
+    pub const BOTH: [Self; 2] = [Self::Plain, Self::Tls];
+}
+
+/// The configuration of a tap to start.
+///
+/// Unless changed: one plain and one TLS listener, `dialect: plain`, every record in a file.
+pub struct Setup {
+    folder: TempDir,
+    config: Value,
+    trace: bool,
+}
+
+impl Setup {
+    /// In front of a peer. A peer with TLS needs its CA as well: [`Setup::gateway_ca`].
+    pub fn before(peer: &Peer) -> Self {
+        Self::before_url(&peer.url())
+    }
+
+    pub fn before_url(gateway: &str) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let config = json!({
+            "listeners": [
+                { "listen": "127.0.0.1:0" },
+                { "listen": "127.0.0.1:0", "tls": { "self_signed": { "names": ["localhost"] } } },
+            ],
+            "gateway": { "url": gateway, "dialect": "plain" },
+            "records": { "path": folder.path().join("records.jsonl"), "http": "all" },
+            "state_dir": folder.path().join("state"),
+        });
+        Self {
+            folder,
+            config,
+            trace: false,
+        }
+    }
+
+    /// Sets `a.b.c`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        let mut place = &mut self.config;
+        for name in key.split('.') {
+            let keys = place.as_object_mut().expect("a mapping");
+            place = keys
+                .entry(name)
+                .or_insert_with(|| Value::Object(Map::new()));
+        }
+        *place = value.into();
+        self
+    }
+
+    #[must_use]
+    pub fn openclaw(self) -> Self {
+        self.set("gateway.dialect", "openclaw")
+    }
+
+    /// Trusts this CA for the gateway.
+    #[must_use]
+    pub fn gateway_ca(self, ca: &certs::Ca, server_name: &str) -> Self {
+        let path = ca.write(self.folder.path());
+        self.set("gateway.tls.ca", path.to_string_lossy().into_owned())
+            .set("gateway.tls.server_name", server_name)
+    }
+
+    /// `RUST_LOG=trace`.
+    #[must_use]
+    pub fn trace(mut self) -> Self {
+        self.trace = true;
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(self) -> Tap {
+        let folder = self.folder.path();
+        let config = folder.join("wstap.yaml");
+        // JSON is YAML.
+        fs::write(&config, self.config.to_string()).expect("write the configuration");
+        let stdout = File::create(folder.join("stdout")).expect("create stdout");
+        let stderr = File::create(folder.join("stderr")).expect("create stderr");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wstap"));
+        command.arg("serve").arg("--config").arg(&config);
+        for name in [
+            "WSTAP_LISTEN",
+            "WSTAP_GATEWAY",
+            "WSTAP_ALLOWED_ORIGINS",
+            "WSTAP_CONFIG",
+        ] {
+            command.env_remove(name);
+        }
+        command
+            .env_remove("WSTAP_STATE_DIR")
+            .env_remove("RUST_LOG")
+            .env("NO_COLOR", "1");
+        if self.trace {
+            command.env("RUST_LOG", "trace");
+        }
+        command
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr);
+        let child = command.spawn().expect("start wstap");
+        let listeners = self.config["listeners"].as_array().map_or(0, Vec::len);
+        let mut tap = Tap {
+            child,
+            folder: self.folder,
+            listeners: Vec::new(),
+        };
+        tap.wait_until_it_listens(listeners).await;
+        tap
+    }
+}
+
+/// A running tap. Killed when dropped.
+pub struct Tap {
+    child: Child,
+    folder: TempDir,
+    listeners: Vec<(Face, SocketAddr)>,
+}
+
+impl Tap {
+    /// Where it listens.
+    pub fn addr(&self, face: Face) -> SocketAddr {
+        let found = self.listeners.iter().find(|(it, _)| *it == face);
+        found.unwrap_or_else(|| panic!("no {face:?} listener")).1
+    }
+
+    /// A client's connection to it.
+    pub async fn connect(&self, face: Face) -> Conn {
+        match face {
+            Face::Plain => client::connect(self.addr(face)).await,
+            Face::Tls => client::connect_tls(self.addr(face), &self.trust()).await,
+        }
+    }
+
+    /// Its development CA.
+    pub fn dev_ca(&self) -> PathBuf {
+        self.folder.path().join("state/dev-ca.pem")
+    }
+
+    /// A TLS client that trusts its development CA.
+    pub fn trust(&self) -> Arc<ClientConfig> {
+        certs::trusting_file(&self.dev_ca())
+    }
+
+    pub fn stdout(&self) -> String {
+        read_lossy(&self.folder.path().join("stdout"))
+    }
+
+    pub fn stderr(&self) -> String {
+        read_lossy(&self.folder.path().join("stderr"))
+    }
+
+    /// The records file as it is.
+    pub fn records_text(&self) -> String {
+        read_lossy(&self.records_path())
+    }
+
+    /// Every record so far.
+    pub fn records(&self) -> Vec<SessionRecord> {
+        records::read(&self.records_path())
+    }
+
+    /// The first record like this, as soon as it is there.
+    pub async fn wait_for(
+        &self,
+        what: &str,
+        is_it: impl Fn(&SessionRecord) -> bool,
+    ) -> SessionRecord {
+        let look = || self.records().into_iter().find(|record| is_it(record));
+        poll(STEP, look).await.unwrap_or_else(|| {
+            panic!(
+                "waited {STEP:?} in vain for {what}; records:\n{}stderr ends:\n{}",
+                records::summary(&self.records()),
+                records::tail(&self.stderr(), 1500),
+            )
+        })
+    }
+
+    /// The first record of an upgrade attempt.
+    pub async fn websocket(&self) -> SessionRecord {
+        self.wait_for("a websocket record", records::is_websocket)
+            .await
+    }
+
+    /// So many records of upgrade attempts, in the order of the file.
+    pub async fn websockets(&self, count: usize) -> Vec<SessionRecord> {
+        let look = || {
+            let mut found = self.records();
+            found.retain(records::is_websocket);
+            (found.len() >= count).then_some(found)
+        };
+        poll(STEP, look).await.unwrap_or_else(|| {
+            panic!(
+                "no {count} websocket records:\n{}",
+                records::summary(&self.records())
+            )
+        })
+    }
+
+    /// Resident memory in KiB (`/proc/PID/status`).
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("read /proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next());
+        kib.and_then(|kib| kib.parse().ok()).expect("VmRSS in KiB")
+    }
+
+    /// Sends SIGTERM.
+    pub fn signal_term(&self) {
+        signal("TERM", &self.child.id().to_string());
+    }
+
+    /// Waits until it has exited by itself.
+    pub async fn exited(&mut self, limit: Duration) -> ExitStatus {
+        let child = &mut self.child;
+        let status = poll(limit, || child.try_wait().expect("wait for wstap")).await;
+        status.unwrap_or_else(|| {
+            panic!(
+                "wstap did not exit; stderr ends:\n{}",
+                records::tail(&self.stderr(), 1500)
+            )
+        })
+    }
+
+    /// SIGTERM, and its exit code.
+    pub async fn terminate(&mut self) -> Option<i32> {
+        self.signal_term();
+        self.exited(STEP).await.code()
+    }
+
+    async fn wait_until_it_listens(&mut self, wanted: usize) {
+        let limit = 2 * STEP;
+        let ready = poll(limit, || {
+            let stderr = self.stderr();
+            let listeners: Vec<_> = stderr.lines().filter_map(listening_on).collect();
+            let forwards = stderr.lines().any(|line| line.contains("forwarding to "));
+            if listeners.len() >= wanted && forwards {
+                return Some(Ok(listeners));
+            }
+            self.child.try_wait().expect("wait for wstap").map(Err)
+        })
+        .await;
+        match ready {
+            Some(Ok(listeners)) => self.listeners = listeners,
+            Some(Err(status)) => {
+                panic!(
+                    "wstap ended before it listened: {status}; stderr:\n{}",
+                    self.stderr()
+                )
+            }
+            None => panic!(
+                "wstap did not listen in {limit:?}; stderr:\n{}",
+                self.stderr()
+            ),
+        }
+    }
+
+    fn records_path(&self) -> PathBuf {
+        self.folder.path().join("records.jsonl")
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        // It may have exited; a child that was not waited for keeps its id.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Sends a signal to one process, or with a leading `-` to one process group.
+pub fn signal(name: &str, target: &str) {
+    let script = r#"kill -s "$0" -- "$1""#;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, name, target])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // It fails when the process is gone already, and then there is nothing to do.
+    command.status().expect("run sh");
+}
+
+/// `listening on https://127.0.0.1:PORT`
+fn listening_on(line: &str) -> Option<(Face, SocketAddr)> {
+    let (_, url) = line.split_once("listening on ")?;
+    let (scheme, rest) = url.trim().split_once("://")?;
+    let face = match scheme {
+        "http" => Face::Plain,
+        "https" => Face::Tls,
+        _ => return None,
+    };
+    let addr = rest.split(|c: char| c.is_whitespace() || c == '/').next()?;
+    Some((face, addr.parse().ok()?))
+}
+
+fn read_lossy(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+#[test]
+fn the_line_that_says_where_it_listens() {
+    let plain = (Face::Plain, "127.0.0.1:4711".parse().unwrap());
+    assert_eq!(
+        listening_on("listening on http://127.0.0.1:4711"),
+        Some(plain)
+    );
+    let tls = (Face::Tls, "127.0.0.1:4711".parse().unwrap());
+    assert_eq!(
+        listening_on("listening on https://127.0.0.1:4711"),
+        Some(tls)
+    );
+    assert_eq!(listening_on("forwarding to http://127.0.0.1:4711"), None);
+}

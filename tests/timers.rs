@@ -1,0 +1,179 @@
+//! Our own timers: each is named in the record, with its limit and what was observed.
+
+use wstap::session::party::{Party, Phase};
+use wstap::session::record::{Class, Kind, TimerKey};
+use wstap::ws::CloseCode;
+
+use crate::peers::{Via, close_code, echo, half_closer, never_answers, tunnel};
+use crate::support::client::connect;
+use crate::support::frame::Frame;
+use crate::support::records::class;
+use crate::support::tap::{Face, Setup};
+use crate::support::wire::Ending;
+
+#[tokio::test]
+async fn an_idle_session_is_closed_towards_both_ends() {
+    for face in Face::BOTH {
+        let peer = echo::start(&Via::Plain).await;
+        let tap = Setup::before(&peer)
+            .set("timeouts.idle", "400ms")
+            .start()
+            .await;
+        let mut conn = tap.connect(face).await;
+        conn.open("/").await;
+        let (code, reason) = conn.frame().await.unwrap().as_close().expect("a Close");
+        assert_eq!(code, Some(1001));
+        assert!(reason.starts_with("wstap: "), "{reason}");
+        conn.send_masked(Frame::close(1001, "")).await.unwrap();
+        conn.rest().await;
+        drop(conn);
+        let (code, reason) = peer.log.close(0).await;
+        assert_eq!(code, Some(1001));
+        assert!(reason.starts_with("wstap: "), "{reason}");
+        let record = tap.websocket().await;
+        let timer = record.close.timer.expect("a timer");
+        assert_eq!((timer.key, timer.limit_ms), (TimerKey::Idle, 400));
+        assert!(timer.observed_ms >= 400.0, "{}", timer.observed_ms);
+        assert_eq!(record.close.first, Some(Party::Tap));
+        assert_eq!(
+            record.close.tap.as_ref().unwrap().code,
+            Some(CloseCode::GOING_AWAY)
+        );
+        assert_eq!(class(&record), Class::TapTimeout);
+    }
+}
+
+#[tokio::test]
+async fn one_direction_is_enough_not_to_be_idle() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "1s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.open("/").await;
+    // For more than twice the limit, a pong (which nobody answers) every fifth of it.
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+    for _ in 0..12 {
+        tick.tick().await;
+        conn.send_masked(Frame::pong(b"")).await.unwrap();
+    }
+    conn.send_masked(Frame::text("alive")).await.unwrap();
+    assert_eq!(conn.frame().await.unwrap().as_text(), "alive");
+}
+
+#[tokio::test]
+async fn a_silent_client_is_ended() {
+    let peer = echo::start(&Via::Plain).await;
+    let setup = Setup::before(&peer);
+    let setup = setup
+        .set("timeouts.request_head", "300ms")
+        .set("timeouts.tls_handshake", "300ms");
+    let tap = setup.start().await;
+    for (face, key) in [
+        (Face::Plain, TimerKey::RequestHead),
+        (Face::Tls, TimerKey::TlsHandshake),
+    ] {
+        let mut conn = connect(tap.addr(face)).await;
+        let (_, ending) = conn.rest().await;
+        assert_ne!(ending, Ending::StillOpen, "{face:?}");
+        let is_it = |record: &wstap::session::SessionRecord| {
+            record.close.timer.is_some_and(|timer| timer.key == key)
+        };
+        let record = tap.wait_for("the timer's record", is_it).await;
+        assert_eq!(record.kind, Kind::Connection);
+        assert_eq!(class(&record), Class::TapTimeout);
+    }
+    assert_eq!(peer.log.connections(), 0, "the gateway is not troubled");
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_ended() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.request_head", "300ms")
+        .start()
+        .await;
+    let mut conn = connect(tap.addr(Face::Plain)).await;
+    conn.send(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
+    assert_ne!(conn.rest().await.1, Ending::StillOpen);
+    let record = tap.wait_for("a record", |_| true).await;
+    assert_eq!(class(&record), Class::TapTimeout);
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::RequestHead);
+}
+
+#[tokio::test]
+async fn a_gateway_that_never_answers_is_given_up() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.upgrade", "300ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let answer = conn.upgrade("/", &[]).await.unwrap();
+    assert_eq!(answer.status(), 504, "{}", answer.text());
+    assert!(answer.value("proxy-status").is_some());
+    let record = tap.websocket().await;
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::Upgrade);
+    assert_eq!(
+        (record.phase, class(&record)),
+        (Phase::Upgrade, Class::GatewaySilent)
+    );
+    assert!(peer.log.ending(0).await != Ending::StillOpen);
+}
+
+#[tokio::test]
+async fn a_half_closed_session_is_ended_after_its_time() {
+    let peer = half_closer::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.half_close", "300ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.open("/").await;
+    assert_eq!(conn.frames_to_end().await.1, Ending::Fin);
+    // The client neither talks nor goes.
+    peer.log.ending(0).await;
+    let record = tap.websocket().await;
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::HalfClose);
+    assert_eq!(class(&record), Class::GatewayLeft);
+}
+
+#[tokio::test]
+async fn a_close_that_is_not_answered_is_judged_by_the_close() {
+    let after = close_code::After::Stay;
+    let peer = close_code::start(&Via::Plain, Some(1008), "not you", after).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.close", "300ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.open("/").await;
+    assert_eq!(conn.frame().await.unwrap(), Frame::close(1008, "not you"));
+    assert_ne!(conn.rest().await.1, Ending::StillOpen);
+    let record = tap.websocket().await;
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::Close);
+    assert_eq!(class(&record), Class::GatewayClosed);
+}
+
+#[tokio::test]
+async fn a_frame_that_is_under_way_is_not_cut_by_a_close_of_ours() {
+    let (peer, control) = tunnel::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "400ms")
+        .set("timeouts.close", "400ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.open("/").await;
+    let bytes = Frame::binary(vec![0; 1000]).to_bytes();
+    let half = bytes[..500].to_vec();
+    control.send(tunnel::Do::Send(half.clone())).unwrap();
+    // Not at a frame boundary: no Close can be sent, so the client is just cut off.
+    let (got, ending) = conn.rest().await;
+    assert_eq!(got, half);
+    assert!(matches!(ending, Ending::Rst | Ending::Fin), "{ending:?}");
+    let record = tap.websocket().await;
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::Idle);
+    assert_eq!(class(&record), Class::TapTimeout);
+}
