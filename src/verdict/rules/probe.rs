@@ -43,8 +43,10 @@ pub(super) const RULES: &[Rule] = &[
         stage: Stage::Transport,
         order: 20,
         title: "A WebSocket was opened and left",
-        explanation: "The upgrade succeeded and the client left without having sent one byte: a \
-                      health check of the upgrade, or a client that changed its mind.",
+        explanation: "The upgrade succeeded and the client left before the application had \
+                      accepted it, without having sent one byte: a health check of the upgrade, or \
+                      a client that changed its mind. With `dialect: plain` nothing tells that from \
+                      a client that only listens, so that it is client.left there.",
         action: "nothing to do",
         find: websocket,
     },
@@ -78,9 +80,8 @@ fn tls(view: &View<'_>) -> Option<Finding> {
 
 fn websocket(view: &View<'_>) -> Option<Finding> {
     let sent = view.frames_of(Direction::ToGateway)?.wire_bytes;
-    // Who is served without asking listens, and is no probe.
-    let served = view.was_open() && view.frames_of(Direction::ToClient)?.messages > 0;
-    if !view.left(Leg::Client) || sent > 0 || served {
+    // Once it is open (with `dialect: plain` from the start) a client may well only listen.
+    if !view.left(Leg::Client) || sent > 0 || !view.was_in_handshake() {
         return None;
     }
     let summary = "the client opened a WebSocket and left without sending one byte";

@@ -311,6 +311,11 @@ fn a_client_silent_until_our_timer_is_a_timeout_and_one_that_leaves_is_a_probe()
     });
     assert_eq!(class_of(&record), Class::TapTimeout);
     assert_eq!(class_of(&fixture("probe.websocket")), Class::Probe);
+    let record = edited("probe.websocket", |record| {
+        record["phase"] = "open".into();
+        record["dialect"]["name"] = "plain".into();
+    });
+    assert_eq!(class_of(&record), Class::ClientLeft, "it may only listen");
 }
 
 #[test]
