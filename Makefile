@@ -3,6 +3,8 @@
 CARGO ?= cargo
 JOBS ?= 2
 export CARGO_BUILD_JOBS = $(JOBS)
+# cargo fmt does not see these: build.rs lists them.
+RULES = $(wildcard src/verdict/rules/*.rs)
 
 .PHONY: all build test unit live lint fmt bench docs fetch clean
 
@@ -25,11 +27,13 @@ fetch:
 
 lint:
 	$(CARGO) fmt --all --check
+	rustfmt --edition 2024 --check $(RULES)
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items --quiet
 
 fmt:
 	$(CARGO) fmt --all
+	rustfmt --edition 2024 $(RULES)
 
 # Writes the pages that are made from the code: verdicts, configuration schema.
 docs:

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --all-targets
+    cargo nextest run --locked --lib --bins --tests
 else
     echo "test.sh: cargo-nextest is not installed; using cargo test" >&2
     cargo test --locked --lib --bins --tests

@@ -1,6 +1,6 @@
 //! Drives a session through its phases: accept, TLS, request, admission, dial, upgrade, tunnel.
 //!
-//! Requests go through a stack of `tower` layers, each with one job, in the order that [`stack`]
+//! Requests go through a stack of `tower` layers, each with one job, in the order that `stack`
 //! shows. Everything below reports facts to the session's record; nothing here judges.
 
 pub mod accept;

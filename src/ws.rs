@@ -1,7 +1,7 @@
 //! The WebSocket vocabulary: opcodes, frame headers, close codes, extensions and the scanner.
 //!
 //! Everything here is pure: bytes in, facts out. Nothing awaits, logs, allocates by a peer's
-//! claim, or fails: a peer that breaks the protocol is a [`Violation`](scanner::Violation) that is
+//! claim, or fails: a peer that breaks the protocol is a [`Violation`] that is
 //! reported while scanning goes on. It serves RFC 6455 section 5 (framing), section 7.4 (status
 //! codes) and section 9 (extensions), and RFC 7692 section 6 (the RSV1 bit).
 //!
