@@ -69,39 +69,40 @@ impl Observer {
     }
 }
 
+/// The most that a collector keeps for the next message: room for the front of an event, so that
+/// an open session allocates once; the handshake's longer messages are given back.
+const KEEP: usize = 1024;
+
 /// Puts the wanted front of a data message together. Its buffer grows with what really came,
-/// never by a declared length, and is given back after the message.
+/// never by a declared length.
 #[derive(Clone, Debug, Default)]
 struct Collector {
     message: Option<Collected>,
+    bytes: Vec<u8>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Collected {
     opcode: Opcode,
     compressed: bool,
     wanted: usize,
-    bytes: Vec<u8>,
     seen: u64,
 }
 
 impl Collector {
     fn begin(&mut self, header: &FrameHeader, wanted: impl FnOnce() -> usize) {
-        match header.opcode {
-            Opcode::Text | Opcode::Binary => {
-                self.message =
-                    Some(wanted())
-                        .filter(|wanted| *wanted > 0)
-                        .map(|wanted| Collected {
-                            opcode: header.opcode,
-                            compressed: header.rsv1(),
-                            wanted,
-                            bytes: Vec::new(),
-                            seen: 0,
-                        });
-            }
-            _ => {}
+        if !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            return;
         }
+        self.bytes.clear();
+        let (opcode, compressed) = (header.opcode, header.rsv1());
+        let wanted = Some(wanted()).filter(|wanted| *wanted > 0);
+        self.message = wanted.map(|wanted| Collected {
+            opcode,
+            compressed,
+            wanted,
+            seen: 0,
+        });
     }
 
     fn add(&mut self, header: &FrameHeader, offset: u64, wire: &[u8]) {
@@ -109,17 +110,34 @@ impl Collector {
             return;
         };
         message.seen += wire.len() as u64;
-        let room = message.wanted.saturating_sub(message.bytes.len());
+        let room = message.wanted.saturating_sub(self.bytes.len());
         let Some(piece) = wire
             .get(..room.min(wire.len()))
             .filter(|piece| !piece.is_empty())
         else {
             return;
         };
-        let from = message.bytes.len();
-        message.bytes.extend_from_slice(piece);
-        if let (Some(key), Some(added)) = (header.mask, message.bytes.get_mut(from..)) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(piece);
+        if let (Some(key), Some(added)) = (header.mask, self.bytes.get_mut(from..)) {
             apply_mask(added, key, offset);
+        }
+    }
+
+    /// The message, once its last frame has ended.
+    fn finish(&mut self) -> Option<Message<'_>> {
+        let message = self.message.take()?;
+        Some(Message {
+            opcode: message.opcode,
+            compressed: message.compressed,
+            bytes: &self.bytes,
+            whole: message.seen == self.bytes.len() as u64,
+        })
+    }
+
+    fn give_back(&mut self) {
+        if self.bytes.capacity() > KEEP {
+            self.bytes = Vec::new();
         }
     }
 }
@@ -148,18 +166,13 @@ impl FrameSink for Sink<'_, '_> {
 
     fn end(&mut self, header: &FrameHeader) {
         self.counting.end(header);
-        if header.opcode.is_data()
-            && header.fin
-            && let Some(message) = self.collector.message.take()
-        {
-            let whole = message.seen == message.bytes.len() as u64;
-            let view = Message {
-                opcode: message.opcode,
-                compressed: message.compressed,
-                bytes: &message.bytes,
-                whole,
-            };
-            self.shared.dialect.message(self.direction, &view, self.now);
+        if header.opcode.is_data() && header.fin {
+            if let Some(message) = self.collector.finish() {
+                self.shared
+                    .dialect
+                    .message(self.direction, &message, self.now);
+            }
+            self.collector.give_back();
         }
     }
 

@@ -240,7 +240,13 @@ impl Relay {
         if let Some(sink) = &mut sink
             && !sink.is_flushed()
         {
-            match sink.poll_flush(cx) {
+            let before = sink.written();
+            let flushed = sink.poll_flush(cx);
+            if sink.written() > before {
+                // A slow peer that still reads is not idle.
+                self.timers.active(now);
+            }
+            match flushed {
                 Poll::Pending => {
                     half.blocked_since.get_or_insert(now);
                     return Turn::Waiting;

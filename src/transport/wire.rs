@@ -83,10 +83,19 @@ pub struct Wire {
     spilled: usize,
     /// Plaintext that waits to be written, for the record.
     waiting: usize,
+    /// An end that was learned while bytes that came before it were still to be handed out.
+    end: Option<(TransportEnd, Option<String>)>,
 }
 
 #[derive(Debug)]
-enum Socket {
+struct Socket {
+    stream: Raw,
+    /// Bytes that the kernel has taken.
+    written: u64,
+}
+
+#[derive(Debug)]
+enum Raw {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -95,25 +104,26 @@ impl Wire {
     /// From the stream that hyper gave back, and the bytes it had read already.
     #[must_use]
     pub fn new(stream: Stream, ahead: Bytes) -> Self {
-        let (socket, tls) = match stream {
-            Stream::Tcp(tcp) => (Socket::Tcp(tcp), None),
-            Stream::Unix(unix) => (Socket::Unix(unix), None),
+        let (stream, tls) = match stream {
+            Stream::Tcp(tcp) => (Raw::Tcp(tcp), None),
+            Stream::Unix(unix) => (Raw::Unix(unix), None),
             Stream::TlsServer(tls) => {
                 let (tcp, state) = tls.into_inner();
-                (Socket::Tcp(tcp), Some(Box::new(Connection::from(state))))
+                (Raw::Tcp(tcp), Some(Box::new(Connection::from(state))))
             }
             Stream::TlsClient(tls) => {
                 let (tcp, state) = tls.into_inner();
-                (Socket::Tcp(tcp), Some(Box::new(Connection::from(state))))
+                (Raw::Tcp(tcp), Some(Box::new(Connection::from(state))))
             }
         };
         let mut wire = Self {
-            socket,
+            socket: Socket { stream, written: 0 },
             tls,
             ahead,
             spill: Vec::new(),
             spilled: 0,
             waiting: 0,
+            end: None,
         };
         if let Some(tls) = &mut wire.tls {
             // Bounded by us: nothing is written while anything waits.
@@ -141,7 +151,7 @@ impl Wire {
                     Poll::Ready(Err(error)) => Poll::Ready(end_of(&error)),
                 }
             }
-            Some(tls) => poll_read_tls(tls, &mut self.socket, cx, scratch),
+            Some(_) => self.poll_read_tls(cx, scratch),
         }
     }
 
@@ -200,6 +210,12 @@ impl Wire {
             && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
     }
 
+    /// Bytes that the kernel has taken so far, TLS included: whether a slow peer still reads.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.socket.written
+    }
+
     /// Plaintext bytes that wait to be written.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -221,9 +237,9 @@ impl Wire {
             Poll::Ready(Ok(())) => {}
             other => return other,
         }
-        let poll = match &mut self.socket {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Socket::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        let poll = match &mut self.socket.stream {
+            Raw::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Raw::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
         };
         poll.map_err(WriteEnd::from)
     }
@@ -231,7 +247,7 @@ impl Wire {
     /// Ends the leg at once with a reset, as a far end that was reset must see it. On a unix
     /// socket there is no reset; it is closed.
     pub fn reset(self) {
-        if let Socket::Tcp(tcp) = &self.socket
+        if let Raw::Tcp(tcp) = &self.socket.stream
             && let Err(error) = tcp.set_zero_linger()
         {
             tracing::debug!(%error, "failed to set SO_LINGER; the leg ends with FIN");
@@ -242,9 +258,9 @@ impl Wire {
     /// leg is blocked this leg is not read, and a reset would go unnoticed.
     #[must_use]
     pub fn broke(&self) -> Option<(TransportEnd, String)> {
-        let error = match &self.socket {
-            Socket::Tcp(tcp) => tcp.take_error(),
-            Socket::Unix(unix) => unix.take_error(),
+        let error = match &self.socket.stream {
+            Raw::Tcp(tcp) => tcp.take_error(),
+            Raw::Unix(unix) => unix.take_error(),
         };
         error.ok().flatten().map(|error| cause::of_error(&error))
     }
@@ -252,9 +268,9 @@ impl Wire {
     /// What the kernel knows of this leg.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
-        match &self.socket {
-            Socket::Tcp(tcp) => tcp_info::read(tcp),
-            Socket::Unix(_) => None,
+        match &self.socket.stream {
+            Raw::Tcp(tcp) => tcp_info::read(tcp),
+            Raw::Unix(_) => None,
         }
     }
 
@@ -294,9 +310,9 @@ fn poll_socket(
     room: &mut [u8],
 ) -> Poll<io::Result<usize>> {
     let mut buf = ReadBuf::new(room);
-    let poll = match socket {
-        Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
-        Socket::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
+    let poll = match &mut socket.stream {
+        Raw::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
+        Raw::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
     };
     poll.map_ok(|()| buf.filled().len())
 }
@@ -306,84 +322,117 @@ fn poll_write_socket(
     cx: &mut Context<'_>,
     bytes: &[u8],
 ) -> Poll<io::Result<usize>> {
-    match socket {
-        Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-        Socket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+    let poll = match &mut socket.stream {
+        Raw::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+        Raw::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+    };
+    count_written(&mut socket.written, &poll);
+    poll
+}
+
+fn count_written(written: &mut u64, poll: &Poll<io::Result<usize>>) {
+    if let Poll::Ready(Ok(count)) = poll {
+        *written += *count as u64;
     }
 }
 
-/// Reads from the socket and decrypts until there is plaintext or nothing more to read.
-fn poll_read_tls(
+impl Wire {
+    /// Reads from the socket and decrypts until there is plaintext or nothing more to read. What
+    /// came before an end, or before a record that cannot be decrypted, is handed out first.
+    fn poll_read_tls(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
+        let Self { socket, tls: Some(tls), end, .. } = self else { return Poll::Pending };
+        loop {
+            let filled = take_plaintext(tls, &mut scratch.plain, 0, end);
+            if filled > 0 {
+                return Poll::Ready(Readout::Bytes(filled));
+            }
+            if let Some((end, cause)) = end.clone() {
+                return Poll::Ready(Readout::End(end, cause));
+            }
+            let count = match poll_socket(socket, cx, &mut scratch.cipher) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
+                Poll::Ready(Ok(0)) => {
+                    let words = "the connection ended without TLS close_notify".to_owned();
+                    return Poll::Ready(Readout::End(TransportEnd::TlsTruncated, Some(words)));
+                }
+                Poll::Ready(Ok(count)) => count,
+            };
+            let fed = scratch.cipher.get(..count).unwrap_or_default();
+            let filled = decrypt(tls, socket, cx, fed, &mut scratch.plain, end);
+            if filled > 0 {
+                return Poll::Ready(Readout::Bytes(filled));
+            }
+        }
+    }
+}
+
+/// Decrypts what was read into `plain` and returns how much that gave. An end that is learned on
+/// the way is noted in `end`; bytes behind it are nobody's (RFC 8446 section 6.1).
+fn decrypt(
     tls: &mut Connection,
     socket: &mut Socket,
     cx: &mut Context<'_>,
-    scratch: &mut Scratch,
-) -> Poll<Readout> {
-    loop {
-        match take_plaintext(tls, &mut scratch.plain, 0) {
-            Ok(Some(0)) => {}
-            Ok(Some(count)) => return Poll::Ready(Readout::Bytes(count)),
-            Ok(None) => return Poll::Ready(Readout::End(TransportEnd::TlsClose, None)),
-            Err(error) => return Poll::Ready(end_of(&error)),
-        }
-        let count = match poll_socket(socket, cx, &mut scratch.cipher) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
-            Poll::Ready(Ok(0)) => {
-                let words = "the connection ended without TLS close_notify".to_owned();
-                return Poll::Ready(Readout::End(TransportEnd::TlsTruncated, Some(words)));
-            }
-            Poll::Ready(Ok(count)) => count,
-        };
-        let mut fed = scratch.cipher.get(..count).unwrap_or_default();
-        let mut filled = 0;
-        while !fed.is_empty() {
-            let fed_now = tls.read_tls(&mut fed);
-            let processed = tls.process_new_packets();
-            // An alert, or the answer to a key update, may have to go out without any data.
-            let flushed = flush_tls(tls, socket, cx);
-            if let Err(error) = processed {
-                // What came before the broken record has been counted; it still counts.
-                return if filled > 0 {
-                    Poll::Ready(Readout::Bytes(filled))
-                } else {
-                    Poll::Ready(end_of(&io::Error::new(io::ErrorKind::InvalidData, error)))
-                };
-            }
-            if let Err(error) = fed_now.and(flushed) {
-                return Poll::Ready(end_of(&error));
-            }
-            match take_plaintext(tls, &mut scratch.plain, filled) {
-                Ok(Some(count)) => filled = count,
-                // The end is told by the next read.
-                Ok(None) => break,
-                Err(error) => return Poll::Ready(end_of(&error)),
+    mut fed: &[u8],
+    plain: &mut [u8],
+    end: &mut Option<(TransportEnd, Option<String>)>,
+) -> usize {
+    let mut filled = 0;
+    let mut failed = |error: &io::Error| {
+        let (how, words) = cause::of_error(error);
+        end.get_or_insert((how, Some(words)));
+    };
+    while !fed.is_empty() {
+        match tls.read_tls(&mut fed) {
+            // After close_notify nothing is taken any more.
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                failed(&error);
+                break;
             }
         }
-        if filled > 0 {
-            return Poll::Ready(Readout::Bytes(filled));
+        let processed = tls.process_new_packets();
+        let mut closed = None;
+        filled = take_plaintext(tls, plain, filled, &mut closed);
+        // An alert, or the answer to a key update, may have to go out without any data.
+        let flushed = flush_tls(tls, socket, cx);
+        match (processed, flushed) {
+            (Err(error), _) => failed(&io::Error::new(io::ErrorKind::InvalidData, error)),
+            (Ok(_), Err(error)) => failed(&error),
+            (Ok(state), Ok(_)) if state.peer_has_closed() => {}
+            (Ok(_), Ok(_)) => continue,
         }
+        break;
     }
+    filled
 }
 
-/// Moves decrypted bytes behind the first `filled` of `plain`; returns the new fill, or `None`
-/// after `close_notify`.
+/// Moves decrypted bytes behind the first `filled` of `plain` and returns the new fill; notes
+/// `close_notify` once nothing stands before it.
 fn take_plaintext(
     tls: &mut Connection,
     plain: &mut [u8],
     filled: usize,
-) -> io::Result<Option<usize>> {
+    end: &mut Option<(TransportEnd, Option<String>)>,
+) -> usize {
     let mut at = filled;
     while let Some(room) = plain.get_mut(at..).filter(|room| !room.is_empty()) {
         match tls.reader().read(room) {
-            Ok(0) if at > filled || filled > 0 => break,
-            Ok(0) => return Ok(None),
+            Ok(0) => {
+                end.get_or_insert((TransportEnd::TlsClose, None));
+                break;
+            }
             Ok(count) => at += count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
+            Err(error) => {
+                let (how, words) = cause::of_error(&error);
+                end.get_or_insert((how, Some(words)));
+                break;
+            }
         }
     }
-    Ok(Some(at))
+    at
 }
 
 fn flush_tls(
@@ -403,10 +452,11 @@ fn flush_tls(
             }
         }
         fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-            let poll = match self.socket {
-                Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(self.cx, bufs),
-                Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(self.cx, bufs),
+            let poll = match &mut self.socket.stream {
+                Raw::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(self.cx, bufs),
+                Raw::Unix(unix) => Pin::new(unix).poll_write_vectored(self.cx, bufs),
             };
+            count_written(&mut self.socket.written, &poll);
             match poll {
                 Poll::Ready(result) => result,
                 Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
