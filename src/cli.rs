@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
@@ -134,7 +135,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
-    start_logging();
+    let _log = start_logging();
     match cli.command {
         Command::Serve(args) => {
             let mut overrides = args.config.overrides();
@@ -261,14 +262,18 @@ fn path_from_env(name: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The program's own log, on stderr: `RUST_LOG`, by default what an operator should know.
-fn start_logging() {
+/// The program's own log, on stderr: `RUST_LOG`, by default what an operator should know. Written
+/// by a thread of its own that drops lines when nobody reads them: a log must not stop traffic.
+/// The guard writes out what is left when it is dropped.
+fn start_logging() -> WorkerGuard {
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("wstap=info"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(io::stderr().is_terminal())
         .try_init();
+    guard
 }
 
 #[cfg(test)]

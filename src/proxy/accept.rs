@@ -321,10 +321,15 @@ async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor)
         () = tap.drain.token().cancelled() => {
             serving.as_mut().graceful_shutdown();
             let deadline = tap.drain.plan().deadline;
-            timeout_at(deadline.into(), &mut serving).await.ok()
+            if connection.in_flight() > 0 {
+                timeout_at(deadline.into(), &mut serving).await.ok()
+            } else {
+                // Nothing is under way: at most a head that nobody will wait for.
+                None
+            }
         }
     };
-    let Some(served) = served else { return };
+    let served = served.unwrap_or(Ok(()));
     if let Some(ending) = unexplained(&connection, served.err().as_ref()) {
         record_unexplained(tap, &connection, &ending);
     }

@@ -12,6 +12,9 @@ use crate::session::text::PeerText;
 /// Longest value that is kept of a named header.
 const VALUE_CAP: usize = 512;
 
+/// Most bytes of values that are kept of one head; longer ones are recorded by length alone.
+const VALUES_CAP: usize = 8 * 1024;
+
 /// Most header lines that are kept.
 const MAX_HEADERS: usize = 128;
 
@@ -25,7 +28,7 @@ pub(super) fn request(parts: &http::request::Parts, asks: Asks) -> RequestFacts 
     RequestFacts {
         method: PeerText::new(parts.method.as_str(), 32).as_str().to_owned(),
         http_version: version(parts.version).to_owned(),
-        host: one(headers, &HOST),
+        host: masked(headers, &HOST),
         path: PeerText::new(&mask::mask_target(target), mask::TARGET_CAP),
         origin: masked(headers, &ORIGIN),
         subprotocols: mask::mask_subprotocols(&joined(headers, &SEC_WEBSOCKET_PROTOCOL))
@@ -44,14 +47,19 @@ pub(super) fn request(parts: &http::request::Parts, asks: Asks) -> RequestFacts 
 
 /// All header lines, masked.
 pub(super) fn header_lines(headers: &HeaderMap) -> Vec<HeaderFact> {
+    let mut room = VALUES_CAP;
     headers
         .iter()
         .take(MAX_HEADERS)
-        .map(|(name, value)| HeaderFact {
-            name: PeerText::new(name.as_str(), 128),
-            value: mask::mask_header(name.as_str().as_bytes(), value.as_bytes())
-                .map(|value| PeerText::new(&value, mask::VALUE_CAP)),
-            length: value.len(),
+        .map(|(name, value)| {
+            let masked = mask::mask_header(name.as_str().as_bytes(), value.as_bytes())
+                .filter(|masked| masked.len() <= room);
+            room -= masked.as_ref().map_or(0, String::len);
+            HeaderFact {
+                name: PeerText::new(name.as_str(), 128),
+                value: masked.map(|masked| PeerText::new(&masked, mask::VALUE_CAP)),
+                length: value.len(),
+            }
         })
         .collect()
 }
@@ -95,13 +103,8 @@ pub(super) fn origin_facts(headers: &HeaderMap, list: &OriginList) -> OriginFact
     }
 }
 
-fn one(headers: &HeaderMap, name: &HeaderName) -> Option<PeerText> {
-    headers
-        .get(name)
-        .map(|value| PeerText::from_bytes(value.as_bytes(), VALUE_CAP))
-}
-
-fn masked(headers: &HeaderMap, name: &HeaderName) -> Option<PeerText> {
+/// One header's value, masked.
+pub(super) fn masked(headers: &HeaderMap, name: &HeaderName) -> Option<PeerText> {
     let value = headers.get(name)?;
     let masked = mask::mask_header(name.as_str().as_bytes(), value.as_bytes())?;
     Some(PeerText::new(&masked, VALUE_CAP))

@@ -47,7 +47,13 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !is_protected(name))
         .collect();
-    let upgrade = headers.get(UPGRADE).cloned();
+    // As the client spelled it, unless it offers something else beside: h2c never goes out.
+    let mut offers = headers.get_all(UPGRADE).iter();
+    let upgrade = match (offers.next(), offers.next()) {
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket") => Some(one.clone()),
+        (Some(_), _) => Some(HeaderValue::from_static("websocket")),
+        (None, _) => None,
+    };
     for name in nominated.iter().chain(&[
         CONNECTION,
         KEEP_ALIVE,
@@ -163,5 +169,8 @@ mod tests {
         strip_hop_by_hop(&mut ws, true);
         assert_eq!(ws.get("connection").unwrap(), "Upgrade");
         assert_eq!(ws.get("upgrade").unwrap(), "websocket");
+        let mut both = headers(&[("connection", "Upgrade"), ("upgrade", "h2c, WebSocket")]);
+        strip_hop_by_hop(&mut both, true);
+        assert_eq!(both.get("upgrade").unwrap(), "websocket");
     }
 }

@@ -17,7 +17,6 @@ use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
-use super::Tap;
 use super::body::Body;
 use super::connection::Connection;
 use super::error::Failure;
@@ -26,10 +25,10 @@ use super::headers::values;
 use super::layers::respond::SESSION_HEADER;
 use super::relay::Relay;
 use super::session::Shared;
+use super::{Tap, facts};
 use crate::dialect;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
-use crate::session::text::PeerText;
 use crate::transport::sensor::Sensor;
 use crate::transport::wire::Wire;
 use crate::ws::extensions::Extensions;
@@ -89,10 +88,7 @@ pub(super) async fn attempt(
     verify(response.headers(), key.as_ref()).map_err(Failure::Gateway)?;
     session.with(|rec| {
         if let Some(facts) = &mut rec.facts.gateway {
-            facts.subprotocol = response
-                .headers()
-                .get(SEC_WEBSOCKET_PROTOCOL)
-                .map(|value| PeerText::from_bytes(value.as_bytes(), 128));
+            facts.subprotocol = facts::masked(response.headers(), &SEC_WEBSOCKET_PROTOCOL);
         }
     });
     let gateway = hyper::upgrade::on(&mut response);

@@ -94,10 +94,11 @@ impl LegEnding {
                 basis: SawBasis::Undelivered,
             });
         };
-        let acked = self
-            .received
-            .as_ref()
-            .is_some_and(|(_, at)| *at >= delivered);
+        // An answer echoes the code or carries none; another one was on its way already, or is
+        // about something else.
+        let acked = self.received.as_ref().is_some_and(|(close, at)| {
+            *at >= delivered && (close.code.is_none() || close.seen_as() == code)
+        });
         let basis = if acked {
             SawBasis::Acked
         } else {

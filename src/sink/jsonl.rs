@@ -1,7 +1,7 @@
 //! Records as JSON lines, in a file with rotation by size or on any writer.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Consumer;
@@ -30,7 +30,15 @@ pub struct RotatingFile {
     rotate_bytes: u64,
     keep: u32,
     /// `None` after a failure: opened anew for the next record.
-    open: Option<(BufWriter<File>, u64)>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    size: u64,
+    /// The size at which it is rotated; further away after a rotation that failed.
+    rotate_at: u64,
 }
 
 impl RotatingFile {
@@ -47,36 +55,42 @@ impl RotatingFile {
         Ok(file)
     }
 
-    fn ensure_open(&mut self) -> io::Result<&mut (BufWriter<File>, u64)> {
-        let open = if let Some(open) = self.open.take() {
-            open
-        } else {
-            let file = open_private(&self.path)?;
-            let size = file.metadata()?.len();
-            (BufWriter::new(file), size)
+    fn ensure_open(&mut self) -> io::Result<&mut Open> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let file = open_private(&self.path)?;
+                let size = file.metadata()?.len();
+                Open {
+                    file,
+                    size,
+                    rotate_at: self.rotate_bytes,
+                }
+            }
         };
         Ok(self.open.insert(open))
     }
 
+    /// Moves the file away so that the next record opens a new one.
     fn rotate(&mut self) -> io::Result<()> {
-        if let Some((mut writer, _)) = self.open.take() {
-            writer.flush()?;
-        }
         let numbered = |number: u32| {
             let mut name = self.path.clone().into_os_string();
             name.push(format!(".{number}"));
             PathBuf::from(name)
         };
         if self.keep == 0 {
-            return fs::remove_file(&self.path);
-        }
-        for number in (1..self.keep).rev() {
-            match fs::rename(numbered(number), numbered(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            fs::remove_file(&self.path)?;
+        } else {
+            for number in (1..self.keep).rev() {
+                match fs::rename(numbered(number), numbered(number + 1)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
+            fs::rename(&self.path, numbered(1))?;
         }
-        fs::rename(&self.path, numbered(1))
+        self.open = None;
+        Ok(())
     }
 }
 
@@ -85,28 +99,26 @@ impl Consumer for RotatingFile {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         let length = line.len() as u64;
-        let (_, size) = self.ensure_open()?;
-        if *size > 0 && *size + length > self.rotate_bytes {
-            self.rotate()?;
+        let open = self.ensure_open()?;
+        if open.size > 0
+            && open.size + length > open.rotate_at
+            && let Err(error) = self.rotate()
+        {
+            // Records matter more than the size of the file: it grows, and is tried again later.
+            tracing::warn!(path = %self.path.display(), %error, "failed to rotate the records file");
+            let later = self.rotate_bytes;
+            let open = self.ensure_open()?;
+            open.rotate_at = open.size.saturating_add(later);
         }
-        let (writer, size) = self.ensure_open()?;
-        let written = writer.write_all(&line);
-        *size += length;
-        if written.is_err() {
+        let open = self.ensure_open()?;
+        if let Err(error) = open.file.write_all(&line) {
+            // No torn line before the next record, where the file can be cut.
+            let _ = open.file.set_len(open.size);
             self.open = None;
+            return Err(error);
         }
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = self
-            .open
-            .as_mut()
-            .map_or(Ok(()), |(writer, _)| writer.flush());
-        if flushed.is_err() {
-            self.open = None;
-        }
-        flushed
+        open.size += length;
+        Ok(())
     }
 }
 
@@ -158,9 +170,21 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_and_the_next_record_tries_again() {
         let mut file = RotatingFile::open(Path::new("/dev/full"), u64::MAX, 1).unwrap();
-        file.consume(&SessionRecord::default()).unwrap();
-        assert!(file.flush().is_err());
-        file.consume(&SessionRecord::default()).unwrap();
-        assert!(file.flush().is_err());
+        for _ in 0..2 {
+            assert!(file.consume(&SessionRecord::default()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_rotation_that_fails_loses_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        fs::create_dir(folder.path().join("r.jsonl.1")).unwrap();
+        fs::write(folder.path().join("r.jsonl.1/in-the-way"), "").unwrap();
+        let mut file = RotatingFile::open(&path, 10, 1).unwrap();
+        for _ in 0..5 {
+            file.consume(&SessionRecord::default()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
     }
 }

@@ -38,7 +38,9 @@ impl Queue {
         let thread = Thread {
             name: name.to_owned(),
             lost: Arc::clone(&lost),
+            unflushed: 0,
             failing: false,
+            told: 0,
         };
         thread::Builder::new()
             .name(format!("wstap-{name}"))
@@ -62,11 +64,8 @@ impl Queue {
             None => Err(TrySendError::Disconnected(record)),
         };
         if sent.is_err() {
-            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-            // Told at 1, 2, 4, 8 …: a flood of losses is not a flood of lines.
-            if lost.is_power_of_two() {
-                tracing::warn!(sink = %self.name, lost, "records are dropped: the sink is too slow");
-            }
+            // Counted only: whoever writes a line here could be made to wait. The thread tells.
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -98,7 +97,11 @@ impl Queue {
 struct Thread {
     name: String,
     lost: Arc<AtomicU64>,
+    /// Taken since the last flush that went well.
+    unflushed: u64,
     failing: bool,
+    /// How many losses have been told of.
+    told: u64,
 }
 
 impl Thread {
@@ -108,36 +111,51 @@ impl Thread {
                 Ok(record) => record,
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
-                    let flushed = consumer.flush();
-                    self.note(flushed, 0);
+                    self.flush(&mut consumer);
                     let Ok(record) = receiver.recv() else { break };
                     record
                 }
             };
-            let result = consumer.consume(&record);
-            self.note(result, 1);
-        }
-        let flushed = consumer.flush();
-        self.note(flushed, 0);
-    }
-
-    /// Tells of the first failure and of the recovery, not of each record between.
-    fn note(&mut self, result: io::Result<()>, records: u64) {
-        match result {
-            Ok(()) if self.failing && records > 0 => {
-                self.failing = false;
-                let lost = self.lost.load(Ordering::Relaxed);
-                tracing::warn!(sink = %self.name, lost, "records are written again");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                self.lost.fetch_add(records, Ordering::Relaxed);
-                if !self.failing {
-                    self.failing = true;
-                    tracing::warn!(sink = %self.name, %error, "failed to write a record; traffic goes on");
+            match consumer.consume(&record) {
+                Ok(()) => self.unflushed += 1,
+                Err(error) => {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                    self.failed(&error);
                 }
             }
         }
+        self.flush(&mut consumer);
+    }
+
+    fn flush(&mut self, consumer: &mut impl Consumer) {
+        match consumer.flush() {
+            Ok(()) if self.unflushed > 0 => {
+                self.unflushed = 0;
+                self.recovered();
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.lost
+                    .fetch_add(std::mem::take(&mut self.unflushed), Ordering::Relaxed);
+                self.failed(&error);
+            }
+        }
+    }
+
+    /// Tells of the first failure, not of each record that is lost after it.
+    fn failed(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(sink = %self.name, %error, "failed to write a record; traffic goes on");
+        }
+    }
+
+    /// Records have been written: says so after a failure, and how many were lost by then.
+    fn recovered(&mut self) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.failing, false) || lost > self.told {
+            tracing::warn!(sink = %self.name, lost, "records are written again; some were lost");
+        }
+        self.told = lost;
     }
 }
 

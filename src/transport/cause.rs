@@ -10,6 +10,10 @@ use crate::session::record::TransportEnd;
 #[must_use]
 pub fn of_error(error: &io::Error) -> (TransportEnd, String) {
     use io::ErrorKind as Kind;
+    if let Some(rustls::Error::AlertReceived(_)) = tls_error(error) {
+        // A fatal alert is the peer's way to break off (RFC 8446 section 6.2).
+        return (TransportEnd::Rst, words(error));
+    }
     let end = match error.kind() {
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => TransportEnd::Rst,
         Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {

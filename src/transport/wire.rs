@@ -340,7 +340,15 @@ impl Wire {
     /// Reads from the socket and decrypts until there is plaintext or nothing more to read. What
     /// came before an end, or before a record that cannot be decrypted, is handed out first.
     fn poll_read_tls(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
-        let Self { socket, tls: Some(tls), end, .. } = self else { return Poll::Pending };
+        let Self {
+            socket,
+            tls: Some(tls),
+            end,
+            ..
+        } = self
+        else {
+            return Poll::Pending;
+        };
         loop {
             let filled = take_plaintext(tls, &mut scratch.plain, 0, end);
             if filled > 0 {

@@ -287,8 +287,16 @@ impl Relay {
             }
         });
         self.note_tcp();
-        self.client = None;
-        self.gateway = None;
+        // In order as far as that goes without waiting: close_notify before FIN.
+        let mut cx = Context::from_waker(Waker::noop());
+        for (wire, notified) in [
+            (self.client.take(), &mut self.to_client.notified),
+            (self.gateway.take(), &mut self.to_gateway.notified),
+        ] {
+            if let Some(mut wire) = wire {
+                let _ = wire.poll_shutdown(&mut cx, notified);
+            }
+        }
     }
 
     pub(super) fn note_tcp(&self) {
