@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::ServerConfig;
+use tokio::net::TcpListener;
 
 use crate::config::identity::{Identity, IdentityError};
-use crate::config::{Config, HttpRecords, ListenerTls};
+use crate::config::{Config, ConfigError, HttpRecords, ListenAddr, ListenerTls};
 use crate::proxy::Tap;
 use crate::proxy::accept::Acceptor;
 use crate::session::credential::Fingerprinter;
@@ -29,10 +30,8 @@ const FLUSH: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each says what failed")]
 pub enum StartError {
-    #[error("failed to resolve the listen address {text}: {source}")]
-    Resolve { text: String, source: io::Error },
-    #[error("failed to listen on {addr}: {source}")]
-    Bind { addr: SocketAddr, source: io::Error },
+    #[error("{}", lines(.0))]
+    Listen(Vec<ConfigError>),
     #[error(transparent)]
     DevCertificate(#[from] DevCaError),
     #[error(transparent)]
@@ -45,6 +44,14 @@ pub enum StartError {
     Records { path: String, source: io::Error },
     #[error("failed to start: {0}")]
     System(#[from] io::Error),
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A listener that is bound.
@@ -78,16 +85,13 @@ impl Bound {
     /// Opens every file and socket that the configuration names. `queues` are consumers of
     /// records besides the configured file.
     pub async fn bind(config: Config, mut queues: Vec<Queue>) -> Result<Self, StartError> {
+        // Sockets first, and all of them: a port in use must leave nothing half started.
+        let sockets = bind_all(&config).await?;
         let mut listeners = Vec::new();
-        for wanted in config.listeners() {
+        for (wanted, bound) in config.listeners().iter().zip(sockets) {
             let certificate = certificate(&config, &wanted.tls)?;
-            let tls = match &certificate {
-                Some(certificate) => Some(server_config(certificate)?),
-                None => None,
-            };
-            for addr in resolve(&wanted.listen.host.to_unbracketed(), wanted.listen.port).await? {
-                let bind = listener::bind(addr);
-                let listener = bind.map_err(|source| StartError::Bind { addr, source })?;
+            let tls = certificate.as_ref().map(server_config).transpose()?;
+            for listener in bound {
                 let addr = listener.local_addr()?;
                 let acceptor = Acceptor {
                     listener,
@@ -189,24 +193,39 @@ fn server_config(certificate: &Certificate) -> Result<Arc<ServerConfig>, StartEr
     tls::server_config(certified).map_err(StartError::ServerTls)
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, StartError> {
-    let failed = |source| StartError::Resolve {
-        text: format!("{host}:{port}"),
-        source,
-    };
-    let mut found: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(failed)?
-        .collect();
-    found.dedup();
-    if found.is_empty() {
-        return Err(failed(io::Error::from(io::ErrorKind::NotFound)));
+/// The sockets of each listener, or every error.
+async fn bind_all(config: &Config) -> Result<Vec<Vec<TcpListener>>, StartError> {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for wanted in config.listeners() {
+        match bind_one(&wanted.listen).await {
+            Ok(bound) => all.push(bound),
+            Err(found) => errors.push(wanted.cannot_listen(found)),
+        }
     }
+    if errors.is_empty() {
+        Ok(all)
+    } else {
+        Err(StartError::Listen(errors))
+    }
+}
+
+async fn bind_one(listen: &ListenAddr) -> Result<Vec<TcpListener>, String> {
+    let (host, port) = (listen.host.to_unbracketed(), listen.port);
+    let found = tokio::net::lookup_host((host.as_str(), port)).await;
+    let found = found.map_err(|error| format!("`{host}`, which does not resolve: {error}"))?;
+    let mut addresses: Vec<SocketAddr> = found.collect();
+    addresses.dedup();
     if port == 0 {
         // Each address would get a port of its own.
-        found.truncate(1);
+        addresses.truncate(1);
     }
-    Ok(found)
+    if addresses.is_empty() {
+        return Err(format!("`{host}`, which has no address"));
+    }
+    let bind = |addr: SocketAddr| {
+        listener::bind(addr).map_err(|error| format!("failed to listen on {addr}: {error}"))
+    };
+    addresses.into_iter().map(bind).collect()
 }
 
 fn host_name() -> String {

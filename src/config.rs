@@ -228,6 +228,11 @@ fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Confi
     let config = resolve::resolve(schema, overrides, &lost, &mut errors);
     match config {
         Some(mut config) if errors.is_empty() => {
+            if let Some(file) = file.map(Arc::<Path>::from) {
+                for listener in &mut config.listeners {
+                    listener.place = listener.place.clone().in_file(&file);
+                }
+            }
             config.warnings = warnings::warnings(&config, Timestamp::now());
             Ok(config)
         }

@@ -10,7 +10,7 @@ pub mod plain;
 
 use std::time::Instant;
 
-use crate::session::credential::{Credential, Fingerprinter};
+use crate::session::credential::{Credential, Fingerprinter, Seen};
 use crate::session::moment::Anchor;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
@@ -28,6 +28,11 @@ pub trait Dialect: Send {
 
     /// The application has accepted: the session is open.
     fn is_open(&self) -> bool;
+
+    /// The secrets that stood in messages; they must not get into the record by another way.
+    fn seen(&self) -> Option<&Seen> {
+        None
+    }
 
     /// What was learned, and the credentials that stood in messages.
     fn facts(&self, anchor: &Anchor) -> (DialectFacts, Vec<Credential>);

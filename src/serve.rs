@@ -62,7 +62,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         // Asked twice: whoever asks does not want to wait for the drain.
         () = again => outlet.close(Duration::from_secs(1)),
     }
-    let _ = tell_dropped(&outlet, &mut io::stderr());
+    tell_dropped(&outlet);
     Ok(())
 }
 
@@ -177,13 +177,9 @@ fn announce_listener(listener: &BoundListener, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// Says which records were lost, if any.
-pub(crate) fn tell_dropped(outlet: &Outlet, out: &mut dyn Write) -> io::Result<()> {
-    for (sink, count) in outlet.dropped() {
-        writeln!(
-            out,
-            "wstap: {count} records were dropped: {sink} was too slow or full"
-        )?;
+/// Says which records were lost, if any: by the log, which cannot keep us from ending.
+fn tell_dropped(outlet: &Outlet) {
+    for (sink, lost) in outlet.dropped() {
+        tracing::warn!(%sink, lost, "records were dropped: the sink was too slow, full or broken");
     }
-    Ok(())
 }

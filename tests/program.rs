@@ -214,7 +214,32 @@ fn a_port_in_use_is_a_clear_error() {
         err.contains(&format!("failed to listen on {addr}")),
         "{err}"
     );
+    assert!(
+        err.starts_with("--listen: ") || err.contains("wstap: --listen: "),
+        "{err}"
+    );
     assert!(out.is_empty());
+
+    // From a file: with its place, every listener that fails, and nothing made for the others.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tap.yaml");
+    let text = format!(
+        "listeners:\n  - listen: {addr}\n  - listen: 127.0.0.1:0\n    tls: {{ self_signed: {{ names: [a] }} }}\n  \
+         - listen: no-such-name.invalid:1\ngateway: {{ url: http://127.0.0.1:1 }}\nstate_dir: {}\n",
+        folder.path().join("state").display(),
+    );
+    std::fs::write(&file, text).unwrap();
+    let (code, _, err) = run(&["serve", "--config", file.to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("tap.yaml:2:13: listeners[0].listen: "),
+        "{err}"
+    );
+    assert!(
+        err.contains("tap.yaml:5:13: listeners[2].listen: "),
+        "{err}"
+    );
+    assert!(!folder.path().join("state").exists());
 }
 
 #[test]

@@ -153,6 +153,15 @@ impl ConfigError {
     }
 
     /// The same error with the name of the file; an override's stays without.
+    /// The same place with something else found there.
+    #[must_use]
+    pub fn with_found(&self, found: impl Into<String>) -> ConfigError {
+        Self {
+            found: found.into().into(),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn in_file(mut self, file: &Arc<Path>) -> ConfigError {
         if self.source.is_none() {
             self.file = Some(Arc::clone(file));

@@ -1,9 +1,12 @@
 //! Listeners: an address, and what is spoken on it.
 
 use super::address::{Host, ListenAddr};
-use super::error::Complaint;
+use super::error::{Complaint, ConfigError};
 use super::identity::Identity;
 use super::scalar::FromScalar;
+
+/// What a listener's address must be, besides well-formed.
+pub(super) const EXPECTED: &str = "an address that is free to listen on";
 
 /// One address to accept connections on.
 #[derive(Debug, Clone)]
@@ -12,6 +15,8 @@ pub struct Listener {
     pub listen: ListenAddr,
     /// What is spoken there.
     pub tls: ListenerTls,
+    /// Where it is configured: the error for when it turns out that nothing can listen there.
+    pub(super) place: ConfigError,
 }
 
 /// Whether a listener speaks TLS, and with which certificate.
@@ -35,10 +40,13 @@ impl Listener {
         let tls = ListenerTls::SelfSigned {
             names: default_names(),
         };
-        Self {
-            listen: ListenAddr { host, port: 8443 },
-            tls,
-        }
+        Self::unplaced(ListenAddr { host, port: 8443 }, tls)
+    }
+
+    /// The error that nothing can listen here, with file, line and key where there is a file.
+    #[must_use]
+    pub fn cannot_listen(&self, found: impl Into<String>) -> ConfigError {
+        self.place.with_found(found)
     }
 
     /// From `--listen`: an address, or one with a scheme. TLS unless the scheme says otherwise.
@@ -69,10 +77,7 @@ impl Listener {
             }
         })?;
         if !secure {
-            return Ok(Self {
-                listen,
-                tls: ListenerTls::Plain,
-            });
+            return Ok(Self::unplaced(listen, ListenerTls::Plain));
         }
         let mut names = default_names();
         if let Some(name) = listen
@@ -82,10 +87,12 @@ impl Listener {
         {
             names.push(name.to_owned());
         }
-        Ok(Self {
-            listen,
-            tls: ListenerTls::SelfSigned { names },
-        })
+        Ok(Self::unplaced(listen, ListenerTls::SelfSigned { names }))
+    }
+
+    fn unplaced(listen: ListenAddr, tls: ListenerTls) -> Self {
+        let place = ConfigError::somewhere("listeners", EXPECTED, "");
+        Self { listen, tls, place }
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::{Dialect, Message};
-use crate::session::credential::{Credential, Fingerprinter};
+use crate::session::credential::{Credential, Fingerprinter, Seen};
 use crate::session::moment::Anchor;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
@@ -54,6 +54,7 @@ pub struct OpenClaw {
     connect: Option<Connect>,
     connect_id: Option<String>,
     credentials: Vec<Credential>,
+    seen: Seen,
     facts: DialectFacts,
     shutdown: Option<(Option<PeerText>, Option<u64>, Instant)>,
 }
@@ -81,6 +82,7 @@ impl OpenClaw {
             connect: None,
             connect_id: None,
             credentials: Vec::new(),
+            seen: Seen::default(),
             facts: DialectFacts {
                 name: "openclaw".to_owned(),
                 ..DialectFacts::default()
@@ -158,6 +160,7 @@ impl OpenClaw {
             if self.credentials.len() == MAX_CREDENTIALS {
                 break;
             }
+            self.seen.add(secret.as_bytes());
             let known = AUTH_KEYS.contains(&key.as_str());
             // An unknown key is the client's text: it could be anything, the secret included.
             let name = if known { key.as_str() } else { "(unknown)" };
@@ -271,6 +274,10 @@ impl Dialect for OpenClaw {
         self.facts.result == ConnectResult::Accepted
     }
 
+    fn seen(&self) -> Option<&Seen> {
+        Some(&self.seen)
+    }
+
     fn facts(&self, anchor: &Anchor) -> (DialectFacts, Vec<Credential>) {
         let mut facts = self.facts.clone();
         facts.challenge_at = self.challenge_at.map(|at| anchor.at(at));
@@ -293,6 +300,7 @@ impl Dialect for OpenClaw {
                 restart_expected_ms: *restart_expected_ms,
                 at: anchor.at(*at),
             });
+        read::mask_all(&mut facts, &self.seen);
         (facts, self.credentials.clone())
     }
 }

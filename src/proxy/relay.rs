@@ -393,6 +393,9 @@ impl Drop for Relay {
             });
             let (facts, credentials) = dialect.facts(&anchor);
             rec.facts.dialect = Some(facts);
+            if let Some(seen) = dialect.seen() {
+                rec.ending.mask_reasons(seen);
+            }
             rec.facts.auth.extend(credentials);
             for leg in [Leg::Client, Leg::Gateway] {
                 // Ended by neither side nor by a rule of ours: the process is going down.

@@ -406,5 +406,46 @@ impl Credential {
     }
 }
 
+/// The secrets that a session has shown so far, kept only to keep them out of its record: a peer
+/// may quote one back in a close reason or an error text.
+#[derive(Debug, Default)]
+pub struct Seen(Vec<Secret>);
+
+impl Seen {
+    /// Shorter ones would be found in ordinary words.
+    const LEAST: usize = 6;
+
+    /// Remembers a secret.
+    pub fn add(&mut self, secret: &[u8]) {
+        if secret.len() >= Self::LEAST {
+            self.0.push(Secret::new(secret.to_vec()));
+        }
+    }
+
+    /// The text with every secret replaced; `None` when it holds none.
+    #[must_use]
+    pub fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut masked: Option<Vec<u8>> = None;
+        for secret in &self.0 {
+            let before = masked.as_deref().unwrap_or(text);
+            // One pass: what is put in is not looked at again.
+            let found: Vec<usize> = memchr::memmem::find_iter(before, secret.expose()).collect();
+            if found.is_empty() {
+                continue;
+            }
+            let instead = format!("[masked {}]", length(secret.expose()));
+            let (mut next, mut from) = (Vec::new(), 0);
+            for at in found {
+                next.extend_from_slice(before.get(from..at).unwrap_or_default());
+                next.extend_from_slice(instead.as_bytes());
+                from = at + secret.len();
+            }
+            next.extend_from_slice(before.get(from..).unwrap_or_default());
+            masked = Some(next);
+        }
+        masked
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::credential::Seen;
 use super::moment::{Anchor, millis};
 use super::party::{Leg, Party};
 use super::record::close::{
@@ -174,6 +175,17 @@ impl Ending {
     /// The far end of `leg` refused before there was a tunnel.
     pub fn refused(&mut self, leg: Leg, at: Instant) {
         self.leg(leg).refused.get_or_insert(at);
+    }
+
+    /// Takes secrets out of the reasons of both Close frames.
+    pub fn mask_reasons(&mut self, seen: &Seen) {
+        for leg in [&mut self.client, &mut self.gateway] {
+            if let Some((close, _)) = &mut leg.received
+                && let Some(masked) = seen.mask(&close.reason)
+            {
+                close.reason = masked;
+            }
+        }
     }
 
     /// How the transport of `leg` ended, so far.

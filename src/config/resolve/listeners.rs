@@ -2,9 +2,9 @@
 
 use super::Resolver;
 use crate::config::Override;
-use crate::config::error::ConfigError;
+use crate::config::error::{Complaint, ConfigError};
 use crate::config::identity::{self, Identity};
-use crate::config::listener::{Listener, ListenerTls, default_names};
+use crate::config::listener::{self, Listener, ListenerTls, default_names};
 use crate::config::scalar::Scalar;
 use crate::config::schema::{
     At, CertificateSchema, ListenerSchema, ListenerTlsSchema, SelfSignedSchema,
@@ -43,7 +43,14 @@ impl Resolver<'_> {
         if !given.is_empty() {
             listeners = given
                 .into_iter()
-                .filter_map(|given| self.accept(given, Listener::from_override(given.value.trim())))
+                .filter_map(|given| {
+                    let parsed = Listener::from_override(given.value.trim());
+                    let place = Complaint::new(listener::EXPECTED, "");
+                    self.accept(given, parsed).map(|listener| Listener {
+                        place: ConfigError::given(given.source, place),
+                        ..listener
+                    })
+                })
                 .collect();
         }
         if listeners.is_empty() {
@@ -58,9 +65,10 @@ impl Resolver<'_> {
             Some(tls) => self.listener_tls(tls),
             None => Some(ListenerTls::Plain),
         };
-        let listen = self.required(&spot, "listen", "an address to listen on", value.listen);
+        let listen = self.required(&spot, "listen", "an address to listen on", value.listen)?;
         Some(Listener {
-            listen: listen?.value.0,
+            place: ConfigError::at(&listen.spot, listener::EXPECTED, ""),
+            listen: listen.value.0,
             tls: tls?,
         })
     }

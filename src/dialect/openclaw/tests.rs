@@ -205,6 +205,38 @@ fn no_secret_of_a_handshake_is_in_its_facts() {
     assert!(!told.contains("canary"), "a secret got into the facts");
 }
 
+#[test]
+fn a_secret_that_a_peer_quotes_is_masked() {
+    let quoting = r#"{"type":"res","id":"1:a","ok":false,"error":{"message":"no: canary-token-canary-token-canary-token","details":{"reason":"canary-token-canary-token-canary-token"}}}"#;
+    let talk = talk().client(CONNECT).gateway(quoting);
+    let (facts, _) = talk.facts();
+    assert_eq!(
+        facts.error.unwrap().message.unwrap().as_str(),
+        "no: [masked 38]"
+    );
+    let reason = talk
+        .dialect
+        .seen()
+        .unwrap()
+        .mask(b"was canary-token-canary-token-canary-token!");
+    assert_eq!(reason.unwrap(), b"was [masked 38]!");
+}
+
+#[test]
+fn a_secret_that_looks_like_its_mask_ends() {
+    for secret in ["masked", "[masked 11]"] {
+        let connect = CONNECT.replace("canary-token-canary-token-canary-token", secret);
+        let talk = talk().client(&connect);
+        assert!(
+            talk.dialect
+                .seen()
+                .unwrap()
+                .mask(secret.as_bytes())
+                .is_some()
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn never_panics(messages in proptest::collection::vec((any::<bool>(), ".{0,80}"), 0..6)) {
