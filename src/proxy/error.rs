@@ -19,6 +19,9 @@ pub(super) enum Failure {
         /// The key of the configuration.
         key: &'static str,
     },
+    /// A request that cannot be passed on as what it is.
+    #[error("failed to take the request: {0}")]
+    Malformed(&'static str),
     /// The tap is shutting down.
     #[error("failed to take the request: the tap is shutting down")]
     Draining,
@@ -53,6 +56,7 @@ impl Failure {
                 "http_request_error",
                 "the request head is too large",
             ),
+            Self::Malformed(what) => (StatusCode::BAD_REQUEST, "http_request_error", *what),
             Self::Draining => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "proxy_internal_response",

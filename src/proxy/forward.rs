@@ -101,14 +101,22 @@ async fn plain(
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
     let started = Instant::now();
-    let sent = tap.pool.send(Request::from_parts(head, body)).await;
-    let response = sent.map_err(|error| failed(&session, &error))?;
-    if let Some(pooled) = response.extensions().get::<PooledConnection>() {
+    let connected = |pooled: &PooledConnection| {
         note_dial(&session, &pooled.facts);
         let reused = pooled.is_used_again();
         session.with(|rec| rec.facts.gateway.get_or_insert_default().reused = reused);
-    }
+    };
+    let sent = tap
+        .pool
+        .send(Request::from_parts(head, body), connected)
+        .await;
+    let response = sent.map_err(|error| failed(&session, &error))?;
     note_head(&session, &response, started);
+    if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+        let kind = Kind::BadUpgrade;
+        let detail = "a 101 came for a request that asked for no WebSocket".to_owned();
+        return Err(Failure::Gateway(GatewayError { kind, detail }));
+    }
     Ok(pass_on(
         session,
         response,

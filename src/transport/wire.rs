@@ -484,3 +484,6 @@ fn flush_tls(
     }
     Ok(Poll::Ready(()))
 }
+
+#[cfg(test)]
+mod tests;

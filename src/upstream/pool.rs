@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{Connected, Connection, capture_connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -73,8 +73,13 @@ where
         }
     }
 
-    /// Sends a request whose URI has a path only; answers with the response's head.
-    pub async fn send(&self, mut request: Request<B>) -> Result<Response<Incoming>, Error> {
+    /// Sends a request whose URI has a path only; answers with the response's head. `connected`
+    /// is told the connection as soon as there is one, long before a slow answer.
+    pub async fn send(
+        &self,
+        mut request: Request<B>,
+        connected: impl FnOnce(&PooledConnection),
+    ) -> Result<Response<Incoming>, Error> {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(http::uri::Scheme::HTTP);
         parts.authority = Some(self.authority.clone());
@@ -84,7 +89,22 @@ where
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }
-        self.client.request(request).await
+        let mut captured = capture_connection(&mut request);
+        let mut answer = std::pin::pin!(self.client.request(request));
+        let tell = async {
+            let mut extensions = http::Extensions::new();
+            if let Some(about) = captured.wait_for_connection_metadata().await.as_ref() {
+                about.get_extras(&mut extensions);
+            }
+            extensions.remove::<PooledConnection>()
+        };
+        tokio::select! {
+            // The connection first: an answer that is there already must not hide it.
+            biased;
+            Some(about) = tell => connected(&about),
+            answer = &mut answer => return answer,
+        }
+        answer.await
     }
 }
 

@@ -91,6 +91,7 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                 rec.ending.refused(Leg::Gateway, now);
             }
             Failure::Draining => rec.ending.drained(now),
+            Failure::Malformed(_) => rec.ending.acted(now),
             Failure::Internal(what) => rec.ending.fault(what.clone(), now),
             Failure::GatewayTimeout | Failure::HeadTooLarge { .. } => {}
         }

@@ -137,11 +137,13 @@ fn close_code(view: &View<'_>) -> Option<Finding> {
 
 fn malformed(view: &View<'_>) -> Option<Finding> {
     let answer = view.answer.as_ref()?;
-    let refused = view.kind == Kind::Connection && answer.by == AnswerBy::Tap;
+    let refused =
+        answer.by == AnswerBy::Tap && (view.kind == Kind::Connection || answer.status == 400);
     if !refused || view.phase < Phase::Request || !(400..500).contains(&answer.status) {
         return None;
     }
     let what = match view.client.first_bytes {
+        None => "the client sent a request that cannot be passed on",
         Some(FirstBytes::Http) => "the client sent a malformed HTTP request",
         _ => "the client sent something that is no HTTP request",
     };

@@ -1,0 +1,150 @@
+//! What a TLS client can put into one segment, and what the leg makes of it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::*;
+use crate::config::identity::Identity;
+use crate::transport::{dev_ca, tls};
+
+/// A leg, and a client at its other end whose TLS records the test sends itself.
+struct Pair {
+    wire: Wire,
+    client: ClientConnection,
+    socket: TcpStream,
+}
+
+async fn pair() -> Pair {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["localhost".to_owned()];
+    let files = dev_ca::ensure(folder.path(), &names, jiff::Timestamp::now()).unwrap();
+    let identity = Identity::load(&files.cert, &files.key).unwrap();
+    let server = tls::server_config(identity.certified).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(&files.ca).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut socket = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(server);
+    let accepting = tokio::spawn(async move { acceptor.accept(accepted).await.unwrap() });
+    let mut buffer = [0; 16 * 1024];
+    while client.is_handshaking() || client.wants_write() {
+        socket.write_all(&records(&mut client)).await.unwrap();
+        if client.is_handshaking() {
+            let count = socket.read(&mut buffer).await.unwrap();
+            let mut got = &buffer[..count];
+            while !got.is_empty() {
+                client.read_tls(&mut got).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+    }
+    let stream = accepting.await.unwrap();
+    let wire = Wire::new(Stream::TlsServer(Box::new(stream)), Bytes::new());
+    Pair {
+        wire,
+        client,
+        socket,
+    }
+}
+
+/// The TLS records that wait to be sent.
+fn records(client: &mut ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+impl Pair {
+    fn data(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.client.writer().write_all(bytes).unwrap();
+        records(&mut self.client)
+    }
+}
+
+/// Everything the leg hands out until its end, and the end.
+async fn read_all(mut wire: Wire) -> (Vec<u8>, TransportEnd) {
+    let mut scratch = Scratch::default();
+    let mut all = Vec::new();
+    let reading = async {
+        loop {
+            match poll_fn(|cx| wire.poll_read(cx, &mut scratch)).await {
+                Readout::Bytes(count) => all.extend_from_slice(scratch.plain(count)),
+                Readout::End(end, _) => return end,
+            }
+        }
+    };
+    let end = timeout(Duration::from_secs(10), reading)
+        .await
+        .expect("the leg must end");
+    (all, end)
+}
+
+#[tokio::test]
+async fn bytes_behind_close_notify_do_not_spin() {
+    let mut pair = pair().await;
+    let mut burst = pair.data(b"last words");
+    pair.client.send_close_notify();
+    burst.extend(records(&mut pair.client));
+    burst.extend([0x17; 20_000]);
+    pair.socket.write_all(&burst).await.unwrap();
+    assert_eq!(
+        read_all(pair.wire).await,
+        (b"last words".to_vec(), TransportEnd::TlsClose)
+    );
+}
+
+#[tokio::test]
+async fn a_broken_record_does_not_take_the_good_one_before_it() {
+    let mut pair = pair().await;
+    let mut burst = pair.data(b"good");
+    let mut broken = pair.data(b"bad");
+    *broken.last_mut().unwrap() ^= 0xff;
+    burst.extend(broken);
+    pair.socket.write_all(&burst).await.unwrap();
+    assert_eq!(
+        read_all(pair.wire).await,
+        (b"good".to_vec(), TransportEnd::Local)
+    );
+}
+
+#[tokio::test]
+async fn a_fin_without_close_notify_is_a_truncation() {
+    let mut pair = pair().await;
+    let burst = pair.data(&[b'x'; 50_000]);
+    let Pair {
+        wire,
+        client,
+        mut socket,
+    } = pair;
+    tokio::spawn(async move {
+        socket.write_all(&burst).await.unwrap();
+        socket.shutdown().await.unwrap();
+    });
+    drop(client);
+    let (all, end) = read_all(wire).await;
+    assert_eq!((all.len(), end), (50_000, TransportEnd::TlsTruncated));
+}
