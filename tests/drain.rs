@@ -84,6 +84,37 @@ async fn an_upgrade_that_waits_is_recorded_when_the_tap_goes() {
 }
 
 #[tokio::test]
+async fn half_a_head_is_recorded_when_the_tap_goes_and_does_not_hold_it() {
+    let peer = echo::start(&Via::Plain).await;
+    let mut tap = Setup::before(&peer).start().await;
+    let mut halves = Vec::new();
+    for face in Face::BOTH {
+        let mut conn = tap.connect(face).await;
+        conn.send(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        halves.push(conn);
+    }
+    // Connections are accepted in order: once a later one is open, these have been.
+    for face in Face::BOTH {
+        let mut later = tap.connect(face).await;
+        later.open("/").await;
+        later.abort();
+    }
+    tap.websockets(2).await;
+    let started = std::time::Instant::now();
+    assert_eq!(tap.terminate().await, Some(0));
+    assert!(
+        started.elapsed() < Duration::from_secs(7),
+        "nobody waits for half a head"
+    );
+    let recorded = tap
+        .records()
+        .iter()
+        .filter(|record| record.kind == Kind::Connection)
+        .count();
+    assert_eq!(recorded, halves.len());
+}
+
+#[tokio::test]
 async fn while_it_drains_nobody_is_let_in() {
     let (peer, _control) = tunnel::start(&Via::Plain).await;
     let mut tap = Setup::before(&peer)

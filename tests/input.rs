@@ -1,9 +1,9 @@
 //! What should not come in: each case gets its answer (or its end) and its record.
 
-use wstap::session::SessionRecord;
 use wstap::session::record::{Class, FirstBytes, Kind};
+use wstap::session::{Phase, SessionRecord};
 
-use crate::peers::{Peer, Via, echo};
+use crate::peers::{Peer, Via, echo, never_answers, ok_instead_of_101};
 use crate::support::certs::trusting_nothing;
 use crate::support::client::{connect, try_connect_tls};
 use crate::support::head::upgrade;
@@ -152,6 +152,57 @@ async fn a_head_over_the_limit_is_431() {
         assert_eq!(class(&only_record(&tap).await), Class::TapDenied, "{name}");
         assert_eq!(peer.log.connections(), 0);
     }
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_passed_on_as_what_they_are() {
+    let good = String::from_utf8(upgrade("/", "localhost", &[])).unwrap();
+    let connect_method = "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".to_owned();
+    for head in [
+        good.replace("GET / HTTP/1.1", "POST / HTTP/1.1"),
+        good.replace("GET / HTTP/1.1", "GET / HTTP/1.0"),
+        connect_method,
+    ] {
+        let (peer, tap) = tap_before_echo().await;
+        let mut conn = connect(tap.addr(Face::Plain)).await;
+        conn.send(head.as_bytes()).await.unwrap();
+        let answer = conn.head().await.unwrap();
+        conn.finish().await;
+        drop(conn);
+        let record = only_record(&tap).await;
+        let found = (answer.status(), class(&record), peer.log.requests());
+        assert_eq!(found, (400, Class::ClientFault, 0), "{head}");
+        assert!(answer.value("proxy-status").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_101_that_nobody_asked_for_is_not_passed_on() {
+    let peer = ok_instead_of_101::answer(&Via::Plain, "101 Switching Protocols", &[], "").await;
+    let tap = Setup::before(&peer).start().await;
+    let mut conn = connect(tap.addr(Face::Plain)).await;
+    conn.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(conn.head().await.unwrap().status(), 502);
+    assert_eq!(class(&only_record(&tap).await), Class::GatewayRefused);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_a_plain_request_waits() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let mut conn = connect(tap.addr(Face::Plain)).await;
+    conn.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    peer.log.head(0).await;
+    conn.abort();
+    let record = only_record(&tap).await;
+    assert_eq!(class(&record), Class::ClientLeft);
+    // It was the gateway that we were waiting for, on a connection that stood.
+    assert_eq!(record.phase, Phase::Upgrade);
+    assert!(record.gateway.unwrap().local_addr.is_some());
 }
 
 #[tokio::test]
