@@ -56,16 +56,15 @@ impl RotatingFile {
     }
 
     fn ensure_open(&mut self) -> io::Result<&mut Open> {
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let file = open_private(&self.path)?;
-                let size = file.metadata()?.len();
-                Open {
-                    file,
-                    size,
-                    rotate_at: self.rotate_bytes,
-                }
+        let open = if let Some(open) = self.open.take() {
+            open
+        } else {
+            let file = open_private(&self.path)?;
+            let size = file.metadata()?.len();
+            Open {
+                file,
+                size,
+                rotate_at: self.rotate_bytes,
             }
         };
         Ok(self.open.insert(open))

@@ -48,7 +48,7 @@ async fn pair() -> Pair {
     let (accepted, _) = listener.accept().await.unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(server);
     let accepting = tokio::spawn(async move { acceptor.accept(accepted).await.unwrap() });
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     while client.is_handshaking() || client.wants_write() {
         socket.write_all(&records(&mut client)).await.unwrap();
         if client.is_handshaking() {
@@ -109,7 +109,7 @@ async fn bytes_behind_close_notify_do_not_spin() {
     let mut burst = pair.data(b"last words");
     pair.client.send_close_notify();
     burst.extend(records(&mut pair.client));
-    burst.extend([0x17; 20_000]);
+    burst.extend(vec![0x17; 20_000]);
     pair.socket.write_all(&burst).await.unwrap();
     assert_eq!(
         read_all(pair.wire).await,
@@ -134,7 +134,7 @@ async fn a_broken_record_does_not_take_the_good_one_before_it() {
 #[tokio::test]
 async fn a_fin_without_close_notify_is_a_truncation() {
     let mut pair = pair().await;
-    let burst = pair.data(&[b'x'; 50_000]);
+    let burst = pair.data(&vec![b'x'; 50_000]);
     let Pair {
         wire,
         client,
