@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::peers::{Via, http_plain};
+use crate::support::client::connect;
 use crate::support::deadline::STEP;
 use crate::support::tap::signal;
 
@@ -308,4 +310,47 @@ fn a_fingerprint_is_that_of_sha256sum() {
     // printf %s 0123456789abcdef0123456789abcdef | sha256sum | cut -c1-8
     assert!(out.starts_with("sha256:3eb1bd43"), "{out}");
     assert!(!out.contains(token) && !err.contains(token));
+}
+
+#[tokio::test]
+async fn output_that_nobody_reads_costs_records_and_never_traffic() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tap.yaml");
+    let text = format!(
+        "listeners: [{{ listen: 127.0.0.1:0 }}]\ngateway: {{ url: \"{}\" }}\nrecords: {{ http: all }}\noutput: json\n",
+        peer.url(),
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command = wstap(&["serve", "--config", file.to_str().unwrap()]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Both pipes stay open, and after the first lines neither is read: what `docker logs` does to
+    // a container when it hangs.
+    let _unread = child.stdout.take().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("listening on http://") {
+        line.clear();
+        assert!(err.read_line(&mut line).unwrap() > 0);
+    }
+    let addr = line
+        .trim()
+        .trim_start_matches("listening on http://")
+        .parse()
+        .unwrap();
+    let child = Running {
+        child,
+        lines: mpsc::channel().1,
+    };
+    // More than a pipe and the queue of stdout hold together.
+    let mut conn = connect(addr).await;
+    for _ in 0..5000 {
+        let (head, _) = conn.get("/healthz").await.expect("traffic goes on");
+        assert_eq!(head.status(), 200);
+    }
+    assert_eq!(child.end("TERM"), 0);
 }
