@@ -123,6 +123,25 @@ async fn a_gateway_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_does_not_finish_connecting_is_given_up() {
+    // It accepts and never answers the TLS handshake, which is a part of connecting.
+    let peer = never_answers::start(&Via::Plain).await;
+    let url = peer.url().replace("http://", "https://");
+    let tap = Setup::before_url(&url)
+        .set("timeouts.connect", "300ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let answer = conn.upgrade("/", &[]).await.unwrap();
+    assert_eq!(answer.status(), 504);
+    let record = tap.websocket().await;
+    assert_eq!(class(&record), Class::GatewayUnreachable);
+    let timer = record.close.timer.unwrap();
+    assert_eq!((timer.key, timer.limit_ms), (TimerKey::Connect, 300));
+    assert_eq!(record.phase, Phase::Dial);
+}
+
+#[tokio::test]
 async fn a_half_closed_session_is_ended_after_its_time() {
     let peer = half_closer::start(&Via::Plain).await;
     let tap = Setup::before(&peer)
