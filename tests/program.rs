@@ -170,6 +170,34 @@ fn flags_alone_are_enough_to_serve() {
 }
 
 #[test]
+fn a_certificate_of_ones_own_is_served_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["claw.example".to_owned()];
+    let now = jiff::Timestamp::now();
+    let files = wstap::transport::dev_ca::ensure(folder.path(), &names, now).unwrap();
+    let text = format!(
+        "listeners:\n  - listen: 127.0.0.1:0\n    tls: {{ certificates: [{{ cert: {}, key: {} }}] }}\n\
+         gateway: {{ url: http://127.0.0.1:18789 }}\n",
+        files.cert.display(),
+        files.key.display(),
+    );
+    let config = folder.path().join("tap.yaml");
+    std::fs::write(&config, text).unwrap();
+    let tap = Running::start(
+        wstap(&["serve", "--config", config.to_str().unwrap()]),
+        false,
+    );
+    let told = tap.until("forwarding to").join("\n");
+    let identity = wstap::config::identity::Identity::load(&files.cert, &files.key).unwrap();
+    assert!(told.contains(&identity.sha256_hex()), "{told}");
+    assert!(
+        told.contains("claw.example") && !told.contains("development CA"),
+        "{told}"
+    );
+    assert_eq!(tap.end("TERM"), 0);
+}
+
+#[test]
 fn three_environment_variables_alone_are_enough_to_serve() {
     let state = tempfile::tempdir().unwrap();
     let mut command = wstap(&["serve"]);

@@ -332,3 +332,32 @@ async fn a_dribbled_upgrade_is_an_upgrade() {
     assert_eq!(conn.frame().await.unwrap().as_text(), "drop by drop");
     assert_eq!(peer.log.requests(), 1);
 }
+
+#[tokio::test]
+async fn a_busy_session_does_not_starve_another() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let mut busy = tap.connect(Face::Plain).await;
+    busy.open("/").await;
+    let mut quiet = tap.connect(Face::Tls).await;
+    quiet.open("/").await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let flood = tokio::spawn(async move {
+        let mut stopped = stopped;
+        let mut rounds = 0u32;
+        while stopped.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+            busy.send_masked(Frame::binary(vec![7; 1 << 20]))
+                .await
+                .unwrap();
+            busy.frame().await.unwrap();
+            rounds += 1;
+        }
+        rounds
+    });
+    for turn in 0..50u8 {
+        quiet.send_masked(Frame::binary(vec![turn])).await.unwrap();
+        assert_eq!(quiet.frame().await.unwrap().payload, [turn]);
+    }
+    stop.send(()).unwrap();
+    assert!(flood.await.unwrap() > 0);
+}

@@ -220,6 +220,6 @@ fn the_json_schema_is_up_to_date() {
     let stored = fs::read_to_string(&file).unwrap_or_default();
     assert_eq!(
         stored, fresh,
-        "run UPDATE_DOCS=1 cargo test --lib config::docs_tests"
+        "docs/config.schema.json is stale: run `make docs`"
     );
 }

@@ -199,7 +199,7 @@ fn words() {
 }
 
 #[test]
-fn the_page_is_up_to_date() {
+fn the_docs_page_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verdicts.md");
     let page = docs::page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -208,6 +208,6 @@ fn the_page_is_up_to_date() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == page,
-        "docs/verdicts.md is stale; run the tests with UPDATE_DOCS=1"
+        "docs/verdicts.md is stale: run `make docs`"
     );
 }
