@@ -130,7 +130,7 @@ pub enum AnswerBy {
     Tap,
 }
 
-/// Evidence from recent sessions, frozen at the end of this one (DESIGN: later rules fill it).
+/// Evidence from recent sessions, frozen at the end of this one; later versions fill it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ContextFacts {}
