@@ -160,19 +160,22 @@ async fn a_half_closed_session_is_ended_after_its_time() {
 
 #[tokio::test]
 async fn a_close_that_is_not_answered_is_judged_by_the_close() {
-    let after = close_code::After::Stay;
-    let peer = close_code::start(&Via::Plain, Some(1008), "not you", after).await;
-    let tap = Setup::before(&peer)
-        .set("timeouts.close", "300ms")
-        .start()
-        .await;
-    let mut conn = tap.connect(Face::Plain).await;
-    conn.open("/").await;
-    assert_eq!(conn.frame().await.unwrap(), Frame::close(1008, "not you"));
-    assert_ne!(conn.rest().await.1, Ending::StillOpen);
-    let record = tap.websocket().await;
-    assert_eq!(record.close.timer.unwrap().key, TimerKey::Close);
-    assert_eq!(class(&record), Class::GatewayClosed);
+    for (face, end) in [(Face::Plain, Ending::Fin), (Face::Tls, Ending::TlsClose)] {
+        let after = close_code::After::Stay;
+        let peer = close_code::start(&Via::Plain, Some(1008), "not you", after).await;
+        let tap = Setup::before(&peer)
+            .set("timeouts.close", "300ms")
+            .start()
+            .await;
+        let mut conn = tap.connect(face).await;
+        conn.open("/").await;
+        assert_eq!(conn.frame().await.unwrap(), Frame::close(1008, "not you"));
+        // In order: close_notify before FIN where there is TLS.
+        assert_eq!(conn.rest().await.1, end);
+        let record = tap.websocket().await;
+        assert_eq!(record.close.timer.unwrap().key, TimerKey::Close);
+        assert_eq!(class(&record), Class::GatewayClosed);
+    }
 }
 
 #[tokio::test]

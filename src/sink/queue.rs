@@ -239,4 +239,26 @@ mod tests {
         queue.close(Duration::from_secs(5));
         assert_eq!(queue.dropped(), 3);
     }
+
+    /// Takes everything and fails to flush it.
+    struct Buffering;
+
+    impl Consumer for Buffering {
+        fn consume(&mut self, _: &SessionRecord) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn what_a_failed_flush_loses_is_counted() {
+        let queue = Queue::start("test", 100, Buffering).unwrap();
+        for _ in 0..7 {
+            queue.offer(record());
+        }
+        queue.close(Duration::from_secs(5));
+        assert_eq!(queue.dropped(), 7);
+    }
 }

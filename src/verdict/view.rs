@@ -300,6 +300,14 @@ impl<'a> View<'a> {
         let who = leg.party().as_str();
         let what = match end {
             TransportEnd::Fin => format!("the {who}'s connection ended with FIN"),
+            // A fatal alert breaks the stream off as a reset does, and is not one.
+            TransportEnd::Rst
+                if cause
+                    .as_deref()
+                    .is_some_and(|cause| cause.contains("TLS alert")) =>
+            {
+                format!("the {who} broke off TLS with an alert")
+            }
             TransportEnd::Rst => format!("the {who}'s connection was reset"),
             TransportEnd::TlsClose => format!("the {who} ended TLS with close_notify"),
             TransportEnd::TlsTruncated => {
