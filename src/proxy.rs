@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod body;
 pub mod connection;
+mod denial;
 pub mod drain;
 mod error;
 mod facts;
@@ -13,6 +14,7 @@ mod forward;
 mod forwarded;
 mod headers;
 mod layers;
+mod origins;
 mod relay;
 pub mod session;
 pub mod tap;

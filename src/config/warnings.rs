@@ -59,14 +59,8 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.extend(validity(index, listener, now));
         warnings.extend(own_address(index, listener, config.gateway.target()));
     }
-    if config.origins.allows_any() {
-        let message = if config.origins.origins().is_empty() {
-            "\"*\" allows every web page to connect"
-        } else {
-            "\"*\" allows every web page to connect; the other entries have no effect"
-        };
-        warnings.push(Warning::new("origins.allowed", message));
-    }
+    let odd = super::origins::odd::odd(&config.origins).into_iter();
+    warnings.extend(odd.map(|(key, message)| Warning::new(key, message)));
     if config.timeouts.drain > CONTAINER_GRACE {
         let drain = duration_text(config.timeouts.drain);
         let message = format!(

@@ -1,8 +1,13 @@
 //! Why a request could not be served, and the one answer that each reason gets.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+
+/// Our policy refused it (RFC 9209 section 2.3.22).
+pub(super) const DENIED: &str = "http_request_denied";
 
 /// A request that the tap itself answers.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +27,12 @@ pub(super) enum Failure {
     /// A request that cannot be passed on as what it is.
     #[error("failed to take the request: {0}")]
     Malformed(&'static str),
+    /// Our policy refuses a well-formed request.
+    #[error("failed to let the request in: {text}")]
+    Denied {
+        /// For whoever reads the body.
+        text: String,
+    },
     /// The tap is shutting down.
     #[error("failed to take the request: the tap is shutting down")]
     Draining,
@@ -31,14 +42,14 @@ pub(super) enum Failure {
 }
 
 /// The answer for a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// HTTP status.
     pub(super) status: StatusCode,
     /// Error type as registered for `Proxy-Status` (RFC 9209 section 2.3).
     pub(super) proxy_error: &'static str,
     /// For whoever reads the body. No address, name or path of the inner network.
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
 }
 
 impl Failure {
@@ -46,6 +57,13 @@ impl Failure {
     pub(super) fn answer(&self) -> Answer {
         let (status, proxy_error, text) = match self {
             Self::Gateway(error) => return gateway_answer(error.kind),
+            Self::Denied { text } => {
+                return Answer {
+                    status: StatusCode::FORBIDDEN,
+                    proxy_error: DENIED,
+                    text: Cow::Owned(text.clone()),
+                };
+            }
             Self::GatewayTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "http_response_timeout",
@@ -71,7 +89,7 @@ impl Failure {
         Answer {
             status,
             proxy_error,
-            text,
+            text: text.into(),
         }
     }
 }
@@ -137,6 +155,6 @@ fn gateway_answer(kind: Kind) -> Answer {
     Answer {
         status,
         proxy_error,
-        text,
+        text: text.into(),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::proxy::connection::Connection;
+use crate::proxy::origins::Origins;
 use crate::session::Recorder;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{Kind, TransportEnd};
@@ -21,6 +22,7 @@ struct Session {
     recorder: Option<Recorder>,
     connection: Arc<Connection>,
     outlet: Arc<Outlet>,
+    origins: Arc<Origins>,
     /// The request was answered, or the tunnel took over: the client's connection is not part of
     /// what remains.
     settled: bool,
@@ -29,11 +31,17 @@ struct Session {
 impl Shared {
     /// Takes charge of a record.
     #[must_use]
-    pub fn new(recorder: Recorder, connection: Arc<Connection>, outlet: Arc<Outlet>) -> Self {
+    pub(super) fn new(
+        recorder: Recorder,
+        connection: Arc<Connection>,
+        outlet: Arc<Outlet>,
+        origins: Arc<Origins>,
+    ) -> Self {
         let session = Session {
             recorder: Some(recorder),
             connection,
             outlet,
+            origins,
             settled: false,
         };
         Self(Arc::new(Mutex::new(session)))
@@ -86,7 +94,8 @@ impl Drop for Session {
         if recorder.facts.kind != Kind::Connection {
             self.connection.request_ended();
         }
-        self.outlet.publish(recorder.finish(now));
+        let record = self.outlet.publish(recorder.finish(now));
+        self.origins.observe(&record);
     }
 }
 

@@ -1,20 +1,28 @@
-//! Who may pass. In this version the Origin is recorded and judged by the list, and nobody is
-//! refused for it; what cannot be passed on as what it is gets a 400.
+//! Who may pass: the Origin is recorded and judged by the policy. What cannot be passed on as what
+//! it is gets a 400.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 
+use crate::admission::origin::policy::{Key, Ruling};
+use crate::admission::origin::refusal;
+use crate::config::DenyWith;
 use crate::proxy::body::Body;
+use crate::proxy::connection::Connection;
 use crate::proxy::error::Failure;
-use crate::proxy::facts;
-use crate::proxy::headers::{Asks, asks};
+use crate::proxy::headers::{Asks, asks, is_attribution};
+use crate::proxy::session::Shared;
+use crate::proxy::{Tap, denial, facts, forwarded};
 use crate::session::party::Phase;
+use crate::session::record::OriginDecision;
 
 layer! {
-    /// Notes the Origin and what the list says of it.
+    /// Notes the Origin and refuses what the policy does not let in.
 }
 
 impl<S> tower::Service<Request<Incoming>> for Service<S>
@@ -30,23 +38,66 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let origin = facts::origin_facts(request.headers(), self.tap.origins());
-        let noted = super::session(&request).map(|session| {
-            session.with(|rec| {
-                rec.reach(Phase::Admission);
-                rec.facts.origin = Some(origin);
-            });
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let answer = |answer| Box::pin(std::future::ready(answer));
+        let session = match super::session(&request) {
+            Ok(session) => session,
+            Err(failure) => return answer(Err(failure)),
+        };
+        let ruling = rule(&self.tap, &request);
+        let origin = facts::origin_facts(request.headers(), &ruling);
+        let sent = origin.value.as_ref().map(ToString::to_string);
+        session.with(|rec| {
+            rec.reach(Phase::Admission);
+            rec.facts.origin = Some(origin);
         });
         if let Some(what) = not_passable(&request) {
-            return Box::pin(std::future::ready(noted.and(Err(Failure::Malformed(what)))));
+            return answer(Err(Failure::Malformed(what)));
         }
-        let inner = self.inner.call(request);
-        Box::pin(async move {
-            noted?;
-            inner.await
-        })
+        if ruling.decision == OriginDecision::Denied {
+            return answer(deny(
+                &self.tap,
+                &session,
+                &mut request,
+                &ruling,
+                sent.as_deref(),
+            ));
+        }
+        Box::pin(self.inner.call(request))
     }
+}
+
+fn rule(tap: &Tap, request: &Request<Incoming>) -> Ruling {
+    let headers = request.headers();
+    // Only a request that reaches the gateway as it came from this machine is local there.
+    let local_client = request
+        .extensions()
+        .get::<Arc<Connection>>()
+        .is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
+        && forwarded::gateway_is_local(tap.config.gateway())
+        && !headers.keys().any(is_attribution);
+    let upgrade = asks(headers) == Asks::WebSocket;
+    tap.origins.decide(headers, upgrade, local_client)
+}
+
+/// Refuses an upgrade in the configured way. `sent` is the Origin as it may be shown.
+fn deny(
+    tap: &Arc<Tap>,
+    session: &Shared,
+    request: &mut Request<Incoming>,
+    ruling: &Ruling,
+    sent: Option<&str>,
+) -> Result<Response<Body>, Failure> {
+    let key = ruling.key.unwrap_or(Key::Allowed);
+    let detail = refusal::detail(ruling);
+    session.with(|rec| rec.ending.denied(key.as_str(), detail, Instant::now()));
+    if tap.origins.deny_with() == DenyWith::Close
+        && let Some(response) = denial::by_close(tap, session, request, refusal::reason(ruling))
+    {
+        return Ok(response);
+    }
+    let text = refusal::body(ruling, sent);
+    Err(Failure::Denied { text })
 }
 
 /// Requests that would reach the gateway as something else, or open a tunnel that cannot be.

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::header::{CONNECTION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use crate::proxy::Tap;
@@ -68,17 +68,24 @@ fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<B
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    // The text can quote what a client sent; no browser may take it for anything but text.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // After a failure nothing that follows on this connection can be trusted.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    if let Ok(value) = HeaderValue::from_str(&format!("wstap; error={}", answer.proxy_error)) {
-        headers.insert(PROXY_STATUS, value);
-    }
+    proxy_status(headers, answer.proxy_error);
     if tap.config.session_header()
         && let Ok(value) = HeaderValue::from_str(&id)
     {
         headers.insert(SESSION_HEADER, value);
     }
     response
+}
+
+/// Marks an answer as our own.
+pub(in crate::proxy) fn proxy_status(headers: &mut HeaderMap, error: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("wstap; error={error}")) {
+        headers.insert(PROXY_STATUS, value);
+    }
 }
 
 fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answer) {
@@ -93,7 +100,8 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
             Failure::Draining => rec.ending.drained(now),
             Failure::Malformed(_) => rec.ending.acted(now),
             Failure::Internal(what) => rec.ending.fault(what.clone(), now),
-            Failure::GatewayTimeout | Failure::HeadTooLarge { .. } => {}
+            // Who found it has noted it.
+            Failure::GatewayTimeout | Failure::HeadTooLarge { .. } | Failure::Denied { .. } => {}
         }
         rec.facts.answer = Some(AnswerFacts {
             by: AnswerBy::Tap,
