@@ -41,6 +41,10 @@ impl Outlet {
     }
 
     /// Judges a record, hands it on, and gives it back with its verdict. Never waits.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "it is called to hand the record on"
+    )]
     pub fn publish(&self, mut record: SessionRecord) -> Arc<SessionRecord> {
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();

@@ -30,6 +30,7 @@ mod http;
 mod input;
 mod layers;
 mod live;
+mod origins;
 mod program;
 mod relay;
 mod selftest;

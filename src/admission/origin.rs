@@ -341,8 +341,9 @@ mod tests {
     #[test]
     fn all_lines_of_a_request_make_one_origin_or_none() {
         use OriginError as E;
+        type Row = (&'static [&'static [u8]], Result<Option<Origin>, E>);
         let origin = |text: &str| normalise(text.as_bytes()).unwrap();
-        let rows: &[(&[&[u8]], Result<Option<Origin>, E>)] = &[
+        let rows: &[Row] = &[
             (&[], Ok(None)),
             (&[b""], Ok(None)),
             (&[b" "], Ok(None)),
@@ -350,7 +351,7 @@ mod tests {
             (&[b"https://a.b", b"https://a.b"], Err(E::Several)),
             (&[b"", b"https://a.b"], Err(E::Several)),
             (&[b"null"], Err(E::Null)),
-            (&["https://bücher.example".as_bytes()], Err(E::Bytes)),
+            (&[b"https://b\xc3\xbccher.example"], Err(E::Bytes)),
         ];
         for (lines, expected) in rows {
             assert_eq!(read(lines), *expected, "{lines:?}");

@@ -80,12 +80,11 @@ impl GatewayList {
         };
         for entry in entries {
             match understand(entry) {
-                Understood::Nothing => {}
                 Understood::Any => list.any = true,
                 Understood::Live(origin) if list.live.contains(&origin) => {}
                 Understood::Live(origin) => list.live.push(origin),
                 Understood::Dead(dead) if list.dead.len() < MOST_DEAD => list.dead.push(dead),
-                Understood::Dead(_) => {}
+                Understood::Dead(_) | Understood::Nothing => {}
             }
         }
         list
@@ -151,7 +150,9 @@ fn is_private(origin: &Origin, local_client: bool) -> bool {
     match origin.ip().map(|ip| ip.to_canonical()) {
         Some(IpAddr::V4(ip)) => ip.is_private() || ip.is_link_local() || is_shared(ip),
         Some(IpAddr::V6(ip)) => ip.is_unique_local() || ip.is_unicast_link_local(),
-        None => origin.host().ends_with(".local") || origin.host().ends_with(".ts.net"),
+        None => [".local", ".ts.net"]
+            .iter()
+            .any(|zone| origin.host().ends_with(zone)),
     }
 }
 

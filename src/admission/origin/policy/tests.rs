@@ -58,153 +58,151 @@ fn upgrade<'a>(origins: &'a [&'a [u8]]) -> Asked<'a> {
 }
 
 /// What the header says, and what `mode: enforce` makes of it.
-fn single() -> Vec<(&'static str, Expect)> {
-    vec![
-        // The entry itself, in every spelling that means the same.
-        ("https://claw.example.com", CLAW),
-        ("https://claw.example.com/", CLAW),
-        ("HTTPS://claw.example.com", CLAW),
-        ("https://CLAW.Example.COM", CLAW),
-        ("  https://claw.example.com \t", CLAW),
-        ("https://claw.example.com:443", CLAW),
-        ("https://claw.example.com:0443", CLAW),
-        ("https://claw.example.com:", CLAW),
-        (
-            "https://port.example:8443",
-            Allowed("https://port.example:8443"),
-        ),
-        ("http://localhost:5173", Allowed("http://localhost:5173")),
-        ("http://LOCALHOST:5173", Allowed("http://localhost:5173")),
-        // Scheme and port.
-        ("http://claw.example.com", Denied(Some(Miss::Scheme))),
-        ("http://claw.example.com:443", Denied(Some(Miss::Scheme))),
-        ("wss://claw.example.com", Denied(Some(Miss::Scheme))),
-        ("https://claw.example.com:8443", Denied(Some(Miss::Port))),
-        ("https://claw.example.com:80", Denied(Some(Miss::Port))),
-        ("https://port.example", Denied(Some(Miss::Port))),
-        ("https://port.example:84430", Denied(None)),
-        ("http://localhost", Denied(Some(Miss::Port))),
-        ("http://localhost:5174", Denied(Some(Miss::Port))),
-        ("https://localhost:5173", Denied(Some(Miss::Scheme))),
-        // The same machine by another name.
-        ("http://127.0.0.1:5173", Denied(Some(Miss::HostAlias))),
-        ("http://127.1:5173", Denied(Some(Miss::HostAlias))),
-        ("http://[::1]:5173", Denied(Some(Miss::HostAlias))),
-        (
-            "http://[::ffff:127.0.0.1]:5173",
-            Denied(Some(Miss::HostAlias)),
-        ),
-        ("http://localhost.:5173", Denied(Some(Miss::TrailingDot))),
-        // IPv6.
-        ("https://[fd12::7]:8443", Allowed("https://[fd12::7]:8443")),
-        (
-            "https://[FD12:0:0:0:0:0:0:7]:8443",
-            Allowed("https://[fd12::7]:8443"),
-        ),
-        ("https://[fd12::7]", Denied(Some(Miss::Port))),
-        ("https://[fd12::8]:8443", Denied(Some(Miss::Similar))),
-        ("https://fd12::7:8443", Denied(None)),
-        ("https://[fd12::7", Denied(None)),
-        // International names.
-        (
-            "https://xn--bcher-kva.example",
-            Allowed("https://xn--bcher-kva.example"),
-        ),
-        (
-            "https://XN--BCHER-KVA.example",
-            Allowed("https://xn--bcher-kva.example"),
-        ),
-        ("https://bcher.example", Denied(None)),
-        // A trailing dot is another host.
-        ("https://claw.example.com.", Denied(Some(Miss::TrailingDot))),
-        (
-            "https://claw.example.com./",
-            Denied(Some(Miss::TrailingDot)),
-        ),
-        (
-            "https://claw.example.com.:443",
-            Denied(Some(Miss::TrailingDot)),
-        ),
-        // User information, paths, and what is no origin.
-        ("https://ana@claw.example.com", Denied(None)),
-        ("https://ana:pw@claw.example.com", Denied(None)),
-        ("https://claw.example.com/chat", Denied(Some(Miss::Path))),
-        ("https://claw.example.com//", Denied(Some(Miss::Path))),
-        ("https://claw.example.com?a=b", Denied(Some(Miss::Path))),
-        ("https://claw.example.com#a", Denied(Some(Miss::Path))),
-        ("https://claw.example.com\\@evil.example", Denied(None)),
-        ("claw.example.com", Denied(Some(Miss::Scheme))),
-        ("//claw.example.com", Denied(None)),
-        ("https:claw.example.com", Denied(None)),
-        ("https://claw.example.com:x", Denied(None)),
-        ("https://claw.example.com:65536", Denied(None)),
-        ("https://", Denied(None)),
-        ("*", Denied(None)),
-        ("https://*", Denied(None)),
-        ("https://*.example.com", Denied(None)),
-        ("garbage", Denied(None)),
-        // Opaque origins.
-        ("null", Denied(None)),
-        ("NULL", Denied(None)),
-        ("file://", Denied(None)),
-        ("file:///tmp/page.html", Denied(None)),
-        ("data:text/html,x", Denied(None)),
-        ("about:blank", Denied(None)),
-        // Apps.
-        ("tauri://localhost", Allowed("tauri://localhost")),
-        ("TAURI://localhost/", Allowed("tauri://localhost")),
-        ("https://tauri.localhost", Denied(None)),
-        ("http://tauri.localhost", Denied(None)),
-        ("capacitor://localhost", Denied(Some(Miss::Scheme))),
-        (
-            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
-            Allowed("chrome-extension://abcdefghijklmnopabcdefghijklmnop"),
-        ),
-        ("moz-extension://0b5d6f1c-1111", Denied(None)),
-        // Hosts that only look like the entry.
-        (
-            "https://claw.example.com.evil.example",
-            Denied(Some(Miss::Prefix)),
-        ),
-        (
-            "https://claw.example.comevil.example",
-            Denied(Some(Miss::Prefix)),
-        ),
-        ("https://evilclaw.example.com", Denied(Some(Miss::Suffix))),
-        ("https://a.claw.example.com", Denied(Some(Miss::Subdomain))),
-        ("https://example.com", Denied(Some(Miss::Subdomain))),
-        (
-            "https://www.claw.example.com",
-            Denied(Some(Miss::Subdomain)),
-        ),
-        ("https://claw.exarnple.com", Denied(Some(Miss::Similar))),
-        ("https://claww.example.com", Denied(Some(Miss::Similar))),
-        (
-            "https://xn--clw-8cd.example.com",
-            Denied(Some(Miss::LookAlike)),
-        ),
-        ("https://xn--80ak6aa92e.com", Denied(None)),
-        ("https://evil.example", Denied(None)),
-        ("https://127.0.0.1", Denied(Some(Miss::HostAlias))),
-        // Lists in one header.
-        (
-            "https://claw.example.com https://evil.example",
-            Denied(Some(Miss::List)),
-        ),
-        (
-            "https://evil.example, https://claw.example.com",
-            Denied(Some(Miss::List)),
-        ),
-        (
-            "https://claw.example.com,https://claw.example.com",
-            Denied(Some(Miss::List)),
-        ),
-        ("https://a.b, https://c.d", Denied(None)),
-        // None.
-        ("", Absent),
-        ("  ", Absent),
-    ]
-}
+const SINGLE: &[(&str, Expect)] = &[
+    // The entry itself, in every spelling that means the same.
+    ("https://claw.example.com", CLAW),
+    ("https://claw.example.com/", CLAW),
+    ("HTTPS://claw.example.com", CLAW),
+    ("https://CLAW.Example.COM", CLAW),
+    ("  https://claw.example.com \t", CLAW),
+    ("https://claw.example.com:443", CLAW),
+    ("https://claw.example.com:0443", CLAW),
+    ("https://claw.example.com:", CLAW),
+    (
+        "https://port.example:8443",
+        Allowed("https://port.example:8443"),
+    ),
+    ("http://localhost:5173", Allowed("http://localhost:5173")),
+    ("http://LOCALHOST:5173", Allowed("http://localhost:5173")),
+    // Scheme and port.
+    ("http://claw.example.com", Denied(Some(Miss::Scheme))),
+    ("http://claw.example.com:443", Denied(Some(Miss::Scheme))),
+    ("wss://claw.example.com", Denied(Some(Miss::Scheme))),
+    ("https://claw.example.com:8443", Denied(Some(Miss::Port))),
+    ("https://claw.example.com:80", Denied(Some(Miss::Port))),
+    ("https://port.example", Denied(Some(Miss::Port))),
+    ("https://port.example:84430", Denied(None)),
+    ("http://localhost", Denied(Some(Miss::Port))),
+    ("http://localhost:5174", Denied(Some(Miss::Port))),
+    ("https://localhost:5173", Denied(Some(Miss::Scheme))),
+    // The same machine by another name.
+    ("http://127.0.0.1:5173", Denied(Some(Miss::HostAlias))),
+    ("http://127.1:5173", Denied(Some(Miss::HostAlias))),
+    ("http://[::1]:5173", Denied(Some(Miss::HostAlias))),
+    (
+        "http://[::ffff:127.0.0.1]:5173",
+        Denied(Some(Miss::HostAlias)),
+    ),
+    ("http://localhost.:5173", Denied(Some(Miss::TrailingDot))),
+    // IPv6.
+    ("https://[fd12::7]:8443", Allowed("https://[fd12::7]:8443")),
+    (
+        "https://[FD12:0:0:0:0:0:0:7]:8443",
+        Allowed("https://[fd12::7]:8443"),
+    ),
+    ("https://[fd12::7]", Denied(Some(Miss::Port))),
+    ("https://[fd12::8]:8443", Denied(Some(Miss::Similar))),
+    ("https://fd12::7:8443", Denied(None)),
+    ("https://[fd12::7", Denied(None)),
+    // International names.
+    (
+        "https://xn--bcher-kva.example",
+        Allowed("https://xn--bcher-kva.example"),
+    ),
+    (
+        "https://XN--BCHER-KVA.example",
+        Allowed("https://xn--bcher-kva.example"),
+    ),
+    ("https://bcher.example", Denied(None)),
+    // A trailing dot is another host.
+    ("https://claw.example.com.", Denied(Some(Miss::TrailingDot))),
+    (
+        "https://claw.example.com./",
+        Denied(Some(Miss::TrailingDot)),
+    ),
+    (
+        "https://claw.example.com.:443",
+        Denied(Some(Miss::TrailingDot)),
+    ),
+    // User information, paths, and what is no origin.
+    ("https://ana@claw.example.com", Denied(None)),
+    ("https://ana:pw@claw.example.com", Denied(None)),
+    ("https://claw.example.com/chat", Denied(Some(Miss::Path))),
+    ("https://claw.example.com//", Denied(Some(Miss::Path))),
+    ("https://claw.example.com?a=b", Denied(Some(Miss::Path))),
+    ("https://claw.example.com#a", Denied(Some(Miss::Path))),
+    ("https://claw.example.com\\@evil.example", Denied(None)),
+    ("claw.example.com", Denied(Some(Miss::Scheme))),
+    ("//claw.example.com", Denied(None)),
+    ("https:claw.example.com", Denied(None)),
+    ("https://claw.example.com:x", Denied(None)),
+    ("https://claw.example.com:65536", Denied(None)),
+    ("https://", Denied(None)),
+    ("*", Denied(None)),
+    ("https://*", Denied(None)),
+    ("https://*.example.com", Denied(None)),
+    ("garbage", Denied(None)),
+    // Opaque origins.
+    ("null", Denied(None)),
+    ("NULL", Denied(None)),
+    ("file://", Denied(None)),
+    ("file:///tmp/page.html", Denied(None)),
+    ("data:text/html,x", Denied(None)),
+    ("about:blank", Denied(None)),
+    // Apps.
+    ("tauri://localhost", Allowed("tauri://localhost")),
+    ("TAURI://localhost/", Allowed("tauri://localhost")),
+    ("https://tauri.localhost", Denied(None)),
+    ("http://tauri.localhost", Denied(None)),
+    ("capacitor://localhost", Denied(Some(Miss::Scheme))),
+    (
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        Allowed("chrome-extension://abcdefghijklmnopabcdefghijklmnop"),
+    ),
+    ("moz-extension://0b5d6f1c-1111", Denied(None)),
+    // Hosts that only look like the entry.
+    (
+        "https://claw.example.com.evil.example",
+        Denied(Some(Miss::Prefix)),
+    ),
+    (
+        "https://claw.example.comevil.example",
+        Denied(Some(Miss::Prefix)),
+    ),
+    ("https://evilclaw.example.com", Denied(Some(Miss::Suffix))),
+    ("https://a.claw.example.com", Denied(Some(Miss::Subdomain))),
+    ("https://example.com", Denied(Some(Miss::Subdomain))),
+    (
+        "https://www.claw.example.com",
+        Denied(Some(Miss::Subdomain)),
+    ),
+    ("https://claw.exarnple.com", Denied(Some(Miss::Similar))),
+    ("https://claww.example.com", Denied(Some(Miss::Similar))),
+    (
+        "https://xn--clw-8cd.example.com",
+        Denied(Some(Miss::LookAlike)),
+    ),
+    ("https://xn--80ak6aa92e.com", Denied(None)),
+    ("https://evil.example", Denied(None)),
+    ("https://127.0.0.1", Denied(Some(Miss::HostAlias))),
+    // Lists in one header.
+    (
+        "https://claw.example.com https://evil.example",
+        Denied(Some(Miss::List)),
+    ),
+    (
+        "https://evil.example, https://claw.example.com",
+        Denied(Some(Miss::List)),
+    ),
+    (
+        "https://claw.example.com,https://claw.example.com",
+        Denied(Some(Miss::List)),
+    ),
+    ("https://a.b, https://c.d", Denied(None)),
+    // None.
+    ("", Absent),
+    ("  ", Absent),
+];
 
 fn check(policy: Policy<'_>, lines: &[&[u8]], expect: Expect) {
     let shown: Vec<_> = lines
@@ -253,10 +251,10 @@ fn check(policy: Policy<'_>, lines: &[&[u8]], expect: Expect) {
 
 #[test]
 fn the_table_of_origins_in_every_mode() {
-    let (list, rows) = (list(), single());
-    assert!(rows.len() > 60, "{} rows", rows.len());
-    for (value, expect) in rows {
-        check(policy(&list, Mode::Enforce), &[value.as_bytes()], expect);
+    let list = list();
+    assert!(SINGLE.len() > 60, "{} rows", SINGLE.len());
+    for (value, expect) in SINGLE {
+        check(policy(&list, Mode::Enforce), &[value.as_bytes()], *expect);
     }
 }
 
@@ -289,7 +287,7 @@ fn several_headers_no_header_and_raw_bytes() {
 #[test]
 fn any_allows_every_origin_that_is_one_and_nothing_else() {
     let list = ours(&["*"]);
-    for (value, expect) in single() {
+    for (value, expect) in SINGLE.iter().copied() {
         let is_origin = normalise(value.as_bytes()).is_ok() && value.is_ascii();
         let expect = match expect {
             Absent => Absent,
