@@ -139,7 +139,9 @@ impl Requests {
         match &mut self.state {
             State::Over => Step::More,
             State::Length(left) => {
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let count = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 *left -= count as u64;
                 if *left == 0 {
                     self.state = State::Head(Lines::default());
@@ -195,7 +197,11 @@ impl Requests {
                     rules::Framing::Chunked => State::Chunked(Chunked::default()),
                 };
                 let refusal = None;
-                let checked = Checked { head, asks, refusal };
+                let checked = Checked {
+                    head,
+                    asks,
+                    refusal,
+                };
                 Step::Head(bytes.len(), Box::new(checked))
             }
             Err(refusal) => Step::Refused(Box::new(Checked {
@@ -222,5 +228,9 @@ impl Requests {
 }
 
 fn body(count: usize) -> Step {
-    if count == 0 { Step::More } else { Step::Body(count) }
+    if count == 0 {
+        Step::More
+    } else {
+        Step::Body(count)
+    }
 }

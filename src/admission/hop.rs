@@ -2,9 +2,7 @@
 
 /// The names that `Connection` lines nominate, without empty elements (RFC 9110 sections 5.6.1
 /// and 7.6.1).
-pub fn nominated<'a>(
-    connection: impl Iterator<Item = &'a [u8]>,
-) -> impl Iterator<Item = &'a [u8]> {
+pub fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
     connection
         .flat_map(|value| value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
@@ -21,6 +19,25 @@ pub fn is_attribution(name: &str) -> bool {
         || name.starts_with("tailscale-")
 }
 
+/// Names that nobody may have taken out by nominating them, nor put behind a body: they say where
+/// a request goes, who sends it, what it may do and where it ends.
+#[must_use]
+pub fn is_protected(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    is_attribution(&name)
+        || name.starts_with("sec-websocket-")
+        || matches!(
+            name.as_str(),
+            "host"
+                | "origin"
+                | "authorization"
+                | "cookie"
+                | "content-length"
+                | "transfer-encoding"
+                | "x-openclaw-scopes"
+        )
+}
+
 /// A name that a program behind us may take for one of those that matter, because CGI and its
 /// heirs know no difference between `-` and `_`.
 #[must_use]
@@ -29,20 +46,7 @@ pub fn is_underscore_twin(name: &str) -> bool {
         return false;
     }
     let twin = name.to_ascii_lowercase().replace('_', "-");
-    is_attribution(&twin)
-        || twin.starts_with("sec-websocket-")
-        || matches!(
-            twin.as_str(),
-            "host"
-                | "origin"
-                | "authorization"
-                | "cookie"
-                | "connection"
-                | "upgrade"
-                | "content-length"
-                | "transfer-encoding"
-                | "x-openclaw-scopes"
-        )
+    is_protected(twin.as_bytes()) || matches!(twin.as_str(), "connection" | "upgrade")
 }
 
 #[cfg(test)]

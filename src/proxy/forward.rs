@@ -13,9 +13,11 @@ use hyper::body::Incoming;
 use super::body::Body;
 use super::connection::Connection;
 use super::error::Failure;
-use super::headers::{Asks, asks, strip_hop_by_hop};
+use super::headers::strip_hop_by_hop;
+use super::layers::asks;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
+use crate::admission::head::Asks;
 use crate::session::moment::millis;
 use crate::session::party::Phase;
 use crate::session::record::{
@@ -58,7 +60,7 @@ impl tower::Service<Request<Incoming>> for Forward {
             let (Some(session), Some(connection)) = (session, connection) else {
                 return Err(Failure::Internal("a request has no session".to_owned()));
             };
-            match asks(request.headers()) {
+            match asks(&request) {
                 Asks::WebSocket => upgrade::attempt(&tap, &connection, session, request).await,
                 Asks::StrippedWebSocket | Asks::Nothing => {
                     plain(&tap, &connection, session, request).await
@@ -110,7 +112,11 @@ async fn plain(
         .pool
         .send(Request::from_parts(head, body), connected)
         .await;
-    let response = sent.map_err(|error| failed(&session, &error))?;
+    let response = sent.map_err(|error| {
+        // What ended it may be that the client's body could not be read.
+        let broken = connection.heads.broken_body().map(Failure::Head);
+        broken.unwrap_or_else(|| failed(&session, &error))
+    })?;
     note_head(&session, &response, started);
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         let kind = Kind::BadUpgrade;
@@ -163,7 +169,7 @@ pub(super) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
     session.with(|rec| {
         let facts: &mut GatewayFacts = rec.facts.gateway.get_or_insert_default();
         facts.status = Some(response.status().as_u16());
-        facts.response_headers = facts::header_lines(response.headers());
+        facts.response_headers = facts::header_lines(facts::lines_of(response.headers()));
         facts.upgrade_ms = Some(millis(sent.elapsed()));
         facts.server = text(http::header::SERVER);
         rec.reach(Phase::Upgrade);

@@ -1,8 +1,8 @@
 //! The chunked coding (RFC 9112 section 7.1), only as far as finding its end needs.
 
 use super::lines::split_field;
-use super::rules::is_protected;
 use super::{Limits, Refusal};
+use crate::admission::hop::is_protected;
 use crate::session::record::HeadFault;
 
 /// Bytes of chunk extensions of one body; nobody uses them for good.
@@ -26,10 +26,19 @@ pub(super) struct Chunked {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Size { digits: u8, size: u64 },
-    Extension { size: u64 },
-    SizeLf { size: u64 },
-    Data { left: u64 },
+    Size {
+        digits: u8,
+        size: u64,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
     /// A line of the trailer section; an empty one is the end.
@@ -69,10 +78,15 @@ impl Chunked {
     /// One byte outside of the data; `true` for the last of the body.
     fn byte(&mut self, byte: u8, limits: Limits) -> Result<bool, Refusal> {
         self.state = match (self.state, byte) {
-            (State::Size { digits, size }, _) if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => {
+            (State::Size { digits, size }, _)
+                if byte.is_ascii_hexdigit() && digits < MAX_DIGITS =>
+            {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 let size = size * 16 + u64::from(digit);
-                State::Size { digits: digits + 1, size }
+                State::Size {
+                    digits: digits + 1,
+                    size,
+                }
             }
             (State::Size { digits: 1.., size }, b';') => State::Extension { size },
             (State::Size { digits: 1.., size } | State::Extension { size }, b'\r') => {

@@ -4,7 +4,7 @@
 use super::octets::{is_token, trim};
 use super::raw::RawHead;
 use super::{Asks, Refusal};
-use crate::admission::hop::{is_attribution, nominated};
+use crate::admission::hop::{is_protected, nominated};
 use crate::session::record::HeadFault;
 use crate::ws::handshake::{is_key, list_has_token};
 
@@ -41,23 +41,6 @@ pub(super) fn check(head: &RawHead, asks: Asks) -> Result<Framing, Refusal> {
     Ok(framing)
 }
 
-/// Names that no client may have taken out or put in behind our back: they say where a request
-/// goes, who sends it and where it ends.
-pub(super) fn is_protected(name: &[u8]) -> bool {
-    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-    matches!(
-        name.as_str(),
-        "host"
-            | "origin"
-            | "authorization"
-            | "cookie"
-            | "content-length"
-            | "transfer-encoding"
-            | "x-openclaw-scopes"
-    ) || name.starts_with("sec-websocket-")
-        || is_attribution(&name)
-}
-
 fn refuse<T>(fault: HeadFault, detail: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::new(fault, detail))
 }
@@ -83,7 +66,9 @@ fn is_host(value: &[u8]) -> bool {
         let (inside, behind) = value.split_at(end);
         let inside = inside.get(1..).unwrap_or_default();
         // Zone identifiers (RFC 6874) mean nothing to anybody but the host they are of.
-        let literal = |byte: &u8| byte.is_ascii_hexdigit() || b":.%-_~".contains(byte) || byte.is_ascii_alphabetic();
+        let literal = |byte: &u8| {
+            byte.is_ascii_hexdigit() || b":.%-_~".contains(byte) || byte.is_ascii_alphabetic()
+        };
         if inside.is_empty() || !inside.iter().all(literal) {
             return false;
         }
@@ -103,7 +88,10 @@ fn is_port(port: &[u8]) -> bool {
     };
     digits.iter().all(u8::is_ascii_digit)
         && digits.len() <= 5
-        && digits.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= 65535
+        && digits
+            .iter()
+            .fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0'))
+            <= 65535
 }
 
 /// One Origin at most, and one origin in it. Whether it may pass is another question.
@@ -150,7 +138,10 @@ fn framing(head: &RawHead) -> Result<Framing, Refusal> {
     let (length, more_lengths) = (lengths.next(), lengths.next().is_some());
     let (coding, more_codings) = (codings.next(), codings.next().is_some());
     if more_lengths {
-        return refuse(HeadFault::LengthDuplicate, "there are two Content-Length headers");
+        return refuse(
+            HeadFault::LengthDuplicate,
+            "there are two Content-Length headers",
+        );
     }
     if length.is_some() && coding.is_some() {
         let detail = "there are both Content-Length and Transfer-Encoding";
@@ -224,7 +215,12 @@ fn websocket(head: &RawHead, framing: Framing) -> Result<(), Refusal> {
             let detail = "Sec-WebSocket-Key is not the base64 form of 16 bytes";
             return refuse(HeadFault::WebsocketKey, detail);
         }
-        _ => return refuse(HeadFault::WebsocketKey, "there are two Sec-WebSocket-Key headers"),
+        _ => {
+            return refuse(
+                HeadFault::WebsocketKey,
+                "there are two Sec-WebSocket-Key headers",
+            );
+        }
     }
     for name in ["sec-websocket-protocol", "sec-websocket-extensions"] {
         if head.values(name).any(<[u8]>::is_empty) {

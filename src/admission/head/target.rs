@@ -44,8 +44,14 @@ pub(super) fn check(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     }
     // The library that carries it on must carry all of it.
     let same = |read: &PathAndQuery| read.as_str().as_bytes() == target;
-    match Uri::try_from(target).ok().and_then(|uri| uri.into_parts().path_and_query) {
+    match Uri::try_from(target)
+        .ok()
+        .and_then(|uri| uri.into_parts().path_and_query)
+    {
         Some(read) if same(&read) => Ok(()),
-        _ => refuse(HeadFault::Target, "the target holds a character that must be encoded"),
+        _ => refuse(
+            HeadFault::Target,
+            "the target holds a character that must be encoded",
+        ),
     }
 }

@@ -35,7 +35,10 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Came> {
                     let head: Vec<u8> = waiting.drain(..count).collect();
                     assert_eq!(checked.head.len(), count);
                     assert!(checked.refusal.is_none());
-                    came.push(Came::Head(String::from_utf8_lossy(&head).into(), checked.asks));
+                    came.push(Came::Head(
+                        String::from_utf8_lossy(&head).into(),
+                        checked.asks,
+                    ));
                 }
                 Step::Body(count) => {
                     let part: Vec<u8> = waiting.drain(..count).collect();
@@ -132,24 +135,54 @@ fn heads_that_do_not_pass() {
         (with("hOST: b\r\n"), F::HostDuplicate),
         (with("Origin: https://a, https://b\r\n"), F::OriginList),
         (with("Origin: https://a https://b\r\n"), F::OriginList),
-        (with("Origin: https://a\r\nOrigin: https://a\r\n"), F::OriginList),
-        (with("Origin: https://b\u{fc}cher.example\r\n"), F::OriginInvalid),
+        (
+            with("Origin: https://a\r\nOrigin: https://a\r\n"),
+            F::OriginList,
+        ),
+        (
+            with("Origin: https://b\u{fc}cher.example\r\n"),
+            F::OriginInvalid,
+        ),
         (with("Connection: a b\r\n"), F::ConnectionList),
         (with("Connection: \"close\"\r\n"), F::ConnectionList),
-        (with("Content-Length: 1\r\nContent-Length: 1\r\n"), F::LengthDuplicate),
-        (with("Content-Length: 1\r\nContent-Length: 2\r\n"), F::LengthDuplicate),
+        (
+            with("Content-Length: 1\r\nContent-Length: 1\r\n"),
+            F::LengthDuplicate,
+        ),
+        (
+            with("Content-Length: 1\r\nContent-Length: 2\r\n"),
+            F::LengthDuplicate,
+        ),
         (with("Content-Length: 1, 1\r\n"), F::LengthInvalid),
         (with("Content-Length: +1\r\n"), F::LengthInvalid),
         (with("Content-Length: -1\r\n"), F::LengthInvalid),
         (with("Content-Length: 0x1\r\n"), F::LengthInvalid),
         (with("Content-Length:\r\n"), F::LengthInvalid),
-        (with("Content-Length: 9999999999999999999\r\n"), F::LengthInvalid),
-        (with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), F::LengthAndEncoding),
-        (with("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n"), F::LengthAndEncoding),
-        (with("Transfer-Encoding: gzip, chunked\r\n"), F::EncodingInvalid),
-        (with("Transfer-Encoding: chunked, identity\r\n"), F::EncodingInvalid),
+        (
+            with("Content-Length: 9999999999999999999\r\n"),
+            F::LengthInvalid,
+        ),
+        (
+            with("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"),
+            F::LengthAndEncoding,
+        ),
+        (
+            with("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n"),
+            F::LengthAndEncoding,
+        ),
+        (
+            with("Transfer-Encoding: gzip, chunked\r\n"),
+            F::EncodingInvalid,
+        ),
+        (
+            with("Transfer-Encoding: chunked, identity\r\n"),
+            F::EncodingInvalid,
+        ),
         (with("Transfer-Encoding: xchunked\r\n"), F::EncodingInvalid),
-        (with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), F::EncodingInvalid),
+        (
+            with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+            F::EncodingInvalid,
+        ),
         (
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
             F::EncodingInvalid,
@@ -163,14 +196,37 @@ fn heads_that_do_not_pass() {
 fn hosts() {
     let host = |host: &str| fault(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
     for good in [
-        "claw.example", "claw.example:8443", "127.0.0.1", "[::1]", "[::1]:18789",
-        "[fe80::1%25eth0]:1", "a_b.internal", "xn--bcher-kva.example", "a:",
+        "claw.example",
+        "claw.example:8443",
+        "127.0.0.1",
+        "[::1]",
+        "[::1]:18789",
+        "[fe80::1%25eth0]:1",
+        "a_b.internal",
+        "xn--bcher-kva.example",
+        "a:",
     ] {
         assert_eq!(host(good), None, "{good}");
     }
     for bad in [
-        "a:b", "a:65536", "a:123456", "a:-1", "::1", "[::1", "[::1]x", "[]", "a b", "a,b", "a/b",
-        "user@a", "a:1:2", "b\u{fc}cher.example", "a?b", "a#b", "<a>", "[::1]:99999",
+        "a:b",
+        "a:65536",
+        "a:123456",
+        "a:-1",
+        "::1",
+        "[::1",
+        "[::1]x",
+        "[]",
+        "a b",
+        "a,b",
+        "a/b",
+        "user@a",
+        "a:1:2",
+        "b\u{fc}cher.example",
+        "a?b",
+        "a#b",
+        "<a>",
+        "[::1]:99999",
     ] {
         assert_eq!(host(bad), Some(F::HostInvalid), "{bad}");
     }
@@ -179,9 +235,19 @@ fn hosts() {
 #[test]
 fn nominations_of_what_a_client_may_not_take_out() {
     for name in [
-        "Host", "Origin", "Authorization", "cookie", "X-Forwarded-For", "x-forwarded-user",
-        "Forwarded", "X-Real-IP", "Tailscale-User-Login", "Sec-WebSocket-Key", "Content-Length",
-        "Transfer-Encoding", "X-OpenClaw-Scopes",
+        "Host",
+        "Origin",
+        "Authorization",
+        "cookie",
+        "X-Forwarded-For",
+        "x-forwarded-user",
+        "Forwarded",
+        "X-Real-IP",
+        "Tailscale-User-Login",
+        "Sec-WebSocket-Key",
+        "Content-Length",
+        "Transfer-Encoding",
+        "X-OpenClaw-Scopes",
     ] {
         let head = with(&format!("Connection: keep-alive, {name}\r\n"));
         assert_eq!(fault(&head), Some(F::Nominated), "{name}");
@@ -199,9 +265,21 @@ fn rfc_6455_4_2_1_upgrades() {
         ("Sec-WebSocket-Version: 13\r\n", "", F::WebsocketVersion),
         (key, "", F::WebsocketKey),
         (key, "Sec-WebSocket-Key: c2hvcnQ=\r\n", F::WebsocketKey),
-        ("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n", F::UpgradeWithBody),
-        ("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", F::UpgradeWithBody),
-        ("\r\n\r\n", "\r\nSec-WebSocket-Protocol:\r\n\r\n", F::WebsocketList),
+        (
+            "\r\n\r\n",
+            "\r\nContent-Length: 5\r\n\r\n",
+            F::UpgradeWithBody,
+        ),
+        (
+            "\r\n\r\n",
+            "\r\nTransfer-Encoding: chunked\r\n\r\n",
+            F::UpgradeWithBody,
+        ),
+        (
+            "\r\n\r\n",
+            "\r\nSec-WebSocket-Protocol:\r\n\r\n",
+            F::WebsocketList,
+        ),
     ] {
         let head = UPGRADE.replacen(from, to, 1);
         assert_eq!(fault(&head), Some(expected), "{to}");
@@ -209,7 +287,9 @@ fn rfc_6455_4_2_1_upgrades() {
     let two_keys = UPGRADE.replace(key, &format!("{key}{key}"));
     assert_eq!(fault(&two_keys), Some(F::WebsocketKey));
     // What a hop has stripped is no upgrade, and none of these rules are for it.
-    let stripped = UPGRADE.replace("Upgrade: websocket\r\n", "").replace("13", "8");
+    let stripped = UPGRADE
+        .replace("Upgrade: websocket\r\n", "")
+        .replace("13", "8");
     assert!(matches!(
         feed([stripped.as_bytes()]).as_slice(),
         [Came::Head(_, Asks::StrippedWebSocket)]
@@ -218,11 +298,17 @@ fn rfc_6455_4_2_1_upgrades() {
 
 #[test]
 fn limits_are_told_before_the_end_of_the_head() {
-    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(LIMITS.bytes));
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {}",
+        "x".repeat(LIMITS.bytes)
+    );
     assert_eq!(fault(&long), Some(F::HeadBytes));
     let many = format!("GET / HTTP/1.1\r\n{}", "X: 1\r\n".repeat(LIMITS.fields + 1));
     assert_eq!(fault(&many), Some(F::Headers));
-    let exact = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(LIMITS.fields - 1));
+    let exact = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "X: 1\r\n".repeat(LIMITS.fields - 1)
+    );
     assert_eq!(fault(&exact), None);
 }
 
@@ -249,15 +335,30 @@ fn nothing_behind_an_upgrade_or_a_refusal_is_a_request() {
     let smuggled = format!("{UPGRADE}{}", with(""));
     assert_eq!(feed([smuggled.as_bytes()]).len(), 1);
     let behind_refusal = format!("{}{}", with("Host: b\r\n"), with(""));
-    assert_eq!(feed([behind_refusal.as_bytes()]), [Came::Refused(F::HostDuplicate)]);
+    assert_eq!(
+        feed([behind_refusal.as_bytes()]),
+        [Came::Refused(F::HostDuplicate)]
+    );
 }
 
 #[test]
 fn broken_chunks() {
     for body in [
-        "x\r\n", "\r\n", "3\nabc", "3\r\nabcd\r\n", "3\r\nabc\n", "3 \r\n", "-1\r\n", "0x3\r\n",
-        "ffffffffffffffff\r\n", "1;a\nb", "0\r\nX: 1\n\r\n", "0\r\nHost: b\r\n\r\n",
-        "0\r\n x\r\n\r\n", "0\r\nX : 1\r\n\r\n", "0\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n",
+        "x\r\n",
+        "\r\n",
+        "3\nabc",
+        "3\r\nabcd\r\n",
+        "3\r\nabc\n",
+        "3 \r\n",
+        "-1\r\n",
+        "0x3\r\n",
+        "ffffffffffffffff\r\n",
+        "1;a\nb",
+        "0\r\nX: 1\n\r\n",
+        "0\r\nHost: b\r\n\r\n",
+        "0\r\n x\r\n\r\n",
+        "0\r\nX : 1\r\n\r\n",
+        "0\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n",
         "0\r\nContent-Length: 3\r\n\r\n",
     ] {
         let request = format!("{}{body}", with("Transfer-Encoding: chunked\r\n"));
@@ -266,7 +367,10 @@ fn broken_chunks() {
     }
     let long = format!("1;{}", "x".repeat(5000));
     let request = format!("{}{long}", with("Transfer-Encoding: chunked\r\n"));
-    assert_eq!(feed([request.as_bytes()]).last(), Some(&Came::Broken(F::Chunk)));
+    assert_eq!(
+        feed([request.as_bytes()]).last(),
+        Some(&Came::Broken(F::Chunk))
+    );
 }
 
 #[test]
@@ -282,8 +386,14 @@ fn the_order_spelling_and_duplicates_are_kept() {
         .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec()))
         .collect();
     let expected = [("Host", "a"), ("x-B", "1"), ("X-a", "2"), ("X-b", "3")];
-    assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.into())));
-    assert!(!format!("{checked:?}").contains("X-a"), "a head cannot be printed");
+    assert_eq!(
+        fields,
+        expected.map(|(name, value)| (name.to_owned(), value.into()))
+    );
+    assert!(
+        !format!("{checked:?}").contains("X-a"),
+        "a head cannot be printed"
+    );
 }
 
 /// Heads and bodies, mostly good ones, with now and then a piece that is not.

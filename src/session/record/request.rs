@@ -27,6 +27,9 @@ pub struct RequestFacts {
     pub user_agent: Option<PeerText>,
     /// All headers: the allow-listed ones with their value, the others by name and length.
     pub headers: Vec<HeaderFact>,
+    /// Headers that were taken out because a program behind the tap may take them for others:
+    /// underscore twins such as `X_Forwarded_For`.
+    pub dropped: Vec<PeerText>,
     /// It carried `Upgrade: websocket` with `Connection: Upgrade`.
     pub wants_upgrade: bool,
     /// It carried a `Sec-WebSocket-Key`.
@@ -81,7 +84,7 @@ pub enum OriginDecision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedHead {
     /// For rules.
-    pub fault: HeadFault,
+    pub kind: HeadFault,
     /// For people: what was found.
     pub detail: String,
 }
