@@ -26,6 +26,7 @@ mod backpressure;
 mod canary;
 mod drain;
 mod endings;
+mod heads;
 mod http;
 mod input;
 mod layers;
