@@ -22,6 +22,7 @@
 mod peers;
 mod support;
 
+mod attacks;
 mod backpressure;
 mod canary;
 mod drain;
