@@ -14,6 +14,7 @@ mod forwarded;
 mod gate;
 mod headers;
 mod heads;
+mod interim;
 mod layers;
 mod relay;
 pub mod session;

@@ -30,6 +30,7 @@ mod endings;
 mod heads;
 mod http;
 mod input;
+mod interim;
 mod layers;
 mod live;
 mod program;

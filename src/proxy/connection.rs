@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::proxy::drain::Drain;
 use crate::proxy::heads::Heads;
+use crate::proxy::interim::Interim;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
@@ -25,6 +26,8 @@ pub struct Connection {
     pub sensed: Arc<Sensed>,
     /// The heads of its requests.
     pub(super) heads: Heads,
+    /// Interim answers for its client.
+    pub(super) interim: Arc<Interim>,
     drain: Arc<Drain>,
     _counted: ConnectionGuard,
 }
@@ -48,6 +51,7 @@ impl Connection {
             accepted,
             sensed,
             heads: Heads::default(),
+            interim: Arc::default(),
             drain,
             _counted: counted,
         }

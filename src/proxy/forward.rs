@@ -98,7 +98,7 @@ async fn plain(
 ) -> Result<Response<Body>, Failure> {
     let (mut head, body) = request.into_parts();
     prepare(tap, connection, &session, &mut head.headers, false);
-    head.version = Version::HTTP_11;
+    let client_version = std::mem::replace(&mut head.version, Version::HTTP_11);
     let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
@@ -108,10 +108,10 @@ async fn plain(
         let reused = pooled.is_used_again();
         session.with(|rec| rec.facts.gateway.get_or_insert_default().reused = reused);
     };
-    let sent = tap
-        .pool
-        .send(Request::from_parts(head, body), connected)
-        .await;
+    let mut request = Request::from_parts(head, body);
+    connection.interim.listen(&mut request, client_version);
+    let sending = tap.pool.send(request, connected);
+    let sent = connection.interim.before(sending).await;
     let response = sent.map_err(|error| {
         // What ended it may be that the client's body could not be read.
         let broken = connection.heads.broken_body().map(Failure::Head);

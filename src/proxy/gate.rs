@@ -60,6 +60,8 @@ pub(super) struct Gate {
     head_limit: Duration,
     deadline: Option<Deadline>,
     linger: Option<Linger>,
+    /// Of an interim answer, what is not yet written.
+    interim: Vec<u8>,
 }
 
 /// By when a head has to be complete.
@@ -96,6 +98,7 @@ impl Gate {
             head_limit,
             deadline: None,
             linger: None,
+            interim: Vec::new(),
         }
     }
 
@@ -319,8 +322,24 @@ impl AsyncWrite for Gate {
         self.io.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let gate = self.get_mut();
+        // hyper flushes when all of its own bytes are written.
+        if gate.interim.is_empty() {
+            gate.interim = gate.connection.interim.take();
+        }
+        while !gate.interim.is_empty() {
+            let written = Pin::new(&mut gate.io).poll_write(cx, &gate.interim);
+            let count = std::task::ready!(written)?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            gate.interim.drain(..count);
+            if gate.interim.is_empty() {
+                gate.connection.interim.written();
+            }
+        }
+        Pin::new(&mut gate.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,6 +12,24 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// They concern one connection even when nobody nominates them.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
+
+/// Whether a header concerns one connection only.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// Takes out what concerns only one connection: the named headers, and those that `Connection`
 /// nominates. An upgrade to WebSocket is put back as it came; any other is dropped.
 ///
@@ -30,17 +48,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
         (Some(_), _) => Some(HeaderValue::from_static("websocket")),
         (None, _) => None,
     };
-    for name in nominated.iter().chain(&[
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ]) {
+    for name in nominated.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
     if let Some(upgrade) = upgrade.filter(|_| keep_upgrade) {

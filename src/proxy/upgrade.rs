@@ -73,7 +73,10 @@ pub(super) async fn attempt(
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
     let sent = Instant::now();
-    let answered = sender.send_request(Request::from_parts(head, body)).await;
+    let mut request = Request::from_parts(head, body);
+    connection.interim.listen(&mut request, Version::HTTP_11);
+    let sending = sender.send_request(request);
+    let answered = connection.interim.before(sending).await;
     let mut response =
         answered.map_err(|error| no_answer(&session, Some(&sensed), &error.to_string()))?;
     note_head(&session, &response, sent);
