@@ -6,6 +6,8 @@
 //! (`suspects`), so that what one calls a credential the other never shows.
 
 pub mod credentials;
+pub mod head;
+pub mod hop;
 pub mod mask;
 pub mod origin;
 mod suspects;

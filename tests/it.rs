@@ -22,12 +22,15 @@
 mod peers;
 mod support;
 
+mod attacks;
 mod backpressure;
 mod canary;
 mod drain;
 mod endings;
+mod heads;
 mod http;
 mod input;
+mod interim;
 mod layers;
 mod live;
 mod origins;

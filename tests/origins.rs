@@ -339,21 +339,6 @@ async fn a_refused_client_that_does_not_answer_the_close_is_let_go() {
 }
 
 #[tokio::test]
-async fn what_is_no_proper_handshake_gets_the_403_instead_of_a_close() {
-    let peer = echo::start(&Via::Plain).await;
-    let tap = enforcing(&peer)
-        .set("origins.deny_with", "close")
-        .start()
-        .await;
-    let good = String::from_utf8(upgrade("/", "localhost", &[("Origin", EVIL)])).unwrap();
-    let old = good.replace("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8");
-    let mut conn = tap.connect(Face::Plain).await;
-    conn.send(old.as_bytes()).await.unwrap();
-    assert_eq!(conn.head().await.unwrap().status(), 403);
-    assert_eq!(peer.log.connections(), 0);
-}
-
-#[tokio::test]
 async fn a_close_that_nobody_answers_does_not_hold_the_drain() {
     let peer = echo::start(&Via::Plain).await;
     let mut tap = enforcing(&peer)

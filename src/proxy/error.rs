@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::admission::head::Refusal;
+use crate::session::record::{GatewayError, GatewayErrorKind as Kind, HeadFault};
 
 /// Our policy refused it (RFC 9209 section 2.3.22).
 pub(super) const DENIED: &str = "http_request_denied";
@@ -18,15 +19,9 @@ pub(super) enum Failure {
     /// A timer of ours ended the wait for the gateway.
     #[error("failed to get an answer from the gateway in time")]
     GatewayTimeout,
-    /// The head is larger than we take.
-    #[error("failed to take the request: its head is larger than {key} allows")]
-    HeadTooLarge {
-        /// The key of the configuration.
-        key: &'static str,
-    },
     /// A request that cannot be passed on as what it is.
-    #[error("failed to take the request: {0}")]
-    Malformed(&'static str),
+    #[error("failed to take the request: {}", .0.detail)]
+    Head(Refusal),
     /// Our policy refuses a well-formed request.
     #[error("failed to let the request in: {text}")]
     Denied {
@@ -69,12 +64,7 @@ impl Failure {
                 "http_response_timeout",
                 "the gateway took the request and did not answer in time",
             ),
-            Self::HeadTooLarge { .. } => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "http_request_error",
-                "the request head is too large",
-            ),
-            Self::Malformed(what) => (StatusCode::BAD_REQUEST, "http_request_error", *what),
+            Self::Head(refusal) => return head_answer(refusal),
             Self::Draining => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "proxy_internal_response",
@@ -156,5 +146,19 @@ fn gateway_answer(kind: Kind) -> Answer {
         status,
         proxy_error,
         text: text.into(),
+    }
+}
+
+fn head_answer(refusal: &Refusal) -> Answer {
+    let status = match refusal.fault {
+        HeadFault::HeadBytes | HeadFault::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        HeadFault::WebsocketVersion => StatusCode::UPGRADE_REQUIRED,
+        HeadFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Answer {
+        status,
+        proxy_error: "http_request_error",
+        text: refusal.detail.clone().into(),
     }
 }

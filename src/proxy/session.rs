@@ -26,6 +26,8 @@ struct Session {
     /// The request was answered, or the tunnel took over: the client's connection is not part of
     /// what remains.
     settled: bool,
+    /// It is about a request, whose turn on the connection ends with it.
+    serves: bool,
 }
 
 impl Shared {
@@ -43,6 +45,7 @@ impl Shared {
             outlet,
             origins,
             settled: false,
+            serves: false,
         };
         Self(Arc::new(Mutex::new(session)))
     }
@@ -55,6 +58,11 @@ impl Shared {
     /// The answer has gone out whole, or the tunnel has begun.
     pub fn settle(&self) {
         self.lock().settled = true;
+    }
+
+    /// It is about a request: the next one of the connection waits until this session is over.
+    pub fn serves(&self) {
+        self.lock().serves = true;
     }
 
     /// The session's place, 0 to 1, among all: from the random part of its id.
@@ -91,11 +99,11 @@ impl Drop for Session {
         } else if !self.settled {
             self.cut_short(&mut recorder, now);
         }
-        if recorder.facts.kind != Kind::Connection {
-            self.connection.request_ended();
-        }
         let record = self.outlet.publish(recorder.finish(now));
         self.origins.observe(&record);
+        if self.serves {
+            self.connection.heads.request_ended();
+        }
     }
 }
 

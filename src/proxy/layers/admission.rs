@@ -1,21 +1,21 @@
-//! Who may pass: the Origin is recorded and judged by the policy. What cannot be passed on as what
-//! it is gets a 400.
+//! Who may pass: the Origin is recorded and judged by the policy.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Method, Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
+use crate::admission::head::Asks;
 use crate::admission::origin::policy::{Key, Ruling};
 use crate::admission::origin::refusal;
 use crate::config::DenyWith;
 use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::error::Failure;
-use crate::proxy::headers::{Asks, asks, is_attribution};
+use crate::proxy::headers::is_attribution;
 use crate::proxy::session::Shared;
 use crate::proxy::{Tap, denial, facts, forwarded};
 use crate::session::party::Phase;
@@ -51,9 +51,6 @@ where
             rec.reach(Phase::Admission);
             rec.facts.origin = Some(origin);
         });
-        if let Some(what) = not_passable(&request) {
-            return answer(Err(Failure::Malformed(what)));
-        }
         if ruling.decision == OriginDecision::Denied {
             return answer(deny(
                 &self.tap,
@@ -76,7 +73,7 @@ fn rule(tap: &Tap, request: &Request<Incoming>) -> Ruling {
         .is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
         && forwarded::gateway_is_local(tap.config.gateway())
         && !headers.keys().any(is_attribution);
-    let upgrade = asks(headers) == Asks::WebSocket;
+    let upgrade = super::asks(request) == Asks::WebSocket;
     tap.origins.decide(headers, upgrade, local_client)
 }
 
@@ -98,18 +95,4 @@ fn deny(
     }
     let text = refusal::body(ruling, sent);
     Err(Failure::Denied { text })
-}
-
-/// Requests that would reach the gateway as something else, or open a tunnel that cannot be.
-fn not_passable(request: &Request<Incoming>) -> Option<&'static str> {
-    let upgrade = asks(request.headers()) == Asks::WebSocket;
-    if request.method() == Method::CONNECT {
-        Some("CONNECT is not for this proxy")
-    } else if upgrade && request.method() != Method::GET {
-        Some("a WebSocket is asked for with GET (RFC 6455 section 4.1)")
-    } else if upgrade && request.version() < Version::HTTP_11 {
-        Some("a WebSocket is asked for with HTTP/1.1 (RFC 6455 section 4.1)")
-    } else {
-        None
-    }
 }

@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONNECTION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::proxy::Tap;
@@ -14,7 +16,7 @@ use crate::proxy::body::Body;
 use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
 use crate::session::party::Leg;
-use crate::session::record::{AnswerBy, AnswerFacts};
+use crate::session::record::{AnswerBy, AnswerFacts, HeadFault};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -73,6 +75,12 @@ fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<B
     // After a failure nothing that follows on this connection can be trusted.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     proxy_status(headers, answer.proxy_error);
+    if answer.status == StatusCode::UPGRADE_REQUIRED {
+        // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what is wanted instead.
+        headers.insert(CONNECTION, HeaderValue::from_static("close, Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     if tap.config.session_header()
         && let Ok(value) = HeaderValue::from_str(&id)
     {
@@ -98,10 +106,17 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                 rec.ending.refused(Leg::Gateway, now);
             }
             Failure::Draining => rec.ending.drained(now),
-            Failure::Malformed(_) => rec.ending.acted(now),
+            Failure::Head(refusal) => {
+                let detail = refusal.detail.clone();
+                match refusal.fault {
+                    HeadFault::HeadBytes => rec.ending.denied("limits.head_bytes", detail, now),
+                    HeadFault::Headers => rec.ending.denied("limits.headers", detail, now),
+                    fault => rec.ending.refused_head(fault, detail, now),
+                }
+            }
             Failure::Internal(what) => rec.ending.fault(what.clone(), now),
             // Who found it has noted it.
-            Failure::GatewayTimeout | Failure::HeadTooLarge { .. } | Failure::Denied { .. } => {}
+            Failure::GatewayTimeout | Failure::Denied { .. } => {}
         }
         rec.facts.answer = Some(AnswerFacts {
             by: AnswerBy::Tap,
