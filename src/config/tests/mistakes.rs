@@ -75,7 +75,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "limits: { headers: 0 }",
-            "f.yaml:1:20: limits.headers: expected a whole number from 1 to 4294967295, found 0",
+            "f.yaml:1:20: limits.headers: expected a whole number from 1 to 10000, found 0",
         ),
         // Durations and sizes.
         (
