@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod body;
+mod clients;
 pub mod connection;
 mod denial;
 pub mod drain;

@@ -126,14 +126,14 @@ async fn by_hyper(stream: &[u8]) -> Vec<Understood> {
         .half_close(true)
         .max_headers(LIMITS.fields)
         .serve_connection(TokioIo::new(server), service);
-    let talk = async {
+    let conversation = async {
         client.write_all(stream).await.unwrap();
         client.shutdown().await.unwrap();
         let mut answers = Vec::new();
         drop(client.read_to_end(&mut answers).await);
         assert!(!answers.starts_with(b"HTTP/1.1 4"), "hyper refused it");
     };
-    let (served, ()) = tokio::join!(serve, talk);
+    let (served, ()) = tokio::join!(serve, conversation);
     drop(served);
     let seen = seen.lock().unwrap();
     seen.clone()

@@ -32,6 +32,7 @@ mod http;
 mod input;
 mod interim;
 mod layers;
+mod limits;
 mod live;
 mod origins;
 mod program;

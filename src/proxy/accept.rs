@@ -20,7 +20,7 @@ use super::connection::Connection;
 use super::gate::Gate;
 use super::session::Shared;
 use super::stack;
-use super::tap::{ConnectionGuard, Tap};
+use super::tap::{ConnectionGuard, Denial, Tap};
 use crate::admission::head;
 use crate::session::moment::Anchor;
 use crate::session::party::{Leg, Phase};
@@ -58,7 +58,7 @@ impl Acceptor {
             };
             let accepted = clock::anchor();
             let local = stream.local_addr().unwrap_or(peer);
-            let (guard, admitted) = tap.admit_connection();
+            let (guard, admitted) = tap.admit_connection(peer.ip());
             let arrival = Arrival {
                 tap: Arc::clone(&tap),
                 peer,
@@ -66,10 +66,9 @@ impl Acceptor {
                 accepted,
                 guard,
             };
-            if admitted {
-                tap.tasks.spawn(arrival.serve(stream, self.tls.clone()));
-            } else {
-                arrival.turn_away(stream);
+            match admitted {
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.clone()))),
+                Err(denial) => arrival.turn_away(stream, denial),
             }
         }
     }
@@ -102,15 +101,13 @@ impl Arrival {
         (tap, Arc::new(connection))
     }
 
-    /// Too many connections: closed at once.
-    fn turn_away(self, stream: TcpStream) {
-        let limit = self.tap.config.limits().connections;
+    /// A limit is reached: closed at once.
+    fn turn_away(self, stream: TcpStream, denial: Denial) {
         let (tap, connection) = self.connection(None, Arc::default());
         let session = tap.open_record(&connection, connection.accepted);
         session.with(|rec| {
-            let detail = format!("{limit} connections are open");
             let now = Instant::now();
-            rec.ending.denied("limits.connections", detail, now);
+            rec.ending.denied(denial.key, denial.detail, now);
             rec.ending
                 .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         });

@@ -29,7 +29,7 @@ pub struct Connection {
     /// Interim answers for its client.
     pub(super) interim: Arc<Interim>,
     drain: Arc<Drain>,
-    _counted: ConnectionGuard,
+    counted: ConnectionGuard,
 }
 
 impl Connection {
@@ -53,8 +53,13 @@ impl Connection {
             heads: Heads::default(),
             interim: Arc::default(),
             drain,
-            _counted: counted,
+            counted,
         }
+    }
+
+    /// Its first request is read, or its upgrade is answered: it is no handshake any more.
+    pub(super) fn is_established(&self) {
+        self.counted.is_established();
     }
 
     /// The tap is shutting down.

@@ -167,8 +167,8 @@ mod tests {
         let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
-        let (counted, _) = tap.admit_connection();
-        let addr = "127.0.0.1:1".parse().unwrap();
+        let addr: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let (counted, _) = tap.admit_connection(addr.ip());
         let drain = Arc::clone(&tap.drain);
         let connection = Connection::new(
             addr,

@@ -66,9 +66,7 @@ fn is_host(value: &[u8]) -> bool {
         let (inside, behind) = value.split_at(end);
         let inside = inside.get(1..).unwrap_or_default();
         // Zone identifiers (RFC 6874) mean nothing to anybody but the host they are of.
-        let literal = |byte: &u8| {
-            byte.is_ascii_hexdigit() || b":.%-_~".contains(byte) || byte.is_ascii_alphabetic()
-        };
+        let literal = |byte: &u8| byte.is_ascii_alphanumeric() || b":.%-_~".contains(byte);
         if inside.is_empty() || !inside.iter().all(literal) {
             return false;
         }
@@ -77,8 +75,8 @@ fn is_host(value: &[u8]) -> bool {
         let colon = value.iter().position(|byte| *byte == b':');
         value.split_at(colon.unwrap_or(value.len()))
     };
-    let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
-    name.iter().all(part) && is_port(port)
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    name.iter().all(of_name) && is_port(port)
 }
 
 /// Nothing, or a colon and at most 65535.
@@ -134,8 +132,8 @@ fn connection(head: &RawHead) -> Result<(), Refusal> {
 /// with its head.
 fn framing(head: &RawHead) -> Result<Framing, Refusal> {
     let mut lengths = head.values("content-length");
-    let mut codings = head.values("transfer-encoding");
     let (length, more_lengths) = (lengths.next(), lengths.next().is_some());
+    let mut codings = head.values("transfer-encoding");
     let (coding, more_codings) = (codings.next(), codings.next().is_some());
     if more_lengths {
         return refuse(

@@ -68,9 +68,13 @@ where
         if let Some(refusal) = checked.refusal {
             extensions.insert(refusal);
         }
+        if checked.asks != Asks::WebSocket {
+            connection.is_established();
+        }
         let inner = self.inner.call(request);
         Box::pin(async move {
             let response = inner.await?;
+            connection.is_established();
             note_answer(&session, &response);
             Ok(response)
         })
