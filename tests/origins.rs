@@ -53,7 +53,7 @@ fn rule(record: &SessionRecord) -> &str {
 async fn a_403_names_the_origin_the_nearest_entry_and_the_line_to_add() {
     for face in Face::BOTH {
         let peer = echo::start(&Via::Plain).await;
-        let tap = enforcing(&peer).start().await;
+        let mut tap = enforcing(&peer).start().await;
         let mut conn = tap.connect(face).await;
         // What is pipelined behind a refused upgrade is not processed.
         let mut bytes = upgrade("/", "localhost", &[("Origin", "http://claw.example.com")]);
@@ -104,6 +104,8 @@ async fn a_403_names_the_origin_the_nearest_entry_and_the_line_to_add() {
             0,
             "the gateway was not even dialled"
         );
+        assert_eq!(tap.terminate().await, Some(0));
+        assert_eq!(tap.records().len(), 1, "one attempt, one record");
     }
 }
 
@@ -281,7 +283,7 @@ async fn deny_with_close_says_why_where_a_script_can_read_it() {
         assert_eq!(code, Some(1008));
         assert_eq!(
             reason,
-            "wstap: origin https://evil.example is not in origins.allowed"
+            "wstap: origin not in origins.allowed; add origins: { allowed: [\"https://evil.example\"] }"
         );
         // Data that was under way, then the answer.
         conn.send_masked(Frame::text("early")).await.unwrap();

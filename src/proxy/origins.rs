@@ -119,8 +119,14 @@ impl Origins {
             return;
         }
         told.insert(origin.to_owned());
+        let full = told.len() >= MOST_TOLD;
         drop(told);
         tracing::warn!("{}", text());
+        if full {
+            tracing::warn!(
+                "{MOST_TOLD} origins have been named about which the lists disagree; no more will be"
+            );
+        }
     }
 
     /// Reads the gateway's file again whenever it has changed, until `stop`.

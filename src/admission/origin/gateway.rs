@@ -14,9 +14,6 @@ use crate::session::text::PeerText;
 /// Longest entry that is shown.
 const SHOWN: usize = 120;
 
-/// Most entries that can be near misses; the others are compared for equality alone.
-const MOST_DEAD: usize = 256;
-
 /// What `gateway.controlUi` says of origins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayList {
@@ -83,8 +80,8 @@ impl GatewayList {
                 Understood::Any => list.any = true,
                 Understood::Live(origin) if list.live.contains(&origin) => {}
                 Understood::Live(origin) => list.live.push(origin),
-                Understood::Dead(dead) if list.dead.len() < MOST_DEAD => list.dead.push(dead),
-                Understood::Dead(_) | Understood::Nothing => {}
+                Understood::Dead(dead) => list.dead.push(dead),
+                Understood::Nothing => {}
             }
         }
         list

@@ -158,10 +158,7 @@ fn different_host(origin: &Origin, entry: &Origin) -> Option<Miss> {
     }
     let name = |origin: &Origin| origin.ip().is_none() && origin.host().contains('.');
     if name(entry) {
-        if host
-            .strip_prefix(other)
-            .is_some_and(|rest| rest.contains('.'))
-        {
+        if host.starts_with(other) {
             return Some(Miss::Prefix);
         }
         if let Some(front) = host.strip_suffix(other) {

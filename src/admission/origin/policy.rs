@@ -96,6 +96,8 @@ pub struct Ruling {
     pub rule: Option<String>,
     /// The entry that it just missed.
     pub nearest: Option<NearestEntry>,
+    /// The gateway's list counts as well: it is the better place for an origin.
+    pub with_gateway: bool,
     /// Our own list allows it, and by its configuration the gateway will not.
     pub gateway_refuses: bool,
 }
@@ -126,6 +128,7 @@ impl Policy<'_> {
             origin,
             rule: None,
             nearest: None,
+            with_gateway: self.gateway.is_some(),
             gateway_refuses: false,
         };
         let refusal = match self.mode() {

@@ -87,18 +87,31 @@ pub fn body(ruling: &Ruling, sent: Option<&str>) -> String {
                 "\nto let it in, put this into wstap's configuration (beside the entries that are \
                  there):\n  {line}"
             );
+            if ruling.with_gateway && ruling.key == Some(Key::Allowed) {
+                text.push_str(
+                    "\nor put the origin into the gateway's own gateway.controlUi.allowedOrigins, \
+                     which counts here too; without it there the gateway refuses the page",
+                );
+            }
         }
         None => text.push_str("\nto let it in, add it to origins.allowed in wstap's configuration"),
     }
     text
 }
 
-/// The reason of the Close: begins with `wstap: origin`, names origin and key, at most 123 bytes.
+/// The reason of the Close: begins with `wstap: origin`, names the key and the origin, with the
+/// line to add if it has room; at most 123 bytes.
 #[must_use]
 pub fn reason(ruling: &Ruling) -> String {
     match (&ruling.origin, ruling.key) {
         (_, Some(Key::Missing)) => "wstap: origin missing (origins.missing: deny)".to_owned(),
         (Ok(Some(origin)), _) => {
+            if let Some(line) = line(origin.as_str()) {
+                let reason = format!("wstap: origin not in origins.allowed; add {line}");
+                if reason.len() <= REASON {
+                    return reason;
+                }
+            }
             let (front, back) = ("wstap: origin ", " is not in origins.allowed");
             let room = REASON - front.len() - back.len();
             let origin = origin.as_str();
@@ -146,6 +159,7 @@ mod tests {
             origin,
             rule: None,
             nearest: None,
+            with_gateway: false,
             gateway_refuses: false,
         }
     }
@@ -156,7 +170,9 @@ mod tests {
         for (origin, expected) in [
             (
                 Ok(Some("https://evil.example")),
-                "wstap: origin https://evil.example is not in origins.allowed".to_owned(),
+                "wstap: origin not in origins.allowed; add origins: { allowed: \
+                 [\"https://evil.example\"] }"
+                    .to_owned(),
             ),
             (
                 Ok(Some(long.as_str())),
@@ -218,6 +234,15 @@ mod tests {
         ] {
             assert_eq!(line(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn where_the_gateways_list_counts_the_body_names_it() {
+        let mut ruling = ruling(Ok(Some("https://a.b")));
+        let key = "gateway.controlUi.allowedOrigins";
+        assert!(!body(&ruling, None).contains(key));
+        ruling.with_gateway = true;
+        assert!(body(&ruling, None).contains(key));
     }
 
     #[test]

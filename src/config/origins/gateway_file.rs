@@ -193,9 +193,12 @@ fn understand(text: &str, path: &Path) -> Result<(GatewayList, bool, bool), Comp
         == Some(&Value::Bool(true));
     let entries = match control_ui.and_then(|ui| ui.get("allowedOrigins")) {
         None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(entries)) if entries.len() > MAX_ENTRIES => {
+            let expected = format!("at most {MAX_ENTRIES} entries as {KEY} in {shown}");
+            return Err(Complaint::new(expected, entries.len().to_string()));
+        }
         Some(Value::Array(entries)) => entries
             .iter()
-            .take(MAX_ENTRIES)
             .enumerate()
             .map(|(index, entry)| {
                 let expected = format!("a text as {KEY}[{index}] in {shown}");

@@ -5,6 +5,9 @@ use crate::admission::origin::gateway::DeadEntry;
 use crate::admission::origin::policy::Mode;
 use crate::session::record::Miss;
 
+/// Entries that are told of one by one.
+const MOST: usize = 20;
+
 /// Everything odd, each as key path and message.
 pub(in crate::config) fn odd(origins: &Origins) -> Vec<(&'static str, String)> {
     let mut odd = Vec::new();
@@ -65,7 +68,14 @@ pub(in crate::config) fn odd(origins: &Origins) -> Vec<(&'static str, String)> {
 
 /// What is odd about the gateway's file: told at start, and when it has changed.
 pub(super) fn of_file(file: &GatewayFile) -> Vec<String> {
-    let mut odd: Vec<String> = file.list().dead().iter().map(dead).collect();
+    let list = file.list().dead();
+    let mut odd: Vec<String> = list.iter().take(MOST).map(dead).collect();
+    if list.len() > MOST {
+        odd.push(format!(
+            "and {} more of the gateway's entries never match",
+            list.len() - MOST
+        ));
+    }
     if file.list().allows_any() {
         odd.push("\"*\" in the gateway's list allows every web page to connect".to_owned());
     }

@@ -1,5 +1,7 @@
 //! The table of origins: each row in every mode.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::admission::origin::normalise;
 use crate::session::record::Miss;
@@ -169,6 +171,7 @@ const SINGLE: &[(&str, Expect)] = &[
         "https://claw.example.comevil.example",
         Denied(Some(Miss::Prefix)),
     ),
+    ("https://claw.example.community", Denied(Some(Miss::Prefix))),
     ("https://evilclaw.example.com", Denied(Some(Miss::Suffix))),
     ("https://a.claw.example.com", Denied(Some(Miss::Subdomain))),
     ("https://example.com", Denied(Some(Miss::Subdomain))),
@@ -516,5 +519,39 @@ fn nothing_of_what_a_client_sent_beside_an_origin_is_echoed() {
         let found = policy(&list, Mode::Enforce).decide(upgrade(&[value.as_bytes()]));
         let nearest = found.nearest.map(|nearest| format!("{nearest:?}"));
         assert!(!nearest.unwrap_or_default().contains("s3cret"), "{value}");
+    }
+}
+
+proptest! {
+    /// Bytes like an origin, and any others: what passes is equal to an entry, and nothing panics.
+    #[test]
+    fn only_what_equals_an_entry_passes(
+        lines in proptest::collection::vec(
+            prop_oneof![
+                "(https?|wss|null)?(://)?(claw\\.example\\.com|evil|\\[::1\\]|@|\\.|/|:443|:8443|,| ){0,6}/?"
+                    .prop_map(String::into_bytes),
+                proptest::collection::vec(any::<u8>(), 0..40),
+            ],
+            0..3,
+        ),
+        any in any::<bool>(),
+    ) {
+        let list = if any { ours(&["*"]) } else { list() };
+        let gateway = GatewayList::new(["https://theirs.example", "https://*.x/", "null"], true);
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        let policy = Policy { gateway: Some(&gateway), ..policy(&list, Mode::Enforce) };
+        let found = policy.decide(upgrade(&lines));
+        match (&found.origin, found.decision) {
+            (Ok(None), decision) => prop_assert_eq!(decision, Decision::Absent),
+            (Err(_), decision) => prop_assert_eq!(decision, Decision::Denied),
+            (Ok(Some(origin)), Decision::Allowed) => prop_assert!(
+                any || list.origins().contains(origin) || gateway.live().contains(origin)
+            ),
+            (Ok(Some(origin)), decision) => {
+                prop_assert_eq!(decision, Decision::Denied);
+                prop_assert!(!any && !list.origins().contains(origin));
+            }
+        }
+        prop_assert!(super::super::refusal::reason(&found).len() <= 123);
     }
 }
