@@ -6,6 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
+use crate::admission::forwarded::is_attribution;
 use crate::ws::handshake::list_has_token;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -80,15 +81,6 @@ fn is_protected(name: &HeaderName) -> bool {
         "host" | "origin" | "authorization" | "cookie" | "content-length"
     ) || *name == TRAILER
         || is_attribution(name)
-}
-
-/// Headers in which proxies tell who the client is. The gateway looks at all of these.
-pub(super) fn is_attribution(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name == "forwarded"
-        || name == "x-real-ip"
-        || name.starts_with("x-forwarded-")
-        || name.starts_with("tailscale-")
 }
 
 /// A header's values as bytes.

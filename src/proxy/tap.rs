@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::attribution;
+use super::attribution::Attribution;
 use super::body::Body;
 use super::connection::Connection;
 use super::drain::Drain;
@@ -30,6 +32,7 @@ pub struct Tap {
     pub(super) pool: Pool<Body>,
     pub(super) drain: Arc<Drain>,
     pub(super) tasks: TaskTracker,
+    pub(super) attribution: Attribution,
     name: String,
     connections: AtomicUsize,
 }
@@ -45,6 +48,7 @@ impl Tap {
         let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
         Ok(Self {
             pool: Pool::new(dialler.clone()),
+            attribution: Attribution::new(&config),
             dialler,
             config,
             fingerprinter,
@@ -54,6 +58,12 @@ impl Tap {
             name,
             connections: AtomicUsize::new(0),
         })
+    }
+
+    /// Begins what runs beside the connections: the check whether the gateway believes what we
+    /// say of clients. It ends with the drain.
+    pub fn begin(self: &Arc<Self>) {
+        attribution::begin(self);
     }
 
     /// The configuration.

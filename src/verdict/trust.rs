@@ -31,6 +31,7 @@ impl View<'_> {
             all.push(fact(match forwarded.mode {
                 ForwardedMode::Pass => "we passed attribution headers as they came",
                 ForwardedMode::Overwrite => "we wrote X-Forwarded-For with the client's address",
+                ForwardedMode::None => "no attribution headers went out",
             }));
         }
         if let Some(ip) = self.our_address() {
@@ -42,16 +43,22 @@ impl View<'_> {
     /// The line that makes the gateway trust what we say of clients.
     #[must_use]
     pub fn trust_us(&self) -> String {
-        match self.our_address() {
-            Some(ip) => format!(
-                "in openclaw.json set \"gateway\": {{ \"trustedProxies\": [\"{}\"] }}, adding to \
+        trust_line(self.our_address())
+    }
+}
+
+/// The line for the gateway's configuration that makes it believe what comes from this address.
+#[must_use]
+pub fn trust_line(ip: Option<IpAddr>) -> String {
+    match ip {
+        Some(ip) => format!(
+            "in openclaw.json set \"gateway\": {{ \"trustedProxies\": [\"{}\"] }}, adding to \
                  the list if there is one",
-                narrow(ip)
-            ),
-            None => "add the address that the gateway sees us under to gateway.trustedProxies in \
+            narrow(ip)
+        ),
+        None => "add the address that the gateway sees us under to gateway.trustedProxies in \
                      openclaw.json"
-                .to_owned(),
-        }
+            .to_owned(),
     }
 }
 

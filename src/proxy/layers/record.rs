@@ -17,7 +17,7 @@ use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::headers::{self, Asks};
 use crate::proxy::session::Shared;
-use crate::proxy::{Tap, facts};
+use crate::proxy::{Tap, facts, forwarded};
 use crate::session::party::Phase;
 use crate::session::record::{AnswerBy, AnswerFacts, Kind};
 use crate::transport::clock;
@@ -45,6 +45,7 @@ where
             return Box::pin(async { Ok(internal_error()) });
         };
         let session = open(&self.tap, &connection, &request);
+        forwarded::note_client(&self.tap, &connection, &session, request.headers());
         request.extensions_mut().insert(session.clone());
         let inner = self.inner.call(request);
         Box::pin(async move {
