@@ -26,6 +26,7 @@ mod backpressure;
 mod canary;
 mod drain;
 mod endings;
+mod forwarded;
 mod http;
 mod input;
 mod layers;

@@ -132,3 +132,54 @@ fn mode_of(decision: &Decision) -> ForwardedMode {
         Action::Strip | Action::Refuse => ForwardedMode::None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{self, Overrides};
+    use crate::session::credential::Fingerprinter;
+    use crate::sink::{HttpFilter, Outlet};
+    use crate::transport::clock;
+
+    /// Where a request of this peer may go out, and the header lines that it has then.
+    fn sent(mode: &str, peer: &str, local: bool) -> (Result<Reach, Failure>, usize) {
+        let text = format!("gateway: {{ url: 'http://gw', forwarded: {mode} }}");
+        let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
+        let outlet = Arc::new(Outlet::new(Vec::new(), HttpFilter::All));
+        let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
+        let (counted, _) = tap.admit_connection();
+        let peer: SocketAddr = peer.parse().unwrap();
+        let drain = Arc::clone(&tap.drain);
+        let anchor = clock::anchor();
+        let sensed = Arc::default();
+        let connection = Connection::new(peer, peer, None, anchor, sensed, drain, counted);
+        let connection = Arc::new(connection);
+        let session = tap.open_record(&connection, clock::anchor());
+        let way = Way {
+            addr: "127.0.0.1:80".to_owned(),
+            local,
+            our_ip: None,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "127.0.0.1".parse().unwrap());
+        let reach = apply(&tap, &connection, &session, &mut headers, &way);
+        (reach, headers.len())
+    }
+
+    #[test]
+    fn a_name_that_led_to_this_host_gets_no_bare_request_of_others() {
+        let (reach, _) = sent("none", "203.0.113.9:5", true);
+        assert!(matches!(reach, Err(Failure::RemoteAsLocal { addr }) if addr == "127.0.0.1:80"));
+        let (reach, headers) = sent("none", "203.0.113.9:5", false);
+        assert!(matches!(reach, Ok(Reach::NotLocal)));
+        assert_eq!(headers, 0);
+        let (reach, headers) = sent("auto", "203.0.113.9:5", true);
+        assert!(matches!(reach, Ok(Reach::Any)));
+        assert_eq!(headers, 3, "For, Proto and Forwarded; there is no Host");
+    }
+}

@@ -221,3 +221,56 @@ impl AsyncWrite for Pooled {
         Pin::new(&mut self.sensor).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    /// A pool for a listener on loopback that answers each connection's first request.
+    async fn pool() -> Pool<Full<Bytes>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                let mut head = [0; 1024];
+                let _ = tcp.read(&mut head).await;
+                let _ = tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+                // Kept open, so that it would be used again.
+                tokio::spawn(async move { tcp.read(&mut head).await });
+            }
+        });
+        let text = format!("gateway: {{ url: '{url}' }}");
+        let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
+        Pool::new(Dialler::new(config.gateway(), Duration::from_secs(5)).unwrap())
+    }
+
+    fn request() -> Request<Full<Bytes>> {
+        Request::get("/").body(Full::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_local_connection_is_never_used_where_it_must_not_be() {
+        let pool = pool().await;
+        let answer = pool.send(request(), Reach::Any, |_| {}).await.unwrap();
+        assert_eq!(answer.status(), 204);
+        // Neither the one that is kept nor a new one.
+        for _ in 0..2 {
+            let sent = pool.send(request(), Reach::NotLocal, |_| panic!("connected"));
+            let error = sent.await.unwrap_err();
+            let cause = error.source().unwrap().downcast_ref::<SeenAsLocal>();
+            assert_eq!(
+                cause.unwrap().facts.our_ip().unwrap().to_string(),
+                "127.0.0.1"
+            );
+        }
+    }
+}
