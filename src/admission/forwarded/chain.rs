@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderValue};
 
 use super::Trusted;
+use crate::admission::mask;
 use crate::session::record::client::{ChainHeader, Via, ViaKind};
 use crate::session::text::PeerText;
 
@@ -21,8 +22,9 @@ pub const MAX_HOPS: usize = 100;
 /// Most hops that a record keeps.
 const KEPT_HOPS: usize = 8;
 
-/// Longest hop that a record keeps.
+/// Longest hop that a record keeps, and how much of it is looked at for that.
 const HOP_CAP: usize = 64;
+const HOP_LOOK: usize = 512;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_REAL_IP: &str = "x-real-ip";
@@ -129,7 +131,7 @@ fn walk<'a>(
             break;
         }
         if index < KEPT_HOPS {
-            kept.push(PeerText::from_bytes(hop.text().trim_ascii(), HOP_CAP));
+            kept.push(shown(header, hop.text()));
         }
         let Some((next, its_port)) = hop.node() else {
             resolved = false;
@@ -152,6 +154,18 @@ fn walk<'a>(
             resolved,
         }),
     }
+}
+
+/// A hop as records keep it. What is no address may be anything, a secret as well.
+fn shown(header: ChainHeader, hop: &[u8]) -> PeerText {
+    let name = match header {
+        ChainHeader::XForwardedFor => X_FORWARDED_FOR,
+        ChainHeader::Forwarded => FORWARDED,
+        ChainHeader::XRealIp => X_REAL_IP,
+    };
+    let front = hop.get(..HOP_LOOK).unwrap_or(hop).trim_ascii();
+    let masked = mask::mask_header(name.as_bytes(), front).unwrap_or_default();
+    PeerText::new(&masked, HOP_CAP)
 }
 
 /// `ip`, `ip:port`, `[ip]` or `[ip]:port`; never a name, an obfuscated node or an IPv6 zone.

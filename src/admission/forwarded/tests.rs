@@ -295,6 +295,10 @@ fn a_proto_or_host_that_makes_no_sense_is_replaced_by_our_own() {
         write(&mut headers, Action::Overwrite(ip(REMOTE)), true, PROXY);
         assert_eq!(headers.get(name).unwrap(), own, "{value}");
     }
+    // Without a Host there is nothing to put in its place.
+    let mut headers = head(&[("x-forwarded-host", "user@host")]);
+    write(&mut headers, Action::Overwrite(ip(REMOTE)), true, PROXY);
+    assert!(!headers.contains_key("x-forwarded-host"));
     for (name, value, kept) in [
         ("x-forwarded-proto", "http", "http"),
         ("x-forwarded-proto", "https, ws", "http"),

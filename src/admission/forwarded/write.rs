@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Action, is_attribution};
+use crate::admission::mask;
 use crate::session::record::gateway::SentHeader;
 use crate::session::text::PeerText;
 
@@ -72,9 +73,10 @@ pub fn write(
     let mut written = Vec::new();
     for (name, value) in set {
         let Some(value) = value else { continue };
+        let masked = mask::mask_header(name.as_bytes(), value.as_bytes());
         written.push(SentHeader {
             name: name.to_owned(),
-            value: PeerText::from_bytes(value.as_bytes(), VALUE_CAP),
+            value: PeerText::new(&masked.unwrap_or_default(), VALUE_CAP),
         });
         headers.insert(HeaderName::from_static(name), value);
     }
@@ -94,7 +96,14 @@ fn strip(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
 
 /// Headers that say who the user is, or something else that has nothing to do with the way.
 fn is_identity(name: &HeaderName) -> bool {
-    !matches!(name.as_str(), FORWARDED | "x-real-ip")
+    let way = [
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_HOST,
+        FORWARDED,
+        "x-real-ip",
+    ];
+    !way.contains(&name.as_str())
 }
 
 /// The last item of a list: the one that the peer itself wrote.
