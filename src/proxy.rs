@@ -4,6 +4,7 @@
 //! shows. Everything below reports facts to the session's record; nothing here judges.
 
 pub mod accept;
+mod attribution;
 pub mod body;
 mod clients;
 pub mod connection;

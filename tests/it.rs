@@ -27,6 +27,7 @@ mod backpressure;
 mod canary;
 mod drain;
 mod endings;
+mod forwarded;
 mod heads;
 mod http;
 mod input;

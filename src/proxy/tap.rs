@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::attribution;
+use super::attribution::Attribution;
 use super::body::Body;
 use super::clients::{Clients, Place};
 use super::connection::Connection;
@@ -32,6 +34,7 @@ pub struct Tap {
     pub(super) pool: Pool<Body>,
     pub(super) drain: Arc<Drain>,
     pub(super) tasks: TaskTracker,
+    pub(super) attribution: Attribution,
     name: String,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
@@ -49,6 +52,7 @@ impl Tap {
         let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
         Ok(Self {
             pool: Pool::new(dialler.clone()),
+            attribution: Attribution::new(&config),
             dialler,
             config,
             fingerprinter,
@@ -60,6 +64,12 @@ impl Tap {
             handshakes: AtomicUsize::new(0),
             clients: Arc::default(),
         })
+    }
+
+    /// Begins what runs beside the connections: the check whether the gateway believes what we
+    /// say of clients. It ends with the drain.
+    pub fn begin(self: &Arc<Self>) {
+        attribution::begin(self);
     }
 
     /// The configuration.

@@ -19,7 +19,7 @@ use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::heads::Seen;
 use crate::proxy::session::Shared;
-use crate::proxy::{Tap, facts, headers};
+use crate::proxy::{Tap, facts, forwarded, headers};
 use crate::session::party::Phase;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, Kind, TimerKey};
 use crate::session::text::PeerText;
@@ -62,6 +62,9 @@ where
             }
         });
         let Seen { checked, .. } = seen;
+        if checked.refusal.is_none() {
+            forwarded::note_client(&self.tap, &connection, &session, request.headers());
+        }
         let extensions = request.extensions_mut();
         extensions.insert(session.clone());
         extensions.insert(checked.asks);
