@@ -21,6 +21,7 @@ mod layers;
 mod relay;
 pub mod session;
 pub mod tap;
+mod told;
 mod upgrade;
 
 use std::convert::Infallible;

@@ -25,6 +25,7 @@ mod support;
 mod attacks;
 mod backpressure;
 mod canary;
+mod credentials;
 mod drain;
 mod endings;
 mod forwarded;

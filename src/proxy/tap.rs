@@ -14,6 +14,7 @@ use super::clients::{Clients, Place};
 use super::connection::Connection;
 use super::drain::Drain;
 use super::session::Shared;
+use super::told::Told;
 use crate::config::{Config, Dialect, OriginList};
 use crate::dialect::Choice;
 use crate::session::Recorder;
@@ -39,6 +40,8 @@ pub struct Tap {
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     clients: Arc<Clients>,
+    /// Clients that were told of for a token in their URL.
+    pub(super) url_tokens: Told<IpAddr>,
 }
 
 impl Tap {
@@ -63,6 +66,7 @@ impl Tap {
             connections: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
             clients: Arc::default(),
+            url_tokens: Told::default(),
         })
     }
 
