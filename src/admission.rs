@@ -6,6 +6,7 @@
 //! (`suspects`), so that what one calls a credential the other never shows.
 
 pub mod credentials;
+pub mod forwarded;
 pub mod head;
 pub mod hop;
 pub mod mask;

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use crate::config::identity::{Identity, IdentityError};
-use crate::config::{Config, ConfigError, HttpRecords, ListenAddr, ListenerTls};
+use crate::config::{Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
 use crate::proxy::Tap;
 use crate::proxy::accept::Acceptor;
 use crate::session::credential::Fingerprinter;
@@ -32,6 +32,8 @@ const FLUSH: Duration = Duration::from_secs(2);
 pub enum StartError {
     #[error("{}", lines(.0))]
     Listen(Vec<ConfigError>),
+    #[error(transparent)]
+    Locality(ConfigError),
     #[error(transparent)]
     DevCertificate(#[from] DevCaError),
     #[error(transparent)]
@@ -85,6 +87,7 @@ impl Bound {
     /// Opens every file and socket that the configuration names. `queues` are consumers of
     /// records besides the configured file.
     pub async fn bind(config: Config, mut queues: Vec<Queue>) -> Result<Self, StartError> {
+        locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
         let sockets = bind_all(&config).await?;
         let mut listeners = Vec::new();
@@ -135,6 +138,7 @@ impl Bound {
     /// Serves until `shutdown` completes, then drains, and returns when the last record is out.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listeners, tap } = self;
+        tap.begin();
         let mut accepting = tokio::task::JoinSet::new();
         for listener in listeners {
             accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
@@ -192,6 +196,32 @@ fn certificate(config: &Config, tls: &ListenerTls) -> Result<Option<Certificate>
 fn server_config(certificate: &Certificate) -> Result<Arc<ServerConfig>, StartError> {
     let certified = Arc::clone(&certificate.identity.certified);
     tls::server_config(certified).map_err(StartError::ServerTls)
+}
+
+/// Refuses a gateway whose name leads to this host where that would make remote clients local. A
+/// name that does not resolve yet is left to the check of each connection.
+async fn locality(config: &Config) -> Result<(), StartError> {
+    let gateway = config.gateway();
+    if gateway.must_be_elsewhere("").is_none() {
+        return Ok(());
+    }
+    let Target::Tcp { host, port } = gateway.target() else {
+        return Ok(());
+    };
+    let Some(name) = host.name() else {
+        return Ok(());
+    };
+    let lookup = tokio::net::lookup_host((name, *port));
+    let found = tokio::time::timeout(config.timeouts().connect, lookup).await;
+    let Ok(Ok(mut found)) = found else {
+        return Ok(());
+    };
+    let local = found.find(|addr| addr.ip().to_canonical().is_loopback());
+    let error = local.and_then(|addr| {
+        let found = format!("`{name}`, which resolves to {} on this host", addr.ip());
+        gateway.must_be_elsewhere(&found)
+    });
+    error.map_or(Ok(()), |error| Err(StartError::Locality(error)))
 }
 
 /// The sockets of each listener, or every error.

@@ -21,6 +21,7 @@ mod schema;
 mod secret;
 mod settings;
 mod suggest;
+mod trusted;
 mod warnings;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use self::warnings::Warning;
 pub(crate) use self::scalar::{duration_text, size_text};
 
 use self::error::{Place, Spot};
+use crate::admission::forwarded::Trusted;
 
 /// A larger file is not a configuration.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -57,6 +59,7 @@ pub struct Config {
     listeners: Vec<Listener>,
     gateway: Gateway,
     origins: Origins,
+    trusted_proxies: Trusted,
     timeouts: Timeouts,
     limits: Limits,
     records: Records,
@@ -84,6 +87,20 @@ impl Config {
     #[must_use]
     pub fn origins(&self) -> &Origins {
         &self.origins
+    }
+
+    /// The proxies whose word about clients is taken.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> &Trusted {
+        &self.trusted_proxies
+    }
+
+    /// Whether only this host can connect to the tap, as far as the listeners' addresses tell.
+    #[must_use]
+    pub fn serves_this_host_only(&self) -> bool {
+        self.listeners
+            .iter()
+            .all(|listener| listener.listen.host.is_loopback())
     }
 
     /// Every timer.
@@ -230,6 +247,8 @@ fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Confi
     match config {
         Some(mut config) if errors.is_empty() => {
             if let Some(file) = file.map(Arc::<Path>::from) {
+                let place = config.gateway.only_elsewhere.take();
+                config.gateway.only_elsewhere = place.map(|place| place.in_file(&file));
                 for listener in &mut config.listeners {
                     listener.place = listener.place.clone().in_file(&file);
                 }

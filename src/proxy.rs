@@ -4,6 +4,7 @@
 //! shows. Everything below reports facts to the session's record; nothing here judges.
 
 pub mod accept;
+mod attribution;
 pub mod body;
 mod clients;
 pub mod connection;
@@ -22,6 +23,7 @@ mod origins;
 mod relay;
 pub mod session;
 pub mod tap;
+mod told;
 mod upgrade;
 
 use std::convert::Infallible;

@@ -31,7 +31,7 @@ pub mod unix_socket;
 pub mod wrong_accept_key;
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -55,6 +55,8 @@ pub enum Via {
     Tls(Arc<ServerConfig>),
     /// See [`unix_socket`].
     Unix,
+    /// Plain, on an address of this machine that is not loopback.
+    At(IpAddr),
 }
 
 /// A running peer.
@@ -219,7 +221,7 @@ enum Door {
 impl Door {
     async fn open(via: &Via) -> (Self, Target) {
         let acceptor = match via {
-            Via::Plain => None,
+            Via::Plain | Via::At(_) => None,
             Via::Tls(config) => Some(TlsAcceptor::from(Arc::clone(config))),
             Via::Unix => {
                 let folder = TempDir::new().expect("a temporary folder");
@@ -234,9 +236,11 @@ impl Door {
                 );
             }
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("bind");
+        let ip = match via {
+            Via::At(ip) => *ip,
+            _ => Ipv4Addr::LOCALHOST.into(),
+        };
+        let listener = TcpListener::bind((ip, 0)).await.expect("bind");
         let addr = listener.local_addr().expect("its address");
         let tls = acceptor.is_some();
         (Self::Tcp(listener, acceptor), Target::Tcp { addr, tls })

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::address::{Host, parse_host};
-use super::error::{Complaint, quoted};
+use super::error::{Complaint, ConfigError, quoted};
 use super::scalar::FromScalar;
+use crate::admission::forwarded::Mode;
 
 /// The gateway of this configuration.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub struct Gateway {
     pub(super) url: GatewayUrl,
     pub(super) dialect: Dialect,
     pub(super) tls: GatewayTls,
+    pub(super) forwarded: Mode,
+    pub(super) allow_remote_as_local: bool,
+    /// The error for when it turns out that the gateway is on this host; `None` where that is fine.
+    pub(super) only_elsewhere: Option<ConfigError>,
 }
 
 impl Gateway {
@@ -44,6 +49,36 @@ impl Gateway {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What it is told about who the client is.
+    #[must_use]
+    pub fn forwarded(&self) -> Mode {
+        self.forwarded
+    }
+
+    /// Whether remote clients may be made local by [`Mode::None`] and [`Mode::Pass`].
+    #[must_use]
+    pub fn allow_remote_as_local(&self) -> bool {
+        self.allow_remote_as_local
+    }
+
+    /// Whether the gateway sees us as its own host, as far as the URL tells: a loopback address,
+    /// `localhost` or a unix socket. Another name may still resolve to loopback.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match &self.url.target {
+            Target::Tcp { host, .. } => host.is_loopback(),
+            Target::Unix(_) => true,
+        }
+    }
+
+    /// The error, with its place, for a gateway whose name resolves to `found` on this host where
+    /// that would make remote clients local; `None` where that is fine.
+    #[must_use]
+    pub fn must_be_elsewhere(&self, found: &str) -> Option<ConfigError> {
+        let error = self.only_elsewhere.as_ref()?;
+        Some(error.with_found(format!("`{}` before {found}", self.forwarded.as_str())))
     }
 
     /// How to verify the gateway; only used with [`Scheme::Https`].
@@ -313,6 +348,9 @@ mod tests {
             url: GatewayUrl::from_text(text).unwrap(),
             dialect: Dialect::default(),
             tls: GatewayTls::default(),
+            forwarded: Mode::default(),
+            allow_remote_as_local: false,
+            only_elsewhere: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! than one key or a look at a file. Goes on after a mistake, so that all of them are found.
 
 mod listeners;
+mod locality;
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use super::schema::{
 };
 use super::secret::FingerprintKey;
 use super::settings::{Limits, Records, Timeouts};
-use super::{Config, Override, OverrideSource, Overrides};
+use super::{Config, Listener, Override, OverrideSource, Overrides};
 
 /// Resolves what could be read; every mistake goes to `errors`. `None` only together with one.
 pub(super) fn resolve(
@@ -35,7 +36,8 @@ pub(super) fn resolve(
         errors,
     };
     let listeners = resolver.listeners(schema.listeners, &overrides.listen);
-    let gateway = resolver.gateway(schema.gateway, overrides.gateway.as_ref());
+    let gateway = resolver.gateway(schema.gateway, &listeners, overrides.gateway.as_ref());
+    let proxies = schema.trusted_proxies.unwrap_or_default();
     let origins = schema.origins.unwrap_or_default();
     let origins = resolver.origins(origins, &overrides.allowed_origins);
     let fingerprint_key = resolver.fingerprint_key(schema.fingerprint_key_file);
@@ -45,6 +47,7 @@ pub(super) fn resolve(
         listeners,
         gateway: gateway?,
         origins,
+        trusted_proxies: proxies.into_iter().map(|net| net.value.0.0).collect(),
         timeouts: timeouts(schema.timeouts.unwrap_or_default()),
         limits: limits(&schema.limits.unwrap_or_default()),
         records,
@@ -77,16 +80,20 @@ impl Resolver<'_> {
     fn gateway(
         &mut self,
         section: Option<At<GatewaySchema>>,
+        listeners: &[Listener],
         given: Option<&Override>,
     ) -> Option<Gateway> {
         let (spot, section) = match section {
             Some(At { spot, value }) => (Some(spot), Some(value)),
             None => (None, None),
         };
-        let (in_file, dialect, tls) = match section {
-            Some(section) => (section.url, section.dialect, section.tls),
-            None => (None, None, None),
-        };
+        let GatewaySchema {
+            url: in_file,
+            dialect,
+            tls,
+            forwarded,
+            allow_remote_as_local,
+        } = section.unwrap_or_default();
         let url = if let Some(given) = given.filter(|given| given.is_given()) {
             self.accept(given, GatewayUrl::from_text(given.value.trim()))
         } else {
@@ -98,11 +105,21 @@ impl Resolver<'_> {
         let tls = tls
             .map(|tls| self.gateway_tls(tls, url.as_ref()))
             .unwrap_or_default();
-        Some(Gateway {
+        let allow_remote_as_local = allow_remote_as_local.unwrap_or_default();
+        let only_elsewhere = forwarded
+            .as_ref()
+            .filter(|_| !allow_remote_as_local)
+            .and_then(|mode| locality::only_elsewhere(mode, listeners));
+        let gateway = Gateway {
             url: url?,
             dialect: dialect.unwrap_or_default(),
             tls,
-        })
+            forwarded: forwarded.map(|mode| mode.value).unwrap_or_default(),
+            allow_remote_as_local,
+            only_elsewhere,
+        };
+        self.errors.extend(locality::guard(&gateway));
+        Some(gateway)
     }
 
     fn no_gateway(&mut self, section: Option<&Spot>) {

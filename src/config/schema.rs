@@ -19,7 +19,9 @@ use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
 use super::scalar::{Count, Scalar, Size, Timer};
 use super::settings::{HttpRecords, OutputFormat};
-use crate::admission::origin::policy::Mode;
+use super::trusted::ProxyNetwork;
+use crate::admission::forwarded::Mode;
+use crate::admission::origin::policy;
 
 /// The configuration of wstap: one YAML document.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -32,6 +34,9 @@ pub(super) struct FileSchema {
     pub(super) gateway: Option<At<GatewaySchema>>,
     /// Which pages may connect.
     pub(super) origins: Option<OriginsSchema>,
+    /// Proxies in front of the tap whose word about clients is taken: IP addresses and networks.
+    #[schemars(extend("default" = []))]
+    pub(super) trusted_proxies: Option<Vec<At<Scalar<ProxyNetwork>>>>,
     /// Timers; durations such as `500ms`, `10s`, `1h 30m`. None may be zero.
     pub(super) timeouts: Option<TimeoutsSchema>,
     /// What clients may occupy.
@@ -97,7 +102,7 @@ pub(super) struct CertificateSchema {
 }
 
 /// The gateway behind the tap.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GatewaySchema {
     /// `http`, `https`, `ws` or `wss` URL without a path, or `unix:/path`. `--gateway` and
@@ -106,6 +111,12 @@ pub(super) struct GatewaySchema {
     /// What is spoken inside the WebSocket.
     #[schemars(extend("default" = "openclaw"))]
     pub(super) dialect: Option<Dialect>,
+    /// What the gateway is told about who the client is, see `docs/trust.md`.
+    #[schemars(extend("default" = "auto"))]
+    pub(super) forwarded: Option<At<Mode>>,
+    /// Lets `forwarded: none` and `pass` make remote clients local to the gateway.
+    #[schemars(extend("default" = false))]
+    pub(super) allow_remote_as_local: Option<bool>,
     /// How to verify the gateway; only with `https` and `wss`.
     #[serde(default, deserialize_with = "at::not_empty")]
     #[schemars(with = "GatewayTlsSchema")]
@@ -133,7 +144,7 @@ pub(super) struct OriginsSchema {
     pub(super) allowed: Option<Vec<At<Scalar<OriginEntry>>>>,
     /// What happens to WebSocket upgrades of other origins: refused, only recorded, or not looked
     /// at. Default: `report` while nothing is listed, `enforce` once something is.
-    pub(super) mode: Option<Mode>,
+    pub(super) mode: Option<policy::Mode>,
     /// Upgrades without an Origin, as native clients send them.
     #[schemars(extend("default" = "allow"))]
     pub(super) missing: Option<MissingOrigin>,

@@ -1,6 +1,7 @@
 //! What a whole configuration comes to: defaults, every key, overrides, warnings, and texts
 //! that nobody thought of.
 
+mod locality;
 mod mistakes;
 
 use std::fs;

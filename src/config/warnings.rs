@@ -10,7 +10,8 @@ use super::gateway::Target;
 use super::listener::ListenerTls;
 use super::scalar::duration_text;
 use super::settings::Records;
-use super::{Config, Listener};
+use super::{Config, Listener, trusted};
+use crate::admission::forwarded::Mode;
 
 /// A container stop kills after this long unless it is told otherwise.
 const CONTAINER_GRACE: Duration = Duration::from_secs(10);
@@ -61,6 +62,11 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     }
     let odd = super::origins::odd::odd(&config.origins).into_iter();
     warnings.extend(odd.map(|(key, message)| Warning::new(key, message)));
+    for (index, net) in config.trusted_proxies.networks().iter().enumerate() {
+        let path = format!("trusted_proxies[{index}]");
+        warnings.extend(trusted::oddity(*net).map(|message| Warning::new(path, message)));
+    }
+    warnings.extend(remote_as_local(config));
     if config.timeouts.drain > CONTAINER_GRACE {
         let drain = duration_text(config.timeouts.drain);
         let message = format!(
@@ -77,6 +83,20 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.push(Warning::new("records", message));
     }
     warnings
+}
+
+fn remote_as_local(config: &Config) -> Option<Warning> {
+    if !config.gateway.allow_remote_as_local() {
+        return None;
+    }
+    let message = match config.gateway.forwarded() {
+        Mode::None | Mode::Pass => {
+            "the gateway may take every client for local: paired without being asked, never \
+             locked out"
+        }
+        Mode::Auto | Mode::Overwrite => "it has an effect only with `forwarded: none` and `pass`",
+    };
+    Some(Warning::new("gateway.allow_remote_as_local", message))
 }
 
 fn plain(index: usize, listener: &Listener) -> Option<Warning> {

@@ -28,6 +28,12 @@ pub(super) enum Failure {
         /// For whoever reads the body.
         text: String,
     },
+    /// The gateway would take a remote client for local.
+    #[error("failed to pass the request on: the gateway at {addr} would take its client for local")]
+    RemoteAsLocal {
+        /// The address that was connected.
+        addr: String,
+    },
     /// The tap is shutting down.
     #[error("failed to take the request: the tap is shutting down")]
     Draining,
@@ -65,6 +71,12 @@ impl Failure {
                 "the gateway took the request and did not answer in time",
             ),
             Self::Head(refusal) => return head_answer(refusal),
+            Self::RemoteAsLocal { .. } => (
+                StatusCode::BAD_GATEWAY,
+                "destination_unavailable",
+                "passed on, this request would look local to the gateway \
+                 (gateway.allow_remote_as_local)",
+            ),
             Self::Draining => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "proxy_internal_response",

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use super::body::Body;
 use super::connection::Connection;
 use super::error::Failure;
+use super::forwarded::Way;
 use super::headers::strip_hop_by_hop;
 use super::layers::asks;
 use super::session::Shared;
@@ -25,7 +26,8 @@ use crate::session::record::{
 };
 use crate::session::text::PeerText;
 use crate::transport::sensor::Sensed;
-use crate::upstream::pool::PooledConnection;
+use crate::transport::stream::Stream;
+use crate::upstream::pool::{PooledConnection, SeenAsLocal};
 use crate::upstream::{DialFacts, DialFailed};
 
 /// Proxies requests.
@@ -70,24 +72,27 @@ impl tower::Service<Request<Incoming>> for Forward {
     }
 }
 
-/// Prepares a head for the gateway: hop-by-hop headers out, attribution headers as they must be.
-pub(super) fn prepare(
-    tap: &Tap,
-    connection: &Connection,
-    session: &Shared,
-    headers: &mut HeaderMap,
-    keep_upgrade: bool,
-) {
+/// Prepares a head for the gateway: hop-by-hop headers out. Attribution headers wait until it is
+/// known by which way the request goes.
+pub(super) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep_upgrade: bool) {
     strip_hop_by_hop(headers, keep_upgrade);
-    let gateway = tap.config.gateway();
-    let local = forwarded::gateway_is_local(gateway);
-    let sent = forwarded::apply(headers, connection.peer, connection.tls.is_some(), local);
     session.with(|rec| {
         let facts = rec.facts.gateway.get_or_insert_default();
-        gateway.url().clone_into(&mut facts.url);
-        facts.forwarded = Some(sent);
+        tap.config.gateway().url().clone_into(&mut facts.url);
         rec.reach(Phase::Dial);
     });
+}
+
+/// Dials the gateway for this session alone.
+pub(super) async fn dial(tap: &Tap, session: &Shared) -> Result<(Stream, DialFacts), Failure> {
+    let dialled = tap.dialler.dial().await;
+    let (stream, facts) = dialled.map_err(|failed| {
+        tap.attribution.lost();
+        dial_failed(session, &failed, tap.config.timeouts().connect);
+        Failure::Gateway(failed.error)
+    })?;
+    tap.attribution.reached(&facts);
+    Ok((stream, facts))
 }
 
 async fn plain(
@@ -97,7 +102,9 @@ async fn plain(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
     let (mut head, body) = request.into_parts();
-    prepare(tap, connection, &session, &mut head.headers, false);
+    prepare(tap, &session, &mut head.headers, false);
+    let way = way(tap, connection, &session).await?;
+    let reach = forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let client_version = std::mem::replace(&mut head.version, Version::HTTP_11);
     let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
     let request_bytes = Arc::new(AtomicU64::new(0));
@@ -105,19 +112,21 @@ async fn plain(
     let started = Instant::now();
     let connected = |pooled: &PooledConnection| {
         note_dial(&session, &pooled.facts);
+        tap.attribution.reached(&pooled.facts);
         let reused = pooled.is_used_again();
         session.with(|rec| rec.facts.gateway.get_or_insert_default().reused = reused);
     };
     let mut request = Request::from_parts(head, body);
     connection.interim.listen(&mut request, client_version);
-    let sending = tap.pool.send(request, connected);
+    let sending = tap.pool.send(request, reach, connected);
     let sent = connection.interim.before(sending).await;
     let response = sent.map_err(|error| {
         // What ended it may be that the client's body could not be read.
         let broken = connection.heads.broken_body().map(Failure::Head);
-        broken.unwrap_or_else(|| failed(&session, &error))
+        broken.unwrap_or_else(|| failed(tap, &session, &error))
     })?;
     note_head(&session, &response, started);
+    tap.attribution.answered(response.status());
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         let kind = Kind::BadUpgrade;
         let detail = "a 101 came for a request that asked for no WebSocket".to_owned();
@@ -129,6 +138,16 @@ async fn plain(
         request_bytes,
         stripped_websocket,
     ))
+}
+
+/// The way of a plain request: by the pool. A client on our own host needs the address that a
+/// gateway elsewhere sees us under; when no connection has told it yet, one is made to learn it.
+async fn way(tap: &Tap, connection: &Connection, session: &Shared) -> Result<Way, Failure> {
+    let own_host = connection.peer.ip().to_canonical().is_loopback();
+    if own_host && !tap.config.gateway().is_local() && tap.attribution.our_ip().is_none() {
+        dial(tap, session).await?;
+    }
+    Ok(Way::pooled(tap))
 }
 
 /// An answer on its way to the client. With `look`, its body says whose it is.
@@ -195,12 +214,18 @@ pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: std::tim
 }
 
 /// Why a request on a pooled connection failed.
-fn failed(session: &Shared, error: &hyper_util::client::legacy::Error) -> Failure {
+fn failed(tap: &Tap, session: &Shared, error: &hyper_util::client::legacy::Error) -> Failure {
     let mut source: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = source {
         if let Some(failed) = cause.downcast_ref::<DialFailed>() {
+            tap.attribution.lost();
             dial_failed(session, failed, failed.timed_out.unwrap_or_default());
             return Failure::Gateway(failed.error.clone());
+        }
+        if let Some(SeenAsLocal { facts }) = cause.downcast_ref() {
+            note_dial(session, facts);
+            let addr = facts.addr.clone().unwrap_or_default();
+            return Failure::RemoteAsLocal { addr };
         }
         source = cause.source();
     }

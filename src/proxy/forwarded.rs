@@ -1,18 +1,21 @@
-//! What the gateway is told about who the client is.
-//!
-//! The gateway decides by these headers and by the peer's address who is local, and trusts local
-//! clients more. So: it must see every client with the locality that it would have without the
-//! tap. In this version a loopback client of a loopback gateway passes as it is, and any other
-//! client is written down by its real address.
+//! Applies what `admission::forwarded` decides to the requests that go to the gateway.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
-use super::headers::is_attribution;
-use crate::config::{Gateway, Target};
+use super::Tap;
+use super::connection::Connection;
+use super::error::Failure;
+use super::session::Shared;
+use crate::admission::forwarded::write::{Keep, write};
+use crate::admission::forwarded::{
+    self, Action, Decision, Mode, Situation, brings_attribution, client_of, is_attribution,
+};
 use crate::session::record::gateway::{ForwardedFacts, ForwardedMode};
 use crate::session::text::PeerText;
+use crate::upstream::DialFacts;
+use crate::upstream::pool::Reach;
 
 /// Longest header name that is kept in a record.
 const NAME_CAP: usize = 64;
@@ -20,126 +23,163 @@ const NAME_CAP: usize = 64;
 /// Most names that are kept in a record.
 const MAX_NAMES: usize = 16;
 
-/// Whether the gateway sees our connections as coming from its own host.
-pub(super) fn gateway_is_local(gateway: &Gateway) -> bool {
-    match gateway.target() {
-        Target::Tcp { host, .. } => host.is_loopback(),
-        Target::Unix(_) => true,
+/// What is known of the connection that a request goes out on.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    addr: String,
+    local: bool,
+    our_ip: Option<IpAddr>,
+}
+
+impl Way {
+    /// One that was dialled for this request.
+    pub(super) fn dialled(facts: &DialFacts) -> Self {
+        Self {
+            addr: facts.addr.clone().unwrap_or_default(),
+            local: facts.is_local(),
+            our_ip: facts.our_ip(),
+        }
+    }
+
+    /// One of the pool, which is chosen only after the headers are written: as the configuration
+    /// says and as earlier connections were. [`Reach`] holds it to what was decided.
+    pub(super) fn pooled(tap: &Tap) -> Self {
+        let gateway = tap.config.gateway();
+        let our_ip = tap.attribution.our_ip();
+        Self {
+            addr: gateway.url().to_owned(),
+            local: gateway.is_local() || our_ip.is_some_and(|ip| ip.is_loopback()),
+            our_ip,
+        }
     }
 }
 
-/// Writes the attribution headers of a request that goes to the gateway.
+/// Notes who the client is where a trusted proxy says so.
+pub(super) fn note_client(
+    tap: &Tap,
+    connection: &Connection,
+    session: &Shared,
+    headers: &HeaderMap,
+) {
+    let client = client_of(connection.peer, headers, tap.config.trusted_proxies());
+    if client.via.is_some() {
+        session.with(|rec| {
+            rec.facts.client.addr = client.shown();
+            rec.facts.client.via = client.via;
+        });
+    }
+}
+
+/// Writes the attribution headers of a request that goes to the gateway by this way, and tells on
+/// which connections it may go out.
 pub(super) fn apply(
+    tap: &Tap,
+    connection: &Connection,
+    session: &Shared,
     headers: &mut HeaderMap,
-    client: SocketAddr,
-    client_tls: bool,
-    gateway_local: bool,
-) -> ForwardedFacts {
-    let names: Vec<HeaderName> = headers
+    way: &Way,
+) -> Result<Reach, Failure> {
+    let gateway = tap.config.gateway();
+    let proxies = tap.config.trusted_proxies();
+    let peer = connection.peer.ip().to_canonical();
+    let mode = gateway.forwarded();
+    let situation = Situation {
+        mode,
+        allow_remote_as_local: gateway.allow_remote_as_local(),
+        peer,
+        trusted: proxies.contains(peer),
+        brought: brings_attribution(headers),
+        client: client_of(connection.peer, headers, proxies).ip,
+        gateway_local: way.local,
+        acceptance: tap.attribution.acceptance(),
+        our_ip: way.our_ip,
+    };
+    let decision = forwarded::decide(&situation);
+    let brought = headers
         .keys()
         .filter(|name| is_attribution(name))
-        .cloned()
-        .collect();
-    let brought = names
-        .iter()
         .take(MAX_NAMES)
-        .map(|name| PeerText::new(name.as_str(), NAME_CAP))
+        .map(|name: &HeaderName| PeerText::new(name.as_str(), NAME_CAP))
         .collect();
-    let ip = client.ip().to_canonical();
-    if gateway_local && ip.is_loopback() {
-        return ForwardedFacts {
-            mode: ForwardedMode::Pass,
-            brought,
-        };
-    }
-    for name in &names {
-        headers.remove(name);
-    }
-    let scheme = if client_tls { "https" } else { "http" };
-    let host = headers.get(http::header::HOST).cloned();
-    let mut set = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    let keep = Keep {
+        place: situation.trusted,
+        identity: situation.trusted && mode == Mode::Auto,
     };
-    set("x-forwarded-for", ip.to_string());
-    set("x-forwarded-proto", scheme.to_owned());
-    set("forwarded", format!("for={};proto={scheme}", node(ip)));
-    if let Some(host) = host {
-        headers.insert(HeaderName::from_static("x-forwarded-host"), host);
-    }
-    ForwardedFacts {
-        mode: ForwardedMode::Overwrite,
+    let sent = write(headers, decision.action, connection.tls.is_some(), keep);
+    let facts = ForwardedFacts {
+        mode: mode_of(&decision),
+        why: Some(decision.why),
         brought,
+        sent,
+        acceptance: situation.acceptance,
+    };
+    session.with(|rec| rec.facts.gateway.get_or_insert_default().forwarded = Some(facts));
+    if decision.action == Action::Refuse {
+        let addr = way.addr.clone();
+        return Err(Failure::RemoteAsLocal { addr });
     }
+    Ok(if decision.only_remote {
+        Reach::NotLocal
+    } else {
+        Reach::Any
+    })
 }
 
-/// A node of `Forwarded`: IPv6 in brackets and quotes (RFC 7239 section 6).
-fn node(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+fn mode_of(decision: &Decision) -> ForwardedMode {
+    match decision.action {
+        Action::Pass => ForwardedMode::Pass,
+        Action::Overwrite(_) => ForwardedMode::Overwrite,
+        Action::Strip | Action::Refuse => ForwardedMode::None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config::{self, Overrides};
+    use crate::session::credential::Fingerprinter;
+    use crate::sink::{HttpFilter, Outlet};
+    use crate::transport::clock;
 
-    fn apply_to(client: &str, gateway_local: bool) -> (HeaderMap, ForwardedFacts) {
+    /// Where a request of this peer may go out, and the header lines that it has then.
+    fn sent(mode: &str, peer: &str, local: bool) -> (Result<Reach, Failure>, usize) {
+        let text = format!("gateway: {{ url: 'http://gw', forwarded: {mode} }}");
+        let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
+        let outlet = Arc::new(Outlet::new(Vec::new(), HttpFilter::All));
+        let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
+        let peer: SocketAddr = peer.parse().unwrap();
+        let (counted, _) = tap.admit_connection(peer.ip());
+        let drain = Arc::clone(&tap.drain);
+        let anchor = clock::anchor();
+        let sensed = Arc::default();
+        let connection = Connection::new(peer, peer, None, anchor, sensed, drain, counted);
+        let connection = Arc::new(connection);
+        let session = tap.open_record(&connection, clock::anchor());
+        let way = Way {
+            addr: "127.0.0.1:80".to_owned(),
+            local,
+            our_ip: None,
+        };
         let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_static("claw.example:8443"));
-        headers.insert("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
-        headers.insert(
-            "tailscale-user-login",
-            HeaderValue::from_static("me@example.com"),
-        );
-        let facts = apply(&mut headers, client.parse().unwrap(), true, gateway_local);
-        (headers, facts)
+        headers.insert("x-forwarded-for", "127.0.0.1".parse().unwrap());
+        let reach = apply(&tap, &connection, &session, &mut headers, &way);
+        (reach, headers.len())
     }
 
     #[test]
-    fn a_loopback_client_of_a_loopback_gateway_passes_unchanged() {
-        for client in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
-            let (headers, facts) = apply_to(client, true);
-            assert_eq!(facts.mode, ForwardedMode::Pass);
-            assert_eq!(headers.get("x-forwarded-for").unwrap(), "127.0.0.1");
-            assert_eq!(headers.len(), 3);
-        }
-    }
-
-    #[test]
-    fn any_other_client_is_named_by_its_real_address_alone() {
-        for (client, local) in [
-            ("203.0.113.9:5", true),
-            ("203.0.113.9:5", false),
-            ("127.0.0.1:5", false),
-        ] {
-            let (headers, facts) = apply_to(client, local);
-            assert_eq!(facts.mode, ForwardedMode::Overwrite);
-            assert_eq!(facts.brought.len(), 2);
-            let ip = client.split(':').next().unwrap();
-            assert_eq!(headers.get("x-forwarded-for").unwrap(), ip);
-            assert_eq!(headers.get("x-forwarded-proto").unwrap(), "https");
-            assert_eq!(
-                headers.get("x-forwarded-host").unwrap(),
-                "claw.example:8443"
-            );
-            assert_eq!(
-                headers.get("forwarded").unwrap(),
-                &format!("for={ip};proto=https")
-            );
-            assert!(headers.get("tailscale-user-login").is_none());
-        }
-    }
-
-    #[test]
-    fn rfc_7239_section_6_ipv6_is_quoted() {
-        let (headers, _) = apply_to("[2001:db8::1]:5", false);
-        assert_eq!(
-            headers.get("forwarded").unwrap(),
-            "for=\"[2001:db8::1]\";proto=https"
-        );
-        assert_eq!(headers.get("x-forwarded-for").unwrap(), "2001:db8::1");
+    fn a_name_that_led_to_this_host_gets_no_bare_request_of_others() {
+        let (reach, _) = sent("none", "203.0.113.9:5", true);
+        assert!(matches!(reach, Err(Failure::RemoteAsLocal { addr }) if addr == "127.0.0.1:80"));
+        let (reach, headers) = sent("none", "203.0.113.9:5", false);
+        assert!(matches!(reach, Ok(Reach::NotLocal)));
+        assert_eq!(headers, 0);
+        let (reach, headers) = sent("auto", "203.0.113.9:5", true);
+        assert!(matches!(reach, Ok(Reach::Any)));
+        assert_eq!(headers, 3, "For, Proto and Forwarded; there is no Host");
     }
 }

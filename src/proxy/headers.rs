@@ -70,11 +70,6 @@ pub(super) fn drop_underscore_twins(headers: &mut HeaderMap) -> Vec<HeaderName> 
     twins
 }
 
-/// Headers in which proxies tell who the client is. The gateway looks at all of these.
-pub(super) fn is_attribution(name: &HeaderName) -> bool {
-    hop::is_attribution(name.as_str())
-}
-
 /// A header's values as bytes.
 pub(super) fn values<'a>(
     headers: &'a HeaderMap,

@@ -1,8 +1,7 @@
 //! The origin policy of a running tap: the configured list, the gateway's list as its file has it
 //! now, and what has been told about their differences.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -10,6 +9,7 @@ use http::header::{HOST, ORIGIN};
 use tokio_util::sync::CancellationToken;
 
 use super::headers::values;
+use super::told::Told;
 use crate::admission::origin::disagree;
 use crate::admission::origin::gateway::Around;
 use crate::admission::origin::policy::{Asked, Ruling};
@@ -24,15 +24,12 @@ use self::watch::{Change, Watch};
 /// How often the gateway's file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Origins that are warned of; a client could make up any number.
-const MOST_TOLD: usize = 256;
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Origins {
     settings: config::Origins,
     file: Option<RwLock<Arc<GatewayFile>>>,
-    told: Mutex<HashSet<String>>,
+    told: Told<String>,
 }
 
 impl Origins {
@@ -41,7 +38,7 @@ impl Origins {
         Self {
             settings,
             file: file.map(|file| RwLock::new(Arc::new(file))),
-            told: Mutex::default(),
+            told: Told::default(),
         }
     }
 
@@ -112,20 +109,10 @@ impl Origins {
             || self.file().is_some_and(|file| !file.list().is_empty())
     }
 
-    /// Warns, once for each origin.
+    /// Warns, once for each origin: a client could make up any number.
     fn tell(&self, origin: &str, text: impl FnOnce() -> String) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= MOST_TOLD || told.contains(origin) {
-            return;
-        }
-        told.insert(origin.to_owned());
-        let full = told.len() >= MOST_TOLD;
-        drop(told);
-        tracing::warn!("{}", text());
-        if full {
-            tracing::warn!(
-                "{MOST_TOLD} origins have been named about which the lists disagree; no more will be"
-            );
+        if self.told.is_news(origin.to_owned()) {
+            tracing::warn!("{}", text());
         }
     }
 

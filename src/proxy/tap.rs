@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::attribution;
+use super::attribution::Attribution;
 use super::body::Body;
 use super::clients::{Clients, Place};
 use super::connection::Connection;
 use super::drain::Drain;
 use super::origins::Origins;
 use super::session::Shared;
+use super::told::Told;
 use crate::config::{Config, Dialect};
 use crate::dialect::Choice;
 use crate::session::Recorder;
@@ -34,10 +37,13 @@ pub struct Tap {
     pub(super) pool: Pool<Body>,
     pub(super) drain: Arc<Drain>,
     pub(super) tasks: TaskTracker,
+    pub(super) attribution: Attribution,
     name: String,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     clients: Arc<Clients>,
+    /// Clients that were told of for a token in their URL.
+    pub(super) url_tokens: Told<IpAddr>,
 }
 
 impl Tap {
@@ -52,6 +58,7 @@ impl Tap {
         Ok(Self {
             pool: Pool::new(dialler.clone()),
             origins: Arc::new(Origins::new(config.origins().clone())),
+            attribution: Attribution::new(&config),
             dialler,
             config,
             fingerprinter,
@@ -62,7 +69,14 @@ impl Tap {
             connections: AtomicUsize::new(0),
             handshakes: AtomicUsize::new(0),
             clients: Arc::default(),
+            url_tokens: Told::default(),
         })
+    }
+
+    /// Begins what runs beside the connections: the check whether the gateway believes what we
+    /// say of clients. It ends with the drain.
+    pub fn begin(self: &Arc<Self>) {
+        attribution::begin(self);
     }
 
     /// The configuration.

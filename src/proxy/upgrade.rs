@@ -20,7 +20,8 @@ use hyper_util::rt::TokioIo;
 use super::body::Body;
 use super::connection::Connection;
 use super::error::Failure;
-use super::forward::{dial_failed, no_answer, note_dial, note_head, pass_on, prepare};
+use super::forward::{dial, no_answer, note_dial, note_head, pass_on, prepare};
+use super::forwarded::{self, Way};
 use super::gate::Gate;
 use super::headers::values;
 use super::layers::respond::SESSION_HEADER;
@@ -44,16 +45,15 @@ pub(super) async fn attempt(
 ) -> Result<Response<Body>, Failure> {
     let client = hyper::upgrade::on(&mut request);
     let (mut head, body) = request.into_parts();
-    prepare(tap, connection, &session, &mut head.headers, true);
+    prepare(tap, &session, &mut head.headers, true);
     head.version = Version::HTTP_11;
     let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned();
 
-    let dialled = tap.dialler.dial().await;
-    let (stream, facts) = dialled.map_err(|failed| {
-        dial_failed(&session, &failed, tap.config.timeouts().connect);
-        Failure::Gateway(failed.error)
-    })?;
+    let (stream, facts) = dial(tap, &session).await?;
     note_dial(&session, &facts);
+    // Only now it is known how the gateway sees us.
+    let way = Way::dialled(&facts);
+    forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let (sensor, sensed) = Sensor::new(stream);
     let handshake = http1::Builder::new()
         .preserve_header_case(true)
@@ -80,6 +80,7 @@ pub(super) async fn attempt(
     let mut response =
         answered.map_err(|error| no_answer(&session, Some(&sensed), &error.to_string()))?;
     note_head(&session, &response, sent);
+    tap.attribution.answered(response.status());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         session.with(|rec| rec.ending.refused(Leg::Gateway, Instant::now()));
         let mut response = pass_on(session, response, request_bytes, true);

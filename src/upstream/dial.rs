@@ -1,7 +1,7 @@
 //! One connection to the gateway.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,22 @@ pub struct DialFacts {
     pub connect_ms: Option<f64>,
     /// What TLS agreed.
     pub tls: Option<GatewayTlsFacts>,
+}
+
+impl DialFacts {
+    /// The address that the gateway sees us under; `None` for a unix socket.
+    #[must_use]
+    pub fn our_ip(&self) -> Option<IpAddr> {
+        let local: SocketAddr = self.local_addr.as_deref()?.parse().ok()?;
+        Some(local.ip().to_canonical())
+    }
+
+    /// Whether the gateway sees this connection as coming from its own host: over loopback or a
+    /// unix socket. Decided by what was connected, whatever the URL says.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.our_ip().is_none_or(|ip| ip.is_loopback())
+    }
 }
 
 /// A dial that failed.

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::dial::{DialFacts, DialFailed, Dialler};
+use super::dial::{DialFacts, Dialler};
 use crate::transport::sensor::{Sensed, Sensor};
 
 /// The gateway closes kept connections after 5 s (seen with 2026.9.6); a little less avoids
@@ -45,8 +45,37 @@ impl PooledConnection {
 #[derive(Clone, Debug)]
 pub struct Pool<B> {
     client: Client<Connector, B>,
-    /// Names the one gateway; only a key for the library, it never goes out.
-    authority: http::uri::Authority,
+}
+
+/// Which connections a request may go out on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Any.
+    Any,
+    /// Only those that the gateway does not see as coming from its own host: without attribution
+    /// headers it would take the client for local there.
+    NotLocal,
+}
+
+impl Reach {
+    /// Names the one gateway; only a key for the library, so that the two kinds of connections do
+    /// not mix. It never goes out.
+    fn authority(self) -> http::uri::Authority {
+        http::uri::Authority::from_static(match self {
+            Self::Any => "gateway",
+            Self::NotLocal => NOT_LOCAL,
+        })
+    }
+}
+
+const NOT_LOCAL: &str = "gateway-not-local";
+
+/// The gateway would see the connection as coming from its own host, and it must not.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway was connected at {}, on this host", facts.addr.as_deref().unwrap_or_default())]
+pub struct SeenAsLocal {
+    /// How it was dialled.
+    pub facts: Box<DialFacts>,
 }
 
 impl<B> Pool<B>
@@ -67,10 +96,7 @@ where
             .http1_preserve_header_case(true)
             .http1_max_headers(1024)
             .build(Connector { dialler });
-        Self {
-            client,
-            authority: http::uri::Authority::from_static("gateway"),
-        }
+        Self { client }
     }
 
     /// Sends a request whose URI has a path only; answers with the response's head. `connected`
@@ -78,11 +104,12 @@ where
     pub async fn send(
         &self,
         mut request: Request<B>,
+        reach: Reach,
         connected: impl FnOnce(&PooledConnection),
     ) -> Result<Response<Incoming>, Error> {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(http::uri::Scheme::HTTP);
-        parts.authority = Some(self.authority.clone());
+        parts.authority = Some(reach.authority());
         if parts.path_and_query.is_none() {
             parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
         }
@@ -115,17 +142,22 @@ struct Connector {
 
 impl tower::Service<Uri> for Connector {
     type Response = TokioIo<Pooled>;
-    type Error = DialFailed;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Uri) -> Self::Future {
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let not_local = uri.host() == Some(NOT_LOCAL);
         let dialler = self.dialler.clone();
         Box::pin(async move {
             let (stream, facts) = dialler.dial().await?;
+            if not_local && facts.is_local() {
+                let facts = Box::new(facts);
+                return Err(SeenAsLocal { facts }.into());
+            }
             let (sensor, sensed) = Sensor::new(stream);
             let about = PooledConnection {
                 facts: Arc::new(facts),
@@ -187,5 +219,58 @@ impl AsyncWrite for Pooled {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.sensor).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    /// A pool for a listener on loopback that answers each connection's first request.
+    async fn pool() -> Pool<Full<Bytes>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                let mut head = [0; 1024];
+                let _ = tcp.read(&mut head).await;
+                let _ = tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+                // Kept open, so that it would be used again.
+                tokio::spawn(async move { tcp.read(&mut head).await });
+            }
+        });
+        let text = format!("gateway: {{ url: '{url}' }}");
+        let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
+        Pool::new(Dialler::new(config.gateway(), Duration::from_secs(5)).unwrap())
+    }
+
+    fn request() -> Request<Full<Bytes>> {
+        Request::get("/").body(Full::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_local_connection_is_never_used_where_it_must_not_be() {
+        let pool = pool().await;
+        let answer = pool.send(request(), Reach::Any, |_| {}).await.unwrap();
+        assert_eq!(answer.status(), 204);
+        // Neither the one that is kept nor a new one.
+        for _ in 0..2 {
+            let sent = pool.send(request(), Reach::NotLocal, |_| panic!("connected"));
+            let error = sent.await.unwrap_err();
+            let cause = error.source().unwrap().downcast_ref::<SeenAsLocal>();
+            assert_eq!(
+                cause.unwrap().facts.our_ip().unwrap().to_string(),
+                "127.0.0.1"
+            );
+        }
     }
 }

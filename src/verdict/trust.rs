@@ -4,8 +4,19 @@ use std::net::IpAddr;
 
 use super::view::{View, fact};
 use crate::session::record::Evidence;
-use crate::session::record::gateway::ForwardedMode;
+use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy};
 use crate::session::text::PeerText;
+
+/// Why the gateway answered 403 `proxy_attribution_required`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disbelief {
+    /// Our address is not in its `gateway.trustedProxies`.
+    Us,
+    /// A proxy on our host, which is not in `trusted_proxies`, brought headers that we passed.
+    Proxy,
+    /// It believes us, and not that this can be a client: missing, loopback, or itself a proxy.
+    Client,
+}
 
 impl View<'_> {
     /// The address that the gateway sees us under.
@@ -15,23 +26,43 @@ impl View<'_> {
         address(local)
     }
 
+    /// What was done with attribution headers.
+    #[must_use]
+    pub fn forwarded(&self) -> Option<&ForwardedFacts> {
+        self.record().gateway.as_ref()?.forwarded.as_ref()
+    }
+
     /// Which attribution headers there were, as evidence.
     #[must_use]
     pub fn attribution_evidence(&self) -> Vec<Evidence> {
         let mut all = Vec::new();
-        let forwarded = self
-            .gateway
-            .as_ref()
-            .and_then(|gateway| gateway.forwarded.as_ref());
-        if let Some(forwarded) = forwarded {
+        if let Some(forwarded) = self.forwarded() {
             if !forwarded.brought.is_empty() {
                 let names: Vec<&str> = forwarded.brought.iter().map(PeerText::as_str).collect();
                 all.push(fact(format!("the client brought {}", names.join(", "))));
             }
-            all.push(fact(match forwarded.mode {
-                ForwardedMode::Pass => "we passed attribution headers as they came",
-                ForwardedMode::Overwrite => "we wrote X-Forwarded-For with the client's address",
+            all.push(fact(match (forwarded.mode, self.named()) {
+                (ForwardedMode::Pass, _) => "we passed attribution headers as they came".to_owned(),
+                (ForwardedMode::Overwrite, Some(ip)) => {
+                    format!("we wrote X-Forwarded-For: {ip}")
+                }
+                (ForwardedMode::Overwrite, None) => {
+                    "we wrote X-Forwarded-For with the client's address".to_owned()
+                }
+                (ForwardedMode::None, _) => "no attribution headers went out".to_owned(),
             }));
+            if forwarded.why == Some(ForwardedWhy::GatewayRefusedOverwrite) {
+                let what = "the gateway does not trust us to name clients: all share our address";
+                all.push(fact(what));
+            }
+        }
+        if let Some(via) = &self.record().client.via {
+            let chain: Vec<&str> = via.chain.iter().map(PeerText::as_str).collect();
+            all.push(fact(format!(
+                "the proxy at {} sent {}",
+                via.peer,
+                chain.join(", ")
+            )));
         }
         if let Some(ip) = self.our_address() {
             all.push(fact(format!("the gateway sees us as {ip}")));
@@ -39,19 +70,95 @@ impl View<'_> {
         all
     }
 
+    /// Who it is that the gateway does not believe.
+    #[must_use]
+    pub fn disbelief(&self) -> Disbelief {
+        let Some(forwarded) = self.forwarded() else {
+            return Disbelief::Us;
+        };
+        let loopback = self.named().is_some_and(|ip| ip.is_loopback());
+        let believed = forwarded.acceptance == Acceptance::Accepted;
+        match forwarded.mode {
+            ForwardedMode::Pass if forwarded.why == Some(ForwardedWhy::LoopbackProxy) => {
+                Disbelief::Proxy
+            }
+            ForwardedMode::Overwrite if loopback || believed => Disbelief::Client,
+            _ => Disbelief::Us,
+        }
+    }
+
     /// The line that makes the gateway trust what we say of clients.
     #[must_use]
     pub fn trust_us(&self) -> String {
-        match self.our_address() {
-            Some(ip) => format!(
-                "in openclaw.json set \"gateway\": {{ \"trustedProxies\": [\"{}\"] }}, adding to \
-                 the list if there is one",
-                narrow(ip)
+        trust_line(self.our_address())
+    }
+
+    /// The one action against a 403 `proxy_attribution_required`.
+    #[must_use]
+    pub fn end_disbelief(&self) -> String {
+        match self.disbelief() {
+            Disbelief::Us => self.trust_us(),
+            Disbelief::Proxy => {
+                let peer = address(&self.record().client.addr);
+                let peer = peer.map_or_else(|| "its address".to_owned(), |ip| ip.to_string());
+                format!(
+                    "if that proxy is yours, put {peer} into trusted_proxies of wstap; then {}",
+                    self.trust_us()
+                )
+            }
+            Disbelief::Client => self.name_a_client(),
+        }
+    }
+
+    fn name_a_client(&self) -> String {
+        let loopback = self.named().is_some_and(|ip| ip.is_loopback());
+        let why = self.forwarded().and_then(|forwarded| forwarded.why);
+        let via = self.record().client.via.as_ref();
+        let proxy = via.and_then(|via| address(&via.peer));
+        let proxy = proxy.map_or_else(|| "the proxy".to_owned(), |ip| format!("the proxy at {ip}"));
+        match (via, why) {
+            (Some(via), _) if !via.resolved => {
+                format!("make {proxy} write its client's address into X-Forwarded-For")
+            }
+            (Some(_), _) if loopback => format!(
+                "let this client connect to wstap itself and not through {proxy}: behind a proxy \
+                 it can never be local"
             ),
-            None => "add the address that the gateway sees us under to gateway.trustedProxies in \
-                     openclaw.json"
+            (None, Some(ForwardedWhy::OwnHost)) => {
+                "let clients on wstap's own host connect to the gateway itself: it takes this host \
+                 for a proxy only"
+                    .to_owned()
+            }
+            (None, _) if loopback => "set gateway.forwarded: auto in the configuration of wstap: \
+                                      a client on the gateway's own host must not be written down"
+                .to_owned(),
+            _ => "make gateway.trustedProxies in openclaw.json narrower: it counts this client's \
+                  address among its proxies"
                 .to_owned(),
         }
+    }
+
+    /// The client that we named to the gateway.
+    #[must_use]
+    pub fn named(&self) -> Option<IpAddr> {
+        let sent = self.forwarded()?.sent.iter();
+        let mut named = sent.filter(|header| header.name == "x-forwarded-for");
+        named.next()?.value.as_str().parse().ok()
+    }
+}
+
+/// The line for the gateway's configuration that makes it believe what comes from this address.
+#[must_use]
+pub fn trust_line(ip: Option<IpAddr>) -> String {
+    match ip {
+        Some(ip) => format!(
+            "in openclaw.json set \"gateway\": {{ \"trustedProxies\": [\"{}\"] }}, adding to \
+             the list if there is one",
+            narrow(ip)
+        ),
+        None => "add the address that the gateway sees us under to gateway.trustedProxies in \
+                 openclaw.json"
+            .to_owned(),
     }
 }
 

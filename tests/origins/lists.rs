@@ -177,6 +177,14 @@ async fn pages_of_the_gateways_own_address_pass_with_its_file() {
         tap.wait_for(rule.unwrap_or("a refusal"), found).await;
     }
 
+    // Nor where the gateway is told of each client: it sees none as local then.
+    let tap = Setup::before(&peer)
+        .set("origins.from_gateway_config", file.named())
+        .set("gateway.forwarded", "overwrite")
+        .start()
+        .await;
+    assert_eq!(status(&tap, "http://localhost:5173").await, 403);
+
     // Without the file our list alone counts.
     let tap = enforcing(&peer).start().await;
     let own = format!("http://{}", tap.addr(Face::Plain));

@@ -1,7 +1,15 @@
 //! Answers as the gateway does to attribution headers from a proxy that it does not trust: 403.
 //! Exercises: a refusal that is mended in the gateway's configuration.
+//!
+//! [`judge`] decides by peer and headers like the gateway. Exercises: everything that the tap tells
+//! it about clients.
 
-use super::{Peer, Via, ok_instead_of_101};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Peer, Seat, Via, ok_instead_of_101, serve};
+use crate::support::conn::Conn;
+use crate::support::head::{self, Head};
 
 pub const BODY: &str = concat!(
     r#"{"error":{"message":"Proxy client attribution is required. Configure "#,
@@ -12,4 +20,118 @@ pub const BODY: &str = concat!(
 pub async fn start(via: &Via) -> Peer {
     let headers = [("Content-Type", "application/json; charset=utf-8")];
     ok_instead_of_101::answer(via, "403 Forbidden", &headers, BODY).await
+}
+
+/// Whom a [`judge`] believes, and whether it is up; tests may change both while it runs.
+#[derive(Clone, Default)]
+pub struct Rules(Arc<Mutex<(Vec<IpAddr>, bool)>>);
+
+impl Rules {
+    /// `gateway.trustedProxies`.
+    pub fn trusting(proxies: &[IpAddr]) -> Self {
+        let rules = Self::default();
+        rules.trust(proxies);
+        rules
+    }
+
+    pub fn trust(&self, proxies: &[IpAddr]) {
+        self.lock().0 = proxies.to_vec();
+    }
+
+    /// While it starts it answers everything with 503.
+    pub fn starting(&self, starting: bool) {
+        self.lock().1 = starting;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Vec<IpAddr>, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom the gateway takes the sender of a request for, as its `ingress-attribution` does
+    /// (2026.9.6): `None` for a 403.
+    fn locality(&self, peer: IpAddr, head: &Head) -> Option<String> {
+        let text = head.text().to_ascii_lowercase();
+        let named = ["forwarded:", "x-real-ip:", "x-forwarded-", "tailscale-"];
+        let brought = text
+            .lines()
+            .skip(1)
+            .any(|line| named.iter().any(|name| line.starts_with(name)));
+        let proxies = self.lock().0.clone();
+        if !brought {
+            let local = peer.is_loopback();
+            return Some(
+                if local {
+                    "direct-local"
+                } else {
+                    "direct-remote"
+                }
+                .to_owned(),
+            );
+        }
+        let chain = head.values("x-forwarded-for").join(",");
+        let mut hops = chain.rsplit(',').filter_map(|hop| hop.trim().parse().ok());
+        let client = hops.find(|hop: &IpAddr| !hop.is_loopback() && !proxies.contains(hop));
+        let client = client.filter(|_| proxies.contains(&peer))?;
+        Some(format!("trusted-proxy {client}"))
+    }
+}
+
+/// Answers by whom it takes the sender for: 403 without a credible client, otherwise a 101 or a
+/// page, with `X-Locality`. `/healthz` is exempt, `/readyz` says that it is ready.
+pub async fn judge(via: &Via, rules: &Rules) -> Peer {
+    let rules = rules.clone();
+    serve(via, move |mut conn, seat| {
+        let rules = rules.clone();
+        async move {
+            while let Some(head) = seat.head(&mut conn).await {
+                if verdict(&mut conn, &seat, &head, &rules).await.is_none() {
+                    return;
+                }
+                if head.says_close() {
+                    conn.finish().await;
+                    return;
+                }
+            }
+        }
+    })
+    .await
+}
+
+async fn verdict(conn: &mut Conn, seat: &Seat, head: &Head, rules: &Rules) -> Option<()> {
+    let peer = conn.wire.tcp()?.peer_addr().ok()?.ip();
+    let upgrade = head.values("upgrade").iter().any(|to| to == "websocket");
+    let locality = rules.locality(peer, head);
+    let starting = rules.lock().1;
+    let (status, locality, body) = match (starting, head.target().as_str(), locality) {
+        (true, ..) => ("503 Service Unavailable", None, r#"{"ready":false}"#),
+        (_, "/healthz", locality) => ("200 OK", locality, r#"{"ok":true,"status":"live"}"#),
+        (.., None) => ("403 Forbidden", None, BODY),
+        (_, "/readyz", locality) => ("200 OK", locality, r#"{"ready":true}"#),
+        (.., Some(locality)) if upgrade => {
+            seat.send(conn, &switching(head, &locality)).await?;
+            seat.frames(conn).await;
+            return None;
+        }
+        (_, _, locality) => ("200 OK", locality, "{}"),
+    };
+    let length = body.len().to_string();
+    let mut headers = vec![
+        ("Content-Type", "application/json"),
+        ("Content-Length", &length),
+    ];
+    headers.extend(locality.as_deref().map(|locality| ("X-Locality", locality)));
+    let mut bytes = head::response(status, &headers);
+    bytes.extend_from_slice(body.as_bytes());
+    seat.send(conn, &bytes).await
+}
+
+fn switching(request: &Head, locality: &str) -> Vec<u8> {
+    let accept = request.accept_key();
+    let headers = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept.as_str()),
+        ("X-Locality", locality),
+    ];
+    head::response("101 Switching Protocols", &headers)
 }

@@ -135,6 +135,16 @@ impl Log {
             .count()
     }
 
+    /// The request heads of all connections so far, in order.
+    pub fn heads(&self) -> Vec<Head> {
+        let entries = self.0.borrow();
+        let heads = entries.iter().filter_map(|entry| match &entry.seen {
+            Seen::Head(head) => Some(head.clone()),
+            _ => None,
+        });
+        heads.collect()
+    }
+
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.count(|seen| matches!(seen, Seen::Accepted))

@@ -34,7 +34,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "allowedOrigins: ['*']",
-            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `timeouts`, `limits`, `records`, `output`, `session_header`, `fingerprint_key_file` or `state_dir`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
+            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `limits`, `records`, `output`, `session_header`, `fingerprint_key_file` or `state_dir`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
         ),
         // Wrong types.
         (
@@ -183,7 +183,7 @@ fn gateway_errors_name_their_place() {
     for (text, expected) in [
         (
             "gateway: http://gw",
-            "f.yaml:1:10: gateway: expected a mapping with `url`, `dialect` or `tls`, found a text",
+            "f.yaml:1:10: gateway: expected a mapping with `url`, `dialect`, `forwarded`, `allow_remote_as_local` or `tls`, found a text",
         ),
         (
             "gateway:\n  url: ftp://gw",
@@ -207,7 +207,7 @@ fn gateway_errors_name_their_place() {
         ),
         (
             "gateway: { uri: 'http://gw', url: 'http://gw' }",
-            "f.yaml:1:12: gateway.uri: expected one of `url`, `dialect` or `tls`, found the unknown key `uri` (did you mean `url`?)",
+            "f.yaml:1:12: gateway.uri: expected one of `url`, `dialect`, `forwarded`, `allow_remote_as_local` or `tls`, found the unknown key `uri` (did you mean `url`?)",
         ),
         (
             "gateway: {}",

@@ -8,6 +8,7 @@ use std::time::Instant;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use crate::admission::forwarded::{Mode, brings_attribution};
 use crate::admission::head::Asks;
 use crate::admission::origin::policy::{Key, Ruling};
 use crate::admission::origin::refusal;
@@ -15,9 +16,8 @@ use crate::config::DenyWith;
 use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::error::Failure;
-use crate::proxy::headers::is_attribution;
 use crate::proxy::session::Shared;
-use crate::proxy::{Tap, denial, facts, forwarded};
+use crate::proxy::{Tap, denial, facts};
 use crate::session::party::Phase;
 use crate::session::record::OriginDecision;
 
@@ -65,14 +65,15 @@ where
 }
 
 fn rule(tap: &Tap, request: &Request<Incoming>) -> Ruling {
-    let headers = request.headers();
+    let (headers, gateway) = (request.headers(), tap.config.gateway());
     // Only a request that reaches the gateway as it came from this machine is local there.
     let local_client = request
         .extensions()
         .get::<Arc<Connection>>()
         .is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
-        && forwarded::gateway_is_local(tap.config.gateway())
-        && !headers.keys().any(is_attribution);
+        && gateway.is_local()
+        && gateway.forwarded() != Mode::Overwrite
+        && !brings_attribution(headers);
     let upgrade = super::asks(request) == Asks::WebSocket;
     tap.origins.decide(headers, upgrade, local_client)
 }

@@ -19,7 +19,8 @@ use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::heads::Seen;
 use crate::proxy::session::Shared;
-use crate::proxy::{Tap, facts, headers};
+use crate::proxy::{Tap, facts, forwarded, headers};
+use crate::session::credential::Credential;
 use crate::session::party::Phase;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, Kind, TimerKey};
 use crate::session::text::PeerText;
@@ -62,6 +63,9 @@ where
             }
         });
         let Seen { checked, .. } = seen;
+        if checked.refusal.is_none() {
+            forwarded::note_client(&self.tap, &connection, &session, request.headers());
+        }
         let extensions = request.extensions_mut();
         extensions.insert(session.clone());
         extensions.insert(checked.asks);
@@ -103,6 +107,7 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
     let too_slow = refusal
         .as_ref()
         .is_some_and(|refusal| refusal.fault == HeadFault::TooSlow);
+    warn_of_url_tokens(tap, connection, &found.credentials);
     session.with(|rec| {
         rec.reach(Phase::Request);
         if too_slow {
@@ -127,6 +132,28 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
         record.auth_dropped = found.dropped as u64;
     });
     session
+}
+
+/// A secret in a URL ends up in histories and in the logs of every hop. Told once per client.
+fn warn_of_url_tokens(tap: &Tap, connection: &Connection, found: &[Credential]) {
+    let Some(credential) = found.iter().find(|one| one.place.starts_with("query:")) else {
+        return;
+    };
+    let client = connection.peer.ip();
+    if tap.url_tokens.is_news(client) {
+        let place = credential.place.as_str();
+        let ignored = credential.effective == Some(false);
+        let ignored = if ignored {
+            "; the gateway ignores it there"
+        } else {
+            ""
+        };
+        tracing::warn!(
+            %client, place,
+            "a credential came in a URL, where histories and logs of every hop keep it{ignored}; \
+             let the client send it inside the WebSocket or in a header, and replace it"
+        );
+    }
 }
 
 fn note_answer(session: &Shared, response: &Response<Body>) {

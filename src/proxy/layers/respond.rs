@@ -105,6 +105,12 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                 gateway.error.get_or_insert_with(|| error.clone());
                 rec.ending.refused(Leg::Gateway, now);
             }
+            Failure::RemoteAsLocal { addr } => {
+                let detail = format!(
+                    "the gateway at {addr} sees us as its own host and would take this client for local"
+                );
+                rec.ending.denied("gateway.allow_remote_as_local", detail, now);
+            }
             Failure::Draining => rec.ending.drained(now),
             Failure::Head(refusal) => {
                 let detail = refusal.detail.clone();

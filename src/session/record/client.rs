@@ -10,10 +10,11 @@ use crate::session::text::PeerText;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientFacts {
-    /// `address:port` of the peer.
+    /// `address:port` of the peer; behind a trusted proxy the client that it names, often without a
+    /// port.
     pub addr: String,
-    /// How `addr` was learned, where it is not the TCP peer's; `null` until that is built.
-    pub via: Option<String>,
+    /// How `addr` was learned, where it is not the TCP peer's.
+    pub via: Option<Via>,
     /// `null` on a plain listener.
     pub tls: Option<ClientTls>,
     /// What the first bytes looked like; `null` once a request was read.
@@ -22,6 +23,44 @@ pub struct ClientFacts {
     pub bytes_read: Option<u64>,
     /// From the kernel, at the end.
     pub tcp: Option<TcpFacts>,
+}
+
+/// How a client's address was learned from somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Via {
+    /// By what.
+    pub kind: ViaKind,
+    /// `address:port` of the TCP peer, which is in `trusted_proxies`.
+    pub peer: String,
+    /// The header that was read.
+    pub header: ChainHeader,
+    /// Its last entries, at most 8, in their order.
+    pub chain: Vec<PeerText>,
+    /// The chain could be read down to the client. Otherwise the address is that of the nearest
+    /// hop that is known.
+    pub resolved: bool,
+}
+
+/// See [`Via::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ViaKind {
+    /// Attribution headers of a peer in `trusted_proxies`.
+    ForwardedChain,
+}
+
+/// See [`Via::header`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ChainHeader {
+    /// All its lines are one list.
+    #[serde(rename = "x-forwarded-for")]
+    XForwardedFor,
+    /// RFC 7239.
+    #[serde(rename = "forwarded")]
+    Forwarded,
+    /// One address.
+    #[serde(rename = "x-real-ip")]
+    XRealIp,
 }
 
 /// What TLS settled with the client, or how it failed.

@@ -71,10 +71,19 @@ pub struct GatewayTlsFacts {
 /// What was done with attribution headers (Forwarded, X-Forwarded-*, X-Real-IP, Tailscale-*).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardedFacts {
-    /// `pass` or `overwrite`.
+    /// `pass`, `overwrite` or `none`.
     pub mode: ForwardedMode,
+    /// Why; `null` in records of versions that did not tell.
+    #[serde(default)]
+    pub why: Option<ForwardedWhy>,
     /// Names that the client brought.
     pub brought: Vec<PeerText>,
+    /// What we wrote.
+    #[serde(default)]
+    pub sent: Vec<SentHeader>,
+    /// Whether the gateway believes what we write, as far as the acceptance check knew.
+    #[serde(default)]
+    pub acceptance: Acceptance,
 }
 
 /// See [`ForwardedFacts::mode`].
@@ -85,6 +94,58 @@ pub enum ForwardedMode {
     Pass,
     /// The client's are dropped and one set with its real address is written.
     Overwrite,
+    /// The client's are dropped and nothing is added.
+    None,
+}
+
+/// See [`ForwardedFacts::why`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardedWhy {
+    /// `pass`: a loopback client without attribution headers, of a local gateway.
+    LocalClient,
+    /// `pass`: attribution headers from a loopback peer that is not in `trusted_proxies`; a local
+    /// gateway trusts or refuses them itself.
+    LoopbackProxy,
+    /// `overwrite`: the client that a peer in `trusted_proxies` names.
+    TrustedChain,
+    /// `overwrite`: the peer itself.
+    RemoteClient,
+    /// `overwrite`: the peer itself; what it brought was dropped, it is not in `trusted_proxies`.
+    Stranger,
+    /// `overwrite`: a client on the tap's own host, written down by the address under which a
+    /// gateway elsewhere sees that host.
+    OwnHost,
+    /// `none`: the gateway refuses what we write, and sees all clients under our address.
+    GatewayRefusedOverwrite,
+    /// As `gateway.forwarded` says.
+    Configured,
+    /// `none`, and not sent at all: a remote client would have looked local to the gateway.
+    WouldBeLocal,
+}
+
+/// See [`ForwardedFacts::acceptance`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Acceptance {
+    /// The gateway takes clients for who we say they are.
+    Accepted,
+    /// It answers 403: our address is not in its `gateway.trustedProxies`.
+    Refused,
+    /// There is no answer yet.
+    Unknown,
+    /// Nobody asks: another dialect, another mode, or nothing is ever written.
+    #[default]
+    NotChecked,
+}
+
+/// A header that we wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SentHeader {
+    /// Lower case.
+    pub name: String,
+    /// Its value.
+    pub value: PeerText,
 }
 
 /// Whose the body of an answer that is not a 101 seems to be.

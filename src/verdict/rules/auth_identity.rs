@@ -55,8 +55,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The identity header is missing",
         explanation: "The gateway is in trusted-proxy mode and wants a header that names the user \
                       (gateway.auth.trustedProxy.userHeader and requiredHeaders); the request has \
-                      none. When the header's name begins with X-Forwarded-, a tap that rewrites \
-                      attribution drops the one that the client brought.",
+                      none. When the header's name begins with X-Forwarded- or Tailscale-, the tap \
+                      drops it unless it comes from a peer in trusted_proxies.",
         action: "let the identity proxy set the header that gateway.auth.trustedProxy names, on the WebSocket path too",
         ..identity(
             "gateway.auth.identity_header",
@@ -213,12 +213,10 @@ fn forbidden(view: &View<'_>) -> Option<Finding> {
 
 fn identity_header(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&["AUTH_IDENTITY_HEADER_REQUIRED"], &[])?;
-    let forwarded = view
-        .gateway
-        .as_ref()
-        .and_then(|gateway| gateway.forwarded.as_ref());
-    let dropped = forwarded
-        .filter(|forwarded| forwarded.mode == ForwardedMode::Overwrite)
+    let dropped = view
+        .forwarded()
+        .filter(|forwarded| forwarded.mode != ForwardedMode::Pass)
+        .filter(|_| view.record().client.via.is_none())
         .and_then(|forwarded| {
             forwarded.brought.iter().find(|name| {
                 let name = name.as_str().to_ascii_lowercase();
@@ -233,8 +231,8 @@ fn identity_header(view: &View<'_>) -> Option<Finding> {
         Some(name) => finding
             .because([fact(format!("we dropped {} of the client", short(name)))])
             .next(
-                "use a header whose name does not begin with X-Forwarded- for the user, in the \
-                 identity proxy and in gateway.auth.trustedProxy.userHeader",
+                "put the identity proxy's address into trusted_proxies of wstap, so that what it \
+                 says of the user is passed on",
             ),
         None => finding,
     })

@@ -67,7 +67,7 @@ fn attribution(view: &View<'_>) -> Option<Finding> {
         Finding::new(Confidence::Certain, summary)
             .because(view.answer_evidence())
             .because(view.attribution_evidence())
-            .next(view.trust_us()),
+            .next(view.end_disbelief()),
     )
 }
 

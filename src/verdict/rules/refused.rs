@@ -33,21 +33,6 @@ pub(super) const RULES: &[Rule] = &[
         ..refused("gateway.refused.accept_key", ActOn::Gateway, 30, accept_key)
     },
     Rule {
-        title: "The gateway does not trust the headers that say who the client is",
-        explanation: "The upgrade carried Forwarded, X-Real-IP, X-Forwarded-* or Tailscale-* and \
-                      came from an address that is not in gateway.trustedProxies (or the client \
-                      that they name is missing or a loopback one): the gateway answers 403 \
-                      proxy_attribution_required and logs it only once. Changing the list closes \
-                      every session of the gateway once (4001).",
-        action: "add the address that the gateway sees us under to gateway.trustedProxies",
-        ..refused(
-            "gateway.refused.attribution",
-            ActOn::Gateway,
-            20,
-            attribution,
-        )
-    },
-    Rule {
         title: "The gateway found the handshake malformed",
         explanation: "400: Sec-WebSocket-Version is not 13 or 8, the key is malformed, or \
                       `Connection: Upgrade` is missing. Clients rarely send that; hops that rebuild \
@@ -143,23 +128,6 @@ fn bad_upgrade(view: &View<'_>) -> Option<Finding> {
 fn not_http(view: &View<'_>) -> Option<Finding> {
     let summary = "what listens on the gateway's port does not speak HTTP";
     bad_101(view, GatewayErrorKind::NotHttp, summary)
-}
-
-fn attribution(view: &View<'_>) -> Option<Finding> {
-    status(view)?;
-    if view.body_kind() != Some(BodyKind::Attribution) {
-        return None;
-    }
-    let summary = match view.our_address() {
-        Some(ip) => format!("the gateway does not trust {ip} (us) to say who the client is (403)"),
-        None => "the gateway does not trust us to say who the client is (403)".to_owned(),
-    };
-    Some(
-        Finding::new(Confidence::Certain, summary)
-            .because(view.answer_evidence())
-            .because(view.attribution_evidence())
-            .next(view.trust_us()),
-    )
 }
 
 fn bad_handshake(view: &View<'_>) -> Option<Finding> {

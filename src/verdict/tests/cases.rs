@@ -442,3 +442,60 @@ fn odd_forms_of_a_token_come_before_comparing_it() {
     );
     assert!(plain.next.contains("wstap fingerprint"), "{}", plain.next);
 }
+
+#[test]
+fn each_way_not_to_be_believed_has_its_own_action() {
+    let told = |edit: fn(&mut Value)| {
+        let verdict = decide(&edited("gateway.refused.attribution_client", edit));
+        (verdict.rule, verdict.next)
+    };
+    for (edit, rule, next) in [
+        (
+            (|record| record["client"]["via"]["resolved"] = false.into()) as fn(&mut Value),
+            "gateway.refused.attribution_client",
+            "make the proxy at 127.0.0.1 write its client's address",
+        ),
+        (
+            |record| {
+                record["client"]["via"] = Value::Null;
+                record["gateway"]["forwarded"]["why"] = "configured".into();
+            },
+            "gateway.refused.attribution_client",
+            "set gateway.forwarded: auto",
+        ),
+        (
+            |record| {
+                record["client"]["via"] = Value::Null;
+                record["gateway"]["forwarded"]["why"] = "own_host".into();
+                record["gateway"]["forwarded"]["sent"][0]["value"] = "10.0.0.9".into();
+            },
+            "gateway.refused.attribution_client",
+            "let clients on wstap's own host connect to the gateway itself",
+        ),
+        (
+            |record| record["gateway"]["forwarded"]["sent"][0]["value"] = "10.0.0.9".into(),
+            "gateway.refused.attribution_client",
+            "make gateway.trustedProxies in openclaw.json narrower",
+        ),
+        (
+            |record| {
+                record["gateway"]["forwarded"]["sent"][0]["value"] = "10.0.0.9".into();
+                record["gateway"]["forwarded"]["acceptance"] = "refused".into();
+            },
+            "gateway.refused.attribution",
+            "\"trustedProxies\": [\"127.0.0.1/32\"]",
+        ),
+        (
+            |record| {
+                record["gateway"]["forwarded"]["mode"] = "pass".into();
+                record["gateway"]["forwarded"]["why"] = "loopback_proxy".into();
+            },
+            "gateway.refused.attribution_proxy",
+            "into trusted_proxies of wstap; then in openclaw.json set",
+        ),
+    ] {
+        let found = told(edit);
+        assert_eq!(found.0, rule);
+        assert!(found.1.contains(next), "{}", found.1);
+    }
+}

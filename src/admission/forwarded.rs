@@ -1,0 +1,196 @@
+//! Who the gateway is told the client is.
+//!
+//! The gateway decides by attribution headers and by the peer's address who is local, and trusts
+//! local clients more. So: **it must see every client with the locality that it would have without
+//! the tap.** [`decide`] is that rule, as a function of everything it depends on; [`chain`] finds
+//! the client behind trusted proxies, [`write`](mod@write) makes the headers, and [`acceptance`]
+//! plans how we learn whether the gateway believes them.
+
+pub mod acceptance;
+pub mod chain;
+pub mod trusted;
+pub mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use self::chain::{Client, client_of};
+pub use self::trusted::Trusted;
+use crate::admission::hop;
+use crate::session::record::gateway::{Acceptance, ForwardedWhy as Why};
+
+/// `gateway.forwarded`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Decided for each connection, so that locality stays as it would be without the tap.
+    #[default]
+    Auto,
+    /// Unchanged, nothing added.
+    Pass,
+    /// One set with the client's address for everybody; everything else of the kind is dropped.
+    Overwrite,
+    /// Everything of the kind is dropped, nothing is added.
+    None,
+}
+
+impl Mode {
+    /// As it is written in a configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Pass => "pass",
+            Self::Overwrite => "overwrite",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Headers in which proxies tell who the client is. The gateway looks at all of these.
+#[must_use]
+pub fn is_attribution(name: &HeaderName) -> bool {
+    hop::is_attribution(name.as_str())
+}
+
+/// Whether a head has attribution headers, also empty ones.
+#[must_use]
+pub fn brings_attribution(headers: &HeaderMap) -> bool {
+    headers.keys().any(is_attribution)
+}
+
+/// Everything that decides what the gateway is told. All addresses are canonical: an IPv4 address
+/// is never written as an IPv6 one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Situation {
+    /// `gateway.forwarded`.
+    pub mode: Mode,
+    /// `gateway.allow_remote_as_local`.
+    pub allow_remote_as_local: bool,
+    /// The TCP peer.
+    pub peer: IpAddr,
+    /// The peer is in `trusted_proxies`.
+    pub trusted: bool,
+    /// The request has attribution headers.
+    pub brought: bool,
+    /// Who the client is: the peer, or who the trusted chain names.
+    pub client: IpAddr,
+    /// The gateway sees this connection as coming from its own host: by loopback or unix socket.
+    pub gateway_local: bool,
+    /// What the acceptance check found.
+    pub acceptance: Acceptance,
+    /// Our end of the connection to the gateway: what it would see of a client on our host.
+    pub our_ip: Option<IpAddr>,
+}
+
+/// What is done with the attribution headers of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They go out as they came; nothing is added.
+    Pass,
+    /// They are dropped, and one set is written that names this client.
+    Overwrite(IpAddr),
+    /// They are dropped, and nothing is added.
+    Strip,
+    /// The request must not go out: a remote client would look local to the gateway.
+    Refuse,
+}
+
+/// What [`decide`] decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub why: Why,
+    /// The request may only go out on a connection that is known not to be local to the gateway:
+    /// it has no attribution headers, and its client is not a local one.
+    pub only_remote: bool,
+}
+
+/// What is done with the attribution headers of a request.
+#[must_use]
+pub fn decide(situation: &Situation) -> Decision {
+    let Situation {
+        mode,
+        peer,
+        trusted,
+        brought,
+        gateway_local,
+        ..
+    } = *situation;
+    let chain = trusted && brought;
+    let (action, why) = match mode {
+        Mode::Pass => (Action::Pass, Why::Configured),
+        Mode::None => (Action::Strip, Why::Configured),
+        // What a process on the gateway's own host says, the gateway itself trusts or refuses.
+        Mode::Auto if !chain && peer.is_loopback() && gateway_local => {
+            let why = if brought {
+                Why::LoopbackProxy
+            } else {
+                Why::LocalClient
+            };
+            (Action::Pass, why)
+        }
+        // Never with a local gateway: without headers it would take everybody for local.
+        Mode::Auto if situation.acceptance == Acceptance::Refused && !gateway_local => {
+            (Action::Strip, Why::GatewayRefusedOverwrite)
+        }
+        Mode::Auto | Mode::Overwrite => overwrite(situation),
+    };
+    // A loopback proxy that brings headers speaks for somebody else: only a loopback client
+    // without any would be local without us as well.
+    let bare = match action {
+        Action::Pass => !brought,
+        Action::Strip => true,
+        Action::Overwrite(_) | Action::Refuse => false,
+    };
+    let stranger = !peer.is_loopback() || brought;
+    let allowed = situation.allow_remote_as_local && mode != Mode::Auto;
+    let only_remote = bare && stranger && !allowed;
+    if only_remote && gateway_local {
+        return Decision {
+            action: Action::Refuse,
+            why: Why::WouldBeLocal,
+            only_remote,
+        };
+    }
+    Decision {
+        action,
+        why,
+        only_remote,
+    }
+}
+
+fn overwrite(situation: &Situation) -> (Action, Why) {
+    let Situation {
+        peer,
+        trusted,
+        brought,
+        client,
+        gateway_local,
+        our_ip,
+        ..
+    } = *situation;
+    // A client on our own host is, to a gateway elsewhere, whoever our address belongs to. 127.0.0.1
+    // would be the gateway's own host.
+    if client == peer && peer.is_loopback() && !gateway_local {
+        return (Action::Overwrite(our_ip.unwrap_or(peer)), Why::OwnHost);
+    }
+    let why = if trusted && brought {
+        Why::TrustedChain
+    } else if peer.is_loopback() {
+        Why::Configured
+    } else if brought {
+        Why::Stranger
+    } else {
+        Why::RemoteClient
+    };
+    (Action::Overwrite(client), why)
+}

@@ -1,0 +1,45 @@
+//! `trusted_proxies`: whose word about clients is taken.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// Networks of proxies that are believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted {
+    networks: Vec<IpNet>,
+}
+
+impl Trusted {
+    /// These networks.
+    #[must_use]
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self { networks }
+    }
+
+    /// The networks, in the order of the file.
+    #[must_use]
+    pub fn networks(&self) -> &[IpNet] {
+        &self.networks
+    }
+
+    /// Whether nobody is believed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
+    /// Whether this address is in the list; an IPv4 address also when it is written as IPv6
+    /// (`::ffff:10.0.0.5`).
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.networks.iter().any(|network| network.contains(&ip))
+    }
+}
+
+impl FromIterator<IpNet> for Trusted {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
+        Self::new(networks.into_iter().collect())
+    }
+}

@@ -1,0 +1,40 @@
+//! The guard before `gateway.forwarded: none` and `pass`: on the gateway's own host a request
+//! without attribution headers is a local one, whoever sent it to us.
+
+use crate::admission::forwarded::Mode;
+use crate::config::error::ConfigError;
+use crate::config::gateway::{Gateway, Target};
+use crate::config::listener::Listener;
+use crate::config::schema::At;
+
+const EXPECTED: &str = "`auto` (or `allow_remote_as_local: true` beside it, which lets the gateway \
+                        take every client for local)";
+
+/// The error for a gateway on this host, in a mode that would make remote clients local there.
+/// `pass` does only where somebody else can connect: our own host's clients are local anyway.
+pub(super) fn only_elsewhere(mode: &At<Mode>, listeners: &[Listener]) -> Option<ConfigError> {
+    let reachable = listeners
+        .iter()
+        .any(|listener| !listener.listen.host.is_loopback());
+    let risky = match mode.value {
+        Mode::None => true,
+        Mode::Pass => reachable,
+        Mode::Auto | Mode::Overwrite => false,
+    };
+    risky.then(|| ConfigError::at(&mode.spot, EXPECTED, ""))
+}
+
+/// That error, where the URL alone tells that the gateway is on this host.
+pub(super) fn guard(gateway: &Gateway) -> Option<ConfigError> {
+    let found = match gateway.target() {
+        Target::Unix(_) => {
+            "a gateway behind a unix socket, which takes what comes without headers for local"
+        }
+        Target::Tcp { .. } => {
+            "a gateway on this host, which takes what comes without headers for local"
+        }
+    };
+    gateway
+        .must_be_elsewhere(found)
+        .filter(|_| gateway.is_local())
+}

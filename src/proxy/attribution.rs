@@ -1,0 +1,238 @@
+//! Asks the gateway whether it believes what we write of clients, and keeps the answer.
+//!
+//! When to ask is `admission::forwarded::acceptance`'s; here are the clock, the socket and the
+//! warnings. Nobody asks where no request is ever overwritten: then the answer would change
+//! nothing, and a gateway logs such a request as suspicious.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
+
+use super::Tap;
+use crate::admission::forwarded::acceptance::{CHECK_CLIENT, Outcome, Plan};
+use crate::admission::forwarded::write::{Keep, write};
+use crate::admission::forwarded::{Action, Mode};
+use crate::config::{Config, Dialect};
+use crate::session::record::gateway::Acceptance;
+use crate::transport::stream::Stream;
+use crate::upstream::DialFacts;
+use crate::verdict::trust::trust_line;
+
+/// Not exempt from attribution, needs no credential, and answers both on a loopback gateway and
+/// elsewhere (seen with 2026.9.6; `/healthz` is exempt).
+const PATH: &str = "/readyz";
+
+/// How much of an answer is looked at.
+const LOOK: usize = 2048;
+
+/// For the answer, once connected.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is known of how the gateway sees us.
+#[derive(Debug)]
+pub(super) struct Attribution {
+    known: Mutex<Known>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Known {
+    plan: Plan,
+    our_ip: Option<IpAddr>,
+}
+
+impl Attribution {
+    pub(super) fn new(config: &Config) -> Self {
+        let gateway = config.gateway();
+        let everybody_passes = gateway.is_local()
+            && config.serves_this_host_only()
+            && config.trusted_proxies().is_empty();
+        let asks = gateway.dialect() == Dialect::OpenClaw
+            && match gateway.forwarded() {
+                Mode::Auto => !everybody_passes,
+                Mode::Overwrite => true,
+                Mode::Pass | Mode::None => false,
+            };
+        let plan = if asks {
+            Plan::starting(Instant::now())
+        } else {
+            Plan::never()
+        };
+        let known = Mutex::new(Known { plan, our_ip: None });
+        Self {
+            known,
+            changed: Notify::new(),
+        }
+    }
+
+    /// What the checks found so far.
+    pub(super) fn acceptance(&self) -> Acceptance {
+        self.lock().plan.acceptance()
+    }
+
+    /// The address that the gateway saw us under last.
+    pub(super) fn our_ip(&self) -> Option<IpAddr> {
+        self.lock().our_ip
+    }
+
+    /// A connection to the gateway was made.
+    pub(super) fn reached(&self, facts: &DialFacts) {
+        self.update(|known| {
+            known.our_ip = facts.our_ip();
+            known.plan.reached(Instant::now());
+        });
+    }
+
+    /// The gateway could not be reached.
+    pub(super) fn lost(&self) {
+        self.update(|known| known.plan.lost());
+    }
+
+    /// The gateway answered a request of a client.
+    pub(super) fn answered(&self, status: StatusCode) {
+        if status == StatusCode::FORBIDDEN {
+            self.update(|known| known.plan.contradicted(Instant::now()));
+        }
+    }
+
+    /// Wakes the task when the next check is at another time now.
+    fn update(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self.lock();
+        let before = known.plan.due();
+        change(&mut known);
+        let moved = known.plan.due() != before;
+        drop(known);
+        if moved {
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Begins to ask, where anybody should.
+pub(super) fn begin(tap: &Arc<Tap>) {
+    if tap.attribution.acceptance() != Acceptance::NotChecked {
+        tap.tasks.spawn(run(Arc::clone(tap)));
+    }
+}
+
+/// Asks when it is time to, until the drain.
+async fn run(tap: Arc<Tap>) {
+    let attribution = &tap.attribution;
+    loop {
+        let due = attribution.lock().plan.due();
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = tap.drain.token().cancelled() => return,
+            () = attribution.changed.notified() => continue,
+            () = wait => {}
+        }
+        let answer = tokio::select! {
+            biased;
+            () = tap.drain.token().cancelled() => return,
+            answer = check(&tap) => answer,
+        };
+        let outcome = answer
+            .as_ref()
+            .map_or(Outcome::NoAnswer, |(outcome, _)| *outcome);
+        let mut known = attribution.lock();
+        let was = known.plan.acceptance();
+        let changed = known.plan.checked(outcome, Instant::now());
+        if let Some((_, facts)) = &answer {
+            known.our_ip = facts.our_ip();
+        }
+        drop(known);
+        if let (true, Some((outcome, facts))) = (changed, answer) {
+            tell(&tap, outcome, was, &facts);
+        }
+    }
+}
+
+/// One check; `None` without an answer.
+async fn check(tap: &Tap) -> Option<(Outcome, DialFacts)> {
+    let (stream, facts) = tap.dialler.dial().await.ok()?;
+    let host = tap.config.gateway().authority();
+    let asked = tokio::time::timeout(ANSWER_LIMIT, ask(stream, &host));
+    let (status, body) = asked.await.ok()??;
+    Some((Outcome::of(status.as_u16(), &body), facts))
+}
+
+async fn ask(stream: Stream, host: &str) -> Option<(StatusCode, Vec<u8>)> {
+    let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let exchange = async move {
+        let answer = sender.send_request(request(host)?).await.ok()?;
+        let status = answer.status();
+        let mut incoming = answer.into_body();
+        let mut body = Vec::new();
+        while let Some(Ok(frame)) = incoming.frame().await
+            && body.len() < LOOK
+        {
+            if let Some(data) = frame.data_ref() {
+                body.extend(data.iter().take(LOOK - body.len()));
+            }
+        }
+        Some((status, body))
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        // The connection may end with the answer's last byte, which is still to be taken.
+        _ = driver => exchange.await,
+    }
+}
+
+/// In the shape of a client's request that is overwritten.
+fn request(host: &str) -> Option<Request<Empty<Bytes>>> {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::HOST, host.parse().ok()?);
+    let keep = Keep {
+        place: false,
+        identity: false,
+    };
+    write(&mut headers, Action::Overwrite(CHECK_CLIENT), false, keep);
+    headers.insert(http::header::CONNECTION, "close".parse().ok()?);
+    let agent = concat!("wstap/", env!("CARGO_PKG_VERSION"), " (attribution check)");
+    headers.insert(http::header::USER_AGENT, agent.parse().ok()?);
+    let mut request = Request::get(PATH).body(Empty::new()).ok()?;
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+fn tell(tap: &Tap, outcome: Outcome, was: Acceptance, facts: &DialFacts) {
+    let mode = tap.config.gateway().forwarded();
+    match outcome {
+        Outcome::Refused => {
+            let follows = if mode == Mode::Auto && !facts.is_local() {
+                "requests go on without forwarded headers, and to the gateway all clients share \
+                 our address: its limits and lock-outs hit all of them together"
+            } else {
+                "it answers 403 to clients that are not on this host"
+            };
+            let line = trust_line(facts.our_ip());
+            tracing::warn!(
+                "the gateway does not believe who we say a client is: {follows}; {line}"
+            );
+        }
+        Outcome::Accepted if was == Acceptance::Refused => {
+            tracing::warn!("the gateway believes now who we say a client is");
+        }
+        Outcome::Accepted | Outcome::NoAnswer => {}
+    }
+}

@@ -1,0 +1,137 @@
+//! Refusals that are about who the client is said to be: the gateway's 403, and our own where a
+//! remote client would have looked local.
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::verdict::registry::Find;
+use crate::verdict::trust::{Disbelief, address};
+use crate::verdict::view::fact;
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayRefused,
+        party: Party::Gateway,
+        act_on,
+        stage: Stage::Answer,
+        order: 20,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The gateway does not trust the headers that say who the client is",
+        explanation: "The upgrade carried Forwarded, X-Real-IP, X-Forwarded-* or Tailscale-* and \
+                      came from an address that is not in gateway.trustedProxies: the gateway \
+                      answers 403 proxy_attribution_required and logs it only once. A gateway on \
+                      the tap's own host is never sent remote clients without these headers: it \
+                      would take them for local. Changing the list closes every session of the \
+                      gateway once (4001).",
+        action: "add the address that the gateway sees us under to gateway.trustedProxies",
+        ..refused("gateway.refused.attribution", ActOn::Gateway, attribution)
+    },
+    Rule {
+        title: "The gateway finds no client in what it was told",
+        explanation: "The gateway believes us, and cannot believe that this is a client: its \
+                      address is loopback, is itself in gateway.trustedProxies, or could not be \
+                      read from what a proxy in front of the tap sent. A local client behind a \
+                      proxy that adds X-Forwarded-For can never be local to the gateway.",
+        action: "let the proxy in front of the tap write its client's real address, or let the client connect without it",
+        ..refused(
+            "gateway.refused.attribution_client",
+            ActOn::Operator,
+            client,
+        )
+    },
+    Rule {
+        title: "The gateway does not trust a proxy in front of the tap",
+        explanation: "The client came through a proxy on the tap's own host that adds attribution \
+                      headers and is not in trusted_proxies. What such a proxy says is passed to a \
+                      local gateway unchanged, which refuses it with 403 as it would without the \
+                      tap.",
+        action: "put the proxy into trusted_proxies of wstap, and our address into gateway.trustedProxies",
+        ..refused("gateway.refused.attribution_proxy", ActOn::Operator, proxy)
+    },
+    Rule {
+        id: "tap.denied.remote_as_local",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 20,
+        title: "A remote client would have looked local",
+        explanation: "The connection to the gateway turned out to be one over loopback, although \
+                      its URL names another host, and gateway.forwarded lets requests go out \
+                      without attribution headers. The gateway would have taken a remote client \
+                      for local: paired without being asked, never locked out. So nothing was sent.",
+        action: "set gateway.forwarded: auto",
+        find: remote_as_local,
+    },
+];
+
+/// The gateway's own 403 to an upgrade.
+fn finding(view: &View<'_>, who: Disbelief, sure: Confidence, summary: String) -> Option<Finding> {
+    let by_gateway = view
+        .answer
+        .as_ref()
+        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
+    let fits = view.is_websocket()
+        && !view.had_tunnel()
+        && by_gateway
+        && view.status().is_some_and(|status| status != 101)
+        && view.body_kind() == Some(BodyKind::Attribution);
+    (fits && view.disbelief() == who).then(|| {
+        Finding::new(sure, summary)
+            .because(view.answer_evidence())
+            .because(view.attribution_evidence())
+            .next(view.end_disbelief())
+    })
+}
+
+fn attribution(view: &View<'_>) -> Option<Finding> {
+    let summary = match view.our_address() {
+        Some(ip) => format!("the gateway does not trust {ip} (us) to say who the client is (403)"),
+        None => "the gateway does not trust us to say who the client is (403)".to_owned(),
+    };
+    finding(view, Disbelief::Us, Confidence::Certain, summary)
+}
+
+fn client(view: &View<'_>) -> Option<Finding> {
+    let summary = match view.named() {
+        Some(ip) => format!("the gateway believes us, and takes no client at {ip} (403)"),
+        None => "the gateway believes us, and finds no client in what we wrote (403)".to_owned(),
+    };
+    finding(view, Disbelief::Client, Confidence::Likely, summary)
+}
+
+fn proxy(view: &View<'_>) -> Option<Finding> {
+    let summary = match address(&view.record().client.addr) {
+        Some(ip) => format!(
+            "the gateway does not trust the proxy at {ip} in front of us to say who the client is (403)"
+        ),
+        None => "the gateway does not trust a proxy in front of us (403)".to_owned(),
+    };
+    finding(view, Disbelief::Proxy, Confidence::Certain, summary)
+}
+
+fn remote_as_local(view: &View<'_>) -> Option<Finding> {
+    let denied = view.record().close.denied.as_ref()?;
+    if denied.key != "gateway.allow_remote_as_local" {
+        return None;
+    }
+    let summary = "refused: the gateway is on this host and would have taken this client for local";
+    let next =
+        "set gateway.forwarded: auto, or make gateway.url lead to the other host that it names";
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([fact(denied.detail.clone())])
+            .because(view.attribution_evidence())
+            .next(next),
+    )
+}
