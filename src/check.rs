@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::admission::forwarded::Mode;
 use crate::config::{
     self, Config, ConfigError, ConfigErrors, Listener, ListenerTls, Overrides, Target, Timeouts,
     Warning, duration_text, size_text,
@@ -91,6 +92,14 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
             "gateway CA",
             &format!("{} certificates", gateway.tls().ca().len()),
         )?;
+    }
+    if gateway.forwarded() != Mode::default() {
+        row(out, "forwarded", gateway.forwarded().as_str())?;
+    }
+    let proxies = config.trusted_proxies().networks();
+    if !proxies.is_empty() {
+        let shown: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+        row(out, "trusted", &shown.join(", "))?;
     }
     row(out, "origins", &config.origins().to_string())?;
     let default = Timeouts::default().named();

@@ -5,7 +5,7 @@ use wstap::session::record::{Class, HeadFault, Kind};
 use wstap::session::{Phase, SessionRecord};
 
 use crate::peers::{Peer, Via, echo, http_plain, ok_instead_of_101};
-use crate::support::client::connect;
+use crate::support::client::{Dribble, connect};
 use crate::support::frame::Frame;
 use crate::support::head::{KEY, upgrade};
 use crate::support::records::class;
@@ -389,4 +389,57 @@ async fn a_slow_head_gets_408() {
     let record = tap.wait_for("the first", timeouts).await;
     assert_eq!(record.close.timer.unwrap().limit_ms, 300);
     assert_eq!(record.request.unwrap().path.as_str(), "/slow");
+}
+
+/// Slowloris: many connections with half a head each. They end in time, and cost little meanwhile.
+#[tokio::test]
+async fn slowloris_costs_little_and_ends_in_time() {
+    const MANY: usize = 1000;
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("limits.per_client", 2 * MANY)
+        .set("timeouts.request_head", "3s")
+        .start()
+        .await;
+    let warm = tap.connect(Face::Plain).await;
+    let before = tap.resident_kib();
+    let mut slow = Vec::new();
+    for _ in 0..MANY {
+        let mut conn = connect(tap.addr(Face::Plain)).await;
+        conn.send(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
+        slow.push(conn);
+    }
+    let mut most = tap.resident_kib();
+    for conn in &mut slow {
+        assert_eq!(conn.head().await.expect("an answer").status(), 408);
+        most = most.max(tap.resident_kib());
+    }
+    drop(warm);
+    let each = most.saturating_sub(before) / MANY as u64;
+    assert!(each < 40, "{each} KiB each");
+    assert_eq!(peer.log.connections(), 0);
+}
+
+/// One byte at a time, in segments of their own: it takes as long as it takes, and the same comes
+/// of it.
+#[tokio::test]
+async fn a_head_byte_by_byte() {
+    let (peer, tap) = before_http().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    Dribble::new(GOOD).pour(&mut conn).await;
+    assert_eq!(conn.head().await.unwrap().status(), 200);
+    assert_eq!(peer.log.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_head_of_just_the_allowed_size_passes() {
+    let (peer, tap) = before_http().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let fixed = GOOD.len() + "X: \r\n".len();
+    let line = format!("X: {}\r\n", "x".repeat(64 * 1024 - fixed));
+    let head = GOOD.replace("\r\n\r\n", &format!("\r\n{line}\r\n"));
+    assert_eq!(head.len(), 64 * 1024);
+    conn.send(head.as_bytes()).await.unwrap();
+    assert_eq!(conn.head().await.unwrap().status(), 200);
+    assert_eq!(peer.log.requests(), 1);
 }

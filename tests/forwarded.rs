@@ -331,10 +331,13 @@ async fn the_check_asks_until_the_gateway_is_up_and_once_it_believes() {
     assert!(!tap.stderr().contains("trustedProxies"), "{}", tap.stderr());
 }
 
+/// As a proxy writes it.
+const CLIENT: (&str, &str) = ("X-Forwarded-For", "203.0.113.7");
+
 /// What the records say once there is an answer to the check.
 async fn accepted(tap: &Tap) -> Acceptance {
     loop {
-        let (_, record) = upgrade(tap, &[]).await;
+        let (_, record) = upgrade(tap, &[CLIENT]).await;
         let known = facts(&record).acceptance;
         if known != Acceptance::Unknown {
             return known;
@@ -374,7 +377,7 @@ async fn a_gateway_elsewhere_that_refuses_gets_requests_without_headers() {
         return;
     };
     let rules = Rules::default();
-    let peer = attribution::judge(&Via::At(ip), &rules).await;
+    let peer = attribution::judge(&Via::At((ip, 0).into()), &rules).await;
     let tap = Setup::before(&peer).openclaw().start().await;
     warned(
         &tap,
@@ -397,13 +400,13 @@ async fn trust_that_is_withdrawn_is_noticed_by_the_first_refusal() {
         return;
     };
     let rules = Rules::trusting(&[ip]);
-    let peer = attribution::judge(&Via::At(ip), &rules).await;
+    let peer = attribution::judge(&Via::At((ip, 0).into()), &rules).await;
     let tap = Setup::before(&peer)
         .openclaw()
         .set("trusted_proxies", json!(["127.0.0.1/32"]))
         .start()
         .await;
-    let lines = [("X-Forwarded-For", "203.0.113.7")];
+    let lines = [CLIENT];
     let first = loop {
         let (answer, record) = upgrade(&tap, &lines).await;
         assert_eq!(
@@ -425,11 +428,44 @@ async fn trust_that_is_withdrawn_is_noticed_by_the_first_refusal() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_gone_is_asked_again() {
+    let rules = Rules::trusting(&[LOOPBACK]);
+    let first = attribution::judge(&Via::Plain, &rules).await;
+    let addr = first.addr();
+    let tap = Setup::before(&first)
+        .openclaw()
+        .set("trusted_proxies", json!(["127.0.0.1/32"]))
+        .start()
+        .await;
+    assert_eq!(accepted(&tap).await, Acceptance::Accepted);
+    drop(first);
+    let gone = poll(STEP, || std::net::TcpStream::connect(addr).err()).await;
+    assert!(gone.is_some(), "it still listens");
+    let (answer, _) = upgrade(&tap, &[CLIENT]).await;
+    assert_eq!(answer.status(), 502);
+
+    let back = attribution::judge(&Via::At(addr), &rules).await;
+    let (answer, _) = upgrade(&tap, &[CLIENT]).await;
+    assert_eq!(answer.status(), 101);
+    let asked = poll(STEP, || {
+        let heads = back.log.heads();
+        heads
+            .iter()
+            .any(|head| head.target() == "/readyz")
+            .then_some(())
+    });
+    assert!(
+        asked.await.is_some(),
+        "the gateway that is back was not asked"
+    );
+}
+
+#[tokio::test]
 async fn a_client_of_our_host_is_to_a_gateway_elsewhere_who_our_address_says() {
     let Some(ip) = outside("a client of our host") else {
         return;
     };
-    let peer = attribution::judge(&Via::At(ip), &Rules::trusting(&[ip])).await;
+    let peer = attribution::judge(&Via::At((ip, 0).into()), &Rules::trusting(&[ip])).await;
     let tap = Setup::before(&peer).start().await;
     // First a plain request: no connection has told our address yet.
     let mut conn = tap.connect(Face::Plain).await;
@@ -447,7 +483,7 @@ async fn none_before_a_gateway_elsewhere_takes_everything_away() {
     let Some(ip) = outside("none before a gateway elsewhere") else {
         return;
     };
-    let peer = attribution::judge(&Via::At(ip), &Rules::default()).await;
+    let peer = attribution::judge(&Via::At((ip, 0).into()), &Rules::default()).await;
     let tap = open_to_all(Setup::before(&peer))
         .set("gateway.forwarded", "none")
         .start()

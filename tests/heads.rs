@@ -133,8 +133,8 @@ async fn by_hyper(stream: &[u8]) -> Vec<Understood> {
         drop(client.read_to_end(&mut answers).await);
         assert!(!answers.starts_with(b"HTTP/1.1 4"), "hyper refused it");
     };
-    let (served, ()) = tokio::join!(serve, conversation);
-    drop(served);
+    let (result, ()) = tokio::join!(serve, conversation);
+    drop(result);
     let seen = seen.lock().unwrap();
     seen.clone()
 }

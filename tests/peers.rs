@@ -31,7 +31,7 @@ pub mod unix_socket;
 pub mod wrong_accept_key;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -55,8 +55,8 @@ pub enum Via {
     Tls(Arc<ServerConfig>),
     /// See [`unix_socket`].
     Unix,
-    /// Plain, on an address of this machine that is not loopback.
-    At(IpAddr),
+    /// Plain, on this address.
+    At(SocketAddr),
 }
 
 /// A running peer.
@@ -236,11 +236,11 @@ impl Door {
                 );
             }
         };
-        let ip = match via {
-            Via::At(ip) => *ip,
-            _ => Ipv4Addr::LOCALHOST.into(),
+        let addr = match via {
+            Via::At(addr) => *addr,
+            _ => (Ipv4Addr::LOCALHOST, 0).into(),
         };
-        let listener = TcpListener::bind((ip, 0)).await.expect("bind");
+        let listener = TcpListener::bind(addr).await.expect("bind");
         let addr = listener.local_addr().expect("its address");
         let tls = acceptor.is_some();
         (Self::Tcp(listener, acceptor), Target::Tcp { addr, tls })

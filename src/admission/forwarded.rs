@@ -180,7 +180,8 @@ fn overwrite(situation: &Situation) -> (Action, Why) {
     } = *situation;
     // A client on our own host is, to a gateway elsewhere, whoever our address belongs to. 127.0.0.1
     // would be the gateway's own host.
-    if client == peer && peer.is_loopback() && !gateway_local {
+    let own_host = peer.is_loopback() || our_ip == Some(peer);
+    if client == peer && own_host && !gateway_local {
         return (Action::Overwrite(our_ip.unwrap_or(peer)), Why::OwnHost);
     }
     let why = if trusted && brought {

@@ -219,11 +219,13 @@ fn tell(tap: &Tap, outcome: Outcome, was: Acceptance, facts: &DialFacts) {
     let mode = tap.config.gateway().forwarded();
     match outcome {
         Outcome::Refused => {
-            let follows = if mode == Mode::Auto && !facts.is_local() {
-                "requests go on without forwarded headers, and to the gateway all clients share \
-                 our address: its limits and lock-outs hit all of them together"
-            } else {
-                "it answers 403 to clients that are not on this host"
+            let follows = match mode {
+                Mode::Auto if !facts.is_local() => {
+                    "requests go on without forwarded headers, and to the gateway all clients \
+                     share our address: its limits and lock-outs hit all of them together"
+                }
+                Mode::Auto => "it answers 403 to clients that are not on this host",
+                _ => "it answers 403 to every client",
             };
             let line = trust_line(facts.our_ip());
             tracing::warn!(

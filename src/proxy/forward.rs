@@ -223,6 +223,8 @@ fn failed(tap: &Tap, session: &Shared, error: &hyper_util::client::legacy::Error
             return Failure::Gateway(failed.error.clone());
         }
         if let Some(SeenAsLocal { facts }) = cause.downcast_ref() {
+            // The next requests know it.
+            tap.attribution.reached(facts);
             note_dial(session, facts);
             let addr = facts.addr.clone().unwrap_or_default();
             return Failure::RemoteAsLocal { addr };

@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,7 +26,7 @@ use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
 /// Bytes that are read at once.
-const CHUNK: usize = 16 * 1024;
+const CHUNK: usize = 8 * 1024;
 
 /// Bytes that are kept while hyper may not have them: a request behind one that is under way, or
 /// what a hasty client sends behind its upgrade. Beyond this the client has to wait.
@@ -186,17 +187,16 @@ impl Gate {
         let in_head = self.requests.is_at_head();
         let room = HELD.saturating_sub(self.buffer.len());
         // The check itself bounds a head.
-        let room = if in_head { room.max(CHUNK) } else { room };
+        let room = if in_head { CHUNK } else { room.min(CHUNK) };
         if room == 0 {
             return Poll::Pending;
         }
-        self.buffer.reserve(room.min(CHUNK));
-        let count = std::task::ready!(tokio_util::io::poll_read_buf(
-            Pin::new(&mut self.io),
-            cx,
-            &mut self.buffer
-        ))?;
-        self.ended = count == 0;
+        // By way of the stack, so that a connection that says nothing holds no memory.
+        let mut space = [MaybeUninit::uninit(); CHUNK];
+        let mut bytes = ReadBuf::uninit(space.get_mut(..room).unwrap_or_default());
+        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut bytes))?;
+        self.ended = bytes.filled().is_empty();
+        self.buffer.extend_from_slice(bytes.filled());
         Poll::Ready(Ok(()))
     }
 

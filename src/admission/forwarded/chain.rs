@@ -5,7 +5,8 @@
 //! further left is whatever the client liked to write. An entry that cannot be read ends it: the
 //! client is then the nearest hop that is known.
 //!
-//! Hostile input: at most [`MAX_HOPS`] hops are looked at, whatever the length of the chain.
+//! Hostile input: at most [`MAX_HOPS`] hops are looked at, whatever the length of the chain. Only a
+//! line of `Forwarded` is read whole, because a quote in it can only be understood from the left.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

@@ -28,7 +28,7 @@ fn situations() -> Vec<Situation> {
         Acceptance::NotChecked,
     ];
     for mode in modes {
-        for peer in [LOOPBACK, "::1", REMOTE] {
+        for peer in [LOOPBACK, "::1", REMOTE, OURS] {
             for (trusted, brought) in [(false, false), (false, true), (true, false), (true, true)] {
                 let named = [peer, CHAIN, LOOPBACK];
                 let clients = if trusted && brought {
@@ -117,6 +117,23 @@ fn a_gateway_elsewhere_is_never_told_our_loopback_address_for_a_client_of_our_ho
 }
 
 #[test]
+fn a_client_of_our_host_is_one_by_whichever_address_it_comes() {
+    for situation in situations() {
+        let asked = situation.mode == Mode::Auto
+            && !situation.gateway_local
+            && !(situation.trusted && situation.brought)
+            && situation.acceptance == Acceptance::Accepted
+            && situation.our_ip.is_some();
+        if asked {
+            let decision = decide(&situation);
+            let own = situation.peer != ip(REMOTE);
+            assert_eq!(decision.why == Why::OwnHost, own, "{situation:?}");
+            assert!(!own || decision.action == Action::Overwrite(ip(OURS)));
+        }
+    }
+}
+
+#[test]
 fn auto_falls_back_only_before_a_gateway_elsewhere_that_refuses() {
     for situation in situations() {
         let decision = decide(&situation);
@@ -135,7 +152,7 @@ fn the_table() {
     for situation in situations() {
         let shown = situation.our_ip.is_some()
             && !situation.allow_remote_as_local
-            && situation.peer != ip("::1")
+            && [LOOPBACK, REMOTE].map(ip).contains(&situation.peer)
             && matches!(situation.acceptance, Acceptance::Accepted | Acceptance::Refused)
             && (!(situation.trusted && situation.brought) || situation.client == ip(CHAIN))
             // Only `auto` looks at the answer of the check.
