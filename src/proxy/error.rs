@@ -7,6 +7,9 @@ use http::StatusCode;
 use crate::admission::head::Refusal;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind, HeadFault};
 
+/// Our policy refused it (RFC 9209 section 2.3.22).
+pub(super) const DENIED: &str = "http_request_denied";
+
 /// A request that the tap itself answers.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -25,6 +28,15 @@ pub(super) enum Failure {
         /// The address that was connected.
         addr: String,
     },
+    /// Our policy refuses a well-formed request.
+    #[error("failed to let the request in: {text}")]
+    Denied {
+        /// For whoever reads the body.
+        text: String,
+    },
+    /// The client has too many sessions already.
+    #[error("failed to take the request: {0} is reached")]
+    TooMany(&'static str),
     /// The tap is shutting down.
     #[error("failed to take the request: the tap is shutting down")]
     Draining,
@@ -49,6 +61,13 @@ impl Failure {
     pub(super) fn answer(&self) -> Answer {
         let (status, proxy_error, text) = match self {
             Self::Gateway(error) => return gateway_answer(error.kind),
+            Self::Denied { text } => {
+                return Answer {
+                    status: StatusCode::FORBIDDEN,
+                    proxy_error: DENIED,
+                    text: Cow::Owned(text.clone()),
+                };
+            }
             Self::GatewayTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "http_response_timeout",
@@ -60,6 +79,11 @@ impl Failure {
                 "destination_unavailable",
                 "passed on, this request would look local to the gateway \
                  (gateway.allow_remote_as_local)",
+            ),
+            Self::TooMany(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                DENIED,
+                "this client has too many sessions open (limits.per_client)",
             ),
             Self::Draining => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -6,7 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::proxy::clients::Place;
 use crate::proxy::connection::Connection;
+use crate::proxy::origins::Origins;
 use crate::session::Recorder;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{Kind, TransportEnd};
@@ -21,23 +23,33 @@ struct Session {
     recorder: Option<Recorder>,
     connection: Arc<Connection>,
     outlet: Arc<Outlet>,
+    origins: Arc<Origins>,
     /// The request was answered, or the tunnel took over: the client's connection is not part of
     /// what remains.
     settled: bool,
     /// It is about a request, whose turn on the connection ends with it.
     serves: bool,
+    /// Its place among those of its client, where the connection has none.
+    place: Option<Place>,
 }
 
 impl Shared {
     /// Takes charge of a record.
     #[must_use]
-    pub fn new(recorder: Recorder, connection: Arc<Connection>, outlet: Arc<Outlet>) -> Self {
+    pub(super) fn new(
+        recorder: Recorder,
+        connection: Arc<Connection>,
+        outlet: Arc<Outlet>,
+        origins: Arc<Origins>,
+    ) -> Self {
         let session = Session {
             recorder: Some(recorder),
             connection,
             outlet,
+            origins,
             settled: false,
             serves: false,
+            place: None,
         };
         Self(Arc::new(Mutex::new(session)))
     }
@@ -50,6 +62,11 @@ impl Shared {
     /// The answer has gone out whole, or the tunnel has begun.
     pub fn settle(&self) {
         self.lock().settled = true;
+    }
+
+    /// Counts for its client until it is over.
+    pub(super) fn keep(&self, place: Place) {
+        self.lock().place = Some(place);
     }
 
     /// It is about a request: the next one of the connection waits until this session is over.
@@ -91,7 +108,9 @@ impl Drop for Session {
         } else if !self.settled {
             self.cut_short(&mut recorder, now);
         }
-        self.outlet.publish(recorder.finish(now));
+        self.place = None;
+        let record = self.outlet.publish(recorder.finish(now));
+        self.origins.observe(&record);
         if self.serves {
             self.connection.heads.request_ended();
         }
