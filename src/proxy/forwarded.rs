@@ -8,6 +8,7 @@ use super::Tap;
 use super::connection::Connection;
 use super::error::Failure;
 use super::session::Shared;
+use crate::admission::forwarded::page::claims_local_page;
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{
     self, Action, Decision, Mode, Situation, brings_attribution, client_of, is_attribution,
@@ -93,6 +94,7 @@ pub(super) fn apply(
         gateway_local: way.local,
         acceptance: tap.attribution.acceptance(),
         our_ip: way.our_ip,
+        local_page: claims_local_page(headers),
     };
     let decision = forwarded::decide(&situation);
     let brought = headers
