@@ -7,6 +7,8 @@
 
 pub mod credentials;
 pub mod forwarded;
+pub mod head;
+pub mod hop;
 pub mod mask;
 pub mod origin;
 mod suspects;

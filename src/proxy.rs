@@ -6,17 +6,22 @@
 pub mod accept;
 mod attribution;
 pub mod body;
+mod clients;
 pub mod connection;
 pub mod drain;
 mod error;
 mod facts;
 mod forward;
 mod forwarded;
+mod gate;
 mod headers;
+mod heads;
+mod interim;
 mod layers;
 mod relay;
 pub mod session;
 pub mod tap;
+mod told;
 mod upgrade;
 
 use std::convert::Infallible;

@@ -22,14 +22,19 @@
 mod peers;
 mod support;
 
+mod attacks;
 mod backpressure;
 mod canary;
+mod credentials;
 mod drain;
 mod endings;
 mod forwarded;
+mod heads;
 mod http;
 mod input;
+mod interim;
 mod layers;
+mod limits;
 mod live;
 mod program;
 mod relay;

@@ -23,6 +23,7 @@ pub mod openclaw;
 pub mod pusher;
 pub mod reset_before_status;
 pub mod reset_mid_frame;
+pub mod scripted;
 pub mod slow_frame;
 pub mod tls;
 pub mod truncated_tls;

@@ -24,6 +24,7 @@ use serde::Deserialize;
 pub use self::chain::{Client, client_of};
 use self::page::is_private;
 pub use self::trusted::Trusted;
+use crate::admission::hop;
 use crate::session::record::gateway::{Acceptance, ForwardedWhy as Why};
 
 /// `gateway.forwarded`.
@@ -57,11 +58,7 @@ impl Mode {
 /// Headers in which proxies tell who the client is. The gateway looks at all of these.
 #[must_use]
 pub fn is_attribution(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name == "forwarded"
-        || name == "x-real-ip"
-        || name.starts_with("x-forwarded-")
-        || name.starts_with("tailscale-")
+    hop::is_attribution(name.as_str())
 }
 
 /// Whether a head has attribution headers, also empty ones.

@@ -11,7 +11,7 @@ use super::gateway::{Gateway, GatewayTls, GatewayUrl, Scheme, Target};
 use super::identity;
 use super::origin::{OriginEntry, OriginList};
 use super::read::Lost;
-use super::scalar::{FromScalar, Scalar, Timer};
+use super::scalar::{Count, FromScalar, Scalar, Timer};
 use super::schema::{
     At, FileSchema, GatewaySchema, GatewayTlsSchema, LimitsSchema, RecordsSchema, TimeoutsSchema,
 };
@@ -274,11 +274,15 @@ fn timeouts(section: TimeoutsSchema) -> Timeouts {
 fn limits(section: &LimitsSchema) -> Limits {
     let default = Limits::default();
     let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    Limits {
-        connections: section
-            .connections
+    let or = |given: &Option<Scalar<Count<1>>>, default| {
+        given
             .as_ref()
-            .map_or(default.connections, |Scalar(n)| count(n.0.into())),
+            .map_or(default, |Scalar(n)| count(n.0.into()))
+    };
+    Limits {
+        connections: or(&section.connections, default.connections),
+        per_client: or(&section.per_client, default.per_client),
+        handshakes: or(&section.handshakes, default.handshakes),
         head_bytes: section
             .head_bytes
             .as_ref()

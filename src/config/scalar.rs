@@ -207,13 +207,13 @@ impl<const LEAST: u64> FromScalar for Size<LEAST> {
     }
 }
 
-/// A whole number from `LEAST` to 4294967295.
+/// A whole number from `LEAST` to `MOST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count<const LEAST: u32>(pub(super) u32);
+pub(super) struct Count<const LEAST: u32, const MOST: u32 = { u32::MAX }>(pub(super) u32);
 
-impl<const LEAST: u32> FromScalar for Count<LEAST> {
+impl<const LEAST: u32, const MOST: u32> FromScalar for Count<LEAST, MOST> {
     fn expected() -> String {
-        format!("a whole number from {LEAST} to {}", u32::MAX)
+        format!("a whole number from {LEAST} to {MOST}")
     }
 
     fn from_text(_text: &str) -> Result<Self, Complaint> {
@@ -222,13 +222,13 @@ impl<const LEAST: u32> FromScalar for Count<LEAST> {
 
     fn from_number(number: u64) -> Result<Self, Complaint> {
         match u32::try_from(number) {
-            Ok(count) if count >= LEAST => Ok(Self(count)),
+            Ok(count) if (LEAST..=MOST).contains(&count) => Ok(Self(count)),
             _ => Err(Complaint::new(Self::expected(), format!("{number}"))),
         }
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "integer", "minimum": LEAST, "maximum": u32::MAX })
+        json_schema!({ "type": "integer", "minimum": LEAST, "maximum": MOST })
     }
 }
 

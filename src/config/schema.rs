@@ -179,12 +179,20 @@ pub(super) struct LimitsSchema {
     /// Client connections at the same time.
     #[schemars(extend("default" = 20000))]
     pub(super) connections: Option<Scalar<Count<1>>>,
+    /// Connections at the same time of one client address (IPv6: of one /64). Behind proxies in
+    /// `trusted_proxies`: sessions of the address that they name.
+    #[schemars(extend("default" = 512))]
+    pub(super) per_client: Option<Scalar<Count<1>>>,
+    /// Connections at the same time that are in their TLS handshake, have not sent their first
+    /// request, or wait for the answer to an upgrade.
+    #[schemars(extend("default" = 4096))]
+    pub(super) handshakes: Option<Scalar<Count<1>>>,
     /// Size of a request head, at least `8KiB`.
     #[schemars(extend("default" = "64KiB"))]
     pub(super) head_bytes: Option<Scalar<Size<8192>>>,
-    /// Header lines of a request.
+    /// Header lines of a request. (The library behind us takes no more than 32768 in all.)
     #[schemars(extend("default" = 128))]
-    pub(super) headers: Option<Scalar<Count<1>>>,
+    pub(super) headers: Option<Scalar<Count<1, 10_000>>>,
 }
 
 /// The file with one record a session.

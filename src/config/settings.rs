@@ -66,6 +66,10 @@ impl Timeouts {
 pub struct Limits {
     /// Client connections at the same time; at least 1.
     pub connections: usize,
+    /// Connections of one client address at the same time; at least 1.
+    pub per_client: usize,
+    /// Connections without an answered first request at the same time; at least 1.
+    pub handshakes: usize,
     /// Bytes of a request head; at least 8192.
     pub head_bytes: usize,
     /// Header lines of a request; at least 1.
@@ -76,6 +80,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            per_client: 512,
+            handshakes: 4096,
             head_bytes: 64 * 1024,
             headers: 128,
         }

@@ -76,7 +76,7 @@ gateway:
   tls: {{ ca: '{}', server_name: other }}
 origins: {{ allowedOrigins: ['https://a.example'] }}
 timeouts: {{ tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
-limits: {{ connections: 1, head_bytes: 8KiB, headers: 3 }}
+limits: {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3 }}
 records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
 output: json
 session_header: false
@@ -110,6 +110,8 @@ state_dir: state
         config.limits(),
         Limits {
             connections: 1,
+            per_client: 4,
+            handshakes: 5,
             head_bytes: 8192,
             headers: 3
         }

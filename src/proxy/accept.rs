@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,24 +17,22 @@ use tokio::time::{timeout, timeout_at};
 use tower::ServiceExt;
 
 use super::connection::Connection;
+use super::gate::Gate;
 use super::session::Shared;
 use super::stack;
-use super::tap::{ConnectionGuard, Tap};
+use super::tap::{ConnectionGuard, Denial, Tap};
+use crate::admission::head;
 use crate::session::moment::Anchor;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{
-    AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
+    AnswerBy, AnswerFacts, ClientTls, FirstBytes, HeadFault, TimerKey, TlsFailure, TransportEnd,
 };
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::stream::Stream;
 use crate::transport::{cause, clock, listener, tls};
 
-/// hyper stops reading a head this much above `limits.head_bytes`, so that heads a little too
-/// large get an answer of ours that says which limit they broke.
-const HEAD_SLACK: usize = 16 * 1024;
-
-/// Header lines that hyper takes at most; `limits.headers` is checked with a proper answer.
-const MAX_HEADER_LINES: usize = 1024;
+/// hyper takes no smaller buffer.
+const MIN_BUFFER: usize = 8 * 1024;
 
 /// How long we read what a client still sends after an answer that ends the connection, so that a
 /// reset does not destroy the answer on its way.
@@ -60,7 +58,7 @@ impl Acceptor {
             };
             let accepted = clock::anchor();
             let local = stream.local_addr().unwrap_or(peer);
-            let (guard, admitted) = tap.admit_connection();
+            let (guard, admitted) = tap.admit_connection(peer.ip());
             let arrival = Arrival {
                 tap: Arc::clone(&tap),
                 peer,
@@ -68,10 +66,9 @@ impl Acceptor {
                 accepted,
                 guard,
             };
-            if admitted {
-                tap.tasks.spawn(arrival.serve(stream, self.tls.clone()));
-            } else {
-                arrival.turn_away(stream);
+            match admitted {
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.clone()))),
+                Err(denial) => arrival.turn_away(stream, denial),
             }
         }
     }
@@ -104,15 +101,13 @@ impl Arrival {
         (tap, Arc::new(connection))
     }
 
-    /// Too many connections: closed at once.
-    fn turn_away(self, stream: TcpStream) {
-        let limit = self.tap.config.limits().connections;
+    /// A limit is reached: closed at once.
+    fn turn_away(self, stream: TcpStream, denial: Denial) {
         let (tap, connection) = self.connection(None, Arc::default());
         let session = tap.open_record(&connection, connection.accepted);
         session.with(|rec| {
-            let detail = format!("{limit} connections are open");
             let now = Instant::now();
-            rec.ending.denied("limits.connections", detail, now);
+            rec.ending.denied(denial.key, denial.detail, now);
             rec.ending
                 .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         });
@@ -299,6 +294,16 @@ async fn peek(stream: &TcpStream) -> std::io::Result<FirstBytes> {
 async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor) {
     let limits = tap.config.limits();
     let timeouts = tap.config.timeouts();
+    let heads = head::Limits {
+        bytes: limits.head_bytes,
+        fields: limits.headers,
+    };
+    let gate = Gate::new(
+        sensor,
+        Arc::clone(&connection),
+        heads,
+        timeouts.request_head,
+    );
     let about = Arc::clone(&connection);
     let service = stack(tap).map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&about));
@@ -306,14 +311,14 @@ async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor)
     });
     let mut serving = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.request_head)
-            .max_buf_size(limits.head_bytes + HEAD_SLACK)
-            .max_headers(MAX_HEADER_LINES)
+            // The gate has the timer and the limits of heads.
+            .header_read_timeout(None)
+            .max_buf_size(limits.head_bytes.max(MIN_BUFFER))
+            .max_headers(limits.headers)
             .preserve_header_case(true)
             // The gateway's answers go out as they are; it knows the time itself.
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(sensor), TowerToHyperService::new(service))
+            .serve_connection(TokioIo::new(gate), TowerToHyperService::new(service))
             .with_upgrades()
     );
     let served = tokio::select! {
@@ -321,7 +326,7 @@ async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor)
         () = tap.drain.token().cancelled() => {
             serving.as_mut().graceful_shutdown();
             let deadline = tap.drain.plan().deadline;
-            if connection.in_flight() > 0 {
+            if connection.heads.in_flight() > 0 {
                 timeout_at(deadline.into(), &mut serving).await.ok()
             } else {
                 // Nothing is under way: at most a head that nobody will wait for.
@@ -339,46 +344,43 @@ async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor)
 enum Unexplained {
     /// The peer left, with or without having sent something.
     Left,
-    /// `timeouts.request_head` ran out.
-    HeadTimeout,
-    /// What came is no HTTP request; hyper has answered with this status.
-    Malformed { status: u16, detail: String },
+    /// `timeouts.request_head` ran out before one byte came.
+    HeadTimeout(Duration),
+    /// hyper has answered 400.
+    Malformed(String),
     /// We are shutting down.
     Drained,
 }
 
 fn unexplained(connection: &Connection, error: Option<&hyper::Error>) -> Option<Unexplained> {
-    if connection.in_flight() > 0 {
+    let heads = &connection.heads;
+    let untaken = heads.take().is_some();
+    if let Some(error) = error.filter(|error| error.is_parse() && untaken) {
+        // Should not happen: what passes the check passes hyper.
+        tracing::error!(%error, "hyper refused a head that had passed the check");
+        return Some(Unexplained::Malformed(error.to_string()));
+    }
+    if heads.in_flight() > 0 {
         return None;
     }
-    let never_used = connection.requests() == 0;
-    match error {
-        Some(error) if error.is_timeout() => {
-            // A kept connection that is not used again may go without a word.
-            (never_used || connection.has_partial_head()).then_some(Unexplained::HeadTimeout)
-        }
-        Some(error) if error.is_parse_too_large() => Some(Unexplained::Malformed {
-            status: 431,
-            detail: error.to_string(),
-        }),
-        Some(error) if error.is_parse() => Some(Unexplained::Malformed {
-            status: 400,
-            detail: error.to_string(),
-        }),
-        _ if never_used || connection.has_partial_head() => {
-            let drained = connection.is_draining() && connection.sensed.end().is_none();
-            Some(if drained {
-                Unexplained::Drained
-            } else {
-                Unexplained::Left
-            })
-        }
-        _ => None,
+    let never_used = heads.is_first();
+    if let Some(waited) = heads.waited_in_vain() {
+        // A kept connection that is not used again may go without a word.
+        return never_used.then_some(Unexplained::HeadTimeout(waited));
     }
+    if !never_used && !heads.has_partial() {
+        return None;
+    }
+    let drained = connection.is_draining() && connection.sensed.end().is_none();
+    Some(if drained {
+        Unexplained::Drained
+    } else {
+        Unexplained::Left
+    })
 }
 
 fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplained) {
-    let first_use = connection.requests() == 0;
+    let first_use = connection.heads.is_first();
     let anchor = if first_use {
         connection.accepted
     } else {
@@ -394,29 +396,17 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
         match ending {
             Unexplained::Left => {}
             Unexplained::Drained => rec.ending.drained(now),
-            Unexplained::HeadTimeout => {
-                let observed = connection.accepted.since(now);
-                let observed = if first_use { observed } else { limit };
+            Unexplained::HeadTimeout(waited) => {
                 rec.ending
-                    .timer_fired(TimerKey::RequestHead, limit, observed, now);
+                    .timer_fired(TimerKey::RequestHead, limit, *waited, now);
             }
-            Unexplained::Malformed { status, detail } => {
-                if *status == 431 {
-                    let limits = tap.config.limits();
-                    let came = connection.sensed.bytes_read();
-                    let (key, limit) = if came > limits.head_bytes as u64 {
-                        ("limits.head_bytes", limits.head_bytes)
-                    } else {
-                        ("limits.headers", limits.headers)
-                    };
-                    let detail = format!("{detail}: {came} bytes came, {key} is {limit}");
-                    rec.ending.denied(key, detail, now);
-                }
-                rec.ending.acted(now);
+            Unexplained::Malformed(detail) => {
+                let fault = HeadFault::NotHttp;
+                rec.ending.refused_head(fault, detail.clone(), now);
                 rec.facts.answer = Some(AnswerFacts {
                     by: AnswerBy::Tap,
-                    status: *status,
-                    error: Some(detail.clone()),
+                    status: 400,
+                    error: Some("http_request_error".to_owned()),
                     body_bytes: None,
                     request_body_bytes: None,
                     complete: true,

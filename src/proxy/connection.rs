@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::proxy::drain::Drain;
+use crate::proxy::heads::Heads;
+use crate::proxy::interim::Interim;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
@@ -23,11 +24,12 @@ pub struct Connection {
     pub accepted: Anchor,
     /// What is sensed of it.
     pub sensed: Arc<Sensed>,
-    requests: AtomicU64,
-    in_flight: AtomicU64,
-    settled_bytes: AtomicU64,
+    /// The heads of its requests.
+    pub(super) heads: Heads,
+    /// Interim answers for its client.
+    pub(super) interim: Arc<Interim>,
     drain: Arc<Drain>,
-    _counted: ConnectionGuard,
+    counted: ConnectionGuard,
 }
 
 impl Connection {
@@ -48,43 +50,16 @@ impl Connection {
             tls,
             accepted,
             sensed,
-            requests: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
-            settled_bytes: AtomicU64::new(0),
+            heads: Heads::default(),
+            interim: Arc::default(),
             drain,
-            _counted: counted,
+            counted,
         }
     }
 
-    /// Counts a request whose head was read; `true` for the first.
-    pub fn request_begins(&self) -> bool {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed) == 0
-    }
-
-    /// A request's session is over.
-    pub fn request_ended(&self) {
-        self.settled_bytes
-            .store(self.sensed.bytes_read(), Ordering::Relaxed);
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Sessions of this connection that are not over.
-    #[must_use]
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Bytes came after the last request: part of a head.
-    #[must_use]
-    pub fn has_partial_head(&self) -> bool {
-        self.sensed.bytes_read() > self.settled_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Requests whose head was read.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+    /// Its first request is read, or its upgrade is answered: it is no handshake any more.
+    pub(super) fn is_established(&self) {
+        self.counted.is_established();
     }
 
     /// The tap is shutting down.

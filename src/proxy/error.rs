@@ -1,8 +1,11 @@
 //! Why a request could not be served, and the one answer that each reason gets.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
-use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::admission::head::Refusal;
+use crate::session::record::{GatewayError, GatewayErrorKind as Kind, HeadFault};
 
 /// A request that the tap itself answers.
 #[derive(Debug, thiserror::Error)]
@@ -13,15 +16,9 @@ pub(super) enum Failure {
     /// A timer of ours ended the wait for the gateway.
     #[error("failed to get an answer from the gateway in time")]
     GatewayTimeout,
-    /// The head is larger than we take.
-    #[error("failed to take the request: its head is larger than {key} allows")]
-    HeadTooLarge {
-        /// The key of the configuration.
-        key: &'static str,
-    },
     /// A request that cannot be passed on as what it is.
-    #[error("failed to take the request: {0}")]
-    Malformed(&'static str),
+    #[error("failed to take the request: {}", .0.detail)]
+    Head(Refusal),
     /// The gateway would take a remote client for local.
     #[error("failed to pass the request on: the gateway at {addr} would take its client for local")]
     RemoteAsLocal {
@@ -37,14 +34,14 @@ pub(super) enum Failure {
 }
 
 /// The answer for a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// HTTP status.
     pub(super) status: StatusCode,
     /// Error type as registered for `Proxy-Status` (RFC 9209 section 2.3).
     pub(super) proxy_error: &'static str,
     /// For whoever reads the body. No address, name or path of the inner network.
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
 }
 
 impl Failure {
@@ -57,12 +54,7 @@ impl Failure {
                 "http_response_timeout",
                 "the gateway took the request and did not answer in time",
             ),
-            Self::HeadTooLarge { .. } => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "http_request_error",
-                "the request head is too large",
-            ),
-            Self::Malformed(what) => (StatusCode::BAD_REQUEST, "http_request_error", *what),
+            Self::Head(refusal) => return head_answer(refusal),
             Self::RemoteAsLocal { .. } => (
                 StatusCode::BAD_GATEWAY,
                 "destination_unavailable",
@@ -83,7 +75,7 @@ impl Failure {
         Answer {
             status,
             proxy_error,
-            text,
+            text: text.into(),
         }
     }
 }
@@ -149,6 +141,20 @@ fn gateway_answer(kind: Kind) -> Answer {
     Answer {
         status,
         proxy_error,
-        text,
+        text: text.into(),
+    }
+}
+
+fn head_answer(refusal: &Refusal) -> Answer {
+    let status = match refusal.fault {
+        HeadFault::HeadBytes | HeadFault::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        HeadFault::WebsocketVersion => StatusCode::UPGRADE_REQUIRED,
+        HeadFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Answer {
+        status,
+        proxy_error: "http_request_error",
+        text: refusal.detail.clone().into(),
     }
 }

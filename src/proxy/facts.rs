@@ -1,9 +1,10 @@
 //! A request's and a response's head as records show them.
 
-use http::header::{HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
-use http::{HeaderMap, HeaderName, Version};
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderName};
 
-use super::headers::{Asks, values};
+use super::headers::values;
+use crate::admission::head::{Asks, RawHead};
 use crate::admission::{mask, origin};
 use crate::config::OriginList;
 use crate::session::record::{HeaderFact, OriginDecision, OriginFacts, RequestFacts};
@@ -18,50 +19,69 @@ const VALUES_CAP: usize = 8 * 1024;
 /// Most header lines that are kept.
 const MAX_HEADERS: usize = 128;
 
-/// A request head.
-pub(super) fn request(parts: &http::request::Parts, asks: Asks) -> RequestFacts {
-    let headers = &parts.headers;
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str);
+/// A request head as it stood on the wire.
+pub(super) fn request(head: &RawHead, asks: Asks) -> RequestFacts {
+    let method = PeerText::from_bytes(head.method(), 32);
+    let target = String::from_utf8_lossy(head.target());
+    let one = |name: &str| {
+        let value = head.values(name).next()?;
+        Some(PeerText::new(
+            &mask::mask_header(name.as_bytes(), value)?,
+            VALUE_CAP,
+        ))
+    };
+    let extensions = joined(head, "sec-websocket-extensions");
+    let version = match head.minor_version() {
+        Some(0) => "HTTP/1.0",
+        Some(_) => "HTTP/1.1",
+        None => "",
+    };
     RequestFacts {
-        method: PeerText::new(parts.method.as_str(), 32).as_str().to_owned(),
-        http_version: version(parts.version).to_owned(),
-        host: masked(headers, &HOST),
-        path: PeerText::new(&mask::mask_target(target), mask::TARGET_CAP),
-        origin: masked(headers, &ORIGIN),
-        subprotocols: mask::mask_subprotocols(&joined(headers, &SEC_WEBSOCKET_PROTOCOL))
-            .iter()
-            .map(|item| PeerText::new(item, VALUE_CAP))
-            .collect(),
-        extensions: headers
-            .contains_key(SEC_WEBSOCKET_EXTENSIONS)
-            .then(|| PeerText::new(&joined(headers, &SEC_WEBSOCKET_EXTENSIONS), VALUE_CAP)),
-        user_agent: masked(headers, &USER_AGENT),
-        headers: header_lines(headers),
+        method: method.as_str().to_owned(),
+        http_version: version.to_owned(),
+        host: one("host"),
+        path: PeerText::new(&mask::mask_target(&target), mask::TARGET_CAP),
+        origin: one("origin"),
+        subprotocols: mask::mask_subprotocols(
+            &joined(head, "sec-websocket-protocol").unwrap_or_default(),
+        )
+        .iter()
+        .map(|item| PeerText::new(item, VALUE_CAP))
+        .collect(),
+        extensions: extensions.map(|text| PeerText::new(&text, VALUE_CAP)),
+        user_agent: one("user-agent"),
+        headers: header_lines(head.fields()),
+        dropped: Vec::new(),
         wants_upgrade: asks == Asks::WebSocket,
-        has_websocket_key: headers.contains_key(http::header::SEC_WEBSOCKET_KEY),
+        has_websocket_key: head.values("sec-websocket-key").next().is_some(),
     }
 }
 
-/// All header lines, masked.
-pub(super) fn header_lines(headers: &HeaderMap) -> Vec<HeaderFact> {
+/// The lines of a head, masked, in their order and spelling.
+pub(super) fn header_lines<'a>(
+    lines: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Vec<HeaderFact> {
     let mut room = VALUES_CAP;
-    headers
-        .iter()
+    lines
         .take(MAX_HEADERS)
         .map(|(name, value)| {
-            let masked = mask::mask_header(name.as_str().as_bytes(), value.as_bytes())
+            let masked = mask::mask_header(&name.to_ascii_lowercase(), value)
                 .filter(|masked| masked.len() <= room);
             room -= masked.as_ref().map_or(0, String::len);
             HeaderFact {
-                name: PeerText::new(name.as_str(), 128),
+                name: PeerText::from_bytes(name, 128),
                 value: masked.map(|masked| PeerText::new(&masked, mask::VALUE_CAP)),
                 length: value.len(),
             }
         })
         .collect()
+}
+
+/// The lines of a head that hyper has read.
+pub(super) fn lines_of(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
 /// What the `Origin` is and what the list says of it. Recorded, not enforced.
@@ -111,18 +131,7 @@ pub(super) fn masked(headers: &HeaderMap, name: &HeaderName) -> Option<PeerText>
 }
 
 /// Several lines of a list are one list (RFC 9110 section 5.3).
-fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
-    values(headers, name)
-        .map(String::from_utf8_lossy)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "HTTP/0.9",
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
-    }
+fn joined(head: &RawHead, name: &str) -> Option<String> {
+    let lines: Vec<_> = head.values(name).map(String::from_utf8_lossy).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }

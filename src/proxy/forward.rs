@@ -14,9 +14,11 @@ use super::body::Body;
 use super::connection::Connection;
 use super::error::Failure;
 use super::forwarded::Way;
-use super::headers::{Asks, asks, strip_hop_by_hop};
+use super::headers::strip_hop_by_hop;
+use super::layers::asks;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
+use crate::admission::head::Asks;
 use crate::session::moment::millis;
 use crate::session::party::Phase;
 use crate::session::record::{
@@ -60,7 +62,7 @@ impl tower::Service<Request<Incoming>> for Forward {
             let (Some(session), Some(connection)) = (session, connection) else {
                 return Err(Failure::Internal("a request has no session".to_owned()));
             };
-            match asks(request.headers()) {
+            match asks(&request) {
                 Asks::WebSocket => upgrade::attempt(&tap, &connection, session, request).await,
                 Asks::StrippedWebSocket | Asks::Nothing => {
                     plain(&tap, &connection, session, request).await
@@ -103,7 +105,7 @@ async fn plain(
     prepare(tap, &session, &mut head.headers, false);
     let way = way(tap, connection, &session).await?;
     let reach = forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
-    head.version = Version::HTTP_11;
+    let client_version = std::mem::replace(&mut head.version, Version::HTTP_11);
     let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
@@ -114,11 +116,15 @@ async fn plain(
         let reused = pooled.is_used_again();
         session.with(|rec| rec.facts.gateway.get_or_insert_default().reused = reused);
     };
-    let sent = tap
-        .pool
-        .send(Request::from_parts(head, body), reach, connected)
-        .await;
-    let response = sent.map_err(|error| failed(tap, &session, &error))?;
+    let mut request = Request::from_parts(head, body);
+    connection.interim.listen(&mut request, client_version);
+    let sending = tap.pool.send(request, reach, connected);
+    let sent = connection.interim.before(sending).await;
+    let response = sent.map_err(|error| {
+        // What ended it may be that the client's body could not be read.
+        let broken = connection.heads.broken_body().map(Failure::Head);
+        broken.unwrap_or_else(|| failed(tap, &session, &error))
+    })?;
     note_head(&session, &response, started);
     tap.attribution.answered(response.status());
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
@@ -182,7 +188,7 @@ pub(super) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
     session.with(|rec| {
         let facts: &mut GatewayFacts = rec.facts.gateway.get_or_insert_default();
         facts.status = Some(response.status().as_u16());
-        facts.response_headers = facts::header_lines(response.headers());
+        facts.response_headers = facts::header_lines(facts::lines_of(response.headers()));
         facts.upgrade_ms = Some(millis(sent.elapsed()));
         facts.server = text(http::header::SERVER);
         rec.reach(Phase::Upgrade);

@@ -154,8 +154,8 @@ mod tests {
         let outlet = Arc::new(Outlet::new(Vec::new(), HttpFilter::All));
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
-        let (counted, _) = tap.admit_connection();
         let peer: SocketAddr = peer.parse().unwrap();
+        let (counted, _) = tap.admit_connection(peer.ip());
         let drain = Arc::clone(&tap.drain);
         let anchor = clock::anchor();
         let sensed = Arc::default();

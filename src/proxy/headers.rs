@@ -6,47 +6,40 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::admission::forwarded::is_attribution;
-use crate::ws::handshake::list_has_token;
+use crate::admission::hop;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// What a request asks to switch to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asks {
-    /// A WebSocket, by `Upgrade: websocket` that `Connection` nominates.
-    WebSocket,
-    /// A WebSocket key without that: a hop before us has stripped something.
-    StrippedWebSocket,
-    /// Nothing that we pass on.
-    Nothing,
-}
+/// They concern one connection even when nobody nominates them.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
 
-/// What a request's head asks for (RFC 6455 section 4.1).
-pub(super) fn asks(headers: &HeaderMap) -> Asks {
-    let upgrade = list_has_token(values(headers, &UPGRADE), "websocket");
-    let nominated = list_has_token(values(headers, &CONNECTION), "upgrade");
-    let key = headers.contains_key(http::header::SEC_WEBSOCKET_KEY);
-    if upgrade && nominated {
-        Asks::WebSocket
-    } else if key || upgrade {
-        Asks::StrippedWebSocket
-    } else {
-        Asks::Nothing
-    }
+/// Whether a header concerns one connection only.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
 }
 
 /// Takes out what concerns only one connection: the named headers, and those that `Connection`
 /// nominates. An upgrade to WebSocket is put back as it came; any other is dropped.
 ///
-/// Headers that decide who a client is are never taken out on a client's word.
+/// A client that nominates a header which decides who it is has been refused before this; a
+/// gateway's answer that does so keeps it.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
-    let nominated: Vec<HeaderName> = values(headers, &CONNECTION)
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !is_protected(name))
+    let nominated: Vec<HeaderName> = hop::nominated(values(headers, &CONNECTION))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        // Which headers a trailer section has is about the message, not about the connection.
+        .filter(|name| *name != TRAILER && !hop::is_protected(name.as_str().as_bytes()))
         .collect();
     // As the client spelled it, unless it offers something else beside: h2c never goes out.
     let mut offers = headers.get_all(UPGRADE).iter();
@@ -55,17 +48,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
         (Some(_), _) => Some(HeaderValue::from_static("websocket")),
         (None, _) => None,
     };
-    for name in nominated.iter().chain(&[
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ]) {
+    for name in nominated.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
     if let Some(upgrade) = upgrade.filter(|_| keep_upgrade) {
@@ -74,13 +57,17 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
     }
 }
 
-/// Never removed by nomination: they say where a request goes and who sends it.
-fn is_protected(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "host" | "origin" | "authorization" | "cookie" | "content-length"
-    ) || *name == TRAILER
-        || is_attribution(name)
+/// Takes out the headers that a program behind us may take for others, and tells their names.
+pub(super) fn drop_underscore_twins(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let twins: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| hop::is_underscore_twin(name.as_str()))
+        .cloned()
+        .collect();
+    for twin in &twins {
+        headers.remove(twin);
+    }
+    twins
 }
 
 /// A header's values as bytes.
@@ -110,25 +97,6 @@ mod tests {
         let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         names
-    }
-
-    #[test]
-    fn what_a_head_asks_for() {
-        let ws = [
-            ("connection", "keep-alive, Upgrade"),
-            ("upgrade", "WebSocket"),
-        ];
-        assert_eq!(asks(&headers(&ws)), Asks::WebSocket);
-        let key = [("sec-websocket-key", "x")];
-        assert_eq!(asks(&headers(&key)), Asks::StrippedWebSocket);
-        assert_eq!(
-            asks(&headers(&[("upgrade", "websocket")])),
-            Asks::StrippedWebSocket
-        );
-        assert_eq!(
-            asks(&headers(&[("upgrade", "h2c"), ("connection", "upgrade")])),
-            Asks::Nothing
-        );
     }
 
     #[test]

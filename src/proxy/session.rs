@@ -24,6 +24,8 @@ struct Session {
     /// The request was answered, or the tunnel took over: the client's connection is not part of
     /// what remains.
     settled: bool,
+    /// It is about a request, whose turn on the connection ends with it.
+    serves: bool,
 }
 
 impl Shared {
@@ -35,6 +37,7 @@ impl Shared {
             connection,
             outlet,
             settled: false,
+            serves: false,
         };
         Self(Arc::new(Mutex::new(session)))
     }
@@ -47,6 +50,11 @@ impl Shared {
     /// The answer has gone out whole, or the tunnel has begun.
     pub fn settle(&self) {
         self.lock().settled = true;
+    }
+
+    /// It is about a request: the next one of the connection waits until this session is over.
+    pub fn serves(&self) {
+        self.lock().serves = true;
     }
 
     /// The session's place, 0 to 1, among all: from the random part of its id.
@@ -83,10 +91,10 @@ impl Drop for Session {
         } else if !self.settled {
             self.cut_short(&mut recorder, now);
         }
-        if recorder.facts.kind != Kind::Connection {
-            self.connection.request_ended();
-        }
         self.outlet.publish(recorder.finish(now));
+        if self.serves {
+            self.connection.heads.request_ended();
+        }
     }
 }
 
@@ -150,8 +158,8 @@ mod tests {
         let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
-        let (counted, _) = tap.admit_connection();
-        let addr = "127.0.0.1:1".parse().unwrap();
+        let addr: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let (counted, _) = tap.admit_connection(addr.ip());
         let drain = Arc::clone(&tap.drain);
         let connection = Connection::new(
             addr,

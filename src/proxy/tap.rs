@@ -1,7 +1,8 @@
 //! What all connections of a running tap share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -9,9 +10,11 @@ use uuid::Uuid;
 use super::attribution;
 use super::attribution::Attribution;
 use super::body::Body;
+use super::clients::{Clients, Place};
 use super::connection::Connection;
 use super::drain::Drain;
 use super::session::Shared;
+use super::told::Told;
 use crate::config::{Config, Dialect, OriginList};
 use crate::dialect::Choice;
 use crate::session::Recorder;
@@ -35,6 +38,10 @@ pub struct Tap {
     pub(super) attribution: Attribution,
     name: String,
     connections: AtomicUsize,
+    handshakes: AtomicUsize,
+    clients: Arc<Clients>,
+    /// Clients that were told of for a token in their URL.
+    pub(super) url_tokens: Told<IpAddr>,
 }
 
 impl Tap {
@@ -57,6 +64,9 @@ impl Tap {
             tasks: TaskTracker::new(),
             name,
             connections: AtomicUsize::new(0),
+            handshakes: AtomicUsize::new(0),
+            clients: Arc::default(),
+            url_tokens: Told::default(),
         })
     }
 
@@ -125,22 +135,73 @@ impl Tap {
         Shared::new(recorder, Arc::clone(connection), Arc::clone(&self.outlet))
     }
 
-    /// Counts a connection while the guard lives; `Err` with the number when there are too many.
-    pub(super) fn admit_connection(self: &Arc<Self>) -> (ConnectionGuard, bool) {
+    /// Counts a connection while the guard lives, and says which limit forbids it.
+    pub(super) fn admit_connection(
+        self: &Arc<Self>,
+        client: IpAddr,
+    ) -> (ConnectionGuard, Result<(), Denial>) {
+        let limits = self.config.limits();
         let open = self.connections.fetch_add(1, Ordering::Relaxed);
-        (
-            ConnectionGuard(Arc::clone(self)),
-            open < self.config.limits().connections,
-        )
+        let handshakes = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        let place = self.clients.enter(client, limits.per_client);
+        let denied = |key, what: String| {
+            Err(Denial {
+                key,
+                detail: format!("{what} are open"),
+            })
+        };
+        let admitted = if open >= limits.connections {
+            denied("limits.connections", format!("{open} connections"))
+        } else if place.is_none() {
+            let count = limits.per_client;
+            denied(
+                "limits.per_client",
+                format!("{count} connections of {client}"),
+            )
+        } else if handshakes >= limits.handshakes {
+            denied("limits.handshakes", format!("{handshakes} handshakes"))
+        } else {
+            Ok(())
+        };
+        let guard = ConnectionGuard {
+            tap: Arc::clone(self),
+            handshake: AtomicBool::new(true),
+            _place: place,
+        };
+        (guard, admitted)
     }
+}
+
+/// A limit that forbids a connection or a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Denial {
+    /// Its key in the configuration.
+    pub(super) key: &'static str,
+    /// What was found.
+    pub(super) detail: String,
 }
 
 /// Counts one connection; see [`Tap::connections`].
 #[derive(Debug)]
-pub struct ConnectionGuard(Arc<Tap>);
+pub struct ConnectionGuard {
+    tap: Arc<Tap>,
+    /// It counts among the handshakes.
+    handshake: AtomicBool,
+    _place: Option<Place>,
+}
+
+impl ConnectionGuard {
+    /// It has got through: it is no handshake any more.
+    pub(super) fn is_established(&self) {
+        if self.handshake.swap(false, Ordering::Relaxed) {
+            self.tap.handshakes.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.is_established();
+        self.tap.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

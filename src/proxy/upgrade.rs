@@ -22,6 +22,7 @@ use super::connection::Connection;
 use super::error::Failure;
 use super::forward::{dial, no_answer, note_dial, note_head, pass_on, prepare};
 use super::forwarded::{self, Way};
+use super::gate::Gate;
 use super::headers::values;
 use super::layers::respond::SESSION_HEADER;
 use super::relay::Relay;
@@ -72,7 +73,10 @@ pub(super) async fn attempt(
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
     let sent = Instant::now();
-    let answered = sender.send_request(Request::from_parts(head, body)).await;
+    let mut request = Request::from_parts(head, body);
+    connection.interim.listen(&mut request, Version::HTTP_11);
+    let sending = sender.send_request(request);
+    let answered = connection.interim.before(sending).await;
     let mut response =
         answered.map_err(|error| no_answer(&session, Some(&sensed), &error.to_string()))?;
     note_head(&session, &response, sent);
@@ -173,7 +177,7 @@ impl Tunnel {
             Ok(gateway) => gateway,
             Err(error) => return fault(&session, &error.to_string()),
         };
-        let (Some(client), Some(gateway)) = (wire(client), wire(gateway)) else {
+        let (Some(client), Some(gateway)) = (client_wire(client), gateway_wire(gateway)) else {
             return fault(&session, "an upgraded connection is of a foreign type");
         };
         let reader = dialect::reader(tap.dialect(), &tap.fingerprinter);
@@ -189,8 +193,17 @@ fn fault(session: &Shared, what: &str) {
     session.with(|rec| rec.ending.fault(what.to_owned(), Instant::now()));
 }
 
-/// The concrete stream out of hyper, with the bytes that it had read already.
-fn wire(upgraded: Upgraded) -> Option<Wire> {
+/// The client's stream out of hyper and out of the gate, which has kept what came behind the
+/// upgrade.
+pub(super) fn client_wire(upgraded: Upgraded) -> Option<Wire> {
+    let parts = upgraded.downcast::<TokioIo<Gate>>().ok()?;
+    let (stream, held) = parts.io.into_inner().into_parts();
+    debug_assert!(parts.read_buf.is_empty(), "the gate gives hyper one head");
+    Some(Wire::new(stream, held))
+}
+
+/// The gateway's stream out of hyper, with the bytes that it had read already.
+fn gateway_wire(upgraded: Upgraded) -> Option<Wire> {
     let parts = upgraded.downcast::<TokioIo<Sensor>>().ok()?;
     Some(Wire::new(
         parts.io.into_inner().into_inner(),

@@ -12,6 +12,7 @@ use super::record::close::{
     CloseFacts, CloseSeen, DeniedFact, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
     TransportEnds,
 };
+use super::record::request::{HeadFault, RefusedHead};
 use super::text::PeerText;
 use crate::ws::{CloseCode, CloseFrame};
 
@@ -30,6 +31,7 @@ pub struct Ending {
     drained: bool,
     fault: Option<String>,
     denied: Option<DeniedFact>,
+    refused: Option<RefusedHead>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -240,6 +242,15 @@ impl Ending {
         });
     }
 
+    /// What the client sent cannot be passed on.
+    pub fn refused_head(&mut self, fault: HeadFault, detail: String, at: Instant) {
+        self.acted.get_or_insert(at);
+        self.refused.get_or_insert(RefusedHead {
+            kind: fault,
+            detail,
+        });
+    }
+
     /// The record's form. `tunnel` says whether a 101 was passed on: without one no end observed
     /// a close code.
     #[must_use]
@@ -274,6 +285,7 @@ impl Ending {
             drained: self.drained,
             fault: self.fault.clone(),
             denied: self.denied.clone(),
+            refused: self.refused.clone(),
         }
     }
 

@@ -10,8 +10,12 @@ use tokio::net::{TcpListener, TcpStream};
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Pause after an accept error that will not go away by itself at once, such as EMFILE.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// First pause after an accept error that will not go away by itself at once, such as EMFILE.
+/// Each further one doubles it.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// Longest such pause. Clients wait in the backlog meanwhile.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Binds one address. `[::]` takes IPv4 clients too, whatever the system's default is.
 pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -30,6 +34,7 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// The next connection. Errors of a single connection are passed over; when the system is out of
 /// descriptors or memory this waits a little instead of spinning.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut pause = ERROR_PAUSE;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -41,8 +46,11 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection; pausing");
-                tokio::time::sleep(ERROR_PAUSE).await;
+                if pause == ERROR_PAUSE {
+                    tracing::warn!(%error, "failed to accept a connection; pausing until it works");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
             }
         }
     }

@@ -19,6 +19,17 @@ pub fn list_has_token<'a>(values: impl IntoIterator<Item = &'a [u8]>, token: &st
     })
 }
 
+/// Whether a `Sec-WebSocket-Key` is the base64 form of 16 bytes (RFC 6455 section 4.2.1, item 5).
+#[must_use]
+pub fn is_key(key: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match key {
+        // 22 characters hold 132 bits: the last four of them belong to nothing.
+        [front @ .., b'=', b'='] => front.len() == 22 && front.iter().all(is_base64),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +54,21 @@ mod tests {
         ));
         assert!(!list_has_token([b"upgraded".as_slice()], "upgrade"));
         assert!(!list_has_token([b"up grade".as_slice()], "upgrade"));
+    }
+
+    #[test]
+    fn section_4_2_1_a_key_has_16_bytes() {
+        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        for bad in [
+            "",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25jZTE=",
+            "c2hvcnQ=",
+            "dGhlIHNhbXBsZSBub25jZ==",
+            "dGhlIHNhbXBsZSBub25j Q==",
+        ] {
+            assert!(!is_key(bad.as_bytes()), "{bad}");
+        }
     }
 }

@@ -22,19 +22,20 @@ pub enum Front {
     Appends,
     /// Nothing at all.
     Mute,
-    /// The client's address; and the client's own `Connection` goes on.
-    Careless,
+    /// The client's address, in a header that `Connection` names: whoever takes that at its word
+    /// removes it (RFC 9110 section 7.6.1).
+    Nominates,
 }
 
 impl Front {
-    const ALL: [Self; 4] = [Self::Names, Self::Appends, Self::Mute, Self::Careless];
+    const ALL: [Self; 4] = [Self::Names, Self::Appends, Self::Mute, Self::Nominates];
 
     pub fn port(self) -> u16 {
         match self {
             Self::Names => 8001,
             Self::Appends => 8002,
             Self::Mute => 8003,
-            Self::Careless => 8004,
+            Self::Nominates => 8004,
         }
     }
 
@@ -52,8 +53,8 @@ impl Front {
                 proxy_set_header X-Forwarded-Proto $scheme;"
             }
             Self::Mute => "proxy_set_header Connection upgrade;",
-            Self::Careless => {
-                "proxy_set_header Connection $http_connection;
+            Self::Nominates => {
+                "proxy_set_header Connection \"upgrade, x-forwarded-for\";
                 proxy_set_header X-Forwarded-For $remote_addr;"
             }
         }

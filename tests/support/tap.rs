@@ -35,6 +35,7 @@ pub struct Setup {
     folder: TempDir,
     config: Value,
     trace: bool,
+    descriptors: Option<u32>,
 }
 
 impl Setup {
@@ -58,6 +59,7 @@ impl Setup {
             folder,
             config,
             trace: false,
+            descriptors: None,
         }
     }
 
@@ -95,6 +97,13 @@ impl Setup {
         self
     }
 
+    /// `ulimit -n`.
+    #[must_use]
+    pub fn descriptors(mut self, limit: u32) -> Self {
+        self.descriptors = Some(limit);
+        self
+    }
+
     /// Starts it and waits until it listens.
     pub async fn start(self) -> Tap {
         let listeners = self.config["listeners"].as_array().map_or(0, Vec::len);
@@ -117,7 +126,16 @@ impl Setup {
         fs::write(&config, self.config.to_string()).expect("write the configuration");
         let stdout = File::create(folder.join("stdout")).expect("create stdout");
         let stderr = File::create(folder.join("stderr")).expect("create stderr");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wstap"));
+        let program = env!("CARGO_BIN_EXE_wstap");
+        let mut command = match self.descriptors {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, program]);
+                shell
+            }
+        };
         command.arg("serve").arg("--config").arg(&config);
         for name in [
             "WSTAP_LISTEN",
@@ -242,6 +260,16 @@ impl Tap {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|rest| rest.split_whitespace().next());
         kib.and_then(|kib| kib.parse().ok()).expect("VmRSS in KiB")
+    }
+
+    /// Processor time so far, in ticks of 10 ms (`/proc/PID/stat`).
+    pub fn cpu_ticks(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = fs::read_to_string(path).expect("read /proc");
+        // The name in brackets may hold blanks.
+        let rest = stat.rsplit(')').next().unwrap_or_default();
+        let fields = rest.split_whitespace().skip(11).take(2);
+        fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
     }
 
     /// Sends SIGTERM.

@@ -29,8 +29,8 @@ fn errors_name_line_column_and_key_path() {
             "f.yaml:2:3: timeouts.idel: expected one of `tls_handshake`, `request_head`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found the unknown key `idel` (did you mean `idle`?)",
         ),
         (
-            "limits: { per_client: 512 }",
-            "f.yaml:1:11: limits.per_client: expected one of `connections`, `head_bytes` or `headers`, found the unknown key `per_client`",
+            "limits: { per_clients: 512 }",
+            "f.yaml:1:11: limits.per_clients: expected one of `connections`, `per_client`, `handshakes`, `head_bytes` or `headers`, found the unknown key `per_clients` (did you mean `per_client`?)",
         ),
         (
             "allowedOrigins: ['*']",
@@ -71,11 +71,11 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "limits: { headers: -1 }",
-            "f.yaml:1:20: limits.headers: expected a whole number from 1 to 4294967295, found a number",
+            "f.yaml:1:20: limits.headers: expected a whole number from 1 to 10000, found a number",
         ),
         (
             "limits: { headers: 0 }",
-            "f.yaml:1:20: limits.headers: expected a whole number from 1 to 4294967295, found 0",
+            "f.yaml:1:20: limits.headers: expected a whole number from 1 to 10000, found 0",
         ),
         // Durations and sizes.
         (

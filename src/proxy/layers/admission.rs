@@ -1,16 +1,15 @@
 //! Who may pass. In this version the Origin is recorded and judged by the list, and nobody is
-//! refused for it; what cannot be passed on as what it is gets a 400.
+//! refused for it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::proxy::body::Body;
 use crate::proxy::error::Failure;
 use crate::proxy::facts;
-use crate::proxy::headers::{Asks, asks};
 use crate::session::party::Phase;
 
 layer! {
@@ -38,27 +37,10 @@ where
                 rec.facts.origin = Some(origin);
             });
         });
-        if let Some(what) = not_passable(&request) {
-            return Box::pin(std::future::ready(noted.and(Err(Failure::Malformed(what)))));
-        }
         let inner = self.inner.call(request);
         Box::pin(async move {
             noted?;
             inner.await
         })
-    }
-}
-
-/// Requests that would reach the gateway as something else, or open a tunnel that cannot be.
-fn not_passable(request: &Request<Incoming>) -> Option<&'static str> {
-    let upgrade = asks(request.headers()) == Asks::WebSocket;
-    if request.method() == Method::CONNECT {
-        Some("CONNECT is not for this proxy")
-    } else if upgrade && request.method() != Method::GET {
-        Some("a WebSocket is asked for with GET (RFC 6455 section 4.1)")
-    } else if upgrade && request.version() < Version::HTTP_11 {
-        Some("a WebSocket is asked for with HTTP/1.1 (RFC 6455 section 4.1)")
-    } else {
-        None
     }
 }

@@ -7,19 +7,23 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admission::credentials;
+use crate::admission::head::{Asks, Checked};
 use crate::dialect::Choice;
 use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
-use crate::proxy::headers::{self, Asks};
+use crate::proxy::heads::Seen;
 use crate::proxy::session::Shared;
-use crate::proxy::{Tap, facts, forwarded};
+use crate::proxy::{Tap, facts, forwarded, headers};
+use crate::session::credential::Credential;
 use crate::session::party::Phase;
-use crate::session::record::{AnswerBy, AnswerFacts, Kind};
+use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, Kind, TimerKey};
+use crate::session::text::PeerText;
 use crate::transport::clock;
 
 layer! {
@@ -44,66 +48,112 @@ where
             // Cannot happen: the acceptor puts it there. The client gets an answer all the same.
             return Box::pin(async { Ok(internal_error()) });
         };
-        let session = open(&self.tap, &connection, &request);
-        forwarded::note_client(&self.tap, &connection, &session, request.headers());
-        request.extensions_mut().insert(session.clone());
+        let Some(seen) = connection.heads.take() else {
+            // Cannot happen: hyper has no head but those that the gate gave it.
+            return Box::pin(async { Ok(internal_error()) });
+        };
+        let session = open(&self.tap, &connection, &seen);
+        let dropped = headers::drop_underscore_twins(request.headers_mut());
+        session.with(|rec| {
+            if let Some(facts) = &mut rec.facts.request {
+                facts.dropped = dropped
+                    .iter()
+                    .map(|name| PeerText::new(name.as_str(), 64))
+                    .collect();
+            }
+        });
+        let Seen { checked, .. } = seen;
+        if checked.refusal.is_none() {
+            forwarded::note_client(&self.tap, &connection, &session, request.headers());
+        }
+        let extensions = request.extensions_mut();
+        extensions.insert(session.clone());
+        extensions.insert(checked.asks);
+        if let Some(refusal) = checked.refusal {
+            extensions.insert(refusal);
+        }
+        if checked.asks != Asks::WebSocket {
+            connection.is_established();
+        }
         let inner = self.inner.call(request);
         Box::pin(async move {
             let response = inner.await?;
+            connection.is_established();
             note_answer(&session, &response);
             Ok(response)
         })
     }
 }
 
-fn open(tap: &Tap, connection: &Arc<Connection>, request: &Request<Incoming>) -> Shared {
-    let first = connection.request_begins();
-    let anchor = if first {
+fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
+    let anchor = if connection.heads.is_on_first() {
         connection.accepted
     } else {
         clock::anchor()
     };
     let session = tap.open_record(connection, anchor);
-    let asks = headers::asks(request.headers());
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str)
-        .to_owned();
-    let lines = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    session.serves();
+    let Checked {
+        head,
+        asks,
+        refusal,
+    } = &seen.checked;
     let about = credentials::Request {
-        target: &target,
-        websocket: asks != Asks::Nothing,
+        target: &String::from_utf8_lossy(head.target()),
+        websocket: *asks != Asks::Nothing,
         openclaw: tap.dialect() == Choice::OpenClaw,
     };
-    let found = credentials::scan(lines, about, &tap.fingerprinter);
-    // One head, borrowed in parts: `Parts` cannot be had from a borrowed request.
-    let head = head_of(request);
+    let found = credentials::scan(head.fields(), about, &tap.fingerprinter);
+    let too_slow = refusal
+        .as_ref()
+        .is_some_and(|refusal| refusal.fault == HeadFault::TooSlow);
+    warn_of_url_tokens(tap, connection, &found.credentials);
     session.with(|rec| {
         rec.reach(Phase::Request);
+        if too_slow {
+            let limit = tap.config.timeouts().request_head;
+            rec.ending
+                .timer_fired(TimerKey::RequestHead, limit, seen.waited, Instant::now());
+        }
         let record = &mut rec.facts;
-        record.kind = if asks == Asks::Nothing {
-            Kind::Http
-        } else {
-            Kind::Websocket
+        if !head.has_request_line() {
+            // What came is no request: a scanner, another protocol, half a line.
+            record.kind = Kind::Connection;
+            record.client.first_bytes = Some(connection.sensed.first_bytes());
+            record.client.bytes_read = Some(connection.sensed.bytes_read());
+            return;
+        }
+        record.kind = match asks {
+            Asks::Nothing => Kind::Http,
+            Asks::WebSocket | Asks::StrippedWebSocket => Kind::Websocket,
         };
-        record.request = Some(facts::request(&head, asks));
+        record.request = Some(facts::request(head, *asks));
         record.auth = found.credentials;
         record.auth_dropped = found.dropped as u64;
     });
     session
 }
 
-fn head_of(request: &Request<Incoming>) -> http::request::Parts {
-    let mut head = Request::new(()).into_parts().0;
-    head.method = request.method().clone();
-    head.uri = request.uri().clone();
-    head.version = request.version();
-    head.headers = request.headers().clone();
-    head
+/// A secret in a URL ends up in histories and in the logs of every hop. Told once per client.
+fn warn_of_url_tokens(tap: &Tap, connection: &Connection, found: &[Credential]) {
+    let Some(credential) = found.iter().find(|one| one.place.starts_with("query:")) else {
+        return;
+    };
+    let client = connection.peer.ip();
+    if tap.url_tokens.is_news(client) {
+        let place = credential.place.as_str();
+        let ignored = credential.effective == Some(false);
+        let ignored = if ignored {
+            "; the gateway ignores it there"
+        } else {
+            ""
+        };
+        tracing::warn!(
+            %client, place,
+            "a credential came in a URL, where histories and logs of every hop keep it{ignored}; \
+             let the client send it inside the WebSocket or in a header, and replace it"
+        );
+    }
 }
 
 fn note_answer(session: &Shared, response: &Response<Body>) {

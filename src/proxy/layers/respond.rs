@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::proxy::Tap;
@@ -15,7 +15,7 @@ use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
 use crate::session::party::Leg;
 use crate::session::record::gateway::ForwardedWhy;
-use crate::session::record::{AnswerBy, AnswerFacts};
+use crate::session::record::{AnswerBy, AnswerFacts, HeadFault};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -74,6 +74,12 @@ fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<B
     if let Ok(value) = HeaderValue::from_str(&format!("wstap; error={}", answer.proxy_error)) {
         headers.insert(PROXY_STATUS, value);
     }
+    if answer.status == StatusCode::UPGRADE_REQUIRED {
+        // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what is wanted instead.
+        headers.insert(CONNECTION, HeaderValue::from_static("close, Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
     if tap.config.session_header()
         && let Ok(value) = HeaderValue::from_str(&id)
     {
@@ -105,9 +111,16 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                     .denied("gateway.allow_remote_as_local", detail, now);
             }
             Failure::Draining => rec.ending.drained(now),
-            Failure::Malformed(_) => rec.ending.acted(now),
+            Failure::Head(refusal) => {
+                let detail = refusal.detail.clone();
+                match refusal.fault {
+                    HeadFault::HeadBytes => rec.ending.denied("limits.head_bytes", detail, now),
+                    HeadFault::Headers => rec.ending.denied("limits.headers", detail, now),
+                    fault => rec.ending.refused_head(fault, detail, now),
+                }
+            }
             Failure::Internal(what) => rec.ending.fault(what.clone(), now),
-            Failure::GatewayTimeout | Failure::HeadTooLarge { .. } => {}
+            Failure::GatewayTimeout => {}
         }
         rec.facts.answer = Some(AnswerFacts {
             by: AnswerBy::Tap,

@@ -8,9 +8,9 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use crate::admission::head::Asks;
 use crate::proxy::body::Body;
 use crate::proxy::error::Failure;
-use crate::proxy::headers::{Asks, asks};
 use crate::session::record::{GatewayError, GatewayErrorKind, TimerKey};
 
 layer! {
@@ -32,7 +32,7 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let timeouts = self.tap.config.timeouts();
-        let websocket = asks(request.headers()) != Asks::Nothing;
+        let websocket = super::asks(&request) != Asks::Nothing;
         let (key, limit) = if websocket {
             (TimerKey::Upgrade, timeouts.upgrade)
         } else {

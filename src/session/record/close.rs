@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::request::RefusedHead;
 use crate::session::moment::Moment;
 use crate::session::party::Party;
 use crate::session::text::PeerText;
@@ -34,6 +35,8 @@ pub struct CloseFacts {
     pub fault: Option<String>,
     /// Our policy refused this session: the key of the configuration that says so.
     pub denied: Option<DeniedFact>,
+    /// What the client sent cannot be passed on as what it is.
+    pub refused: Option<RefusedHead>,
 }
 
 /// One Close frame as it was received from a leg.

@@ -27,6 +27,9 @@ pub struct RequestFacts {
     pub user_agent: Option<PeerText>,
     /// All headers: the allow-listed ones with their value, the others by name and length.
     pub headers: Vec<HeaderFact>,
+    /// Headers that were taken out because a program behind the tap may take them for others:
+    /// underscore twins such as `X_Forwarded_For`.
+    pub dropped: Vec<PeerText>,
     /// It carried `Upgrade: websocket` with `Connection: Upgrade`.
     pub wants_upgrade: bool,
     /// It carried a `Sec-WebSocket-Key`.
@@ -75,4 +78,85 @@ pub enum OriginDecision {
     Absent,
     /// There is no list.
     Off,
+}
+
+/// A request that was refused for its head, before anything behind it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedHead {
+    /// For rules.
+    pub kind: HeadFault,
+    /// For people: what was found.
+    pub detail: String,
+}
+
+/// What is wrong with a request's head (or, for `chunk`, with its body's coding).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadFault {
+    /// It does not begin like a request.
+    NotHttp,
+    /// Not three parts with one blank between them.
+    RequestLine,
+    /// Neither HTTP/1.1 nor HTTP/1.0.
+    Version,
+    /// No path, or with bytes that must be encoded.
+    Target,
+    /// A whole URL as the target.
+    AbsoluteForm,
+    /// CONNECT.
+    ConnectMethod,
+    /// CR without LF.
+    BareCr,
+    /// LF without CR.
+    BareLf,
+    /// A control character, NUL for example.
+    ControlByte,
+    /// A header line that continues the one before.
+    ObsFold,
+    /// A name that is no token, or a line without a colon.
+    FieldName,
+    /// A blank between name and colon.
+    SpaceBeforeColon,
+    /// No Host in HTTP/1.1.
+    HostMissing,
+    /// Two Hosts.
+    HostDuplicate,
+    /// A Host that is no `host[:port]`.
+    HostInvalid,
+    /// Two Origins, or a list in one.
+    OriginList,
+    /// An Origin with bytes that are not ASCII.
+    OriginInvalid,
+    /// A `Connection` that is no list of tokens.
+    ConnectionList,
+    /// `Connection` nominates a header that no client may have taken out.
+    Nominated,
+    /// A Content-Length that is no number.
+    LengthInvalid,
+    /// Two Content-Lengths.
+    LengthDuplicate,
+    /// A Transfer-Encoding other than `chunked`, or in HTTP/1.0.
+    EncodingInvalid,
+    /// Content-Length and Transfer-Encoding.
+    LengthAndEncoding,
+    /// The chunked coding is broken, or its trailers are.
+    Chunk,
+    /// An upgrade with a body.
+    UpgradeWithBody,
+    /// An upgrade by another method than GET.
+    UpgradeMethod,
+    /// An upgrade in HTTP/1.0.
+    UpgradeHttp10,
+    /// A WebSocket version other than 13.
+    WebsocketVersion,
+    /// No key, two, or one that is not 16 bytes.
+    WebsocketKey,
+    /// An empty subprotocol or extension header.
+    WebsocketList,
+    /// Larger than `limits.head_bytes`.
+    HeadBytes,
+    /// More lines than `limits.headers`.
+    Headers,
+    /// Not complete within `timeouts.request_head`.
+    TooSlow,
 }

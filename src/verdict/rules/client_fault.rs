@@ -1,8 +1,8 @@
 //! What a client got wrong before anybody could refuse it: TLS, HTTP, WebSocket frames.
 
-use crate::session::party::{Direction, Leg, Party, Phase};
+use crate::session::party::{Direction, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind};
+use crate::session::record::{Class, Confidence, FirstBytes, Kind};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, violation_words};
 use crate::verdict::{Decisive, Finding, Rule, Stage, View};
@@ -37,13 +37,6 @@ pub(super) const RULES: &[Rule] = &[
                       Gateways answer with 1002.",
         action: "mend the client: it must send 1000, or a code from 3000 to 4999 of its own",
         ..fault("client.fault.close_code", Stage::Close, 30, close_code)
-    },
-    Rule {
-        title: "A malformed request",
-        explanation: "What the client sent is no valid HTTP/1 request; the tap answered 400 and \
-                      ended the connection.",
-        action: "check what connects here: it does not speak HTTP/1.1 correctly",
-        ..fault("client.fault.malformed", Stage::Connection, 60, malformed)
     },
     Rule {
         title: "A client opened the WebSocket and said nothing",
@@ -133,27 +126,6 @@ fn close_code(view: &View<'_>) -> Option<Finding> {
     let code = close.code.filter(|code| !code.is_legal_on_the_wire())?;
     let summary = format!("the client closed with {code}, a code that must not be sent");
     Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
-}
-
-fn malformed(view: &View<'_>) -> Option<Finding> {
-    let answer = view.answer.as_ref()?;
-    let refused =
-        answer.by == AnswerBy::Tap && (view.kind == Kind::Connection || answer.status == 400);
-    if !refused || view.phase < Phase::Request || !(400..500).contains(&answer.status) {
-        return None;
-    }
-    let what = match view.client.first_bytes {
-        None => "the client sent a request that cannot be passed on",
-        Some(FirstBytes::Http) => "the client sent a malformed HTTP request",
-        _ => "the client sent something that is no HTTP request",
-    };
-    let summary = format!("{what}; it got {}", answer.status);
-    let why = answer.error.clone().map(fact);
-    Some(
-        Finding::new(Confidence::Certain, summary)
-            .because(why)
-            .because(view.end_evidence(Leg::Client)),
-    )
 }
 
 fn no_first_frame(view: &View<'_>) -> Option<Finding> {

@@ -36,6 +36,22 @@ pub(super) const RULES: &[Rule] = &[
         find: head_bytes,
     },
     Rule {
+        id: "tap.denied.handshakes",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 20,
+        title: "Too many handshakes at once",
+        explanation: "limits.handshakes was reached when this client connected: so many \
+                      connections were in their TLS handshake, had not sent a request, or waited \
+                      for the gateway to answer their upgrade. It was closed at once. Clients that \
+                      all reconnect after a restart do this, and so does somebody who opens \
+                      connections and says nothing.",
+        action: "look whether one client opens connections and says nothing; raise limits.handshakes if they are all yours",
+        find: handshakes,
+    },
+    Rule {
         id: "tap.denied.headers",
         class: Class::TapDenied,
         party: Party::Tap,
@@ -47,6 +63,20 @@ pub(super) const RULES: &[Rule] = &[
                       answered 431.",
         action: "raise limits.headers, or find out which hop adds so many",
         find: headers,
+    },
+    Rule {
+        id: "tap.denied.per_client",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 20,
+        title: "Too many connections of one client",
+        explanation: "limits.per_client was reached by this client's address (IPv6: by its /64). \
+                      An address that many people share is mostly a proxy: when it stands in \
+                      trusted_proxies, the clients that it names are counted instead.",
+        action: "look for a client that opens connections and keeps them; if the address is a proxy of yours, put it in trusted_proxies; else raise limits.per_client",
+        find: per_client,
     },
     Rule {
         id: "tap.denied.policy",
@@ -163,6 +193,24 @@ fn connections(view: &View<'_>) -> Option<Finding> {
         summary,
         format!("set `limits: {{ connections: {wanted} }}` if so many clients are really yours"),
     ))
+}
+
+fn handshakes(view: &View<'_>) -> Option<Finding> {
+    let denied = denied(view, "limits.handshakes")?;
+    let limit = numbers(&denied.detail).max().unwrap_or(4096);
+    let summary = format!("we closed it at once: limits.handshakes ({limit}) was reached");
+    let wanted = limit.saturating_mul(2);
+    Some(denial(
+        denied,
+        summary,
+        format!("set `limits: {{ handshakes: {wanted} }}` if so many clients connect at once"),
+    ))
+}
+
+fn per_client(view: &View<'_>) -> Option<Finding> {
+    let denied = denied(view, "limits.per_client")?;
+    let summary = format!("we refused it: {}", sentence(&denied.detail));
+    Some(Finding::new(Confidence::Certain, summary).because([fact(denied.detail.clone())]))
 }
 
 fn head_bytes(view: &View<'_>) -> Option<Finding> {

@@ -19,6 +19,7 @@ use crate::session::record::{
     FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind, Latency, RequestFacts,
     Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TransportEnd,
 };
+use crate::session::record::{HeadFault, RefusedHead};
 use crate::session::text::PeerText;
 use crate::ws::{CloseCode, Opcode, Violation};
 
@@ -257,6 +258,7 @@ impl Dice<'_> {
             drained: self.flag(),
             fault: None,
             denied: None,
+            refused: None,
         }
     }
     fn record(&mut self) -> SessionRecord {
@@ -319,6 +321,16 @@ impl Dice<'_> {
                 detail: dice
                     .pick(&["", "18446744073709551615 came", "a"])
                     .to_owned(),
+            })
+            .filter(|_| self.byte() > 200);
+        record.close.refused = self
+            .maybe(|dice| RefusedHead {
+                kind: dice.pick(&[
+                    HeadFault::NotHttp,
+                    HeadFault::Nominated,
+                    HeadFault::OriginList,
+                ]),
+                detail: dice.pick(&["", "a"]).to_owned(),
             })
             .filter(|_| self.byte() > 200);
         record.client.first_bytes = self.maybe(|dice| {

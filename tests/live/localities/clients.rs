@@ -105,9 +105,7 @@ impl Client {
         client("nginx mute <- XFF remote", From::There4)
             .saying(FOR_REMOTE)
             .behind(Front::Mute),
-        client("nginx careless <- nominated", From::There4)
-            .saying(NOMINATED)
-            .behind(Front::Careless),
+        client("nginx nominates <- other host", From::There4).behind(Front::Nominates),
     ];
 
     /// The gateway takes a page from `localhost` for local when it comes from any private address

@@ -101,7 +101,7 @@ impl Row {
     }
 
     fn explained(&self) -> bool {
-        let rules = ["attribution", "remote_as_local"];
+        let rules = ["attribution", "remote_as_local", "client.fault.nominated"];
         rules.iter().any(|rule| self.record.contains(rule))
     }
 

@@ -1,0 +1,236 @@
+//! The check of a client's raw bytes, before any HTTP library has seen them (RFC 9112, RFC 6455
+//! section 4.2.1).
+//!
+//! A library repairs or hides what has to be seen: it may accept a bare LF, drop a Content-Length
+//! beside a Transfer-Encoding, merge equal duplicates, cut a fragment off a target. Each of those
+//! is a way to make one request here and two behind us. So a small, strict state machine reads
+//! every head of a connection, and the framing of every body between them. What it lets pass, all
+//! strict readers understand alike; what follows a refused request is never looked at.
+//!
+//! Pure and bounded: bytes in, [`Step`]s out. It holds offsets, never a copy of a body, and no
+//! more of a head than [`Limits::bytes`].
+
+mod chunked;
+mod lines;
+mod octets;
+mod raw;
+mod rules;
+mod target;
+
+#[cfg(test)]
+mod tests;
+
+pub use raw::RawHead;
+
+use chunked::Chunked;
+use lines::Lines;
+
+use crate::session::record::HeadFault;
+
+/// Bounds of one request head.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes, from the request line to the empty line.
+    pub bytes: usize,
+    /// Header lines.
+    pub fields: usize,
+}
+
+/// What a request asks to switch to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// A WebSocket, by `Upgrade: websocket` that `Connection` nominates.
+    WebSocket,
+    /// Part of that only, a WebSocket key for example: a hop before us has stripped the rest.
+    StrippedWebSocket,
+    /// Nothing that we pass on.
+    Nothing,
+}
+
+/// Why a request is not passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For rules and for the choice of the answer.
+    pub fault: HeadFault,
+    /// For people: what was found. Names of headers at most, never a value that may be a secret.
+    pub detail: String,
+}
+
+impl Refusal {
+    fn new(fault: HeadFault, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { fault, detail }
+    }
+}
+
+/// A head and what came of it.
+#[derive(Debug)]
+pub struct Checked {
+    /// As it stood on the wire; of a refused one as much as was read.
+    pub head: RawHead,
+    /// What it asks for.
+    pub asks: Asks,
+    /// It is not passed on.
+    pub refusal: Option<Refusal>,
+}
+
+/// What the bytes so far amount to.
+#[derive(Debug)]
+pub enum Step {
+    /// More bytes are needed.
+    More,
+    /// So many bytes at the front are to be thrown away: an empty line before a request.
+    Skip(usize),
+    /// So many bytes at the front are a head that may pass.
+    Head(usize, Box<Checked>),
+    /// So many bytes at the front belong to a body and may pass.
+    Body(usize),
+    /// This head may not pass, and nothing behind it may.
+    Refused(Box<Checked>),
+    /// The body of a request that has passed already is broken.
+    BrokenBody(Refusal),
+}
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub struct Requests {
+    limits: Limits,
+    state: State,
+    /// An empty line before a request line was skipped (RFC 9112 section 2.2 allows one).
+    skipped: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Head(Lines),
+    /// A body of so many more bytes.
+    Length(u64),
+    Chunked(Chunked),
+    /// Behind an upgrade or a refusal: what comes is no request to us.
+    Over,
+}
+
+impl Requests {
+    /// Waits for the first head.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            state: State::Head(Lines::default()),
+            skipped: false,
+        }
+    }
+
+    /// A head is what comes next, or is what has begun.
+    #[must_use]
+    pub fn is_at_head(&self) -> bool {
+        matches!(self.state, State::Head(_))
+    }
+
+    /// A body has begun and is not complete.
+    #[must_use]
+    pub fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Length(_) | State::Chunked(_))
+    }
+
+    /// Looks at the bytes that are not dealt with yet. The caller takes off the front what a step
+    /// names and asks again; bytes of an unfinished head stay, and are not read twice.
+    pub fn step(&mut self, bytes: &[u8]) -> Step {
+        match &mut self.state {
+            State::Over => Step::More,
+            State::Length(left) => {
+                let count = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                *left -= count as u64;
+                if *left == 0 {
+                    self.state = State::Head(Lines::default());
+                }
+                body(count)
+            }
+            State::Chunked(chunked) => match chunked.read(bytes, self.limits) {
+                Ok((count, ended)) => {
+                    if ended {
+                        self.state = State::Head(Lines::default());
+                    }
+                    body(count)
+                }
+                Err(refusal) => {
+                    self.state = State::Over;
+                    Step::BrokenBody(refusal)
+                }
+            },
+            State::Head(lines) => {
+                if bytes.starts_with(b"\r\n") && !self.skipped {
+                    self.skipped = true;
+                    *lines = Lines::default();
+                    return Step::Skip(2);
+                }
+                match lines.read(bytes, self.limits) {
+                    Ok(None) => Step::More,
+                    Ok(Some(end)) => self.head(bytes.get(..end).unwrap_or_default()),
+                    Err(refusal) => Step::Refused(self.refuse(refusal, bytes)),
+                }
+            }
+        }
+    }
+
+    /// Gives up on a head that does not come to an end in time.
+    pub fn too_slow(&mut self, bytes: &[u8], detail: String) -> Box<Checked> {
+        self.refuse(Refusal::new(HeadFault::TooSlow, detail), bytes)
+    }
+
+    /// All of a head is there.
+    fn head(&mut self, bytes: &[u8]) -> Step {
+        let State::Head(lines) = std::mem::replace(&mut self.state, State::Over) else {
+            return Step::More;
+        };
+        self.skipped = false;
+        let head = lines.into_head(bytes);
+        let asks = rules::asks(&head);
+        match rules::check(&head, asks) {
+            Ok(framing) => {
+                self.state = match framing {
+                    _ if asks == Asks::WebSocket => State::Over,
+                    rules::Framing::Length(0) => State::Head(Lines::default()),
+                    rules::Framing::Length(length) => State::Length(length),
+                    rules::Framing::Chunked => State::Chunked(Chunked::default()),
+                };
+                let refusal = None;
+                let checked = Checked {
+                    head,
+                    asks,
+                    refusal,
+                };
+                Step::Head(bytes.len(), Box::new(checked))
+            }
+            Err(refusal) => Step::Refused(Box::new(Checked {
+                head,
+                asks,
+                refusal: Some(refusal),
+            })),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, bytes: &[u8]) -> Box<Checked> {
+        let head = match std::mem::replace(&mut self.state, State::Over) {
+            State::Head(lines) => lines.into_head(bytes),
+            _ => RawHead::default(),
+        };
+        let asks = rules::asks(&head);
+        let refusal = Some(refusal);
+        Box::new(Checked {
+            head,
+            asks,
+            refusal,
+        })
+    }
+}
+
+fn body(count: usize) -> Step {
+    if count == 0 {
+        Step::More
+    } else {
+        Step::Body(count)
+    }
+}

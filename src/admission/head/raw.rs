@@ -1,0 +1,109 @@
+//! A request head as it stood on the wire.
+
+use std::fmt;
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+/// A head with its order, spelling and duplicates. It may hold secrets: it cannot be printed, and
+/// is wiped when it is dropped.
+#[derive(Default)]
+pub struct RawHead {
+    bytes: Zeroizing<Vec<u8>>,
+    line: Option<RequestLine>,
+    fields: Vec<Field>,
+}
+
+/// Where the parts of a request line stand.
+#[derive(Clone, Debug)]
+pub(super) struct RequestLine {
+    pub(super) method: Range<usize>,
+    pub(super) target: Range<usize>,
+    /// The digit behind `HTTP/1.`
+    pub(super) minor: u8,
+}
+
+/// Where the parts of a header line stand.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) name: Range<usize>,
+    /// Without the blanks around it.
+    pub(super) value: Range<usize>,
+}
+
+impl RawHead {
+    pub(super) fn new(bytes: &[u8], line: Option<RequestLine>, fields: Vec<Field>) -> Self {
+        Self {
+            bytes: Zeroizing::new(bytes.to_vec()),
+            line,
+            fields,
+        }
+    }
+
+    /// There was a request line.
+    #[must_use]
+    pub fn has_request_line(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// The method; empty without a request line.
+    #[must_use]
+    pub fn method(&self) -> &[u8] {
+        self.line
+            .as_ref()
+            .map_or(b"", |line| self.slice(&line.method))
+    }
+
+    /// The request target as sent; empty without a request line.
+    #[must_use]
+    pub fn target(&self) -> &[u8] {
+        self.line
+            .as_ref()
+            .map_or(b"", |line| self.slice(&line.target))
+    }
+
+    /// The digit behind `HTTP/1.`
+    #[must_use]
+    pub fn minor_version(&self) -> Option<u8> {
+        self.line.as_ref().map(|line| line.minor)
+    }
+
+    /// Names as spelled and values without the blanks around them, line by line.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (self.slice(&field.name), self.slice(&field.value)))
+    }
+
+    /// The values of the lines of this name, in any case.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.fields()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// Bytes of the head.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Not one byte of it came.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for RawHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawHead")
+            .field("bytes", &self.bytes.len())
+            .field("fields", &self.fields.len())
+            .finish_non_exhaustive()
+    }
+}

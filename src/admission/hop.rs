@@ -1,0 +1,81 @@
+//! Names of headers that concern one connection only, or that tell who a client is.
+
+/// The names that `Connection` lines nominate, without empty elements (RFC 9110 sections 5.6.1
+/// and 7.6.1).
+pub fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    connection
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+}
+
+/// Headers in which proxies tell who the client is, by their lower-case name. The gateway looks at
+/// all of these (2026.9.6).
+#[must_use]
+pub fn is_attribution(name: &str) -> bool {
+    name == "forwarded"
+        || name == "x-real-ip"
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("tailscale-")
+}
+
+/// Names that nobody may have taken out by nominating them, nor put behind a body: they say where
+/// a request goes, who sends it, what it may do and where it ends.
+#[must_use]
+pub fn is_protected(name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    is_attribution(&name)
+        || name.starts_with("sec-websocket-")
+        || matches!(
+            name.as_str(),
+            "host"
+                | "origin"
+                | "authorization"
+                | "cookie"
+                | "content-length"
+                | "transfer-encoding"
+                | "x-openclaw-scopes"
+        )
+}
+
+/// A name that a program behind us may take for one of those that matter, because CGI and its
+/// heirs know no difference between `-` and `_`.
+#[must_use]
+pub fn is_underscore_twin(name: &str) -> bool {
+    if !name.contains('_') {
+        return false;
+    }
+    let twin = name.to_ascii_lowercase().replace('_', "-");
+    is_protected(twin.as_bytes()) || matches!(twin.as_str(), "connection" | "upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins_are_known_by_their_underscore() {
+        for twin in [
+            "X_Forwarded_User",
+            "x-forwarded_for",
+            "X_Real_IP",
+            "content_length",
+            "Transfer_Encoding",
+            "sec_websocket_key",
+            "x_openclaw_scopes",
+            "tailscale_user_login",
+        ] {
+            assert!(is_underscore_twin(twin), "{twin}");
+        }
+        for other in ["x-forwarded-user", "x_custom", "my_header", "origin"] {
+            assert!(!is_underscore_twin(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn rfc_9110_5_6_1_empty_elements_count_for_nothing() {
+        let lines: [&[u8]; 2] = [b", keep-alive ,,", b"Upgrade"];
+        let names: Vec<_> = nominated(lines.into_iter()).collect();
+        assert_eq!(names, [b"keep-alive".as_slice(), b"Upgrade"]);
+    }
+}

@@ -1,0 +1,92 @@
+//! How many connections each client address has open, and a place for one more.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Counts by client address. Holds no more entries than there are open connections.
+#[derive(Debug, Default)]
+pub(super) struct Clients(Mutex<HashMap<IpAddr, usize>>);
+
+/// One connection, or one session through a trusted proxy, of a client; gone when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    clients: Arc<Clients>,
+    key: IpAddr,
+}
+
+impl Clients {
+    /// A place for one more of `client`, or `None` when `limit` are taken.
+    pub(super) fn enter(self: &Arc<Self>, client: IpAddr, limit: usize) -> Option<Place> {
+        let key = bucket(client);
+        let mut counts = self.counts();
+        let count = counts.entry(key).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            clients: Arc::clone(self),
+            key,
+        })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut entry) = self.clients.counts().entry(self.key) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// IPv6 hosts choose addresses of their own within a /64 (RFC 4291 section 2.5.4): that is one
+/// client.
+fn bucket(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(ip) => {
+            let network = u128::from(ip) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn each_client_has_its_own_count_and_leaves_nothing_behind() {
+        let clients = Arc::new(Clients::default());
+        let places: Vec<_> = (0..2)
+            .map(|_| clients.enter(ip("203.0.113.9"), 2).unwrap())
+            .collect();
+        assert!(clients.enter(ip("203.0.113.9"), 2).is_none());
+        assert!(clients.enter(ip("::ffff:203.0.113.9"), 2).is_none());
+        assert!(clients.enter(ip("203.0.113.10"), 2).is_some());
+        drop(places);
+        assert!(clients.counts().is_empty());
+        assert!(clients.enter(ip("203.0.113.9"), 2).is_some());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let clients = Arc::new(Clients::default());
+        let place = clients.enter(ip("2001:db8::1"), 1);
+        assert!(place.is_some() && clients.enter(ip("2001:db8::2"), 1).is_none());
+        assert!(clients.enter(ip("2001:db8:0:1::1"), 1).is_some());
+    }
+}

@@ -1,0 +1,116 @@
+//! Interim answers (RFC 9110 section 15.2) on their way from the gateway to the client: 102, 103
+//! and whatever else is no 100 and no 101.
+//!
+//! hyper's server cannot send them. The gate writes them, and only when hyper flushes: then its
+//! own buffer is empty, so that they stand whole between two of its messages. The final answer
+//! waits for that.
+
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use http::{HeaderMap, Request, StatusCode, Version};
+
+/// Bytes of interim heads that may wait; more are dropped.
+const MAX_WAITING: usize = 64 * 1024;
+
+/// Interim heads that wait for the gate.
+#[derive(Debug, Default)]
+pub(super) struct Interim(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    bytes: Vec<u8>,
+    /// The connection's task, by way of the request that is under way.
+    task: Option<Waker>,
+}
+
+impl Interim {
+    /// Has the interim answers to `request` brought here, unless the client knows none (RFC 9110
+    /// section 15.2).
+    pub(super) fn listen<B>(self: &Arc<Self>, request: &mut Request<B>, client: Version) {
+        if client < Version::HTTP_11 {
+            return;
+        }
+        let interim = Arc::clone(self);
+        hyper::ext::on_informational(request, move |head| {
+            interim.came(head.status(), head.headers());
+        });
+    }
+
+    fn came(&self, status: StatusCode, headers: &HeaderMap) {
+        // A 100 is answered by whoever reads the client's body; 101 is no interim answer here.
+        if matches!(
+            status,
+            StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS
+        ) {
+            return;
+        }
+        let text = as_text(status, headers);
+        let mut inner = self.inner();
+        if inner.bytes.len() + text.len() <= MAX_WAITING {
+            inner.bytes.extend_from_slice(&text);
+        }
+        if let Some(task) = inner.task.take() {
+            task.wake();
+        }
+    }
+
+    /// The answer that `sending` yields, once all interim ones are written.
+    pub(super) async fn before<T>(&self, sending: impl Future<Output = T>) -> T {
+        let mut sending = pin!(sending);
+        let mut answer = None;
+        std::future::poll_fn(|cx| {
+            if answer.is_none()
+                && let Poll::Ready(ready) = sending.as_mut().poll(cx)
+            {
+                answer = Some(ready);
+            }
+            let mut inner = self.inner();
+            if inner.bytes.is_empty()
+                && let Some(answer) = answer.take()
+            {
+                return Poll::Ready(answer);
+            }
+            inner.task = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// What is to be written now.
+    pub(super) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.inner().bytes)
+    }
+
+    /// What was taken is written.
+    pub(super) fn written(&self) {
+        if let Some(task) = self.inner().task.take() {
+            task.wake();
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A head as it goes out. What hyper has read holds no line break in a value.
+fn as_text(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut text = String::new();
+    let _ = write!(text, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
+    let mut bytes = text.into_bytes();
+    for (name, value) in headers {
+        if super::headers::is_hop_by_hop(name) {
+            continue;
+        }
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}

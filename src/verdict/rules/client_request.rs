@@ -1,0 +1,136 @@
+//! Requests that were refused for their head, before anything was passed on (RFC 9112, RFC 6455
+//! section 4.2.1).
+
+use crate::session::party::{Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, FirstBytes, HeadFault, RefusedHead};
+use crate::verdict::registry::Find;
+use crate::verdict::view::fact;
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn refused(id: &'static str, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::ClientFault,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Connection,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "A request that two readers understand in two ways",
+        explanation: "The request has two lengths, two Hosts, a whole URL as its target, a line \
+                      that continues another or ends with LF alone, or an upgrade announces a \
+                      body. One program takes such bytes for one request and the next for two: \
+                      that is how requests are smuggled past a proxy. The tap answered 400, closed \
+                      the connection, and passed nothing on.",
+        action: "mend the client (or the proxy in front of it): what is ambiguous is named above; nothing that is well known sends this",
+        ..refused("client.fault.ambiguous", 50, ambiguous)
+    },
+    Rule {
+        title: "A malformed request",
+        explanation: "What the client sent is no valid HTTP/1 request; the tap answered 400 and \
+                      ended the connection.",
+        action: "check what connects here: it does not speak HTTP/1.1 correctly",
+        ..refused("client.fault.malformed", 60, malformed)
+    },
+    Rule {
+        title: "A client wants security headers taken out",
+        explanation: "The Connection header nominates a header that says who sends the request or \
+                      where it goes (Host, Origin, Authorization, Cookie, X-Forwarded-For …). A \
+                      proxy that obeys would pass the request on without it. The tap answered 400.",
+        action: "look at who connects here: no browser and no command line tool sends this; if it is a proxy, mend its Connection header",
+        ..refused("client.fault.nominated", 50, nominated)
+    },
+    Rule {
+        title: "More than one Origin",
+        explanation: "The request carries two Origin headers, or several origins in one. A \
+                      browser sends one. The tap answered 400, whatever the list allows.",
+        action: "look for a proxy between browser and tap that adds an Origin header, and let it pass the browser's own",
+        ..refused("client.fault.origin_list", 50, origin_list)
+    },
+    Rule {
+        title: "No valid WebSocket handshake",
+        explanation: "The request asks for a WebSocket and breaks a rule of RFC 6455 section \
+                      4.2.1: it must be a GET with HTTP/1.1, version 13 and exactly one key of 16 \
+                      bytes. The tap answered 426 for the version and 400 for the rest. When \
+                      several clients do it, a proxy in front of the tap changes the handshake.",
+        action: "use a client that speaks WebSocket version 13; if it does, look for a proxy between it and the tap that changes Sec-WebSocket headers",
+        ..refused("client.fault.upgrade", 50, upgrade)
+    },
+];
+
+fn found(view: &View<'_>, refused: &RefusedHead, what: &str) -> Finding {
+    let status = view.answer.as_ref().map_or(400, |answer| answer.status);
+    let summary = format!("{what}; it got {status}: {}", refused.detail);
+    Finding::new(Confidence::Certain, summary)
+        .because([fact(refused.detail.clone())])
+        .because(view.end_evidence(Leg::Client))
+}
+
+fn one_of<'a>(view: &View<'a>, faults: &[HeadFault]) -> Option<&'a RefusedHead> {
+    let refused = view.record().close.refused.as_ref()?;
+    faults.contains(&refused.kind).then_some(refused)
+}
+
+fn ambiguous(view: &View<'_>) -> Option<Finding> {
+    let refused = one_of(
+        view,
+        &[
+            HeadFault::AbsoluteForm,
+            HeadFault::BareLf,
+            HeadFault::EncodingInvalid,
+            HeadFault::HostDuplicate,
+            HeadFault::LengthAndEncoding,
+            HeadFault::LengthDuplicate,
+            HeadFault::ObsFold,
+            HeadFault::SpaceBeforeColon,
+            HeadFault::UpgradeWithBody,
+        ],
+    )?;
+    Some(found(view, refused, "the client sent an ambiguous request"))
+}
+
+fn malformed(view: &View<'_>) -> Option<Finding> {
+    let refused = view.record().close.refused.as_ref()?;
+    let what = match (refused.kind, view.client.first_bytes) {
+        (HeadFault::NotHttp, first) if first != Some(FirstBytes::Http) => {
+            "the client sent something that is no HTTP request"
+        }
+        _ => "the client sent a malformed HTTP request",
+    };
+    Some(found(view, refused, what))
+}
+
+fn nominated(view: &View<'_>) -> Option<Finding> {
+    let refused = one_of(view, &[HeadFault::Nominated])?;
+    let what = "the client wants a protected header taken out";
+    Some(found(view, refused, what))
+}
+
+fn origin_list(view: &View<'_>) -> Option<Finding> {
+    let refused = one_of(view, &[HeadFault::OriginList])?;
+    Some(found(view, refused, "the client sent more than one origin"))
+}
+
+fn upgrade(view: &View<'_>) -> Option<Finding> {
+    let refused = one_of(
+        view,
+        &[
+            HeadFault::UpgradeHttp10,
+            HeadFault::UpgradeMethod,
+            HeadFault::WebsocketKey,
+            HeadFault::WebsocketList,
+            HeadFault::WebsocketVersion,
+        ],
+    )?;
+    let what = "the client's WebSocket handshake is not valid";
+    Some(found(view, refused, what))
+}
