@@ -143,6 +143,7 @@ impl Bound {
         for listener in listeners {
             accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
         }
+        tap.follow_files();
         shutdown.await;
         tap.drain().await;
         accepting.shutdown().await;

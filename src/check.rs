@@ -101,7 +101,7 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         let shown: Vec<String> = proxies.iter().map(ToString::to_string).collect();
         row(out, "trusted", &shown.join(", "))?;
     }
-    row(out, "origins", &origins(config))?;
+    row(out, "origins", &config.origins().to_string())?;
     let default = Timeouts::default().named();
     for ((name, value), (_, usual)) in config.timeouts().named().into_iter().zip(default) {
         if value != usual {
@@ -159,19 +159,6 @@ fn summarise_listener(listener: &Listener, config: &Config, out: &mut dyn Write)
     }
 }
 
-fn origins(config: &Config) -> String {
-    let list = config.origins();
-    let mut entries: Vec<String> = list.origins().iter().map(ToString::to_string).collect();
-    if list.allows_any() {
-        entries.insert(0, "any".to_owned());
-    }
-    if entries.is_empty() {
-        "none listed".to_owned()
-    } else {
-        entries.join(", ")
-    }
-}
-
 fn row(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "  {name:<10}  {text}")
 }
@@ -208,7 +195,7 @@ mod tests {
           listener    [::]:8443, TLS
                       development certificate in state for localhost, wstap
           gateway     wss://gw (gw:443), dialect openclaw
-          origins     none listed
+          origins     report: none listed
           timeout     idle 1h 30m instead of 1h
           records     no file; http: errors
           output      line

@@ -13,6 +13,7 @@ mod gateway;
 pub mod identity;
 mod listener;
 mod origin;
+mod origins;
 mod read;
 mod resolve;
 mod scalar;
@@ -40,7 +41,7 @@ pub use self::address::{Host, ListenAddr};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
 pub use self::listener::{Listener, ListenerTls};
-pub use self::origin::OriginList;
+pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::FingerprintKey;
 pub use self::settings::{HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput};
 pub use self::warnings::Warning;
@@ -57,7 +58,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub struct Config {
     listeners: Vec<Listener>,
     gateway: Gateway,
-    origins: OriginList,
+    origins: Origins,
     trusted_proxies: Trusted,
     timeouts: Timeouts,
     limits: Limits,
@@ -82,9 +83,9 @@ impl Config {
         &self.gateway
     }
 
-    /// The origins that may connect.
+    /// Which pages may connect.
     #[must_use]
-    pub fn origins(&self) -> &OriginList {
+    pub fn origins(&self) -> &Origins {
         &self.origins
     }
 

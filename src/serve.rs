@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::app::{Bound, BoundListener, StartError};
-use crate::config::{self, Config, OutputFormat, Overrides};
+use crate::config::{self, Config, Origins, OutputFormat, Overrides};
 use crate::exit;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
@@ -134,11 +134,9 @@ pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
         gateway.url(),
         gateway.dialect()
     )?;
-    if !config.origins().is_empty() {
-        writeln!(
-            out,
-            "origins are recorded against the list, not enforced, in this version"
-        )?;
+    // Without a list and without a wish there is nothing to tell.
+    if *config.origins() != Origins::default() {
+        writeln!(out, "origins {}", config.origins())?;
     }
     if let Some(path) = &config.records().path {
         writeln!(out, "records in {}", path.display())?;

@@ -40,8 +40,12 @@ impl Outlet {
         Self { queues, http }
     }
 
-    /// Judges a record and hands it on. Never waits.
-    pub fn publish(&self, mut record: SessionRecord) {
+    /// Judges a record, hands it on, and gives it back with its verdict. Never waits.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "it is called to hand the record on"
+    )]
+    pub fn publish(&self, mut record: SessionRecord) -> Arc<SessionRecord> {
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();
         record.verdict = Some(verdict);
@@ -50,13 +54,11 @@ impl Outlet {
             (Kind::Http, HttpFilter::Errors) => !fine,
             _ => true,
         };
-        if !wanted {
-            return;
-        }
         let record = Arc::new(record);
-        for queue in &self.queues {
+        for queue in self.queues.iter().filter(|_| wanted) {
             queue.offer(Arc::clone(&record));
         }
+        record
     }
 
     /// Records that found a queue full, by consumer; those without loss are left out.

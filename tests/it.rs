@@ -36,6 +36,7 @@ mod interim;
 mod layers;
 mod limits;
 mod live;
+mod origins;
 mod program;
 mod relay;
 mod selftest;

@@ -4,10 +4,20 @@
 //! what is the same host: lower case, default port dropped, `127.1` is `127.0.0.1`, international
 //! names in their ASCII form. The gateway normalises with the same parser, so both must agree.
 //!
-//! Only normalisation: whether an origin may pass, and what a request with several of them or with
-//! raw non-ASCII bytes gets for an answer, is decided elsewhere.
+//! Here is only the reading of one value and of a request's header lines. Whether an origin may
+//! pass is decided in [`policy`], by our list ([`list`]) and by what the gateway's own
+//! configuration says ([`gateway`]); [`nearest`] says which entry it just missed, and [`refusal`]
+//! how a refused client is told.
+
+pub mod disagree;
+pub mod gateway;
+pub mod list;
+pub mod nearest;
+pub mod policy;
+pub mod refusal;
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 use url::Url;
 
@@ -41,6 +51,46 @@ impl Origin {
     pub fn authority(&self) -> &str {
         self.text.get(self.host_at..).unwrap_or_default()
     }
+
+    /// The host alone; IPv6 in brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        let end = match authority.find(']') {
+            Some(bracket) => bracket + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        authority.get(..end).unwrap_or_default()
+    }
+
+    /// The port, if it is not the scheme's default.
+    #[must_use]
+    pub fn port(&self) -> Option<&str> {
+        self.authority().get(self.host().len()..)?.strip_prefix(':')
+    }
+
+    /// The host as an address, if it is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        let host = self.host();
+        match host.strip_prefix('[') {
+            Some(v6) => v6
+                .strip_suffix(']')?
+                .parse::<Ipv6Addr>()
+                .ok()
+                .map(IpAddr::V6),
+            None => host.parse().ok(),
+        }
+    }
+
+    /// `localhost` or a loopback address, as the gateway counts them.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.ip().map_or_else(
+            || self.host().trim_end_matches('.') == "localhost",
+            |ip| ip.to_canonical().is_loopback(),
+        )
+    }
 }
 
 impl fmt::Display for Origin {
@@ -61,7 +111,11 @@ pub enum OriginError {
     /// Several origins, separated by commas or blanks (RFC 6454 §7.1 allows it, browsers never do).
     #[error("found a list, expected one origin")]
     List,
-    /// Control characters or bytes that are not UTF-8.
+    /// More than one header line, equal ones included.
+    #[error("found more than one Origin header")]
+    Several,
+    /// Control characters or bytes that are not UTF-8; in a header also anything outside ASCII,
+    /// because browsers send international names as punycode.
     #[error("found bytes that no origin contains")]
     Bytes,
     /// Longer than any host name allows.
@@ -88,6 +142,24 @@ pub enum OriginError {
     /// A port that is not a number up to 65535.
     #[error("found an invalid port")]
     Port,
+}
+
+/// The origin of a request, from all lines of its Origin header; `None` when there is none. An
+/// empty header counts as none, as it does for the gateway.
+pub fn read(lines: &[&[u8]]) -> Result<Option<Origin>, OriginError> {
+    let value = match lines {
+        [] => return Ok(None),
+        [value] => value,
+        _ => return Err(OriginError::Several),
+    };
+    if !value.is_ascii() {
+        return Err(OriginError::Bytes);
+    }
+    match normalise(value) {
+        Err(OriginError::Empty) => Ok(None),
+        Ok(origin) => Ok(Some(origin)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Normalises an Origin value: exactly `scheme://host[:port]`, with at most a lone trailing slash.
@@ -243,7 +315,47 @@ mod tests {
     fn parts() {
         let origin = normalise(b"https://Gw:8443/").unwrap();
         assert_eq!((origin.scheme(), origin.authority()), ("https", "gw:8443"));
-        assert_eq!(normalise(b"http://[::1]").unwrap().authority(), "[::1]");
+        assert_eq!((origin.host(), origin.port()), ("gw", Some("8443")));
+        let v6 = normalise(b"http://[::1]").unwrap();
+        assert_eq!(
+            (v6.authority(), v6.host(), v6.port()),
+            ("[::1]", "[::1]", None)
+        );
+        for (text, loopback) in [
+            ("http://localhost:1", true),
+            ("http://localhost.", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:1", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(
+                normalise(text.as_bytes()).unwrap().is_loopback(),
+                loopback,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_lines_of_a_request_make_one_origin_or_none() {
+        use OriginError as E;
+        type Row = (&'static [&'static [u8]], Result<Option<Origin>, E>);
+        let origin = |text: &str| normalise(text.as_bytes()).unwrap();
+        let rows: &[Row] = &[
+            (&[], Ok(None)),
+            (&[b""], Ok(None)),
+            (&[b" "], Ok(None)),
+            (&[b"https://a.b"], Ok(Some(origin("https://a.b")))),
+            (&[b"https://a.b", b"https://a.b"], Err(E::Several)),
+            (&[b"", b"https://a.b"], Err(E::Several)),
+            (&[b"null"], Err(E::Null)),
+            (&[b"https://b\xc3\xbccher.example"], Err(E::Bytes)),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(read(lines), *expected, "{lines:?}");
+        }
     }
 
     #[test]

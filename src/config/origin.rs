@@ -8,45 +8,19 @@ use url::{Position, Url};
 
 use super::error::{Complaint, quoted};
 use super::scalar::FromScalar;
+use crate::admission::origin::list::OriginList;
 use crate::admission::origin::{Origin, normalise};
 
-/// The allow list.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OriginList {
-    any: bool,
-    origins: Vec<Origin>,
-}
-
-impl OriginList {
-    pub(super) fn from_entries(entries: impl IntoIterator<Item = OriginEntry>) -> Self {
-        let mut list = Self::default();
-        for entry in entries {
-            match entry {
-                OriginEntry::Any => list.any = true,
-                OriginEntry::One(origin) if list.origins.contains(&origin) => {}
-                OriginEntry::One(origin) => list.origins.push(origin),
-            }
+/// The list of these entries.
+pub(super) fn list(entries: impl IntoIterator<Item = OriginEntry>) -> OriginList {
+    let mut list = OriginList::default();
+    for entry in entries {
+        match entry {
+            OriginEntry::Any => list.add_any(),
+            OriginEntry::One(origin) => list.add(origin),
         }
-        list
     }
-
-    /// Whether the list holds `"*"`.
-    #[must_use]
-    pub fn allows_any(&self) -> bool {
-        self.any
-    }
-
-    /// The entries other than `"*"`, each once, in the order of the file.
-    #[must_use]
-    pub fn origins(&self) -> &[Origin] {
-        &self.origins
-    }
-
-    /// Whether nothing is listed, which means that nothing is enforced.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.any && self.origins.is_empty()
-    }
+    list
 }
 
 /// One line of the list.
@@ -279,7 +253,7 @@ mod tests {
     #[test]
     fn the_list_keeps_each_origin_once() {
         let entry = |text| OriginEntry::from_text(text).unwrap();
-        let list = OriginList::from_entries([entry("http://a"), entry("*"), entry("http://a")]);
+        let list = list([entry("http://a"), entry("*"), entry("http://a")]);
         assert!(list.allows_any());
         assert_eq!(list.origins().len(), 1);
         assert!(OriginList::default().is_empty());

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use super::error::{Complaint, ConfigError, Spot};
 use super::gateway::{Gateway, GatewayTls, GatewayUrl, Scheme, Target};
 use super::identity;
-use super::origin::{OriginEntry, OriginList};
+use super::origin::{self, OriginEntry};
+use super::origins::{GatewayFile, Origins};
 use super::read::Lost;
 use super::scalar::{Count, FromScalar, Scalar, Timer};
 use super::schema::{
-    At, FileSchema, GatewaySchema, GatewayTlsSchema, LimitsSchema, RecordsSchema, TimeoutsSchema,
+    At, FileSchema, GatewaySchema, GatewayTlsSchema, LimitsSchema, OriginsSchema, RecordsSchema,
+    TimeoutsSchema,
 };
 use super::secret::FingerprintKey;
 use super::settings::{Limits, Records, Timeouts};
@@ -36,12 +38,8 @@ pub(super) fn resolve(
     let listeners = resolver.listeners(schema.listeners, &overrides.listen);
     let gateway = resolver.gateway(schema.gateway, &listeners, overrides.gateway.as_ref());
     let proxies = schema.trusted_proxies.unwrap_or_default();
-    let allowed = schema
-        .origins
-        .unwrap_or_default()
-        .allowed
-        .unwrap_or_default();
-    let origins = resolver.origins(allowed, &overrides.allowed_origins);
+    let origins = schema.origins.unwrap_or_default();
+    let origins = resolver.origins(origins, &overrides.allowed_origins);
     let fingerprint_key = resolver.fingerprint_key(schema.fingerprint_key_file);
     let records = resolver.records(schema.records.unwrap_or_default());
     let state_dir = resolver.state_dir(schema.state_dir, overrides.state_dir.as_ref());
@@ -165,20 +163,30 @@ impl Resolver<'_> {
         }
     }
 
-    fn origins(
-        &mut self,
-        entries: Vec<At<Scalar<OriginEntry>>>,
-        overrides: &[Override],
-    ) -> OriginList {
+    fn origins(&mut self, section: OriginsSchema, overrides: &[Override]) -> Origins {
         let given: Vec<_> = overrides.iter().filter(|given| given.is_given()).collect();
-        if given.is_empty() {
-            return OriginList::from_entries(entries.into_iter().map(|entry| entry.value.0));
+        let allowed = if given.is_empty() {
+            let entries = section.allowed.unwrap_or_default();
+            origin::list(entries.into_iter().map(|entry| entry.value.0))
+        } else {
+            let entries: Vec<_> = given
+                .into_iter()
+                .filter_map(|given| self.accept(given, OriginEntry::from_text(given.value.trim())))
+                .collect();
+            origin::list(entries)
+        };
+        let gateway_file = section.from_gateway_config.and_then(|path| {
+            let read = GatewayFile::read(&path.value);
+            read.map_err(|complaint| self.errors.push(complaint.at(&path.spot)))
+                .ok()
+        });
+        Origins {
+            allowed,
+            mode: section.mode,
+            missing: section.missing.unwrap_or_default(),
+            deny_with: section.deny_with.unwrap_or_default(),
+            gateway_file,
         }
-        let entries: Vec<_> = given
-            .into_iter()
-            .filter_map(|given| self.accept(given, OriginEntry::from_text(given.value.trim())))
-            .collect();
-        OriginList::from_entries(entries)
     }
 
     fn records(&mut self, section: RecordsSchema) -> Records {

@@ -16,10 +16,12 @@ pub(super) use at::At;
 use super::address::ListenAddr;
 use super::gateway::{CertName, Dialect, GatewayUrl};
 use super::origin::OriginEntry;
+use super::origins::{DenyWith, MissingOrigin};
 use super::scalar::{Count, Scalar, Size, Timer};
 use super::settings::{HttpRecords, OutputFormat};
 use super::trusted::ProxyNetwork;
 use crate::admission::forwarded::Mode;
+use crate::admission::origin::policy;
 
 /// The configuration of wstap: one YAML document.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -135,11 +137,23 @@ pub(super) struct GatewayTlsSchema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OriginsSchema {
-    /// Allowed origins, `scheme://host[:port]` each, or `"*"`. In this version they are recorded,
-    /// not enforced. Also read under the name `allowedOrigins`.
+    /// Allowed origins, `scheme://host[:port]` each, or `"*"`. Also read under the name
+    /// `allowedOrigins`.
     #[serde(alias = "allowedOrigins")]
     #[schemars(extend("default" = []))]
     pub(super) allowed: Option<Vec<At<Scalar<OriginEntry>>>>,
+    /// What happens to WebSocket upgrades of other origins: refused, only recorded, or not looked
+    /// at. Default: `report` while nothing is listed, `enforce` once something is.
+    pub(super) mode: Option<policy::Mode>,
+    /// Upgrades without an Origin, as native clients send them.
+    #[schemars(extend("default" = "allow"))]
+    pub(super) missing: Option<MissingOrigin>,
+    /// How a client is refused: with a 403, or with a WebSocket that is closed at once by 1008.
+    #[schemars(extend("default" = "http"))]
+    pub(super) deny_with: Option<DenyWith>,
+    /// The gateway's own configuration file (JSON5): what its `gateway.controlUi.allowedOrigins`
+    /// and its own rules let in is allowed as well. Read again when it changes.
+    pub(super) from_gateway_config: Option<At<PathBuf>>,
 }
 
 /// Timers.

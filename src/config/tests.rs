@@ -48,7 +48,7 @@ fn defaults_are_complete() {
     assert_eq!(config.records(), &Records::default());
     assert_eq!(config.output(), OutputFormat::Line);
     assert!(config.session_header());
-    assert!(config.origins().is_empty());
+    assert!(config.origins().allowed().is_empty());
     assert!(config.fingerprint_key().is_none());
     assert!(config.state_dir().ends_with("wstap"));
     assert!(config.warnings().is_empty());
@@ -99,7 +99,7 @@ state_dir: state
         "other"
     );
     assert_eq!(
-        config.origins().origins()[0].to_string(),
+        config.origins().allowed().origins()[0].to_string(),
         "https://a.example"
     );
     let timers: Vec<_> = config.timeouts().named().map(|(_, timer)| timer).into();
@@ -151,10 +151,10 @@ fn overrides_win_and_are_named_in_errors() {
     assert_eq!(config.gateway().url(), "wss://gw2");
     assert_eq!(config.gateway().dialect(), Dialect::Plain);
     assert_eq!(
-        config.origins().origins()[0].to_string(),
+        config.origins().allowed().origins()[0].to_string(),
         "https://b.example"
     );
-    assert_eq!(config.origins().origins().len(), 1);
+    assert_eq!(config.origins().allowed().origins().len(), 1);
     assert_eq!(config.output(), OutputFormat::Json);
     assert_eq!(config.state_dir(), Path::new("s"));
 
@@ -221,6 +221,26 @@ fn odd_but_legal_things_are_warned_of() {
     for (text, key_path) in [
         ("listeners: [{ listen: '0.0.0.0:80' }]", "listeners[0]"),
         ("origins: { allowed: ['*', 'http://a'] }", "origins.allowed"),
+        ("origins: { mode: enforce }", "origins.mode"),
+        (
+            "origins: { allowed: ['http://a'], mode: report }",
+            "origins.mode",
+        ),
+        (
+            "origins: { allowed: ['http://a'], mode: off }",
+            "origins.mode",
+        ),
+        (
+            "origins: { allowed: ['http://a'], missing: deny }",
+            "origins.missing",
+        ),
+        ("origins: { missing: deny }", "origins.missing"),
+        ("origins: { mode: off, missing: deny }", "origins.missing"),
+        ("origins: { deny_with: close }", "origins.deny_with"),
+        (
+            "origins: { mode: off, deny_with: close }",
+            "origins.deny_with",
+        ),
         ("timeouts: { drain: 11s }", "timeouts.drain"),
         ("records: { keep: 3 }", "records"),
     ] {
@@ -232,6 +252,53 @@ fn odd_but_legal_things_are_warned_of() {
     );
     assert!(warnings(&with_gateway("listeners: [{ listen: '127.0.0.1:80' }]")).is_empty());
     assert!(warnings(&with_gateway("records: { path: r, keep: 3 }")).is_empty());
+    for text in [
+        "origins: { allowed: ['http://a'] }",
+        "origins: { allowed: ['http://a'], mode: enforce, deny_with: close }",
+        "origins: { mode: report }",
+        "origins: { mode: off }",
+    ] {
+        assert!(warnings(&with_gateway(text)).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn the_gateways_file_is_read_and_its_dead_entries_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("openclaw.json");
+    fs::write(
+        &file,
+        "{ gateway: { controlUi: { allowedOrigins: ['https://a.b', 'https://c.d/', 'https://e.f:443', \
+         'https://*.g.h', '${X}'], dangerouslyAllowHostHeaderOriginFallback: true } } }",
+    )
+    .unwrap();
+    let text = with_gateway(&format!(
+        "origins: {{ from_gateway_config: '{}' }}",
+        file.display()
+    ));
+    let config = parse_text(&text).unwrap();
+    assert_eq!(
+        config.origins().policy_at_start().mode(),
+        crate::admission::origin::policy::Mode::Enforce
+    );
+    assert_eq!(
+        config.origins().to_string(),
+        format!("enforce: 1 of {}", file.display())
+    );
+    let warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
+    for (warning, part) in warnings.iter().zip([
+        "its entry https://c.d/, which ends with a slash: write \"https://c.d\"",
+        "its entry https://e.f:443, which names the default port: write \"https://e.f\"",
+        "its entry https://*.g.h, which has a wildcard",
+        "fills in its entry ${X}",
+        "dangerouslyAllowHostHeaderOriginFallback",
+    ]) {
+        assert!(
+            warning.starts_with("origins.from_gateway_config: ") && warning.contains(part),
+            "{warning}"
+        );
+    }
+    assert_eq!(warnings.len(), 5);
 }
 
 #[test]

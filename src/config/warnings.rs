@@ -60,14 +60,8 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.extend(validity(index, listener, now));
         warnings.extend(own_address(index, listener, config.gateway.target()));
     }
-    if config.origins.allows_any() {
-        let message = if config.origins.origins().is_empty() {
-            "\"*\" allows every web page to connect"
-        } else {
-            "\"*\" allows every web page to connect; the other entries have no effect"
-        };
-        warnings.push(Warning::new("origins.allowed", message));
-    }
+    let odd = super::origins::odd::odd(&config.origins).into_iter();
+    warnings.extend(odd.map(|(key, message)| Warning::new(key, message)));
     for (index, net) in config.trusted_proxies.networks().iter().enumerate() {
         let path = format!("trusted_proxies[{index}]");
         warnings.extend(trusted::oddity(*net).map(|message| Warning::new(path, message)));

@@ -7,6 +7,9 @@ use http::StatusCode;
 use crate::admission::head::Refusal;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind, HeadFault};
 
+/// Our policy refused it (RFC 9209 section 2.3.22).
+pub(super) const DENIED: &str = "http_request_denied";
+
 /// A request that the tap itself answers.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -19,6 +22,12 @@ pub(super) enum Failure {
     /// A request that cannot be passed on as what it is.
     #[error("failed to take the request: {}", .0.detail)]
     Head(Refusal),
+    /// Our policy refuses a well-formed request.
+    #[error("failed to let the request in: {text}")]
+    Denied {
+        /// For whoever reads the body.
+        text: String,
+    },
     /// The gateway would take a remote client for local.
     #[error("failed to pass the request on: the gateway at {addr} would take its client for local")]
     RemoteAsLocal {
@@ -49,6 +58,13 @@ impl Failure {
     pub(super) fn answer(&self) -> Answer {
         let (status, proxy_error, text) = match self {
             Self::Gateway(error) => return gateway_answer(error.kind),
+            Self::Denied { text } => {
+                return Answer {
+                    status: StatusCode::FORBIDDEN,
+                    proxy_error: DENIED,
+                    text: Cow::Owned(text.clone()),
+                };
+            }
             Self::GatewayTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "http_response_timeout",

@@ -3,11 +3,10 @@
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderName};
 
-use super::headers::values;
 use crate::admission::head::{Asks, RawHead};
-use crate::admission::{mask, origin};
-use crate::config::OriginList;
-use crate::session::record::{HeaderFact, OriginDecision, OriginFacts, RequestFacts};
+use crate::admission::mask;
+use crate::admission::origin::policy::Ruling;
+use crate::session::record::{HeaderFact, OriginFacts, RequestFacts};
 use crate::session::text::PeerText;
 
 /// Longest value that is kept of a named header.
@@ -84,42 +83,19 @@ pub(super) fn lines_of(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8
         .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
-/// What the `Origin` is and what the list says of it. Recorded, not enforced.
-pub(super) fn origin_facts(headers: &HeaderMap, list: &OriginList) -> OriginFacts {
-    let mut lines = values(headers, &ORIGIN);
-    let (first, more) = (lines.next(), lines.next().is_some());
-    let Some(raw) = first.filter(|value| !value.is_empty()) else {
-        return OriginFacts {
-            value: None,
-            normalised: None,
-            decision: OriginDecision::Absent,
-            rule: None,
-            nearest: None,
-            error: None,
-        };
-    };
-    let normalised = if more {
-        Err("more than one Origin header".to_owned())
-    } else {
-        origin::normalise(raw).map_err(|error| error.to_string())
-    };
-    let rule = normalised.as_ref().ok().and_then(|origin| {
-        let entry = list.origins().iter().find(|entry| *entry == origin);
-        let entry = entry.map(ToString::to_string);
-        entry.or_else(|| list.allows_any().then(|| "*".to_owned()))
-    });
-    let decision = match (&rule, list.is_empty()) {
-        (_, true) => OriginDecision::Off,
-        (Some(_), _) => OriginDecision::Allowed,
-        (None, _) => OriginDecision::WouldDeny,
-    };
+/// What the `Origin` is and what the policy says of it.
+pub(super) fn origin_facts(headers: &HeaderMap, ruling: &Ruling) -> OriginFacts {
     OriginFacts {
-        value: masked(headers, &ORIGIN),
-        normalised: normalised.as_ref().ok().map(ToString::to_string),
-        decision,
-        rule,
-        nearest: None,
-        error: normalised.err(),
+        // An empty header counts as none.
+        value: masked(headers, &ORIGIN).filter(|_| ruling.origin != Ok(None)),
+        normalised: match &ruling.origin {
+            Ok(Some(origin)) => Some(origin.to_string()),
+            _ => None,
+        },
+        decision: ruling.decision,
+        rule: ruling.rule.clone(),
+        nearest: ruling.nearest.clone(),
+        error: ruling.origin.as_ref().err().map(ToString::to_string),
     }
 }
 

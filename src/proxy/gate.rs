@@ -152,7 +152,8 @@ impl Gate {
                     }
                 }
             };
-            if at_head {
+            // What was let in just now is whole; behind an upgrade nobody would look again.
+            if at_head && self.passed == 0 {
                 self.connection.heads.is_partial(self.buffer.len());
             }
             if !stuck {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::proxy::connection::Connection;
+use crate::proxy::origins::Origins;
 use crate::session::Recorder;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{Kind, TransportEnd};
@@ -21,6 +22,7 @@ struct Session {
     recorder: Option<Recorder>,
     connection: Arc<Connection>,
     outlet: Arc<Outlet>,
+    origins: Arc<Origins>,
     /// The request was answered, or the tunnel took over: the client's connection is not part of
     /// what remains.
     settled: bool,
@@ -31,11 +33,17 @@ struct Session {
 impl Shared {
     /// Takes charge of a record.
     #[must_use]
-    pub fn new(recorder: Recorder, connection: Arc<Connection>, outlet: Arc<Outlet>) -> Self {
+    pub(super) fn new(
+        recorder: Recorder,
+        connection: Arc<Connection>,
+        outlet: Arc<Outlet>,
+        origins: Arc<Origins>,
+    ) -> Self {
         let session = Session {
             recorder: Some(recorder),
             connection,
             outlet,
+            origins,
             settled: false,
             serves: false,
         };
@@ -91,7 +99,8 @@ impl Drop for Session {
         } else if !self.settled {
             self.cut_short(&mut recorder, now);
         }
-        self.outlet.publish(recorder.finish(now));
+        let record = self.outlet.publish(recorder.finish(now));
+        self.origins.observe(&record);
         if self.serves {
             self.connection.heads.request_ended();
         }

@@ -13,9 +13,10 @@ use super::body::Body;
 use super::clients::{Clients, Place};
 use super::connection::Connection;
 use super::drain::Drain;
+use super::origins::Origins;
 use super::session::Shared;
 use super::told::Told;
-use crate::config::{Config, Dialect, OriginList};
+use crate::config::{Config, Dialect};
 use crate::dialect::Choice;
 use crate::session::Recorder;
 use crate::session::credential::Fingerprinter;
@@ -31,6 +32,7 @@ pub struct Tap {
     pub(super) config: Config,
     pub(super) fingerprinter: Fingerprinter,
     pub(super) outlet: Arc<Outlet>,
+    pub(super) origins: Arc<Origins>,
     pub(super) dialler: Dialler,
     pub(super) pool: Pool<Body>,
     pub(super) drain: Arc<Drain>,
@@ -55,6 +57,7 @@ impl Tap {
         let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
         Ok(Self {
             pool: Pool::new(dialler.clone()),
+            origins: Arc::new(Origins::new(config.origins().clone())),
             attribution: Attribution::new(&config),
             dialler,
             config,
@@ -94,6 +97,13 @@ impl Tap {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Follows the files whose changes count while the tap runs; ends with the drain.
+    pub fn follow_files(&self) {
+        let (origins, drain) = (Arc::clone(&self.origins), Arc::clone(&self.drain));
+        self.tasks
+            .spawn(async move { origins.watch(drain.token()).await });
+    }
+
     /// Stops what is running: closes are spread over the drain's time, what is left at its end is
     /// dropped by the caller with the runtime.
     pub async fn drain(&self) {
@@ -117,10 +127,6 @@ impl Tap {
         }
     }
 
-    pub(super) fn origins(&self) -> &OriginList {
-        self.config.origins()
-    }
-
     /// A new record for something that happens on this connection.
     pub(super) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
         let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
@@ -132,7 +138,12 @@ impl Tap {
         };
         facts.client.addr = connection.peer.to_string();
         facts.client.tls.clone_from(&connection.tls);
-        Shared::new(recorder, Arc::clone(connection), Arc::clone(&self.outlet))
+        Shared::new(
+            recorder,
+            Arc::clone(connection),
+            Arc::clone(&self.outlet),
+            Arc::clone(&self.origins),
+        )
     }
 
     /// Counts a connection while the guard lives, and says which limit forbids it.

@@ -20,7 +20,10 @@ pub use close::{CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, Trans
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
 pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts};
-pub use request::{HeadFault, HeaderFact, OriginDecision, OriginFacts, RefusedHead, RequestFacts};
+pub use request::{
+    HeadFault, HeaderFact, Miss, NearestEntry, OriginDecision, OriginFacts, RefusedHead,
+    RequestFacts,
+};
 pub use verdict::{Class, Confidence, Evidence, Layer, Verdict};
 
 use super::credential::Credential;

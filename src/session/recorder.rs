@@ -64,6 +64,10 @@ impl Recorder {
     pub fn finish(mut self, now: Instant) -> SessionRecord {
         let tunnel = self.facts.had_tunnel();
         self.facts.close = self.ending.facts(tunnel, &self.anchor);
+        if self.facts.gateway.is_none() {
+            // The tap answered in its place: there was nobody to see anything.
+            self.facts.close.gateway_saw = None;
+        }
         self.facts.closed_at = self.anchor.at(now);
         self.facts.duration_ms = millis(self.anchor.since(now));
         *self.facts

@@ -117,6 +117,15 @@ pub fn must_escape(c: char) -> bool {
             | 0xe_0000..=0xe_0fff)
 }
 
+/// Whether a text is an origin that may stand in a line which people paste: nothing in it means
+/// anything to YAML, JSON or a shell. Records that are judged again may have been written by anyone.
+#[must_use]
+pub fn is_plain_origin(text: &str) -> bool {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '.' | '-' | '_' | '[' | ']');
+    text.len() <= 300 && text.contains("://") && text.chars().all(plain)
+}
+
 /// Collects pieces until the cap, then only counts.
 struct Bounded {
     out: String,

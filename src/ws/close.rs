@@ -21,6 +21,8 @@ impl CloseCode {
     pub const NO_STATUS: Self = Self(1005);
     /// 1006: an end observed no Close frame at all. Never on the wire.
     pub const ABNORMAL: Self = Self(1006);
+    /// 1008: the message, or who sends it, is against the receiver's policy.
+    pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message is too big to process.
     pub const TOO_BIG: Self = Self(1009);
     /// 1011: the sender met an unexpected condition.

@@ -127,6 +127,22 @@ fn lists_name_the_entry() {
             "origins: { allowed: [], allowedOrigins: [] }",
             "f.yaml:1:1: origins: expected `allowed` once, found it twice, once under its other name",
         ),
+        (
+            "origins: { mode: enforced }",
+            "f.yaml:1:18: origins.mode: expected one of `enforce`, `report` or `off`, found `enforced` (did you mean `enforce`?)",
+        ),
+        (
+            "origins: { mode: false }",
+            "f.yaml:1:18: origins.mode: expected one of `enforce`, `report` or `off`, found `false`",
+        ),
+        (
+            "origins: { deny_with: 403 }",
+            "f.yaml:1:23: origins.deny_with: expected one of `http` or `close`, found a number",
+        ),
+        (
+            "origins:\n  from_gateway_config: /nonexistent/openclaw.json",
+            "f.yaml:2:24: origins.from_gateway_config: expected the gateway's own configuration file, found no file `/nonexistent/openclaw.json`",
+        ),
         // TLS of a listener.
         (
             "listeners:\n- listen: 'a:1'\n  tls:",

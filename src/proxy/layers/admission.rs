@@ -1,19 +1,28 @@
-//! Who may pass. In this version the Origin is recorded and judged by the list, and nobody is
-//! refused for it.
+//! Who may pass: the Origin is recorded and judged by the policy.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use crate::admission::forwarded::{Mode, brings_attribution};
+use crate::admission::head::Asks;
+use crate::admission::origin::policy::{Key, Ruling};
+use crate::admission::origin::refusal;
+use crate::config::DenyWith;
 use crate::proxy::body::Body;
+use crate::proxy::connection::Connection;
 use crate::proxy::error::Failure;
-use crate::proxy::facts;
+use crate::proxy::session::Shared;
+use crate::proxy::{Tap, denial, facts};
 use crate::session::party::Phase;
+use crate::session::record::OriginDecision;
 
 layer! {
-    /// Notes the Origin and what the list says of it.
+    /// Notes the Origin and refuses what the policy does not let in.
 }
 
 impl<S> tower::Service<Request<Incoming>> for Service<S>
@@ -29,18 +38,62 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let origin = facts::origin_facts(request.headers(), self.tap.origins());
-        let noted = super::session(&request).map(|session| {
-            session.with(|rec| {
-                rec.reach(Phase::Admission);
-                rec.facts.origin = Some(origin);
-            });
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let answer = |answer| Box::pin(std::future::ready(answer));
+        let session = match super::session(&request) {
+            Ok(session) => session,
+            Err(failure) => return answer(Err(failure)),
+        };
+        let ruling = rule(&self.tap, &request);
+        let origin = facts::origin_facts(request.headers(), &ruling);
+        let sent = origin.value.as_ref().map(ToString::to_string);
+        session.with(|rec| {
+            rec.reach(Phase::Admission);
+            rec.facts.origin = Some(origin);
         });
-        let inner = self.inner.call(request);
-        Box::pin(async move {
-            noted?;
-            inner.await
-        })
+        if ruling.decision == OriginDecision::Denied {
+            return answer(deny(
+                &self.tap,
+                &session,
+                &mut request,
+                &ruling,
+                sent.as_deref(),
+            ));
+        }
+        Box::pin(self.inner.call(request))
     }
+}
+
+fn rule(tap: &Tap, request: &Request<Incoming>) -> Ruling {
+    let (headers, gateway) = (request.headers(), tap.config.gateway());
+    // Only a request that reaches the gateway as it came from this machine is local there.
+    let local_client = request
+        .extensions()
+        .get::<Arc<Connection>>()
+        .is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
+        && gateway.is_local()
+        && gateway.forwarded() != Mode::Overwrite
+        && !brings_attribution(headers);
+    let upgrade = super::asks(request) == Asks::WebSocket;
+    tap.origins.decide(headers, upgrade, local_client)
+}
+
+/// Refuses an upgrade in the configured way. `sent` is the Origin as it may be shown.
+fn deny(
+    tap: &Arc<Tap>,
+    session: &Shared,
+    request: &mut Request<Incoming>,
+    ruling: &Ruling,
+    sent: Option<&str>,
+) -> Result<Response<Body>, Failure> {
+    let key = ruling.key.unwrap_or(Key::Allowed);
+    let detail = refusal::detail(ruling);
+    session.with(|rec| rec.ending.denied(key.as_str(), detail, Instant::now()));
+    if tap.origins.deny_with() == DenyWith::Close
+        && let Some(response) = denial::by_close(tap, session, request, refusal::reason(ruling))
+    {
+        return Ok(response);
+    }
+    let text = refusal::body(ruling, sent);
+    Err(Failure::Denied { text })
 }

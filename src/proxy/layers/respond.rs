@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::proxy::Tap;
@@ -69,11 +71,11 @@ fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<B
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    // The text can quote what a client sent; no browser may take it for anything but text.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // After a failure nothing that follows on this connection can be trusted.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    if let Ok(value) = HeaderValue::from_str(&format!("wstap; error={}", answer.proxy_error)) {
-        headers.insert(PROXY_STATUS, value);
-    }
+    proxy_status(headers, answer.proxy_error);
     if answer.status == StatusCode::UPGRADE_REQUIRED {
         // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what is wanted instead.
         headers.insert(CONNECTION, HeaderValue::from_static("close, Upgrade"));
@@ -86,6 +88,13 @@ fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<B
         headers.insert(SESSION_HEADER, value);
     }
     response
+}
+
+/// Marks an answer as our own.
+pub(in crate::proxy) fn proxy_status(headers: &mut HeaderMap, error: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("wstap; error={error}")) {
+        headers.insert(PROXY_STATUS, value);
+    }
 }
 
 fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answer) {
@@ -120,7 +129,8 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                 }
             }
             Failure::Internal(what) => rec.ending.fault(what.clone(), now),
-            Failure::GatewayTimeout => {}
+            // Who found it has noted it.
+            Failure::GatewayTimeout | Failure::Denied { .. } => {}
         }
         rec.facts.answer = Some(AnswerFacts {
             by: AnswerBy::Tap,

@@ -54,12 +54,12 @@ pub struct OriginFacts {
     pub value: Option<PeerText>,
     /// Scheme, host and port in their normal form; `null` when there is none.
     pub normalised: Option<String>,
-    /// What the list says; this version records and does not enforce.
+    /// What our list says, and what came of it.
     pub decision: OriginDecision,
-    /// The list entry that allowed it.
+    /// The entry, or the gateway's own rule, that allowed it.
     pub rule: Option<String>,
-    /// The entry it nearly matched and why not; `null` until that is built.
-    pub nearest: Option<String>,
+    /// The entry that it nearly matched, and why it did not.
+    pub nearest: Option<NearestEntry>,
     /// Why there is no normal form.
     pub error: Option<String>,
 }
@@ -74,10 +74,67 @@ pub enum OriginDecision {
     Denied,
     /// Not on the list; let through all the same.
     WouldDeny,
-    /// The request had none.
+    /// The request had none, and needed none.
     Absent,
-    /// There is no list.
+    /// It was not asked: `origins.mode` is `off`, or the request asks for no WebSocket.
     Off,
+}
+
+/// The list entry that an origin nearly matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NearestEntry {
+    /// As the list has it.
+    pub entry: PeerText,
+    /// Why it did not match.
+    pub why: Miss,
+    /// The same in words.
+    pub text: PeerText,
+}
+
+/// Why an entry did not match. Case never is the reason: both sides are lower-cased.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Miss {
+    /// The entry ends with a slash, so the gateway never matches it.
+    TrailingSlash,
+    /// The entry names the default port, which browsers leave out, so the gateway never matches it.
+    DefaultPort,
+    /// The entry is written as no browser writes it (`127.1`, letters outside ASCII).
+    Spelling,
+    /// The entry, or the origin, has a path, query or fragment.
+    Path,
+    /// One of the two host names ends with a dot.
+    TrailingDot,
+    /// Another scheme, or none.
+    Scheme,
+    /// Another port.
+    Port,
+    /// `localhost`, `127.0.0.1` and `[::1]` are different origins.
+    HostAlias,
+    /// The entry has a wildcard for a part of a name; there is no such thing.
+    Wildcard,
+    /// One host is below the other.
+    Subdomain,
+    /// User information stands before the real host.
+    Userinfo,
+    /// One of several origins in one header.
+    List,
+    /// The opaque origin `null`, which no entry covers.
+    Null,
+    /// The origin's host ends with the entry's, with no dot between.
+    Suffix,
+    /// The origin's host begins with the entry's and goes on to another domain.
+    Prefix,
+    /// Letters of another alphabet that look like the entry's.
+    LookAlike,
+    /// The entry stands for something that only the gateway can fill in (`${NAME}`).
+    Placeholder,
+    /// A few letters differ.
+    Similar,
+    /// The entry is no origin at all.
+    Invalid,
 }
 
 /// A request that was refused for its head, before anything behind it was looked at.

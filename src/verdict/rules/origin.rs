@@ -5,7 +5,8 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{Class, Confidence, OriginDecision};
+use crate::session::text::is_plain_origin;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, short};
@@ -70,19 +71,30 @@ fn found(view: &View<'_>, said: &Said<'_>, summary: String) -> Finding {
         .as_ref()
         .and_then(|origin| origin.error.as_ref())
         .map(|error| fact(format!("we cannot read it as an origin: {error}")));
+    let allowed = view
+        .record()
+        .origin
+        .as_ref()
+        .filter(|origin| origin.decision == OriginDecision::Allowed)
+        .map(|origin| {
+            let rule = origin.rule.as_deref().unwrap_or("origins.allowed");
+            let rule: String = rule.chars().take(120).collect();
+            fact(format!(
+                "our own list lets it in (by {rule}): the two lists differ"
+            ))
+        });
     Finding::new(Confidence::Certain, summary)
         .because(said.evidence(view))
         .because([sent])
         .because(host)
         .because(ours)
+        .because(allowed)
 }
 
 /// The origin as the gateway compares it, if it may stand in a line that people paste.
 fn line(view: &View<'_>) -> Option<String> {
     let normalised = view.record().origin.as_ref()?.normalised.as_ref()?;
-    let plain =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '.' | '-' | '_' | '[' | ']');
-    (normalised.len() <= 200 && normalised.chars().all(plain)).then(|| {
+    is_plain_origin(normalised).then(|| {
         format!(
             "in openclaw.json set \"gateway\": {{ \"controlUi\": {{ \"allowedOrigins\": [\"{normalised}\"] }} }}, \
              adding to the list if there is one"
