@@ -5,6 +5,8 @@
 //! All clients of a test come from this machine. As a stranger counts one that comes by an address
 //! of it that is not loopback; where there is none, those tests are skipped, and say so.
 
+mod acceptance;
+
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::process::{Command, Stdio};
@@ -13,7 +15,7 @@ use serde_json::json;
 use wstap::session::SessionRecord;
 use wstap::session::record::client::ChainHeader;
 use wstap::session::record::gateway::{
-    Acceptance, BodyKind, ForwardedFacts, ForwardedMode as Mode, ForwardedWhy as Why,
+    BodyKind, ForwardedFacts, ForwardedMode as Mode, ForwardedWhy as Why,
 };
 use wstap::session::text::PeerText;
 
@@ -21,7 +23,6 @@ use crate::peers::attribution::{self, Rules};
 use crate::peers::{Peer, Via};
 use crate::support::client::connect;
 use crate::support::conn::Conn;
-use crate::support::deadline::{STEP, poll};
 use crate::support::head::Head;
 use crate::support::records::is_websocket;
 use crate::support::tap::{Face, Setup, Tap};
@@ -301,163 +302,6 @@ async fn the_other_modes_do_what_they_say() {
         let login = last_head(&peer).values("tailscale-user-login");
         assert_eq!(login.len(), usize::from(passes), "{mode}");
     }
-}
-
-#[tokio::test]
-async fn the_check_asks_until_the_gateway_is_up_and_once_it_believes() {
-    let rules = Rules::trusting(&[LOOPBACK]);
-    rules.starting(true);
-    let peer = attribution::judge(&Via::Plain, &rules).await;
-    let tap = Setup::before(&peer)
-        .openclaw()
-        .set("gateway.forwarded", "overwrite")
-        .start()
-        .await;
-    let checks = || Some(peer.log.heads()).filter(|heads| heads.len() > 1);
-    let heads = poll(STEP, checks).await.expect("two checks");
-    assert!(heads.iter().all(|head| head.target() == "/readyz"));
-    let head = &heads[0];
-    assert_eq!(
-        head.value("x-forwarded-for").as_deref(),
-        Some("203.0.113.1")
-    );
-    assert_eq!(
-        head.value("forwarded").as_deref(),
-        Some("for=203.0.113.1;proto=http")
-    );
-    rules.starting(false);
-    let known = accepted(&tap).await;
-    assert_eq!(known, Acceptance::Accepted);
-    assert!(!tap.stderr().contains("trustedProxies"), "{}", tap.stderr());
-}
-
-/// As a proxy writes it.
-const CLIENT: (&str, &str) = ("X-Forwarded-For", "203.0.113.7");
-
-/// What the records say once there is an answer to the check.
-async fn accepted(tap: &Tap) -> Acceptance {
-    loop {
-        let (_, record) = upgrade(tap, &[CLIENT]).await;
-        let known = facts(&record).acceptance;
-        if known != Acceptance::Unknown {
-            return known;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_local_gateway_that_refuses_is_never_sent_bare_requests() {
-    let peer = attribution::judge(&Via::Plain, &Rules::default()).await;
-    let tap = Setup::before(&peer)
-        .openclaw()
-        .set("trusted_proxies", json!(["127.0.0.1/32"]))
-        .start()
-        .await;
-    let line = r#""gateway": { "trustedProxies": ["127.0.0.1/32"] }"#;
-    warned(&tap, line).await;
-    let (answer, record) = upgrade(&tap, &[("X-Forwarded-For", "203.0.113.7")]).await;
-    assert_eq!(answer.status(), 403, "the gateway's own");
-    assert_eq!(decided(&record), (Mode::Overwrite, Why::TrustedChain));
-    assert_eq!(facts(&record).acceptance, Acceptance::Refused);
-    assert_eq!(last_head(&peer).values("x-forwarded-for"), ["203.0.113.7"]);
-    let verdict = record.verdict.as_ref().expect("a verdict");
-    assert_eq!(verdict.rule, "gateway.refused.attribution");
-    assert!(verdict.next.contains(line), "{}", verdict.next);
-    assert_eq!(tap.stderr().matches(line).count(), 1, "told once");
-}
-
-async fn warned(tap: &Tap, line: &str) {
-    let told = poll(STEP, || tap.stderr().contains(line).then_some(())).await;
-    assert!(told.is_some(), "no {line} in {}", tap.stderr());
-}
-
-#[tokio::test]
-async fn a_gateway_elsewhere_that_refuses_gets_requests_without_headers() {
-    let Some(ip) = outside("a gateway elsewhere that refuses") else {
-        return;
-    };
-    let rules = Rules::default();
-    let peer = attribution::judge(&Via::At((ip, 0).into()), &rules).await;
-    let tap = Setup::before(&peer).openclaw().start().await;
-    warned(
-        &tap,
-        &format!(r#""gateway": {{ "trustedProxies": ["{ip}/32"] }}"#),
-    )
-    .await;
-    let (answer, record) = upgrade(&tap, &[("X-Forwarded-For", "127.0.0.1")]).await;
-    assert_eq!(answer.value("x-locality").as_deref(), Some("direct-remote"));
-    assert_eq!(decided(&record), (Mode::None, Why::GatewayRefusedOverwrite));
-    let mut conn = tap.connect(Face::Plain).await;
-    for _ in 0..2 {
-        let (answer, _) = conn.get("/page").await.expect("an answer");
-        assert_eq!(answer.value("x-locality").as_deref(), Some("direct-remote"));
-    }
-}
-
-#[tokio::test]
-async fn trust_that_is_withdrawn_is_noticed_by_the_first_refusal() {
-    let Some(ip) = outside("trust that is withdrawn") else {
-        return;
-    };
-    let rules = Rules::trusting(&[ip]);
-    let peer = attribution::judge(&Via::At((ip, 0).into()), &rules).await;
-    let tap = Setup::before(&peer)
-        .openclaw()
-        .set("trusted_proxies", json!(["127.0.0.1/32"]))
-        .start()
-        .await;
-    let lines = [CLIENT];
-    let first = loop {
-        let (answer, record) = upgrade(&tap, &lines).await;
-        assert_eq!(
-            answer.value("x-locality").as_deref(),
-            Some("trusted-proxy 203.0.113.7")
-        );
-        if facts(&record).acceptance != Acceptance::Unknown {
-            break record;
-        }
-    };
-    assert_eq!(facts(&first).acceptance, Acceptance::Accepted);
-    rules.trust(&[]);
-    let (answer, _) = upgrade(&tap, &lines).await;
-    assert_eq!(answer.status(), 403);
-    warned(&tap, "all clients share our address").await;
-    let (answer, record) = upgrade(&tap, &lines).await;
-    assert_eq!(answer.value("x-locality").as_deref(), Some("direct-remote"));
-    assert_eq!(facts(&record).acceptance, Acceptance::Refused);
-}
-
-#[tokio::test]
-async fn a_gateway_that_was_gone_is_asked_again() {
-    let rules = Rules::trusting(&[LOOPBACK]);
-    let first = attribution::judge(&Via::Plain, &rules).await;
-    let addr = first.addr();
-    let tap = Setup::before(&first)
-        .openclaw()
-        .set("trusted_proxies", json!(["127.0.0.1/32"]))
-        .start()
-        .await;
-    assert_eq!(accepted(&tap).await, Acceptance::Accepted);
-    drop(first);
-    let gone = poll(STEP, || std::net::TcpStream::connect(addr).err()).await;
-    assert!(gone.is_some(), "it still listens");
-    let (answer, _) = upgrade(&tap, &[CLIENT]).await;
-    assert_eq!(answer.status(), 502);
-
-    let back = attribution::judge(&Via::At(addr), &rules).await;
-    let (answer, _) = upgrade(&tap, &[CLIENT]).await;
-    assert_eq!(answer.status(), 101);
-    let asked = poll(STEP, || {
-        let heads = back.log.heads();
-        heads
-            .iter()
-            .any(|head| head.target() == "/readyz")
-            .then_some(())
-    });
-    assert!(
-        asked.await.is_some(),
-        "the gateway that is back was not asked"
-    );
 }
 
 #[tokio::test]

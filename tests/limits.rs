@@ -125,3 +125,36 @@ async fn out_of_descriptors() {
     drop(held);
     opens_at_last(&tap).await;
 }
+
+/// Behind a proxy that is trusted, clients are counted by the address that it names.
+#[tokio::test]
+async fn sessions_of_one_client_behind_a_trusted_proxy() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("limits.per_client", 2)
+        .set("trusted_proxies", vec!["127.0.0.1"])
+        .start()
+        .await;
+    let from = |client: &'static str| [("X-Forwarded-For", client)];
+    let mut open = Vec::new();
+    for client in ["203.0.113.9", "203.0.113.9", "203.0.113.10"] {
+        let mut conn = tap.connect(Face::Plain).await;
+        let answer = conn.upgrade("/", &from(client)).await.unwrap();
+        assert_eq!(answer.status(), 101, "{client}");
+        open.push(conn);
+    }
+    let mut third = tap.connect(Face::Plain).await;
+    let answer = third.upgrade("/", &from("203.0.113.9")).await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert!(answer.says_close() && answer.value("proxy-status").is_some());
+    assert_denied(&tap, "limits.per_client").await;
+    assert_eq!(peer.log.connections(), 3);
+    // When one of them is over, its place is free.
+    drop(open.remove(0));
+    tap.websocket().await;
+    let over = |record: &SessionRecord| record.close.denied.is_none();
+    tap.wait_for("the first session's end", over).await;
+    let mut again = tap.connect(Face::Plain).await;
+    let answer = again.upgrade("/", &from("203.0.113.9")).await.unwrap();
+    assert_eq!(answer.status(), 101);
+}

@@ -210,7 +210,7 @@ fn three_environment_variables_alone_are_enough_to_serve() {
         )
         .env("XDG_STATE_HOME", state.path());
     let tap = Running::start(command, false);
-    let told = tap.until("origins enforce: ").join("\n");
+    let told = tap.until("origins enforce").join("\n");
     assert!(told.contains("listening on https://127.0.0.1:"), "{told}");
     assert!(told.contains("listening on http://127.0.0.1:"), "{told}");
     assert!(state.path().join("wstap/dev-ca.pem").exists());

@@ -41,7 +41,7 @@ impl Host {
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => name.eq_ignore_ascii_case("localhost"),
-            Self::Ip(address) => address.is_loopback(),
+            Self::Ip(address) => address.to_canonical().is_loopback(),
         }
     }
 

@@ -68,7 +68,10 @@ impl Gateway {
     #[must_use]
     pub fn is_local(&self) -> bool {
         match &self.url.target {
-            Target::Tcp { host, .. } => host.is_loopback(),
+            // Connecting to the unspecified address leads to loopback.
+            Target::Tcp { host, .. } => {
+                host.is_loopback() || host.ip().is_some_and(|ip| ip.is_unspecified())
+            }
             Target::Unix(_) => true,
         }
     }

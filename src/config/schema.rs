@@ -20,8 +20,8 @@ use super::origins::{DenyWith, MissingOrigin};
 use super::scalar::{Count, Scalar, Size, Timer};
 use super::settings::{HttpRecords, OutputFormat};
 use super::trusted::ProxyNetwork;
-use crate::admission::forwarded::Mode;
-use crate::admission::origin::policy;
+use crate::admission::forwarded::Mode as ForwardedMode;
+use crate::admission::origin::policy::Mode;
 
 /// The configuration of wstap: one YAML document.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -113,7 +113,7 @@ pub(super) struct GatewaySchema {
     pub(super) dialect: Option<Dialect>,
     /// What the gateway is told about who the client is, see `docs/trust.md`.
     #[schemars(extend("default" = "auto"))]
-    pub(super) forwarded: Option<At<Mode>>,
+    pub(super) forwarded: Option<At<ForwardedMode>>,
     /// Lets `forwarded: none` and `pass` make remote clients local to the gateway.
     #[schemars(extend("default" = false))]
     pub(super) allow_remote_as_local: Option<bool>,
@@ -144,7 +144,7 @@ pub(super) struct OriginsSchema {
     pub(super) allowed: Option<Vec<At<Scalar<OriginEntry>>>>,
     /// What happens to WebSocket upgrades of other origins: refused, only recorded, or not looked
     /// at. Default: `report` while nothing is listed, `enforce` once something is.
-    pub(super) mode: Option<policy::Mode>,
+    pub(super) mode: Option<Mode>,
     /// Upgrades without an Origin, as native clients send them.
     #[schemars(extend("default" = "allow"))]
     pub(super) missing: Option<MissingOrigin>,

@@ -2,13 +2,17 @@
 //! for the client's.
 //!
 //! A browser shows a script nothing of a 403 but code 1006; a Close's reason it does show. The
-//! gateway never hears of such a session. No subprotocol and no extension is agreed to.
+//! gateway never hears of such a session. No extension is agreed to.
+//! Of offered subprotocols the first is echoed, as the gateway does: a browser that offered some
+//! and gets none fails the connection without showing the Close (WHATWG WebSockets).
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -43,7 +47,7 @@ pub(super) fn by_close(
 ) -> Option<Response<Body>> {
     let key = request.headers().get(SEC_WEBSOCKET_KEY)?;
     let accept = HeaderValue::from_str(&accept_key(key.as_bytes())).ok()?;
-    let upgrade = hyper::upgrade::on(request);
+    let upgrade = hyper::upgrade::on(&mut *request);
     let refused = Refused {
         tap: Arc::clone(tap),
         session: session.clone(),
@@ -57,6 +61,9 @@ pub(super) fn by_close(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(first) = first_subprotocol(request.headers()) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, first);
+    }
     proxy_status(headers, DENIED);
     let id = session.id();
     if tap.config.session_header()
@@ -75,6 +82,13 @@ pub(super) fn by_close(
         });
     });
     Some(response)
+}
+
+/// The first subprotocol that the client offers.
+fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get(SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
+    let first = offered.split(|byte| *byte == b',').next()?.trim_ascii();
+    HeaderValue::from_bytes(first).ok()
 }
 
 struct Refused {

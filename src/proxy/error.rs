@@ -22,18 +22,21 @@ pub(super) enum Failure {
     /// A request that cannot be passed on as what it is.
     #[error("failed to take the request: {}", .0.detail)]
     Head(Refusal),
-    /// Our policy refuses a well-formed request.
-    #[error("failed to let the request in: {text}")]
-    Denied {
-        /// For whoever reads the body.
-        text: String,
-    },
     /// The gateway would take a remote client for local.
     #[error("failed to pass the request on: the gateway at {addr} would take its client for local")]
     RemoteAsLocal {
         /// The address that was connected.
         addr: String,
     },
+    /// Our policy refuses a well-formed request.
+    #[error("failed to let the request in: {text}")]
+    Denied {
+        /// For whoever reads the body.
+        text: String,
+    },
+    /// The client has too many sessions already.
+    #[error("failed to take the request: {0} is reached")]
+    TooMany(&'static str),
     /// The tap is shutting down.
     #[error("failed to take the request: the tap is shutting down")]
     Draining,
@@ -76,6 +79,11 @@ impl Failure {
                 "destination_unavailable",
                 "passed on, this request would look local to the gateway \
                  (gateway.allow_remote_as_local)",
+            ),
+            Self::TooMany(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                DENIED,
+                "this client has too many sessions open (limits.per_client)",
             ),
             Self::Draining => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -1,6 +1,7 @@
 //! Applies what `admission::forwarded` decides to the requests that go to the gateway.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
@@ -8,6 +9,7 @@ use super::Tap;
 use super::connection::Connection;
 use super::error::Failure;
 use super::session::Shared;
+use super::tap::Denial;
 use crate::admission::forwarded::page::claims_local_page;
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{
@@ -55,20 +57,28 @@ impl Way {
     }
 }
 
-/// Notes who the client is where a trusted proxy says so.
+/// Notes who the client is where a trusted proxy says so, and takes a place for it among its like.
 pub(super) fn note_client(
-    tap: &Tap,
+    tap: &Arc<Tap>,
     connection: &Connection,
     session: &Shared,
     headers: &HeaderMap,
-) {
-    let client = client_of(connection.peer, headers, tap.config.trusted_proxies());
+) -> Result<(), Denial> {
+    let proxies = tap.config.trusted_proxies();
+    if !proxies.contains(connection.peer.ip().to_canonical()) {
+        // Its connection was counted when it was accepted.
+        return Ok(());
+    }
+    let client = client_of(connection.peer, headers, proxies);
+    let place = tap.place_for(client.ip);
     if client.via.is_some() {
         session.with(|rec| {
             rec.facts.client.addr = client.shown();
             rec.facts.client.via = client.via;
         });
     }
+    session.keep(place?);
+    Ok(())
 }
 
 /// Writes the attribution headers of a request that goes to the gateway by this way, and tells on

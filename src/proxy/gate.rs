@@ -1,7 +1,7 @@
 //! Stands between a client's stream and hyper: hyper sees only heads that have passed the check
 //! of [`crate::admission::head`], one at a time, and the bodies between them.
 //!
-//! For each head there is one entry in the connection's [`Heads`], in order, so that the service
+//! For each head there is one entry in the connection's [`Heads`](super::heads::Heads), in order, so that the service
 //! knows what really stood on the wire. A head that may not pass is replaced by a stand-in, whose
 //! entry says why; so the refusal is answered by the same service, after the answers to what came
 //! before it. What follows a refused head, and what follows an upgrade, never reaches hyper's

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::proxy::clients::Place;
 use crate::proxy::connection::Connection;
 use crate::proxy::origins::Origins;
 use crate::session::Recorder;
@@ -28,6 +29,8 @@ struct Session {
     settled: bool,
     /// It is about a request, whose turn on the connection ends with it.
     serves: bool,
+    /// Its place among those of its client, where the connection has none.
+    place: Option<Place>,
 }
 
 impl Shared {
@@ -46,6 +49,7 @@ impl Shared {
             origins,
             settled: false,
             serves: false,
+            place: None,
         };
         Self(Arc::new(Mutex::new(session)))
     }
@@ -58,6 +62,11 @@ impl Shared {
     /// The answer has gone out whole, or the tunnel has begun.
     pub fn settle(&self) {
         self.lock().settled = true;
+    }
+
+    /// Counts for its client until it is over.
+    pub(super) fn keep(&self, place: Place) {
+        self.lock().place = Some(place);
     }
 
     /// It is about a request: the next one of the connection waits until this session is over.
@@ -99,6 +108,7 @@ impl Drop for Session {
         } else if !self.settled {
             self.cut_short(&mut recorder, now);
         }
+        self.place = None;
         let record = self.outlet.publish(recorder.finish(now));
         self.origins.observe(&record);
         if self.serves {

@@ -57,8 +57,8 @@ impl Tap {
         let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
         Ok(Self {
             pool: Pool::new(dialler.clone()),
-            origins: Arc::new(Origins::new(config.origins().clone())),
             attribution: Attribution::new(&config),
+            origins: Arc::new(Origins::new(config.origins().clone())),
             dialler,
             config,
             fingerprinter,
@@ -154,7 +154,13 @@ impl Tap {
         let limits = self.config.limits();
         let open = self.connections.fetch_add(1, Ordering::Relaxed);
         let handshakes = self.handshakes.fetch_add(1, Ordering::Relaxed);
-        let place = self.clients.enter(client, limits.per_client);
+        // Through a trusted proxy many clients come: each request tells which.
+        let is_proxy = self.config.trusted_proxies().contains(client);
+        let place = if is_proxy {
+            Ok(None)
+        } else {
+            self.place_for(client).map(Some)
+        };
         let denied = |key, what: String| {
             Err(Denial {
                 key,
@@ -163,12 +169,8 @@ impl Tap {
         };
         let admitted = if open >= limits.connections {
             denied("limits.connections", format!("{open} connections"))
-        } else if place.is_none() {
-            let count = limits.per_client;
-            denied(
-                "limits.per_client",
-                format!("{count} connections of {client}"),
-            )
+        } else if let Err(denial) = &place {
+            Err(denial.clone())
         } else if handshakes >= limits.handshakes {
             denied("limits.handshakes", format!("{handshakes} handshakes"))
         } else {
@@ -177,9 +179,19 @@ impl Tap {
         let guard = ConnectionGuard {
             tap: Arc::clone(self),
             handshake: AtomicBool::new(true),
-            _place: place,
+            _place: place.ok().flatten(),
         };
         (guard, admitted)
+    }
+
+    /// A place for one more connection or session of a client.
+    pub(super) fn place_for(&self, client: IpAddr) -> Result<Place, Denial> {
+        let limit = self.config.limits().per_client;
+        let place = self.clients.enter(client, limit);
+        place.ok_or_else(|| Denial {
+            key: "limits.per_client",
+            detail: format!("{limit} connections of {client} are open"),
+        })
     }
 }
 

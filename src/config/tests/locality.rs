@@ -12,6 +12,10 @@ fn none_before_a_gateway_on_this_host_is_an_error_with_its_place() {
         ("http://127.0.0.1:1", "a gateway on this host"),
         ("http://localhost:1", "a gateway on this host"),
         ("wss://[::1]:1", "a gateway on this host"),
+        ("http://127.9.9.9", "a gateway on this host"),
+        ("http://[::ffff:127.0.0.1]:1", "a gateway on this host"),
+        ("http://0.0.0.0:1", "a gateway on this host"),
+        ("http://[::]:1", "a gateway on this host"),
         ("unix:/run/gw.sock", "a gateway behind a unix socket"),
     ] {
         let text = format!("gateway:\n  url: '{url}'\n  forwarded: none\n");

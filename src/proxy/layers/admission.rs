@@ -65,14 +65,14 @@ where
 }
 
 fn rule(tap: &Tap, request: &Request<Incoming>) -> Ruling {
-    let (headers, gateway) = (request.headers(), tap.config.gateway());
+    let headers = request.headers();
     // Only a request that reaches the gateway as it came from this machine is local there.
     let local_client = request
         .extensions()
         .get::<Arc<Connection>>()
         .is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
-        && gateway.is_local()
-        && gateway.forwarded() != Mode::Overwrite
+        && tap.config.gateway().is_local()
+        && tap.config.gateway().forwarded() != Mode::Overwrite
         && !brings_attribution(headers);
     let upgrade = super::asks(request) == Asks::WebSocket;
     tap.origins.decide(headers, upgrade, local_client)

@@ -3,6 +3,7 @@
 use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use crate::admission::head::Refusal;
 use crate::proxy::body::Body;
 use crate::proxy::error::Failure;
+use crate::proxy::tap::Denial;
 
 layer! {
     /// Refuses heads that may not pass, and everything while the tap shuts down.
@@ -34,6 +36,12 @@ where
         }
         if let Some(refusal) = request.extensions().get::<Refusal>() {
             return Box::pin(ready(Err(Failure::Head(refusal.clone()))));
+        }
+        if let Some(denial) = request.extensions().get::<Denial>().cloned() {
+            let noted = super::session(&request).map(|session| {
+                session.with(|rec| rec.ending.denied(denial.key, denial.detail, Instant::now()));
+            });
+            return Box::pin(ready(noted.and(Err(Failure::TooMany(denial.key)))));
         }
         Box::pin(self.inner.call(request))
     }

@@ -63,14 +63,19 @@ where
             }
         });
         let Seen { checked, .. } = seen;
-        if checked.refusal.is_none() {
-            forwarded::note_client(&self.tap, &connection, &session, request.headers());
-        }
+        let denied = if checked.refusal.is_none() {
+            forwarded::note_client(&self.tap, &connection, &session, request.headers()).err()
+        } else {
+            None
+        };
         let extensions = request.extensions_mut();
         extensions.insert(session.clone());
         extensions.insert(checked.asks);
         if let Some(refusal) = checked.refusal {
             extensions.insert(refusal);
+        }
+        if let Some(denied) = denied {
+            extensions.insert(denied);
         }
         if checked.asks != Asks::WebSocket {
             connection.is_established();
