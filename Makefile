@@ -21,9 +21,11 @@ test: fetch
 unit:
 	$(CARGO) test --lib --bins
 
-# The real gateway and its Node, from the npm registry, into target/openclaw.
+# The real gateway and its Node, from the npm registry, into target/openclaw; nginx into
+# target/packages. Without the latter its tests are skipped, and fail in CI.
 fetch:
 	scripts/fetch-gateway.sh
+	scripts/fetch-packages.sh || [ "$(CI)" != true ]
 
 lint:
 	$(CARGO) fmt --all --check

@@ -17,6 +17,7 @@ pub mod missing_accept_key;
 pub mod never_answers;
 pub mod never_reads;
 pub mod no_status_line;
+pub mod node_recorder;
 pub mod ok_instead_of_101;
 pub mod openclaw;
 pub mod pusher;

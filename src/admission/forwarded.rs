@@ -8,6 +8,7 @@
 
 pub mod acceptance;
 pub mod chain;
+pub mod page;
 pub mod trusted;
 pub mod write;
 
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::chain::{Client, client_of};
+use self::page::is_private;
 pub use self::trusted::Trusted;
 use crate::admission::hop;
 use crate::session::record::gateway::{Acceptance, ForwardedWhy as Why};
@@ -87,6 +89,8 @@ pub struct Situation {
     pub acceptance: Acceptance,
     /// Our end of the connection to the gateway: what it would see of a client on our host.
     pub our_ip: Option<IpAddr>,
+    /// The request says that its page is one of this machine ([`page::claims_local_page`]).
+    pub local_page: bool,
 }
 
 /// What is done with the attribution headers of a request.
@@ -158,6 +162,14 @@ pub fn decide(situation: &Situation) -> Decision {
         return Decision {
             action: Action::Refuse,
             why: Why::WouldBeLocal,
+            only_remote,
+        };
+    }
+    // Nor does it help that the gateway is elsewhere, when it sees us under a private address.
+    if only_remote && situation.local_page && !is_private(situation.client) {
+        return Decision {
+            action: Action::Refuse,
+            why: Why::LocalPage,
             only_remote,
         };
     }

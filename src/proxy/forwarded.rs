@@ -10,6 +10,7 @@ use super::connection::Connection;
 use super::error::Failure;
 use super::session::Shared;
 use super::tap::Denial;
+use crate::admission::forwarded::page::claims_local_page;
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{
     self, Action, Decision, Mode, Situation, brings_attribution, client_of, is_attribution,
@@ -103,6 +104,7 @@ pub(super) fn apply(
         gateway_local: way.local,
         acceptance: tap.attribution.acceptance(),
         our_ip: way.our_ip,
+        local_page: claims_local_page(headers),
     };
     let decision = forwarded::decide(&situation);
     let brought = headers

@@ -19,9 +19,21 @@ use crate::support::tap::signal;
 /// The gateway's token.
 pub const TOKEN: &str = "live-token-0123456789abcdef0123456789abcdef";
 
+const CONFIG: &str = "openclaw.json";
 const START: Duration = Duration::from_mins(1);
 /// Somebody may take the free port before the gateway does.
 const ATTEMPTS: usize = 3;
+
+/// How the gateway is configured, beyond what every test needs.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Reachable from other hosts (`bind: lan`), not on loopback alone.
+    pub lan: bool,
+    /// `gateway.trustedProxies`.
+    pub trusted_proxies: Vec<String>,
+    /// `gateway.controlUi.allowedOrigins`.
+    pub allowed_origins: Vec<String>,
+}
 
 /// A running gateway. It and its children are killed when dropped.
 pub struct Gateway {
@@ -31,10 +43,14 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it and waits until it is ready.
+    /// Starts it on loopback and waits until it is ready.
     pub async fn start(install: &Install) -> Self {
+        Self::start_with(install, &Options::default()).await
+    }
+
+    pub async fn start_with(install: &Install, options: &Options) -> Self {
         for attempt in 1.. {
-            let mut gateway = Self::spawn(install);
+            let mut gateway = Self::spawn(install, options);
             match gateway.wait_until_ready().await {
                 Ok(()) => return gateway,
                 Err(problem) if attempt >= ATTEMPTS => panic!("{problem}"),
@@ -46,6 +62,16 @@ impl Gateway {
 
     pub fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Its configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join(CONFIG)
+    }
+
+    /// Gives it another configuration while it runs. It takes it over by itself, a moment later.
+    pub fn rewrite(&self, options: &Options) {
+        config(self.folder.path(), self.port, options);
     }
 
     /// As `gateway.url` has it.
@@ -79,7 +105,7 @@ impl Gateway {
     }
 
     /// The messages of its log file.
-    fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("gateway.jsonl")).unwrap_or_default();
         let lines = text
             .lines()
@@ -89,10 +115,10 @@ impl Gateway {
             .collect()
     }
 
-    fn spawn(install: &Install) -> Self {
+    fn spawn(install: &Install, options: &Options) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let port = free_port();
-        let config = config(folder.path(), port);
+        let config = config(folder.path(), port, options);
         let output = File::create(folder.path().join("output")).expect("create its output");
         let errors = output.try_clone().expect("a second handle");
         let mut command = command(install, folder.path());
@@ -173,12 +199,15 @@ pub fn command(install: &Install, folder: &Path) -> Command {
     command
 }
 
-fn config(folder: &Path, port: u16) -> PathBuf {
-    let path = folder.join("openclaw.json");
+fn config(folder: &Path, port: u16, options: &Options) -> PathBuf {
+    let path = folder.join(CONFIG);
+    let bind = if options.lan { "lan" } else { "loopback" };
     let config = json!({
         "gateway": {
-            "mode": "local", "port": port, "bind": "loopback",
+            "mode": "local", "port": port, "bind": bind,
             "auth": { "mode": "token", "token": TOKEN },
+            "trustedProxies": options.trusted_proxies,
+            "controlUi": { "allowedOrigins": options.allowed_origins },
         },
         "logging": { "file": folder.join("gateway.jsonl"), "level": "debug" },
         "discovery": { "mdns": { "mode": "off" } },

@@ -106,6 +106,20 @@ impl Setup {
 
     /// Starts it and waits until it listens.
     pub async fn start(self) -> Tap {
+        let listeners = self.config["listeners"].as_array().map_or(0, Vec::len);
+        let mut tap = self.spawn();
+        tap.wait_until_it_listens(listeners).await;
+        tap
+    }
+
+    /// Starts it, and it ends by itself: its exit code and what it says.
+    pub async fn start_in_vain(self) -> (Option<i32>, String) {
+        let mut tap = self.spawn();
+        let status = tap.exited(2 * STEP).await;
+        (status.code(), tap.stderr())
+    }
+
+    fn spawn(self) -> Tap {
         let folder = self.folder.path();
         let config = folder.join("wstap.yaml");
         // JSON is YAML.
@@ -144,14 +158,11 @@ impl Setup {
             .stdout(stdout)
             .stderr(stderr);
         let child = command.spawn().expect("start wstap");
-        let listeners = self.config["listeners"].as_array().map_or(0, Vec::len);
-        let mut tap = Tap {
+        Tap {
             child,
             folder: self.folder,
             listeners: Vec::new(),
-        };
-        tap.wait_until_it_listens(listeners).await;
-        tap
+        }
     }
 }
 

@@ -41,17 +41,20 @@ fn situations() -> Vec<Situation> {
                         for acceptance in answers {
                             for our_ip in [None, Some(ip(OURS))] {
                                 for allow_remote_as_local in [false, true] {
-                                    all.push(Situation {
-                                        mode,
-                                        allow_remote_as_local,
-                                        peer: ip(peer),
-                                        trusted,
-                                        brought,
-                                        client: ip(client),
-                                        gateway_local,
-                                        acceptance,
-                                        our_ip,
-                                    });
+                                    for local_page in [false, true] {
+                                        all.push(Situation {
+                                            mode,
+                                            allow_remote_as_local,
+                                            peer: ip(peer),
+                                            trusted,
+                                            brought,
+                                            client: ip(client),
+                                            gateway_local,
+                                            acceptance,
+                                            our_ip,
+                                            local_page,
+                                        });
+                                    }
                                 }
                             }
                         }
@@ -89,7 +92,53 @@ fn nobody_who_is_remote_without_the_tap_looks_local_with_it() {
         assert!(!situation.gateway_local, "{situation:?} {decision:?}");
         // And not on a connection that turns out to be a local one either.
         assert!(decision.only_remote, "{situation:?} {decision:?}");
+        // And not as a page of localhost from our private address.
+        let private = is_private(situation.client);
+        assert!(
+            !situation.local_page || private,
+            "{situation:?} {decision:?}"
+        );
     }
+}
+
+#[test]
+fn a_page_of_localhost_from_elsewhere_goes_out_by_its_address_or_not_at_all() {
+    let strip = Situation {
+        mode: Mode::Auto,
+        allow_remote_as_local: false,
+        peer: ip(REMOTE),
+        trusted: false,
+        brought: false,
+        client: ip(REMOTE),
+        gateway_local: false,
+        acceptance: Acceptance::Refused,
+        our_ip: Some(ip(OURS)),
+        local_page: true,
+    };
+    let decision = decide(&strip);
+    assert_eq!(
+        (decision.action, decision.why),
+        (Action::Refuse, Why::LocalPage)
+    );
+    let written = decide(&Situation {
+        acceptance: Acceptance::Accepted,
+        ..strip
+    });
+    assert_eq!(written.action, Action::Overwrite(ip(REMOTE)));
+    // The gateway would believe a private client by itself.
+    let private = ip("10.0.0.9");
+    let private = decide(&Situation {
+        peer: private,
+        client: private,
+        ..strip
+    });
+    assert_eq!(private.action, Action::Strip);
+    let told_to = Situation {
+        mode: Mode::None,
+        allow_remote_as_local: true,
+        ..strip
+    };
+    assert_eq!(decide(&told_to).action, Action::Strip);
 }
 
 #[test]
@@ -155,6 +204,7 @@ fn the_table() {
             && [LOOPBACK, REMOTE].map(ip).contains(&situation.peer)
             && matches!(situation.acceptance, Acceptance::Accepted | Acceptance::Refused)
             && (!(situation.trusted && situation.brought) || situation.client == ip(CHAIN))
+            && !situation.local_page
             // Only `auto` looks at the answer of the check.
             && (situation.mode == Mode::Auto || situation.acceptance == Acceptance::Accepted);
         if !shown {

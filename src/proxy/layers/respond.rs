@@ -16,6 +16,7 @@ use crate::proxy::body::Body;
 use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
 use crate::session::party::Leg;
+use crate::session::record::gateway::ForwardedWhy;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -106,10 +107,17 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                 rec.ending.refused(Leg::Gateway, now);
             }
             Failure::RemoteAsLocal { addr } => {
-                let detail = format!(
-                    "the gateway at {addr} sees us as its own host and would take this client for local"
-                );
-                rec.ending.denied("gateway.allow_remote_as_local", detail, now);
+                let gateway = rec.facts.gateway.as_ref();
+                let why = gateway.and_then(|gateway| gateway.forwarded.as_ref()?.why);
+                let seen = if why == Some(ForwardedWhy::LocalPage) {
+                    "would believe that the page is one of localhost"
+                } else {
+                    "sees us as its own host"
+                };
+                let detail =
+                    format!("the gateway at {addr} {seen} and would take this client for local");
+                rec.ending
+                    .denied("gateway.allow_remote_as_local", detail, now);
             }
             Failure::Draining => rec.ending.drained(now),
             Failure::Head(refusal) => {

@@ -122,6 +122,9 @@ pub enum ForwardedWhy {
     Configured,
     /// `none`, and not sent at all: a remote client would have looked local to the gateway.
     WouldBeLocal,
+    /// `none`, and not sent at all: its Host and Origin name loopback, which the gateway believes of
+    /// whatever comes from a private address without attribution headers.
+    LocalPage,
 }
 
 /// See [`ForwardedFacts::acceptance`].

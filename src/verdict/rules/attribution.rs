@@ -2,6 +2,7 @@
 //! remote client would have looked local.
 
 use crate::session::party::Party;
+use crate::session::record::gateway::ForwardedWhy;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
@@ -69,7 +70,10 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The connection to the gateway turned out to be one over loopback, although \
                       its URL names another host, and gateway.forwarded lets requests go out \
                       without attribution headers. The gateway would have taken a remote client \
-                      for local: paired without being asked, never locked out. So nothing was sent.",
+                      for local: paired without being asked, never locked out. The same happens where \
+                      the gateway sees us under a private address: there it believes of whatever \
+                      has no attribution headers that it is a page of localhost, when Host and \
+                      Origin say so. So nothing was sent.",
         action: "set gateway.forwarded: auto",
         find: remote_as_local,
     },
@@ -125,9 +129,24 @@ fn remote_as_local(view: &View<'_>) -> Option<Finding> {
     if denied.key != "gateway.allow_remote_as_local" {
         return None;
     }
-    let summary = "refused: the gateway is on this host and would have taken this client for local";
-    let next =
-        "set gateway.forwarded: auto, or make gateway.url lead to the other host that it names";
+    let page = view
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.forwarded.as_ref())
+        .is_some_and(|forwarded| forwarded.why == Some(ForwardedWhy::LocalPage));
+    let (summary, next) = if page {
+        (
+            "refused: a client from elsewhere says that its page is one of localhost, and the \
+             gateway would have believed it",
+            format!("leave gateway.forwarded at auto, and {}", view.trust_us()),
+        )
+    } else {
+        (
+            "refused: the gateway is on this host and would have taken this client for local",
+            "set gateway.forwarded: auto, or make gateway.url lead to the other host that it names"
+                .to_owned(),
+        )
+    };
     Some(
         Finding::new(Confidence::Certain, summary)
             .because([fact(denied.detail.clone())])

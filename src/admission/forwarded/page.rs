@@ -1,0 +1,134 @@
+//! Pages that say they were loaded from the machine that they connect to.
+//!
+//! For the sake of containers the gateway (2026.9.6, `browser_container_local`) takes its own page
+//! for local when `Host` and `Origin` name loopback and the connection comes from *any private
+//! address* without attribution headers. Everybody looks so who passes through us to a gateway that
+//! sees us under a private address, and the two headers are the client's own words.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::{HOST, ORIGIN};
+use url::{Host, Url};
+
+/// Whether `Host` and `Origin` name loopback.
+#[must_use]
+pub fn claims_local_page(headers: &HeaderMap) -> bool {
+    // Also with a port that is none: the gateway cuts it off unseen.
+    let host = |value: &str| {
+        let bare = value.rsplit_once(':').map_or(value, |(host, _)| host);
+        [value, bare]
+            .iter()
+            .any(|host| names_loopback(&format!("http://{host}")))
+    };
+    let any = |name, is_it: &dyn Fn(&str) -> bool| {
+        let values = headers.get_all(name).iter();
+        values.filter_map(|value| value.to_str().ok()).any(is_it)
+    };
+    any(HOST, &host) && any(ORIGIN, &names_loopback)
+}
+
+/// Whether the gateway takes connections from this address for ones of a private network.
+#[must_use]
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let shared = first == 100 && second & 0xc0 == 64;
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// As browsers read an URL, which is how the gateway reads it.
+fn names_loopback(url: &str) -> bool {
+    let Ok(url) = Url::parse(url.trim()) else {
+        return false;
+    };
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost") || is_loopback_text(&name)
+        }
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
+        None => false,
+    }
+}
+
+/// An address where the scheme is not one of those whose hosts are parsed.
+fn is_loopback_text(name: &str) -> bool {
+    let ip = name.trim_start_matches('[').trim_end_matches(']');
+    ip.parse::<IpAddr>()
+        .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn claims(host: &str, origin: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+        headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
+        claims_local_page(&headers)
+    }
+
+    #[test]
+    fn both_headers_must_name_loopback() {
+        for (host, origin) in [
+            ("localhost", "http://localhost"),
+            ("localhost:18789", "http://127.0.0.1:5173"),
+            ("LOCALHOST:1", "HTTPS://LocalHost"),
+            ("localhost:99999", "http://localhost"),
+            ("127.0.0.1", "http://[::1]:8443"),
+            ("[::1]:80", "http://127.8.9.1"),
+            ("[::ffff:127.0.0.1]", "http://localhost."),
+            ("localhost", "app://localhost"),
+            ("localhost", "app://127.0.0.1"),
+        ] {
+            assert!(claims(host, origin), "{host} {origin}");
+        }
+        for (host, origin) in [
+            ("claw.example.com", "http://localhost"),
+            ("localhost", "https://claw.example.com"),
+            ("localhost.example.com", "http://localhost"),
+            ("10.0.0.1", "http://10.0.0.1"),
+            ("localhost", "null"),
+            ("localhost", ""),
+        ] {
+            assert!(!claims(host, origin), "{host} {origin}");
+        }
+        assert!(!claims_local_page(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn private_as_the_gateway_has_it() {
+        for private in [
+            "127.0.0.1",
+            "::1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(private.parse().unwrap()), "{private}");
+        }
+        for public in [
+            "192.0.2.1",
+            "203.0.113.7",
+            "100.128.0.1",
+            "2001:db8::1",
+            "8.8.8.8",
+        ] {
+            assert!(!is_private(public.parse().unwrap()), "{public}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A network of our own: two namespaces joined by a cable, gone with the test.
+//!
+//! *Here* is a host with loopback and a network address; a gateway, a tap and an nginx run on it as
+//! they do on a machine of somebody's. *There* is another host, so that a client can be truly
+//! remote. Nothing outside can be reached or disturbed, and every port is free.
+//!
+//! A test runs itself again inside, so that whatever it starts is inside as well:
+//!
+//! ```ignore
+//! let Some(net) = netns::enter("live: who is local", test_name!()).await else { return };
+//! ```
+//!
+//! Outside, `enter` makes the network, runs this one test in it, removes everything and gives
+//! `None`. Inside, it gives the [`Net`]. It needs root and `ip` (iproute2); without them the test is
+//! skipped, and says so; with `CI=true` it fails.
+
+use std::env;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tempfile::TempDir;
+
+use super::skip::skip;
+use super::tap::signal;
+
+/// The network addresses of *here*, as the internet has them (RFC 5737, RFC 3849).
+pub const HERE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const HERE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// And as a private network has them (RFC 1918), which some software trusts more.
+pub const HERE_PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 87, 0, 1);
+/// The addresses of the other host.
+pub const THERE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub const THERE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+pub const THERE_PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 87, 0, 2);
+
+/// Set for the run inside: the name that both namespaces start with.
+const MARK: &str = "WSTAP_TEST_NETNS";
+const PREFIX: &str = "wstap-test";
+/// Below the time limit of `.config/nextest.toml`, so that what was printed is still shown.
+const LIMIT: Duration = Duration::from_secs(210);
+const DIAL: Duration = Duration::from_secs(5);
+
+/// The full name of the test it stands in, as the runner knows it.
+macro_rules! test_name {
+    ($test:ident) => {
+        concat!(module_path!(), "::", stringify!($test))
+    };
+}
+pub(crate) use test_name;
+
+/// The network, as a test inside sees it.
+pub struct Net {
+    there: String,
+}
+
+impl Net {
+    /// A connection from the other host.
+    pub fn connect_from_there(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let there = namespace(&self.there)?;
+        // A socket stays in the namespace that it was made in, and only a thread can move: this
+        // one ends with the call.
+        let dial = move || {
+            move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
+            TcpStream::connect_timeout(&to, DIAL)
+        };
+        thread::spawn(dial).join().expect("the dialling thread")
+    }
+}
+
+/// Outside: runs `test` again inside a network of its own, and gives `None` when that has passed
+/// or was skipped. Inside: the network.
+pub async fn enter(what: &str, test: &str) -> Option<Net> {
+    if let Ok(name) = env::var(MARK) {
+        return Some(Net {
+            there: there(&name),
+        });
+    }
+    match Cable::lay() {
+        Ok(cable) => cable.run(test).await,
+        Err(problem) => skip(what, &format!("no network namespace: {problem}")),
+    }
+    None
+}
+
+/// Both namespaces. Removed when dropped, with every process in them.
+struct Cable {
+    name: String,
+}
+
+impl Cable {
+    fn lay() -> Result<Self, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        sweep()?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let cable = Self {
+            name: format!("{PREFIX}-{}-{number}", std::process::id()),
+        };
+        let (here, there) = (here(&cable.name), there(&cable.name));
+        ip(&format!("netns add {here}"))?;
+        ip(&format!("netns add {there}"))?;
+        ip(&format!(
+            "link add cable netns {here} type veth peer name cable netns {there}"
+        ))?;
+        let ends = [
+            (here, [HERE_V4, HERE_PRIVATE], HERE_V6),
+            (there, [THERE_V4, THERE_PRIVATE], THERE_V6),
+        ];
+        for (namespace, v4, v6) in ends {
+            for v4 in v4 {
+                ip(&format!("-n {namespace} addr add {v4}/24 dev cable"))?;
+            }
+            // Without the search for duplicates the address can be used at once.
+            ip(&format!("-n {namespace} addr add {v6}/64 dev cable nodad"))?;
+            for device in ["lo", "cable"] {
+                ip(&format!("-n {namespace} link set {device} up"))?;
+            }
+        }
+        Ok(cable)
+    }
+
+    async fn run(&self, test: &str) {
+        // The runner's names leave the crate's out.
+        let (_, test) = test.split_once("::").expect("a name with its crate");
+        let folder = TempDir::new().expect("a temporary folder");
+        let output = folder.path().join("output");
+        let stdout = File::create(&output).expect("create a file");
+        let mut command = tokio::process::Command::new("ip");
+        command
+            .args(["netns", "exec", &here(&self.name)])
+            .arg(env::current_exe().expect("the path of this program"))
+            .args([test, "--exact", "--nocapture"])
+            .env(MARK, &self.name)
+            .stdin(Stdio::null())
+            .stderr(stdout.try_clone().expect("a second handle"))
+            .stdout(stdout)
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("run the test inside");
+        let status = tokio::time::timeout(LIMIT, child.wait()).await;
+        let output = std::fs::read(&output).unwrap_or_default();
+        let output = String::from_utf8_lossy(&output);
+        eprintln!("{output}");
+        let status = status.unwrap_or_else(|_| panic!("not done inside in {LIMIT:?}"));
+        let status = status.expect("wait for the test inside");
+        let passed = status.success() && output.contains("1 passed");
+        assert!(passed, "the test inside the network: {status}");
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        remove(&here(&self.name));
+        remove(&there(&self.name));
+    }
+}
+
+fn here(name: &str) -> String {
+    format!("{name}-here")
+}
+
+fn there(name: &str) -> String {
+    format!("{name}-there")
+}
+
+fn namespace(name: &str) -> io::Result<File> {
+    File::open(Path::new("/run/netns").join(name))
+}
+
+/// Removes what tests that were killed have left.
+fn sweep() -> Result<(), String> {
+    for line in ip("netns list")?.lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let rest = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.strip_prefix('-'));
+        let Some((pid, _)) = rest.and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        if !Path::new("/proc").join(pid).exists() {
+            remove(name);
+        }
+    }
+    Ok(())
+}
+
+/// Ends what still runs inside a namespace of ours, and the namespace.
+fn remove(name: &str) {
+    for pid in ip(&format!("netns pids {name}"))
+        .unwrap_or_default()
+        .lines()
+    {
+        signal("KILL", pid);
+    }
+    drop(ip(&format!("netns del {name}")));
+}
+
+/// What `ip` says, or complains of.
+fn ip(arguments: &str) -> Result<String, String> {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("failed to run ip: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(format!("ip {arguments}: {}", complaint.trim()))
+}
+
+#[tokio::test]
+async fn the_other_host_is_another_one() {
+    use tokio::net::TcpListener;
+    let name = test_name!(the_other_host_is_another_one);
+    let Some(net) = enter("support: a network of our own", name).await else {
+        return;
+    };
+    let pairs: [(IpAddr, IpAddr); 3] = [
+        (HERE_V4.into(), THERE_V4.into()),
+        (HERE_PRIVATE.into(), THERE_PRIVATE.into()),
+        (HERE_V6.into(), THERE_V6.into()),
+    ];
+    for (here, there) in pairs {
+        let listener = TcpListener::bind((here, 0)).await.expect("bind");
+        let addr = listener.local_addr().expect("its address");
+        let client = net.connect_from_there(addr).expect("connect from there");
+        let (_, peer) = listener.accept().await.expect("accept");
+        assert_eq!(peer.ip(), there);
+        assert_eq!(client.local_addr().expect("its address"), peer);
+        // Nobody listens on the other host, and its loopback is not ours.
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
+        net.connect_from_there(loopback)
+            .expect_err("its own loopback");
+    }
+}
