@@ -40,5 +40,6 @@ mod origins;
 mod program;
 mod relay;
 mod selftest;
+mod smuggling;
 mod timers;
 mod upgrade;

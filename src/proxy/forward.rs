@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{HeaderMap, Request, Response, Version};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::body::Body;
@@ -76,6 +77,12 @@ impl tower::Service<Request<Incoming>> for Forward {
 /// known by which way the request goes.
 pub(super) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep_upgrade: bool) {
     strip_hop_by_hop(headers, keep_upgrade);
+    if !headers.contains_key(HOST)
+        && let Ok(host) = HeaderValue::from_str(&tap.config.gateway().authority())
+    {
+        // An HTTP/1.0 request may come without one; it goes on as HTTP/1.1, which needs it.
+        headers.insert(HOST, host);
+    }
     session.with(|rec| {
         let facts = rec.facts.gateway.get_or_insert_default();
         tap.config.gateway().url().clone_into(&mut facts.url);
