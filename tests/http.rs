@@ -169,3 +169,16 @@ async fn a_get_on_a_websocket_gateway_behind_a_unix_socket() {
     conn.open("/over/unix").await;
     assert_eq!(peer.log.head(0).await.target(), "/over/unix");
 }
+
+/// It goes on as HTTP/1.1, in which a Host must stand.
+#[tokio::test]
+async fn a_request_of_http_1_0_without_a_host_gets_the_gateways() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.send(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    assert_eq!(conn.head().await.unwrap().status(), 200);
+    let seen = peer.log.head(0).await;
+    let gateway = peer.url().replace("http://", "");
+    assert_eq!(seen.value("host"), Some(gateway));
+}

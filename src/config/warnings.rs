@@ -67,6 +67,7 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.extend(trusted::oddity(*net).map(|message| Warning::new(path, message)));
     }
     warnings.extend(remote_as_local(config));
+    warnings.extend(pass_for_strangers(config));
     if config.timeouts.drain > CONTAINER_GRACE {
         let drain = duration_text(config.timeouts.drain);
         let message = format!(
@@ -83,6 +84,19 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.push(Warning::new("records", message));
     }
     warnings
+}
+
+/// Without anybody to strip them, clients write what the gateway believes of us.
+fn pass_for_strangers(config: &Config) -> Option<Warning> {
+    let strangers = config
+        .listeners
+        .iter()
+        .any(|listener| !listener.listen.host.is_loopback());
+    (strangers && config.gateway.forwarded() == Mode::Pass).then(|| {
+        let message = "clients that bring X-Forwarded-For choose the address that a gateway which \
+                       trusts us believes them to have";
+        Warning::new("gateway.forwarded", message)
+    })
 }
 
 fn remote_as_local(config: &Config) -> Option<Warning> {

@@ -75,8 +75,8 @@ impl Failure {
             ),
             Self::Head(refusal) => return head_answer(refusal),
             Self::RemoteAsLocal { .. } => (
-                StatusCode::BAD_GATEWAY,
-                "destination_unavailable",
+                StatusCode::FORBIDDEN,
+                DENIED,
                 "passed on, this request would look local to the gateway \
                  (gateway.allow_remote_as_local)",
             ),

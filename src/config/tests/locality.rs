@@ -127,3 +127,20 @@ fn an_unknown_mode_is_told() {
         "{text}"
     );
 }
+
+#[test]
+fn pass_for_strangers_is_warned_of() {
+    let warned = |listen: &str| {
+        let text = format!(
+            "listeners: [{{ listen: '{listen}', tls: {{ self_signed: {{}} }} }}]\n\
+             gateway: {{ url: 'http://gw', forwarded: pass }}"
+        );
+        let config = parse_text(&text).unwrap();
+        let warnings = config.warnings().iter();
+        warnings
+            .map(|one| one.key_path().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warned("[::]:1"), ["gateway.forwarded"]);
+    assert!(warned("127.0.0.1:1").is_empty());
+}
