@@ -141,11 +141,15 @@ impl Class {
     pub fn about(self) -> &'static str {
         match self {
             Self::Ok => "both ends ended it as they meant to",
-            Self::Probe => "somebody looked whether the port answers and sent nothing: a health check",
+            Self::Probe => {
+                "somebody looked whether the port answers and sent nothing: a health check"
+            }
             Self::HttpError => "the gateway answered a plain request with 4xx or 5xx",
             Self::ClientLeft => "the client vanished, or gave up, without saying why",
             Self::ClientClosed => "the client closed on purpose, for reasons of its own",
-            Self::ClientFault => "the client sent what may not be sent: broken TLS, HTTP or WebSocket",
+            Self::ClientFault => {
+                "the client sent what may not be sent: broken TLS, HTTP or WebSocket"
+            }
             Self::TapDenied => "the tap's own policy refused a well-formed request",
             Self::TapTimeout => "one of the tap's timers ran out",
             Self::TapDrain => "the tap was shutting down",
@@ -153,7 +157,9 @@ impl Class {
             Self::TapFault => "the tap failed: a bug or overload of its own",
             Self::HopFault => "another proxy in the path changed, answered or cut the session",
             Self::NetworkCut => "packets were lost: the network between broke the connection",
-            Self::GatewayUnreachable => "the gateway could not be reached: name, address, socket or TLS",
+            Self::GatewayUnreachable => {
+                "the gateway could not be reached: name, address, socket or TLS"
+            }
             Self::GatewayRefused => "the gateway was reached and did not open the WebSocket",
             Self::GatewaySilent => "the gateway did not answer in time",
             Self::GatewayClosed => "the gateway closed with a code that nothing else explains",
