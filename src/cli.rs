@@ -95,8 +95,8 @@ struct DemoArgs {
 
 #[derive(Debug, Args)]
 struct ExplainArgs {
-    /// A rule (gateway.auth.token_mismatch), a class or its beginning (gateway.auth, gateway), a
-    /// session's id or its beginning, a file of records, or - for records on stdin.
+    /// A rule such as `gateway.auth.token_mismatch`, a class or its beginning (`gateway.auth`,
+    /// `gateway`), a session's id or its beginning, a file of records, or - for records on stdin.
     #[arg(value_name = "RULE|SESSION-ID|FILE")]
     what: String,
     /// The records file in which a session is looked for, with those rotated away from it; - for

@@ -152,15 +152,15 @@ impl<'a> Story<'a> {
         let record = self.record;
         let close = &record.close;
         paper.heading("What each end saw");
-        if !record.had_tunnel() {
+        if record.had_tunnel() {
+            paper.row("client", NAME, &saw_words(close.client_saw));
+            paper.row("gateway", NAME, &saw_words(close.gateway_saw));
+        } else {
             let text = match &record.answer {
                 Some(answer) => format!("HTTP {} by the {}", answer.status, word(&answer.by)),
                 None => "no answer".to_owned(),
             };
             paper.row("client", NAME, &text);
-        } else {
-            paper.row("client", NAME, &saw_words(close.client_saw));
-            paper.row("gateway", NAME, &saw_words(close.gateway_saw));
         }
         if let Some(first) = close.first {
             paper.row("first", NAME, &format!("the {} ended it", first.as_str()));

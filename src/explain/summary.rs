@@ -168,29 +168,29 @@ impl Summary {
 
     /// Clients, those with the most trouble first.
     pub(super) fn clients(&self) -> Vec<OfClient> {
-        let mut by_client: BTreeMap<&str, (u64, u64, Option<(u64, &str)>)> = BTreeMap::new();
+        let mut by_client: BTreeMap<&str, (OfClient, u64)> = BTreeMap::new();
         for ((client, rule), count) in &self.pairs {
-            let fine = self
-                .rules
-                .get(rule)
-                .is_some_and(|rule| rule.class.is_fine());
-            let (records, well, mostly) = by_client.entry(client).or_default();
-            *records += count;
+            let of_rule = self.rules.get(rule);
+            let fine = of_rule.is_some_and(|rule| rule.class.is_fine());
+            let (one, most) = by_client.entry(client).or_insert_with(|| {
+                let client = client.clone();
+                let fresh = OfClient {
+                    client,
+                    records: 0,
+                    fine: 0,
+                    mostly: None,
+                };
+                (fresh, 0)
+            });
+            one.records += count;
             if fine {
-                *well += count;
-            } else {
-                *mostly = (*mostly).max(Some((*count, rule.as_str())));
+                one.fine += count;
+            } else if (*count, Some(rule)) > (*most, one.mostly.as_ref()) {
+                *most = *count;
+                one.mostly = Some(rule.clone());
             }
         }
-        let mut clients: Vec<OfClient> = by_client
-            .into_iter()
-            .map(|(client, (records, fine, mostly))| OfClient {
-                client: client.to_owned(),
-                records,
-                fine,
-                mostly: mostly.map(|(_, rule)| rule.to_owned()),
-            })
-            .collect();
+        let mut clients: Vec<OfClient> = by_client.into_values().map(|(one, _)| one).collect();
         clients.sort_by_key(|one| std::cmp::Reverse((one.records - one.fine, one.records)));
         clients
     }

@@ -8,7 +8,9 @@ use crate::session::credential::Credential;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;
 use crate::session::record::gateway::ForwardedMode;
-use crate::session::record::{AnswerBy, GatewayFacts, OriginDecision, OriginFacts, RequestFacts};
+use crate::session::record::{
+    AnswerBy, ClientTls, GatewayFacts, OriginDecision, OriginFacts, RequestFacts,
+};
 use crate::verdict::words::{human_bytes, human_ms, quoted};
 
 pub(super) fn tell(steps: &mut Steps<'_>) {
@@ -45,27 +47,7 @@ fn accept(steps: &mut Steps<'_>) {
         // A later request of the connection began when TLS was long there.
         let request = steps.began(Phase::Request);
         let done = done.filter(|done| request.is_none_or(|request| *done <= request));
-        match &tls.failure {
-            Some(failure) => {
-                let alert = failure
-                    .alert
-                    .as_ref()
-                    .map(|alert| format!(", alert {alert}"));
-                let detail = failure.detail.trim_start_matches("TLS: ");
-                let text = format!("TLS fails: {}{}", detail, alert.unwrap_or_default());
-                steps.add(done, (Client, Tap), Event::Tls, text);
-            }
-            None => {
-                let parts = [
-                    tls.version.clone(),
-                    tls.sni.as_ref().map(|name| format!("for {name}")),
-                    tls.alpn.as_ref().map(|name| format!("ALPN {name}")),
-                ];
-                let parts: Vec<String> = parts.into_iter().flatten().collect();
-                let text = format!("TLS is agreed: {}", parts.join(", "));
-                steps.add(done, (Client, Tap), Event::Tls, text);
-            }
-        }
+        steps.add(done, (Client, Tap), Event::Tls, tls_words(tls));
     }
     if let Some(first) = client.first_bytes {
         let bytes = client.bytes_read.map_or_else(String::new, |bytes| {
@@ -78,6 +60,27 @@ fn accept(steps: &mut Steps<'_>) {
             _ => format!("what comes is neither TLS nor HTTP{bytes}"),
         };
         steps.add(None, (Client, Tap), Event::FirstBytes, text);
+    }
+}
+
+fn tls_words(tls: &ClientTls) -> String {
+    if let Some(failure) = &tls.failure {
+        let detail = failure.detail.trim_start_matches("TLS: ");
+        return match &failure.alert {
+            Some(alert) => format!("TLS fails: {detail}, alert {alert}"),
+            None => format!("TLS fails: {detail}"),
+        };
+    }
+    let parts = [
+        tls.version.clone(),
+        tls.sni.as_ref().map(|name| format!("for {name}")),
+        tls.alpn.as_ref().map(|name| format!("ALPN {name}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        "TLS begins".to_owned()
+    } else {
+        format!("TLS is agreed: {}", parts.join(", "))
     }
 }
 
