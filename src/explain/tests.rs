@@ -248,6 +248,7 @@ fn what_is_not_found_says_what_was_looked_at() {
     Did you mean
       gateway.auth.token_mismatch
       gateway.auth.token_missing
+      gateway.auth.device_token_mismatch
     ");
     let (code, _, err) = run(&options("019ab1c2"));
     assert_eq!(code, 2);
