@@ -115,7 +115,8 @@ fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Told, ExplainEr
     let path = Path::new(what);
     let prefix = Prefix::read(what);
     // An id is meant where somebody says in which file it stands.
-    let is_file = path.is_file() && (prefix.is_none() || options.records.is_none());
+    let exists = path.exists() && !path.is_dir();
+    let is_file = exists && (prefix.is_none() || options.records.is_none());
     match prefix {
         _ if is_file => {
             let file = std::fs::File::open(path);

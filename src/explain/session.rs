@@ -69,7 +69,7 @@ impl<'a> Story<'a> {
         paper.title(&format!("session {}", record.id));
         self.parties(&mut paper);
         paper.heading("Step by step");
-        paper.dim(&format!("  {}  ", pad_left("+ms", TIME)), LANES);
+        paper.table_row(&format!("  {}  {LANES}", pad_left("+ms", TIME)));
         for step in steps(record) {
             paper.item(&margin(&step), &step.text);
         }

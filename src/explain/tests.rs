@@ -266,3 +266,55 @@ fn what_is_not_found_says_what_was_looked_at() {
         "{out}"
     );
 }
+
+/// The names of all fields, but those of a record and a verdict, which have their own page.
+fn fields(value: &Value, names: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                names.insert(name.clone());
+                if name != "record" && name != "verdict" {
+                    fields(value, names);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(item, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn docs_explain_page_names_every_field_and_event() {
+    let mut names = std::collections::BTreeSet::new();
+    let mut summary = Summary::default();
+    for (_, mut record) in all() {
+        names.extend(
+            steps::steps(&record)
+                .iter()
+                .map(|step| steps::word(&step.event)),
+        );
+        fields(&Story::new(&record).json(), &mut names);
+        let mut other = crate::verdict::decide(&record);
+        other.rule = "another".to_owned();
+        record.verdict = Some(other);
+        summary.add(&record);
+    }
+    fields(&summary.json("f", &Unread::default()), &mut names);
+    fields(&named("gateway.auth").unwrap().json(), &mut names);
+    fields(
+        &named("gateway.auth.token_mismatch").unwrap().json(),
+        &mut names,
+    );
+    fields(&ExplainError::NoRecords.json(), &mut names);
+    assert!(names.len() > 60, "{names:?}");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/explain.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/explain.md does not name {missing:?}"
+    );
+}

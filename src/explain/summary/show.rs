@@ -1,5 +1,7 @@
 //! A summary as text and as JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::{OfRule, Summary};
@@ -85,7 +87,12 @@ impl Summary {
         }
         if older > 0 {
             let files = count(older as u64, "older file");
-            let text = format!("{files} beside it not read: `cat {file}* | wstap explain -`");
+            let mut text = format!("{files} beside it not read");
+            // Only what a shell takes as one plain word may stand in a line that people paste.
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+            if file.chars().all(plain) {
+                let _ = write!(text, ": `cat {file}* | wstap explain -`");
+            }
             paper.text("  ", &text);
         }
         self.verdicts(&mut paper);
