@@ -285,3 +285,50 @@ fn a_hundred_thousand_lines_take_bounded_memory() {
         fs::metadata(&path).unwrap().len() / 1024
     );
 }
+
+#[test]
+fn what_a_running_tap_writes_is_told_with_its_phases_and_its_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_wstap"))
+        .args(["demo", "--once", "--json", "--state-dir"])
+        .arg(folder.path().join("state"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let path = folder.path().join("demo.jsonl");
+    fs::write(&path, &output.stdout).unwrap();
+    let path = path.to_str().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 14);
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let id = record["id"].as_str().unwrap();
+        assert!(record["client"]["tls"]["handshake_ms"].as_f64().unwrap() > 0.0);
+        let (code, out, err) = run(&[id, "--records", path, "--json"]);
+        assert_eq!(code, 0, "{err}");
+        let told: Value = serde_json::from_str(&out).unwrap();
+        // The verdict from the file is the one that the tap came to, word by word.
+        assert_eq!(told["verdict"], record["verdict"]);
+        let phases = told["phases"].as_array().unwrap();
+        let names: Vec<_> = phases.iter().map(|one| &one["phase"]).collect();
+        assert_eq!(
+            names[..4],
+            ["accept", "request", "admission", "dial"],
+            "{id}"
+        );
+        assert_eq!(names.last().unwrap(), &&record["phase"], "{id}");
+        let sum: f64 = phases.iter().map(|one| one["ms"].as_f64().unwrap()).sum();
+        let duration = record["duration_ms"].as_f64().unwrap();
+        assert!((sum - duration).abs() < 0.1, "{sum} of {duration}");
+        let (code, out, _) = run(&[id, "--records", path]);
+        assert_eq!(code, 0);
+        assert!(out.contains("TLS is agreed"), "{out}");
+    }
+    let (code, out, _) = run(&[path]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("14 sessions") && !out.contains("unreadable"),
+        "{out}"
+    );
+    assert!(!out.contains("Judged otherwise"), "{out}");
+}
