@@ -44,7 +44,7 @@ impl Prefix {
 /// What a search came to.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// Sessions whose id begins so, at most [`MOST`], the newest file's first.
+    /// Sessions whose id begins so, at most eight, the newest file's first.
     pub found: Vec<SessionRecord>,
     /// How many there are, the kept ones included.
     pub count: u64,
