@@ -52,7 +52,7 @@ pub(super) async fn attempt(
     let (stream, facts) = dial(tap, &session).await?;
     note_dial(&session, &facts);
     // Only now it is known how the gateway sees us.
-    let way = Way::dialled(&facts);
+    let way = Way::dialled(tap, &facts);
     forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let (sensor, sensed) = Sensor::new(stream);
     let handshake = http1::Builder::new()
