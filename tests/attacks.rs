@@ -1,10 +1,12 @@
 //! Each attack on request heads and hop-by-hop headers by its name: what the attacker gets, what
 //! the gateway sees of it (nothing), and what the record says.
 
+use std::time::Duration;
+
 use wstap::session::record::{Class, HeadFault, Kind};
 use wstap::session::{Phase, SessionRecord};
 
-use crate::peers::{Peer, Via, echo, http_plain, ok_instead_of_101};
+use crate::peers::{Peer, Via, echo, http_plain, never_answers, ok_instead_of_101};
 use crate::support::client::{Dribble, connect};
 use crate::support::frame::Frame;
 use crate::support::head::{KEY, upgrade};
@@ -442,4 +444,26 @@ async fn a_head_of_just_the_allowed_size_passes() {
     conn.send(head.as_bytes()).await.unwrap();
     assert_eq!(conn.head().await.unwrap().status(), 200);
     assert_eq!(peer.log.requests(), 1);
+}
+
+/// Pipelined behind a request that takes its time: the client has to wait, and costs no more than
+/// what is held of it.
+#[tokio::test]
+async fn a_flood_behind_a_slow_request_is_not_kept() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let conn = tap.connect(Face::Plain).await;
+    let mut conn = conn.with_limit(Duration::from_secs(2));
+    let before = tap.resident_kib();
+    conn.send(GOOD.as_bytes()).await.unwrap();
+    peer.log.head(0).await;
+    // More than all the kernel's buffers between us.
+    let flood = GOOD.repeat((64 << 20) / GOOD.len());
+    let stuck = conn.send(flood.as_bytes()).await;
+    assert!(
+        stuck.is_err(),
+        "64 MiB were taken while nobody may have them"
+    );
+    let grown = tap.resident_kib().saturating_sub(before);
+    assert!(grown < 4 * 1024, "the tap grew by {grown} KiB");
 }

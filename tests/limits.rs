@@ -158,3 +158,24 @@ async fn sessions_of_one_client_behind_a_trusted_proxy() {
     let answer = again.upgrade("/", &from("203.0.113.9")).await.unwrap();
     assert_eq!(answer.status(), 101);
 }
+
+#[tokio::test]
+async fn connections_in_all() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("limits.connections", 2)
+        .start()
+        .await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.open("/").await;
+        open.push(conn);
+    }
+    let mut third = connect(tap.addr(Face::Plain)).await;
+    assert!(third.rest().await.0.is_empty());
+    assert_denied(&tap, "limits.connections").await;
+    assert_eq!(peer.log.connections(), 2);
+    open.pop();
+    opens_at_last(&tap).await;
+}

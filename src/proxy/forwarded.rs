@@ -36,10 +36,10 @@ pub(super) struct Way {
 
 impl Way {
     /// One that was dialled for this request.
-    pub(super) fn dialled(facts: &DialFacts) -> Self {
+    pub(super) fn dialled(tap: &Tap, facts: &DialFacts) -> Self {
         Self {
             addr: facts.addr.clone().unwrap_or_default(),
-            local: facts.is_local(),
+            local: facts.is_local() || tap.attribution.is_forwarded_to_loopback(),
             our_ip: facts.our_ip(),
         }
     }
@@ -51,7 +51,9 @@ impl Way {
         let our_ip = tap.attribution.our_ip();
         Self {
             addr: gateway.url().to_owned(),
-            local: gateway.is_local() || our_ip.is_some_and(|ip| ip.is_loopback()),
+            local: gateway.is_local()
+                || our_ip.is_some_and(|ip| ip.is_loopback())
+                || tap.attribution.is_forwarded_to_loopback(),
             our_ip,
         }
     }
