@@ -1,7 +1,7 @@
 //! Each attack on request heads and hop-by-hop headers by its name: what the attacker gets, what
 //! the gateway sees of it (nothing), and what the record says.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wstap::session::record::{Class, HeadFault, Kind};
 use wstap::session::{Phase, SessionRecord};
@@ -391,6 +391,23 @@ async fn a_slow_head_gets_408() {
     let record = tap.wait_for("the first", timeouts).await;
     assert_eq!(record.close.timer.unwrap().limit_ms, 300);
     assert_eq!(record.request.unwrap().path.as_str(), "/slow");
+}
+
+/// What a kept connection was idle for is not taken off the time of its next head.
+#[tokio::test]
+async fn a_head_on_a_kept_connection_has_its_own_time() {
+    let limit = Duration::from_secs(1);
+    let peer = http_plain::start(&Via::Plain).await;
+    let setup = Setup::before(&peer).set("timeouts.request_head", "1s");
+    let tap = setup.start().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.get("/").await.unwrap();
+    tokio::time::sleep(limit * 7 / 10).await;
+    let begun = Instant::now();
+    conn.send(b"GET /slow HTTP/1.1\r\nHost: lo").await.unwrap();
+    assert_eq!(conn.head().await.expect("an answer").status(), 408);
+    // Begun with the answer before, it would have had 0.3 s.
+    assert!(begun.elapsed() > limit * 8 / 10, "{:?}", begun.elapsed());
 }
 
 /// Slowloris: many connections with half a head each. They end in time, and cost little meanwhile.
