@@ -68,10 +68,6 @@ impl Outlet {
     /// Judges a record, hands it on, and gives it back with its verdict. One that vanished without
     /// a word is judged a little later, because others that die with it explain it: then there is
     /// nothing to give back. Never waits.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "it is called to hand the record on"
-    )]
     pub fn publish(&self, record: SessionRecord) -> Option<Arc<SessionRecord>> {
         let mut recent = self.recent();
         recent.memory.note(&record);

@@ -82,7 +82,7 @@ impl Remembered {
         let lost = lost(record);
         let end = lost.map_or(record.closed_at, |(_, at)| at);
         let span = |from: Moment| u64::try_from(end.millis_since(from)).unwrap_or(0);
-        let last = record
+        let last_byte = record
             .frames
             .as_ref()
             .and_then(|frames| frames.to_gateway.last_at.max(frames.to_client.last_at));
@@ -100,7 +100,7 @@ impl Remembered {
             closed_at: end,
             lost,
             age_ms: span(record.opened_at),
-            silence_ms: last.map(span),
+            silence_ms: last_byte.map(span),
             credential: credential(record),
             accepted: result == Some(ConnectResult::Accepted),
             mismatch: dialect
@@ -190,19 +190,19 @@ impl Memory {
 /// The most numerous cluster that this death belongs to; silence before age, as it says more.
 fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
     let (leg, _) = this.lost?;
-    let measures: [(Measure, fn(&Remembered) -> Option<u64>); 2] = [
-        (Measure::Silence, |one| one.silence_ms),
-        (Measure::Age, |one| Some(one.age_ms)),
-    ];
-    let cluster = |(measure, of): (Measure, fn(&Remembered) -> Option<u64>)| {
-        let own = of(this).filter(|own| *own >= LEAST_PERIOD_MS)?;
+    let value = |measure: Measure, one: &Remembered| match measure {
+        Measure::Silence => one.silence_ms,
+        Measure::Age => Some(one.age_ms),
+    };
+    let cluster = |measure: Measure| {
+        let own = value(measure, this).filter(|own| *own >= LEAST_PERIOD_MS)?;
         let near = |value: u64| value.abs_diff(own) * 20 <= own;
         let alike = others
             .iter()
             .filter(|other| other.lost.is_some_and(|(its, _)| its == leg))
             // Sessions that died at one moment share a cause, not a timer.
             .filter(|other| other.closed_at.millis_since(this.closed_at).abs() > TOGETHER_MS)
-            .filter_map(|other| of(other))
+            .filter_map(|other| value(measure, other))
             .filter(|value| near(*value));
         let mut values: Vec<u64> = alike.chain([own]).collect();
         values.sort_unstable();
@@ -219,7 +219,8 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
             known_s: KNOWN_S.iter().copied().find(known),
         })
     };
-    let found = measures.into_iter().filter_map(cluster);
+    let found = [Measure::Silence, Measure::Age].into_iter();
+    let found = found.filter_map(cluster);
     found
         .filter(|cadence| cadence.cases >= 3)
         .reduce(|best, next| if next.cases > best.cases { next } else { best })
