@@ -42,4 +42,5 @@ mod relay;
 mod selftest;
 mod smuggling;
 mod timers;
+mod together;
 mod upgrade;
