@@ -15,6 +15,7 @@ use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{
     self, Action, Decision, Mode, Situation, brings_attribution, client_of, is_attribution,
 };
+use crate::admission::hop;
 use crate::session::record::gateway::{ForwardedFacts, ForwardedMode};
 use crate::session::text::PeerText;
 use crate::upstream::DialFacts;
@@ -111,7 +112,7 @@ pub(super) fn apply(
     let decision = forwarded::decide(&situation);
     let brought = headers
         .keys()
-        .filter(|name| is_attribution(name))
+        .filter(|name| is_attribution(name) || hop::names_user(name.as_str()))
         .take(MAX_NAMES)
         .map(|name: &HeaderName| PeerText::new(name.as_str(), NAME_CAP))
         .collect();
