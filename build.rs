@@ -1,4 +1,4 @@
-//! Lists the rule files, so that adding a verdict rule is adding one file.
+//! Lists the rule files and their fixtures, so that adding a verdict rule is adding two files.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -30,7 +30,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     code.push_str("];\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets it")?);
     fs::write(out.join("rules.rs"), code)?;
+    fs::write(out.join("examples.rs"), examples(&root)?)?;
     Ok(())
+}
+
+/// The fixture of each rule, which `wstap explain RULE` tells as an example: (id, record as JSON).
+fn examples(root: &Path) -> Result<String, Box<dyn Error>> {
+    let folder = root.join("tests/fixtures/verdicts");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if let (Some("json"), Some(id)) = (
+            path.extension().and_then(|extension| extension.to_str()),
+            path.file_stem().and_then(|stem| stem.to_str()),
+        ) {
+            // No JSON string holds a line break, so the indentation can go.
+            let text: String = fs::read_to_string(&path)?.lines().map(str::trim).collect();
+            found.push((id.to_owned(), text));
+        }
+    }
+    found.sort();
+    let mut code = String::from("/// See `build.rs`.\nstatic EXAMPLES: &[(&str, &str)] = &[\n");
+    for (id, text) in found {
+        writeln!(code, "    ({id:?}, {text:?}),")?;
+    }
+    code.push_str("];\n");
+    Ok(code)
 }
 
 fn rule_name(path: &Path) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Arguments: what may be typed, and the way to the command.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
 use crate::session::credential::Fingerprinter;
-use crate::{check, demo, exit, fingerprint, serve};
+use crate::{check, demo, exit, explain, fingerprint, serve};
 
 /// A tap in front of a WebSocket gateway: passes everything through, and says of every session
 /// that failed whose fault it was.
@@ -34,12 +34,14 @@ enum Command {
     Demo(DemoArgs),
     /// Validate a configuration: every error with file, line, column and key.
     Check(CheckArgs),
+    /// Explain a verdict's rule, one session step by step, or a whole file of records.
+    Explain(ExplainArgs),
     /// Print the fingerprint that records carry of a secret, without printing the secret.
     Fingerprint(FingerprintArgs),
 }
 
 /// Flags override the environment, which overrides the file.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct ConfigArgs {
     /// The configuration file [env: `WSTAP_CONFIG`].
     #[arg(long, value_name = "FILE")]
@@ -89,6 +91,24 @@ struct DemoArgs {
     /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// A rule such as `gateway.auth.token_mismatch`, a class or its beginning (`gateway.auth`,
+    /// `gateway`), a session's id or its beginning, a file of records, or - for records on stdin.
+    #[arg(value_name = "RULE|SESSION-ID|FILE")]
+    what: String,
+    /// The records file in which a session is looked for, with those rotated away from it; - for
+    /// stdin.
+    #[arg(long, value_name = "FILE")]
+    records: Option<PathBuf>,
+    /// Without --records: the configuration whose records.path is taken [env: `WSTAP_CONFIG`].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +179,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
                 &mut io::stdout().lock(),
             )
         }
+        Command::Explain(args) => args.run(),
         Command::Fingerprint(args) => args.run(),
     }
 }
@@ -196,6 +217,29 @@ impl ConfigArgs {
                 .clone()
                 .or_else(|| path_from_env("WSTAP_STATE_DIR")),
         }
+    }
+}
+
+impl ExplainArgs {
+    fn run(self) -> u8 {
+        // The file may leave to the environment what the tap gets from there.
+        let config = ConfigArgs {
+            config: self.config,
+            ..ConfigArgs::default()
+        };
+        let options = explain::Options {
+            what: self.what,
+            records: self.records,
+            config: config.file(),
+            overrides: config.overrides(),
+            json: self.json,
+        };
+        explain::run(
+            &options,
+            Box::new(BufReader::new(io::stdin())),
+            &mut anstream::stdout(),
+            &mut io::stderr(),
+        )
     }
 }
 

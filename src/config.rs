@@ -20,7 +20,7 @@ mod scalar;
 mod schema;
 mod secret;
 mod settings;
-mod suggest;
+pub(crate) mod suggest;
 mod trusted;
 mod warnings;
 

@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod dialect;
 pub mod exit;
+pub mod explain;
 pub mod fingerprint;
 pub mod proxy;
 pub mod serve;

@@ -28,6 +28,7 @@ mod canary;
 mod credentials;
 mod drain;
 mod endings;
+mod explain;
 mod forwarded;
 mod heads;
 mod http;

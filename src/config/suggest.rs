@@ -57,7 +57,7 @@ pub(super) fn list(names: &[&str]) -> String {
 }
 
 /// Edits (insert, delete, replace, swap of neighbours) between two words.
-fn distance(from: &str, to: &str) -> usize {
+pub(crate) fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut before_last: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=to.len()).collect();

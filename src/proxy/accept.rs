@@ -22,7 +22,7 @@ use super::session::Shared;
 use super::stack;
 use super::tap::{ConnectionGuard, Denial, Tap};
 use crate::admission::head;
-use crate::session::moment::Anchor;
+use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{
     AnswerBy, AnswerFacts, ClientTls, FirstBytes, HeadFault, TimerKey, TlsFailure, TransportEnd,
@@ -150,6 +150,8 @@ impl Arrival {
                 };
                 match accepted {
                     Ok(Ok(stream)) => {
+                        let took = self.accepted.since(Instant::now());
+                        facts.handshake_ms = Some(millis(took));
                         let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
                         let (tap, connection) = self.connection(Some(facts), sensed);
                         serve_http(&tap, connection, sensor).await;

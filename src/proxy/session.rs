@@ -54,9 +54,16 @@ impl Shared {
         Self(Arc::new(Mutex::new(session)))
     }
 
-    /// Notes facts.
+    /// Notes facts, and the time where they say that a phase has begun.
     pub fn with<T>(&self, note: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
-        self.lock().recorder.as_mut().map(note)
+        self.lock().recorder.as_mut().map(|recorder| {
+            let before = recorder.facts.phase;
+            let noted = note(recorder);
+            if recorder.facts.phase != before {
+                recorder.began(Instant::now());
+            }
+            noted
+        })
     }
 
     /// The answer has gone out whole, or the tunnel has begun.

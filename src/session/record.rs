@@ -68,6 +68,8 @@ pub struct SessionRecord {
     pub duration_ms: f64,
     /// How far it got.
     pub phase: Phase,
+    /// When each phase began, in their order; empty in records of versions that did not tell.
+    pub phases: Vec<PhaseBegan>,
     /// The downstream leg.
     pub client: ClientFacts,
     /// The request head; `null` for `connection`.
@@ -94,6 +96,15 @@ pub struct SessionRecord {
     pub context: Option<ContextFacts>,
     /// Whose fault it was; filled in by `verdict::decide` as the last step.
     pub verdict: Option<Verdict>,
+}
+
+/// When a phase began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseBegan {
+    /// Which.
+    pub phase: Phase,
+    /// When.
+    pub at: Moment,
 }
 
 /// Which tap wrote a record.
@@ -147,6 +158,7 @@ impl Default for SessionRecord {
             closed_at: epoch,
             duration_ms: 0.0,
             phase: Phase::default(),
+            phases: Vec::new(),
             client: ClientFacts::default(),
             request: None,
             auth: Vec::new(),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::legs::Ending;
 use super::moment::{Anchor, Moment, millis};
 use super::party::Phase;
-use super::record::{Kind, SessionRecord};
+use super::record::{Kind, PhaseBegan, SessionRecord};
 
 /// The record while its session lives. [`Recorder::finish`] consumes it.
 #[derive(Clone, Debug)]
@@ -53,6 +53,16 @@ impl Recorder {
         self.facts.phase = self.facts.phase.max(phase);
     }
 
+    /// Notes that the phase that it has reached began at `now`, once for each phase.
+    pub fn began(&mut self, now: Instant) {
+        let phase = self.facts.phase;
+        let last = self.facts.phases.last().map(|began| began.phase);
+        if last.is_none_or(|last| last < phase) {
+            let at = self.at(now);
+            self.facts.phases.push(PhaseBegan { phase, at });
+        }
+    }
+
     /// Whether the record tells of an upgrade attempt.
     #[must_use]
     pub fn is_websocket(&self) -> bool {
@@ -91,6 +101,22 @@ mod tests {
         assert_eq!(record.phase, Phase::Dial);
         assert!((record.duration_ms - 12.0).abs() < 1e-9);
         assert_eq!(record.closed_at.to_string(), "2026-11-21T00:00:00.012000Z");
+    }
+
+    #[test]
+    fn each_phase_begins_once() {
+        let start = Instant::now();
+        let anchor = Anchor::new("2026-11-21T00:00:00Z".parse().unwrap(), start);
+        let mut recorder = Recorder::new(Uuid::nil(), anchor);
+        recorder.reach(Phase::Dial);
+        recorder.began(start + Duration::from_millis(1));
+        recorder.reach(Phase::Request);
+        recorder.began(start + Duration::from_millis(2));
+        recorder.reach(Phase::Open);
+        recorder.began(start + Duration::from_millis(3));
+        let began = recorder.finish(start).phases;
+        let began: Vec<_> = began.iter().map(|one| one.phase).collect();
+        assert_eq!(began, [Phase::Dial, Phase::Open]);
     }
 
     #[test]

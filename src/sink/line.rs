@@ -1,7 +1,8 @@
 //! Two short lines a session, for people.
 //!
-//! The first says what happened, the second what to do (or, when all is well, what it was about).
-//! Everything that a peer wrote was escaped when it was recorded.
+//! The first says who it was, how long it lasted, what each end saw and why; the second what to do
+//! (or, when all is well, what it was about) and by which id `wstap explain` tells more. Everything
+//! that a peer wrote was escaped when it was recorded.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use anstyle::{AnsiColor, Color, Style};
 
 use super::Consumer;
 use crate::session::SessionRecord;
-use crate::session::record::{Class, Kind, Saw};
+use crate::session::record::{Class, Kind, Saw, SawBasis};
 use crate::verdict::view::{human_bytes, human_ms};
 
 /// Writes lines to a writer. Styles are written always; the writer strips them where they do not
@@ -53,7 +54,8 @@ pub fn two_lines(record: &SessionRecord) -> String {
     } else {
         None
     };
-    let second = second.unwrap_or_else(|| format!("next: {}", verdict.next));
+    let second =
+        second.unwrap_or_else(|| format!("next: {} [session {}]", verdict.next, record.id));
     let _ = writeln!(text, "{:9} {dim}{second}{dim:#}", "");
     text
 }
@@ -78,16 +80,25 @@ fn subject(record: &SessionRecord) -> String {
     text
 }
 
+/// What each end saw: of a tunnel the close codes, else the status of the answer.
 fn saw(record: &SessionRecord) -> Option<String> {
-    let one = |who: &str, saw: Option<Saw>| saw.map(|saw| format!("{who} saw {}", saw.code));
-    let both: Vec<String> = [
-        one("client", record.close.client_saw),
-        one("gateway", record.close.gateway_saw),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    (!both.is_empty()).then(|| both.join(", "))
+    if !record.had_tunnel() {
+        let answer = record.answer.as_ref()?;
+        return Some(format!("client saw HTTP {}", answer.status));
+    }
+    let one = |who: &str, saw: Option<Saw>| match saw {
+        None => format!("{who} was gone"),
+        Some(saw) if saw.basis == SawBasis::Undelivered => {
+            format!("{who} saw {} (undelivered)", saw.code)
+        }
+        Some(saw) => format!("{who} saw {}", saw.code),
+    };
+    let client = one("client", record.close.client_saw);
+    // Where the tap answered in its place there was no gateway.
+    Some(match record.gateway {
+        Some(_) => format!("{client}, {}", one("gateway", record.close.gateway_saw)),
+        None => client,
+    })
 }
 
 /// The second line of a session that went well.
@@ -143,4 +154,58 @@ fn style(class: Class) -> Style {
         _ => AnsiColor::Red,
     };
     Style::new().fg_color(Some(Color::Ansi(colour))).bold()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict;
+
+    /// A rule's fixture, judged.
+    fn fixture(rule: &str) -> SessionRecord {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/verdicts");
+        let text = std::fs::read(format!("{folder}/{rule}.json")).unwrap();
+        let mut record: SessionRecord = serde_json::from_slice(&text).unwrap();
+        record.verdict = Some(verdict::decide(&record));
+        record
+    }
+
+    fn lines(rule: &str) -> String {
+        anstream::adapter::strip_str(&two_lines(&fixture(rule))).to_string()
+    }
+
+    #[test]
+    fn a_failed_session_is_told_in_two_lines() {
+        let all = [
+            "gateway.auth.token_mismatch",
+            "gateway.left.open",
+            "client.left.open",
+            "gateway.unreachable.dns",
+            "tap.denied.origin",
+            "client.fault.tls",
+            "http.error.client",
+            "ok.client_closed",
+        ];
+        insta::assert_snapshot!(all.map(lines).concat());
+    }
+
+    #[test]
+    fn every_failed_session_says_what_the_issue_asks_for() {
+        for rule in verdict::rules() {
+            let text = lines(rule.id);
+            assert_eq!(text.lines().count(), 2, "{text}");
+            if rule.class.is_fine() {
+                continue;
+            }
+            let (first, second) = text.split_once('\n').unwrap();
+            assert!(first.contains(rule.class.as_str()), "{text}");
+            let record = fixture(rule.id);
+            let duration = human_ms(record.duration_ms);
+            for part in [&record.client.addr, &duration] {
+                assert!(first.contains(part.as_str()), "{text}");
+            }
+            assert!(!record.had_tunnel() || first.contains("client "), "{text}");
+            assert!(second.trim_start().starts_with("next: "), "{text}");
+        }
+    }
 }

@@ -64,7 +64,7 @@ pub enum ChainHeader {
 }
 
 /// What TLS settled with the client, or how it failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientTls {
     /// For example `TLSv1.3`.
@@ -77,6 +77,8 @@ pub struct ClientTls {
     pub sni: Option<PeerText>,
     /// The client certificate's subject; `null` until that is built.
     pub client_cert: Option<PeerText>,
+    /// From the accept to the end of the handshake; `null` when it did not complete.
+    pub handshake_ms: Option<f64>,
     /// Set when the handshake did not complete.
     pub failure: Option<TlsFailure>,
 }

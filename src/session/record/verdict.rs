@@ -136,6 +136,46 @@ impl Class {
         }
     }
 
+    /// What it means, as a part of a sentence.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Ok => "both ends ended it as they meant to",
+            Self::Probe => {
+                "somebody looked whether the port answers and sent nothing: a health check"
+            }
+            Self::HttpError => "the gateway answered a plain request with 4xx or 5xx",
+            Self::ClientLeft => "the client vanished, or gave up, without saying why",
+            Self::ClientClosed => "the client closed on purpose, for reasons of its own",
+            Self::ClientFault => {
+                "the client sent what may not be sent: broken TLS, HTTP or WebSocket"
+            }
+            Self::TapDenied => "the tap's own policy refused a well-formed request",
+            Self::TapTimeout => "one of the tap's timers ran out",
+            Self::TapDrain => "the tap was shutting down",
+            Self::TapCertificate => "the client did not accept the tap's certificate",
+            Self::TapFault => "the tap failed: a bug or overload of its own",
+            Self::HopFault => "another proxy in the path changed, answered or cut the session",
+            Self::NetworkCut => "packets were lost: the network between broke the connection",
+            Self::GatewayUnreachable => {
+                "the gateway could not be reached: name, address, socket or TLS"
+            }
+            Self::GatewayRefused => "the gateway was reached and did not open the WebSocket",
+            Self::GatewaySilent => "the gateway did not answer in time",
+            Self::GatewayClosed => "the gateway closed with a code that nothing else explains",
+            Self::GatewayLeft => "the gateway's connection ended without a Close",
+            Self::GatewayLifecycle => "the gateway was starting, restarting, stopping or reloading",
+            Self::GatewayLimit => "one of the gateway's limits was reached",
+            Self::GatewayFault => "the gateway failed or broke the protocol",
+            Self::GatewayAuth => "the gateway did not accept the client's credential or identity",
+            Self::GatewayPairing => "the client's device is not paired, or not for what it asks",
+            Self::GatewayOrigin => "the gateway did not accept the page's origin",
+            Self::GatewayProtocol => "client and gateway do not speak the same protocol or version",
+            Self::Channel => "the session was open and its requests failed",
+            Self::Unknown => "no rule explains it: a gap in the rules",
+        }
+    }
+
     /// The layer of the ladder that the class belongs to, where it has one.
     #[must_use]
     pub fn layer(self) -> Option<Layer> {

@@ -1,0 +1,267 @@
+//! `wstap explain`: a rule's page, one session told step by step, or a whole file summarised.
+//!
+//! Telling is pure and stands apart ([`steps`], [`phases`], [`session`], [`rules`], [`summary`]);
+//! only [`source`] and this file read. Verdicts are made anew by [`crate::verdict::decide`], the
+//! same function as in the running tap.
+
+mod paper;
+pub mod phases;
+pub mod rules;
+pub mod search;
+pub mod session;
+pub mod source;
+pub mod steps;
+pub mod summary;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use self::paper::{Paper, count, inert};
+use self::rules::{named, near};
+use self::search::{Prefix, Search};
+use self::session::{Story, one_line};
+use self::source::{Files, Unread, rotated};
+use self::summary::Summary;
+use crate::config::{self, Overrides};
+use crate::exit;
+
+/// What the arguments ask for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A rule, a class or its beginning, a session's id or its beginning, a file, or `-`.
+    pub what: String,
+    /// Where sessions are looked for; `-` is standard input.
+    pub records: Option<PathBuf>,
+    /// The configuration whose `records.path` is taken otherwise.
+    pub config: Option<PathBuf>,
+    /// What the environment adds to it.
+    pub overrides: Overrides,
+    /// Print one JSON object.
+    pub json: bool,
+}
+
+/// Why there is no explanation.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// There is nothing of this name: the message, and names that were perhaps meant.
+    #[error("{message}")]
+    NotFound {
+        /// What was looked for, and where.
+        message: String,
+        /// Names or sessions that were perhaps meant.
+        perhaps: Vec<String>,
+    },
+    /// Nobody said where the records are.
+    #[error(
+        "a session is looked for in a records file: give --records FILE, or a configuration with \
+         records.path by --config or WSTAP_CONFIG"
+    )]
+    NoRecords,
+    /// The configuration is not valid.
+    #[error("{0}\nwithout a valid configuration: give --records FILE")]
+    Config(#[from] config::ConfigErrors),
+    /// A file could not be read.
+    #[error("failed to read {0}: {1}")]
+    Read(String, io::Error),
+}
+
+/// An explanation, for people or for programs.
+struct Told {
+    page: String,
+    json: Value,
+}
+
+/// Explains, writes to `out` (and to `err` what went wrong), and tells the exit code.
+pub fn run(
+    options: &Options,
+    input: Box<dyn BufRead>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    match explain(options, input) {
+        Ok(told) => {
+            let _ = if options.json {
+                writeln!(out, "{}", inert_json(told.json))
+            } else {
+                write!(out, "{}", told.page)
+            };
+            let _ = out.flush();
+            exit::OK
+        }
+        Err(error) => {
+            if options.json {
+                let _ = writeln!(out, "{}", inert_json(error.json()));
+            }
+            let _ = write!(err, "{}", error.page());
+            error.code()
+        }
+    }
+}
+
+fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Told, ExplainError> {
+    let what = options.what.as_str();
+    if what == "-" {
+        return summarise("standard input", input, 0);
+    }
+    if let Some(named) = named(what) {
+        return Ok(Told {
+            page: named.page(),
+            json: named.json(),
+        });
+    }
+    let path = Path::new(what);
+    let prefix = Prefix::read(what);
+    // An id is meant where somebody says in which file it stands.
+    let exists = path.exists() && !path.is_dir();
+    let is_file = exists && (prefix.is_none() || options.records.is_none());
+    match prefix {
+        _ if is_file => {
+            let file = std::fs::File::open(path);
+            let file = file.map_err(|error| ExplainError::Read(what.to_owned(), error))?;
+            summarise(what, Box::new(BufReader::new(file)), rotated(path).len())
+        }
+        Some(prefix) => one_session(options, &prefix, input),
+        None => Err(ExplainError::NotFound {
+            message: format!("{what} is no rule, no class, no file and no session's id"),
+            perhaps: near(what).into_iter().map(str::to_owned).collect(),
+        }),
+    }
+}
+
+fn summarise(name: &str, reader: Box<dyn BufRead>, older: usize) -> Result<Told, ExplainError> {
+    let (mut summary, mut unread) = (Summary::default(), Unread::default());
+    let read = source::each(name, reader, &mut unread, |_, text| {
+        summary.add(&source::record(text)?);
+        Ok(ControlFlow::Continue(()))
+    });
+    let _ = read.map_err(|error| ExplainError::Read(name.to_owned(), error))?;
+    if summary.records() == 0 {
+        let why = unread.first.map_or_else(String::new, |first| {
+            format!(
+                "; {}, the first: {first}",
+                count(unread.count, "unreadable line")
+            )
+        });
+        return Err(ExplainError::NotFound {
+            message: format!("{name} holds no records{why}"),
+            perhaps: Vec::new(),
+        });
+    }
+    Ok(Told {
+        page: summary.page(name, &unread, older),
+        json: summary.json(name, &unread),
+    })
+}
+
+fn one_session(
+    options: &Options,
+    prefix: &Prefix,
+    input: Box<dyn BufRead>,
+) -> Result<Told, ExplainError> {
+    let path = records_path(options)?;
+    let name = path.display().to_string();
+    let failed = |error| ExplainError::Read(name.clone(), error);
+    let search = if path == Path::new("-") {
+        Search::run(prefix, [("standard input".to_owned(), input)])
+    } else {
+        Search::run(prefix, Files::open(&path).map_err(failed)?.readers())
+    };
+    let search = search.map_err(failed)?;
+    let what = &options.what;
+    let broken = match (&search.unread.first, search.unread.count) {
+        (Some(first), lines) => {
+            format!("; {}, the first: {first}", count(lines, "unreadable line"))
+        }
+        (None, _) => String::new(),
+    };
+    let looked_at = search.where_from();
+    match search.found.as_slice() {
+        [record] => {
+            let story = Story::new(record);
+            let mut json = story.json();
+            if let Some(json) = json.as_object_mut() {
+                json.insert("unreadable".into(), json!(search.unread));
+            }
+            let mut page = story.page();
+            if !broken.is_empty() {
+                let mut paper = Paper::default();
+                paper.gap();
+                paper.text("", &format!("looked at {looked_at}{broken}"));
+                page.push_str(&paper.finish());
+            }
+            Ok(Told { page, json })
+        }
+        [] => Err(ExplainError::NotFound {
+            message: format!("no session's id begins with {what}; looked at {looked_at}{broken}"),
+            perhaps: Vec::new(),
+        }),
+        several => Err(ExplainError::NotFound {
+            message: format!(
+                "{} sessions' ids begin with {what}; looked at {looked_at}{broken}",
+                search.count
+            ),
+            perhaps: several.iter().map(one_line).collect(),
+        }),
+    }
+}
+
+fn records_path(options: &Options) -> Result<PathBuf, ExplainError> {
+    if let Some(path) = &options.records {
+        return Ok(path.clone());
+    }
+    let file = options.config.as_deref().ok_or(ExplainError::NoRecords)?;
+    let config = config::load(Some(file), &options.overrides)?;
+    config.records().path.clone().ok_or(ExplainError::NoRecords)
+}
+
+impl ExplainError {
+    fn code(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } => exit::FAILED,
+            Self::NoRecords | Self::Config(_) | Self::Read(..) => exit::USAGE,
+        }
+    }
+
+    fn page(&self) -> String {
+        let mut paper = Paper::default();
+        for line in self.to_string().lines() {
+            paper.text("", &format!("wstap: {line}"));
+        }
+        if let Self::NotFound { perhaps, .. } = self
+            && !perhaps.is_empty()
+        {
+            paper.text("", "Did you mean");
+            for one in perhaps {
+                paper.item("  ", one);
+            }
+        }
+        anstream::adapter::strip_str(&paper.finish()).to_string()
+    }
+
+    fn json(&self) -> Value {
+        let perhaps = match self {
+            Self::NotFound { perhaps, .. } => perhaps.as_slice(),
+            _ => &[],
+        };
+        json!({ "explains": null, "error": self.to_string(), "perhaps": perhaps })
+    }
+}
+
+/// The same with every text inert: a records file may have been written by anyone.
+fn inert_json(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(inert(&text)),
+        Value::Array(items) => items.into_iter().map(inert_json).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(key, value)| (inert(&key), inert_json(value)))
+            .collect(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

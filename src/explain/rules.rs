@@ -1,0 +1,284 @@
+//! A rule's page, and the rules of a class.
+
+use serde_json::{Value, json};
+
+use super::paper::{Paper, pad_left};
+use super::steps::{offset_ms, word};
+use crate::config::suggest::distance;
+use crate::session::SessionRecord;
+use crate::session::record::{Class, Layer, Verdict};
+use crate::verdict::{self, Rule, Stage, rules};
+
+include!(concat!(env!("OUT_DIR"), "/examples.rs"));
+
+/// How many near misses are named.
+const MOST_NEAR: usize = 5;
+/// Columns of names before their values.
+const NAME: usize = 9;
+
+/// What a name of rules leads to.
+#[derive(Clone, Debug)]
+pub enum Named {
+    /// One rule.
+    Rule(&'static Rule),
+    /// All whose ids begin with a class's name or a part of it.
+    Several {
+        /// The name.
+        name: String,
+        /// The classes that it covers.
+        classes: Vec<Class>,
+    },
+}
+
+/// The rule, class or beginning of classes with this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Named> {
+    let name = name.trim_end_matches(['.', '*']);
+    if let Some(rule) = verdict::registry::rule(name) {
+        return Some(Named::Rule(rule));
+    }
+    let begins = format!("{name}.");
+    let classes: Vec<Class> = Class::ALL
+        .into_iter()
+        .filter(|class| class.as_str() == name || class.as_str().starts_with(&begins))
+        .collect();
+    (!classes.is_empty()).then(|| Named::Several {
+        name: name.to_owned(),
+        classes,
+    })
+}
+
+/// Ids that somebody may have meant, the likeliest first.
+#[must_use]
+pub fn near(name: &str) -> Vec<&'static str> {
+    let name = name.to_lowercase();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let mut found: Vec<(usize, &'static str)> = rules()
+        .iter()
+        .filter_map(|rule| {
+            let tail = rule.id.rsplit('.').next().unwrap_or_default();
+            let whole = distance(&name, rule.id);
+            let part = distance(last, tail);
+            let close = |edits: usize, word: &str| edits <= (word.len() / 4).max(1);
+            if close(whole, rule.id) {
+                Some((whole, rule.id))
+            } else if last.len() >= 4 && (close(part, tail) || tail.contains(last)) {
+                // A long way round: behind those that are near as a whole.
+                Some((100 + part, rule.id))
+            } else {
+                None
+            }
+        })
+        .collect();
+    found.sort_unstable();
+    found
+        .into_iter()
+        .map(|(_, id)| id)
+        .take(MOST_NEAR)
+        .collect()
+}
+
+/// The record of the rule's fixture, judged.
+fn example(id: &str) -> Option<(SessionRecord, Verdict)> {
+    let (_, text) = EXAMPLES.iter().find(|(of, _)| *of == id)?;
+    let record: SessionRecord = serde_json::from_str(text).ok()?;
+    let verdict = verdict::decide(&record);
+    Some((record, verdict))
+}
+
+impl Named {
+    /// For programs; see `docs/explain.md`.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        match self {
+            Self::Rule(rule) => {
+                let mut page = rule_json(rule);
+                if let (Some(page), Some((record, verdict))) =
+                    (page.as_object_mut(), example(rule.id))
+                {
+                    page.insert("explains".into(), "rule".into());
+                    page.insert(
+                        "example".into(),
+                        json!({ "verdict": verdict, "record": record }),
+                    );
+                }
+                page
+            }
+            Self::Several { name, classes } => json!({
+                "explains": "rules",
+                "name": name,
+                "classes": classes.iter().map(|class| json!({
+                    "class": class,
+                    "about": class.about(),
+                    "layer": class.layer(),
+                    "rules": of_class(*class).into_iter().map(rule_json).collect::<Vec<_>>(),
+                })).collect::<Vec<_>>(),
+            }),
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let mut paper = Paper::default();
+        match self {
+            Self::Rule(rule) => rule_page(rule, &mut paper),
+            Self::Several { name, classes } => {
+                for (index, class) in classes.iter().enumerate() {
+                    if index > 0 {
+                        paper.gap();
+                    }
+                    class_list(*class, &mut paper);
+                }
+                let first = classes
+                    .iter()
+                    .find_map(|class| of_class(*class).first().copied());
+                if let Some(first) = first {
+                    paper.gap();
+                    paper.dim("", &format!("one of {name}: `wstap explain {}`", first.id));
+                }
+            }
+        }
+        paper.finish()
+    }
+}
+
+fn of_class(class: Class) -> Vec<&'static Rule> {
+    let mut found: Vec<&Rule> = rules()
+        .iter()
+        .copied()
+        .filter(|rule| rule.class == class)
+        .collect();
+    found.sort_by_key(|rule| rule.id);
+    found
+}
+
+fn rule_json(rule: &Rule) -> Value {
+    json!({
+        "rule": rule.id,
+        "class": rule.class,
+        "class_about": rule.class.about(),
+        "layer": rule.class.layer(),
+        "party": rule.party,
+        "act_on": rule.act_on,
+        "title": rule.title,
+        "explanation": rule.explanation,
+        "needs": needs(rule.stage),
+        "next": rule.action,
+    })
+}
+
+fn class_list(class: Class, paper: &mut Paper) {
+    paper.class(class, class.as_str());
+    paper.text("  ", &format!("{}{}", class.about(), layer(class, ", ")));
+    let found = of_class(class);
+    let width = found.iter().map(|rule| rule.id.len()).max().unwrap_or(0);
+    for rule in found {
+        paper.row(rule.id, width, rule.title);
+    }
+}
+
+fn layer(class: Class, before: &str) -> String {
+    match class.layer() {
+        None => String::new(),
+        Some(Layer::L1) => format!("{before}L1 transport"),
+        Some(Layer::L2) => format!("{before}L2 authentication"),
+        Some(Layer::L3) => format!("{before}L3 channels"),
+    }
+}
+
+fn rule_page(rule: &Rule, paper: &mut Paper) {
+    paper.class(rule.class, rule.id);
+    paper.text("  ", rule.title);
+    paper.gap();
+    let class = format!("{}: {}", rule.class, rule.class.about());
+    paper.row("class", NAME, &class);
+    let layer = layer(rule.class, "");
+    if !layer.is_empty() {
+        paper.row("layer", NAME, &layer);
+    }
+    paper.row("ended by", NAME, rule.party.as_str());
+    paper.row("to act", NAME, &word(&rule.act_on));
+    paper.row("needs", NAME, needs(rule.stage));
+    paper.heading("What it means");
+    paper.text("  ", rule.explanation);
+    if let Some((record, verdict)) = example(rule.id) {
+        paper.heading("What it looks like");
+        paper.text("  ", &verdict.summary);
+        for evidence in &verdict.evidence {
+            let time = match evidence.at {
+                Some(at) => format!("{:.1} ms", offset_ms(&record, at)),
+                None => "-".to_owned(),
+            };
+            paper.item(&format!("  {}  ", pad_left(&time, 12)), &evidence.fact);
+        }
+        paper.next(&verdict.next);
+    }
+    paper.heading("What to do");
+    paper.text("  ", rule.action);
+}
+
+/// Which facts of a record a stage's rules are built on.
+fn needs(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Fault => "a fault that the tap noted of itself",
+        Stage::Denied => "a refusal by the tap's own policy",
+        Stage::Connection => "a connection that ended before a request, or a head that is none",
+        Stage::Dial => "an error on the way to the gateway",
+        Stage::Answer => "the gateway's answer on the level of HTTP",
+        Stage::Refusal => "what the gateway said inside the WebSocket, its answer or its Close",
+        Stage::Close => "the earliest Close frame, timer or shutdown, before all that followed",
+        Stage::Transport => "a connection that ended before anybody had said why",
+        Stage::Fine => "an ending that both ends meant",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_an_example_that_it_alone_explains() {
+        for rule in rules() {
+            let (_, verdict) = example(rule.id).unwrap_or_else(|| panic!("{}", rule.id));
+            assert_eq!(verdict.rule, rule.id);
+        }
+    }
+
+    #[test]
+    fn names_lead_to_rules_and_classes() {
+        assert!(matches!(
+            named("gateway.auth.token_mismatch"),
+            Some(Named::Rule(_))
+        ));
+        for (name, count) in [
+            ("gateway.auth", 1),
+            ("gateway.", 12),
+            ("client", 3),
+            ("ok", 1),
+        ] {
+            let Some(Named::Several { classes, .. }) = named(name) else {
+                panic!("{name}");
+            };
+            assert_eq!(classes.len(), count, "{name}");
+        }
+        assert!(named("gate").is_none() && named("").is_none());
+    }
+
+    #[test]
+    fn near_misses_are_found() {
+        let first = |name: &str| near(name).first().copied();
+        assert_eq!(
+            first("gateway.auth.token_missmatch"),
+            Some("gateway.auth.token_mismatch")
+        );
+        assert_eq!(first("token_mismatch"), Some("gateway.auth.token_mismatch"));
+        assert_eq!(
+            first("Gateway.Auth.Token_Mismatch"),
+            Some("gateway.auth.token_mismatch")
+        );
+        assert_eq!(first("gateway.left.opne"), Some("gateway.left.open"));
+        assert!(near("xyzzy-no-such-thing").is_empty());
+        assert!(near("mismatch").len() <= MOST_NEAR);
+    }
+}

@@ -1,0 +1,336 @@
+//! One session, told: its parties, phases, steps, what moved, how it ended and why.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::paper::{Paper, count, inert, pad, pad_left};
+use super::phases::phases;
+use super::steps::{LANES, Step, client_words, credential_words, lane, offset_ms, steps, word};
+use crate::session::SessionRecord;
+use crate::session::record::{
+    CloseFacts, DirectionFrames, Frames, GatewayFacts, Kind, Latency, Saw, SawBasis, Verdict,
+};
+use crate::verdict;
+use crate::verdict::words::{human_bytes, human_ms};
+
+/// Columns of the time before each step.
+const TIME: usize = 9;
+/// Columns of names before their values.
+const NAME: usize = 10;
+
+/// A record with the verdict that the rules of this version make.
+#[derive(Debug)]
+pub struct Story<'a> {
+    record: &'a SessionRecord,
+    verdict: Verdict,
+}
+
+impl<'a> Story<'a> {
+    /// Judges a record anew.
+    #[must_use]
+    pub fn new(record: &'a SessionRecord) -> Self {
+        Self {
+            record,
+            verdict: verdict::decide(record),
+        }
+    }
+
+    /// What the record says of its verdict, when this version judges otherwise.
+    fn differs(&self) -> Option<String> {
+        let stored = self.record.verdict.as_ref()?;
+        (stored.rule != self.verdict.rule).then(|| {
+            format!(
+                "wstap {} had judged: {} ({})",
+                self.record.tap.version, stored.rule, stored.summary
+            )
+        })
+    }
+
+    /// For programs; see `docs/explain.md`.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "explains": "session",
+            "id": self.record.id,
+            "phases": phases(self.record),
+            "steps": steps(self.record),
+            "verdict": self.verdict,
+            "stored_rule": self.record.verdict.as_ref().map(|stored| &stored.rule),
+            "record": self.record,
+        })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let record = self.record;
+        let mut paper = Paper::default();
+        paper.title(&format!("session {}", record.id));
+        self.parties(&mut paper);
+        paper.heading("Step by step");
+        paper.table_row(&format!("  {}  {LANES}", pad_left("+ms", TIME)));
+        for step in steps(record) {
+            paper.item(&margin(&step), &step.text);
+        }
+        let spans = phases(record);
+        if !spans.is_empty() {
+            paper.heading("Phases");
+        }
+        for span in spans {
+            let ms = span.ms.map_or_else(String::new, human_ms);
+            let name = pad(span.phase.as_str(), NAME);
+            let first = format!("  {name}  {}  ", pad_left(&ms, 8));
+            paper.item(&first, &span.parts);
+        }
+        self.facts(&mut paper);
+        self.ends(&mut paper);
+        self.judgement(&mut paper);
+        paper.finish()
+    }
+
+    fn parties(&self, paper: &mut Paper) {
+        let record = self.record;
+        let text = format!(
+            "{}, {}, reached {}",
+            record.opened_at,
+            human_ms(record.duration_ms),
+            record.phase.as_str()
+        );
+        paper.row(&word(&record.kind), NAME, &text);
+        let mut client = record.client.addr.clone();
+        if let Some(dialect) = &record.dialect
+            && let Some(said) = &dialect.client
+        {
+            let _ = write!(client, ", {}", client_words(said));
+        }
+        paper.row("client", NAME, &client);
+        let tap = &record.tap;
+        let text = format!("{}, wstap {}, {}", tap.name, tap.version, tap.listener);
+        paper.row("tap", NAME, &text);
+        if let Some(gateway) = &record.gateway {
+            paper.row("gateway", NAME, &gateway_words(gateway));
+        }
+    }
+
+    fn facts(&self, paper: &mut Paper) {
+        let record = self.record;
+        if !record.auth.is_empty() {
+            paper.heading("Credentials");
+            for credential in &record.auth {
+                paper.item("  ", &credential_words(credential));
+            }
+            if record.auth_dropped > 0 {
+                paper.item("  ", &format!("and {} more", record.auth_dropped));
+            }
+        }
+        if let Some(forwarded) = record
+            .gateway
+            .as_ref()
+            .and_then(|one| one.forwarded.as_ref())
+        {
+            paper.heading("Attribution headers");
+            let why = forwarded.why.map_or_else(String::new, |why| {
+                format!(", because: {}", word(&why).replace('_', " "))
+            });
+            let text = format!("{}{why}", word(&forwarded.mode));
+            paper.row("mode", NAME, &text);
+            let brought: Vec<&str> = forwarded.brought.iter().map(AsRef::as_ref).collect();
+            paper.row("brought", NAME, &none_or(&brought.join(", ")));
+            for header in &forwarded.sent {
+                paper.row("sent", NAME, &format!("{}: {}", header.name, header.value));
+            }
+            let believed = word(&forwarded.acceptance).replace('_', " ");
+            paper.row("believed", NAME, &believed);
+        }
+        if let Some(frames) = &record.frames {
+            moved(paper, frames, record.latency.as_ref());
+        }
+    }
+
+    fn ends(&self, paper: &mut Paper) {
+        let record = self.record;
+        let close = &record.close;
+        paper.heading("What each end saw");
+        if record.had_tunnel() {
+            paper.row("client", NAME, &saw_words(close.client_saw));
+            paper.row("gateway", NAME, &saw_words(close.gateway_saw));
+        } else {
+            let text = match &record.answer {
+                Some(answer) => format!("HTTP {} by the {}", answer.status, word(&answer.by)),
+                None => "no answer".to_owned(),
+            };
+            paper.row("client", NAME, &text);
+        }
+        if let Some(first) = close.first {
+            paper.row("first", NAME, &format!("the {} ended it", first.as_str()));
+        }
+        paper.row("transport", NAME, &transport_words(close));
+    }
+
+    fn judgement(&self, paper: &mut Paper) {
+        let verdict = &self.verdict;
+        paper.gap();
+        let text = format!("{} ({})", verdict.rule, word(&verdict.confidence));
+        paper.class(verdict.class, &text);
+        paper.text("  ", &verdict.summary);
+        for evidence in &verdict.evidence {
+            let mark = match evidence.at {
+                Some(at) => format!("  {}  ", time(Some(offset_ms(self.record, at)))),
+                None => format!("  {}  ", pad_left("-", TIME)),
+            };
+            paper.item(&mark, &evidence.fact);
+        }
+        let layer = verdict
+            .layer
+            .map_or_else(String::new, |layer| format!(", layer {layer:?}"));
+        let text = format!(
+            "ended by {}, to act: {}{layer}",
+            verdict.party.as_str(),
+            word(&verdict.act_on)
+        );
+        paper.text("  ", &text);
+        if let Some(text) = self.differs() {
+            paper.text("  ", &text);
+        }
+        paper.next(&verdict.next);
+    }
+}
+
+fn margin(step: &Step) -> String {
+    format!("  {}  {}  ", time(step.ms), lane(step))
+}
+
+/// `     12.3`, or blanks where the record does not say.
+fn time(ms: Option<f64>) -> String {
+    let text = match ms {
+        None => String::new(),
+        Some(ms) if ms < 1e7 => format!("{ms:.1}"),
+        Some(ms) => format!("{ms:.0}"),
+    };
+    pad_left(&text, TIME)
+}
+
+fn none_or(text: &str) -> String {
+    if text.is_empty() {
+        "nothing".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+fn gateway_words(gateway: &GatewayFacts) -> String {
+    let mut text = gateway.url.clone();
+    if let Some(addr) = &gateway.addr
+        && !gateway.url.contains(addr.as_str())
+    {
+        let _ = write!(text, " at {addr}");
+    }
+    if let Some(local) = &gateway.local_addr {
+        let _ = write!(text, ", seen there as {local}");
+    }
+    text
+}
+
+fn moved(paper: &mut Paper, frames: &Frames, latency: Option<&Latency>) {
+    paper.heading("Frames");
+    let blocked = latency.map(|latency| latency.blocked_ms);
+    let rtt = latency.map(|latency| latency.ping_rtt);
+    let directions = [
+        (
+            "to gateway",
+            &frames.to_gateway,
+            blocked.map_or(0.0, |one| one.to_gateway),
+            rtt.and_then(|one| one.gateway),
+        ),
+        (
+            "to client",
+            &frames.to_client,
+            blocked.map_or(0.0, |one| one.to_client),
+            rtt.and_then(|one| one.client),
+        ),
+    ];
+    for (name, direction, blocked_ms, rtt) in directions {
+        let mut text = frame_words(direction);
+        if blocked_ms >= 1.0 {
+            let _ = write!(text, "; waited {} for its reader", human_ms(blocked_ms));
+        }
+        if let Some(rtt) = rtt {
+            let _ = write!(
+                text,
+                "; {} from there, {} to {}",
+                count(rtt.count, "pong"),
+                human_ms(rtt.min_ms),
+                human_ms(rtt.max_ms)
+            );
+        }
+        paper.row(name, NAME, &text);
+    }
+}
+
+/// `2 messages, 640 B: 2 text, 1 close; the largest 412 B`
+fn frame_words(frames: &DirectionFrames) -> String {
+    let mut text = format!(
+        "{}, {}",
+        count(frames.messages, "message"),
+        human_bytes(frames.wire_bytes)
+    );
+    let opcodes = &frames.opcodes;
+    let kinds = [
+        ("text", opcodes.text),
+        ("binary", opcodes.binary),
+        ("continuation", opcodes.continuation),
+        ("ping", opcodes.ping),
+        ("pong", opcodes.pong),
+        ("close", opcodes.close),
+        ("reserved", opcodes.reserved),
+    ];
+    let kinds: Vec<String> = kinds
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    if !kinds.is_empty() {
+        let _ = write!(text, ": {}", kinds.join(", "));
+    }
+    if let Some(largest) = frames.largest {
+        let _ = write!(text, "; the largest {}", human_bytes(largest.size));
+    }
+    text
+}
+
+fn saw_words(saw: Option<Saw>) -> String {
+    let Some(saw) = saw else {
+        return "nothing: it was gone first".to_owned();
+    };
+    let name = saw
+        .code
+        .name()
+        .map_or_else(String::new, |name| format!(" {name}"));
+    let basis = match saw.basis {
+        SawBasis::Acked => "it answered",
+        SawBasis::Written => "written to its connection",
+        SawBasis::Undelivered => "what was sent could not be delivered",
+    };
+    format!("{}{name} ({basis})", saw.code)
+}
+
+fn transport_words(close: &CloseFacts) -> String {
+    let ends = &close.transport;
+    let one = |end: crate::session::record::TransportEnd| end.as_str();
+    format!("client {}, gateway {}", one(ends.client), one(ends.gateway))
+}
+
+/// One line for a list of sessions: `01a1fcb4-…  2026-…Z  127.0.0.1:5  gateway.auth`.
+#[must_use]
+pub fn one_line(record: &SessionRecord) -> String {
+    let verdict = verdict::decide(record);
+    let path = match (&record.request, record.kind) {
+        (Some(request), Kind::Http | Kind::Websocket) => format!(" {}", request.path),
+        _ => String::new(),
+    };
+    inert(&format!(
+        "{}  {}  {}{path}  {}",
+        record.id, record.opened_at, record.client.addr, verdict.rule
+    ))
+}

@@ -1,0 +1,115 @@
+//! How it ended: Close frames, timers, both transports.
+
+use std::fmt::Write as _;
+
+use super::Place::{Client, Gateway, Tap};
+use super::{Event, Place, Steps};
+use crate::session::moment::Moment;
+use crate::session::record::{Saw, SawBasis, TransportEnd};
+use crate::verdict::words::{close_words, human_ms, limit};
+
+pub(super) fn tell(steps: &mut Steps<'_>) {
+    let record = steps.record;
+    let close = &record.close;
+    if let Some(seen) = &close.gateway {
+        let text = format!("Close {}", close_words(seen));
+        steps.add(Some(seen.at), (Gateway, Client), Event::Close, text);
+        undelivered(steps, close.client_saw, "the client's connection was gone");
+    }
+    if let Some(seen) = &close.client {
+        let text = format!("Close {}", close_words(seen));
+        steps.add(Some(seen.at), (Client, Gateway), Event::Close, text);
+        undelivered(
+            steps,
+            close.gateway_saw,
+            "the gateway's connection was gone",
+        );
+    }
+    if let Some(timer) = &close.timer {
+        let text = format!(
+            "timeouts.{} ({}) runs out after {}",
+            timer.key.as_str(),
+            limit(timer.limit_ms),
+            human_ms(timer.observed_ms),
+        );
+        steps.add(Some(timer.at), (Tap, Tap), Event::Timer, text);
+    }
+    if close.drained {
+        let at = close.tap.as_ref().map(|seen| seen.at);
+        let text = "the tap is shutting down";
+        steps.add(at, (Tap, Tap), Event::Drained, text);
+    }
+    if let Some(fault) = &close.fault {
+        let text = format!("a bug of the tap: {fault}");
+        steps.add(None, (Tap, Tap), Event::Fault, text);
+    }
+    if let Some(seen) = &close.tap {
+        let text = format!("Close {}, of the tap's own", close_words(seen));
+        steps.add(Some(seen.at), (Tap, Client), Event::Close, text.as_str());
+        undelivered(steps, close.client_saw, "the client's connection was gone");
+        if record.gateway.is_some() {
+            steps.add(Some(seen.at), (Tap, Gateway), Event::Close, text);
+            undelivered(
+                steps,
+                close.gateway_saw,
+                "the gateway's connection was gone",
+            );
+        }
+    }
+    let ends = &close.transport;
+    let client = (ends.client, ends.client_at, ends.client_cause.as_deref());
+    let gateway = (ends.gateway, ends.gateway_at, ends.gateway_cause.as_deref());
+    // Of two endings in one moment, ours follows from the other.
+    if ends.client == TransportEnd::Local {
+        leg(steps, (Gateway, Tap), gateway);
+        leg(steps, (Client, Tap), client);
+    } else {
+        leg(steps, (Client, Tap), client);
+        leg(steps, (Gateway, Tap), gateway);
+    }
+    let text = format!(
+        "the session is over, after {}",
+        human_ms(record.duration_ms)
+    );
+    steps.add(Some(record.closed_at), (Tap, Tap), Event::Over, text);
+}
+
+/// Marks the last step as one that did not arrive, where the tap knows so.
+fn undelivered(steps: &mut Steps<'_>, saw: Option<Saw>, why: &str) {
+    if saw.is_some_and(|saw| saw.basis == SawBasis::Undelivered)
+        && let Some(last) = steps.found.last_mut()
+    {
+        last.delivered = false;
+        let _ = write!(last.text, " (not delivered: {why})");
+    }
+}
+
+fn leg(
+    steps: &mut Steps<'_>,
+    (far, near): (Place, Place),
+    (end, at, cause): (TransportEnd, Option<Moment>, Option<&str>),
+) {
+    let words = match end {
+        TransportEnd::None => return,
+        TransportEnd::Fin => "ends its connection (FIN)",
+        // A fatal alert breaks the stream off as a reset does, and is not one.
+        TransportEnd::Rst if cause.is_some_and(|cause| cause.contains("TLS alert")) => {
+            "breaks off TLS with an alert"
+        }
+        TransportEnd::Rst => "resets its connection",
+        TransportEnd::TlsClose => "ends its connection (TLS close_notify)",
+        TransportEnd::TlsTruncated => "ends its connection (FIN without close_notify)",
+        TransportEnd::Timeout => "does not answer the network any more",
+        TransportEnd::Local => "the tap ends this connection",
+    };
+    let way = if end == TransportEnd::Local {
+        (near, far)
+    } else {
+        (far, near)
+    };
+    let text = match cause {
+        Some(cause) => format!("{words}: {cause}"),
+        None => words.to_owned(),
+    };
+    steps.add(at, way, Event::LegEnded, text);
+}

@@ -1,0 +1,211 @@
+//! A whole file of records, summarised by verdict. Bounded: what is not kept is counted.
+
+mod show;
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::paper::inert;
+use crate::session::SessionRecord;
+use crate::session::moment::Moment;
+use crate::session::record::Class;
+use crate::session::record::verdict::ActOn;
+use crate::verdict;
+
+/// How many pairs of client and rule are told apart.
+const MOST_PAIRS: usize = 10_000;
+/// How many kinds of changed verdicts are told apart.
+const MOST_CHANGES: usize = 100;
+/// Characters of a client's address that are kept.
+const ADDRESS: usize = 64;
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Records.
+    pub(super) records: u64,
+    /// Those that went as they should.
+    pub(super) fine: u64,
+    /// The earliest begin and the latest end.
+    pub(super) times: Option<(Moment, Moment)>,
+    pub(super) rules: BTreeMap<String, OfRule>,
+    pub(super) pairs: HashMap<(String, String), u64>,
+    /// Records whose client was not counted.
+    pub(super) clients_left_out: u64,
+    /// Records without a verdict.
+    pub(super) unjudged: u64,
+    /// By stored rule and the rule of this version.
+    pub(super) changed: BTreeMap<(String, String), u64>,
+    pub(super) changed_left_out: u64,
+}
+
+/// The records of one rule.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OfRule {
+    /// Of the rule.
+    pub class: Class,
+    /// Who has to do something.
+    pub act_on: ActOn,
+    /// How many.
+    pub count: u64,
+    /// When the first began.
+    pub first_at: Moment,
+    /// When the last began.
+    pub last_at: Moment,
+    /// The last one's id.
+    pub last_id: uuid::Uuid,
+    /// The last one's summary.
+    pub summary: String,
+    /// The last one's next action.
+    pub next: String,
+}
+
+/// A client and how it fared.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OfClient {
+    /// Its address, without a port.
+    pub client: String,
+    /// Its sessions.
+    pub records: u64,
+    /// Those that went as they should.
+    pub fine: u64,
+    /// What its other sessions came to most often.
+    pub mostly: Option<String>,
+}
+
+impl Summary {
+    /// Judges a record anew and counts it.
+    pub fn add(&mut self, record: &SessionRecord) {
+        let verdict = verdict::decide(record);
+        self.records += 1;
+        self.fine += u64::from(verdict.class.is_fine());
+        let (begin, end) = (record.opened_at, record.closed_at);
+        self.times = Some(match self.times {
+            None => (begin, end),
+            Some((first, last)) => (first.min(begin), last.max(end)),
+        });
+        match &record.verdict {
+            None => self.unjudged += 1,
+            Some(stored) if stored.rule != verdict.rule => {
+                let key = (inert(&cut(&stored.rule)), verdict.rule.clone());
+                if self.changed.len() < MOST_CHANGES || self.changed.contains_key(&key) {
+                    *self.changed.entry(key).or_default() += 1;
+                } else {
+                    self.changed_left_out += 1;
+                }
+            }
+            Some(_) => {}
+        }
+        let key = (client(record), verdict.rule.clone());
+        if self.pairs.len() < MOST_PAIRS || self.pairs.contains_key(&key) {
+            *self.pairs.entry(key).or_default() += 1;
+        } else {
+            self.clients_left_out += 1;
+        }
+        let of_rule = self.rules.entry(verdict.rule).or_insert_with(|| OfRule {
+            class: verdict.class,
+            act_on: verdict.act_on,
+            count: 0,
+            first_at: begin,
+            last_at: begin,
+            last_id: record.id,
+            summary: String::new(),
+            next: String::new(),
+        });
+        of_rule.count += 1;
+        of_rule.first_at = of_rule.first_at.min(begin);
+        if begin >= of_rule.last_at {
+            of_rule.last_at = begin;
+            of_rule.last_id = record.id;
+            of_rule.summary = verdict.summary;
+            of_rule.next = verdict.next;
+        }
+    }
+
+    /// How many records it counts.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Counts by class, in the order of the documentation.
+    pub(super) fn classes(&self) -> Vec<(Class, u64)> {
+        let count = |class: Class| -> u64 {
+            let of_class = self.rules.values().filter(|rule| rule.class == class);
+            of_class.map(|rule| rule.count).sum()
+        };
+        Class::ALL
+            .into_iter()
+            .map(|class| (class, count(class)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// The rules of a class, the most frequent first.
+    pub(super) fn of_class(&self, class: Class) -> Vec<(&str, &OfRule)> {
+        let mut rules: Vec<(&str, &OfRule)> = self
+            .rules
+            .iter()
+            .filter(|(_, rule)| rule.class == class)
+            .map(|(id, rule)| (id.as_str(), rule))
+            .collect();
+        rules.sort_by_key(|(_, rule)| std::cmp::Reverse(rule.count));
+        rules
+    }
+
+    /// Rules that somebody has to act on, the most frequent first.
+    pub(super) fn actions(&self) -> Vec<(&str, &OfRule)> {
+        let mut rules: Vec<(&str, &OfRule)> = self
+            .rules
+            .iter()
+            .filter(|(_, rule)| rule.act_on != ActOn::Nobody)
+            .map(|(id, rule)| (id.as_str(), rule))
+            .collect();
+        rules.sort_by_key(|(_, rule)| std::cmp::Reverse(rule.count));
+        rules
+    }
+
+    /// Clients, those with the most trouble first.
+    pub(super) fn clients(&self) -> Vec<OfClient> {
+        let mut by_client: BTreeMap<&str, (OfClient, u64)> = BTreeMap::new();
+        for ((client, rule), count) in &self.pairs {
+            let of_rule = self.rules.get(rule);
+            let fine = of_rule.is_some_and(|rule| rule.class.is_fine());
+            let (one, most) = by_client.entry(client).or_insert_with(|| {
+                let client = client.clone();
+                let fresh = OfClient {
+                    client,
+                    records: 0,
+                    fine: 0,
+                    mostly: None,
+                };
+                (fresh, 0)
+            });
+            one.records += count;
+            if fine {
+                one.fine += count;
+            } else if (*count, Some(rule)) > (*most, one.mostly.as_ref()) {
+                *most = *count;
+                one.mostly = Some(rule.clone());
+            }
+        }
+        let mut clients: Vec<OfClient> = by_client.into_values().map(|(one, _)| one).collect();
+        clients.sort_by_key(|one| std::cmp::Reverse((one.records - one.fine, one.records)));
+        clients
+    }
+}
+
+/// The client's address without its port.
+fn client(record: &SessionRecord) -> String {
+    let addr = record.client.addr.as_str();
+    let host = match addr.parse::<std::net::SocketAddr>() {
+        Ok(addr) => addr.ip().to_string(),
+        Err(_) => addr.to_owned(),
+    };
+    inert(&cut(if host.is_empty() { "(unknown)" } else { &host }))
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(ADDRESS).collect()
+}

@@ -1,0 +1,204 @@
+//! A summary as text and as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{OfRule, Summary};
+use crate::explain::paper::{Paper, count, cut, pad, pad_left};
+use crate::explain::source::Unread;
+use crate::explain::steps::word;
+use crate::session::moment::Moment;
+
+/// How many clients and actions are shown.
+const SHOWN: usize = 8;
+/// Columns of a count.
+const COUNT: usize = 7;
+
+impl Summary {
+    /// For programs; see `docs/explain.md`.
+    #[must_use]
+    pub fn json(&self, file: &str, unread: &Unread) -> Value {
+        let mut clients = self.clients();
+        let clients_count = clients.len();
+        clients.truncate(100);
+        let rules: Vec<Value> = self
+            .classes()
+            .into_iter()
+            .flat_map(|(class, _)| self.of_class(class))
+            .map(|(id, rule)| {
+                let mut value = json!(rule);
+                if let Some(value) = value.as_object_mut() {
+                    value.insert("rule".into(), id.into());
+                    value.insert("clients".into(), self.clients_of(id).into());
+                }
+                value
+            })
+            .collect();
+        let classes: Vec<Value> = self
+            .classes()
+            .into_iter()
+            .map(|(class, count)| json!({ "class": class, "count": count }))
+            .collect();
+        let changed: Vec<Value> = self
+            .changed
+            .iter()
+            .map(|((stored, now), count)| json!({ "stored": stored, "now": now, "count": count }))
+            .collect();
+        json!({
+            "explains": "file",
+            "file": file,
+            "records": self.records,
+            "fine": self.fine,
+            "unreadable": unread,
+            "first_at": self.times.map(|(first, _)| first),
+            "last_at": self.times.map(|(_, last)| last),
+            "classes": classes,
+            "rules": rules,
+            "clients": clients,
+            "clients_count": clients_count,
+            "clients_left_out": self.clients_left_out,
+            "without_verdict": self.unjudged,
+            "changed": changed,
+            "changed_left_out": self.changed_left_out,
+        })
+    }
+
+    /// For people. `older` is how many rotated files stand beside the file.
+    #[must_use]
+    pub fn page(&self, file: &str, unread: &Unread, older: usize) -> String {
+        let mut paper = Paper::default();
+        paper.title(file);
+        if let Some((first, last)) = self.times {
+            let sessions = count(self.records, "session");
+            let text = format!("{sessions}, {} to {}", short(first), short(last));
+            paper.text("  ", &text);
+        }
+        let text = format!(
+            "{} fine, {} to look at",
+            self.fine,
+            self.records - self.fine
+        );
+        paper.text("  ", &text);
+        if let Some(first) = &unread.first {
+            let lines = count(unread.count, "unreadable line");
+            let text = format!("{lines}; the first: {first}");
+            paper.text("  ", &text);
+        }
+        if older > 0 {
+            let files = count(older as u64, "older file");
+            let mut text = format!("{files} beside it not read");
+            // Only what a shell takes as one plain word may stand in a line that people paste.
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+            if file.chars().all(plain) {
+                let _ = write!(text, ": `cat {file}* | wstap explain -`");
+            }
+            paper.text("  ", &text);
+        }
+        self.verdicts(&mut paper);
+        self.client_list(&mut paper);
+        self.action_list(&mut paper);
+        self.changes(&mut paper);
+        paper.finish()
+    }
+
+    fn verdicts(&self, paper: &mut Paper) {
+        paper.heading("Verdicts");
+        for (class, number) in self.classes() {
+            let name = format!("  {}  ", pad_left(&number.to_string(), COUNT));
+            paper.class_after(class, &name, class.as_str());
+            for (id, rule) in self.of_class(class) {
+                let tail = id.strip_prefix(class.as_str()).unwrap_or(id);
+                let line = self.rule_line(id, tail.trim_start_matches('.'), rule);
+                paper.table_row(&line);
+            }
+        }
+    }
+
+    fn rule_line(&self, id: &str, tail: &str, rule: &OfRule) -> String {
+        let clients = count(self.clients_of(id), "client");
+        format!(
+            "{}    {}  {}  {}",
+            pad_left(&rule.count.to_string(), COUNT + 2),
+            pad(&cut(tail, 28), 28),
+            pad_left(&clients, 12),
+            short(rule.last_at)
+        )
+    }
+
+    fn clients_of(&self, id: &str) -> u64 {
+        let of_rule = self.pairs.keys().filter(|(_, rule)| rule == id);
+        of_rule.count() as u64
+    }
+
+    fn client_list(&self, paper: &mut Paper) {
+        let clients = self.clients();
+        paper.heading("Clients");
+        for one in clients.iter().take(SHOWN) {
+            let mut text = count(one.records, "session");
+            if let Some(rule) = &one.mostly {
+                let bad = one.records - one.fine;
+                text = format!("{text}, {bad} to look at, mostly {rule}");
+            }
+            let name = pad(&cut(&one.client, 24), 15);
+            paper.item(&format!("  {name}  "), &text);
+        }
+        let rest = clients.len().saturating_sub(SHOWN);
+        if rest > 0 {
+            paper.text("  ", &format!("and {rest} more clients"));
+        }
+        if self.clients_left_out > 0 {
+            let text = format!(
+                "{} sessions of further clients are not counted by client",
+                self.clients_left_out
+            );
+            paper.text("  ", &text);
+        }
+    }
+
+    fn action_list(&self, paper: &mut Paper) {
+        let actions = self.actions();
+        if actions.is_empty() {
+            return;
+        }
+        paper.heading("What to do, the most frequent first");
+        for (id, rule) in actions.iter().take(SHOWN) {
+            let head = format!("  {}  ", pad_left(&rule.count.to_string(), COUNT));
+            paper.item(&head, &format!("{id}, to act: {}", word(&rule.act_on)));
+            paper.next(&rule.next);
+            paper.dim("  ", &format!("the last: {}", rule.last_id));
+        }
+        let rest = actions.len().saturating_sub(SHOWN);
+        if rest > 0 {
+            paper.text("  ", &format!("and {rest} more rules"));
+        }
+    }
+
+    fn changes(&self, paper: &mut Paper) {
+        if self.unjudged > 0 {
+            paper.gap();
+            let records = count(self.unjudged, "record");
+            paper.text("", &format!("without a verdict in the file: {records}"));
+        }
+        if self.changed.is_empty() {
+            return;
+        }
+        paper.heading("Judged otherwise than in the file, which another version wrote");
+        for ((stored, now), number) in &self.changed {
+            let head = format!("  {}  ", pad_left(&number.to_string(), COUNT));
+            paper.item(&head, &format!("{stored}, now {now}"));
+        }
+        if self.changed_left_out > 0 {
+            paper.text("  ", &format!("and {} more records", self.changed_left_out));
+        }
+    }
+}
+
+/// `2026-11-21 10:00:00Z`
+fn short(moment: Moment) -> String {
+    let text = moment.to_string();
+    match (text.get(..10), text.get(11..19)) {
+        (Some(date), Some(time)) => format!("{date} {time}Z"),
+        _ => text,
+    }
+}
