@@ -190,7 +190,7 @@ impl OpenClaw {
             self.rpc.unseen_to_gateway();
         } else {
             let front = Front::read(message.bytes);
-            self.rpc.from_client(front, message.end, now);
+            self.rpc.client_said(front, message.end, now);
         }
     }
 
@@ -208,7 +208,7 @@ impl OpenClaw {
         match read::str(&value, "/type") {
             Some("event") => self.read_event(&value, now),
             Some("res") if self.answers_connect(&value) => self.read_answer(&value, now),
-            Some("res") => self.rpc.from_gateway(Front::read(message.bytes), now),
+            Some("res") => self.rpc.gateway_said(Front::read(message.bytes), now),
             _ => {}
         }
     }
@@ -225,7 +225,7 @@ impl OpenClaw {
         }
         let front = Front::read(message.bytes);
         if front.kind != Some(Kind::Event) {
-            return self.rpc.from_gateway(front, now);
+            return self.rpc.gateway_said(front, now);
         }
         if front.shutdown == Some(true) {
             match read::json(message) {

@@ -250,7 +250,7 @@ mod tests {
         let mut raw = Compress::new(Compression::fast(), false);
         let mut inflater = Inflater::new(true);
         let noise: Vec<u8> = (0..60_000u32)
-            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])
             .collect();
         let mut read_so_far = 0;
         while let Some(front) = read(&mut inflater, &deflate(&mut raw, &noise), 4096, 16) {

@@ -114,7 +114,7 @@ fn compressed(texts: &[String], plain: &[bool], takeover: bool, masked: bool) ->
             let fin = if part + 1 == parts.len() { 0x80 } else { 0 };
             wire.push(fin | rsv1 | opcode);
             let mask = if masked { 0x80 } else { 0 };
-            wire.extend([mask | 126]);
+            wire.extend([mask | 0x7e]);
             wire.extend(u16::try_from(bytes.len()).unwrap().to_be_bytes());
             let mut bytes = bytes.to_vec();
             if masked {

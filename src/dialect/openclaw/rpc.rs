@@ -85,7 +85,7 @@ impl Row {
 
 impl Rpc {
     /// A message of the client, of which these bytes' end is the last that can be part of it.
-    pub(super) fn from_client(&mut self, front: Front, end: u64, now: Instant) {
+    pub(super) fn client_said(&mut self, front: Front, end: u64, now: Instant) {
         match front {
             Front {
                 kind: Some(Kind::Request),
@@ -121,7 +121,7 @@ impl Rpc {
     }
 
     /// A message of the gateway.
-    pub(super) fn from_gateway(&mut self, front: Front, now: Instant) {
+    pub(super) fn gateway_said(&mut self, front: Front, now: Instant) {
         let (id, ok) = match front {
             Front {
                 kind: Some(Kind::Response),

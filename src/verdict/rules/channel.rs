@@ -63,10 +63,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// The failures of a session that was authorised, ended as its ends meant, and achieved nothing.
 fn failures<'a>(view: &View<'a>) -> Option<&'a RpcFacts> {
-    let code = match (view.client_close(), view.gateway_close()) {
-        (Some((_, code)), _) | (None, Some((_, code))) => code,
-        (None, None) => return None,
-    };
+    let (_, code) = view.client_close().or_else(|| view.gateway_close())?;
     let ended_well =
         matches!(code, None | Some(1000)) || (code == Some(1001) && view.client_close().is_some());
     if !view.was_open() || !ended_well {
