@@ -8,6 +8,7 @@ pub mod credential;
 pub mod docs;
 pub mod foreign;
 pub mod registry;
+pub mod requests;
 pub mod said;
 mod siblings;
 pub mod trust;

@@ -40,6 +40,7 @@ mod live;
 mod origins;
 mod program;
 mod relay;
+mod requests;
 mod selftest;
 mod smuggling;
 mod timers;
