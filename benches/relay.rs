@@ -1,5 +1,7 @@
 //! Echo round trips over TLS: straight to an echo server, and through the tap in front of the
 //! same server without TLS. Direct and tapped rounds alternate in one run; trust the ratio.
+//! Then what the tap's thread costs for one request and its answer, with `dialect: plain` and with
+//! `dialect: openclaw`, again in turns.
 //!
 //! Everything runs in this process, each part on a thread of its own: the tap, the echo servers,
 //! the client. `cargo bench --bench relay -- --rounds 20` for steadier figures.
@@ -28,13 +30,18 @@ use wstap::transport::tls;
 
 const SIZES: [(usize, usize); 4] = [(32, 400), (1024, 400), (16 * 1024, 200), (64 * 1024, 100)];
 
+/// What the echo server answers to a message that asks for it.
+const HELLO: &str = r#"{"type":"res","id":"c","ok":true,"payload":{"type":"hello-ok"}}"#;
+const CONNECT: &str = r#"{"type":"req","id":"c","method":"connect","params":{}}"#;
+
 type Socket = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
 
 fn main() {
     let rounds = rounds();
     let folder = tempfile::tempdir().unwrap();
     let echo = on_a_thread(plain_echo);
-    let tap = start_tap(folder.path(), echo);
+    let (tap, plain_task) = start_tap(folder.path(), echo, "plain");
+    let (reading, reading_task) = start_tap(folder.path(), echo, "openclaw");
     let identity = Identity::load(
         &folder.path().join("dev-leaf.pem"),
         &folder.path().join("dev-leaf-key.pem"),
@@ -64,7 +71,51 @@ fn main() {
                 tapped.p99,
             );
         }
+        println!("\n| payload | plain CPU µs | openclaw CPU µs | ratio |");
+        println!("|--:|--:|--:|--:|");
+        let mut reading = connect(&trust, reading).await;
+        for socket in [&mut tapped, &mut reading] {
+            socket.send(Message::text(CONNECT)).await.unwrap();
+            socket.next().await.unwrap().unwrap();
+        }
+        for (size, calls) in SIZES {
+            let (mut plain, mut openclaw) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                plain.push(cost(&mut tapped, size, calls, plain_task).await);
+                openclaw.push(cost(&mut reading, size, calls, reading_task).await);
+            }
+            let (plain, openclaw) = (median(plain), median(openclaw));
+            let ratio = openclaw / plain;
+            println!("| {size} | {plain:.2} | {openclaw:.2} | {ratio:.3} |");
+        }
     });
+}
+
+/// CPU time of a thread for one request of this size and its equally long answer, in microseconds.
+async fn cost(socket: &mut Socket, size: usize, calls: usize, task: u32) -> f64 {
+    let before = cpu_ns(task);
+    for call in 0..calls {
+        let front = format!(
+            r#"{{"type":"req","id":"{call:08}","method":"bench.call","ok":true,"params":""#
+        );
+        let filler = "x".repeat(size.saturating_sub(front.len() + 2));
+        let message = Message::text(format!("{front}{filler}\"}}"));
+        socket.send(message).await.unwrap();
+        socket.next().await.unwrap().unwrap();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a bench")]
+    let cost = (cpu_ns(task) - before) as f64 / (calls as f64 * 1000.0);
+    cost
+}
+
+fn cpu_ns(task: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{task}/schedstat")).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    *values.get(values.len() / 2).unwrap()
 }
 
 fn rounds() -> usize {
@@ -133,21 +184,26 @@ fn trust(ca: &Path) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-fn start_tap(state_dir: &Path, gateway: SocketAddr) -> SocketAddr {
+/// Where it listens, and its thread.
+fn start_tap(state_dir: &Path, gateway: SocketAddr, dialect: &str) -> (SocketAddr, u32) {
     let text = format!(
         "listeners: [{{ listen: 127.0.0.1:0, tls: {{ self_signed: {{ names: [localhost] }} }} }}]\n\
-         gateway: {{ url: \"http://{gateway}\", dialect: plain }}\n"
+         gateway: {{ url: \"http://{gateway}\", dialect: {dialect} }}\n"
     );
     let overrides = Overrides {
         state_dir: Some(state_dir.to_owned()),
         ..Overrides::default()
     };
     let config = config::parse(&text, Path::new("bench"), &overrides).unwrap();
-    on_a_thread(async move || {
+    let (sender, task) = std::sync::mpsc::channel();
+    let addr = on_a_thread(async move || {
+        let task = rustix::thread::gettid().as_raw_nonzero().get();
+        sender.send(u32::try_from(task).unwrap()).unwrap();
         let bound = Bound::bind(config, Vec::new()).await.unwrap();
         let addr = bound.listeners.first().unwrap().addr;
         (addr, async move { bound.run(std::future::pending()).await })
-    })
+    });
+    (addr, task.recv().unwrap())
 }
 
 async fn plain_echo() -> (SocketAddr, impl Future<Output = ()>) {
@@ -175,7 +231,13 @@ async fn tls_echo(identity: Identity) -> (SocketAddr, impl Future<Output = ()>) 
 async fn echo(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut socket = accept_async(stream).await.unwrap();
     while let Some(Ok(message)) = socket.next().await {
-        if message.is_binary() && socket.send(message).await.is_err() {
+        let answer = match message {
+            Message::Text(text) if text == CONNECT => Message::text(HELLO),
+            Message::Text(text) => Message::text(text.replacen("req", "res", 1)),
+            binary if binary.is_binary() => binary,
+            _ => continue,
+        };
+        if socket.send(answer).await.is_err() {
             break;
         }
     }

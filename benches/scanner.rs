@@ -103,3 +103,92 @@ fn observer_plain(bencher: Bencher<'_, '_>, size: usize) {
 fn observer_openclaw(bencher: Bencher<'_, '_>, size: usize) {
     observe(bencher, size, Choice::OpenClaw);
 }
+
+/// One call each: a masked request of 200 bytes and its answer of 1 KiB, 64 of them, as slices.
+fn calls(bencher: Bencher<'_, '_>, choice: Choice) {
+    let (mut requests, mut answers) = (Vec::new(), Vec::new());
+    for call in 0..64 {
+        let front = |kind: &str, rest: &str| {
+            format!(r#"{{"type":"{kind}","id":"1:2c6a3f5e-11aa-4c1b-8a45-{call:012}",{rest}"#)
+        };
+        let request = format!(
+            "{:x<198}\"}}",
+            front("req", r#""method":"health","params":""#)
+        );
+        let answer = format!("{:x<1022}\"}}", front("res", r#""ok":true,"payload":""#));
+        requests.extend(text_frame(&request, Some([7, 11, 13, 17])));
+        answers.extend(text_frame(&answer, None));
+    }
+    let mut dialect = reader(choice, &Fingerprinter::with_key(b"a key for the bench"));
+    let mut heartbeats = Heartbeats::default();
+    let mut asking = Observer::new(Direction::ToGateway, Extensions::default());
+    let mut answering = Observer::new(Direction::ToClient, Extensions::default());
+    let now = Instant::now();
+    let mut shared = Shared {
+        dialect: &mut *dialect,
+        heartbeats: &mut heartbeats,
+    };
+    let connect = r#"{"type":"req","id":"c","method":"connect","params":{}}"#;
+    let hello = r#"{"type":"res","id":"c","ok":true,"payload":{"type":"hello-ok"}}"#;
+    asking.observe(&text_frame(connect, Some([1, 2, 3, 4])), now, &mut shared);
+    answering.observe(&text_frame(hello, None), now, &mut shared);
+    bencher.counter(ItemsCount::new(64usize)).bench_local(|| {
+        asking.observe(divan::black_box(&requests), now, &mut shared);
+        answering.observe(divan::black_box(&answers), now, &mut shared);
+    });
+}
+
+fn text_frame(text: &str, key: Option<[u8; 4]>) -> Vec<u8> {
+    let mask = if key.is_some() { 0x80 } else { 0 };
+    let mut frame = vec![0x81, mask | 0x7e];
+    frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+    let mut payload = text.as_bytes().to_vec();
+    if let Some(key) = key {
+        frame.extend(key);
+        apply_mask(&mut payload, key, 0);
+    }
+    frame.extend(payload);
+    frame
+}
+
+/// 64 events of 1 KiB, of which the gateway sends most.
+fn events(bencher: Bencher<'_, '_>, choice: Choice) {
+    let event = format!(
+        "{:x<1021}\"}}}}",
+        r#"{"type":"event","event":"agent","payload":{"data":""#
+    );
+    let bytes = text_frame(&event, None).repeat(64);
+    let mut dialect = reader(choice, &Fingerprinter::with_key(b"a key for the bench"));
+    let mut heartbeats = Heartbeats::default();
+    let mut observer = Observer::new(Direction::ToClient, Extensions::default());
+    let now = Instant::now();
+    let mut shared = Shared {
+        dialect: &mut *dialect,
+        heartbeats: &mut heartbeats,
+    };
+    let hello = r#"{"type":"res","id":"c","ok":true,"payload":{"type":"hello-ok"}}"#;
+    observer.observe(&text_frame(hello, None), now, &mut shared);
+    bencher
+        .counter(ItemsCount::new(64usize))
+        .bench_local(|| observer.observe(divan::black_box(&bytes), now, &mut shared));
+}
+
+#[divan::bench]
+fn calls_plain(bencher: Bencher<'_, '_>) {
+    calls(bencher, Choice::Plain);
+}
+
+#[divan::bench]
+fn calls_openclaw(bencher: Bencher<'_, '_>) {
+    calls(bencher, Choice::OpenClaw);
+}
+
+#[divan::bench]
+fn events_plain(bencher: Bencher<'_, '_>) {
+    events(bencher, Choice::Plain);
+}
+
+#[divan::bench]
+fn events_openclaw(bencher: Bencher<'_, '_>) {
+    events(bencher, Choice::OpenClaw);
+}

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustls::ServerConfig;
@@ -15,7 +15,7 @@ use crate::proxy::Tap;
 use crate::proxy::accept::Acceptor;
 use crate::session::credential::Fingerprinter;
 use crate::sink::jsonl::RotatingFile;
-use crate::sink::{HttpFilter, Outlet, Queue};
+use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
 use crate::transport::dev_ca::{self, DevCaError, DevFiles};
 use crate::transport::{listener, tls};
 use crate::upstream::tls::TlsSetupError;
@@ -144,6 +144,14 @@ impl Bound {
             accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
         }
         tap.follow_files();
+        let outlet = Arc::clone(tap.outlet());
+        accepting.spawn(async move {
+            let mut every = tokio::time::interval(SETTLE_EVERY);
+            loop {
+                every.tick().await;
+                outlet.settle(Instant::now());
+            }
+        });
         shutdown.await;
         tap.drain().await;
         accepting.shutdown().await;

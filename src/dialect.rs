@@ -21,7 +21,7 @@ pub use observer::Observer;
 /// A reader of one application protocol, for one session.
 pub trait Dialect: Send {
     /// How many bytes of the next data message in this direction it wants to see; 0 for none.
-    fn wants(&self, direction: Direction) -> usize;
+    fn wants(&self, direction: Direction, opcode: Opcode) -> usize;
 
     /// A data message, as much of it as was wanted.
     fn message(&mut self, direction: Direction, message: &Message<'_>, now: Instant);
@@ -35,20 +35,33 @@ pub trait Dialect: Send {
     }
 
     /// What was learned, and the credentials that stood in messages.
-    fn facts(&self, anchor: &Anchor) -> (DialectFacts, Vec<Credential>);
+    fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>);
 }
 
-/// A data message, unmasked and put together from its fragments.
+/// A data message, unmasked, put together from its fragments and inflated where it was compressed.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     /// Text or binary.
     pub opcode: Opcode,
-    /// RSV1 was set: `bytes` are compressed (RFC 7692).
+    /// It was compressed (RFC 7692) and could not be read: `bytes` say nothing.
     pub compressed: bool,
     /// The whole payload, or its front.
     pub bytes: &'a [u8],
     /// Whether `bytes` is all of it.
     pub whole: bool,
+    /// No byte of it stands behind this offset of its direction's bytes.
+    pub end: u64,
+}
+
+/// A session's end, as a dialect needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// The session's clock.
+    pub anchor: &'a Anchor,
+    /// When it ended.
+    pub now: Instant,
+    /// Every byte for the gateway before this offset was written to its connection.
+    pub written_to_gateway: u64,
 }
 
 /// Which dialect to read; the configuration's choice.

@@ -7,6 +7,7 @@
 pub mod credential;
 pub mod heartbeats;
 pub mod legs;
+pub mod memory;
 pub mod moment;
 pub mod party;
 pub mod record;

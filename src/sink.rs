@@ -7,19 +7,39 @@ pub mod jsonl;
 pub mod line;
 pub mod queue;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::session::SessionRecord;
-use crate::session::record::Kind;
+use crate::session::memory::{self, Memory};
+use crate::session::record::{ContextFacts, Kind};
 use crate::verdict;
 pub use queue::{Consumer, Queue};
+
+/// How long a session that vanished waits for others that die with it.
+const SIBLINGS: Duration = Duration::from_secs(1);
+
+/// How often the waiting ones are looked at.
+pub const SETTLE_EVERY: Duration = Duration::from_millis(200);
+
+/// Sessions that wait at most; further ones are judged at once.
+const MAX_WAITING: usize = 4096;
 
 /// Takes finished records, judges them and hands them to every consumer.
 #[derive(Debug)]
 pub struct Outlet {
     queues: Vec<Queue>,
     http: HttpFilter,
+    recent: Mutex<Recent>,
+}
+
+/// What has ended lately.
+#[derive(Debug, Default)]
+struct Recent {
+    memory: Memory,
+    /// Sessions that vanished, in the order of their time: each waits for its siblings.
+    waiting: VecDeque<(Instant, SessionRecord)>,
 }
 
 /// Which `http` records are handed on.
@@ -37,15 +57,53 @@ impl Outlet {
     /// An outlet with these consumers.
     #[must_use]
     pub fn new(queues: Vec<Queue>, http: HttpFilter) -> Self {
-        Self { queues, http }
+        let recent = Mutex::default();
+        Self {
+            queues,
+            http,
+            recent,
+        }
     }
 
-    /// Judges a record, hands it on, and gives it back with its verdict. Never waits.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "it is called to hand the record on"
-    )]
-    pub fn publish(&self, mut record: SessionRecord) -> Arc<SessionRecord> {
+    /// Judges a record, hands it on, and gives it back with its verdict. One that vanished without
+    /// a word is judged a little later, because others that die with it explain it: then there is
+    /// nothing to give back. Never waits.
+    pub fn publish(&self, record: SessionRecord) -> Option<Arc<SessionRecord>> {
+        let mut recent = self.recent();
+        recent.memory.note(&record);
+        if memory::lost(&record).is_some() && recent.waiting.len() < MAX_WAITING {
+            recent
+                .waiting
+                .push_back((Instant::now() + SIBLINGS, record));
+            return None;
+        }
+        let context = recent.memory.context(&record);
+        drop(recent);
+        Some(self.judge(record, context))
+    }
+
+    /// Judges the records whose siblings have had their time.
+    pub fn settle(&self, now: Instant) {
+        loop {
+            let mut recent = self.recent();
+            if recent.waiting.front().is_none_or(|(due, _)| *due > now) {
+                return;
+            }
+            let Some((_, record)) = recent.waiting.pop_front() else {
+                return;
+            };
+            let context = recent.memory.context(&record);
+            drop(recent);
+            self.judge(record, context);
+        }
+    }
+
+    fn judge(
+        &self,
+        mut record: SessionRecord,
+        context: Option<ContextFacts>,
+    ) -> Arc<SessionRecord> {
+        record.context = context;
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();
         record.verdict = Some(verdict);
@@ -61,6 +119,10 @@ impl Outlet {
         record
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Records that found a queue full, by consumer; those without loss are left out.
     #[must_use]
     pub fn dropped(&self) -> Vec<(String, u64)> {
@@ -71,8 +133,10 @@ impl Outlet {
             .collect()
     }
 
-    /// Writes out what is queued, waiting at most so long for each consumer.
+    /// Judges what still waits, and writes out what is queued, waiting at most so long for each
+    /// consumer.
     pub fn close(&self, limit: Duration) {
+        self.settle(Instant::now() + SIBLINGS);
         for queue in &self.queues {
             queue.close(limit);
         }

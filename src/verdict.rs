@@ -8,7 +8,9 @@ pub mod credential;
 pub mod docs;
 pub mod foreign;
 pub mod registry;
+pub mod requests;
 pub mod said;
+mod siblings;
 pub mod trust;
 pub mod view;
 pub mod words;
@@ -76,7 +78,7 @@ pub fn decide(record: &SessionRecord) -> Verdict {
     let view = View::new(record);
     for rule in rules() {
         if let Some(finding) = (rule.find)(&view) {
-            return rule.verdict(finding);
+            return rule.verdict(finding.because(siblings::evidence(&view, rule.class)));
         }
     }
     registry::unknown()

@@ -3,14 +3,15 @@
 //! Everything here is pure: bytes in, facts out. Nothing awaits, logs, allocates by a peer's
 //! claim, or fails: a peer that breaks the protocol is a [`Violation`] that is
 //! reported while scanning goes on. It serves RFC 6455 section 5 (framing), section 7.4 (status
-//! codes) and section 9 (extensions), and RFC 7692 section 6 (the RSV1 bit).
+//! codes) and section 9 (extensions), and RFC 7692 (the RSV1 bit, bounded inflating).
 //!
-//! It does not reassemble, unmask or inflate messages; see [`crate::dialect`] for what is read.
+//! It does not reassemble or unmask messages; see [`crate::dialect`] for what is read.
 
 pub mod close;
 pub mod extensions;
 pub mod frame;
 pub mod handshake;
+pub mod inflate;
 pub mod opcode;
 pub mod scanner;
 mod utf8;

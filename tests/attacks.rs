@@ -1,10 +1,12 @@
 //! Each attack on request heads and hop-by-hop headers by its name: what the attacker gets, what
 //! the gateway sees of it (nothing), and what the record says.
 
+use std::time::{Duration, Instant};
+
 use wstap::session::record::{Class, HeadFault, Kind};
 use wstap::session::{Phase, SessionRecord};
 
-use crate::peers::{Peer, Via, echo, http_plain, ok_instead_of_101};
+use crate::peers::{Peer, Via, echo, http_plain, never_answers, ok_instead_of_101};
 use crate::support::client::{Dribble, connect};
 use crate::support::frame::Frame;
 use crate::support::head::{KEY, upgrade};
@@ -391,6 +393,23 @@ async fn a_slow_head_gets_408() {
     assert_eq!(record.request.unwrap().path.as_str(), "/slow");
 }
 
+/// What a kept connection was idle for is not taken off the time of its next head.
+#[tokio::test]
+async fn a_head_on_a_kept_connection_has_its_own_time() {
+    let limit = Duration::from_secs(1);
+    let peer = http_plain::start(&Via::Plain).await;
+    let setup = Setup::before(&peer).set("timeouts.request_head", "1s");
+    let tap = setup.start().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.get("/").await.unwrap();
+    tokio::time::sleep(limit * 7 / 10).await;
+    let begun = Instant::now();
+    conn.send(b"GET /slow HTTP/1.1\r\nHost: lo").await.unwrap();
+    assert_eq!(conn.head().await.expect("an answer").status(), 408);
+    // Begun with the answer before, it would have had 0.3 s.
+    assert!(begun.elapsed() > limit * 8 / 10, "{:?}", begun.elapsed());
+}
+
 /// Slowloris: many connections with half a head each. They end in time, and cost little meanwhile.
 #[tokio::test]
 async fn slowloris_costs_little_and_ends_in_time() {
@@ -442,4 +461,26 @@ async fn a_head_of_just_the_allowed_size_passes() {
     conn.send(head.as_bytes()).await.unwrap();
     assert_eq!(conn.head().await.unwrap().status(), 200);
     assert_eq!(peer.log.requests(), 1);
+}
+
+/// Pipelined behind a request that takes its time: the client has to wait, and costs no more than
+/// what is held of it.
+#[tokio::test]
+async fn a_flood_behind_a_slow_request_is_not_kept() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let conn = tap.connect(Face::Plain).await;
+    let mut conn = conn.with_limit(Duration::from_secs(2));
+    let before = tap.resident_kib();
+    conn.send(GOOD.as_bytes()).await.unwrap();
+    peer.log.head(0).await;
+    // More than all the kernel's buffers between us.
+    let flood = GOOD.repeat((64 << 20) / GOOD.len());
+    let stuck = conn.send(flood.as_bytes()).await;
+    assert!(
+        stuck.is_err(),
+        "64 MiB were taken while nobody may have them"
+    );
+    let grown = tap.resident_kib().saturating_sub(before);
+    assert!(grown < 4 * 1024, "the tap grew by {grown} KiB");
 }

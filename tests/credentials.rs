@@ -74,6 +74,29 @@ async fn a_token_in_a_url_is_warned_of_once_per_client() {
 }
 
 #[tokio::test]
+async fn behind_a_trusted_proxy_each_client_is_warned_of() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let proxies = vec!["127.0.0.1"];
+    let setup = Setup::before(&peer).set("trusted_proxies", proxies);
+    let tap = setup.start().await;
+    for client in ["203.0.113.7", "203.0.113.8", "203.0.113.7"] {
+        let request = format!(
+            "GET /?token=abc HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\r\n"
+        );
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.send(request.as_bytes()).await.unwrap();
+        assert_eq!(conn.head().await.unwrap().status(), 200);
+    }
+    let told = || (tap.stderr().matches(WARNING).count() == 2).then_some(());
+    poll(STEP, told).await.expect("two warnings");
+    let stderr = tap.stderr();
+    assert!(
+        stderr.contains("203.0.113.7") && stderr.contains("203.0.113.8"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
 async fn odd_shapes_are_named() {
     let peer = http_plain::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;

@@ -278,6 +278,8 @@ async fn the_other_modes_do_what_they_say() {
     let lines = [
         ("X-Forwarded-For", "203.0.113.7"),
         ("Tailscale-User-Login", "ada"),
+        ("X-Remote-User", "ada"),
+        ("X-Auth-Request-Email", "ada@example.com"),
     ];
     for (mode, locality, decision) in [
         (
@@ -299,8 +301,14 @@ async fn the_other_modes_do_what_they_say() {
         assert_eq!(answer.value("x-locality").as_deref(), locality, "{mode}");
         assert_eq!(decided(&record), decision, "{mode}");
         let passes = mode == "pass";
-        let login = last_head(&peer).values("tailscale-user-login");
-        assert_eq!(login.len(), usize::from(passes), "{mode}");
+        for name in [
+            "tailscale-user-login",
+            "x-remote-user",
+            "x-auth-request-email",
+        ] {
+            let found = last_head(&peer).values(name);
+            assert_eq!(found.len(), usize::from(passes), "{mode}: {name}");
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Everything that is not an upgrade passes too, with keep-alive on both legs.
 
-use wstap::session::SessionRecord;
-use wstap::session::record::{AnswerBy, Class, Kind};
+use wstap::session::record::{AnswerBy, Class, GatewayErrorKind, Kind};
+use wstap::session::{Party, SessionRecord};
 
 use crate::peers::http_plain::{self, CHUNKS, LIVE, PAGE, as_chunk};
-use crate::peers::{Via, draining, tls, unix_socket};
+use crate::peers::{Via, draining, serve, tls, unix_socket};
 use crate::support::certs::Validity;
+use crate::support::deadline::{STEP, poll};
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Ending;
@@ -181,4 +182,75 @@ async fn a_request_of_http_1_0_without_a_host_gets_the_gateways() {
     let seen = peer.log.head(0).await;
     let gateway = peer.url().replace("http://", "");
     assert_eq!(seen.value("host"), Some(gateway));
+}
+
+/// What follows a request that ends the connection is none: no record of its own, and no verdict
+/// that nobody can explain.
+#[tokio::test]
+async fn what_follows_the_last_request_is_nothing() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let last = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    conn.send(format!("{last}{last}").as_bytes()).await.unwrap();
+    assert_eq!(conn.head().await.unwrap().status(), 200);
+    conn.rest().await;
+    // Its record comes behind any of the connection before.
+    tap.connect(Face::Plain).await.get("/").await.unwrap();
+    http_record(&tap, "/").await;
+    assert_eq!(tap.records().len(), 2);
+    assert_eq!(peer.log.requests(), 2);
+}
+
+/// The gateway is not to blame for it.
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_body() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    for (target, aborts) in [("/fin", false), ("/rst", true)] {
+        let mut conn = tap.connect(Face::Plain).await;
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf");
+        conn.send(head.as_bytes()).await.unwrap();
+        let begun = || peer.log.heads().iter().any(|head| head.target() == target);
+        poll(STEP, || begun().then_some(())).await.unwrap();
+        if aborts {
+            conn.abort();
+        } else {
+            conn.fin();
+            assert_eq!(conn.head().await.unwrap().status(), 400);
+        }
+        let record = http_record(&tap, target).await;
+        let verdict = record.verdict.as_ref().unwrap();
+        assert_eq!(verdict.rule, "client.left.upgrade", "{}", verdict.summary);
+        assert_eq!(record.close.first, Some(Party::Client));
+    }
+}
+
+/// Not what answered the request before counts, but what came for this one.
+#[tokio::test]
+async fn a_kept_connection_that_ends_instead_of_an_answer() {
+    let peer = serve(&Via::Plain, |mut conn, seat| async move {
+        while let Some(head) = seat.head(&mut conn).await {
+            let answer: &[u8] = match head.target().as_str() {
+                "/" => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                "/half" => b"HTTP/1.1 200 O",
+                _ => b"",
+            };
+            if seat.send(&mut conn, answer).await.is_none() || head.target() != "/" {
+                return;
+            }
+        }
+    })
+    .await;
+    let tap = Setup::before(&peer).start().await;
+    for target in ["/none", "/half"] {
+        let mut conn = tap.connect(Face::Plain).await;
+        assert_eq!(conn.get("/").await.unwrap().0.status(), 200);
+        assert_eq!(conn.get(target).await.unwrap().0.status(), 502);
+        let record = http_record(&tap, target).await;
+        let error = record.gateway.as_ref().unwrap().error.as_ref().unwrap();
+        assert_eq!(error.kind, GatewayErrorKind::ClosedBeforeStatus);
+        assert_eq!(class(&record), Class::GatewaySilent);
+    }
 }

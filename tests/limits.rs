@@ -44,25 +44,23 @@ async fn opens_at_last(tap: &Tap) -> Conn {
 }
 
 #[tokio::test]
-async fn connections_of_one_client() {
-    let peer = echo::start(&Via::Plain).await;
-    let tap = Setup::before(&peer)
-        .set("limits.per_client", 2)
-        .start()
-        .await;
-    let mut open = Vec::new();
-    for _ in 0..2 {
-        let mut conn = tap.connect(Face::Plain).await;
-        conn.open("/").await;
-        open.push(conn);
+async fn connections_of_one_client_and_of_all() {
+    for key in ["limits.per_client", "limits.connections"] {
+        let peer = echo::start(&Via::Plain).await;
+        let tap = Setup::before(&peer).set(key, 2).start().await;
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let mut conn = tap.connect(Face::Plain).await;
+            conn.open("/").await;
+            open.push(conn);
+        }
+        let mut third = connect(tap.addr(Face::Plain)).await;
+        assert!(third.rest().await.0.is_empty());
+        assert_denied(&tap, key).await;
+        assert_eq!(peer.log.connections(), 2);
+        open.pop();
+        opens_at_last(&tap).await;
     }
-    let mut third = connect(tap.addr(Face::Plain)).await;
-    assert!(third.rest().await.0.is_empty());
-    assert_denied(&tap, "limits.per_client").await;
-    // Another address has places of its own.
-    assert_eq!(peer.log.connections(), 2);
-    open.pop();
-    opens_at_last(&tap).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod gateway;
 mod localities;
 mod nginx;
 mod origins;
+mod requests;
 mod visitor;
 mod works;
 

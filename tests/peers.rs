@@ -137,9 +137,14 @@ impl Seat {
 
     /// Reads a request and answers it with a correct 101.
     pub async fn upgrade(&self, conn: &mut Conn) -> Option<Head> {
+        self.upgrade_with(conn, None).await
+    }
+
+    /// The same, agreeing to extensions.
+    pub async fn upgrade_with(&self, conn: &mut Conn, extensions: Option<&str>) -> Option<Head> {
         let head = self.head(conn).await?;
-        self.send(conn, &head::switching(&head.accept_key(), None))
-            .await?;
+        let answer = head::switching_with(&head.accept_key(), None, extensions);
+        self.send(conn, &answer).await?;
         Some(head)
     }
 

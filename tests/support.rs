@@ -4,6 +4,7 @@ pub mod certs;
 pub mod client;
 pub mod conn;
 pub mod deadline;
+pub mod deflate;
 pub mod dice;
 pub mod frame;
 pub mod head;

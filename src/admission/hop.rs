@@ -19,6 +19,34 @@ pub fn is_attribution(name: &str) -> bool {
         || name.starts_with("tailscale-")
 }
 
+/// Headers in which identity-aware proxies say who the user is. A gateway in auth mode
+/// `trusted-proxy` believes the one that it is configured for from every peer that it trusts: once
+/// that is us, a stranger must not bring one.
+#[must_use]
+pub fn names_user(name: &str) -> bool {
+    matches!(
+        name,
+        "remote-user"
+            | "x-remote-user"
+            | "x-remote-email"
+            | "x-user"
+            | "x-user-email"
+            | "x-email"
+            | "x-auth-user"
+            | "x-authenticated-user"
+            | "x-webauth-user"
+            | "x-pomerium-claim-email"
+            | "x-pomerium-claim-user"
+            | "remote-email"
+            | "remote-groups"
+            | "remote-name"
+            | "cf-access-authenticated-user-email"
+    ) || name.starts_with("x-auth-request-")
+        || name.starts_with("x-authentik-")
+        || name.starts_with("x-goog-authenticated-user-")
+        || name.starts_with("x-ms-client-principal")
+}
+
 /// Names that nobody may have taken out by nominating them, nor put behind a body: they say where
 /// a request goes, who sends it, what it may do and where it ends.
 #[must_use]

@@ -40,7 +40,8 @@ pub fn mask_header(name: &[u8], value: &[u8]) -> Option<String> {
     let text = text.as_str();
     let masked = match name.as_str() {
         "referer" | "location" => url_like(text),
-        "origin" => free_text(&user_information(text)),
+        // It should be no more than scheme, host and port; what a client sends may be a whole URL.
+        "origin" => free_text(&url_like(text)),
         "host" => free_text(&masked_user(text)),
         "cookie" => cookie(text),
         "set-cookie" => set_cookie(text),

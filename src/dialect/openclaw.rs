@@ -1,19 +1,23 @@
-//! The `OpenClaw` gateway protocol, as far as the handshake and the shutdown event.
+//! The `OpenClaw` gateway protocol: the handshake, requests and their answers, the shutdown event.
 //!
 //! What is read and why, observed with gateway 2026.9.6: the gateway sends `connect.challenge`
 //! first; the client's first frame is a `connect` request that carries the only credential the
 //! gateway looks at; the answer is `hello-ok` or `res` with `ok: false`, which a Close follows in
-//! the same millisecond. Later messages are looked at only for the `shutdown` event.
+//! the same millisecond. Of later messages only the front is looked at: for the `shutdown` event,
+//! and to match `req` with `res`.
 
+mod front;
 mod read;
+mod rpc;
 
 use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{Dialect, Message};
+use self::front::{Front, Kind};
+use self::rpc::Rpc;
+use super::{Dialect, Ending, Message};
 use crate::session::credential::{Credential, Fingerprinter, Seen};
-use crate::session::moment::Anchor;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
 use crate::session::record::dialect::{
@@ -26,8 +30,14 @@ use crate::ws::Opcode;
 /// The gateway's own limit for frames before `hello-ok`.
 const HANDSHAKE_BYTES: usize = 64 * 1024;
 
-/// Enough for a whole `shutdown` event, of which 70 to 120 bytes were seen.
-const EVENT_BYTES: usize = 512;
+/// Enough for a whole `shutdown` event (70 to 120 bytes were seen) and for a whole error.
+const ANSWER_BYTES: usize = 1024;
+
+/// Enough for type, id and method of a request; the id is 38 bytes long, a method at most 40.
+const REQUEST_BYTES: usize = 256;
+
+/// How the gateway's events begin. Most messages are events, and all but one say nothing here.
+const EVENT: &[u8] = br#"{"type":"event","event":""#;
 
 /// The keys of `params.auth` that hold a credential; anything else in there is one too, but under
 /// a name that the gateway does not know.
@@ -56,6 +66,7 @@ pub struct OpenClaw {
     credentials: Vec<Credential>,
     seen: Seen,
     facts: DialectFacts,
+    rpc: Rpc,
     shutdown: Option<(Option<PeerText>, Option<u64>, Instant)>,
 }
 
@@ -87,13 +98,14 @@ impl OpenClaw {
                 name: "openclaw".to_owned(),
                 ..DialectFacts::default()
             },
+            rpc: Rpc::default(),
             shutdown: None,
         }
     }
 
     fn read_client(&mut self, message: &Message<'_>, now: Instant) {
         if self.first_message.is_some() {
-            return;
+            return self.read_request(message, now);
         }
         let value = read::json(message);
         let kind = match (&value, message) {
@@ -172,24 +184,54 @@ impl OpenClaw {
         }
     }
 
-    fn read_gateway(&mut self, message: &Message<'_>, now: Instant) {
-        if message.opcode != Opcode::Text || message.compressed {
-            return;
+    /// A message of the client behind its first.
+    fn read_request(&mut self, message: &Message<'_>, now: Instant) {
+        if message.compressed {
+            self.rpc.unseen_to_gateway();
+        } else {
+            let front = Front::read(message.bytes);
+            self.rpc.client_said(front, message.end, now);
         }
-        if self.is_open() || self.facts.result == ConnectResult::Refused {
-            if self.shutdown.is_none() && read::mentions(message.bytes, b"\"shutdown\"") {
-                self.read_event(message, now);
-            }
-            return;
+    }
+
+    fn read_gateway(&mut self, message: &Message<'_>, now: Instant) {
+        if message.compressed {
+            return self.rpc.unseen_to_client();
+        }
+        if self.facts.result != ConnectResult::None {
+            return self.read_later(message, now);
         }
         let Some(value) = read::json(message) else {
             self.read_cut_hello(message, now);
             return;
         };
         match read::str(&value, "/type") {
-            Some("event") => self.read_event(message, now),
+            Some("event") => self.read_event(&value, now),
             Some("res") if self.answers_connect(&value) => self.read_answer(&value, now),
+            Some("res") => self.rpc.gateway_said(Front::read(message.bytes), now),
             _ => {}
+        }
+    }
+
+    /// A message of the gateway behind its answer to connect.
+    fn read_later(&mut self, message: &Message<'_>, now: Instant) {
+        if let Some(name) = message.bytes.strip_prefix(EVENT)
+            && !matches!(name.first(), Some(b's' | b'\\'))
+        {
+            return;
+        }
+        if message.bytes.trim_ascii_start().first() != Some(&b'{') {
+            return;
+        }
+        let front = Front::read(message.bytes);
+        if front.kind != Some(Kind::Event) {
+            return self.rpc.gateway_said(front, now);
+        }
+        if front.shutdown == Some(true) {
+            match read::json(message) {
+                Some(value) => self.read_event(&value, now),
+                None => _ = self.shutdown.get_or_insert((None, None, now)),
+            }
         }
     }
 
@@ -202,17 +244,14 @@ impl OpenClaw {
         }
     }
 
-    fn read_event(&mut self, message: &Message<'_>, now: Instant) {
-        let Some(value) = read::json(message) else {
-            return;
-        };
-        match read::str(&value, "/event") {
+    fn read_event(&mut self, value: &Value, now: Instant) {
+        match read::str(value, "/event") {
             Some("connect.challenge") => {
                 self.challenge_at.get_or_insert(now);
             }
             Some("shutdown") => {
-                let reason = read::text(&value, "/payload/reason");
-                let expected = read::number(&value, "/payload/restartExpectedMs");
+                let reason = read::text(value, "/payload/reason");
+                let expected = read::number(value, "/payload/restartExpectedMs");
                 self.shutdown.get_or_insert((reason, expected, now));
             }
             _ => {}
@@ -242,6 +281,8 @@ impl OpenClaw {
         });
         self.facts.scopes_granted = read::texts(payload, "/auth/scopes");
         self.facts.max_payload = read::number(payload, "/policy/maxPayload");
+        self.facts.max_buffered = read::number(payload, "/policy/maxBufferedBytes");
+        self.facts.tick_interval_ms = read::number(payload, "/policy/tickIntervalMs");
     }
 
     /// A `hello-ok` longer than is read whole still proves that the gateway accepted.
@@ -254,12 +295,15 @@ impl OpenClaw {
 }
 
 impl Dialect for OpenClaw {
-    fn wants(&self, direction: Direction) -> usize {
-        match direction {
-            Direction::ToGateway if self.first_message.is_none() => HANDSHAKE_BYTES,
-            Direction::ToClient if self.facts.result == ConnectResult::None => HANDSHAKE_BYTES,
-            Direction::ToClient if self.shutdown.is_none() => EVENT_BYTES,
-            Direction::ToGateway | Direction::ToClient => 0,
+    fn wants(&self, direction: Direction, opcode: Opcode) -> usize {
+        match (direction, opcode) {
+            (Direction::ToGateway, _) if self.first_message.is_none() => HANDSHAKE_BYTES,
+            (Direction::ToGateway, Opcode::Text) => REQUEST_BYTES,
+            (Direction::ToClient, Opcode::Text) if self.facts.result == ConnectResult::None => {
+                HANDSHAKE_BYTES
+            }
+            (Direction::ToClient, Opcode::Text) => ANSWER_BYTES,
+            _ => 0,
         }
     }
 
@@ -278,7 +322,8 @@ impl Dialect for OpenClaw {
         Some(&self.seen)
     }
 
-    fn facts(&self, anchor: &Anchor) -> (DialectFacts, Vec<Credential>) {
+    fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
+        let anchor = ending.anchor;
         let mut facts = self.facts.clone();
         facts.challenge_at = self.challenge_at.map(|at| anchor.at(at));
         facts.connect_at = self.connect_at.map(|at| anchor.at(at));
@@ -300,6 +345,7 @@ impl Dialect for OpenClaw {
                 restart_expected_ms: *restart_expected_ms,
                 at: anchor.at(*at),
             });
+        facts.rpc = self.is_open().then(|| self.rpc.facts(ending));
         read::mask_all(&mut facts, &self.seen);
         (facts, self.credentials.clone())
     }

@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use super::{Dialect, Message};
+use super::{Dialect, Ending, Message};
 use crate::session::credential::Credential;
-use crate::session::moment::Anchor;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
+use crate::ws::Opcode;
 
 /// Reads nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 
 impl Dialect for Plain {
-    fn wants(&self, _: Direction) -> usize {
+    fn wants(&self, _: Direction, _: Opcode) -> usize {
         0
     }
 
@@ -23,7 +23,7 @@ impl Dialect for Plain {
         true
     }
 
-    fn facts(&self, _: &Anchor) -> (DialectFacts, Vec<Credential>) {
+    fn facts(&self, _: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
         (
             DialectFacts {
                 name: "plain".to_owned(),

@@ -373,7 +373,12 @@ fn unexplained(connection: &Connection, error: Option<&hyper::Error>) -> Option<
     if !never_used && !heads.has_partial() {
         return None;
     }
-    let drained = connection.is_draining() && connection.sensed.end().is_none();
+    let ours = connection.sensed.end().is_none();
+    let drained = connection.is_draining() && ours;
+    if ours && !drained && !never_used {
+        // The answer before has ended the connection; what came behind that is no request.
+        return None;
+    }
     Some(if drained {
         Unexplained::Drained
     } else {

@@ -4,7 +4,7 @@
 //! warnings. Nobody asks where no request is ever overwritten: then the answer would change
 //! nothing, and a gateway logs such a request as suspicious.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use super::Tap;
-use crate::admission::forwarded::acceptance::{CHECK_CLIENT, Outcome, Plan};
+use crate::admission::forwarded::acceptance::{CHECK_CLIENT, Outcome, Plan, takes_us_for_local};
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{Action, Mode};
 use crate::config::{Config, Dialect};
@@ -46,6 +46,15 @@ pub(super) struct Attribution {
 struct Known {
     plan: Plan,
     our_ip: Option<IpAddr>,
+    /// It takes us for local, though we connect to another host.
+    forwarded_to_loopback: bool,
+}
+
+/// What one check found.
+struct Found {
+    outcome: Outcome,
+    facts: DialFacts,
+    forwarded_to_loopback: bool,
 }
 
 impl Attribution {
@@ -65,7 +74,11 @@ impl Attribution {
         } else {
             Plan::never()
         };
-        let known = Mutex::new(Known { plan, our_ip: None });
+        let known = Mutex::new(Known {
+            plan,
+            our_ip: None,
+            forwarded_to_loopback: false,
+        });
         Self {
             known,
             changed: Notify::new(),
@@ -80,6 +93,11 @@ impl Attribution {
     /// The address that the gateway saw us under last.
     pub(super) fn our_ip(&self) -> Option<IpAddr> {
         self.lock().our_ip
+    }
+
+    /// The gateway takes us for local by its own word, though we connect to another host.
+    pub(super) fn is_forwarded_to_loopback(&self) -> bool {
+        self.lock().forwarded_to_loopback
     }
 
     /// A connection to the gateway was made.
@@ -150,33 +168,57 @@ async fn run(tap: Arc<Tap>) {
         };
         let outcome = answer
             .as_ref()
-            .map_or(Outcome::NoAnswer, |(outcome, _)| *outcome);
+            .map_or(Outcome::NoAnswer, |found| found.outcome);
         let mut known = attribution.lock();
         let was = known.plan.acceptance();
         let changed = known.plan.checked(outcome, Instant::now());
-        if let Some((_, facts)) = &answer {
-            known.our_ip = facts.our_ip();
+        if let Some(found) = &answer {
+            known.our_ip = found.facts.our_ip();
+            // Without an outcome nothing was learned.
+            if outcome != Outcome::NoAnswer {
+                known.forwarded_to_loopback = found.forwarded_to_loopback;
+            }
         }
         drop(known);
-        if let (true, Some((outcome, facts))) = (changed, answer) {
-            tell(&tap, outcome, was, &facts);
+        if let (true, Some(found)) = (changed, answer) {
+            tell(&tap, was, &found);
         }
     }
 }
 
-/// One check; `None` without an answer.
-async fn check(tap: &Tap) -> Option<(Outcome, DialFacts)> {
-    let (stream, facts) = tap.dialler.dial().await.ok()?;
-    let host = tap.config.gateway().authority();
-    let asked = tokio::time::timeout(ANSWER_LIMIT, ask(stream, &host));
-    let (status, body) = asked.await.ok()??;
-    Some((Outcome::of(status.as_u16(), &body), facts))
+/// One check; `None` without an answer. Where a refusal would let requests go on without headers,
+/// it asks first what the gateway takes those for; without an answer to that nothing changes.
+async fn check(tap: &Tap) -> Option<Found> {
+    let (status, body, facts) = ask(tap, Action::Overwrite(CHECK_CLIENT)).await?;
+    let outcome = Outcome::of(status.as_u16(), &body);
+    let falls_back = outcome == Outcome::Refused
+        && tap.config.gateway().forwarded() == Mode::Auto
+        && !facts.is_local();
+    let forwarded_to_loopback = if falls_back {
+        let (status, body, _) = ask(tap, Action::Strip).await?;
+        takes_us_for_local(status.as_u16(), &body)
+    } else {
+        false
+    };
+    Some(Found {
+        outcome,
+        facts,
+        forwarded_to_loopback,
+    })
 }
 
-async fn ask(stream: Stream, host: &str) -> Option<(StatusCode, Vec<u8>)> {
+async fn ask(tap: &Tap, action: Action) -> Option<(StatusCode, Vec<u8>, DialFacts)> {
+    let (stream, facts) = tap.dialler.dial().await.ok()?;
+    let request = request(&tap.config.gateway().authority(), action)?;
+    let asked = tokio::time::timeout(ANSWER_LIMIT, exchange(stream, request));
+    let (status, body) = asked.await.ok()??;
+    Some((status, body, facts))
+}
+
+async fn exchange(stream: Stream, request: Request<Empty<Bytes>>) -> Option<(StatusCode, Vec<u8>)> {
     let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let exchange = async move {
-        let answer = sender.send_request(request(host)?).await.ok()?;
+        let answer = sender.send_request(request).await.ok()?;
         let status = answer.status();
         let mut incoming = answer.into_body();
         let mut body = Vec::new();
@@ -198,15 +240,15 @@ async fn ask(stream: Stream, host: &str) -> Option<(StatusCode, Vec<u8>)> {
     }
 }
 
-/// In the shape of a client's request that is overwritten.
-fn request(host: &str) -> Option<Request<Empty<Bytes>>> {
+/// In the shape of a client's request with which this is done.
+fn request(host: &str, action: Action) -> Option<Request<Empty<Bytes>>> {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, host.parse().ok()?);
     let keep = Keep {
         place: false,
         identity: false,
     };
-    write(&mut headers, Action::Overwrite(CHECK_CLIENT), false, keep);
+    write(&mut headers, action, false, keep);
     headers.insert(http::header::CONNECTION, "close".parse().ok()?);
     let agent = concat!("wstap/", env!("CARGO_PKG_VERSION"), " (attribution check)");
     headers.insert(http::header::USER_AGENT, agent.parse().ok()?);
@@ -215,11 +257,17 @@ fn request(host: &str) -> Option<Request<Empty<Bytes>>> {
     Some(request)
 }
 
-fn tell(tap: &Tap, outcome: Outcome, was: Acceptance, facts: &DialFacts) {
+fn tell(tap: &Tap, was: Acceptance, found: &Found) {
     let mode = tap.config.gateway().forwarded();
-    match outcome {
+    let facts = &found.facts;
+    match found.outcome {
         Outcome::Refused => {
             let follows = match mode {
+                Mode::Auto if found.forwarded_to_loopback => {
+                    "something between us ends at its loopback address, so that it would take \
+                     every client without forwarded headers for local; it answers 403 to clients \
+                     that are not on this host"
+                }
                 Mode::Auto if !facts.is_local() => {
                     "requests go on without forwarded headers, and to the gateway all clients \
                      share our address: its limits and lock-outs hit all of them together"
@@ -227,7 +275,12 @@ fn tell(tap: &Tap, outcome: Outcome, was: Acceptance, facts: &DialFacts) {
                 Mode::Auto => "it answers 403 to clients that are not on this host",
                 _ => "it answers 403 to every client",
             };
-            let line = trust_line(facts.our_ip());
+            let sees = if found.forwarded_to_loopback {
+                Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+            } else {
+                facts.our_ip()
+            };
+            let line = trust_line(sees);
             tracing::warn!(
                 "the gateway does not believe who we say a client is: {follows}; {line}"
             );

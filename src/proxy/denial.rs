@@ -4,7 +4,7 @@
 //! A browser shows a script nothing of a 403 but code 1006; a Close's reason it does show. The
 //! gateway never hears of such a session. No extension is agreed to.
 //! Of offered subprotocols the first is echoed, as the gateway does: a browser that offered some
-//! and gets none fails the connection without showing the Close (the browsers' fetch rules).
+//! and gets none fails the connection without showing the Close (WHATWG `WebSockets`).
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -28,6 +28,9 @@ pub(super) enum Failure {
         /// The address that was connected.
         addr: String,
     },
+    /// The client's connection ended in the middle of its request's body.
+    #[error("failed to read the request's body: the client ended the connection before its end")]
+    CutBody,
     /// Our policy refuses a well-formed request.
     #[error("failed to let the request in: {text}")]
     Denied {
@@ -74,6 +77,11 @@ impl Failure {
                 "the gateway took the request and did not answer in time",
             ),
             Self::Head(refusal) => return head_answer(refusal),
+            Self::CutBody => (
+                StatusCode::BAD_REQUEST,
+                "http_request_error",
+                "the connection ended in the middle of the request's body",
+            ),
             Self::RemoteAsLocal { .. } => (
                 StatusCode::FORBIDDEN,
                 DENIED,

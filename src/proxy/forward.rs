@@ -21,7 +21,7 @@ use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
 use crate::admission::head::Asks;
 use crate::session::moment::millis;
-use crate::session::party::Phase;
+use crate::session::party::{Leg, Phase};
 use crate::session::record::{
     FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
 };
@@ -117,7 +117,10 @@ async fn plain(
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
     let started = Instant::now();
+    // A kept connection has brought earlier answers.
+    let mut came_before = 0;
     let connected = |pooled: &PooledConnection| {
+        came_before = pooled.sensed.bytes_read();
         note_dial(&session, &pooled.facts);
         tap.attribution.reached(&pooled.facts);
         let reused = pooled.is_used_again();
@@ -129,8 +132,8 @@ async fn plain(
     let sent = connection.interim.before(sending).await;
     let response = sent.map_err(|error| {
         // What ended it may be that the client's body could not be read.
-        let broken = connection.heads.broken_body().map(Failure::Head);
-        broken.unwrap_or_else(|| failed(tap, &session, &error))
+        unreadable_body(connection, &session, &error)
+            .unwrap_or_else(|| failed(tap, &session, &error, came_before))
     })?;
     note_head(&session, &response, started);
     tap.attribution.answered(response.status());
@@ -145,6 +148,27 @@ async fn plain(
         request_bytes,
         stripped_websocket,
     ))
+}
+
+/// Why the client's body could not be read to its end, when that is why there is no answer.
+fn unreadable_body(
+    connection: &Connection,
+    session: &Shared,
+    error: &hyper_util::client::legacy::Error,
+) -> Option<Failure> {
+    if let Some(refusal) = connection.heads.broken_body() {
+        return Some(Failure::Head(refusal));
+    }
+    let of_body = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<hyper::Error>())
+        .is_some_and(hyper::Error::is_user);
+    let end = connection.sensed.end().filter(|_| of_body)?;
+    session.with(|rec| {
+        rec.ending
+            .transport_ended(Leg::Client, end.end, end.cause, end.at);
+    });
+    Some(Failure::CutBody)
 }
 
 /// The way of a plain request: by the pool. A client on our own host needs the address that a
@@ -221,7 +245,12 @@ pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: std::tim
 }
 
 /// Why a request on a pooled connection failed.
-fn failed(tap: &Tap, session: &Shared, error: &hyper_util::client::legacy::Error) -> Failure {
+fn failed(
+    tap: &Tap,
+    session: &Shared,
+    error: &hyper_util::client::legacy::Error,
+    came_before: u64,
+) -> Failure {
     let mut source: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = source {
         if let Some(failed) = cause.downcast_ref::<DialFailed>() {
@@ -249,21 +278,32 @@ fn failed(tap: &Tap, session: &Shared, error: &hyper_util::client::legacy::Error
     let text = error
         .source()
         .map_or_else(|| error.to_string(), ToString::to_string);
-    no_answer(session, pooled.map(|pooled| &*pooled.sensed), &text)
+    let sensed = pooled.map(|pooled| &*pooled.sensed);
+    no_answer(session, sensed, came_before, &text)
 }
 
-/// Why there is no head of an answer: by how the gateway's connection ended and what came on it.
-pub(super) fn no_answer(session: &Shared, sensed: Option<&Sensed>, error: &str) -> Failure {
+/// Why there is no head of an answer: by how the gateway's connection ended and what came on it
+/// since `came_before`.
+pub(super) fn no_answer(
+    session: &Shared,
+    sensed: Option<&Sensed>,
+    came_before: u64,
+    error: &str,
+) -> Failure {
     let end = sensed.and_then(Sensed::end);
     let first = sensed.map_or(FirstBytes::None, Sensed::first_bytes);
-    let came = sensed.map_or(0, Sensed::bytes_read);
+    let came = sensed
+        .map_or(0, Sensed::bytes_read)
+        .saturating_sub(came_before);
+    let is_answer = sensed.is_some_and(Sensed::began_with_http_answer);
     let kind = match (came, end.as_ref().map(|end| end.end), first) {
         (_, _, FirstBytes::Tls) => Kind::WantsTls,
         (1.., _, FirstBytes::Other) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
             Kind::WantsTls
         }
         (0, Some(TransportEnd::Rst), _) => Kind::ResetBeforeStatus,
-        (0, _, _) | (_, Some(_), FirstBytes::Http) => Kind::ClosedBeforeStatus,
+        (0, _, _) => Kind::ClosedBeforeStatus,
+        (_, Some(_), _) if is_answer => Kind::ClosedBeforeStatus,
         _ => Kind::NotHttp,
     };
     let detail = match kind {
@@ -279,8 +319,8 @@ pub(super) fn no_answer(session: &Shared, sensed: Option<&Sensed>, error: &str) 
     };
     if let Some(end) = end {
         session.with(|rec| {
-            let leg = crate::session::party::Leg::Gateway;
-            rec.ending.transport_ended(leg, end.end, end.cause, end.at);
+            rec.ending
+                .transport_ended(Leg::Gateway, end.end, end.cause, end.at);
         });
     }
     Failure::Gateway(GatewayError { kind, detail })

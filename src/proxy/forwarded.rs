@@ -15,6 +15,7 @@ use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{
     self, Action, Decision, Mode, Situation, brings_attribution, client_of, is_attribution,
 };
+use crate::admission::hop;
 use crate::session::record::gateway::{ForwardedFacts, ForwardedMode};
 use crate::session::text::PeerText;
 use crate::upstream::DialFacts;
@@ -36,10 +37,10 @@ pub(super) struct Way {
 
 impl Way {
     /// One that was dialled for this request.
-    pub(super) fn dialled(facts: &DialFacts) -> Self {
+    pub(super) fn dialled(tap: &Tap, facts: &DialFacts) -> Self {
         Self {
             addr: facts.addr.clone().unwrap_or_default(),
-            local: facts.is_local(),
+            local: facts.is_local() || tap.attribution.is_forwarded_to_loopback(),
             our_ip: facts.our_ip(),
         }
     }
@@ -51,7 +52,9 @@ impl Way {
         let our_ip = tap.attribution.our_ip();
         Self {
             addr: gateway.url().to_owned(),
-            local: gateway.is_local() || our_ip.is_some_and(|ip| ip.is_loopback()),
+            local: gateway.is_local()
+                || our_ip.is_some_and(|ip| ip.is_loopback())
+                || tap.attribution.is_forwarded_to_loopback(),
             our_ip,
         }
     }
@@ -109,7 +112,7 @@ pub(super) fn apply(
     let decision = forwarded::decide(&situation);
     let brought = headers
         .keys()
-        .filter(|name| is_attribution(name))
+        .filter(|name| is_attribution(name) || hop::names_user(name.as_str()))
         .take(MAX_NAMES)
         .map(|name: &HeaderName| PeerText::new(name.as_str(), NAME_CAP))
         .collect();

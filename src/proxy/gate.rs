@@ -159,7 +159,13 @@ impl Gate {
             if !stuck {
                 continue;
             }
-            match self.poll_fill(cx) {
+            // The check itself bounds a head that it reads.
+            let room = if at_head && !waits {
+                CHUNK
+            } else {
+                HELD.saturating_sub(self.buffer.len()).min(CHUNK)
+            };
+            match self.poll_fill(cx, room) {
                 Poll::Ready(Ok(())) if self.ended => {
                     // A request that was complete before the end is still to be served.
                     let later = waits && !self.buffer.is_empty();
@@ -179,15 +185,12 @@ impl Gate {
         }
     }
 
-    /// Reads once, unless enough is held already.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads once, as much as there is `room` for. Without any, whoever waits for the end of the
+    /// request under way is woken by that.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
         if self.ended {
             return Poll::Ready(Ok(()));
         }
-        let in_head = self.requests.is_at_head();
-        let room = HELD.saturating_sub(self.buffer.len());
-        // The check itself bounds a head.
-        let room = if in_head { CHUNK } else { room.min(CHUNK) };
         if room == 0 {
             return Poll::Pending;
         }

@@ -22,6 +22,8 @@ pub(super) struct Interim(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     bytes: Vec<u8>,
+    /// The gate has taken some and has not written all of them.
+    writing: bool,
     /// The connection's task, by way of the request that is under way.
     task: Option<Waker>,
 }
@@ -69,6 +71,7 @@ impl Interim {
             }
             let mut inner = self.inner();
             if inner.bytes.is_empty()
+                && !inner.writing
                 && let Some(answer) = answer.take()
             {
                 return Poll::Ready(answer);
@@ -79,14 +82,18 @@ impl Interim {
         .await
     }
 
-    /// What is to be written now.
+    /// What is to be written now; [`Interim::written`] says when it is.
     pub(super) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.inner().bytes)
+        let mut inner = self.inner();
+        inner.writing = !inner.bytes.is_empty();
+        std::mem::take(&mut inner.bytes)
     }
 
     /// What was taken is written.
     pub(super) fn written(&self) {
-        if let Some(task) = self.inner().task.take() {
+        let mut inner = self.inner();
+        inner.writing = false;
+        if let Some(task) = inner.task.take() {
             task.wake();
         }
     }
@@ -113,4 +120,25 @@ fn as_text(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_final_answer_waits_until_what_was_taken_is_written() {
+        let interim = Interim::default();
+        interim.came(StatusCode::EARLY_HINTS, &HeaderMap::new());
+        let mut answer = pin!(interim.before(std::future::ready(1)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(interim.take(), b"HTTP/1.1 103 Early Hints\r\n\r\n");
+        // Half of them are in the socket of a client that does not read.
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        interim.written();
+        assert_eq!(answer.as_mut().poll(&mut cx), Poll::Ready(1));
+    }
 }

@@ -19,13 +19,14 @@ use tokio::time::sleep_until;
 
 use self::timers::Timers;
 use crate::config::Timeouts;
-use crate::dialect::Dialect;
 use crate::dialect::observer::{Observer, Shared as ObserverShared};
+use crate::dialect::{Dialect, Ending};
 use crate::proxy::drain::Drain;
 use crate::proxy::session::Shared;
 use crate::session::heartbeats::Heartbeats;
-use crate::session::moment::millis;
+use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Direction, Leg, Phase};
+use crate::session::record::dialect::InflateFacts;
 use crate::session::record::frames::BlockedMs;
 use crate::session::record::{Frames, Latency, TransportEnd};
 use crate::transport::wire::{Readout, Scratch, Wire};
@@ -84,6 +85,8 @@ struct Half {
     notified: bool,
     /// The sink takes nothing any more.
     sink_gone: bool,
+    /// Every byte before this offset was written to the sink's connection.
+    written_to: u64,
     blocked_since: Option<Instant>,
     blocked: Duration,
 }
@@ -97,6 +100,7 @@ impl Half {
             passed_on: false,
             notified: false,
             sink_gone: false,
+            written_to: 0,
             blocked_since: None,
             blocked: Duration::ZERO,
         }
@@ -253,6 +257,9 @@ impl Relay {
                 }
                 Poll::Ready(Ok(())) => {
                     half.unblocked(now);
+                    if !self.closing_ourselves {
+                        half.written_to = half.observer.stats().wire_bytes();
+                    }
                     self.session
                         .with(|rec| rec.ending.written(direction.to(), now));
                 }
@@ -310,6 +317,9 @@ impl Relay {
             heartbeats: &mut self.heartbeats,
         };
         half.observer.observe(bytes, now, &mut shared);
+        if flushed {
+            half.written_to = half.observer.stats().wire_bytes();
+        }
         self.timers.active(now);
         let new_close = half.observer.stats().close().filter(|_| !known_close);
         let closes = new_close.is_some();
@@ -361,6 +371,17 @@ impl Relay {
     }
 }
 
+fn inflate(to_gateway: &Half, to_client: &Half, anchor: &Anchor) -> Option<InflateFacts> {
+    let (to_gateway, to_client) = (
+        to_gateway.observer.inflated(anchor),
+        to_client.observer.inflated(anchor),
+    );
+    (to_gateway.is_some() || to_client.is_some()).then_some(InflateFacts {
+        to_gateway,
+        to_client,
+    })
+}
+
 impl Drop for Relay {
     fn drop(&mut self) {
         let now = Instant::now();
@@ -391,7 +412,12 @@ impl Drop for Relay {
                 buffered_max_bytes,
                 ping_rtt: heartbeats.summary(),
             });
-            let (facts, credentials) = dialect.facts(&anchor);
+            let (mut facts, credentials) = dialect.facts(&Ending {
+                anchor: &anchor,
+                now,
+                written_to_gateway: to_gateway.written_to,
+            });
+            facts.inflate = inflate(to_gateway, to_client, &anchor);
             rec.facts.dialect = Some(facts);
             if let Some(seen) = dialect.seen() {
                 rec.ending.mask_reasons(seen);

@@ -116,8 +116,10 @@ impl Drop for Session {
             self.cut_short(&mut recorder, now);
         }
         self.place = None;
-        let record = self.outlet.publish(recorder.finish(now));
-        self.origins.observe(&record);
+        // A session that vanished says nothing of its origin.
+        if let Some(record) = self.outlet.publish(recorder.finish(now)) {
+            self.origins.observe(&record);
+        }
         if self.serves {
             self.connection.heads.request_ended();
         }

@@ -52,7 +52,7 @@ pub(super) async fn attempt(
     let (stream, facts) = dial(tap, &session).await?;
     note_dial(&session, &facts);
     // Only now it is known how the gateway sees us.
-    let way = Way::dialled(&facts);
+    let way = Way::dialled(tap, &facts);
     forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let (sensor, sensed) = Sensor::new(stream);
     let handshake = http1::Builder::new()
@@ -61,7 +61,7 @@ pub(super) async fn attempt(
         .handshake::<_, Body>(TokioIo::new(sensor))
         .await;
     let (mut sender, driver) =
-        handshake.map_err(|error| no_answer(&session, Some(&sensed), &error.to_string()))?;
+        handshake.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
     // Drives the connection until the upgrade, or until a refusal's body is through. It ends by
     // itself when the request is given up.
     tap.tasks.spawn(async move {
@@ -78,7 +78,7 @@ pub(super) async fn attempt(
     let sending = sender.send_request(request);
     let answered = connection.interim.before(sending).await;
     let mut response =
-        answered.map_err(|error| no_answer(&session, Some(&sensed), &error.to_string()))?;
+        answered.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
     note_head(&session, &response, sent);
     tap.attribution.answered(response.status());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod close;
+pub mod context;
 pub mod dialect;
 pub mod frames;
 pub mod gateway;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 pub use client::{ClientFacts, ClientTls, FirstBytes, TlsFailure};
 pub use close::{CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd};
+pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
 pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts};
@@ -90,7 +92,7 @@ pub struct SessionRecord {
     pub close: CloseFacts,
     /// What the application said inside; `null` without a tunnel.
     pub dialect: Option<DialectFacts>,
-    /// What recent sessions add as evidence; `null` until that is built.
+    /// What recent sessions add as evidence; `null` for records that are no upgrade attempts.
     pub context: Option<ContextFacts>,
     /// Whose fault it was; filled in by `verdict::decide` as the last step.
     pub verdict: Option<Verdict>,
@@ -143,11 +145,6 @@ pub enum AnswerBy {
     /// Made here.
     Tap,
 }
-
-/// Evidence from recent sessions, frozen at the end of this one; later versions fill it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct ContextFacts {}
 
 impl Default for SessionRecord {
     fn default() -> Self {

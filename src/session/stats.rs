@@ -189,6 +189,7 @@ mod tests {
             Masking::Unmasked,
             Extensions {
                 permessage_deflate: true,
+                ..Extensions::default()
             },
         );
         let mut stats = DirectionStats::default();

@@ -71,6 +71,12 @@ impl Sensed {
         self.rare().first.starts_with(&[0x15, 0x03])
     }
 
+    /// It began with an HTTP/1 status line.
+    #[must_use]
+    pub fn began_with_http_answer(&self) -> bool {
+        self.rare().first.starts_with(b"HTTP/")
+    }
+
     fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
         self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,12 +2,14 @@
 //!
 //! `fixtures` walks the rules and their fixtures, `cases` shows each sentence of the contract's
 //! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
-//! `properties` asks about records that nobody thought of.
+//! `requests` shows what a session's requests add, `properties` asks about records that nobody
+//! thought of.
 
 mod cases;
 mod fixtures;
 mod hostile;
 mod properties;
+mod requests;
 
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::deadline::{STEP, poll, within};
+use tokio::net::{TcpListener, TcpStream};
 use wstap::session::record::gateway::Acceptance;
 
 /// As a proxy writes it.
@@ -96,6 +97,35 @@ async fn a_gateway_elsewhere_that_refuses_gets_requests_without_headers() {
         let (answer, _) = conn.get("/page").await.expect("an answer");
         assert_eq!(answer.value("x-locality").as_deref(), Some("direct-remote"));
     }
+}
+
+/// A published port, `host.docker.internal`, `ssh -L`: what ends there comes from the gateway's own
+/// loopback address. Without headers every client would be local.
+#[tokio::test]
+async fn a_gateway_behind_a_port_forwarding_is_never_sent_bare_requests() {
+    let Some(ip) = outside("a gateway behind a port forwarding") else {
+        return;
+    };
+    let peer = attribution::judge(&Via::Plain, &Rules::default()).await;
+    let forwarding = TcpListener::bind((ip, 0)).await.expect("bind");
+    let url = format!("http://{}", forwarding.local_addr().expect("an address"));
+    let gateway = peer.addr();
+    let forward = tokio::spawn(async move {
+        while let Ok((mut from, _)) = forwarding.accept().await {
+            let mut to = TcpStream::connect(gateway).await.expect("the gateway");
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    let setup = open_to_all(Setup::before_url(&url).openclaw());
+    let tap = setup.start().await;
+    warned(&tap, r#""gateway": { "trustedProxies": ["127.0.0.1/32"] }"#).await;
+    let (answer, record) = upgrade_on(from_outside(&tap, ip).await, &tap, &[]).await;
+    assert_eq!(answer.status(), 403, "{}", answer.text());
+    assert_eq!(facts(&record).mode, Mode::Overwrite);
+    let mut conn = from_outside(&tap, ip).await;
+    let (answer, _) = conn.get("/page").await.expect("an answer");
+    assert_eq!(answer.status(), 403, "{}", answer.text());
+    forward.abort();
 }
 
 #[tokio::test]

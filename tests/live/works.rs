@@ -91,6 +91,7 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
         assert_eq!(steady(&health), steady(&direct_health), "{face:?}");
         let record = newest(&tap, &mut seen).await;
         assert_accepted(&record);
+        assert_called(&record, "health");
         assert_eq!(record.client.tls.is_some(), face == Face::Tls);
         let conn_id = record
             .dialect
@@ -113,6 +114,7 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
         );
         let record = newest(&tap, &mut seen).await;
         assert_accepted(&record);
+        assert_called(&record, "config.schema");
         let largest = record
             .frames
             .unwrap()
@@ -132,6 +134,26 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
         );
     }
     without_a_token(&tap, &mut seen).await;
+}
+
+/// The tool's one request, answered.
+fn assert_called(record: &SessionRecord, method: &str) {
+    let dialect = record.dialect.as_ref().expect("a dialect");
+    assert!(dialect.max_buffered.is_some() && dialect.tick_interval_ms.is_some());
+    let rpc = dialect.rpc.as_ref().expect("requests");
+    let row = rpc
+        .methods
+        .iter()
+        .find(|row| {
+            row.method
+                .as_ref()
+                .is_some_and(|name| name.as_str() == method)
+        })
+        .unwrap_or_else(|| panic!("{method} is not in {rpc:?}"));
+    assert_eq!((row.requests, row.responses, row.errors), (1, 1, 0));
+    assert!(row.latency_ms.is_some_and(|latency| latency.max > 0.0));
+    assert_eq!(rpc.unanswered_count, Some(0), "{rpc:?}");
+    assert_eq!((rpc.unseen_to_gateway, rpc.unmatched), (0, 0), "{rpc:?}");
 }
 
 fn assert_accepted(record: &SessionRecord) {

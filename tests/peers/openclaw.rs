@@ -1,6 +1,7 @@
 //! A well-behaved stand-in for the OpenClaw gateway: challenge, check of the token, `hello-ok`,
 //! an answer to every request, pings, an empty Close answered by an empty one. Told to, it refuses
-//! with any error and Close, announces its shutdown, or dies.
+//! with any error and Close, announces its shutdown, or dies. Some methods it refuses or leaves without
+//! an answer, and with other versions' permessage-deflate it compresses what it sends.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use tokio::sync::broadcast;
 
 use super::{Peer, Seat, Via, serve};
 use crate::support::conn::Conn;
+use crate::support::deflate::Deflate;
 use crate::support::frame::{CLOSE, Frame, PING, TEXT};
 use crate::support::log::Seen;
 
@@ -27,7 +29,16 @@ pub struct Script {
     pub hello_auth: Value,
     /// `pluginSurfaceUrls` of `hello-ok`.
     pub surfaces: Value,
+    /// It agrees to permessage-deflate; `Some(true)` without context takeover.
+    pub deflate: Option<bool>,
 }
+
+/// A method that needs a scope which nobody has.
+pub const DENIED: &str = "config.set";
+/// A method that fails.
+pub const FAILING: &str = "channels.send";
+/// A method that is never answered.
+pub const UNANSWERED: &str = "chat.send";
 
 impl Default for Script {
     fn default() -> Self {
@@ -38,6 +49,7 @@ impl Default for Script {
                 "method": "token", "role": "operator", "scopes": ["operator.read"],
             }),
             surfaces: json!({}),
+            deflate: None,
         }
     }
 }
@@ -134,16 +146,15 @@ async fn session(
     script: Arc<Script>,
     mut orders: broadcast::Receiver<Order>,
 ) {
-    let Some(head) = seat.upgrade(&mut conn).await else {
+    let mut codec = script.deflate.map(Deflate::new);
+    let extensions = codec.as_ref().map(Deflate::agreed);
+    let Some(head) = seat.upgrade_with(&mut conn, extensions).await else {
         return;
     };
     let host = head.value("host").unwrap_or_default();
     let mut connected = false;
-    if seat
-        .send(&mut conn, &challenge().to_bytes())
-        .await
-        .is_none()
-    {
+    let first = wire(&mut codec, vec![challenge()]);
+    if seat.send(&mut conn, &first).await.is_none() {
         return;
     }
     loop {
@@ -166,13 +177,17 @@ async fn session(
             },
         };
         seat.note(Seen::Frame(frame.clone()));
+        let frame = match &mut codec {
+            Some(codec) if frame.rsv == 4 => codec.inflated(&frame),
+            _ => frame,
+        };
         let answers = match frame.opcode {
             CLOSE => {
                 drop(conn.send_frame(&Frame::empty_close()).await);
                 break;
             }
             PING => vec![Frame::pong(&frame.payload)],
-            TEXT if connected => vec![reply(&frame)],
+            TEXT if connected => reply(&frame).into_iter().collect(),
             TEXT => {
                 let answers = script.answer_connect(&frame, &host);
                 connected = answers.iter().all(|answer| answer.opcode != CLOSE);
@@ -181,7 +196,7 @@ async fn session(
             _ => Vec::new(),
         };
         let closing = answers.iter().any(|answer| answer.opcode == CLOSE);
-        let bytes: Vec<u8> = answers.iter().flat_map(Frame::to_bytes).collect();
+        let bytes = wire(&mut codec, answers);
         if seat.send(&mut conn, &bytes).await.is_none() || closing {
             break;
         }
@@ -229,13 +244,36 @@ fn challenge() -> Frame {
     Frame::text(&event.to_string())
 }
 
-/// Any request after the handshake is answered with its own parameters.
-fn reply(frame: &Frame) -> Frame {
+/// Any request after the handshake is answered with its own parameters, but for some.
+fn reply(frame: &Frame) -> Option<Frame> {
     let request: Value = serde_json::from_slice(&frame.payload).unwrap_or_default();
-    let answer = json!({
-        "type": "res", "id": request["id"], "ok": true, "payload": request["params"],
+    let (id, method) = (&request["id"], request["method"].as_str());
+    let answer = match method {
+        Some(UNANSWERED) => return None,
+        Some(DENIED) => json!({
+            "type": "res", "id": id, "ok": false, "error": {
+                "code": "FORBIDDEN", "message": "missing scope: operator.admin",
+                "details": {
+                    "code": "MISSING_SCOPE", "missingScope": "operator.admin",
+                    "requiredScopes": ["operator.admin"],
+                },
+            },
+        }),
+        Some(FAILING) => json!({
+            "type": "res", "id": id, "ok": false,
+            "error": { "code": "UNAVAILABLE", "message": "channel is not connected" },
+        }),
+        _ => json!({ "type": "res", "id": id, "ok": true, "payload": request["params"] }),
+    };
+    Some(Frame::text(&answer.to_string()))
+}
+
+fn wire(codec: &mut Option<Deflate>, frames: Vec<Frame>) -> Vec<u8> {
+    let frames = frames.into_iter().map(|frame| match codec {
+        Some(codec) if frame.opcode == TEXT => codec.deflated(frame),
+        _ => frame,
     });
-    Frame::text(&answer.to_string())
+    frames.flat_map(|frame| frame.to_bytes()).collect()
 }
 
 impl Script {

@@ -132,11 +132,21 @@ pub fn response(status: &str, headers: &[(&str, &str)]) -> Vec<u8> {
 
 /// The 101 that the gateway sends: four header lines and nothing else.
 pub fn switching(accept: &str, subprotocol: Option<&str>) -> Vec<u8> {
+    switching_with(accept, subprotocol, None)
+}
+
+/// The same with extensions, which the gateway never agrees.
+pub fn switching_with(
+    accept: &str,
+    subprotocol: Option<&str>,
+    extensions: Option<&str>,
+) -> Vec<u8> {
     let mut headers = vec![
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Accept", accept),
     ];
     headers.extend(subprotocol.map(|chosen| ("Sec-WebSocket-Protocol", chosen)));
+    headers.extend(extensions.map(|agreed| ("Sec-WebSocket-Extensions", agreed)));
     response("101 Switching Protocols", &headers)
 }

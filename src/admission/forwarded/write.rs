@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Action, is_attribution};
-use crate::admission::mask;
+use crate::admission::{hop, mask};
 use crate::session::record::gateway::SentHeader;
 use crate::session::text::PeerText;
 
@@ -28,7 +28,8 @@ const HOST_CAP: usize = 260;
 pub struct Keep {
     /// The peer is a trusted proxy: its X-Forwarded-Proto and X-Forwarded-Host are taken over.
     pub place: bool,
-    /// It may also name the user: other X-Forwarded-* and Tailscale-* stay as they came.
+    /// It may also name the user: other X-Forwarded-*, Tailscale-* and the headers of
+    /// identity-aware proxies stay as they came.
     pub identity: bool,
 }
 
@@ -86,7 +87,8 @@ pub fn write(
 fn strip(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_attribution(name) && !stays(name))
+        .filter(|name| is_attribution(name) || hop::names_user(name.as_str()))
+        .filter(|name| !stays(name))
         .cloned()
         .collect();
     for name in names {

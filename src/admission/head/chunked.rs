@@ -2,7 +2,7 @@
 
 use super::lines::split_field;
 use super::{Limits, Refusal};
-use crate::admission::hop::is_protected;
+use crate::admission::hop::{is_protected, is_underscore_twin};
 use crate::session::record::HeadFault;
 
 /// Bytes of chunk extensions of one body; nobody uses them for good.
@@ -130,9 +130,9 @@ impl Chunked {
         let (name, _) = split_field(&line).map_err(|refusal| broken(&refusal.detail))?;
         // What frames, routes or identifies a request has no place behind it (RFC 9110 section
         // 6.5.1): nobody has checked it there.
-        if is_protected(name) {
-            let name = String::from_utf8_lossy(name);
-            return Err(broken(&format!("{name} may not stand in a trailer")));
+        let shown = String::from_utf8_lossy(name);
+        if is_protected(name) || is_underscore_twin(&shown) {
+            return Err(broken(&format!("{shown} may not stand in a trailer")));
         }
         self.trailers += 1;
         if self.trailers > limits.fields {

@@ -359,6 +359,7 @@ fn broken_chunks() {
         "0\r\n x\r\n\r\n",
         "0\r\nX : 1\r\n\r\n",
         "0\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n",
+        "0\r\nX_Forwarded_For: 127.0.0.1\r\n\r\n",
         "0\r\nContent-Length: 3\r\n\r\n",
     ] {
         let request = format!("{}{body}", with("Transfer-Encoding: chunked\r\n"));

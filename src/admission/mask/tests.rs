@@ -123,6 +123,11 @@ fn masked_inside() {
             "https:////[masked 6]@ui/x",
         ),
         ("origin", "https://ana:pw@ui", "https://[masked 6]@ui"),
+        (
+            "origin",
+            "https://ui?token=abc",
+            "https://ui?token=[masked 3]",
+        ),
         ("host", "ana:pw@gw", "[masked 6]@gw"),
         (
             "cookie",
@@ -232,6 +237,8 @@ fn the_canary_never_comes_out() {
         ),
         ("x-forwarded-prefix", format!("/__openclaw__/cap/{CANARY}")),
         ("origin", format!("https://u:{CANARY}@x")),
+        ("origin", format!("https://x?token={CANARY}")),
+        ("origin", format!("https://x/{CANARY}#{CANARY}")),
     ] {
         let shown = header(name, &value);
         assert!(!shown.contains("CANARY"), "{name}: {shown}");

@@ -103,6 +103,22 @@ pub(super) fn mask_all(facts: &mut DialectFacts, seen: &Seen) {
             .flatten(),
         );
     }
+    if let Some(rpc) = &mut facts.rpc {
+        texts.extend(rpc.unanswered.iter_mut().map(|request| &mut request.method));
+        texts.extend(rpc.methods.iter_mut().filter_map(|row| row.method.as_mut()));
+        for failure in &mut rpc.failures {
+            texts.push(&mut failure.method);
+            texts.extend(
+                [
+                    &mut failure.code,
+                    &mut failure.details_code,
+                    &mut failure.missing_scope,
+                ]
+                .into_iter()
+                .flatten(),
+            );
+        }
+    }
     let single = [&mut facts.device.id, &mut facts.role, &mut facts.conn_id];
     texts.extend(single.into_iter().flatten());
     let lists = [&mut facts.scopes_asked, &mut facts.scopes_granted];

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::admission::credentials;
+use crate::admission::forwarded::client_of;
 use crate::admission::head::{Asks, Checked};
 use crate::dialect::Choice;
 use crate::proxy::body::Body;
@@ -68,6 +69,7 @@ where
         } else {
             None
         };
+        warn_of_url_tokens(&self.tap, &connection, &session, request.headers());
         let extensions = request.extensions_mut();
         extensions.insert(session.clone());
         extensions.insert(checked.asks);
@@ -112,7 +114,6 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
     let too_slow = refusal
         .as_ref()
         .is_some_and(|refusal| refusal.fault == HeadFault::TooSlow);
-    warn_of_url_tokens(tap, connection, &found.credentials);
     session.with(|rec| {
         rec.reach(Phase::Request);
         if too_slow {
@@ -140,11 +141,14 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
 }
 
 /// A secret in a URL ends up in histories and in the logs of every hop. Told once per client.
-fn warn_of_url_tokens(tap: &Tap, connection: &Connection, found: &[Credential]) {
-    let Some(credential) = found.iter().find(|one| one.place.starts_with("query:")) else {
+fn warn_of_url_tokens(tap: &Tap, connection: &Connection, session: &Shared, headers: &HeaderMap) {
+    let in_url = |one: &&Credential| one.place.starts_with("query:");
+    let found = session.with(|rec| rec.facts.auth.iter().find(in_url).cloned());
+    let Some(credential) = found.flatten() else {
         return;
     };
-    let client = connection.peer.ip();
+    // Behind a trusted proxy many clients come from one address.
+    let client = client_of(connection.peer, headers, tap.config.trusted_proxies()).ip;
     if tap.url_tokens.is_news(client) {
         let place = credential.place.as_str();
         let ignored = credential.effective == Some(false);

@@ -130,7 +130,10 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
             }
             Failure::Internal(what) => rec.ending.fault(what.clone(), now),
             // Who found it has noted it.
-            Failure::GatewayTimeout | Failure::Denied { .. } | Failure::TooMany(_) => {}
+            Failure::GatewayTimeout
+            | Failure::CutBody
+            | Failure::Denied { .. }
+            | Failure::TooMany(_) => {}
         }
         rec.facts.answer = Some(AnswerFacts {
             by: AnswerBy::Tap,

@@ -106,6 +106,20 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "The client has two tokens",
+        explanation: "The gateway compared the token and it is another one, and the same client \
+                      address was let in lately with a different value. So there are two sources of \
+                      truth at the client: a flag, an environment variable and a file that \
+                      disagree, or a copy that was not renewed.",
+        action: "find the client's source of the value that is refused and replace it by the one that works; compare with `wstap fingerprint`",
+        ..auth(
+            "gateway.auth.token_two_sources",
+            ActOn::Client,
+            28,
+            token_two_sources,
+        )
+    },
+    Rule {
         title: "The token is missing",
         explanation: "The gateway asks for a token and the client's connect request has none. With \
                       OPENCLAW_GATEWAY_URL or --url the CLI does not use the token of the \
@@ -189,6 +203,37 @@ fn token_mismatch(view: &View<'_>) -> Option<Finding> {
         &["unauthorized: gateway token mismatch"],
     )?;
     Some(mismatch(view, &said, "token", "gateway.auth.token"))
+}
+
+fn token_two_sources(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(
+        &["AUTH_TOKEN_MISMATCH"],
+        &["unauthorized: gateway token mismatch"],
+    )?;
+    let others = &view.record().context.as_ref()?.other_credentials;
+    let works = others.iter().find(|other| other.accepted)?;
+    let sent = view.effective_credential()?;
+    let summary = format!(
+        "the client's token {} is refused, and with {} the same client was let in lately",
+        sent.fingerprint, works.fingerprint
+    );
+    let next = format!(
+        "at the client find where {} comes from (config comes before OPENCLAW_GATEWAY_TOKEN in \
+         2026.9, a flag before both; `wstap fingerprint --env OPENCLAW_GATEWAY_TOKEN` tells a \
+         source's fingerprint) and replace it by the value with {}",
+        sent.fingerprint, works.fingerprint
+    );
+    // A record from a file may hold anything; what is to be pasted does not.
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b":-".contains(&b))
+    };
+    let finding = found(view, &said, summary);
+    Some(if plain(&sent.fingerprint) && plain(&works.fingerprint) {
+        finding.next(next)
+    } else {
+        finding
+    })
 }
 
 fn missing(view: &View<'_>, said: &Said<'_>, what: &str) -> Finding {

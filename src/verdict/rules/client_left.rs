@@ -196,11 +196,17 @@ fn dial(view: &View<'_>) -> Option<Finding> {
 }
 
 fn upgrade(view: &View<'_>) -> Option<Finding> {
-    let waiting = view.answer.is_none() || view.status() == Some(101);
+    let cut = view
+        .answer
+        .as_ref()
+        .is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 400);
+    let waiting = view.answer.is_none() || view.status() == Some(101) || cut;
     if !gone(view) || !waiting || view.phase != Phase::Upgrade {
         return None;
     }
-    let summary = if view.status().is_some() {
+    let summary = if cut {
+        "the client left in the middle of its request's body"
+    } else if view.status().is_some() {
         "the client left just as the gateway had agreed to the upgrade"
     } else {
         "the client gave up waiting for the gateway's answer"

@@ -8,7 +8,8 @@ use crate::session::moment::Moment;
 use crate::session::party::{Party, Phase};
 use crate::session::record::close::{DeniedFact, TransportEnds};
 use crate::session::record::dialect::{
-    ConnectResult, DialectError, DialectFacts, FirstMessage, ShutdownFacts,
+    ConnectResult, DialectError, DialectFacts, FirstMessage, RpcFacts, RpcFailure, ShutdownFacts,
+    UnansweredRequest,
 };
 use crate::session::record::frames::{InProgress, TcpFacts, ViolationCount};
 use crate::session::record::gateway::{
@@ -169,7 +170,41 @@ impl Dice<'_> {
                 at: dice.moment(),
             }),
             max_payload: self.maybe(|_| 26_214_400),
+            scopes_asked: self.maybe(|dice| vec![dice.text()]),
+            scopes_granted: self.maybe(|_| Vec::new()),
+            rpc: self.maybe(Self::rpc),
             ..DialectFacts::default()
+        }
+    }
+    fn rpc(&mut self) -> RpcFacts {
+        let responses = u64::from(self.byte() % 3);
+        RpcFacts {
+            requests: 3,
+            responses,
+            errors: self.pick(&[responses, 0]),
+            unmatched: self.pick(&[0, 1]),
+            unanswered_count: self.maybe(|dice| u64::from(dice.byte() % 3)),
+            unanswered: self
+                .maybe(|dice| UnansweredRequest {
+                    method: dice.text(),
+                    at: dice.moment(),
+                    age_ms: dice.pick(&[0.1, 9000.0, 1e9]),
+                    written: dice.pick(&[true, false]),
+                })
+                .into_iter()
+                .collect(),
+            failures: self
+                .maybe(|dice| RpcFailure {
+                    method: dice.text(),
+                    code: dice.maybe(Self::text),
+                    details_code: dice.maybe(|_| PeerText::new("MISSING_SCOPE", 64)),
+                    missing_scope: dice.maybe(Self::text),
+                    count: 1 + u64::from(dice.byte()),
+                    first_at: dice.moment(),
+                })
+                .into_iter()
+                .collect(),
+            ..RpcFacts::default()
         }
     }
     fn gateway(&mut self) -> GatewayFacts {

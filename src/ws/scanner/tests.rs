@@ -87,6 +87,7 @@ fn section_5_2_reserved_bits_and_opcodes() {
 fn rfc_7692_section_6_rsv1_is_legal_on_first_frames_only() {
     let agreed = Extensions {
         permessage_deflate: true,
+        ..Extensions::default()
     };
     let mut scanner = Scanner::new(Masking::Unmasked, agreed);
     let mut told = Told::default();

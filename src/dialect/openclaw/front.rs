@@ -1,0 +1,319 @@
+//! Reads the top-level fields of a message from its front, in whatever order they stand.
+//!
+//! A front may be cut anywhere: what was read until then counts. Reading ends as soon as nothing
+//! more is needed, so that a large payload behind the interesting fields costs nothing.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::session::record::dialect::DialectError;
+use crate::session::text::PeerText;
+
+use super::read;
+
+/// Longest method name kept.
+const METHOD_CAP: usize = 64;
+
+/// What a message is, as far as its front shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Front {
+    pub(super) kind: Option<Kind>,
+    /// The hash of its id.
+    pub(super) id: Option<u64>,
+    /// The hash of the method's name, and the name.
+    pub(super) method: Option<(u64, PeerText)>,
+    pub(super) ok: Option<bool>,
+    pub(super) error: Option<Failure>,
+    /// The event is `shutdown`.
+    pub(super) shutdown: Option<bool>,
+}
+
+/// The value of `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Request,
+    Response,
+    Event,
+    Other,
+}
+
+/// The error object of a response.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Failure {
+    pub(super) error: DialectError,
+    pub(super) missing_scope: Option<PeerText>,
+}
+
+impl Front {
+    /// Reads the front of a text message.
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        let mut front = Self::default();
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        // A cut or broken message ends with an error; what was read so far stays.
+        let _ = json.deserialize_map(Fields(&mut front));
+        front
+    }
+
+    fn is_enough(&self) -> bool {
+        match self.kind {
+            Some(Kind::Request) => self.id.is_some() && self.method.is_some(),
+            Some(Kind::Response) => {
+                self.id.is_some() && (self.ok == Some(true) || self.error.is_some())
+            }
+            Some(Kind::Event) => self.shutdown.is_some(),
+            Some(Kind::Other) => true,
+            None => false,
+        }
+    }
+}
+
+/// The same for every text of a session; whoever makes two collide fools only itself.
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+struct Fields<'a>(&'a mut Front);
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(front) = self;
+        while let Some(key) = map.next_key_seed(Key)? {
+            match key {
+                Field::Type => map.next_value_seed(Scalar(|text: &str| {
+                    front.kind = Some(match text {
+                        "req" => Kind::Request,
+                        "res" => Kind::Response,
+                        "event" => Kind::Event,
+                        _ => Kind::Other,
+                    });
+                }))?,
+                Field::Id => {
+                    map.next_value_seed(Scalar(|text: &str| front.id = Some(hash(text))))?;
+                }
+                Field::Method => map.next_value_seed(Scalar(|text: &str| {
+                    front.method = Some((hash(text), PeerText::new(text, METHOD_CAP)));
+                }))?,
+                Field::Event => map.next_value_seed(Scalar(|text: &str| {
+                    front.shutdown = Some(text == "shutdown");
+                }))?,
+                Field::Ok => {
+                    front.ok = map.next_value::<Value>()?.as_bool();
+                }
+                Field::Error => {
+                    let value = map.next_value::<Value>()?;
+                    front.error = Some(Failure {
+                        error: read::error(&value),
+                        missing_scope: read::text(&value, "/details/missingScope"),
+                    });
+                }
+                Field::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            if front.is_enough() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A top-level field that matters here.
+enum Field {
+    Type,
+    Id,
+    Method,
+    Event,
+    Ok,
+    Error,
+    Other,
+}
+
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Field;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Field, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Field;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
+        Ok(match name {
+            "type" => Field::Type,
+            "id" => Field::Id,
+            "method" => Field::Method,
+            "event" => Field::Event,
+            "ok" => Field::Ok,
+            "error" => Field::Error,
+            _ => Field::Other,
+        })
+    }
+}
+
+/// Tells a text; a value of any other type is passed over.
+struct Scalar<F>(F);
+
+impl<'de, F: FnOnce(&str)> DeserializeSeed<'de> for Scalar<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, F: FnOnce(&str)> Visitor<'de> for Scalar<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        (self.0)(text);
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(id: &str, method: &str) -> Front {
+        Front {
+            kind: Some(Kind::Request),
+            id: Some(hash(id)),
+            method: Some((hash(method), PeerText::new(method, METHOD_CAP))),
+            ..Front::default()
+        }
+    }
+
+    #[test]
+    fn the_order_of_fields_does_not_matter() {
+        let fields = [
+            r#""type":"req""#,
+            r#""id":"7""#,
+            r#""method":"health""#,
+            r#""x":{"id":"8"}"#,
+        ];
+        for a in 0..4 {
+            for b in (0..4).filter(|b| *b != a) {
+                for c in (0..4).filter(|c| *c != a && *c != b) {
+                    let d = 6 - a - b - c;
+                    let order = [a, b, c, d].map(|at| fields[at]).join(" , ");
+                    let text = format!(" {{ {order} , \"tail\": [");
+                    assert_eq!(
+                        Front::read(text.as_bytes()),
+                        request("7", "health"),
+                        "{text}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_are_read_and_wrong_types_are_absent() {
+        let escaped = br#"{"\u0074ype":"r\u0065q","id":"\u0037","method":"health"}"#;
+        assert_eq!(Front::read(escaped), request("7", "health"));
+        let wrong = br#"{"type":["req"],"id":7,"method":{"a":[1.5,null]},"ok":"yes","event":true}"#;
+        assert_eq!(Front::read(wrong), Front::default());
+        let other = Front::read(br#"{"type":"blob","id":"1"}"#);
+        assert_eq!(other.kind, Some(Kind::Other));
+        for broken in [
+            "",
+            "x",
+            "[1]",
+            "{\"type\"",
+            "\"req\"",
+            "{}",
+            "{\"type\":\"req",
+        ] {
+            assert_eq!(Front::read(broken.as_bytes()), Front::default(), "{broken}");
+        }
+        let deep = format!("{{\"a\":{}", "[".repeat(2000));
+        assert_eq!(Front::read(deep.as_bytes()), Front::default());
+    }
+
+    #[test]
+    fn an_error_is_read_whole_or_not_at_all() {
+        let text = r#"{"type":"res","id":"1","ok":false,"error":{"code":"FORBIDDEN","message":"missing scope: operator.write","details":{"code":"MISSING_SCOPE","missingScope":"operator.write"}}}"#;
+        let failure = Front::read(text.as_bytes()).error.unwrap();
+        assert_eq!(failure.missing_scope.unwrap().as_str(), "operator.write");
+        assert_eq!(
+            failure.error.details_code.unwrap().as_str(),
+            "MISSING_SCOPE"
+        );
+        let cut = Front::read(&text.as_bytes()[..text.len() - 4]);
+        assert_eq!((cut.ok, cut.error), (Some(false), None));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".{0,200}", cut in 0usize..200) {
+            let bytes = text.as_bytes();
+            let _ = Front::read(&bytes[..cut.min(bytes.len())]);
+        }
+
+        /// What a cut front shows is what the whole message shows, or nothing.
+        #[test]
+        fn a_cut_shows_nothing_false(cut in 0usize..120) {
+            let whole = br#"{"id":"7","type":"res","payload":{"type":"req","id":"1"},"ok":true}"#;
+            let (cut, all) = (Front::read(&whole[..cut.min(whole.len())]), Front::read(whole));
+            prop_assert!(cut.kind.is_none() || cut.kind == all.kind);
+            prop_assert!(cut.id.is_none() || cut.id == all.id);
+            prop_assert!(cut.ok.is_none() || cut.ok == all.ok);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Requests of the client and the gateway's answers to them, in bounded tables.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::front::{Failure, Front, Kind};
+use crate::dialect::Ending;
+use crate::session::moment::millis;
+use crate::session::record::dialect::{
+    MethodFacts, RpcFacts, RpcFailure, RpcLatency, UnansweredRequest,
+};
+use crate::session::text::PeerText;
+
+/// Most requests that wait for an answer at one time.
+const MOST_WAITING: usize = 256;
+
+/// Most methods with a row of their own.
+const MOST_METHODS: usize = 32;
+
+/// Most unanswered requests that a record tells of.
+const MOST_UNANSWERED: usize = 16;
+
+/// Most kinds of failure.
+const MOST_FAILURES: usize = 16;
+
+/// The requests of one session.
+#[derive(Debug, Default)]
+pub(super) struct Rpc {
+    waiting: BTreeMap<u64, Waiting>,
+    rows: Vec<Row>,
+    rest: Row,
+    failures: Vec<(PeerText, Failure, u64, Instant)>,
+    counts: RpcFacts,
+}
+
+/// A request without an answer yet.
+#[derive(Debug)]
+struct Waiting {
+    method: PeerText,
+    /// Its row; `None` for the one without a name.
+    row: Option<usize>,
+    at: Instant,
+    end: u64,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    hash: u64,
+    name: Option<PeerText>,
+    requests: u64,
+    responses: u64,
+    errors: u64,
+    fastest: Option<Duration>,
+    slowest: Duration,
+    total: Duration,
+}
+
+impl Row {
+    fn answered(&mut self, latency: Duration, failed: bool) {
+        self.responses += 1;
+        self.errors += u64::from(failed);
+        self.fastest = Some(self.fastest.map_or(latency, |fastest| fastest.min(latency)));
+        self.slowest = self.slowest.max(latency);
+        self.total += latency;
+    }
+
+    fn facts(&self) -> MethodFacts {
+        MethodFacts {
+            method: self.name.clone(),
+            requests: self.requests,
+            responses: self.responses,
+            errors: self.errors,
+            latency_ms: self.fastest.map(|fastest| {
+                #[expect(clippy::cast_precision_loss, reason = "no session has 2^53 answers")]
+                let mean = millis(self.total) / self.responses.max(1) as f64;
+                RpcLatency {
+                    min: millis(fastest),
+                    mean: (mean * 1000.0).round() / 1000.0,
+                    max: millis(self.slowest),
+                }
+            }),
+        }
+    }
+}
+
+impl Rpc {
+    /// A message of the client, of which these bytes' end is the last that can be part of it.
+    pub(super) fn client_said(&mut self, front: Front, end: u64, now: Instant) {
+        match front {
+            Front {
+                kind: Some(Kind::Request),
+                id: Some(id),
+                method: Some((hash, name)),
+                ..
+            } => self.request(id, hash, name, end, now),
+            Front {
+                kind: Some(Kind::Request) | None,
+                ..
+            } => self.unseen_to_gateway(),
+            _ => {}
+        }
+    }
+
+    fn request(&mut self, id: u64, hash: u64, method: PeerText, end: u64, now: Instant) {
+        self.counts.requests += 1;
+        let row = self.row(hash, &method);
+        self.at(row).requests += 1;
+        if self.waiting.contains_key(&id) {
+            self.counts.duplicate_ids += 1;
+        } else if self.waiting.len() >= MOST_WAITING {
+            self.counts.untracked += 1;
+        } else {
+            let waiting = Waiting {
+                method,
+                row,
+                at: now,
+                end,
+            };
+            self.waiting.insert(id, waiting);
+        }
+    }
+
+    /// A message of the gateway.
+    pub(super) fn gateway_said(&mut self, front: Front, now: Instant) {
+        let (id, ok) = match front {
+            Front {
+                kind: Some(Kind::Response),
+                id: Some(id),
+                ok: Some(ok),
+                ..
+            } => (id, ok),
+            Front {
+                kind: Some(Kind::Response) | None,
+                ..
+            } => return self.unseen_to_client(),
+            _ => return,
+        };
+        let Some(waiting) = self.waiting.remove(&id) else {
+            self.counts.unmatched += 1;
+            return;
+        };
+        self.counts.responses += 1;
+        let latency = now.saturating_duration_since(waiting.at);
+        self.at(waiting.row).answered(latency, !ok);
+        if !ok {
+            self.counts.errors += 1;
+            let failure = front.error.unwrap_or_default();
+            self.failed(waiting.method, failure, now);
+        }
+    }
+
+    fn failed(&mut self, method: PeerText, failure: Failure, now: Instant) {
+        let has_room = self.failures.len() < MOST_FAILURES;
+        let known = self.failures.iter_mut().find(|(known, other, ..)| {
+            *known == method
+                && other.error.code == failure.error.code
+                && other.error.details_code == failure.error.details_code
+                && other.missing_scope == failure.missing_scope
+        });
+        match known {
+            Some((_, _, count, _)) => *count += 1,
+            None if has_room => {
+                self.failures.push((method, failure, 1, now));
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn unseen_to_gateway(&mut self) {
+        self.counts.unseen_to_gateway += 1;
+    }
+
+    pub(super) fn unseen_to_client(&mut self) {
+        self.counts.unseen_to_client += 1;
+    }
+
+    fn row(&mut self, hash: u64, name: &PeerText) -> Option<usize> {
+        if let Some(at) = self.rows.iter().position(|row| row.hash == hash) {
+            return Some(at);
+        }
+        if self.rows.len() >= MOST_METHODS {
+            return None;
+        }
+        self.rows.push(Row {
+            hash,
+            name: Some(name.clone()),
+            ..Row::default()
+        });
+        Some(self.rows.len() - 1)
+    }
+
+    fn at(&mut self, row: Option<usize>) -> &mut Row {
+        row.and_then(|at| self.rows.get_mut(at))
+            .unwrap_or(&mut self.rest)
+    }
+
+    /// The record's form.
+    pub(super) fn facts(&self, ending: &Ending<'_>) -> RpcFacts {
+        let mut facts = self.counts.clone();
+        let rest = Some(&self.rest).filter(|rest| rest.requests > 0);
+        facts.methods = self.rows.iter().chain(rest).map(Row::facts).collect();
+        facts.failures = self
+            .failures
+            .iter()
+            .map(|(method, failure, count, first)| RpcFailure {
+                method: method.clone(),
+                code: failure.error.code.clone(),
+                details_code: failure.error.details_code.clone(),
+                missing_scope: failure.missing_scope.clone(),
+                count: *count,
+                first_at: ending.anchor.at(*first),
+            })
+            .collect();
+        if facts.unseen_to_client == 0 {
+            facts.unanswered_count = Some(self.waiting.len() as u64);
+            let mut oldest: Vec<&Waiting> = self.waiting.values().collect();
+            oldest.sort_by_key(|waiting| (waiting.at, waiting.end));
+            facts.unanswered = oldest
+                .into_iter()
+                .take(MOST_UNANSWERED)
+                .map(|waiting| UnansweredRequest {
+                    method: waiting.method.clone(),
+                    at: ending.anchor.at(waiting.at),
+                    age_ms: millis(ending.now.saturating_duration_since(waiting.at)),
+                    written: waiting.end <= ending.written_to_gateway,
+                })
+                .collect();
+        }
+        facts
+    }
+}

@@ -1,0 +1,83 @@
+//! What recent sessions add as evidence, frozen into a record when it is judged.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::session::moment::Moment;
+use crate::session::party::Leg;
+use crate::session::text::PeerText;
+
+/// Evidence from other sessions of the same tap. It stands in the record, so that judging it again
+/// from a file gives the same verdict.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ContextFacts {
+    /// Sessions that are remembered, this one not counted.
+    pub remembered: usize,
+    /// Other sessions that the same gateway lost without a Close within a second of this one.
+    pub lost_together: u32,
+    /// Deaths without a Close, this one counted, at about the same age or after about the same
+    /// silence.
+    pub cadence: Option<Cadence>,
+    /// Other credentials that the same client address used lately in the same place.
+    pub other_credentials: Vec<OtherCredential>,
+    /// Processes of the gateway that were seen lately, by boot id, oldest first.
+    pub boots: Vec<Boot>,
+    /// Boot ids came back after another one: two gateways behind one address.
+    pub boots_alternate: bool,
+    /// Refusals for a wrong token at this gateway in the last five minutes.
+    pub mismatches: u32,
+    /// Upgrade attempts of this client address in the last minute, this one counted.
+    pub attempts: u32,
+}
+
+/// See [`ContextFacts::cadence`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Cadence {
+    /// What is alike.
+    pub measure: Measure,
+    /// Which leg ended first.
+    pub leg: Leg,
+    /// The middle one of the cases, in milliseconds.
+    pub period_ms: u64,
+    /// How many there are.
+    pub cases: u32,
+    /// The period of a well-known default that this is within 3 % of, in seconds.
+    pub known_s: Option<u32>,
+}
+
+/// See [`Cadence::measure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Time without a byte in either direction before the end.
+    Silence,
+    /// Age of the tunnel at the end.
+    Age,
+}
+
+/// See [`ContextFacts::other_credentials`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OtherCredential {
+    /// Of the other value.
+    pub fingerprint: String,
+    /// Sessions of this client in which it was sent.
+    pub sessions: u32,
+    /// The gateway accepted it at least once.
+    pub accepted: bool,
+    /// When it was last sent.
+    pub last_at: Moment,
+}
+
+/// See [`ContextFacts::boots`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Boot {
+    /// `server.bootId` of `hello-ok`.
+    pub id: PeerText,
+    /// Sessions that it accepted.
+    pub sessions: u32,
+    /// When it was first seen.
+    pub first_at: Moment,
+    /// When it was last seen.
+    pub last_at: Moment,
+}

@@ -1,0 +1,125 @@
+//! What became of the requests of a session: evidence for every ending, and the questions that
+//! rules ask about them.
+
+use super::view::{Decisive, View, at, fact, human_ms, short};
+use crate::session::record::Evidence;
+use crate::session::record::dialect::{RpcFacts, RpcFailure, UnansweredRequest};
+use crate::session::text::PeerText;
+
+/// Most unanswered requests named in a verdict.
+const NAMED: usize = 3;
+
+impl<'a> View<'a> {
+    /// What is known of its requests; only for `openclaw`, and only after a `hello-ok`.
+    #[must_use]
+    pub fn rpc(&self) -> Option<&'a RpcFacts> {
+        self.record().dialect.as_ref()?.rpc.as_ref()
+    }
+
+    /// The oldest requests that were surely without an answer at the end.
+    #[must_use]
+    pub fn unanswered(&self) -> &'a [UnansweredRequest] {
+        self.rpc()
+            .filter(|rpc| rpc.unanswered_count.is_some())
+            .map_or(&[], |rpc| &rpc.unanswered)
+    }
+
+    /// Whether the gateway's host has acknowledged everything that was written to it; `None` where
+    /// the kernel could not be asked.
+    #[must_use]
+    pub fn gateway_acknowledged(&self) -> Option<bool> {
+        let tcp = self.record().gateway.as_ref()?.tcp?;
+        Some(tcp.unacked == 0)
+    }
+
+    /// The requests that an ending left without an answer, and what that means for each.
+    #[must_use]
+    pub fn unanswered_evidence(&self) -> Vec<Evidence> {
+        let waiting = self.unanswered();
+        let by_client = matches!(
+            self.decisive(),
+            Decisive::ClientClose | Decisive::ClientTransport
+        );
+        let mut all: Vec<Evidence> = waiting
+            .iter()
+            .take(NAMED)
+            .map(|request| {
+                let fate = match (request.written, self.gateway_acknowledged()) {
+                    (false, _) => "it was not written to the gateway whole",
+                    (true, _) if by_client => {
+                        "it went to the gateway and may have been carried out; the client did not \
+                         wait longer"
+                    }
+                    (true, Some(true)) => {
+                        "request delivered, response lost: it may have been carried out, do not \
+                         retry it blindly"
+                    }
+                    (true, _) => {
+                        "it was sent to the gateway and its arrival is not proven: it may have \
+                         been carried out, do not retry it blindly"
+                    }
+                };
+                at(
+                    request.at,
+                    format!(
+                        "the request {} had no answer after {}: {fate}",
+                        short(&request.method),
+                        human_ms(request.age_ms)
+                    ),
+                )
+            })
+            .collect();
+        let count = self.rpc().and_then(|rpc| rpc.unanswered_count);
+        let more = count.unwrap_or_default().saturating_sub(all.len() as u64);
+        if !all.is_empty() && more > 0 {
+            all.push(fact(format!("{more} more requests had no answer")));
+        }
+        all
+    }
+
+    /// How its requests failed, when every answer said `ok: false` and there was at least one.
+    #[must_use]
+    pub fn only_failures(&self) -> Option<&'a RpcFacts> {
+        self.rpc().filter(|rpc| {
+            rpc.responses > 0
+                && rpc.errors == rpc.responses
+                // An answer that was not followed may have been a good one.
+                && rpc.unmatched == 0
+                && rpc.unseen_to_client == 0
+        })
+    }
+}
+
+impl RpcFailure {
+    /// A scope was missing.
+    #[must_use]
+    pub fn lacks_scope(&self) -> bool {
+        let is = |text: &Option<PeerText>, wanted: &str| {
+            text.as_ref().is_some_and(|text| text.as_str() == wanted)
+        };
+        is(&self.details_code, "MISSING_SCOPE")
+    }
+
+    /// The failure as evidence.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let part = |name: &str, text: &Option<PeerText>| {
+            text.as_ref()
+                .map_or_else(String::new, |text| format!(", {name} {}", short(text)))
+        };
+        let times = match self.count {
+            1 => String::new(),
+            count => format!(" ({count} times)"),
+        };
+        at(
+            self.first_at,
+            format!(
+                "the gateway answered {} with ok: false{}{}{}{times}",
+                short(&self.method),
+                part("code", &self.code),
+                part("details.code", &self.details_code),
+                part("missing scope", &self.missing_scope),
+            ),
+        )
+    }
+}

@@ -1,0 +1,185 @@
+//! Sessions that were authorised, ended well, and achieved nothing: every answer was a failure.
+//!
+//! One request that succeeded makes the session a good one: what failed beside it is in the record.
+
+use crate::session::party::Party;
+use crate::session::record::dialect::{RpcFacts, RpcFailure};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, Evidence};
+use crate::session::text::PeerText;
+use crate::verdict::registry::Find;
+use crate::verdict::view::{fact, paste_safe, short};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::Channel,
+        party: Party::Client,
+        act_on,
+        stage: Stage::Close,
+        order,
+        title: "",
+        explanation: "",
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "Connected without any scope, because a header cost locality",
+        explanation: "The client asked for scopes with a shared secret and without a device, and \
+                      hello-ok granted none. OpenClaw gateways do so when the client is not local \
+                      for them: a proxy header made a client of the same host look remote, or it \
+                      is remote. The connection works and every request that needs a scope fails \
+                      with MISSING_SCOPE.",
+        action: "take the proxy headers out of this client's way to the gateway (the record's gateway.forwarded shows them), or pair a device: `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
+        ..channel("channel.locality_lost", ActOn::Operator, 10, locality_lost)
+    },
+    Rule {
+        title: "A scope was missing",
+        explanation: "The client was accepted and its requests were answered with MISSING_SCOPE: \
+                      the scopes that it asked for, or that its device was approved for, do not \
+                      include what the methods need. Nothing is wrong with the connection or the \
+                      token.",
+        action: "let the client ask for the missing scope, then approve it on the gateway host: `openclaw devices list` and `openclaw devices approve REQUEST-ID`",
+        ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
+    },
+    Rule {
+        title: "Every request failed",
+        explanation: "The client was accepted, and the gateway answered each of its requests with \
+                      ok: false. The session itself was fine: what failed is inside the gateway, \
+                      in a channel behind it or in the requests. The evidence has its codes.",
+        action: "follow the gateway's code for the method shown; `openclaw channels status` tells how its channels are",
+        ..channel(
+            "channel.requests_failed",
+            ActOn::Gateway,
+            15,
+            requests_failed,
+        )
+    },
+];
+
+/// The failures of a session that was authorised, ended as its ends meant, and achieved nothing.
+fn failures<'a>(view: &View<'a>) -> Option<&'a RpcFacts> {
+    let (_, code) = view.client_close().or_else(|| view.gateway_close())?;
+    let ended_well =
+        matches!(code, None | Some(1000)) || (code == Some(1001) && view.client_close().is_some());
+    if !view.was_open() || !ended_well {
+        return None;
+    }
+    view.only_failures()
+}
+
+fn found(view: &View<'_>, rpc: &RpcFacts, summary: String) -> Finding {
+    let party = if view.client_close().is_some() {
+        Party::Client
+    } else {
+        Party::Gateway
+    };
+    let told: Vec<Evidence> = rpc
+        .failures
+        .iter()
+        .take(4)
+        .map(RpcFailure::evidence)
+        .collect();
+    Finding::new(Confidence::Certain, summary)
+        .because(told)
+        .because(view.both_legs())
+        .ended_by(party)
+}
+
+fn names(scopes: &[PeerText]) -> String {
+    let all: Vec<&str> = scopes.iter().take(4).map(PeerText::as_str).collect();
+    all.join(", ")
+}
+
+fn locality_lost(view: &View<'_>) -> Option<Finding> {
+    let rpc = failures(view)?;
+    let dialect = view.record().dialect.as_ref()?;
+    let asked = dialect.scopes_asked.as_ref()?;
+    let granted = dialect.scopes_granted.as_ref()?;
+    let lost = granted.is_empty() && !asked.is_empty() && !dialect.device.present;
+    if !lost || !rpc.failures.iter().any(RpcFailure::lacks_scope) {
+        return None;
+    }
+    let brought = view
+        .record()
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.forwarded.as_ref())
+        .filter(|forwarded| !forwarded.brought.is_empty())
+        .map(|forwarded| {
+            fact(format!(
+                "the client's side brought {}",
+                names(&forwarded.brought)
+            ))
+        });
+    let finding = found(
+        view,
+        rpc,
+        "connected without any scope: for the gateway this client is not local".to_owned(),
+    );
+    Some(
+        Finding {
+            confidence: Confidence::Likely,
+            ..finding
+        }
+        .because([fact(format!(
+            "it asked for {} without a device, and hello-ok granted no scope",
+            names(asked)
+        ))])
+        .because(brought),
+    )
+}
+
+fn missing_scope(view: &View<'_>) -> Option<Finding> {
+    let rpc = failures(view)?;
+    let failure = rpc.failures.iter().find(|failure| failure.lacks_scope())?;
+    let scope = failure.missing_scope.as_ref();
+    let summary = format!(
+        "connected, but {} needs {}",
+        short(&failure.method),
+        scope.map_or_else(
+            || "a scope that is missing".to_owned(),
+            |scope| format!("the scope {}", short(scope))
+        ),
+    );
+    let dialect = view.record().dialect.as_ref()?;
+    let granted = dialect
+        .scopes_granted
+        .as_ref()
+        .map(|granted| match granted.as_slice() {
+            [] => fact("hello-ok granted no scope"),
+            granted => fact(format!("hello-ok granted {}", names(granted))),
+        });
+    let finding = found(view, rpc, summary).because(granted);
+    Some(match scope.and_then(paste_safe) {
+        Some(scope) => finding.next(format!(
+            "let the client ask for {scope}, then approve it on the gateway host: `openclaw devices list` and `openclaw devices approve REQUEST-ID`"
+        )),
+        None => finding,
+    })
+}
+
+fn requests_failed(view: &View<'_>) -> Option<Finding> {
+    let rpc = failures(view)?;
+    let first = rpc.failures.first()?;
+    let code = first
+        .details_code
+        .as_ref()
+        .or(first.code.as_ref())
+        .map_or_else(String::new, |code| format!(" with {}", short(code)));
+    let summary = match rpc.responses {
+        1 => format!(
+            "connected, but its only request {} failed{code}",
+            short(&first.method)
+        ),
+        many => format!(
+            "connected, but all {many} requests failed, {} first{code}",
+            short(&first.method)
+        ),
+    };
+    Some(found(view, rpc, summary))
+}

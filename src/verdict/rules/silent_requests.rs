@@ -1,0 +1,54 @@
+//! The gateway took requests and said nothing any more.
+
+use crate::session::party::{Direction, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::view::{human_ms, short};
+use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+
+/// Requests take milliseconds; the command line tool waits 10 s for one.
+const WAITED_MS: f64 = 8000.0;
+
+pub(super) const RULES: &[Rule] = &[Rule {
+    id: "gateway.silent.requests",
+    class: Class::GatewaySilent,
+    party: Party::Client,
+    act_on: ActOn::Gateway,
+    stage: Stage::Close,
+    order: 18,
+    title: "The gateway did not answer requests any more",
+    explanation: "The session was open and a request of the client had gone to the gateway. Nothing \
+                  came back, no answer and no event, until the client gave up, while the gateway's \
+                  host acknowledged the packets: the process is there and stuck. A long call alone \
+                  does not look so, because events and ticks go on meanwhile.",
+    action: "look into the gateway's log and at its load at this time; find out whether the request was carried out before you send it again",
+    find: requests,
+}];
+
+fn requests(view: &View<'_>) -> Option<Finding> {
+    let client = matches!(
+        view.decisive(),
+        Decisive::ClientClose | Decisive::ClientTransport
+    );
+    // The oldest that went to the gateway, and nothing at all that came after it.
+    let request = view.unanswered().iter().find(|request| request.written)?;
+    let heard = view.frames_of(Direction::ToClient)?.last_at?;
+    let quiet = heard <= request.at && view.gateway_acknowledged() != Some(false);
+    if !client || !view.was_open() || !quiet {
+        return None;
+    }
+    let waited = view.silent_ms(Direction::ToClient)?.min(request.age_ms);
+    if waited < WAITED_MS {
+        return None;
+    }
+    let summary = format!(
+        "the gateway did not answer {} and sent nothing for {}; the client gave up",
+        short(&request.method),
+        human_ms(waited)
+    );
+    let confidence = match view.gateway_acknowledged() {
+        Some(true) => Confidence::Likely,
+        _ => Confidence::Possible,
+    };
+    Some(Finding::new(confidence, summary).because(view.both_legs()))
+}

@@ -1,0 +1,113 @@
+//! Endings that only other sessions explain: what they showed stands in the record's `context`.
+
+use crate::session::memory::lost;
+use crate::session::party::{Leg, Party};
+use crate::session::record::context::{Cadence, Measure};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::view::{fact, human_ms};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "gateway.lifecycle.crash",
+        class: Class::GatewayLifecycle,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Transport,
+        order: 20,
+        title: "The gateway lost all its sessions at once",
+        explanation: "The gateway's connection ended without a Close, and at least two other \
+                      sessions of the same gateway ended so within the same second. One client \
+                      cannot do that: the gateway's process ended without closing (crash, SIGKILL, \
+                      out of memory), its host went away, or what stands before it did.",
+        action: "look why the gateway's process ended at this time (its log, `docker events`, the kernel's log for out of memory)",
+        find: crash,
+    },
+    Rule {
+        id: "hop.fault.idle_cadence",
+        class: Class::HopFault,
+        party: Party::Hop,
+        act_on: ActOn::Hop,
+        stage: Stage::Transport,
+        order: 18,
+        title: "Something cuts sessions after a fixed time",
+        explanation: "Three or more sessions ended without a Close on the same leg after the same \
+                      silence, or at the same age, within 5 %. Programs and people are not that \
+                      regular, timers are: a proxy, load balancer or NAT on that leg cuts \
+                      connections. Well-known defaults are 30, 58, 60, 100, 180, 300, 350 and 3600 \
+                      seconds.",
+        action: "raise the idle timeout of the proxy on that leg above the interval of the gateway's pings (25 s), or above the longest silence",
+        find: cadence,
+    },
+];
+
+fn crash(view: &View<'_>) -> Option<Finding> {
+    if !view.left(Leg::Gateway) {
+        return None;
+    }
+    let context = view.record().context.as_ref()?;
+    let others = context.lost_together;
+    if others < 2 {
+        return None;
+    }
+    let summary = format!(
+        "the gateway lost this session and {others} others without a Close within a second"
+    );
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.end_evidence(Leg::Gateway))
+            .because([fact(format!(
+                "{others} other sessions of this gateway ended in the same way within a second"
+            ))]),
+    )
+}
+
+fn cadence(view: &View<'_>) -> Option<Finding> {
+    let found = view.record().context.as_ref()?.cadence?;
+    let (leg, _) = lost(view.record())?;
+    if found.leg != leg || found.cases < 3 {
+        return None;
+    }
+    let Cadence {
+        measure,
+        period_ms,
+        cases,
+        known_s,
+        ..
+    } = found;
+    #[expect(clippy::cast_precision_loss, reason = "a period is hours at most")]
+    let period = human_ms(period_ms as f64);
+    let (after, kind) = match measure {
+        Measure::Silence => (format!("after {period} of silence"), "idle"),
+        Measure::Age => (format!("at the age of {period}"), "life"),
+    };
+    let side = match leg {
+        Leg::Client => "between client and tap",
+        Leg::Gateway => "between tap and gateway",
+    };
+    let confidence = if known_s.is_some() || cases > 4 {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    let default = known_s.map(|seconds| {
+        fact(format!(
+            "{seconds} s is a well-known default of proxies and load balancers"
+        ))
+    });
+    let summary =
+        format!("cut {after}, the {cases}. session in a row of like ones: a timer {side}");
+    let next = format!(
+        "find the proxy, load balancer or NAT {side} with an {kind} timeout of about {period}, and raise it"
+    );
+    Some(
+        Finding::new(confidence, summary)
+            .because([fact(format!(
+                "{cases} sessions ended without a Close {after}"
+            ))])
+            .because(default)
+            .because(view.end_evidence(leg))
+            .next(next),
+    )
+}

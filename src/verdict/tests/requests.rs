@@ -1,0 +1,89 @@
+//! What requests add to the judgement of a session.
+
+use serde_json::json;
+
+use super::*;
+
+const LOST: &str = "request delivered, response lost: it may have been carried out";
+
+/// A session that its gateway left, with one request waiting.
+fn left(written: bool, unacked: Option<u32>) -> SessionRecord {
+    edited("gateway.left.open", |record| {
+        record["dialect"]["rpc"] = json!({
+            "requests": 1, "unanswered_count": 1,
+            "unanswered": [{
+                "method": "chat.send", "at": "2026-11-21T10:00:00.030000Z",
+                "age_ms": 12.0, "written": written,
+            }],
+        });
+        record["gateway"]["tcp"] = unacked.map_or(
+            json!(null),
+            |unacked| json!({ "rtt_us": 100, "retransmits": 0, "unacked": unacked, "pmtu": 1500 }),
+        );
+    })
+}
+
+fn says(record: &SessionRecord, text: &str) -> bool {
+    let verdict = decide(record);
+    verdict.evidence.iter().any(|it| it.fact.contains(text))
+}
+
+#[test]
+fn a_response_is_called_lost_only_when_its_request_was_delivered() {
+    assert!(says(&left(true, Some(0)), LOST));
+    assert!(says(&left(true, Some(2)), "its arrival is not proven"));
+    assert!(says(&left(true, None), "its arrival is not proven"));
+    assert!(says(&left(false, Some(0)), "not written to the gateway"));
+    assert_eq!(rule_of(&left(true, Some(0))), "gateway.left.open");
+    let unsure = edited("gateway.left.open", |record| {
+        record["dialect"]["rpc"] = json!({ "requests": 1, "unseen_to_client": 1 });
+    });
+    assert!(!says(&unsure, "had no answer"), "nothing is known of it");
+}
+
+#[test]
+fn one_success_makes_it_a_good_session() {
+    for id in [
+        "channel.missing_scope",
+        "channel.locality_lost",
+        "channel.requests_failed",
+    ] {
+        let good = edited(id, |record| {
+            record["dialect"]["rpc"]["responses"] = 2.into();
+        });
+        assert_eq!(rule_of(&good), "ok.client_closed", "{id}");
+        let unseen = edited(id, |record| {
+            record["dialect"]["rpc"]["unmatched"] = 1.into();
+        });
+        assert_eq!(rule_of(&unseen), "ok.client_closed", "{id}");
+    }
+}
+
+#[test]
+fn a_bad_end_beats_the_failures_before_it() {
+    let kicked = edited("gateway.lifecycle.auth_changed", |record| {
+        let failing = serde_json::to_value(fixture("channel.missing_scope")).unwrap();
+        record["dialect"]["rpc"] = failing["dialect"]["rpc"].clone();
+    });
+    assert_eq!(rule_of(&kicked), "gateway.lifecycle.auth_changed");
+}
+
+#[test]
+fn scopes_that_a_device_lacks_are_no_lost_locality() {
+    let device = edited("channel.locality_lost", |record| {
+        record["dialect"]["device"]["present"] = true.into();
+    });
+    assert_eq!(rule_of(&device), "channel.missing_scope");
+}
+
+#[test]
+fn a_gateway_that_still_talks_is_not_silent() {
+    let ticking = edited("gateway.silent.requests", |record| {
+        record["frames"]["to_client"]["last_at"] = "2026-11-21T10:00:05Z".into();
+    });
+    assert_eq!(rule_of(&ticking), "ok.client_closed");
+    let lost = edited("gateway.silent.requests", |record| {
+        record["gateway"]["tcp"]["unacked"] = 3.into();
+    });
+    assert_eq!(rule_of(&lost), "ok.client_closed");
+}
