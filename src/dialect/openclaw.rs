@@ -208,7 +208,10 @@ impl OpenClaw {
         match read::str(&value, "/type") {
             Some("event") => self.read_event(&value, now),
             Some("res") if self.answers_connect(&value) => self.read_answer(&value, now),
-            Some("res") => self.rpc.gateway_said(Front::read(message.bytes), now),
+            Some("res") => {
+                let front = Front::read(message.bytes);
+                self.rpc.gateway_said(front, says_accepted(message), now);
+            }
             _ => {}
         }
     }
@@ -225,7 +228,7 @@ impl OpenClaw {
         }
         let front = Front::read(message.bytes);
         if front.kind != Some(Kind::Event) {
-            return self.rpc.gateway_said(front, now);
+            return self.rpc.gateway_said(front, says_accepted(message), now);
         }
         if front.shutdown == Some(true) {
             match read::json(message) {
@@ -292,6 +295,14 @@ impl OpenClaw {
             self.answered_at.get_or_insert(now);
         }
     }
+}
+
+/// Whether a response says that the work was accepted and its result will follow under the same id,
+/// as for runs of an agent.
+fn says_accepted(message: &Message<'_>) -> bool {
+    read::mentions(message.bytes, b"\"accepted\"")
+        && read::json(message)
+            .is_some_and(|value| read::str(&value, "/payload/status") == Some("accepted"))
 }
 
 impl Dialect for OpenClaw {

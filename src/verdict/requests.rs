@@ -74,7 +74,32 @@ impl<'a> View<'a> {
         if !all.is_empty() && more > 0 {
             all.push(fact(format!("{more} more requests had no answer")));
         }
+        all.extend(self.unfinished_evidence(by_client));
         all
+    }
+
+    /// The requests whose work had begun and whose results had not come.
+    fn unfinished_evidence(&self, by_client: bool) -> Vec<Evidence> {
+        let unfinished = self
+            .rpc()
+            .filter(|rpc| rpc.unfinished_count.is_some())
+            .map_or(&[][..], |rpc| &rpc.unfinished);
+        let advice = if by_client {
+            "the client did not wait for it"
+        } else {
+            "the work may go on without it, so look before you send it again"
+        };
+        let told = unfinished.iter().take(NAMED).map(|request| {
+            at(
+                request.at,
+                format!(
+                    "the gateway had accepted {} and its result had not come after {}: {advice}",
+                    short(&request.method),
+                    human_ms(request.age_ms)
+                ),
+            )
+        });
+        told.collect()
     }
 
     /// How its requests failed, when every answer said `ok: false` and there was at least one.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::{Ending, Message};
-use crate::session::credential::Credential;
+use crate::session::credential::{Credential, Fingerprinter};
 use crate::session::moment::Anchor;
 use crate::session::record::DialectFacts;
 use crate::ws::frame::apply_mask;
@@ -196,4 +196,69 @@ fn what_cannot_be_inflated_is_told_and_not_shown() {
     let (heard, inflated) = hear(b"\xc1\x02{}", false);
     assert_eq!(heard.len(), 1);
     assert_eq!(inflated, None);
+}
+
+/// A session as the relay shows it: each direction in slices of a size, in turns of one message.
+fn session(calls: &[(u8, bool)], takeover: bool, plain: &[bool], size: usize) -> DialectFacts {
+    let agreed = Extensions {
+        permessage_deflate: true,
+        client_no_context_takeover: !takeover,
+        server_no_context_takeover: !takeover,
+    };
+    let mut asked = vec![r#"{"type":"req","id":"c","method":"connect","params":{}}"#.to_owned()];
+    let mut answered =
+        vec![r#"{"type":"res","id":"c","ok":true,"payload":{"type":"hello-ok"}}"#.to_owned()];
+    for (at, (method, ok)) in calls.iter().enumerate() {
+        let filler = "x".repeat(at * 40);
+        asked.push(format!(
+            r#"{{"method":"m{method}","id":"{}","type":"req","params":"{filler}"}}"#,
+            at % 5
+        ));
+        answered.push(format!(
+            r#"{{"id":"{}","ok":{ok},"type":"res","payload":"{filler}"}}"#,
+            at % 3
+        ));
+    }
+    let anchor = Anchor::new("2026-11-21T00:00:00Z".parse().unwrap(), Instant::now());
+    let now = anchor.opened();
+    let key = Fingerprinter::with_key(b"a key for the tests");
+    let mut dialect = crate::dialect::reader(crate::dialect::Choice::OpenClaw, &key);
+    let mut heartbeats = Heartbeats::default();
+    for (direction, texts) in [
+        (Direction::ToGateway, &asked),
+        (Direction::ToClient, &answered),
+    ] {
+        let masked = direction == Direction::ToGateway;
+        let mut observer = Observer::new(direction, agreed);
+        for piece in compressed(texts, plain, takeover, masked).chunks(size) {
+            let mut shared = Shared {
+                dialect: &mut *dialect,
+                heartbeats: &mut heartbeats,
+            };
+            observer.observe(piece, now, &mut shared);
+        }
+    }
+    let ending = Ending {
+        anchor: &anchor,
+        now,
+        written_to_gateway: u64::MAX,
+    };
+    let facts = dialect.facts(&ending).0;
+    let rpc = facts.rpc.as_ref().expect("it was accepted");
+    assert_eq!(rpc.requests, calls.len() as u64);
+    facts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn requests_are_the_same_in_any_chunking(
+        calls in proptest::collection::vec((0u8..4, any::<bool>()), 0..24),
+        plain in proptest::collection::vec(any::<bool>(), 1..4),
+        takeover: bool,
+        size in 1usize..200,
+    ) {
+        let whole = session(&calls, takeover, &plain, usize::MAX);
+        prop_assert_eq!(session(&calls, takeover, &plain, size), whole);
+    }
 }

@@ -104,7 +104,8 @@ pub(super) fn mask_all(facts: &mut DialectFacts, seen: &Seen) {
         );
     }
     if let Some(rpc) = &mut facts.rpc {
-        texts.extend(rpc.unanswered.iter_mut().map(|request| &mut request.method));
+        let left = rpc.unanswered.iter_mut().chain(&mut rpc.unfinished);
+        texts.extend(left.map(|request| &mut request.method));
         texts.extend(rpc.methods.iter_mut().filter_map(|row| row.method.as_mut()));
         for failure in &mut rpc.failures {
             texts.push(&mut failure.method);

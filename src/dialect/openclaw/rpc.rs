@@ -41,6 +41,8 @@ struct Waiting {
     row: Option<usize>,
     at: Instant,
     end: u64,
+    /// The gateway said that it accepted it; the result comes in a second answer.
+    accepted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,9 +58,8 @@ struct Row {
 }
 
 impl Row {
-    fn answered(&mut self, latency: Duration, failed: bool) {
+    fn answered(&mut self, latency: Duration) {
         self.responses += 1;
-        self.errors += u64::from(failed);
         self.fastest = Some(self.fastest.map_or(latency, |fastest| fastest.min(latency)));
         self.slowest = self.slowest.max(latency);
         self.total += latency;
@@ -115,13 +116,14 @@ impl Rpc {
                 row,
                 at: now,
                 end,
+                accepted: false,
             };
             self.waiting.insert(id, waiting);
         }
     }
 
-    /// A message of the gateway.
-    pub(super) fn gateway_said(&mut self, front: Front, now: Instant) {
+    /// A message of the gateway. `accepted`: a response that only says that the work has begun.
+    pub(super) fn gateway_said(&mut self, front: Front, accepted: bool, now: Instant) {
         let (id, ok) = match front {
             Front {
                 kind: Some(Kind::Response),
@@ -135,17 +137,24 @@ impl Rpc {
             } => return self.unseen_to_client(),
             _ => return,
         };
-        let Some(waiting) = self.waiting.remove(&id) else {
+        let Some(mut waiting) = self.waiting.remove(&id) else {
             self.counts.unmatched += 1;
             return;
         };
-        self.counts.responses += 1;
-        let latency = now.saturating_duration_since(waiting.at);
-        self.at(waiting.row).answered(latency, !ok);
+        let (row, first) = (waiting.row, !waiting.accepted);
+        if first {
+            self.counts.responses += 1;
+            let latency = now.saturating_duration_since(waiting.at);
+            self.at(row).answered(latency);
+        }
         if !ok {
             self.counts.errors += 1;
+            self.at(row).errors += 1;
             let failure = front.error.unwrap_or_default();
             self.failed(waiting.method, failure, now);
+        } else if accepted && first {
+            waiting.accepted = true;
+            self.waiting.insert(id, waiting);
         }
     }
 
@@ -212,20 +221,29 @@ impl Rpc {
             })
             .collect();
         if facts.unseen_to_client == 0 {
-            facts.unanswered_count = Some(self.waiting.len() as u64);
-            let mut oldest: Vec<&Waiting> = self.waiting.values().collect();
-            oldest.sort_by_key(|waiting| (waiting.at, waiting.end));
-            facts.unanswered = oldest
-                .into_iter()
-                .take(MOST_UNANSWERED)
-                .map(|waiting| UnansweredRequest {
-                    method: waiting.method.clone(),
-                    at: ending.anchor.at(waiting.at),
-                    age_ms: millis(ending.now.saturating_duration_since(waiting.at)),
-                    written: waiting.end <= ending.written_to_gateway,
-                })
-                .collect();
+            let (count, oldest) = self.left(false, ending);
+            (facts.unanswered_count, facts.unanswered) = (Some(count), oldest);
+            let (count, oldest) = self.left(true, ending);
+            (facts.unfinished_count, facts.unfinished) = (Some(count), oldest);
         }
         facts
+    }
+
+    /// How many requests wait for an answer, or for the result of what was accepted; the oldest.
+    fn left(&self, accepted: bool, ending: &Ending<'_>) -> (u64, Vec<UnansweredRequest>) {
+        let mut left: Vec<&Waiting> = self
+            .waiting
+            .values()
+            .filter(|waiting| waiting.accepted == accepted)
+            .collect();
+        left.sort_by_key(|waiting| (waiting.at, waiting.end));
+        let told = left.iter().take(MOST_UNANSWERED);
+        let told = told.map(|waiting| UnansweredRequest {
+            method: waiting.method.clone(),
+            at: ending.anchor.at(waiting.at),
+            age_ms: millis(ending.now.saturating_duration_since(waiting.at)),
+            written: waiting.end <= ending.written_to_gateway,
+        });
+        (left.len() as u64, told.collect())
     }
 }

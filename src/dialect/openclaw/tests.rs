@@ -410,3 +410,26 @@ fn a_secret_in_a_method_name_is_masked() {
     let told = serde_json::to_string(&talk.facts().0).unwrap();
     assert!(!told.contains("canary"), "a secret got into the facts");
 }
+
+#[test]
+fn what_was_accepted_waits_for_its_result() {
+    let accepted = r#"{"type":"res","id":"1","ok":true,"payload":{"runId":"r","status":"accepted","acceptedAt":1}}"#;
+    let run = open().ask("1", "agent").gateway(accepted);
+    let rpc = run.rpc();
+    assert_eq!((rpc.responses, rpc.unanswered_count), (1, Some(0)));
+    assert_eq!(rpc.unfinished_count, Some(1));
+    assert_eq!(rpc.unfinished[0].method.as_str(), "agent");
+    let done = run.gateway(accepted).rpc();
+    assert_eq!((done.responses, done.unmatched), (1, 0));
+    assert_eq!(done.unfinished_count, Some(0));
+    let failed = open().ask("1", "agent").gateway(accepted);
+    let failed = failed
+        .gateway(r#"{"type":"res","id":"1","ok":false,"error":{"code":"UNAVAILABLE"}}"#)
+        .rpc();
+    assert_eq!((failed.responses, failed.errors), (1, 1));
+    assert_eq!(failed.methods[0].errors, 1);
+    // The word elsewhere says nothing.
+    let other = r#"{"type":"res","id":"1","ok":true,"payload":{"list":["accepted"]}}"#;
+    let rpc = open().ask("1", "a").gateway(other).rpc();
+    assert_eq!(rpc.unfinished_count, Some(0));
+}

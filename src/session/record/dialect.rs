@@ -174,7 +174,7 @@ pub struct RpcFacts {
     pub responses: u64,
     /// Responses with `ok: false`.
     pub errors: u64,
-    /// Responses to no request that was waiting: a second answer, or one that was not followed.
+    /// Responses to no request that was waiting: one answer too many, or to one that was not followed.
     pub unmatched: u64,
     /// Requests whose id was still waiting for its answer.
     pub duplicate_ids: u64,
@@ -188,13 +188,18 @@ pub struct RpcFacts {
     pub unanswered_count: Option<u64>,
     /// The oldest of them, at most 16.
     pub unanswered: Vec<UnansweredRequest>,
+    /// How many requests the gateway had accepted and whose result had not come at the end; `null`
+    /// when it may have been unseen. They count as answered.
+    pub unfinished_count: Option<u64>,
+    /// The oldest of them, at most 16.
+    pub unfinished: Vec<UnansweredRequest>,
     /// By method, at most 32 of them in order of appearance; the rest in one more without a name.
     pub methods: Vec<MethodFacts>,
     /// Failed requests by method and code, at most 16 kinds.
     pub failures: Vec<RpcFailure>,
 }
 
-/// A request without an answer.
+/// A request without an answer, or without its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UnansweredRequest {
     /// Its method.

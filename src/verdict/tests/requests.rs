@@ -87,3 +87,21 @@ fn a_gateway_that_still_talks_is_not_silent() {
     });
     assert_eq!(rule_of(&lost), "ok.client_closed");
 }
+
+#[test]
+fn work_that_goes_on_is_told_of() {
+    let record = edited("gateway.left.open", |record| {
+        record["dialect"]["rpc"] = json!({
+            "requests": 1, "responses": 1, "unanswered_count": 0, "unfinished_count": 1,
+            "unfinished": [{
+                "method": "agent", "at": "2026-11-21T10:00:00.030000Z",
+                "age_ms": 90000.0, "written": true,
+            }],
+        });
+    });
+    assert!(says(
+        &record,
+        "accepted \"agent\" and its result had not come after 90.0 s"
+    ));
+    assert!(says(&record, "the work may go on without it"));
+}
