@@ -1,5 +1,7 @@
 //! One session, told: its parties, phases, steps, what moved, how it ended and why.
 
+mod around;
+
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -145,6 +147,12 @@ impl<'a> Story<'a> {
         }
         if let Some(frames) = &record.frames {
             moved(paper, frames, record.latency.as_ref());
+        }
+        if let Some(rpc) = record.dialect.as_ref().and_then(|one| one.rpc.as_ref()) {
+            around::requests(paper, rpc);
+        }
+        if let Some(context) = &record.context {
+            around::recent(paper, context);
         }
     }
 

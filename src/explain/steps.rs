@@ -52,6 +52,8 @@ pub enum Event {
     FirstMessage,
     Hello,
     Refusal,
+    RequestFailed,
+    RequestUnanswered,
     Shutdown,
     FirstData,
     Largest,

@@ -119,6 +119,10 @@ fn sessions() {
         "verdicts/gateway.unreachable.dns",
         "verdicts/tap.timeout.idle",
         "verdicts/http.error.client",
+        "verdicts/gateway.silent.requests",
+        "verdicts/channel.missing_scope",
+        "verdicts/gateway.auth.token_two_sources",
+        "verdicts/hop.fault.idle_cadence",
         "records/token_mismatch",
         "records/reset",
     ] {

@@ -7,10 +7,10 @@ use super::opening::credential_words;
 use super::{Event, Place, Steps, word};
 use crate::explain::paper::count;
 use crate::session::party::{Direction, Phase};
-use crate::session::record::dialect::{ClientIdentity, ConnectResult, FirstMessage};
+use crate::session::record::dialect::{ClientIdentity, ConnectResult, FirstMessage, RpcFacts};
 use crate::session::record::{DialectFacts, DirectionFrames};
 use crate::session::text::PeerText;
-use crate::verdict::words::{human_bytes, opcode_word, quoted, violation_words};
+use crate::verdict::words::{human_bytes, human_ms, opcode_word, quoted, violation_words};
 
 pub(super) fn tell(steps: &mut Steps<'_>) {
     if let Some(at) = steps.began(Phase::Handshake) {
@@ -23,6 +23,14 @@ pub(super) fn tell(steps: &mut Steps<'_>) {
     if let Some(frames) = &steps.record.frames {
         moved(steps, Direction::ToGateway, &frames.to_gateway);
         moved(steps, Direction::ToClient, &frames.to_client);
+    }
+    if let Some(rpc) = steps
+        .record
+        .dialect
+        .as_ref()
+        .and_then(|one| one.rpc.as_ref())
+    {
+        requests(steps, rpc);
     }
     if let Some(shutdown) = steps
         .record
@@ -62,7 +70,9 @@ fn handshake(steps: &mut Steps<'_>, dialect: &DialectFacts) {
                 FirstMessage::NotJson => "the first message is not JSON",
                 FirstMessage::Binary => "the first message is binary",
                 FirstMessage::TooLong => "the first message is longer than the tap reads (64 KiB)",
-                FirstMessage::Compressed => "the first message is compressed, and not read",
+                FirstMessage::Compressed => {
+                    "the first message is compressed, and cannot be inflated"
+                }
             };
             let first = steps.record.frames.as_ref();
             let at = first.and_then(|frames| frames.to_gateway.first_at);
@@ -176,6 +186,34 @@ fn refusal_words(dialect: &DialectFacts) -> String {
         let _ = write!(text, ", retry after {ms} ms");
     }
     text
+}
+
+fn requests(steps: &mut Steps<'_>, rpc: &RpcFacts) {
+    for failure in &rpc.failures {
+        let codes: Vec<&str> = [&failure.code, &failure.details_code, &failure.missing_scope]
+            .into_iter()
+            .flatten()
+            .map(AsRef::as_ref)
+            .collect();
+        let mut text = format!("{} fails: {}", failure.method, codes.join(", "));
+        if failure.count > 1 {
+            let _ = write!(text, "; {} times in all", failure.count);
+        }
+        let at = Some(failure.first_at);
+        steps.add(at, (Gateway, Client), Event::RequestFailed, text);
+    }
+    for request in &rpc.unanswered {
+        let text = format!(
+            "{}, without an answer at the end, after {}",
+            request.method,
+            human_ms(request.age_ms)
+        );
+        let at = Some(request.at);
+        steps.add(at, (Client, Gateway), Event::RequestUnanswered, text);
+        if let Some(last) = steps.found.last_mut() {
+            last.delivered = request.written;
+        }
+    }
 }
 
 fn moved(steps: &mut Steps<'_>, direction: Direction, frames: &DirectionFrames) {
