@@ -8,7 +8,7 @@ use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::trust::{Disbelief, address};
 use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
@@ -20,6 +20,8 @@ const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
         order: 20,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -34,6 +36,8 @@ pub(super) const RULES: &[Rule] = &[
                       the tap's own host is never sent remote clients without these headers: it \
                       would take them for local. Changing the list closes every session of the \
                       gateway once (4001).",
+        evidence: "403 with the body proxy_attribution_required to a request on which the tap put the headers",
+        versions: Versions::Seen,
         action: "add the address that the gateway sees us under to gateway.trustedProxies",
         ..refused("gateway.refused.attribution", ActOn::Gateway, attribution)
     },
@@ -43,6 +47,8 @@ pub(super) const RULES: &[Rule] = &[
                       address is loopback, is itself in gateway.trustedProxies, or could not be \
                       read from what a proxy in front of the tap sent. A local client behind a \
                       proxy that adds X-Forwarded-For can never be local to the gateway.",
+        evidence: "403 with the body proxy_attribution_required to headers that the client brought",
+        versions: Versions::Seen,
         action: "let the proxy in front of the tap write its client's real address, or let the client connect without it",
         ..refused(
             "gateway.refused.attribution_client",
@@ -56,6 +62,8 @@ pub(super) const RULES: &[Rule] = &[
                       headers and is not in trusted_proxies. What such a proxy says is passed to a \
                       local gateway unchanged, which refuses it with 403 as it would without the \
                       tap.",
+        evidence: "403 with the body proxy_attribution_required to headers of a proxy in front of the tap",
+        versions: Versions::Seen,
         action: "put the proxy into trusted_proxies of wstap, and our address into gateway.trustedProxies",
         ..refused("gateway.refused.attribution_proxy", ActOn::Operator, proxy)
     },
@@ -74,6 +82,8 @@ pub(super) const RULES: &[Rule] = &[
                       the gateway sees us under a private address: there it believes of whatever \
                       has no attribution headers that it is a page of localhost, when Host and \
                       Origin say so. So nothing was sent.",
+        evidence: "our refusal by gateway.forwarded, with the addresses of the connection to the gateway",
+        versions: Versions::Any,
         action: "set gateway.forwarded: auto",
         find: remote_as_local,
     },

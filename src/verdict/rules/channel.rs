@@ -9,7 +9,7 @@ use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, paste_safe, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {
@@ -21,6 +21,8 @@ const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -34,6 +36,8 @@ pub(super) const RULES: &[Rule] = &[
                       for them: a proxy header made a client of the same host look remote, or it \
                       is remote. The connection works and every request that needs a scope fails \
                       with MISSING_SCOPE.",
+        evidence: "hello-ok with an empty list of scopes, a connect request that asked for some and named no device, and answers with MISSING_SCOPE",
+        versions: Versions::Seen,
         action: "take the proxy headers out of this client's way to the gateway (the record's gateway.forwarded shows them), or pair a device: `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
         ..channel("channel.locality_lost", ActOn::Operator, 10, locality_lost)
     },
@@ -43,6 +47,8 @@ pub(super) const RULES: &[Rule] = &[
                       the scopes that it asked for, or that its device was approved for, do not \
                       include what the methods need. Nothing is wrong with the connection or the \
                       token.",
+        evidence: "hello-ok, and no answer but refusals, one of them with MISSING_SCOPE",
+        versions: Versions::Seen,
         action: "let the client ask for the missing scope, then approve it on the gateway host: `openclaw devices list` and `openclaw devices approve REQUEST-ID`",
         ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
     },
@@ -51,6 +57,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client was accepted, and the gateway answered each of its requests with \
                       ok: false. The session itself was fine: what failed is inside the gateway, \
                       in a channel behind it or in the requests. The evidence has its codes.",
+        evidence: "hello-ok, an orderly end, and every answer with ok: false",
+        versions: Versions::Seen,
         action: "follow the gateway's code for the method shown; `openclaw channels status` tells how its channels are",
         ..channel(
             "channel.requests_failed",

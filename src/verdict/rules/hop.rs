@@ -7,7 +7,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, TransportEnd};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -19,6 +19,8 @@ const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -30,6 +32,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The upgrade was answered with 502, 503 or 504 in a form that the gateway does \
                       not use: a proxy between tap and gateway answered in its place. The gateway \
                       itself never answers 502 or 504.",
+        evidence: "502, 503 or 504 in a form that is not the gateway's",
+        versions: Versions::Any,
         action: "look into that proxy's log for its upstream error; check its upstream address and that the gateway runs",
         ..hop("hop.fault.bad_gateway", Stage::Answer, 40, bad_gateway)
     },
@@ -37,6 +41,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A proxy closed with 1014",
         explanation: "Close 1014 (bad gateway) is sent by proxies whose own connection onwards \
                       failed; no gateway sends it for itself.",
+        evidence: "a Close 1014 of the gateway's side",
+        versions: Versions::Any,
         action: "look into the log of the proxy between tap and gateway at this time",
         ..hop("hop.fault.close_1014", Stage::Close, 20, close_1014)
     },
@@ -45,6 +51,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The answer to the upgrade bears the marks of another server (its Server \
                       header, a header that only it adds, or an HTML page that is not the \
                       gateway's). It passed to the client unchanged.",
+        evidence: "an answer other than 101 with a Server header, a header or a page of another server",
+        versions: Versions::Any,
         action: "look at that server's routing for this host and path; WebSocket upgrades must reach the gateway",
         ..hop(
             "hop.fault.foreign_answer",
@@ -57,6 +65,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A proxy answered a plain request in the gateway's place",
         explanation: "A request that is not an upgrade was answered with 502, 503 or 504 by a \
                       server that names itself and is not the gateway.",
+        evidence: "502, 503 or 504 to a plain request from a server that names itself",
+        versions: Versions::Any,
         action: "look into that proxy's log for its upstream error",
         ..hop("hop.fault.http_answer", Stage::Answer, 40, http_answer)
     },
@@ -66,6 +76,8 @@ pub(super) const RULES: &[Rule] = &[
                       the idle limit of well-known proxies and load balancers (30, 60, 100, 180, \
                       300, 350 or 3600 s). One session does not prove it; several with the same \
                       pause do.",
+        evidence: "a leg lost without a Close after a silence that is the default of well-known proxies",
+        versions: Versions::Any,
         action: "raise the idle or read timeout of the proxy on that side above the pause shown, or let an end send pings more often",
         ..hop("hop.fault.idle_cut", Stage::Transport, 50, idle_cut)
     },
@@ -75,6 +87,8 @@ pub(super) const RULES: &[Rule] = &[
                       another server's page: Basic auth or a single sign-on in front of the \
                       gateway. Browsers show scripts only 1006 for that. The gateway itself never \
                       refuses its main WebSocket path in that way.",
+        evidence: "401 or 403 with WWW-Authenticate, or with another server's page",
+        versions: Versions::Any,
         action: "exempt the WebSocket path from that login, or give the client the credential that it asks for",
         ..hop("hop.fault.login", Stage::Answer, 35, login)
     },
@@ -83,6 +97,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The upgrade was answered with a redirect. WebSocket clients do not follow \
                       redirects, and the gateway sends none: a hop wants https, another host or a \
                       login.",
+        evidence: "a status from 301 to 308 in answer to an upgrade",
+        versions: Versions::Any,
         action: "use the URL that the Location header names, or exempt the WebSocket path from the redirect",
         ..hop("hop.fault.redirect", Stage::Answer, 35, redirect)
     },
@@ -92,6 +108,8 @@ pub(super) const RULES: &[Rule] = &[
                       `Connection: Upgrade`: a proxy between client and tap dropped these \
                       hop-by-hop headers. The gateway then takes it for a page request; its Control \
                       UI answers 200.",
+        evidence: "a Sec-WebSocket-Key without Upgrade: websocket or Connection: Upgrade",
+        versions: Versions::Any,
         action: "let the proxy in front pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";)",
         ..hop(
             "hop.fault.upgrade_stripped",
@@ -105,6 +123,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The upgrade left us whole and the gateway's Control UI page came back with \
                       200: a proxy between tap and gateway dropped Upgrade and Connection, so the \
                       gateway took the request for one of a page.",
+        evidence: "200 with the Control UI's page to an upgrade that left us whole",
+        versions: Versions::Seen,
         action: "let the proxy between tap and gateway pass upgrades, or point gateway.url at the gateway itself",
         ..hop(
             "hop.fault.upgrade_stripped_behind",

@@ -5,7 +5,7 @@ use crate::session::record::frames::TcpFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TransportEnd};
 use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -20,6 +20,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way. A \
                       Wi-Fi or VPN that went away, a firewall that forgot the connection.",
+        evidence: "RST or a time-out of the client's connection, and segments that were retransmitted and not acknowledged",
+        versions: Versions::Any,
         action: "look at the path between client and tap: Wi-Fi, VPN, firewalls that drop idle connections",
         find: client,
     },
@@ -35,6 +37,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way, or the \
                       gateway's machine or container went away without a word.",
+        evidence: "RST or a time-out of the gateway's connection, and segments that were retransmitted and not acknowledged",
+        versions: Versions::Any,
         action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
         find: gateway,
     },

@@ -3,7 +3,7 @@
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -16,6 +16,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A bare TCP connect",
         explanation: "A connection was opened and ended without one byte: what load balancers, \
                       container health checks and port scanners do.",
+        evidence: "a connection that ended without one byte",
+        versions: Versions::Any,
         action: "nothing to do",
         find: tcp,
     },
@@ -31,6 +33,8 @@ pub(super) const RULES: &[Rule] = &[
                       check that looks at the certificate. A client that pins the certificate's \
                       fingerprint and found another one looks the same from here: OpenClaw's then \
                       says \"gateway tls fingerprint mismatch\".",
+        evidence: "a completed TLS handshake and no byte of a request",
+        versions: Versions::Any,
         action: "nothing to do, unless a client complains of a TLS fingerprint mismatch: then \
                  update its pin (gateway.remote.tlsFingerprint)",
         find: tls,
@@ -47,6 +51,8 @@ pub(super) const RULES: &[Rule] = &[
                       accepted it, without having sent one byte: a health check of the upgrade, or \
                       a client that changed its mind. With `dialect: plain` nothing tells that from \
                       a client that only listens, so that it is client.left there.",
+        evidence: "a 101, and a client that left before hello-ok without one byte",
+        versions: Versions::Seen,
         action: "nothing to do",
         find: websocket,
     },

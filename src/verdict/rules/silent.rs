@@ -8,7 +8,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TimerKey};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{at, fact, human_ms};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 /// An `OpenClaw` gateway sends its challenge at once after the 101.
 const CHALLENGE_MS: f64 = 1000.0;
@@ -32,6 +32,8 @@ const fn silent(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -43,6 +45,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The request had gone out and the gateway's side ended with FIN before a \
                       status line: the process is stuck or going down, or what listens there is \
                       not the gateway.",
+        evidence: "FIN of the gateway after the request and before a status line",
+        versions: Versions::Any,
         action: "check that the gateway is healthy: `curl -s http://GATEWAY/healthz` must say live",
         ..silent("gateway.silent.closed", Stage::Dial, 50, closed)
     },
@@ -51,6 +55,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "An OpenClaw gateway sends connect.challenge at once after the 101. None came \
                       until somebody gave up waiting: the gateway is stuck, what answers is no \
                       OpenClaw gateway, or a proxy between tap and gateway holds its frames back.",
+        evidence: "a 101 and not one message of the gateway until somebody gave up, a second or more later",
+        versions: Versions::Seen,
         action: "check that gateway.url points at an OpenClaw gateway that answers /healthz, without a buffering proxy in between",
         ..silent(
             "gateway.silent.no_challenge",
@@ -64,6 +70,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client's connect request went to the gateway and neither hello-ok nor a \
                       refusal came until somebody gave up waiting (the gateway itself closes with \
                       1000 after 15 s): the gateway is overloaded or stuck while it starts.",
+        evidence: "a connect request that went to the gateway and no answer for two seconds or more",
+        versions: Versions::Seen,
         action: "look into the gateway's log at this time, and at its load; its readiness is at /readyz",
         ..silent("gateway.silent.no_hello", Stage::Close, 35, no_hello)
     },
@@ -71,6 +79,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway reset the connection before it answered",
         explanation: "The request had gone out and the gateway's side reset the connection before a \
                       status line: the process died, or a TLS port got plain HTTP.",
+        evidence: "RST of the gateway after the request and before a status line",
+        versions: Versions::Any,
         action: "check that the gateway runs, and whether it wants https in gateway.url",
         ..silent("gateway.silent.reset", Stage::Dial, 50, reset)
     },
@@ -79,6 +89,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "OpenClaw gateways send a tick every 30 s. None came through the tap for so \
                       long that the client gave up (4000 \"tick timeout\"): the gateway's process \
                       was blocked or suspended, or packets between tap and gateway were lost.",
+        evidence: "a Close 4000 \"tick timeout\" of the client, and nothing of the gateway for longer than its ticks are apart",
+        versions: Versions::Read,
         action: "look into the gateway's log and at its load at this time: it had stopped sending",
         ..silent("gateway.silent.ticks", Stage::Close, 50, ticks)
     },
@@ -88,6 +100,8 @@ pub(super) const RULES: &[Rule] = &[
                       timeouts.upgrade ran out (for plain requests timeouts.idle) or the client \
                       gave up. TCP acknowledged, so the process is there and stuck, or a proxy in \
                       between waits for it.",
+        evidence: "no status line until timeouts.upgrade ran out, or until the client gave up after 5 s or more",
+        versions: Versions::Any,
         action: "look into the gateway's log and at its load; if it needs this long, raise timeouts.upgrade",
         ..silent("gateway.silent.upgrade", Stage::Dial, 50, upgrade)
     },

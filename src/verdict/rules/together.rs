@@ -6,7 +6,7 @@ use crate::session::record::context::{Cadence, Measure};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -21,6 +21,8 @@ pub(super) const RULES: &[Rule] = &[
                       sessions of the same gateway ended so within the same second. One client \
                       cannot do that: the gateway's process ended without closing (crash, SIGKILL, \
                       out of memory), its host went away, or what stands before it did.",
+        evidence: "the gateway's leg lost without a Close, and in the context two others lost within the same second",
+        versions: Versions::Seen,
         action: "look why the gateway's process ended at this time (its log, `docker events`, the kernel's log for out of memory)",
         find: crash,
     },
@@ -37,6 +39,8 @@ pub(super) const RULES: &[Rule] = &[
                       regular, timers are: a proxy, load balancer or NAT on that leg cuts \
                       connections. Well-known defaults are 30, 58, 60, 100, 180, 300, 350 and 3600 \
                       seconds.",
+        evidence: "a leg lost without a Close, and in the context two or more others of the same leg with the same silence or age",
+        versions: Versions::Any,
         action: "raise the idle timeout of the proxy on that leg above the interval of the gateway's pings (25 s), or above the longest silence",
         find: cadence,
     },
