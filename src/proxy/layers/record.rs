@@ -16,6 +16,7 @@ use crate::admission::credentials;
 use crate::admission::forwarded::client_of;
 use crate::admission::head::{Asks, Checked};
 use crate::dialect::Choice;
+use crate::dialect::openclaw::endpoint;
 use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::heads::Seen;
@@ -23,6 +24,7 @@ use crate::proxy::session::Shared;
 use crate::proxy::{Tap, facts, forwarded, headers};
 use crate::session::credential::Credential;
 use crate::session::party::Phase;
+use crate::session::record::dialect::Endpoint;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, Kind, TimerKey};
 use crate::session::text::PeerText;
 use crate::transport::clock;
@@ -105,10 +107,13 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
         asks,
         refusal,
     } = &seen.checked;
+    let target = String::from_utf8_lossy(head.target());
+    // Other services of the gateway do look at the request's headers.
+    let challenges = endpoint::of(&target) == Endpoint::Gateway;
     let about = credentials::Request {
-        target: &String::from_utf8_lossy(head.target()),
+        target: &target,
         websocket: *asks != Asks::Nothing,
-        openclaw: tap.dialect() == Choice::OpenClaw,
+        openclaw: tap.dialect() == Choice::OpenClaw && challenges,
     };
     let found = credentials::scan(head.fields(), about, &tap.fingerprinter);
     let too_slow = refusal

@@ -163,6 +163,8 @@ pub enum BodyKind {
     TooManySockets,
     /// `OpenClaw`: `Gateway websocket handlers unavailable`.
     HandlersUnavailable,
+    /// `OpenClaw`: one of its other services (worker, desktop, portal) is not there.
+    ServiceUnavailable,
     /// `OpenClaw`: the Control UI page.
     ControlUi,
     /// `OpenClaw`: another answer in its known form.

@@ -4,7 +4,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::credential::{compare, mark, odd_form};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
@@ -108,9 +108,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The token does not match",
         explanation: "The gateway compared the client's token with gateway.auth.token and they \
-                      differ. Common causes: two places that set a token (the configuration wins \
-                      over OPENCLAW_GATEWAY_TOKEN at the gateway), a value with a line break or \
-                      quotes, a device token in the place of the shared one.",
+                      differ. Common causes: two places that set a token (since 2026.9 the \
+                      configuration wins over OPENCLAW_GATEWAY_TOKEN; older guides say the \
+                      reverse), a value with a line break or quotes, a device token in the place \
+                      of the shared one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH",
         versions: Versions::Seen,
         action: "give the client the value of gateway.auth.token; compare fingerprints with `wstap fingerprint`",
@@ -208,7 +209,24 @@ fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding 
     }
     let sent = credential.map_or_else(String::new, |credential| format!(": {}", mark(credential)));
     let summary = format!("the client's {what} does not match {key}{sent}");
-    found(view, said, summary).next(compare(credential, key))
+    found(view, said, summary)
+        .because(slowed(view))
+        .because([fact(view.precedence())])
+        .next(compare(credential, key))
+}
+
+/// A gateway never locks a local client out; it makes it wait, from 250 ms up to 5 s.
+fn slowed(view: &View<'_>) -> Option<Evidence> {
+    const NOTICED_MS: i64 = 200;
+    let dialect = view.record().dialect.as_ref()?;
+    let waited = dialect.answered_at?.millis_since(dialect.connect_at?);
+    #[expect(clippy::cast_precision_loss, reason = "seconds at most")]
+    (waited >= NOTICED_MS).then(|| {
+        fact(format!(
+            "the gateway took {} to refuse: it slows local clients down after wrong attempts",
+            human_ms(waited as f64)
+        ))
+    })
 }
 
 fn password_mismatch(view: &View<'_>) -> Option<Finding> {
@@ -240,9 +258,8 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
         sent.fingerprint, works.fingerprint
     );
     let next = format!(
-        "at the client find where {} comes from (config comes before OPENCLAW_GATEWAY_TOKEN in \
-         2026.9, a flag before both; `wstap fingerprint --env OPENCLAW_GATEWAY_TOKEN` tells a \
-         source's fingerprint) and replace it by the value with {}",
+        "at the client find where {} comes from (`wstap fingerprint --env OPENCLAW_GATEWAY_TOKEN` \
+         tells a source's fingerprint) and replace it by the value with {}",
         sent.fingerprint, works.fingerprint
     );
     // A record from a file may hold anything; what is to be pasted does not.
@@ -250,7 +267,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
         text.bytes()
             .all(|b| b.is_ascii_alphanumeric() || b":-".contains(&b))
     };
-    let finding = found(view, &said, summary);
+    let finding = found(view, &said, summary).because([fact(view.precedence())]);
     Some(if plain(&sent.fingerprint) && plain(&works.fingerprint) {
         finding.next(next)
     } else {

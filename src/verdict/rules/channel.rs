@@ -53,6 +53,17 @@ pub(super) const RULES: &[Rule] = &[
         ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
     },
     Rule {
+        title: "A header took scopes away",
+        explanation: "The request carried X-OpenClaw-Scopes, and hello-ok granted fewer scopes than the \
+                      client asked for, none that the header does not name: the gateway caps a \
+                      session's scopes with that header, and an empty one leaves none. A proxy \
+                      that sets it for the HTTP API sets it on WebSockets too.",
+        evidence: "X-OpenClaw-Scopes in the request, fewer scopes granted than asked for, and answers with MISSING_SCOPE",
+        versions: Versions::Seen,
+        action: "take X-OpenClaw-Scopes off the upgrade request: at the client, or at the proxy in front of the tap that adds it",
+        ..channel("channel.scopes_header", ActOn::Operator, 8, scopes_header)
+    },
+    Rule {
         title: "Every request failed",
         explanation: "The client was accepted, and the gateway answered each of its requests with \
                       ok: false. The session itself was fine: what failed is inside the gateway, \
@@ -140,6 +151,49 @@ fn locality_lost(view: &View<'_>) -> Option<Finding> {
         ))])
         .because(brought),
     )
+}
+
+fn scopes_header(view: &View<'_>) -> Option<Finding> {
+    let rpc = failures(view)?;
+    let lacks = rpc.failures.iter().any(RpcFailure::lacks_scope);
+    let header = view
+        .record()
+        .request
+        .as_ref()?
+        .headers
+        .iter()
+        .find(|header| {
+            header
+                .name
+                .as_str()
+                .eq_ignore_ascii_case("x-openclaw-scopes")
+        })?;
+    let dialect = view.record().dialect.as_ref()?;
+    let asked = dialect.scopes_asked.as_ref()?;
+    let granted = dialect.scopes_granted.as_ref()?;
+    let named = |scope: &PeerText| {
+        header.value.as_ref().is_none_or(|value| {
+            let mut items = value.as_str().split(',').map(str::trim);
+            items.any(|item| item == scope.as_str())
+        })
+    };
+    let capped = granted.len() < asked.len() && granted.iter().all(named);
+    if !lacks || !capped {
+        return None;
+    }
+    let value = header
+        .value
+        .as_ref()
+        .map_or_else(|| "with a value that was not kept".to_owned(), short);
+    let summary = "connected, but the header X-OpenClaw-Scopes took scopes away".to_owned();
+    Some(found(view, rpc, summary).because([
+        fact(format!("the request carried X-OpenClaw-Scopes: {value}")),
+        fact(format!("it asked for {}", names(asked))),
+        fact(match granted.as_slice() {
+            [] => "hello-ok granted no scope".to_owned(),
+            granted => format!("hello-ok granted {}", names(granted)),
+        }),
+    ]))
 }
 
 fn missing_scope(view: &View<'_>) -> Option<Finding> {

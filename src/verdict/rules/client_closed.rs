@@ -25,6 +25,25 @@ pub(super) const RULES: &[Rule] = &[
         find: code,
     },
     Rule {
+        id: "client.closed.connect_failed",
+        class: Class::ClientClosed,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Close,
+        order: 58,
+        title: "The client says that its connect failed",
+        explanation: "OpenClaw clients close with these words of their own when their connect request \
+                      was refused: the Control UI with 4008 \"connect failed\" or 4013 \"gateway \
+                      starting\", the command line with 1008 \"connect failed\". No refusal of the \
+                      gateway was seen here, so the client failed by itself (it could not sign, or \
+                      its own timer ran out), or the refusal could not be read: with `dialect: \
+                      plain` none is.",
+        evidence: "a Close 4008 or 1008 \"connect failed\" or 4013 \"gateway starting\" of the client, and no refusal of the gateway before it",
+        versions: Versions::Read,
+        action: "look at the client's own message (the browser's console, the command's output); with gateway.dialect: openclaw the tap shows what the gateway had answered",
+        find: connect_failed,
+    },
+    Rule {
         id: "client.closed.protocol",
         class: Class::ClientClosed,
         party: Party::Client,
@@ -89,6 +108,25 @@ fn code(view: &View<'_>) -> Option<Finding> {
         " before it was accepted"
     };
     let summary = format!("the client closed with {what}{when}");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn connect_failed(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.client_close()?;
+    let words = match code? {
+        4008 | 1008 => "connect failed",
+        4013 => "gateway starting",
+        _ => return None,
+    };
+    // Behind hello-ok the words would be about something else.
+    let accepted = view.rpc().is_some();
+    if accepted || !close.reason.as_str().starts_with(words) {
+        return None;
+    }
+    let summary = format!(
+        "the client closed with {}; no refusal of the gateway was seen",
+        close_words(close)
+    );
     Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 

@@ -154,6 +154,7 @@ fn is_gateways(view: &View<'_>) -> bool {
                 | BodyKind::AdmissionClosed
                 | BodyKind::TooManySockets
                 | BodyKind::HandlersUnavailable
+                | BodyKind::ServiceUnavailable
                 | BodyKind::ControlUi
                 | BodyKind::Gateway
         )

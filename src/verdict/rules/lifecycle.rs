@@ -89,8 +89,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway restarted or stopped",
         explanation: "Close 1012 without a shutdown event that would say which. OpenClaw sends the \
-                      same \"service restart\" for both, and no event before a client is accepted. \
-                      1012 also stands for changed node capabilities.",
+                      same \"service restart\" for both, and no event before a client is accepted.",
         evidence: "a Close 1012 without a shutdown event before it",
         versions: Versions::Seen,
         action: "connect again; if it is refused for more than ten seconds, check whether the gateway runs",
@@ -237,7 +236,10 @@ fn restart_or_stop(view: &View<'_>) -> Option<Finding> {
     if code != Some(1012) {
         return None;
     }
-    let service = close.reason.is_empty() || close.reason.as_str().starts_with("service restart");
+    let service = close.reason.is_empty()
+        || ["service restart", "gateway-shutdown"]
+            .iter()
+            .any(|reason| close.reason.as_str().starts_with(reason));
     let what = if service {
         "restarted or stopped"
     } else {

@@ -90,6 +90,22 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "The gateway wants this client to connect again",
+        explanation: "Close 1012 with a reason that is not a restart: what the session was built on \
+                      changed, such as the capabilities of a node or the identity of a browser's \
+                      route. The gateway goes on running.",
+        evidence: "a Close 1012 \"node capabilities changed\" or \"browser identity route changed\"",
+        versions: Versions::Read,
+        action: "nothing to do: clients connect again by themselves",
+        ..cycle(
+            "gateway.lifecycle.reconnect",
+            ActOn::Nobody,
+            Stage::Close,
+            20,
+            reconnect,
+        )
+    },
+    Rule {
         title: "The gateway's policy was changed",
         explanation: "Close 4001 \"gateway policy changed\": trustedProxies, roles or another part \
                       of the gateway's policy was changed; that closes every session.",
@@ -138,6 +154,20 @@ fn device_removed(view: &View<'_>) -> Option<Finding> {
 fn policy_changed(view: &View<'_>) -> Option<Finding> {
     let summary = "the gateway's policy was changed, which closes every session";
     kicked(view, "gateway policy changed", summary)
+}
+
+fn reconnect(view: &View<'_>) -> Option<Finding> {
+    let what = [
+        "node capabilities changed",
+        "browser identity route changed",
+    ]
+    .into_iter()
+    .find(|reason| closed(view, 1012, reason))?;
+    if !view.is_openclaw() {
+        return None;
+    }
+    let summary = format!("the gateway wants the client to connect again: {what}");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 
 fn invalidated(view: &View<'_>) -> Option<Finding> {

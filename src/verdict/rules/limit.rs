@@ -2,7 +2,7 @@
 
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, Evidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -207,7 +207,20 @@ fn slow_consumer(view: &View<'_>) -> Option<Finding> {
         "the client read too slowly (our writes to it waited {}), and the gateway cut the session",
         human_ms(blocked)
     );
-    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(buffer(view))
+            .because(view.both_legs()),
+    )
+}
+
+/// How much the gateway lets wait.
+fn buffer(view: &View<'_>) -> Option<Evidence> {
+    let most = view.dialect.as_ref()?.max_buffered?;
+    Some(fact(format!(
+        "the gateway lets at most {} wait for a client (policy.maxBufferedBytes)",
+        human_bytes(most)
+    )))
 }
 
 fn slow_consumer_close(view: &View<'_>) -> Option<Finding> {
@@ -227,6 +240,7 @@ fn slow_consumer_close(view: &View<'_>) -> Option<Finding> {
     Some(
         Finding::new(Confidence::Certain, summary)
             .because(view.both_legs())
+            .because(buffer(view))
             .because(blocked),
     )
 }

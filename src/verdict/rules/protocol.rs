@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A worker's handshake was not valid",
         explanation: "The worker path speaks another protocol, and the gateway closed with \
-                      invalid-handshake, invalid-frame or credential-expired.",
+                      invalid-handshake, invalid-frame or protocol-mismatch.",
         evidence: "a Close of the gateway with a worker's reason (invalid-handshake, invalid-frame, …)",
         versions: Versions::Seen,
         action: "check that only workers of this gateway use that path",
@@ -247,12 +247,7 @@ fn version(view: &View<'_>) -> Option<Finding> {
 fn worker(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(
         &[],
-        &[
-            "invalid-handshake",
-            "invalid-frame",
-            "credential-expired",
-            "credential-replaced",
-        ],
+        &["invalid-handshake", "invalid-frame", "protocol-mismatch"],
     )?;
     let summary = format!(
         "the gateway refused a worker's connection: {}",

@@ -19,8 +19,8 @@ const HELLO_MS: f64 = 2000.0;
 /// Shorter waits for an answer's head are judged as the client's impatience.
 const UPGRADE_MS: f64 = 5000.0;
 
-/// Ticks come every 30 s; a client gives up after 60 s.
-const TICKS_MS: f64 = 45_000.0;
+/// `policy.tickIntervalMs` where hello-ok did not say; a client gives up after twice that.
+const TICK_MS: u64 = 30_000;
 
 const fn silent(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -229,7 +229,9 @@ fn ticks(view: &View<'_>) -> Option<Finding> {
     let says_so = close.reason.as_str().starts_with("tick timeout");
     let silence = view.silent_ms(Direction::ToClient)?;
     let fits = view.is_openclaw() && view.was_open() && code == Some(4000) && says_so;
-    if !fits || silence < TICKS_MS {
+    let interval = view.dialect.as_ref()?.tick_interval_ms.unwrap_or(TICK_MS);
+    #[expect(clippy::cast_precision_loss, reason = "an interval is minutes at most")]
+    if !fits || silence < interval as f64 * 1.5 {
         return None;
     }
     let summary = format!(

@@ -225,6 +225,7 @@ impl Dice<'_> {
                 dice.pick(&[
                     BodyKind::Attribution,
                     BodyKind::AdmissionClosed,
+                    BodyKind::ServiceUnavailable,
                     BodyKind::TooManySockets,
                     BodyKind::HandlersUnavailable,
                     BodyKind::ControlUi,
