@@ -176,6 +176,8 @@ impl Relay {
         } = due;
         match key {
             TimerKey::Idle => {
+                // As it is before our own Close changes it.
+                self.note_tcp();
                 self.session
                     .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
                 let reason = format!("wstap: idle for {}", seconds(observed));

@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "X-OpenClaw-Scopes in the request, fewer scopes granted than asked for, and answers with MISSING_SCOPE",
         versions: Versions::Seen,
         action: "take X-OpenClaw-Scopes off the upgrade request: at the client, or at the proxy in front of the tap that adds it",
-        ..channel("channel.scopes_header", ActOn::Operator, 8, scopes_header)
+        ..channel("channel.scopes_capped", ActOn::Operator, 8, scopes_capped)
     },
     Rule {
         title: "Every request failed",
@@ -153,7 +153,7 @@ fn locality_lost(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-fn scopes_header(view: &View<'_>) -> Option<Finding> {
+fn scopes_capped(view: &View<'_>) -> Option<Finding> {
     let rpc = failures(view)?;
     let lacks = rpc.failures.iter().any(RpcFailure::lacks_scope);
     let header = view

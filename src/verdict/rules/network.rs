@@ -4,7 +4,7 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::frames::TcpFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TransportEnd};
-use crate::verdict::view::fact;
+use crate::verdict::view::{kernel_evidence, waiting};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
@@ -54,20 +54,17 @@ fn gateway(view: &View<'_>) -> Option<Finding> {
 
 fn cut(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> {
     let broken = matches!(view.end_of(leg), TransportEnd::Rst | TransportEnd::Timeout);
-    let tcp = tcp.filter(|tcp| tcp.unacked > 0 && tcp.retransmits > 0)?;
+    let tcp = tcp.filter(|tcp| tcp.waits() && tcp.retransmits > 0)?;
     if !broken || !view.left(leg) {
         return None;
     }
     let who = leg.party().as_str();
     let summary = format!(
-        "packets to the {who} were lost ({} unacknowledged, {} sent again) until the connection died",
-        tcp.unacked, tcp.retransmits
+        "packets to the {who} were lost ({}, {} sent again) until the connection died",
+        waiting(tcp),
+        tcp.retransmits
     );
-    let kernel = fact(format!(
-        "the kernel's last word on the {who}'s connection: {} segments unacknowledged, {} \
-         retransmitted, round trip {} µs, path MTU {}",
-        tcp.unacked, tcp.retransmits, tcp.rtt_us, tcp.pmtu
-    ));
+    let kernel = kernel_evidence(leg, tcp);
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())

@@ -6,7 +6,7 @@ use crate::session::record::frames::{DirectionFrames, TcpFacts};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::view::{fact, human_bytes, human_ms, kernel_evidence};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 /// One packet that is sent again is everyday life.
@@ -60,8 +60,7 @@ pub(super) const RULES: &[Rule] = &[
 /// side gave up on it, or we did.
 fn silent_leg(view: &View<'_>) -> Option<(Leg, TcpFacts)> {
     let gateway = view.gateway.as_ref().and_then(|gateway| gateway.tcp);
-    let dead =
-        |tcp: Option<TcpFacts>| tcp.filter(|tcp| tcp.unacked > 0 && tcp.retransmits >= RESENT);
+    let dead = |tcp: Option<TcpFacts>| tcp.filter(|tcp| tcp.waits() && tcp.retransmits >= RESENT);
     let idle = view
         .close
         .timer
@@ -81,15 +80,24 @@ fn silent_leg(view: &View<'_>) -> Option<(Leg, TcpFacts)> {
     })
 }
 
-/// The leg whose packets were lost, given up or broken.
-fn lost_leg(view: &View<'_>) -> Option<(Leg, TcpFacts)> {
-    let broken = |leg, tcp: Option<TcpFacts>| {
-        let tcp = tcp.filter(|tcp| tcp.unacked > 0 && tcp.retransmits >= RESENT)?;
-        view.left(leg).then_some((leg, tcp))
-    };
-    silent_leg(view)
-        .or_else(|| broken(Leg::Client, view.client.tcp))
-        .or_else(|| broken(Leg::Gateway, view.gateway.as_ref()?.tcp))
+/// A leg whose packets were lost for good, whoever ended the session: the end that waits for a
+/// message that never comes may well be the one to give up.
+fn lost_legs<'a>(view: &View<'a>) -> impl Iterator<Item = (Leg, TcpFacts)> + use<'a> {
+    let gateway = view
+        .record()
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.tcp);
+    let gave_up = !matches!(view.decisive(), Decisive::Refusal | Decisive::GatewayClose);
+    [
+        (Leg::Client, view.record().client.tcp),
+        (Leg::Gateway, gateway),
+    ]
+    .into_iter()
+    .filter_map(move |(leg, tcp)| {
+        let tcp = tcp.filter(|tcp| tcp.waits() && tcp.retransmits >= RESENT)?;
+        gave_up.then_some((leg, tcp))
+    })
 }
 
 fn frames_to<'a>(view: &View<'a>, leg: Leg) -> Option<&'a DirectionFrames> {
@@ -99,20 +107,11 @@ fn frames_to<'a>(view: &View<'a>, leg: Leg) -> Option<&'a DirectionFrames> {
     })
 }
 
-fn kernel(leg: Leg, tcp: TcpFacts) -> String {
-    format!(
-        "the kernel's last word on the {}'s connection: {} segments unacknowledged, {} \
-         retransmitted, round trip {} µs, path MTU {}",
-        leg.party().as_str(),
-        tcp.unacked,
-        tcp.retransmits,
-        tcp.rtt_us,
-        tcp.pmtu
-    )
+fn large_messages(view: &View<'_>) -> Option<Finding> {
+    lost_legs(view).find_map(|(leg, tcp)| large_message(view, leg, tcp))
 }
 
-fn large_messages(view: &View<'_>) -> Option<Finding> {
-    let (leg, tcp) = lost_leg(view)?;
+fn large_message(view: &View<'_>, leg: Leg, tcp: TcpFacts) -> Option<Finding> {
     let frames = frames_to(view, leg)?;
     let largest = frames.largest.filter(|largest| largest.size >= LARGE)?;
     // The only large one, and small ones before it.
@@ -143,7 +142,7 @@ fn large_messages(view: &View<'_>) -> Option<Finding> {
     ));
     Some(
         Finding::new(Confidence::Possible, summary)
-            .because([fact(kernel(leg, tcp)), before])
+            .because([kernel_evidence(leg, tcp), before])
             .because(view.both_legs()),
     )
 }
@@ -164,7 +163,7 @@ fn stalled(view: &View<'_>) -> Option<Finding> {
     );
     Some(
         Finding::new(Confidence::Likely, summary)
-            .because([fact(kernel(leg, tcp))])
+            .because([kernel_evidence(leg, tcp)])
             .because(view.both_legs()),
     )
 }

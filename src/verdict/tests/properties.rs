@@ -128,8 +128,9 @@ impl Dice<'_> {
     fn tcp(&mut self) -> TcpFacts {
         TcpFacts {
             rtt_us: 1,
-            retransmits: u32::from(self.byte() % 2),
+            retransmits: u32::from(self.byte() % 4),
             unacked: u32::from(self.byte() % 2),
+            unacked_bytes: u64::from(self.byte() % 4),
             pmtu: 1500,
         }
     }
