@@ -151,6 +151,15 @@ impl<'a> View<'a> {
             .is_some_and(|dialect| dialect.name == "openclaw")
     }
 
+    /// An `OpenClaw` gateway is configured, tunnel or not.
+    #[must_use]
+    pub fn expects_openclaw(&self) -> bool {
+        self.record
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.expects == "openclaw")
+    }
+
     /// The Close frame of a leg.
     #[must_use]
     pub fn close_of(&self, leg: Leg) -> Option<&'a CloseSeen> {

@@ -20,6 +20,7 @@ use crate::dialect::openclaw::endpoint;
 use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::heads::Seen;
+use crate::proxy::layers::respond;
 use crate::proxy::session::Shared;
 use crate::proxy::{Tap, facts, forwarded, headers};
 use crate::session::credential::Credential;
@@ -91,6 +92,15 @@ where
             note_answer(&session, &response);
             Ok(response)
         })
+    }
+}
+
+/// Writes the record of a request whose client was gone before it was served: hyper drops such a
+/// request unseen when it finds the end of the connection right behind its head.
+pub(in crate::proxy) fn never_served(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) {
+    let session = open(tap, connection, seen);
+    if let Some(refusal) = &seen.checked.refusal {
+        session.with(|rec| respond::refused_head(&mut rec.ending, refusal, Instant::now()));
     }
 }
 

@@ -13,6 +13,8 @@ use crate::session::text::PeerText;
 pub struct GatewayFacts {
     /// The configured target.
     pub url: String,
+    /// What it is configured to speak: tells a foreign answer where there was no tunnel.
+    pub expects: String,
     /// The address that was connected (or tried last).
     pub addr: Option<String>,
     /// Our end of that connection: joins with the gateway's own log.

@@ -80,8 +80,10 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn found(view: &View<'_>, refused: &RefusedHead, what: &str) -> Finding {
-    let status = view.answer.as_ref().map_or(400, |answer| answer.status);
-    let summary = format!("{what}; it got {status}: {}", refused.detail);
+    let summary = match &view.answer {
+        Some(answer) => format!("{what}; it got {}: {}", answer.status, refused.detail),
+        None => format!("{what} and left before our answer: {}", refused.detail),
+    };
     Finding::new(Confidence::Certain, summary)
         .because([fact(refused.detail.clone())])
         .because(view.end_evidence(Leg::Client))

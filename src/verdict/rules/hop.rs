@@ -50,8 +50,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "Another server answered in the gateway's place",
         explanation: "The answer to the upgrade bears the marks of another server (its Server \
                       header, a header that only it adds, or an HTML page that is not the \
-                      gateway's). It passed to the client unchanged.",
-        evidence: "an answer other than 101 with a Server header, a header or a page of another server",
+                      gateway's), or with `dialect: openclaw` its body is not one of those that \
+                      the gateway refuses an upgrade with. It passed to the client unchanged.",
+        evidence: "an answer other than 101 with a Server header, a header or a page of another server, or with a body that an OpenClaw gateway does not send",
         versions: Versions::Any,
         action: "look at that server's routing for this host and path; WebSocket upgrades must reach the gateway",
         ..hop(
@@ -205,13 +206,19 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
     // The gateway's own WebSocket library answers a malformed handshake with a little HTML.
     let own_html = status == 400 && view.answers_with_header("sec-websocket-version");
     let page = view.body_kind() == Some(BodyKind::Html) && !own_html;
-    if !marked && !page {
+    // What the gateway says to an upgrade is known; with another dialect it may be anything.
+    let body = matches!(
+        view.body_kind(),
+        Some(BodyKind::Json | BodyKind::Text | BodyKind::Other)
+    );
+    let other_body = body && view.expects_openclaw();
+    if !marked && !page && !other_body {
         return None;
     }
-    let confidence = if marked {
-        Confidence::Certain
-    } else {
-        Confidence::Likely
+    let confidence = match (marked, page) {
+        (true, _) => Confidence::Certain,
+        (false, true) => Confidence::Likely,
+        (false, false) => Confidence::Possible,
     };
     let summary = format!(
         "{} answered the upgrade with {status} in the gateway's place",
