@@ -108,6 +108,8 @@ fn attribution(view: &View<'_>) -> Option<Finding> {
 
 fn client(view: &View<'_>) -> Option<Finding> {
     let summary = match view.named() {
+        // It may believe us or not: a client on loopback it never takes.
+        Some(ip) if ip.is_loopback() => format!("the gateway takes no client at {ip} (403)"),
         Some(ip) => format!("the gateway believes us, and takes no client at {ip} (403)"),
         None => "the gateway believes us, and finds no client in what we wrote (403)".to_owned(),
     };

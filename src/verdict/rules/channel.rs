@@ -47,6 +47,15 @@ pub(super) const RULES: &[Rule] = &[
         ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
     },
     Rule {
+        title: "A header took the scopes away",
+        explanation: "The request carries X-OpenClaw-Scopes. The gateway grants no scope that this \
+                      header does not name, and none at all when it is empty. Clients do not send \
+                      it; a proxy that sets headers for the gateway's HTTP routes does, on the \
+                      WebSocket path too.",
+        action: "take X-OpenClaw-Scopes out of the WebSocket requests: at the proxy in front of the tap, or at the client",
+        ..channel("channel.scopes_capped", ActOn::Operator, 8, scopes_capped)
+    },
+    Rule {
         title: "Every request failed",
         explanation: "The client was accepted, and the gateway answered each of its requests with \
                       ok: false. The session itself was fine: what failed is inside the gateway, \
@@ -132,6 +141,39 @@ fn locality_lost(view: &View<'_>) -> Option<Finding> {
         ))])
         .because(brought),
     )
+}
+
+fn scopes_capped(view: &View<'_>) -> Option<Finding> {
+    let rpc = failures(view)?;
+    let record = view.record();
+    let mut headers = record.request.as_ref()?.headers.iter();
+    let cap = headers.find(|header| {
+        let name = header.name.as_str();
+        name.eq_ignore_ascii_case("x-openclaw-scopes")
+    })?;
+    let dialect = record.dialect.as_ref()?;
+    let asked = dialect.scopes_asked.as_ref()?;
+    let granted = dialect.scopes_granted.as_ref()?;
+    let less = asked.iter().any(|scope| !granted.contains(scope));
+    if !less || !rpc.failures.iter().any(RpcFailure::lacks_scope) {
+        return None;
+    }
+    let summary = "connected, but X-OpenClaw-Scopes in the request took its scopes away".to_owned();
+    let told = match cap.length {
+        0 => "the request carries an empty X-OpenClaw-Scopes".to_owned(),
+        length => format!("the request carries X-OpenClaw-Scopes ({length} bytes)"),
+    };
+    let granted = match granted.as_slice() {
+        [] => "no scope".to_owned(),
+        granted => names(granted),
+    };
+    Some(found(view, rpc, summary).because([
+        fact(told),
+        fact(format!(
+            "it asked for {}, and hello-ok granted {granted}",
+            names(asked)
+        )),
+    ]))
 }
 
 fn missing_scope(view: &View<'_>) -> Option<Finding> {
