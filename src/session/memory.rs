@@ -11,6 +11,7 @@ use super::moment::Moment;
 use super::party::Leg;
 use super::record::context::{Boot, Cadence, ContextFacts, Measure, OtherCredential};
 use super::record::dialect::ConnectResult;
+use super::record::gateway::ForwardedMode;
 use super::record::{Kind, SessionRecord};
 use super::text::PeerText;
 
@@ -111,8 +112,19 @@ impl Remembered {
     }
 }
 
-/// The address without the port: each attempt has another one.
+/// The address without the port: each attempt has another one. `None` where it is that of a proxy
+/// whose word on its clients was passed on and not read: they are not one client.
 fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
+    let forwarded = record
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.forwarded.as_ref());
+    let passed_on = forwarded.is_some_and(|forwarded| {
+        forwarded.mode == ForwardedMode::Pass && !forwarded.brought.is_empty()
+    });
+    if passed_on && record.client.via.is_none() {
+        return None;
+    }
     let addr = record.client.addr.as_str();
     let socket = addr.parse().map(|socket: std::net::SocketAddr| socket.ip());
     socket.or_else(|_| addr.parse()).ok()
@@ -171,7 +183,8 @@ impl Memory {
         };
         let attempts = count(&|other| {
             let ago = this.opened_at.millis_since(other.opened_at);
-            other.client == this.client && (0..=ATTEMPT_MS).contains(&ago)
+            let same = other.client.is_some() && other.client == this.client;
+            same && (0..=ATTEMPT_MS).contains(&ago)
         });
         let (boots, boots_alternate) = boots(&others, &this);
         Some(ContextFacts {
@@ -397,6 +410,28 @@ mod tests {
         assert_eq!(works, [true, false]);
         let right = fingerprinter.fingerprint(b"right");
         assert_eq!(others[0].fingerprint, right.as_str());
+    }
+
+    #[test]
+    fn clients_that_a_proxy_speaks_for_are_not_one_client() {
+        use crate::session::record::gateway::{Acceptance, ForwardedFacts};
+        let behind = |number| {
+            let mut record = session(number, 0, 1000);
+            record.gateway.as_mut().unwrap().forwarded = Some(ForwardedFacts {
+                mode: ForwardedMode::Pass,
+                why: None,
+                brought: vec![PeerText::new("x-forwarded-for", 64)],
+                sent: Vec::new(),
+                acceptance: Acceptance::Unknown,
+            });
+            record
+        };
+        assert_eq!(last_context(&[behind(0), behind(1)]).attempts, 1);
+        assert_eq!(
+            last_context(&[session(0, 0, 1000), session(1, 0, 1000)]).attempts,
+            2
+        );
+        assert_eq!(Remembered::of(&behind(0)).client, None);
     }
 
     #[test]
