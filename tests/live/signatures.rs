@@ -7,9 +7,13 @@
 
 mod before_101;
 mod book;
+mod changes;
 mod devices;
 mod first_frames;
 mod guest;
+mod lifecycle;
+mod pairing;
+mod remote;
 mod secrets;
 mod session;
 
@@ -51,5 +55,27 @@ async fn a_local_gateway() {
     devices::identities(&gateway, &mut book).await;
     first_frames::cases(&gateway, &mut book).await;
     session::cases(&gateway, &mut book).await;
+    book.finish();
+}
+
+/// Clients from elsewhere, devices that have to be paired, and a gateway that comes and goes.
+#[tokio::test]
+async fn a_gateway_behind_a_proxy() {
+    let Some((_turn, install)) = turn("live: signatures, remote").await else {
+        return;
+    };
+    let options = Options {
+        allowed_origins: vec![CLAW.to_owned()],
+        trusted_proxies: vec!["127.0.0.1/32".to_owned()],
+        ..Options::default()
+    };
+    let mut gateway = Gateway::launch(&install, &options);
+    let mut book = Book::new("remote");
+    lifecycle::start(&gateway, &mut book).await;
+    remote::cases(&gateway, &mut book).await;
+    pairing::cases(&install, &gateway, &mut book).await;
+    changes::cases(&gateway, &options, &mut book).await;
+    lifecycle::restart(&gateway, &options, &mut book).await;
+    lifecycle::stop(&mut gateway, &mut book).await;
     book.finish();
 }
