@@ -180,7 +180,9 @@ impl Ending {
         let leg = self.leg(leg);
         if leg.transport == TransportEnd::None {
             leg.transport = end;
-            leg.ended = Some(at);
+            // What came before it may have been put a little later than the clock was read.
+            let closed = leg.received.as_ref().map(|(_, at)| *at);
+            leg.ended = Some(closed.map_or(at, |closed| at.max(closed)));
             leg.cause = cause;
         }
     }
@@ -216,13 +218,7 @@ impl Ending {
     }
 
     /// A timer of ours fired; the first one counts. `observed` is how long it really was.
-    pub fn timer_fired(
-        &mut self,
-        key: TimerKey,
-        limit: Duration,
-        observed: Duration,
-        at: Instant,
-    ) {
+    pub fn timer_fired(&mut self, key: TimerKey, limit: Duration, observed: Duration, at: Instant) {
         self.acted.get_or_insert(at);
         self.timer.get_or_insert(TimerFired {
             key,
@@ -399,6 +395,7 @@ mod tests {
                 .close(from, b"\x03\xe8", 0)
                 .written(from.other(), 0)
                 .close(from.other(), b"\x03\xe8", 0)
+                .end(from.other(), TransportEnd::Fin, 0)
                 .written(from, 0)
                 .facts();
             assert_eq!(facts.first, Some(party));
