@@ -13,6 +13,7 @@ use super::moment::Moment;
 use super::party::Leg;
 use super::record::context::{Boot, Cadence, ContextFacts, GoingDown, Measure};
 use super::record::dialect::ConnectResult;
+use super::record::gateway::ForwardedMode;
 use super::record::{Kind, SessionRecord};
 use super::text::PeerText;
 
@@ -156,8 +157,19 @@ fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
     })
 }
 
-/// The address without the port: each attempt has another one.
+/// The address without the port: each attempt has another one. `None` where it is that of a proxy
+/// whose word on its clients was passed on and not read: they are not one client.
 fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
+    let forwarded = record
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.forwarded.as_ref());
+    let passed_on = forwarded.is_some_and(|forwarded| {
+        forwarded.mode == ForwardedMode::Pass && !forwarded.brought.is_empty()
+    });
+    if passed_on && record.client.via.is_none() {
+        return None;
+    }
     let addr = record.client.addr.as_str();
     let socket = addr.parse().map(|socket: std::net::SocketAddr| socket.ip());
     socket.or_else(|_| addr.parse()).ok()
@@ -216,7 +228,8 @@ impl Memory {
         };
         let attempts = count(&|other| {
             let ago = this.opened_at.millis_since(other.opened_at);
-            other.client == this.client && (0..=ATTEMPT_MS).contains(&ago)
+            let same = other.client.is_some() && other.client == this.client;
+            same && (0..=ATTEMPT_MS).contains(&ago)
         });
         let (boots, boots_alternate) = boots(&others, &this);
         Some(ContextFacts {

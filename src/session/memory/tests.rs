@@ -141,3 +141,25 @@ fn the_memory_is_bounded() {
     memory.note(&session(4000, 0, REACH_MS + 2000));
     assert_eq!(memory.0.len(), 1, "what is too old goes");
 }
+
+#[test]
+fn clients_that_a_proxy_speaks_for_are_not_one_client() {
+    use crate::session::record::gateway::{Acceptance, ForwardedFacts};
+    let behind = |number| {
+        let mut record = session(number, 0, 1000);
+        record.gateway.as_mut().unwrap().forwarded = Some(ForwardedFacts {
+            mode: ForwardedMode::Pass,
+            why: None,
+            brought: vec![PeerText::new("x-forwarded-for", 64)],
+            sent: Vec::new(),
+            acceptance: Acceptance::Unknown,
+        });
+        record
+    };
+    assert_eq!(last_context(&[behind(0), behind(1)]).attempts, 1);
+    assert_eq!(
+        last_context(&[session(0, 0, 1000), session(1, 0, 1000)]).attempts,
+        2
+    );
+    assert_eq!(Remembered::of(&behind(0)).client, None);
+}

@@ -6,7 +6,7 @@ use crate::session::record::gateway::ForwardedWhy;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
-use crate::verdict::trust::{Disbelief, address};
+use crate::verdict::trust::{Disbelief, PassedOn, address};
 use crate::verdict::view::fact;
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -43,10 +43,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The gateway finds no client in what it was told",
-        explanation: "The gateway believes us, and cannot believe that this is a client: its \
-                      address is loopback, is itself in gateway.trustedProxies, or could not be \
-                      read from what a proxy in front of the tap sent. A local client behind a \
-                      proxy that adds X-Forwarded-For can never be local to the gateway.",
+        explanation: "The gateway cannot believe that this is a client: its address is loopback, is \
+                      itself in gateway.trustedProxies, or could not be read from what a proxy in \
+                      front of the tap sent. That is refused with 403 whether it trusts us or not. \
+                      A local client behind a proxy that adds X-Forwarded-For can never be local \
+                      to the gateway.",
         evidence: "403 with the body proxy_attribution_required to headers that the client brought",
         versions: Versions::Seen,
         action: "let the proxy in front of the tap write its client's real address, or let the client connect without it",
@@ -118,10 +119,19 @@ fn attribution(view: &View<'_>) -> Option<Finding> {
 
 fn client(view: &View<'_>) -> Option<Finding> {
     let summary = match view.named() {
+        // It may believe us or not: a client on loopback it never takes.
+        Some(ip) if ip.is_loopback() => format!("the gateway takes no client at {ip} (403)"),
         Some(ip) => format!("the gateway believes us, and takes no client at {ip} (403)"),
         None => "the gateway believes us, and finds no client in what we wrote (403)".to_owned(),
     };
-    finding(view, Disbelief::Client, Confidence::Likely, summary)
+    finding(view, Disbelief::Client, Confidence::Likely, summary).or_else(|| {
+        let what = match view.passed_on() {
+            PassedOn::Loopback => "says that its client is at loopback, which the gateway refuses",
+            _ => "does not say who its client is, and the gateway refuses that",
+        };
+        let summary = format!("a proxy in front of us {what} (403)");
+        finding(view, Disbelief::Nobody, Confidence::Certain, summary)
+    })
 }
 
 fn proxy(view: &View<'_>) -> Option<Finding> {

@@ -3,6 +3,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
+use crate::verdict::credential::odd_form;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, paste_safe, short};
@@ -174,6 +175,12 @@ fn identity_broken(view: &View<'_>) -> Option<Finding> {
 
 fn identity_required(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&["DEVICE_IDENTITY_REQUIRED"], &["device identity required"])?;
+    // An empty secret is as good as none.
+    let odd = view.effective_credential().and_then(odd_form);
+    if let Some((form, mend)) = odd {
+        let summary = format!("the client sent no device identity, and its secret {form}");
+        return Some(found(view, &said, summary).next(format!("at the client: {mend}")));
+    }
     let summary = if view.effective_credential().is_some() {
         "the gateway wants a device identity from this client, and it sent none"
     } else {

@@ -60,8 +60,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The identity header is missing",
         explanation: "The gateway is in trusted-proxy mode and wants a header that names the user \
-                      (gateway.auth.trustedProxy.userHeader and requiredHeaders); the request has \
-                      none. When the header's name begins with X-Forwarded- or Tailscale-, the tap \
+                      or vouches for the proxy (gateway.auth.trustedProxy.userHeader and \
+                      requiredHeaders); the request has none. When the header's name begins with X-Forwarded- or Tailscale-, the tap \
                       drops it unless it comes from a peer in trusted_proxies.",
         evidence: "details.code AUTH_IDENTITY_HEADER_REQUIRED",
         versions: Versions::Seen,
@@ -249,8 +249,28 @@ fn identity_header(view: &View<'_>) -> Option<Finding> {
                     .any(|part| name.contains(part))
             })
         });
-    let summary = "the gateway wants a header that names the user, and none came (trusted-proxy)";
-    let finding = found(view, &said, summary);
+    let missing = said
+        .reason()
+        .and_then(|reason| reason.strip_prefix("trusted_proxy_missing_header_"))
+        .filter(|name| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            !name.is_empty() && name.len() <= 64 && name.bytes().all(plain)
+        });
+    let finding = match missing {
+        Some(name) => {
+            let summary =
+                format!("the gateway wants the header {name} (trusted-proxy), and it did not come");
+            found(view, &said, summary).next(format!(
+                "let the identity proxy set {name} on the WebSocket path too: \
+                 gateway.auth.trustedProxy.requiredHeaders names it"
+            ))
+        }
+        None => found(
+            view,
+            &said,
+            "the gateway wants a header that names the user, and none came (trusted-proxy)",
+        ),
+    };
     Some(match dropped {
         Some(name) => finding
             .because([fact(format!("we dropped {} of the client", short(name)))])

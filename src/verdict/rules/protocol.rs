@@ -158,11 +158,36 @@ fn client_version(view: &View<'_>) -> Option<Finding> {
 
 fn invalid_params(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&[], &["invalid connect params"])?;
-    let summary = format!(
-        "the gateway found fault with the connect request: {}",
-        said.words()
-    );
-    Some(found(view, &said, summary))
+    let Some(fault) = named_fault(&said) else {
+        let summary = format!(
+            "the gateway found fault with the connect request: {}",
+            said.words()
+        );
+        return Some(found(view, &said, summary));
+    };
+    let shown: String = fault.chars().take(100).collect();
+    let summary = format!("the gateway found fault with the connect request: {shown}");
+    let finding = found(view, &said, summary);
+    Some(match field(fault) {
+        Some(field) => finding.next(format!(
+            "update the client, or mend {field} in the params of its connect request"
+        )),
+        None => finding,
+    })
+}
+
+/// `at /device/nonce: must not have fewer than 1 characters`
+fn named_fault<'a>(said: &Said<'a>) -> Option<&'a str> {
+    let message = said.error()?.message.as_ref()?;
+    let fault = message.as_str().strip_prefix("invalid connect params: ")?;
+    fault.starts_with("at ").then_some(fault)
+}
+
+/// The place in the parameters, if it is one and no more.
+fn field(fault: &str) -> Option<&str> {
+    let (field, _) = fault.strip_prefix("at ")?.split_once(": ")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-');
+    (field.starts_with('/') && field.len() <= 80 && field.chars().all(plain)).then_some(field)
 }
 
 fn invalid_role(view: &View<'_>) -> Option<Finding> {

@@ -43,8 +43,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway ended the connection before it answered",
         explanation: "The request had gone out and the gateway's side ended with FIN before a \
-                      status line: the process is stuck or going down, or what listens there is \
-                      not the gateway.",
+                      status line: the process is stuck or going down, what listens there is not \
+                      the gateway, or it speaks TLS (gateway.tls.enabled) and gateway.url says \
+                      http.",
         evidence: "FIN of the gateway after the request and before a status line",
         versions: Versions::Any,
         action: "check that the gateway is healthy: `curl -s http://GATEWAY/healthz` must say live",
@@ -117,12 +118,25 @@ fn before_status(view: &View<'_>, kind: GatewayErrorKind, how: &str) -> Option<F
         .and_then(|gateway| gateway.error.as_ref())
         .map(|error| fact(error.detail.clone()));
     let summary = format!("the gateway {how} the connection before it answered the request");
-    Some(
-        Finding::new(Confidence::Certain, summary)
-            .because(detail)
-            .because(view.end_evidence(Leg::Gateway))
-            .because([fact(format!("the gateway is {}", view.gateway_name()))]),
-    )
+    let finding = Finding::new(Confidence::Certain, summary)
+        .because(detail)
+        .because(view.end_evidence(Leg::Gateway))
+        .because([fact(format!("the gateway is {}", view.gateway_name()))]);
+    // A TLS port of Node's ends plain HTTP just so, without an alert that would tell.
+    let url = view.gateway.as_ref().map(|gateway| gateway.url.as_str());
+    let address = url.and_then(|url| url.strip_prefix("http://"));
+    let plain = |text: &&str| {
+        let byte = |b: u8| b.is_ascii_alphanumeric() || b".:[]-_".contains(&b);
+        !text.is_empty() && text.len() <= 80 && text.bytes().all(byte)
+    };
+    Some(match address.filter(plain) {
+        Some(address) => finding.next(format!(
+            "run `curl -sk https://{address}/healthz` on this host: if that answers, the gateway \
+             speaks TLS and gateway.url must begin with https://; if it does not, look into the \
+             gateway's log at this time"
+        )),
+        None => finding,
+    })
 }
 
 fn closed(view: &View<'_>) -> Option<Finding> {
