@@ -158,13 +158,18 @@ impl Memory {
             let count = others.iter().filter(|other| is_it(other)).count();
             u32::try_from(count).unwrap_or(u32::MAX)
         };
-        let lost_together = this.lost.map_or(0, |(leg, at)| {
-            count(&|other| {
+        let with_this = |other: &Remembered| {
+            this.lost.is_some_and(|(leg, at)| {
                 other.lost.is_some_and(|(its_leg, its)| {
                     its_leg == leg && its.millis_since(at).abs() <= TOGETHER_MS
                 })
             })
-        });
+        };
+        let silence = this.silence_ms.filter(|own| *own >= LEAST_PERIOD_MS);
+        let as_silent = |other: &Remembered| {
+            let its = other.silence_ms.zip(silence);
+            its.is_some_and(|(its, own)| alike(its, own))
+        };
         let within = |other: &Remembered, window: i64| {
             let ago = this.closed_at.millis_since(other.closed_at);
             (0..=window).contains(&ago)
@@ -176,7 +181,8 @@ impl Memory {
         let (boots, boots_alternate) = boots(&others, &this);
         Some(ContextFacts {
             remembered: others.len(),
-            lost_together,
+            lost_together: count(&with_this),
+            lost_alike: count(&|other| with_this(other) && as_silent(other)),
             cadence: cadence(&others, &this),
             other_credentials: other_credentials(&others, &this),
             boots,
@@ -185,6 +191,11 @@ impl Memory {
             attempts: attempts + 1,
         })
     }
+}
+
+/// Within 5 % of each other.
+fn alike(value: u64, own: u64) -> bool {
+    value.abs_diff(own).saturating_mul(20) <= own
 }
 
 /// The most numerous cluster that this death belongs to; silence before age, as it says more.
@@ -196,15 +207,26 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
     };
     let cluster = |measure: Measure| {
         let own = value(measure, this).filter(|own| *own >= LEAST_PERIOD_MS)?;
-        let near = |value: u64| value.abs_diff(own) * 20 <= own;
-        let alike = others
+        let mut deaths: Vec<(Moment, u64)> = others
             .iter()
             .filter(|other| other.lost.is_some_and(|(its, _)| its == leg))
-            // Sessions that died at one moment share a cause, not a timer.
-            .filter(|other| other.closed_at.millis_since(this.closed_at).abs() > TOGETHER_MS)
-            .filter_map(|other| value(measure, other))
-            .filter(|value| near(*value));
-        let mut values: Vec<u64> = alike.chain([own]).collect();
+            .filter_map(|other| Some((other.closed_at, value(measure, other)?)))
+            .filter(|(_, value)| alike(*value, own))
+            .collect();
+        deaths.sort_unstable();
+        // Sessions that died at one moment share a cause, which need not be a timer: they count as
+        // one, and so does this one with those that died beside it.
+        let mut last = None;
+        deaths.retain(|(at, _)| {
+            let apart = |than: Moment| at.millis_since(than).abs() > TOGETHER_MS;
+            let counts = apart(this.closed_at) && last.is_none_or(apart);
+            if counts {
+                last = Some(*at);
+            }
+            counts
+        });
+        let mut values: Vec<u64> = deaths.into_iter().map(|(_, value)| value).collect();
+        values.push(own);
         values.sort_unstable();
         let period_ms = values.get(values.len() / 2).copied()?;
         let known = |seconds: &u32| {
@@ -368,6 +390,43 @@ mod tests {
         let records: Vec<_> = (0..5).map(|n| session(n, 0, 60_000)).collect();
         let context = last_context(&records);
         assert_eq!((context.cadence, context.lost_together), (None, 4));
+    }
+
+    #[test]
+    fn deaths_of_one_moment_count_once() {
+        // Three that were opened together die together, again and again.
+        let rounds = (0..3_i64).flat_map(|round| (0..3_i64).map(move |nth| (round, nth)));
+        let records: Vec<_> = (0..)
+            .zip(rounds)
+            .map(|(number, (round, nth))| {
+                let start = round * 70_000 + nth * 10;
+                session(number, start, start + 60_000)
+            })
+            .collect();
+        assert_eq!(last_context(&records[..3]).cadence, None);
+        assert_eq!(last_context(&records[..6]).cadence, None);
+        assert_eq!(last_context(&records).cadence.unwrap().cases, 3);
+    }
+
+    #[test]
+    fn what_was_as_silent_is_counted_among_what_was_lost_together() {
+        let silent_since = |number, last: i64| {
+            let mut record = session(number, 0, 50_000);
+            let frames = record.frames.as_mut().unwrap();
+            frames.to_client.last_at = Some(at(last));
+            record
+        };
+        let records = [
+            silent_since(0, 20_000),
+            silent_since(1, 20_300),
+            silent_since(2, 49_000),
+            silent_since(3, 20_100),
+        ];
+        let context = last_context(&records);
+        assert_eq!((context.lost_together, context.lost_alike), (3, 2));
+        // A second of silence is no sign of a timer.
+        let busy = last_context(&records[..3]);
+        assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
     }
 
     #[test]

@@ -4,9 +4,12 @@
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, TransportEnd};
+use crate::session::record::{
+    AnswerBy, BodyKind, Class, Confidence, GatewayErrorKind, TransportEnd,
+};
+use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_ms};
+use crate::verdict::view::{fact, human_bytes, human_ms};
 use crate::verdict::{Finding, Rule, Stage, View};
 
 const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
@@ -25,6 +28,15 @@ const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
 }
 
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "A proxy behind us spoilt the gateway's agreement",
+        explanation: "A 101 came that does not answer the client's key or does not switch to \
+                      WebSocket, and it bears the marks of another server: a proxy between tap and \
+                      gateway changes or drops Sec-WebSocket-Key, Sec-WebSocket-Accept or Upgrade. \
+                      The tunnel was not opened (RFC 6455 section 4.1).",
+        action: "let the proxy between tap and gateway pass Upgrade, Connection and Sec-WebSocket-* unchanged",
+        ..hop("hop.fault.accept_key", Stage::Answer, 25, accept_key)
+    },
     Rule {
         title: "A proxy behind us cannot reach the gateway",
         explanation: "The upgrade was answered with 502, 503 or 504 in a form that the gateway does \
@@ -54,10 +66,25 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "A proxy behind us mangled the handshake",
+        explanation: "The gateway found the WebSocket handshake malformed (400), it had left us \
+                      whole (the tap passes on no other), and the answer bears the marks of \
+                      another server. That proxy between tap and gateway dropped \
+                      `Connection: Upgrade` or changed Sec-WebSocket-Version or -Key.",
+        action: "let the proxy between tap and gateway pass Connection and Sec-WebSocket-* unchanged, or point gateway.url at the gateway itself",
+        ..hop(
+            "hop.fault.handshake_mangled",
+            Stage::Answer,
+            25,
+            handshake_mangled,
+        )
+    },
+    Rule {
         title: "A proxy answered a plain request in the gateway's place",
         explanation: "A request that is not an upgrade was answered with 502, 503 or 504 by a \
-                      server that names itself and is not the gateway.",
-        action: "look into that proxy's log for its upstream error",
+                      server that names itself and is not the gateway, or with an error page that \
+                      another server is known to make.",
+        action: "look into that proxy's log at this time, and at what it does with this path",
         ..hop("hop.fault.http_answer", Stage::Answer, 40, http_answer)
     },
     Rule {
@@ -87,10 +114,19 @@ pub(super) const RULES: &[Rule] = &[
         ..hop("hop.fault.redirect", Stage::Answer, 35, redirect)
     },
     Rule {
+        title: "Too large for a proxy behind us",
+        explanation: "A proxy between tap and gateway refused the request for its size: 413, 414 or \
+                      431, or 400 with a page of its own for a request with a large head. Cookies, \
+                      tokens in headers and long queries make heads large; nginx takes lines of 8 \
+                      KiB, HAProxy heads of 15 KiB.",
+        action: "let the client send less, or raise that proxy's limit",
+        ..hop("hop.fault.too_large", Stage::Answer, 36, too_large)
+    },
+    Rule {
         title: "A proxy in front of us stripped the upgrade",
         explanation: "The request carries Sec-WebSocket-Key but not `Upgrade: websocket` with \
-                      `Connection: Upgrade`: a proxy between client and tap dropped these \
-                      hop-by-hop headers. The gateway then takes it for a page request; its Control \
+                      `Connection: Upgrade`: a proxy between client and tap dropped one of these \
+                      hop-by-hop headers, or both. The gateway then takes it for a page request; its Control \
                       UI answers 200.",
         action: "let the proxy in front pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";)",
         ..hop(
@@ -144,9 +180,55 @@ fn found(view: &View<'_>, confidence: Confidence, summary: String) -> Finding {
     Finding::new(confidence, summary).because(view.answer_evidence())
 }
 
-/// `Caddy` or `another server`.
-fn who(view: &View<'_>) -> &'static str {
-    view.foreign_server().unwrap_or("another server")
+/// `nginx/1.22.1` or `another server`.
+fn who<'a>(view: &'a View<'_>) -> &'a str {
+    view.foreign_name().unwrap_or("another server")
+}
+
+/// Its own page proves who answered; a mark in the head may have been added to what somebody behind
+/// it answered.
+fn sure(view: &View<'_>) -> Confidence {
+    let page = view.body_kind() == Some(BodyKind::Html);
+    if view.foreign_page() || page && view.foreign_server().is_some() {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    }
+}
+
+/// What the request's headers come to on the wire.
+fn head_bytes(view: &View<'_>) -> usize {
+    let request = view.record().request.as_ref();
+    request.map_or(0, |request| {
+        let lines = request.headers.iter();
+        lines
+            .map(|header| header.name.as_str().len() + header.length)
+            .fold(request.path.as_str().len(), usize::saturating_add)
+    })
+}
+
+fn accept_key(view: &View<'_>) -> Option<Finding> {
+    let error = view.gateway.as_ref()?.error.as_ref()?;
+    if !matches!(
+        error.kind,
+        GatewayErrorKind::AcceptKey | GatewayErrorKind::BadUpgrade
+    ) {
+        return None;
+    }
+    let server = view.foreign_server()?;
+    let summary = format!(
+        "{} between us and the gateway spoilt the handshake: {}",
+        who(view),
+        match error.kind {
+            GatewayErrorKind::AcceptKey => "its 101 does not answer the client's key",
+            _ => "its 101 does not switch to WebSocket",
+        }
+    );
+    Some(
+        found(view, Confidence::Likely, summary)
+            .because([fact(error.detail.clone())])
+            .next(mend(Some(server), Need::Handshake)),
+    )
 }
 
 fn bad_gateway(view: &View<'_>) -> Option<Finding> {
@@ -157,16 +239,23 @@ fn bad_gateway(view: &View<'_>) -> Option<Finding> {
     if !(matches!(status, 502 | 504) || status == 503 && (marked || page)) {
         return None;
     }
-    let confidence = if marked {
+    // The gateway itself never answers 502 or 504, so that a mark says enough there.
+    let confidence = if marked && status != 503 {
         Confidence::Certain
     } else {
-        Confidence::Likely
+        sure(view)
     };
     let summary = format!(
-        "{} between us and the gateway answered {status}: it cannot reach it",
-        who(view)
+        "{} between us and the gateway answered {status}: {}",
+        who(view),
+        match status {
+            504 => "the gateway did not answer it in time",
+            502 => "it cannot reach it",
+            _ => "it cannot reach it, or was told to refuse",
+        }
     );
-    Some(found(view, confidence, summary))
+    let mending = mend(view.foreign_server(), Need::Reach);
+    Some(found(view, confidence, summary).next(mending))
 }
 
 fn close_1014(view: &View<'_>) -> Option<Finding> {
@@ -187,26 +276,85 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
     if !marked && !page {
         return None;
     }
-    let confidence = if marked {
-        Confidence::Certain
-    } else {
-        Confidence::Likely
-    };
     let summary = format!(
         "{} answered the upgrade with {status} in the gateway's place",
         who(view)
     );
-    Some(found(view, confidence, summary))
+    Some(found(view, sure(view), summary))
+}
+
+fn handshake_mangled(view: &View<'_>) -> Option<Finding> {
+    let status = refusal(view)?;
+    // Without marks it is the gateway's word alone: gateway.refused.bad_handshake.
+    let server = view.foreign_server()?;
+    let whole = view.request.as_ref()?.wants_upgrade;
+    let versions = view.answers_with_header("sec-websocket-version");
+    // "Bad Request", its answer to Upgrade without Connection.
+    let bare = view.body_kind() == Some(BodyKind::Text);
+    if status != 400 || !whole || view.foreign_page() || !(versions || bare) {
+        return None;
+    }
+    let what = if versions {
+        "changed Sec-WebSocket-Version or -Key"
+    } else {
+        "dropped Connection: Upgrade"
+    };
+    let summary = format!(
+        "{} between us and the gateway {what}: the gateway found the handshake malformed (400)",
+        who(view)
+    );
+    Some(
+        found(view, Confidence::Likely, summary)
+            .because([fact("the handshake left us whole")])
+            .next(mend(Some(server), Need::Handshake)),
+    )
 }
 
 fn http_answer(view: &View<'_>) -> Option<Finding> {
-    let status = view.status().filter(|status| matches!(status, 502..=504))?;
+    let status = view.status()?;
     if !view.is_http() || is_gateways(view) {
         return None;
     }
-    let server = view.foreign_server()?;
+    let upstream = matches!(status, 502..=504);
+    if !upstream && !view.foreign_page() {
+        return None;
+    }
+    let server = view.foreign_name()?;
     let summary = format!("{server} behind us answered a plain request with {status}");
-    Some(found(view, Confidence::Certain, summary))
+    let found = found(view, sure(view), summary);
+    Some(if upstream {
+        found.next(mend(view.foreign_server(), Need::Reach))
+    } else {
+        found
+    })
+}
+
+fn too_large(view: &View<'_>) -> Option<Finding> {
+    // What nginx takes for one line of a head.
+    const LARGE: usize = 8 * 1024;
+    let status = view.status()?;
+    let marked = view.foreign_server().is_some();
+    let head = head_bytes(view);
+    let says_so = matches!(status, 413 | 414 | 431) && marked;
+    let looks_so = status == 400 && view.foreign_page() && head >= LARGE;
+    if view.had_tunnel() || is_gateways(view) || !(says_so || looks_so) {
+        return None;
+    }
+    let summary = format!(
+        "the request was too large for {} between us and the gateway ({status})",
+        who(view)
+    );
+    let confidence = if says_so {
+        sure(view)
+    } else {
+        Confidence::Likely
+    };
+    let size = human_bytes(u64::try_from(head).unwrap_or(u64::MAX));
+    Some(
+        found(view, confidence, summary)
+            .because([fact(format!("its head has about {size}"))])
+            .next(mend(view.foreign_server(), Need::Size)),
+    )
 }
 
 fn idle_cut(view: &View<'_>) -> Option<Finding> {
@@ -241,8 +389,23 @@ fn idle_cut(view: &View<'_>) -> Option<Finding> {
     Some(
         Finding::new(Confidence::Possible, summary)
             .because(view.both_legs())
-            .because([pause]),
+            .because([pause])
+            .next(raise(view, leg)),
     )
+}
+
+/// Where an idle limit is raised.
+pub(super) fn raise(view: &View<'_>, leg: Leg) -> String {
+    let (server, side) = match leg {
+        Leg::Client => (view.proxy_in_front(), "between client and tap"),
+        Leg::Gateway => (view.foreign_server(), "between tap and gateway"),
+    };
+    let mending = mend(server, Need::Idle);
+    match server {
+        Some("nginx" | "OpenResty" | "Tengine" | "HAProxy") => mending.to_owned(),
+        Some(server) => format!("raise the idle timeout of {server} {side}"),
+        None => format!("raise the idle timeout of the proxy {side} ({mending})"),
+    }
 }
 
 fn login(view: &View<'_>) -> Option<Finding> {
@@ -254,10 +417,10 @@ fn login(view: &View<'_>) -> Option<Finding> {
     if is_gateways(view) || !(asks || page || marked) {
         return None;
     }
-    let confidence = if marked {
+    let confidence = if marked && asks {
         Confidence::Certain
     } else {
-        Confidence::Likely
+        sure(view)
     };
     let summary = format!(
         "{} asks for a login of its own before the gateway ({status})",
@@ -280,21 +443,34 @@ fn upgrade_stripped(view: &View<'_>) -> Option<Finding> {
     if !view.is_websocket() || !request.has_websocket_key || request.wants_upgrade {
         return None;
     }
-    let summary = "a proxy between client and tap stripped Upgrade from a WebSocket request";
-    let seen = fact("the request carries Sec-WebSocket-Key and does not ask for an upgrade");
-    let hops: Vec<_> = request
-        .headers
-        .iter()
-        .filter(|header| {
-            let name = header.name.as_str().to_ascii_lowercase();
-            name == "via" || name == "forwarded" || name.starts_with("x-forwarded")
+    let says = |name: &str, word: &str| {
+        let mut lines = request.headers.iter();
+        lines.any(|header| {
+            let value = header.value.as_ref().map_or("", |value| value.as_str());
+            header.name.as_str().eq_ignore_ascii_case(name)
+                && value.to_ascii_lowercase().contains(word)
         })
-        .map(|header| fact(format!("it came with the header {}", header.name)))
-        .collect();
+    };
+    let lost = match (says("upgrade", "websocket"), says("connection", "upgrade")) {
+        (false, true) => "Upgrade",
+        (true, false) => "Connection: Upgrade",
+        _ => "Upgrade and Connection",
+    };
+    let proxy = view.proxy_in_front();
+    let name = proxy.unwrap_or("a proxy");
+    let summary = if view.http_10_in_front() {
+        format!(
+            "a proxy between client and tap, most likely nginx, stripped {lost} from a WebSocket request"
+        )
+    } else {
+        format!("{name} between client and tap stripped {lost} from a WebSocket request")
+    };
+    let seen = fact("the request carries Sec-WebSocket-Key and does not ask for an upgrade");
     Some(
-        found(view, Confidence::Certain, summary.to_owned())
+        found(view, Confidence::Certain, summary)
             .because([seen])
-            .because(hops),
+            .because(view.front_evidence())
+            .next(mend(proxy, Need::Upgrade)),
     )
 }
 
@@ -303,7 +479,10 @@ fn upgrade_stripped_behind(view: &View<'_>) -> Option<Finding> {
     if view.body_kind() != Some(BodyKind::ControlUi) {
         return None;
     }
-    let summary =
-        "a proxy between us and the gateway stripped Upgrade: the Control UI page came back";
-    Some(found(view, Confidence::Certain, summary.to_owned()))
+    let summary = format!(
+        "{} between us and the gateway stripped Upgrade: the Control UI page came back",
+        view.foreign_name().unwrap_or("a proxy")
+    );
+    let mending = mend(view.foreign_server(), Need::Upgrade);
+    Some(found(view, Confidence::Certain, summary).next(mending))
 }

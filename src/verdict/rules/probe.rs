@@ -45,9 +45,12 @@ pub(super) const RULES: &[Rule] = &[
         title: "A WebSocket was opened and left",
         explanation: "The upgrade succeeded and the client left before the application had \
                       accepted it, without having sent one byte: a health check of the upgrade, or \
-                      a client that changed its mind. With `dialect: plain` nothing tells that from \
+                      a client that changed its mind. A client whose key or answer a proxy in front of \
+                      the tap changes leaves so too: it says \"Invalid Sec-WebSocket-Accept \
+                      header\". With `dialect: plain` nothing tells that from \
                       a client that only listens, so that it is client.left there.",
-        action: "nothing to do",
+        action: "nothing to do, unless a client complains of Sec-WebSocket-Accept: then let the \
+                 proxy in front of the tap pass Sec-WebSocket-* unchanged",
         find: websocket,
     },
 ];
