@@ -230,6 +230,11 @@ fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
         BodyKind::ControlUi
     } else if contains("\"type\":\"unauthorized\"") || contains("\"type\":\"rate_limited\"") {
         BodyKind::Gateway
+    } else if front.starts_with(b"Missing or invalid Sec-WebSocket-")
+        || front == b"Invalid Upgrade header"
+    {
+        // Its WebSocket library's, which says that they are HTML.
+        BodyKind::Gateway
     } else if html {
         BodyKind::Html
     } else if content_type.contains("json") {
@@ -267,6 +272,8 @@ mod tests {
         );
         let page = "<!doctype html>\n<html data-openclaw-control-ui-build=\"x\">";
         assert_eq!(kind(page, "text/html"), BodyKind::ControlUi);
+        let key = "Missing or invalid Sec-WebSocket-Key header";
+        assert_eq!(kind(key, "text/html"), BodyKind::Gateway);
     }
 
     #[test]

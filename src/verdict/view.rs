@@ -111,6 +111,13 @@ impl<'a> View<'a> {
         Some(since_ms(self.decided_at?, last))
     }
 
+    /// The same as evidence: a timer somewhere may have counted it.
+    #[must_use]
+    pub fn quiet_evidence(&self) -> Option<Evidence> {
+        let quiet = human_ms(self.quiet_ms()?);
+        Some(fact(format!("nothing had moved for {quiet} before that")))
+    }
+
     /// How long a direction had been silent when the decisive fact came.
     #[must_use]
     pub fn silent_ms(&self, direction: Direction) -> Option<f64> {

@@ -4,15 +4,13 @@
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{
-    AnswerBy, BodyKind, Class, Confidence, GatewayErrorKind, TransportEnd,
-};
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, TransportEnd};
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes, human_ms};
 use crate::verdict::{Finding, Rule, Stage, View};
 
-const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+pub(super) const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
         id,
         class: Class::HopFault,
@@ -28,15 +26,6 @@ const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
 }
 
 pub(super) const RULES: &[Rule] = &[
-    Rule {
-        title: "A proxy behind us spoilt the gateway's agreement",
-        explanation: "A 101 came that does not answer the client's key or does not switch to \
-                      WebSocket, and it bears the marks of another server: a proxy between tap and \
-                      gateway changes or drops Sec-WebSocket-Key, Sec-WebSocket-Accept or Upgrade. \
-                      The tunnel was not opened (RFC 6455 section 4.1).",
-        action: "let the proxy between tap and gateway pass Upgrade, Connection and Sec-WebSocket-* unchanged",
-        ..hop("hop.fault.accept_key", Stage::Answer, 25, accept_key)
-    },
     Rule {
         title: "A proxy behind us cannot reach the gateway",
         explanation: "The upgrade was answered with 502, 503 or 504 in a form that the gateway does \
@@ -63,20 +52,6 @@ pub(super) const RULES: &[Rule] = &[
             Stage::Answer,
             50,
             foreign_answer,
-        )
-    },
-    Rule {
-        title: "A proxy behind us mangled the handshake",
-        explanation: "The gateway found the WebSocket handshake malformed (400), it had left us \
-                      whole (the tap passes on no other), and the answer bears the marks of \
-                      another server. That proxy between tap and gateway dropped \
-                      `Connection: Upgrade` or changed Sec-WebSocket-Version or -Key.",
-        action: "let the proxy between tap and gateway pass Connection and Sec-WebSocket-* unchanged, or point gateway.url at the gateway itself",
-        ..hop(
-            "hop.fault.handshake_mangled",
-            Stage::Answer,
-            25,
-            handshake_mangled,
         )
     },
     Rule {
@@ -152,7 +127,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The status of an answer other than a 101 that was passed on to an upgrade.
-fn refusal(view: &View<'_>) -> Option<u16> {
+pub(super) fn refusal(view: &View<'_>) -> Option<u16> {
     let by_gateway = view
         .answer
         .as_ref()
@@ -176,12 +151,12 @@ fn is_gateways(view: &View<'_>) -> bool {
     )
 }
 
-fn found(view: &View<'_>, confidence: Confidence, summary: String) -> Finding {
+pub(super) fn found(view: &View<'_>, confidence: Confidence, summary: String) -> Finding {
     Finding::new(confidence, summary).because(view.answer_evidence())
 }
 
 /// `nginx/1.22.1` or `another server`.
-fn who<'a>(view: &'a View<'_>) -> &'a str {
+pub(super) fn who<'a>(view: &'a View<'_>) -> &'a str {
     view.foreign_name().unwrap_or("another server")
 }
 
@@ -205,30 +180,6 @@ fn head_bytes(view: &View<'_>) -> usize {
             .map(|header| header.name.as_str().len() + header.length)
             .fold(request.path.as_str().len(), usize::saturating_add)
     })
-}
-
-fn accept_key(view: &View<'_>) -> Option<Finding> {
-    let error = view.gateway.as_ref()?.error.as_ref()?;
-    if !matches!(
-        error.kind,
-        GatewayErrorKind::AcceptKey | GatewayErrorKind::BadUpgrade
-    ) {
-        return None;
-    }
-    let server = view.foreign_server()?;
-    let summary = format!(
-        "{} between us and the gateway spoilt the handshake: {}",
-        who(view),
-        match error.kind {
-            GatewayErrorKind::AcceptKey => "its 101 does not answer the client's key",
-            _ => "its 101 does not switch to WebSocket",
-        }
-    );
-    Some(
-        found(view, Confidence::Likely, summary)
-            .because([fact(error.detail.clone())])
-            .next(mend(Some(server), Need::Handshake)),
-    )
 }
 
 fn bad_gateway(view: &View<'_>) -> Option<Finding> {
@@ -281,33 +232,6 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
         who(view)
     );
     Some(found(view, sure(view), summary))
-}
-
-fn handshake_mangled(view: &View<'_>) -> Option<Finding> {
-    let status = refusal(view)?;
-    // Without marks it is the gateway's word alone: gateway.refused.bad_handshake.
-    let server = view.foreign_server()?;
-    let whole = view.request.as_ref()?.wants_upgrade;
-    let versions = view.answers_with_header("sec-websocket-version");
-    // "Bad Request", its answer to Upgrade without Connection.
-    let bare = view.body_kind() == Some(BodyKind::Text);
-    if status != 400 || !whole || view.foreign_page() || !(versions || bare) {
-        return None;
-    }
-    let what = if versions {
-        "changed Sec-WebSocket-Version or -Key"
-    } else {
-        "dropped Connection: Upgrade"
-    };
-    let summary = format!(
-        "{} between us and the gateway {what}: the gateway found the handshake malformed (400)",
-        who(view)
-    );
-    Some(
-        found(view, Confidence::Likely, summary)
-            .because([fact("the handshake left us whole")])
-            .next(mend(Some(server), Need::Handshake)),
-    )
 }
 
 fn http_answer(view: &View<'_>) -> Option<Finding> {

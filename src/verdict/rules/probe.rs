@@ -3,7 +3,11 @@
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind};
+use crate::verdict::view::{fact, human_ms};
 use crate::verdict::{Finding, Rule, Stage, View};
+
+/// Health checks leave sooner.
+const WAITED_MS: f64 = 2000.0;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -88,5 +92,27 @@ fn websocket(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client opened a WebSocket and left without sending one byte";
-    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+    // A client of OpenClaw answers the challenge at once; one that stayed waited for it.
+    let waited = view.tunnel_ms();
+    let challenged = view
+        .dialect
+        .as_ref()
+        .is_some_and(|dialect| dialect.challenge_at.is_some());
+    let held = (challenged && waited >= WAITED_MS).then(|| {
+        fact(format!(
+            "the challenge had been written to it {} before: a proxy between client and tap that \
+             holds frames back looks the same",
+            human_ms(waited)
+        ))
+    });
+    let confidence = if held.is_some() {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    };
+    Some(
+        Finding::new(confidence, summary)
+            .because(view.both_legs())
+            .because(held),
+    )
 }

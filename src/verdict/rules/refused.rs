@@ -135,11 +135,15 @@ fn not_http(view: &View<'_>) -> Option<Finding> {
 
 fn bad_handshake(view: &View<'_>) -> Option<Finding> {
     let own = view.answers_with_header("sec-websocket-version")
-        || matches!(view.body_kind(), Some(BodyKind::Text | BodyKind::Empty));
+        || matches!(
+            view.body_kind(),
+            Some(BodyKind::Gateway | BodyKind::Text | BodyKind::Empty)
+        );
     if status(view)? != 400 || !own || view.foreign_server().is_some() {
         return None;
     }
-    let summary = "the gateway found the WebSocket handshake malformed (400)";
+    let summary = "the gateway found the handshake malformed (400), and it had left us whole: a \
+                   proxy in between may have changed it";
     let request = view.record().request.as_ref();
     let headers = request.map(|request| {
         let names: Vec<&str> = request
