@@ -3,10 +3,11 @@
 #
 #   scripts/fetch-packages.sh
 #
-# ip (iproute2) makes the tests' own network, nginx stands in front of the tap there. What is on the
-# PATH is used. Missing ones are downloaded as Debian packages and unpacked into target/packages (or
-# $WSTAP_PACKAGES_DIR): nothing is installed, so that no service is set up or started and this
-# machine stays as it is. Exit codes: 0 all are there, 69 one is missing and cannot be had.
+# ip (iproute2) makes the tests' own network; nginx and HAProxy stand before and behind the tap. What
+# is on the PATH is used. Missing ones are downloaded as Debian packages and unpacked into
+# target/packages (or $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have:
+# nothing is installed, so that no service is set up or started and this machine stays as it is. Safe
+# to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
 set -eu
 
 UNAVAILABLE=69
@@ -21,10 +22,16 @@ fail() {
     exit "$UNAVAILABLE"
 }
 
-# True when program $1 starts, from the PATH or unpacked.
+# True when program $1 starts, from the PATH or unpacked. What is unpacked finds its libraries beside
+# it; the tests start it in the same way.
 runs() {
     for program in "$1" "/usr/sbin/$1" "$dir/usr/sbin/$1" "$dir/sbin/$1" "$dir/bin/$1"; do
-        if command -v "$program" >/dev/null 2>&1 && "$program" "$2" >/dev/null 2>&1; then
+        command -v "$program" >/dev/null 2>&1 || continue
+        case $program in
+        "$dir"/*) libraries=$(unpacked_libraries) ;;
+        *) libraries=${LD_LIBRARY_PATH:-} ;;
+        esac
+        if LD_LIBRARY_PATH=$libraries "$program" "$2" >/dev/null 2>&1; then
             found=$program
             return 0
         fi
@@ -32,10 +39,46 @@ runs() {
     return 1
 }
 
+# The folders of unpacked libraries (usr/lib/x86_64-linux-gnu), then what was set before.
+unpacked_libraries() {
+    all=${LD_LIBRARY_PATH:-}
+    for folder in "$dir"/usr/lib/*-linux-gnu*; do
+        [ ! -d "$folder" ] || all=$folder${all:+:$all}
+    done
+    echo "$all"
+}
+
 # apt with a time limit; what it says is kept for the message when it fails.
 apt() {
     timeout "$LIMIT" apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=2 "$@" \
         >>"$dir/apt.log" 2>&1
+}
+
+# Downloads package $1 and unpacks it, for program $2.
+unpack() {
+    rm -f "$1"_*.deb
+    # The lists may be absent or too old; only then are they renewed, which needs root.
+    apt download "$1" || { apt update && apt download "$1"; } || {
+        tail -n 5 "$dir/apt.log" >&2
+        fail "$2 is missing and apt cannot download $1; see $dir/apt.log"
+    }
+    dpkg-deb -x "$1"_*.deb "$dir"
+}
+
+# Unpacks the libraries that the unpacked program $1 does not find here, and those that they need.
+# A library's package is named after its soname (Debian policy 8.1): liblua5.3.so.0 is in
+# liblua5.3-0, libopentracing.so.1 in libopentracing1.
+unpack_libraries() {
+    program=$dir/usr/sbin/$1
+    for _ in 1 2 3; do
+        missing=$(LD_LIBRARY_PATH=$(unpacked_libraries) ldd "$program" 2>/dev/null |
+            sed -n 's/^[[:space:]]*\(lib[^ ]*\)\.so\.\([0-9]*\) => not found.*/\1 \2/p' |
+            sed 's/\([0-9]\) \([0-9]*\)$/\1-\2/; s/ //' | sort -u)
+        [ -n "$missing" ] || return 0
+        for package in $missing; do
+            unpack "$package" "$1"
+        done
+    done
 }
 
 # Makes program $1 with version flag $2 available from package $3.
@@ -49,16 +92,12 @@ need() {
     mkdir -p "$dir/archives"
     : >"$dir/apt.log"
     cd "$dir/archives"
-    rm -f "$3"_*.deb
-    # The lists may be absent or too old; only then are they renewed, which needs root.
-    apt download "$3" || { apt update && apt download "$3"; } || {
-        tail -n 5 "$dir/apt.log" >&2
-        fail "$1 is missing and apt cannot download $3; see $dir/apt.log"
-    }
-    dpkg-deb -x "$3"_*.deb "$dir"
+    unpack "$3" "$1"
+    [ ! -f "$dir/usr/sbin/$1" ] || unpack_libraries "$1"
     runs "$1" "$2" || fail "$1 of package $3 does not start here: install $3 and run this again"
     echo "fetch-packages: $1 is $found"
 }
 
 need ip -V iproute2
 need nginx -v nginx
+need haproxy -v haproxy

@@ -20,6 +20,7 @@ mod heads;
 mod interim;
 mod layers;
 mod origins;
+mod page;
 mod relay;
 pub mod session;
 pub mod tap;

@@ -7,6 +7,7 @@
 pub mod credential;
 pub mod docs;
 pub mod foreign;
+pub mod hops;
 pub mod registry;
 pub mod requests;
 pub mod said;
@@ -78,7 +79,10 @@ pub fn decide(record: &SessionRecord) -> Verdict {
     let view = View::new(record);
     for rule in rules() {
         if let Some(finding) = (rule.find)(&view) {
-            return rule.verdict(finding.because(siblings::evidence(&view, rule.class)));
+            let finding = finding
+                .because(view.hop_evidence(rule.class))
+                .because(siblings::evidence(&view, rule.class));
+            return rule.verdict(finding);
         }
     }
     registry::unknown()

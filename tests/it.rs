@@ -31,6 +31,7 @@ mod endings;
 mod explain;
 mod forwarded;
 mod heads;
+mod hops;
 mod http;
 mod input;
 mod interim;

@@ -6,6 +6,7 @@
 mod cli;
 mod ends;
 mod gateway;
+mod hops;
 mod localities;
 mod nginx;
 mod origins;

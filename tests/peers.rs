@@ -11,6 +11,7 @@ pub mod echo;
 pub mod fin_mid_frame;
 pub mod fin_without_close;
 pub mod half_closer;
+pub mod holds_back;
 pub mod http_plain;
 pub mod huge_declared_length;
 pub mod missing_accept_key;

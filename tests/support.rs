@@ -11,6 +11,7 @@ pub mod frame;
 pub mod head;
 pub mod log;
 pub mod netns;
+pub mod packages;
 pub mod records;
 pub mod secret;
 pub mod skip;

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::page;
 use super::session::Shared;
 use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind};
 
@@ -173,10 +174,9 @@ impl Drop for Answered {
     fn drop(&mut self) {
         let (bytes, complete) = (self.bytes, self.complete);
         let request_bytes = self.request_bytes.load(Ordering::Relaxed);
-        let kind = self
-            .look
-            .take()
-            .map(|(front, headers)| kind_of(&front, &headers));
+        let look = self.look.take();
+        let page_by = look.as_ref().and_then(|(front, _)| page::made_by(front));
+        let kind = look.map(|(front, headers)| kind_of(&front, &headers));
         self.session.with(|rec| {
             if let Some(answer) = &mut rec.facts.answer {
                 answer.body_bytes = Some(bytes);
@@ -185,6 +185,7 @@ impl Drop for Answered {
             }
             if let Some(gateway) = &mut rec.facts.gateway {
                 gateway.body_kind = kind;
+                gateway.page_by = page_by;
             }
         });
         if complete {
@@ -238,6 +239,11 @@ fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
         BodyKind::ControlUi
     } else if contains("\"type\":\"unauthorized\"") || contains("\"type\":\"rate_limited\"") {
         BodyKind::Gateway
+    } else if front.starts_with(b"Missing or invalid Sec-WebSocket-")
+        || front == b"Invalid Upgrade header"
+    {
+        // Its WebSocket library's, which says that they are HTML.
+        BodyKind::Gateway
     } else if html {
         BodyKind::Html
     } else if content_type.contains("json") {
@@ -279,6 +285,8 @@ mod tests {
         }
         let page = "<!doctype html>\n<html data-openclaw-control-ui-build=\"x\">";
         assert_eq!(kind(page, "text/html"), BodyKind::ControlUi);
+        let key = "Missing or invalid Sec-WebSocket-Key header";
+        assert_eq!(kind(key, "text/html"), BodyKind::Gateway);
     }
 
     #[test]

@@ -38,7 +38,7 @@ const DOWN_MS: i64 = 60 * 1000;
 const CRASH: usize = 3;
 
 /// Defaults of well-known proxies and load balancers, in seconds.
-const KNOWN_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
+pub const PERIODS_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
 
 /// Shorter lives say nothing about timers.
 const LEAST_PERIOD_MS: u64 = 1500;
@@ -215,13 +215,18 @@ impl Memory {
             let count = others.iter().filter(|other| is_it(other)).count();
             u32::try_from(count).unwrap_or(u32::MAX)
         };
-        let lost_together = this.lost.map_or(0, |(leg, at)| {
-            count(&|other| {
+        let with_this = |other: &Remembered| {
+            this.lost.is_some_and(|(leg, at)| {
                 other.lost.is_some_and(|(its_leg, its)| {
                     its_leg == leg && its.millis_since(at).abs() <= TOGETHER_MS
                 })
             })
-        });
+        };
+        let silence = this.silence_ms.filter(|own| *own >= LEAST_PERIOD_MS);
+        let as_silent = |other: &Remembered| {
+            let its = other.silence_ms.zip(silence);
+            its.is_some_and(|(its, own)| alike(its, own))
+        };
         let within = |other: &Remembered, window: i64| {
             let ago = this.closed_at.millis_since(other.closed_at);
             (0..=window).contains(&ago)
@@ -234,7 +239,8 @@ impl Memory {
         let (boots, boots_alternate) = boots(&others, &this);
         Some(ContextFacts {
             remembered: others.len(),
-            lost_together,
+            lost_together: count(&with_this),
+            lost_alike: count(&|other| with_this(other) && as_silent(other)),
             cadence: cadence(&others, &this),
             other_credentials: credentials::other_credentials(&others, &this),
             same_credential: credentials::same_credential(&others, &this),
@@ -250,6 +256,11 @@ impl Memory {
     }
 }
 
+/// Within 5 % of each other.
+fn alike(value: u64, own: u64) -> bool {
+    value.abs_diff(own).saturating_mul(20) <= own
+}
+
 /// The most numerous cluster that this death belongs to; silence before age, as it says more.
 fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
     let (leg, _) = this.lost?;
@@ -259,15 +270,26 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
     };
     let cluster = |measure: Measure| {
         let own = value(measure, this).filter(|own| *own >= LEAST_PERIOD_MS)?;
-        let near = |value: u64| value.abs_diff(own) * 20 <= own;
-        let alike = others
+        let mut deaths: Vec<(Moment, u64)> = others
             .iter()
             .filter(|other| other.lost.is_some_and(|(its, _)| its == leg))
-            // Sessions that died at one moment share a cause, not a timer.
-            .filter(|other| other.closed_at.millis_since(this.closed_at).abs() > TOGETHER_MS)
-            .filter_map(|other| value(measure, other))
-            .filter(|value| near(*value));
-        let mut values: Vec<u64> = alike.chain([own]).collect();
+            .filter_map(|other| Some((other.closed_at, value(measure, other)?)))
+            .filter(|(_, value)| alike(*value, own))
+            .collect();
+        deaths.sort_unstable();
+        // Sessions that died at one moment share a cause, which need not be a timer: they count as
+        // one, and so does this one with those that died beside it.
+        let mut last = None;
+        deaths.retain(|(at, _)| {
+            let apart = |than: Moment| at.millis_since(than).abs() > TOGETHER_MS;
+            let counts = apart(this.closed_at) && last.is_none_or(apart);
+            if counts {
+                last = Some(*at);
+            }
+            counts
+        });
+        let mut values: Vec<u64> = deaths.into_iter().map(|(_, value)| value).collect();
+        values.push(own);
         values.sort_unstable();
         let period_ms = values.get(values.len() / 2).copied()?;
         let known = |seconds: &u32| {
@@ -279,7 +301,7 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
             leg,
             period_ms,
             cases: u32::try_from(values.len()).unwrap_or(u32::MAX),
-            known_s: KNOWN_S.iter().copied().find(known),
+            known_s: PERIODS_S.iter().copied().find(known),
         })
     };
     let found = [Measure::Silence, Measure::Age].into_iter();

@@ -21,7 +21,7 @@ pub use close::{CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, Trans
 pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
-pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts};
+pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy};
 pub use request::{
     HeadFault, HeaderFact, Miss, NearestEntry, OriginDecision, OriginFacts, RefusedHead,
     RequestFacts,

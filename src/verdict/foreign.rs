@@ -1,7 +1,8 @@
 //! Marks of another server in an answer: an answer that carries one was not made by the gateway.
 
 use super::view::{View, fact, short};
-use crate::session::record::{BodyKind, Evidence};
+use crate::session::record::{BodyKind, Evidence, PageBy};
+use crate::session::text::PeerText;
 
 /// Beginnings of `Server` values (lower case) and the names that people know.
 const SERVERS: [(&str, &str); 34] = [
@@ -62,23 +63,40 @@ const HEADERS: [(&str, &str); 16] = [
 ];
 
 impl View<'_> {
-    /// The other server that an answer names, by its `Server` header or by one that only it adds.
+    /// The other server that an answer names: by its page, by its `Server` header, or by a header
+    /// that only it adds. A page was made by its maker; the headers may also have been added to
+    /// what somebody behind it answered.
     #[must_use]
     pub fn foreign_server(&self) -> Option<&'static str> {
         let gateway = self.gateway.as_ref()?;
-        let named = gateway.server.as_ref().and_then(|server| {
-            let server = server.as_str().to_ascii_lowercase();
-            SERVERS
-                .iter()
-                .find(|(start, _)| server.starts_with(start))
-                .map(|(_, name)| *name)
-        });
-        named.or_else(|| {
+        let page = gateway.page_by.map(maker);
+        let named = gateway.server.as_ref().and_then(known_server);
+        page.or(named).or_else(|| {
             HEADERS
                 .iter()
                 .find(|(name, _)| self.answers_with_header(name))
                 .map(|(_, name)| *name)
         })
+    }
+
+    /// The same with its version where it tells it: `nginx/1.22.1`.
+    #[must_use]
+    pub fn foreign_name(&self) -> Option<&str> {
+        const MOST: usize = 32;
+        let name = self.foreign_server()?;
+        let server = self.record().gateway.as_ref()?.server.as_ref();
+        let own = server.filter(|server| known_server(server) == Some(name));
+        let first = own.and_then(|server| server.as_str().split(' ').next());
+        let full = first.filter(|first| first.contains('/') && first.len() <= MOST);
+        Some(full.unwrap_or(name))
+    }
+
+    /// Another server made the page of the answer itself.
+    #[must_use]
+    pub fn foreign_page(&self) -> bool {
+        self.gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.page_by.is_some())
     }
 
     /// Whether the answer carries a header of this (lower-case) name.
@@ -115,13 +133,39 @@ impl View<'_> {
                 .map_or_else(String::new, |kind| format!(", body: {}", body_words(kind)));
             all.push(fact(format!("the answer was {status}{server}{body}")));
         }
-        if let Some(name) = self.foreign_server() {
-            all.push(fact(format!("the answer bears the marks of {name}")));
+        match (self.foreign_server(), self.foreign_page()) {
+            (Some(name), true) => {
+                all.push(fact(format!("the page is one that {name} makes itself")));
+            }
+            (Some(name), false) => {
+                all.push(fact(format!("the answer bears the marks of {name}")));
+            }
+            (None, _) => {}
         }
         if let Some(addr) = &gateway.addr {
             all.push(fact(format!("what answered listens on {addr}")));
         }
         all
+    }
+}
+
+/// Whom people know by a `Server` value like this.
+fn known_server(server: &PeerText) -> Option<&'static str> {
+    let server = server.as_str().to_ascii_lowercase();
+    let mut known = SERVERS.iter();
+    known
+        .find(|(start, _)| server.starts_with(start))
+        .map(|(_, name)| *name)
+}
+
+fn maker(page: PageBy) -> &'static str {
+    match page {
+        PageBy::Nginx => "nginx",
+        PageBy::Haproxy => "HAProxy",
+        PageBy::Openresty => "OpenResty",
+        PageBy::Cloudflare => "Cloudflare",
+        PageBy::Apache => "Apache",
+        PageBy::Envoy => "Envoy",
     }
 }
 

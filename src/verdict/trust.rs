@@ -12,6 +12,8 @@ use crate::session::text::PeerText;
 pub enum Disbelief {
     /// Our address is not in its `gateway.trustedProxies`.
     Us,
+    /// A proxy between us and it adds such headers, or is what it sees in our place.
+    Behind,
     /// A proxy on our host, which is not in `trusted_proxies`, brought headers that we passed.
     Proxy,
     /// It believes us, and not that this can be a client: missing, loopback, or itself a proxy.
@@ -91,6 +93,14 @@ impl View<'_> {
         };
         let loopback = self.named().is_some_and(|ip| ip.is_loopback());
         let believed = forwarded.acceptance == Acceptance::Accepted;
+        // What we did not send, somebody behind us added. And the gateway signs no answer: who
+        // did is what it sees.
+        let bare = forwarded.sent.is_empty()
+            && (forwarded.mode == ForwardedMode::None
+                || forwarded.mode == ForwardedMode::Pass && forwarded.brought.is_empty());
+        if bare || self.foreign_server().is_some() {
+            return Disbelief::Behind;
+        }
         match forwarded.mode {
             ForwardedMode::Pass if forwarded.why == Some(ForwardedWhy::LoopbackProxy) => {
                 match self.passed_on() {
@@ -114,6 +124,20 @@ impl View<'_> {
     pub fn end_disbelief(&self) -> String {
         match self.disbelief() {
             Disbelief::Us => self.trust_us(),
+            Disbelief::Behind => {
+                let proxy = self.foreign_server().unwrap_or("the proxy");
+                if self.forwarded().is_some_and(|it| !it.sent.is_empty()) {
+                    format!(
+                        "in openclaw.json add the address under which the gateway sees {proxy} to \
+                         gateway.trustedProxies"
+                    )
+                } else {
+                    format!(
+                        "let {proxy} between tap and gateway add no X-Forwarded-* and no \
+                         X-Real-IP, or point gateway.url at the gateway itself"
+                    )
+                }
+            }
             Disbelief::Proxy => {
                 let peer = address(&self.record().client.addr);
                 let peer = peer.map_or_else(|| "its address".to_owned(), |ip| ip.to_string());

@@ -6,12 +6,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
 use crate::support::deadline::{STEP, poll};
+use crate::support::packages::Program;
 
 /// What it tells of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +69,12 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    pub async fn start(program: &Path) -> Self {
+    pub async fn start(program: &Program) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let config = folder.path().join("nginx.conf");
         fs::write(&config, configuration(folder.path())).expect("write its configuration");
-        let child = Command::new(program)
+        let child = program
+            .command()
             .arg("-p")
             .arg(folder.path())
             .arg("-c")
@@ -104,17 +106,9 @@ impl Drop for Nginx {
     }
 }
 
-/// Where nginx is: on the `PATH`, where Debian puts it, or where `scripts/fetch-packages.sh` does.
-pub fn installed() -> Option<PathBuf> {
-    let fetched = match std::env::var_os("WSTAP_PACKAGES_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/packages"),
-    };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    folders.extend(["/usr/sbin".into(), fetched.join("usr/sbin")]);
-    let programs = folders.into_iter().map(|folder| folder.join("nginx"));
-    programs.into_iter().find(|program| program.is_file())
+/// nginx, when it is there.
+pub fn installed() -> Option<Program> {
+    Program::find("nginx")
 }
 
 /// One process without workers, so that ending it ends all of it.

@@ -12,6 +12,7 @@ use super::{Peer, Seat, Via, serve};
 use crate::support::conn::Conn;
 use crate::support::deflate::Deflate;
 use crate::support::frame::{CLOSE, Frame, PING, TEXT};
+use crate::support::head::{self, Head, KEY};
 use crate::support::log::Seen;
 
 /// The token that it accepts, unless the test sets another.
@@ -163,9 +164,19 @@ async fn session(
 ) {
     let mut codec = script.deflate.map(Deflate::new);
     let extensions = codec.as_ref().map(Deflate::agreed);
-    let Some(head) = seat.upgrade_with(&mut conn, extensions).await else {
+    let Some(head) = seat.head(&mut conn).await else {
         return;
     };
+    let agrees = match no_websocket(&head) {
+        Some(answer) => answer,
+        None => head::switching_with(&head.accept_key(), None, extensions),
+    };
+    let opens = agrees.starts_with(b"HTTP/1.1 101");
+    if seat.send(&mut conn, &agrees).await.is_none() || !opens {
+        conn.finish().await;
+        seat.frames(&mut conn).await;
+        return;
+    }
     let host = head.value("host").unwrap_or_default();
     let mut connected = false;
     let first = wire(&mut codec, vec![challenge()]);
@@ -218,6 +229,49 @@ async fn session(
     }
     conn.finish().await;
     seat.frames(&mut conn).await;
+}
+
+/// The Control UI's page, as far as it is known by.
+const PAGE: &str = "<!doctype html>\n<html data-openclaw-control-ui-build=\"1\"></html>\n";
+
+const BAD_KEY: &str = "Missing or invalid Sec-WebSocket-Key header";
+const BAD_VERSION: &str = "Missing or invalid Sec-WebSocket-Version header";
+
+/// Its answer to what is no WebSocket handshake, or a broken one.
+fn no_websocket(head: &Head) -> Option<Vec<u8>> {
+    let says = |name: &str, word: &str| {
+        let values = head.values(name).join(",").to_ascii_lowercase();
+        values.split(',').any(|item| item.trim() == word)
+    };
+    let version = head.values("sec-websocket-version").join(",");
+    let key = head.values("sec-websocket-key").join(",");
+    let (status, kind, body) = match (says("upgrade", "websocket"), says("connection", "upgrade")) {
+        (false, _) => ("200 OK", "text/html; charset=utf-8", PAGE),
+        (true, false) => (
+            "400 Bad Request",
+            "text/plain; charset=utf-8",
+            "Bad Request",
+        ),
+        (true, true) if key.len() != KEY.len() => ("400 Bad Request", "text/html", BAD_KEY),
+        (true, true) if version != "13" && version != "8" => {
+            ("400 Bad Request", "text/html", BAD_VERSION)
+        }
+        (true, true) => return None,
+    };
+    let length = body.len().to_string();
+    let mut headers = vec![
+        ("Connection", "close"),
+        ("Content-Type", kind),
+        ("Content-Length", &length),
+    ];
+    match body {
+        BAD_KEY => {}
+        BAD_VERSION => headers.push(("Sec-WebSocket-Version", "13, 8")),
+        _ => headers.push(("Permissions-Policy", "camera=(), geolocation=()")),
+    }
+    let mut answer = head::response(status, &headers);
+    answer.extend_from_slice(body.as_bytes());
+    Some(answer)
 }
 
 enum Next {

@@ -163,3 +163,40 @@ fn clients_that_a_proxy_speaks_for_are_not_one_client() {
     );
     assert_eq!(Remembered::of(&behind(0)).client, None);
 }
+
+#[test]
+fn deaths_of_one_moment_count_once() {
+    // Three that were opened together die together, again and again.
+    let rounds = (0..3_i64).flat_map(|round| (0..3_i64).map(move |nth| (round, nth)));
+    let records: Vec<_> = (0..)
+        .zip(rounds)
+        .map(|(number, (round, nth))| {
+            let start = round * 70_000 + nth * 10;
+            session(number, start, start + 60_000)
+        })
+        .collect();
+    assert_eq!(last_context(&records[..3]).cadence, None);
+    assert_eq!(last_context(&records[..6]).cadence, None);
+    assert_eq!(last_context(&records).cadence.unwrap().cases, 3);
+}
+
+#[test]
+fn what_was_as_silent_is_counted_among_what_was_lost_together() {
+    let silent_since = |number, last: i64| {
+        let mut record = session(number, 0, 50_000);
+        let frames = record.frames.as_mut().unwrap();
+        frames.to_client.last_at = Some(at(last));
+        record
+    };
+    let records = [
+        silent_since(0, 20_000),
+        silent_since(1, 20_300),
+        silent_since(2, 49_000),
+        silent_since(3, 20_100),
+    ];
+    let context = last_context(&records);
+    assert_eq!((context.lost_together, context.lost_alike), (3, 2));
+    // A second of silence is no sign of a timer.
+    let busy = last_context(&records[..3]);
+    assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
+}

@@ -16,8 +16,10 @@ pub struct ContextFacts {
     pub remembered: usize,
     /// Other sessions that the same gateway lost without a Close within a second of this one.
     pub lost_together: u32,
+    /// Those of them that had been silent for about as long as this one.
+    pub lost_alike: u32,
     /// Deaths without a Close, this one counted, at about the same age or after about the same
-    /// silence.
+    /// silence; those within a second of each other count as one.
     pub cadence: Option<Cadence>,
     /// Other credentials that the same client address used lately in the same place.
     pub other_credentials: Vec<OtherCredential>,

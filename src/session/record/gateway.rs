@@ -35,6 +35,9 @@ pub struct GatewayFacts {
     pub upgrade_ms: Option<f64>,
     /// What the body of a refusal was.
     pub body_kind: Option<BodyKind>,
+    /// Whose error page that body is, by its words: it answered itself, whatever server the head
+    /// names.
+    pub page_by: Option<PageBy>,
     /// The server that a foreign answer names (`nginx`, `Caddy` …).
     pub server: Option<PeerText>,
     /// The subprotocol it chose.
@@ -151,6 +154,24 @@ pub struct SentHeader {
     pub name: String,
     /// Its value.
     pub value: PeerText,
+}
+
+/// See [`GatewayFacts::page_by`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PageBy {
+    /// nginx.
+    Nginx,
+    /// `HAProxy`, whose pages name nobody.
+    Haproxy,
+    /// `OpenResty`.
+    Openresty,
+    /// Cloudflare.
+    Cloudflare,
+    /// Apache.
+    Apache,
+    /// Envoy, and what is built on it.
+    Envoy,
 }
 
 /// Whose the body of an answer that is not a 101 seems to be.

@@ -42,6 +42,17 @@ pub(super) const RULES: &[Rule] = &[
         ..refused("gateway.refused.attribution", ActOn::Gateway, attribution)
     },
     Rule {
+        title: "The gateway does not trust a proxy between the tap and it",
+        explanation: "The gateway refused attribution headers (403) that we had not sent, or its \
+                      answer bears the marks of another server: a proxy between tap and gateway \
+                      adds them, and it is what the gateway sees in our place. A local client can \
+                      never be local behind such a proxy.",
+        evidence: "403 with the body proxy_attribution_required to a request on which we put no headers, or with the marks of another server",
+        versions: Versions::Seen,
+        action: "point gateway.url at the gateway itself, or let the proxy in between add no attribution headers",
+        ..refused("gateway.refused.attribution_behind", ActOn::Hop, behind)
+    },
+    Rule {
         title: "The gateway finds no client in what it was told",
         explanation: "The gateway cannot believe that this is a client: its address is loopback, is \
                       itself in gateway.trustedProxies, or could not be read from what a proxy in \
@@ -115,6 +126,14 @@ fn attribution(view: &View<'_>) -> Option<Finding> {
         None => "the gateway does not trust us to say who the client is (403)".to_owned(),
     };
     finding(view, Disbelief::Us, Confidence::Certain, summary)
+}
+
+fn behind(view: &View<'_>) -> Option<Finding> {
+    let proxy = view.foreign_name().unwrap_or("a proxy");
+    let summary = format!(
+        "the gateway does not trust {proxy} between it and us to say who the client is (403)"
+    );
+    finding(view, Disbelief::Behind, Confidence::Likely, summary)
 }
 
 fn client(view: &View<'_>) -> Option<Finding> {

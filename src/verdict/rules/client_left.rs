@@ -4,7 +4,7 @@ use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::view::{fact, human_bytes};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
@@ -246,17 +246,11 @@ fn open(view: &View<'_>) -> Option<Finding> {
         TransportEnd::TlsTruncated => "cut its connection (no close_notify)",
         _ => "ended its connection",
     };
-    let quiet = view.quiet_ms().map(|ms| {
-        fact(format!(
-            "nothing had moved for {} before that",
-            human_ms(ms)
-        ))
-    });
     let summary = format!("the client {how} without a Close");
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())
-            .because(quiet),
+            .because(view.quiet_evidence()),
     )
 }
 
@@ -266,7 +260,11 @@ fn reset(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client's connection was reset, without a Close";
-    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+    Some(
+        Finding::new(Confidence::Possible, summary)
+            .because(view.both_legs())
+            .because(view.quiet_evidence()),
+    )
 }
 
 fn timeout(view: &View<'_>) -> Option<Finding> {

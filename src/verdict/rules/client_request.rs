@@ -77,6 +77,18 @@ pub(super) const RULES: &[Rule] = &[
         action: "use a client that speaks WebSocket version 13; if it does, look for a proxy between it and the tap that changes Sec-WebSocket headers",
         ..refused("client.fault.upgrade", 50, upgrade)
     },
+    Rule {
+        title: "An upgrade in HTTP/1.0",
+        explanation: "The request asks for a WebSocket in HTTP/1.0, which has no upgrades (RFC 6455 \
+                      section 4.1 asks for 1.1). No WebSocket client sends that; nginx does, where \
+                      proxy_set_header is there for Upgrade and Connection and proxy_http_version \
+                      1.1 is not. The tap answered 400 and passed nothing on.",
+        evidence: "an upgrade in HTTP/1.0",
+        versions: Versions::Any,
+        action: "in the nginx in front of the tap add proxy_http_version 1.1; beside proxy_set_header Upgrade $http_upgrade; other proxies must speak HTTP/1.1 to the tap too",
+        act_on: ActOn::Hop,
+        ..refused("client.fault.upgrade_http10", 50, upgrade_http10)
+    },
 ];
 
 fn found(view: &View<'_>, refused: &RefusedHead, what: &str) -> Finding {
@@ -138,7 +150,6 @@ fn upgrade(view: &View<'_>) -> Option<Finding> {
     let refused = one_of(
         view,
         &[
-            HeadFault::UpgradeHttp10,
             HeadFault::UpgradeMethod,
             HeadFault::WebsocketKey,
             HeadFault::WebsocketList,
@@ -147,4 +158,17 @@ fn upgrade(view: &View<'_>) -> Option<Finding> {
     )?;
     let what = "the client's WebSocket handshake is not valid";
     Some(found(view, refused, what))
+}
+
+fn upgrade_http10(view: &View<'_>) -> Option<Finding> {
+    let refused = one_of(view, &[HeadFault::UpgradeHttp10])?;
+    let status = view.answer.as_ref().map_or(400, |answer| answer.status);
+    let summary = format!(
+        "a WebSocket was asked for in HTTP/1.0, most likely by nginx in front of us; it got {status}"
+    );
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because([fact(refused.detail.clone())])
+            .because(view.end_evidence(Leg::Client)),
+    )
 }

@@ -4,12 +4,13 @@
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, TransportEnd};
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_ms};
+use crate::verdict::view::{fact, human_bytes};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
-const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+pub(super) const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
         id,
         class: Class::HopFault,
@@ -65,22 +66,12 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A proxy answered a plain request in the gateway's place",
         explanation: "A request that is not an upgrade was answered with 502, 503 or 504 by a \
-                      server that names itself and is not the gateway.",
+                      server that names itself and is not the gateway, or with an error page that \
+                      another server is known to make.",
         evidence: "502, 503 or 504 to a plain request from a server that names itself",
         versions: Versions::Any,
-        action: "look into that proxy's log for its upstream error",
+        action: "look into that proxy's log at this time, and at what it does with this path",
         ..hop("hop.fault.http_answer", Stage::Answer, 40, http_answer)
-    },
-    Rule {
-        title: "Cut at a usual idle limit",
-        explanation: "A leg ended without a Close just when nothing had moved for a time that is \
-                      the idle limit of well-known proxies and load balancers (30, 60, 100, 180, \
-                      300, 350 or 3600 s). One session does not prove it; several with the same \
-                      pause do.",
-        evidence: "a leg lost without a Close after a silence that is the default of well-known proxies",
-        versions: Versions::Any,
-        action: "raise the idle or read timeout of the proxy on that side above the pause shown, or let an end send pings more often",
-        ..hop("hop.fault.idle_cut", Stage::Transport, 50, idle_cut)
     },
     Rule {
         title: "A login stands before the gateway",
@@ -104,10 +95,21 @@ pub(super) const RULES: &[Rule] = &[
         ..hop("hop.fault.redirect", Stage::Answer, 35, redirect)
     },
     Rule {
+        title: "Too large for a proxy behind us",
+        explanation: "A proxy between tap and gateway refused the request for its size: 413, 414 or \
+                      431, or 400 with a page of its own for a request with a large head. Cookies, \
+                      tokens in headers and long queries make heads large; nginx takes lines of 8 \
+                      KiB, HAProxy heads of 15 KiB.",
+        evidence: "413, 414 or 431 of another server, or its 400 to a large head",
+        versions: Versions::Any,
+        action: "let the client send less, or raise that proxy's limit",
+        ..hop("hop.fault.too_large", Stage::Answer, 36, too_large)
+    },
+    Rule {
         title: "A proxy in front of us stripped the upgrade",
         explanation: "The request carries Sec-WebSocket-Key but not `Upgrade: websocket` with \
-                      `Connection: Upgrade`: a proxy between client and tap dropped these \
-                      hop-by-hop headers. The gateway then takes it for a page request; its Control \
+                      `Connection: Upgrade`: a proxy between client and tap dropped one of these \
+                      hop-by-hop headers, or both. The gateway then takes it for a page request; its Control \
                       UI answers 200.",
         evidence: "a Sec-WebSocket-Key without Upgrade: websocket or Connection: Upgrade",
         versions: Versions::Any,
@@ -137,7 +139,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The status of an answer other than a 101 that was passed on to an upgrade.
-fn refusal(view: &View<'_>) -> Option<u16> {
+pub(super) fn refusal(view: &View<'_>) -> Option<u16> {
     let by_gateway = view
         .answer
         .as_ref()
@@ -162,13 +164,35 @@ fn is_gateways(view: &View<'_>) -> bool {
     )
 }
 
-fn found(view: &View<'_>, confidence: Confidence, summary: String) -> Finding {
+pub(super) fn found(view: &View<'_>, confidence: Confidence, summary: String) -> Finding {
     Finding::new(confidence, summary).because(view.answer_evidence())
 }
 
-/// `Caddy` or `another server`.
-fn who(view: &View<'_>) -> &'static str {
-    view.foreign_server().unwrap_or("another server")
+/// `nginx/1.22.1` or `another server`.
+pub(super) fn who<'a>(view: &'a View<'_>) -> &'a str {
+    view.foreign_name().unwrap_or("another server")
+}
+
+/// Its own page proves who answered; a mark in the head may have been added to what somebody behind
+/// it answered.
+fn sure(view: &View<'_>) -> Confidence {
+    let page = view.body_kind() == Some(BodyKind::Html);
+    if view.foreign_page() || page && view.foreign_server().is_some() {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    }
+}
+
+/// What the request's headers come to on the wire.
+fn head_bytes(view: &View<'_>) -> usize {
+    let request = view.record().request.as_ref();
+    request.map_or(0, |request| {
+        let lines = request.headers.iter();
+        lines
+            .map(|header| header.name.as_str().len() + header.length)
+            .fold(request.path.as_str().len(), usize::saturating_add)
+    })
 }
 
 fn bad_gateway(view: &View<'_>) -> Option<Finding> {
@@ -179,16 +203,23 @@ fn bad_gateway(view: &View<'_>) -> Option<Finding> {
     if !(matches!(status, 502 | 504) || status == 503 && (marked || page)) {
         return None;
     }
-    let confidence = if marked {
+    // The gateway itself never answers 502 or 504, so that a mark says enough there.
+    let confidence = if marked && status != 503 {
         Confidence::Certain
     } else {
-        Confidence::Likely
+        sure(view)
     };
     let summary = format!(
-        "{} between us and the gateway answered {status}: it cannot reach it",
-        who(view)
+        "{} between us and the gateway answered {status}: {}",
+        who(view),
+        match status {
+            504 => "the gateway did not answer it in time",
+            502 => "it cannot reach it",
+            _ => "it cannot reach it, or was told to refuse",
+        }
     );
-    Some(found(view, confidence, summary))
+    let mending = mend(view.foreign_server(), Need::Reach);
+    Some(found(view, confidence, summary).next(mending))
 }
 
 fn close_1014(view: &View<'_>) -> Option<Finding> {
@@ -215,62 +246,77 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
     if !marked && !page && !other_body {
         return None;
     }
-    let confidence = match (marked, page) {
-        (true, _) => Confidence::Certain,
-        (false, true) => Confidence::Likely,
-        (false, false) => Confidence::Possible,
-    };
     let summary = format!(
         "{} answered the upgrade with {status} in the gateway's place",
         who(view)
     );
+    let confidence = if marked || page {
+        sure(view)
+    } else {
+        Confidence::Possible
+    };
     Some(found(view, confidence, summary))
 }
 
 fn http_answer(view: &View<'_>) -> Option<Finding> {
-    let status = view.status().filter(|status| matches!(status, 502..=504))?;
+    let status = view.status()?;
     if !view.is_http() || is_gateways(view) {
         return None;
     }
-    let server = view.foreign_server()?;
-    let summary = format!("{server} behind us answered a plain request with {status}");
-    Some(found(view, Confidence::Certain, summary))
-}
-
-fn idle_cut(view: &View<'_>) -> Option<Finding> {
-    const PERIODS: [f64; 7] = [30.0, 60.0, 100.0, 180.0, 300.0, 350.0, 3600.0];
-    let leg = [Leg::Client, Leg::Gateway]
-        .into_iter()
-        .find(|leg| view.left(*leg))?;
-    let ended = matches!(
-        view.end_of(leg),
-        TransportEnd::Fin | TransportEnd::TlsClose | TransportEnd::TlsTruncated | TransportEnd::Rst
-    );
-    if !view.was_open() || !ended {
+    let upstream = matches!(status, 502..=504);
+    if !upstream && !view.foreign_page() {
         return None;
     }
-    let quiet = view.quiet_ms()?;
-    let period = PERIODS.into_iter().find(|period| {
-        let late = quiet / 1000.0 - period;
-        (-0.1..=(period * 0.01).max(0.5)).contains(&late)
-    })?;
-    let side = match leg {
-        Leg::Client => "the client's side",
-        Leg::Gateway => "the gateway's side",
-    };
+    let server = view.foreign_name()?;
+    let summary = format!("{server} behind us answered a plain request with {status}");
+    let found = found(view, sure(view), summary);
+    Some(if upstream {
+        found.next(mend(view.foreign_server(), Need::Reach))
+    } else {
+        found
+    })
+}
+
+fn too_large(view: &View<'_>) -> Option<Finding> {
+    // What nginx takes for one line of a head.
+    const LARGE: usize = 8 * 1024;
+    let status = view.status()?;
+    let marked = view.foreign_server().is_some();
+    let head = head_bytes(view);
+    let says_so = matches!(status, 413 | 414 | 431) && marked;
+    let looks_so = status == 400 && view.foreign_page() && head >= LARGE;
+    if view.had_tunnel() || is_gateways(view) || !(says_so || looks_so) {
+        return None;
+    }
     let summary = format!(
-        "{side} was cut after {} of silence: {period:.0} s is a usual idle limit of proxies",
-        human_ms(quiet)
+        "the request was too large for {} between us and the gateway ({status})",
+        who(view)
     );
-    let pause = fact(format!(
-        "nothing had moved for {} before the end",
-        human_ms(quiet)
-    ));
+    let confidence = if says_so {
+        sure(view)
+    } else {
+        Confidence::Likely
+    };
+    let size = human_bytes(u64::try_from(head).unwrap_or(u64::MAX));
     Some(
-        Finding::new(Confidence::Possible, summary)
-            .because(view.both_legs())
-            .because([pause]),
+        found(view, confidence, summary)
+            .because([fact(format!("its head has about {size}"))])
+            .next(mend(view.foreign_server(), Need::Size)),
     )
+}
+
+/// Where an idle limit is raised.
+pub(super) fn raise(view: &View<'_>, leg: Leg) -> String {
+    let (server, side) = match leg {
+        Leg::Client => (view.proxy_in_front(), "between client and tap"),
+        Leg::Gateway => (view.foreign_server(), "between tap and gateway"),
+    };
+    let mending = mend(server, Need::Idle);
+    match server {
+        Some("nginx" | "OpenResty" | "Tengine" | "HAProxy") => mending.to_owned(),
+        Some(server) => format!("raise the idle timeout of {server} {side}"),
+        None => format!("raise the idle timeout of the proxy {side} ({mending})"),
+    }
 }
 
 fn login(view: &View<'_>) -> Option<Finding> {
@@ -282,10 +328,10 @@ fn login(view: &View<'_>) -> Option<Finding> {
     if is_gateways(view) || !(asks || page || marked) {
         return None;
     }
-    let confidence = if marked {
+    let confidence = if marked && asks {
         Confidence::Certain
     } else {
-        Confidence::Likely
+        sure(view)
     };
     let summary = format!(
         "{} asks for a login of its own before the gateway ({status})",
@@ -308,21 +354,34 @@ fn upgrade_stripped(view: &View<'_>) -> Option<Finding> {
     if !view.is_websocket() || !request.has_websocket_key || request.wants_upgrade {
         return None;
     }
-    let summary = "a proxy between client and tap stripped Upgrade from a WebSocket request";
-    let seen = fact("the request carries Sec-WebSocket-Key and does not ask for an upgrade");
-    let hops: Vec<_> = request
-        .headers
-        .iter()
-        .filter(|header| {
-            let name = header.name.as_str().to_ascii_lowercase();
-            name == "via" || name == "forwarded" || name.starts_with("x-forwarded")
+    let says = |name: &str, word: &str| {
+        let mut lines = request.headers.iter();
+        lines.any(|header| {
+            let value = header.value.as_ref().map_or("", |value| value.as_str());
+            header.name.as_str().eq_ignore_ascii_case(name)
+                && value.to_ascii_lowercase().contains(word)
         })
-        .map(|header| fact(format!("it came with the header {}", header.name)))
-        .collect();
+    };
+    let lost = match (says("upgrade", "websocket"), says("connection", "upgrade")) {
+        (false, true) => "Upgrade",
+        (true, false) => "Connection: Upgrade",
+        _ => "Upgrade and Connection",
+    };
+    let proxy = view.proxy_in_front();
+    let name = proxy.unwrap_or("a proxy");
+    let summary = if view.http_10_in_front() {
+        format!(
+            "a proxy between client and tap, most likely nginx, stripped {lost} from a WebSocket request"
+        )
+    } else {
+        format!("{name} between client and tap stripped {lost} from a WebSocket request")
+    };
+    let seen = fact("the request carries Sec-WebSocket-Key and does not ask for an upgrade");
     Some(
-        found(view, Confidence::Certain, summary.to_owned())
+        found(view, Confidence::Certain, summary)
             .because([seen])
-            .because(hops),
+            .because(view.front_evidence())
+            .next(mend(proxy, Need::Upgrade)),
     )
 }
 
@@ -331,7 +390,10 @@ fn upgrade_stripped_behind(view: &View<'_>) -> Option<Finding> {
     if view.body_kind() != Some(BodyKind::ControlUi) {
         return None;
     }
-    let summary =
-        "a proxy between us and the gateway stripped Upgrade: the Control UI page came back";
-    Some(found(view, Confidence::Certain, summary.to_owned()))
+    let summary = format!(
+        "{} between us and the gateway stripped Upgrade: the Control UI page came back",
+        view.foreign_name().unwrap_or("a proxy")
+    );
+    let mending = mend(view.foreign_server(), Need::Upgrade);
+    Some(found(view, Confidence::Certain, summary).next(mending))
 }

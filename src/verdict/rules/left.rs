@@ -4,7 +4,7 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TransportEnd};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::view::{fact, human_bytes};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
@@ -175,16 +175,10 @@ fn open(view: &View<'_>) -> Option<Finding> {
         "the gateway's connection {} without a Close; nothing here proves why",
         how(view.end_of(Leg::Gateway))
     );
-    let quiet = view.quiet_ms().map(|ms| {
-        fact(format!(
-            "nothing had moved for {} before that",
-            human_ms(ms)
-        ))
-    });
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())
-            .because(quiet),
+            .because(view.quiet_evidence()),
     )
 }
 
@@ -196,7 +190,11 @@ fn reset(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the gateway's connection was reset, without a Close";
-    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+    Some(
+        Finding::new(Confidence::Possible, summary)
+            .because(view.both_legs())
+            .because(view.quiet_evidence()),
+    )
 }
 
 fn timeout(view: &View<'_>) -> Option<Finding> {

@@ -3,7 +3,11 @@
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind};
+use crate::verdict::view::{fact, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
+
+/// Health checks leave sooner.
+const WAITED_MS: f64 = 2000.0;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -49,11 +53,14 @@ pub(super) const RULES: &[Rule] = &[
         title: "A WebSocket was opened and left",
         explanation: "The upgrade succeeded and the client left before the application had \
                       accepted it, without having sent one byte: a health check of the upgrade, or \
-                      a client that changed its mind. With `dialect: plain` nothing tells that from \
+                      a client that changed its mind. A client whose key or answer a proxy in front of \
+                      the tap changes leaves so too: it says \"Invalid Sec-WebSocket-Accept \
+                      header\". With `dialect: plain` nothing tells that from \
                       a client that only listens, so that it is client.left there.",
         evidence: "a 101, and a client that left before hello-ok without one byte",
         versions: Versions::Seen,
-        action: "nothing to do",
+        action: "nothing to do, unless a client complains of Sec-WebSocket-Accept: then let the \
+                 proxy in front of the tap pass Sec-WebSocket-* unchanged",
         find: websocket,
     },
 ];
@@ -91,5 +98,27 @@ fn websocket(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client opened a WebSocket and left without sending one byte";
-    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+    // A client of OpenClaw answers the challenge at once; one that stayed waited for it.
+    let waited = view.tunnel_ms();
+    let challenged = view
+        .dialect
+        .as_ref()
+        .is_some_and(|dialect| dialect.challenge_at.is_some());
+    let held = (challenged && waited >= WAITED_MS).then(|| {
+        fact(format!(
+            "the challenge had been written to it {} before: a proxy between client and tap that \
+             holds frames back looks the same",
+            human_ms(waited)
+        ))
+    });
+    let confidence = if held.is_some() {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    };
+    Some(
+        Finding::new(confidence, summary)
+            .because(view.both_legs())
+            .because(held),
+    )
 }

@@ -4,6 +4,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, GatewayErrorKind};
+use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
 use crate::verdict::view::fact;
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -29,24 +30,26 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A 101 with a wrong key",
         explanation: "What stands behind us answered 101, and its Sec-WebSocket-Accept is missing \
-                      or does not answer the client's key: a cache or a broken server. The tunnel \
-                      was not opened (RFC 6455 section 4.1).",
+                      or does not answer the client's key: a cache, a broken server, or a proxy that \
+                      changes Sec-WebSocket-Key on the way. The tunnel was not opened (RFC 6455 \
+                      section 4.1).",
         evidence: "a 101 whose Sec-WebSocket-Accept is missing or does not fit the key",
         versions: Versions::Any,
-        action: "check that gateway.url points at the gateway itself and not at a cache or a test server",
+        action: "check that gateway.url points at the gateway itself and not at a cache or a test server, and that no proxy in between changes Sec-WebSocket-*",
         ..refused("gateway.refused.accept_key", ActOn::Gateway, 30, accept_key)
     },
     Rule {
         title: "The gateway found the handshake malformed",
-        explanation: "400: Sec-WebSocket-Version is not 13 or 8, the key is malformed, or \
-                      `Connection: Upgrade` is missing. Clients rarely send that; hops that rebuild \
-                      headers do.",
+        explanation: "400: for the gateway Sec-WebSocket-Version is not 13 or 8, the key is \
+                      malformed, or `Connection: Upgrade` is missing. The tap passes on no such \
+                      handshake, so that a proxy between tap and gateway changed it, or what \
+                      answers is no gateway.",
         evidence: "400 without the marks of another server",
         versions: Versions::Seen,
-        action: "compare the request's headers in this record with what the client sends; look at proxies in front of the tap",
+        action: "look for a proxy between tap and gateway, and let it pass Connection and Sec-WebSocket-* unchanged",
         ..refused(
             "gateway.refused.bad_handshake",
-            ActOn::Client,
+            ActOn::Hop,
             30,
             bad_handshake,
         )
@@ -148,11 +151,15 @@ fn not_http(view: &View<'_>) -> Option<Finding> {
 
 fn bad_handshake(view: &View<'_>) -> Option<Finding> {
     let own = view.answers_with_header("sec-websocket-version")
-        || matches!(view.body_kind(), Some(BodyKind::Text | BodyKind::Empty));
+        || matches!(
+            view.body_kind(),
+            Some(BodyKind::Gateway | BodyKind::Text | BodyKind::Empty)
+        );
     if status(view)? != 400 || !own || view.foreign_server().is_some() {
         return None;
     }
-    let summary = "the gateway found the WebSocket handshake malformed (400)";
+    let summary = "the gateway found the handshake malformed (400), and it had left us whole: a \
+                   proxy in between may have changed it";
     let request = view.record().request.as_ref();
     let headers = request.map(|request| {
         let names: Vec<&str> = request
@@ -165,7 +172,8 @@ fn bad_handshake(view: &View<'_>) -> Option<Finding> {
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.answer_evidence())
-            .because(headers),
+            .because(headers)
+            .next(mend(None, Need::Handshake)),
     )
 }
 

@@ -70,7 +70,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway never answered connect",
         explanation: "The client's connect request went to the gateway and neither hello-ok nor a \
                       refusal came until somebody gave up waiting (the gateway itself closes with \
-                      1000 after 15 s): the gateway is overloaded or stuck while it starts.",
+                      1000 after 15 s): the gateway is overloaded or stuck while it starts, or a proxy in between \
+                      holds frames back.",
         evidence: "a connect request that went to the gateway and no answer for two seconds or more",
         versions: Versions::Seen,
         action: "look into the gateway's log at this time, and at its load; its readiness is at /readyz",

@@ -1,10 +1,12 @@
 //! Endings that only other sessions explain: what they showed stands in the record's `context`.
 
+use super::hop::raise;
 use crate::session::memory::lost;
 use crate::session::party::{Leg, Party};
 use crate::session::record::context::{Cadence, ContextFacts, Measure};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
+use crate::verdict::hops::{Need, mend};
 use crate::verdict::view::{at, fact, human_ms, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -21,7 +23,9 @@ pub(super) const RULES: &[Rule] = &[
                       sessions of the same gateway ended so within the same second, or another \
                       process of the gateway (a new boot id) answered right after it. One client \
                       cannot do that: the gateway's process ended without closing (crash, SIGKILL, \
-                      out of memory), its host went away, or what stands before it did.",
+                      out of memory), its host went away, or what stands before it did. Where all of \
+                      them had been silent for equally long, a proxy's idle timer looks the same: \
+                      from the third such time on it is hop.fault.idle_cadence.",
         evidence: "the gateway's leg lost without a Close, and in the context two others lost within the same second or a new boot id right after it",
         versions: Versions::Seen,
         action: "look why the gateway's process ended at this time (its log, `docker events`, the kernel's log for out of memory)",
@@ -62,12 +66,31 @@ fn crash(view: &View<'_>) -> Option<Finding> {
     let summary = format!(
         "the gateway lost this session and {others} others without a Close within a second"
     );
+    let together = fact(format!(
+        "{others} other sessions of this gateway ended in the same way within a second"
+    ));
+    // A timer that all of them had set at one moment looks the same.
+    let quiet = view.quiet_ms().filter(|_| context.lost_alike == others);
+    let alike = quiet.map(|quiet| {
+        fact(format!(
+            "all of them had been silent for {}: the idle timer of a proxy would look the same",
+            human_ms(quiet)
+        ))
+    });
+    let found = match quiet {
+        None => Finding::new(Confidence::Likely, summary),
+        Some(quiet) => Finding::new(Confidence::Possible, summary).next(format!(
+            "look whether the gateway's process ended at this time (its log, `docker events`); if \
+             it did not, raise the idle timeout of the proxy between tap and gateway above {} ({})",
+            human_ms(quiet),
+            mend(view.foreign_server(), Need::Idle)
+        )),
+    };
     Some(
-        Finding::new(Confidence::Likely, summary)
+        found
             .because(view.end_evidence(Leg::Gateway))
-            .because([fact(format!(
-                "{others} other sessions of this gateway ended in the same way within a second"
-            ))]),
+            .because([together])
+            .because(alike),
     )
 }
 
@@ -109,14 +132,18 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     } = found;
     #[expect(clippy::cast_precision_loss, reason = "a period is hours at most")]
     let period = human_ms(period_ms as f64);
-    let (after, kind) = match measure {
-        Measure::Silence => (format!("after {period} of silence"), "idle"),
-        Measure::Age => (format!("at the age of {period}"), "life"),
+    let after = match measure {
+        Measure::Silence => format!("after {period} of silence"),
+        Measure::Age => format!("at the age of {period}"),
     };
-    let side = match leg {
-        Leg::Client => "between client and tap",
-        Leg::Gateway => "between tap and gateway",
+    let (server, side) = match leg {
+        Leg::Client => (view.proxy_in_front(), "between client and tap"),
+        Leg::Gateway => (view.foreign_name(), "between tap and gateway"),
     };
+    let timer = server.map_or_else(
+        || "a timer".to_owned(),
+        |server| format!("most likely a timer of {server}"),
+    );
     let confidence = if known_s.is_some() || cases > 4 {
         Confidence::Likely
     } else {
@@ -127,11 +154,19 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
             "{seconds} s is a well-known default of proxies and load balancers"
         ))
     });
-    let summary =
-        format!("cut {after}, the {cases}. session in a row of like ones: a timer {side}");
-    let next = format!(
-        "find the proxy, load balancer or NAT {side} with an {kind} timeout of about {period}, and raise it"
-    );
+    let summary = format!("cut {after}, {cases} times by now: {timer} {side}");
+    let next = match (measure, server) {
+        (Measure::Silence, Some(_)) => raise(view, leg),
+        (Measure::Silence, None) => format!(
+            "find the proxy, load balancer or NAT {side} with an idle timeout of about {period}, \
+             and raise it ({})",
+            mend(None, Need::Idle)
+        ),
+        (Measure::Age, _) => format!(
+            "find the proxy, load balancer or NAT {side} with a limit of about {period} for a \
+             connection's life, and raise it"
+        ),
+    };
     Some(
         Finding::new(confidence, summary)
             .because([fact(format!(

@@ -1,0 +1,65 @@
+//! Whose error page a body is, by the words that its maker gives every such page.
+
+use crate::session::record::PageBy;
+
+/// What `HAProxy` 2.x and 3.x write below the headings of their built-in pages, which name nobody.
+const HAPROXY: [&str; 10] = [
+    "No server is available to handle this request.",
+    "The server returned an invalid or incomplete response.",
+    "The server didn't respond in time.",
+    "Your browser sent an invalid request.",
+    "Your browser didn't send a complete request in time.",
+    "You need a valid user and password to access this content.",
+    "Request forbidden by administrative rules.",
+    "You have sent too many requests in a given amount of time.",
+    "The request entity exceeds the maximum allowed.",
+    "An internal server error occurred.",
+];
+
+/// Other makers, and what their pages have; also with version numbers turned off.
+const OTHERS: [(&str, PageBy); 7] = [
+    ("<hr><center>nginx", PageBy::Nginx),
+    ("<hr><center>openresty", PageBy::Openresty),
+    ("<hr><center>cloudflare", PageBy::Cloudflare),
+    ("<address>Apache", PageBy::Apache),
+    (
+        "upstream connect error or disconnect/reset before headers",
+        PageBy::Envoy,
+    ),
+    ("no healthy upstream", PageBy::Envoy),
+    ("upstream request timeout", PageBy::Envoy),
+];
+
+/// The maker of the page that begins like this.
+pub(super) fn made_by(front: &[u8]) -> Option<PageBy> {
+    let has = |words: &str| {
+        front
+            .windows(words.len())
+            .any(|window| window == words.as_bytes())
+    };
+    // Its pages end their headings so; the words alone may stand anywhere.
+    if has("</h1>\n") && HAPROXY.into_iter().any(has) {
+        return Some(PageBy::Haproxy);
+    }
+    let mut others = OTHERS.into_iter();
+    others.find(|(words, _)| has(words)).map(|(_, by)| by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_name_their_makers() {
+        let nginx = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center>\
+                     <h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx/1.22.1</center>\r\n";
+        let haproxy = "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to \
+                       handle this request.\n</body></html>\n";
+        assert_eq!(made_by(nginx.as_bytes()), Some(PageBy::Nginx));
+        assert_eq!(made_by(haproxy.as_bytes()), Some(PageBy::Haproxy));
+        assert_eq!(made_by(b"no healthy upstream"), Some(PageBy::Envoy));
+        for nobody in ["", "Bad Request", "<html><h1>nginx</h1></html>"] {
+            assert_eq!(made_by(nobody.as_bytes()), None, "{nobody}");
+        }
+    }
+}

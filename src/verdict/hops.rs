@@ -1,0 +1,184 @@
+//! Proxies before and behind us: what gives them away, and the lines that mend them where it is
+//! known which they are.
+
+use super::view::{View, fact, short};
+use crate::session::record::{Class, Evidence};
+
+/// What a proxy has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To pass upgrades.
+    Upgrade,
+    /// To leave silent sessions alone.
+    Idle,
+    /// To reach what is behind it.
+    Reach,
+    /// To take larger heads and bodies.
+    Size,
+    /// To leave the handshake's headers alone.
+    Handshake,
+}
+
+/// Header names (lower case) of requests that only one kind of hop adds.
+const REQUEST_HEADERS: [(&str, &str); 8] = [
+    ("cf-ray", "Cloudflare"),
+    ("cf-connecting-ip", "Cloudflare"),
+    ("x-amz-cf-id", "CloudFront"),
+    ("x-amzn-trace-id", "AWS load balancer"),
+    ("x-azure-ref", "Azure Front Door"),
+    ("x-envoy-external-address", "Envoy"),
+    ("x-envoy-expected-rq-timeout-ms", "Envoy"),
+    ("fly-request-id", "Fly.io"),
+];
+
+/// What to change in the proxy of this name, exact enough to paste; for an unknown one what it is
+/// called in the two that are met most.
+#[must_use]
+pub fn mend(server: Option<&str>, need: Need) -> &'static str {
+    let nginx = matches!(server, Some("nginx" | "OpenResty" | "Tengine"));
+    let haproxy = server == Some("HAProxy");
+    match need {
+        Need::Upgrade if haproxy => {
+            "HAProxy passes upgrades by itself: take `http-request del-header` rules for Upgrade \
+             and Connection out of its configuration"
+        }
+        Need::Upgrade if nginx => {
+            "in nginx's location for this path set proxy_http_version 1.1; proxy_set_header \
+             Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
+        }
+        Need::Upgrade => {
+            "let that proxy pass Upgrade and Connection (nginx: proxy_http_version 1.1; \
+             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\"; \
+             HAProxy: no `http-request del-header` for them)"
+        }
+        Need::Idle if nginx => {
+            "in nginx's location for this path set proxy_read_timeout 1h; proxy_send_timeout 1h; \
+             (their default is 60s)"
+        }
+        Need::Idle if haproxy => {
+            "in HAProxy set `timeout tunnel 1h` (without it `timeout client` and `timeout server` \
+             count)"
+        }
+        Need::Idle => "nginx: proxy_read_timeout 1h; HAProxy: timeout tunnel 1h",
+        Need::Reach if nginx => {
+            "look into nginx's error log at this time; check its proxy_pass and that the gateway \
+             runs (504: it did not answer within proxy_read_timeout)"
+        }
+        Need::Reach if haproxy => {
+            "look into HAProxy's log at this time; check the `server` line of its backend, the \
+             health check there, and that the gateway runs (504: it did not answer within \
+             `timeout server`)"
+        }
+        Need::Reach => {
+            "look into that proxy's log for its upstream error; check its upstream address and \
+             that the gateway runs"
+        }
+        Need::Size if nginx => {
+            "let the client send less, or raise large_client_header_buffers in nginx \
+             (client_max_body_size for a 413)"
+        }
+        Need::Size if haproxy => {
+            "let the client send less, or raise tune.bufsize in the global section of HAProxy"
+        }
+        Need::Size => {
+            "let the client send less, or raise the limit of that proxy for heads (nginx: \
+             large_client_header_buffers; HAProxy: tune.bufsize) or bodies"
+        }
+        Need::Handshake if nginx => {
+            "take proxy_set_header and proxy_hide_header lines for Sec-WebSocket-* out of nginx's \
+             configuration; for Connection it needs proxy_set_header Connection \"upgrade\";"
+        }
+        Need::Handshake if haproxy => {
+            "take `set-header` and `del-header` rules for Connection and Sec-WebSocket-* out of \
+             HAProxy's configuration"
+        }
+        Need::Handshake => {
+            "let the proxy between tap and gateway pass Connection and Sec-WebSocket-* unchanged \
+             (nginx: proxy_set_header Connection \"upgrade\"; and no line for Sec-WebSocket-*; \
+             HAProxy: no `set-header` or `del-header` for them), or point gateway.url at the \
+             gateway itself"
+        }
+    }
+}
+
+impl View<'_> {
+    /// The proxy in front of us, when the request tells which it is.
+    #[must_use]
+    pub fn proxy_in_front(&self) -> Option<&'static str> {
+        let headers = &self.record().request.as_ref()?.headers;
+        let has = |wanted: &str| {
+            headers
+                .iter()
+                .any(|header| header.name.as_str().eq_ignore_ascii_case(wanted))
+        };
+        let mut known = REQUEST_HEADERS.iter();
+        let named = known.find(|(name, _)| has(name)).map(|(_, who)| *who);
+        named.or_else(|| self.http_10_in_front().then_some("nginx"))
+    }
+
+    /// The request came in HTTP/1.0, which no WebSocket client speaks and nginx does to what is
+    /// behind it unless told otherwise.
+    #[must_use]
+    pub fn http_10_in_front(&self) -> bool {
+        let request = self.record().request.as_ref();
+        request
+            .is_some_and(|request| request.has_websocket_key && request.http_version == "HTTP/1.0")
+    }
+
+    /// What shows that the request came through a proxy.
+    #[must_use]
+    pub fn front_evidence(&self) -> Vec<Evidence> {
+        let Some(request) = &self.record().request else {
+            return Vec::new();
+        };
+        let marks = request.headers.iter().filter(|header| {
+            let name = header.name.as_str().to_ascii_lowercase();
+            matches!(name.as_str(), "via" | "forwarded" | "x-real-ip")
+                || name.starts_with("x-forwarded")
+                || REQUEST_HEADERS.iter().any(|(mark, _)| *mark == name)
+        });
+        let mut all: Vec<Evidence> = marks
+            .map(|header| {
+                // Where a Via comes from stands in it; the rest would be somebody's address.
+                let via = header.name.as_str().eq_ignore_ascii_case("via");
+                let value = header.value.as_ref().filter(|_| via);
+                let value = value.map_or_else(String::new, |value| format!(": {}", short(value)));
+                fact(format!("it came with the header {}{value}", header.name))
+            })
+            .collect();
+        if self.http_10_in_front() {
+            let what = "it came in HTTP/1.0, which no WebSocket client speaks; nginx does to what \
+                        is behind it, unless proxy_http_version 1.1 is set";
+            all.push(fact(what));
+        }
+        all
+    }
+
+    /// That proxies stand in the path, for verdicts that could be theirs.
+    pub(super) fn hop_evidence(&self, class: Class) -> Vec<Evidence> {
+        let of_gateway = matches!(
+            class,
+            Class::GatewayClosed
+                | Class::GatewayLeft
+                | Class::GatewayLifecycle
+                | Class::GatewayOrigin
+                | Class::GatewaySilent
+                | Class::HopFault
+                | Class::NetworkCut
+        );
+        let of_client = matches!(class, Class::ClientLeft | Class::ClientFault);
+        let behind = self
+            .foreign_name()
+            .filter(|_| of_gateway && self.had_tunnel());
+        let behind = behind.map(|name| {
+            fact(format!(
+                "{name} stands between us and the gateway: the 101 bears its marks"
+            ))
+        });
+        let front = of_client.then(|| self.front_evidence());
+        behind
+            .into_iter()
+            .chain(front.into_iter().flatten())
+            .collect()
+    }
+}

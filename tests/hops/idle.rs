@@ -1,0 +1,100 @@
+//! Proxies that cut what is silent for 2 s: the third time it is known that a timer does it.
+
+use wstap::session::record::Confidence;
+
+use super::proxy::{Software, Way};
+use super::{Cell, Judged, Place};
+use crate::peers::openclaw::TOKEN;
+
+/// Three sessions one after the other: each starts when the one before was cut.
+async fn cut_three_times(software: Software, place: Place, at_first: &str) -> Option<Judged> {
+    let cell = Cell::new(software, place, Way::Impatient).await?;
+    for _ in 1..=3 {
+        let mut conn = cell.open(TOKEN).await;
+        conn.frames_to_end().await;
+    }
+    for nth in 1..=2 {
+        cell.judged(nth).await.is(at_first).says("2.0 s");
+    }
+    let judged = cell.judged(3).await;
+    judged
+        .is("hop.fault.idle_cadence")
+        .says("cut after 2.0 s of silence, 3 times by now");
+    Some(judged)
+}
+
+#[tokio::test]
+async fn nginx_in_front() {
+    // A request through nginx has nothing of nginx's.
+    if let Some(judged) = cut_three_times(Software::Nginx, Place::Front, "client.left.open").await {
+        judged
+            .says("a timer between client and tap")
+            .next("(nginx: proxy_read_timeout 1h; HAProxy: timeout tunnel 1h)");
+    }
+}
+
+#[tokio::test]
+async fn haproxy_in_front() {
+    // It resets what it cuts on the side of the server.
+    let judged = cut_three_times(Software::Haproxy, Place::Front, "client.left.reset").await;
+    if let Some(judged) = judged {
+        judged
+            .says("a timer between client and tap")
+            .next("(nginx: proxy_read_timeout 1h; HAProxy: timeout tunnel 1h)");
+    }
+}
+
+#[tokio::test]
+async fn nginx_behind() {
+    let judged = cut_three_times(Software::Nginx, Place::Behind, "gateway.left.open").await;
+    if let Some(judged) = judged {
+        judged
+            .says("most likely a timer of nginx/1.")
+            .says("stands between us and the gateway")
+            .next("proxy_read_timeout 1h; proxy_send_timeout 1h;");
+    }
+}
+
+#[tokio::test]
+async fn haproxy_behind() {
+    // It signs nothing that it passes on.
+    let judged = cut_three_times(Software::Haproxy, Place::Behind, "gateway.left.open").await;
+    if let Some(judged) = judged {
+        judged
+            .says("a timer between tap and gateway")
+            .next("HAProxy: timeout tunnel 1h");
+    }
+}
+
+/// Sessions that are opened together are cut together, which looks like a crash of the gateway.
+/// The first time nobody can know; the third time it was no crash.
+#[tokio::test]
+async fn sessions_that_are_cut_together() {
+    const SESSIONS: usize = 3;
+    const ROUNDS: usize = 3;
+    let Some(cell) = Cell::new(Software::Haproxy, Place::Behind, Way::Impatient).await else {
+        return;
+    };
+    for _ in 1..=ROUNDS {
+        let mut open = Vec::new();
+        for _ in 0..SESSIONS {
+            open.push(cell.open(TOKEN).await);
+        }
+        for mut conn in open {
+            conn.frames_to_end().await;
+        }
+    }
+    let records = cell.tap.websockets(ROUNDS * SESSIONS).await;
+    for (nth, record) in records.iter().enumerate() {
+        let judged = cell.told(record);
+        if nth < (ROUNDS - 1) * SESSIONS {
+            judged
+                .is("gateway.lifecycle.crash")
+                .says("the idle timer of a proxy would look the same")
+                .next("if it did not, raise the idle timeout");
+            assert_eq!(judged.verdict.confidence, Confidence::Possible);
+        } else {
+            judged.is("hop.fault.idle_cadence").says("3 times by now");
+        }
+    }
+}
