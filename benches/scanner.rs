@@ -75,7 +75,11 @@ fn scanner_masked(bencher: Bencher<'_, '_>, size: usize) {
 
 fn observe(bencher: Bencher<'_, '_>, size: usize, choice: Choice) {
     let (bytes, count) = frames(size, false);
-    let mut dialect = reader(choice, &Fingerprinter::with_key(b"a key for the bench"));
+    let mut dialect = reader(
+        choice,
+        &Fingerprinter::with_key(b"a key for the bench"),
+        "/",
+    );
     let mut heartbeats = Heartbeats::default();
     let mut observer = Observer::new(Direction::ToClient, Extensions::default());
     // A session that is open: from here on only the front of a message is looked at.
@@ -119,7 +123,11 @@ fn calls(bencher: Bencher<'_, '_>, choice: Choice) {
         requests.extend(text_frame(&request, Some([7, 11, 13, 17])));
         answers.extend(text_frame(&answer, None));
     }
-    let mut dialect = reader(choice, &Fingerprinter::with_key(b"a key for the bench"));
+    let mut dialect = reader(
+        choice,
+        &Fingerprinter::with_key(b"a key for the bench"),
+        "/",
+    );
     let mut heartbeats = Heartbeats::default();
     let mut asking = Observer::new(Direction::ToGateway, Extensions::default());
     let mut answering = Observer::new(Direction::ToClient, Extensions::default());
@@ -158,7 +166,11 @@ fn events(bencher: Bencher<'_, '_>, choice: Choice) {
         r#"{"type":"event","event":"agent","payload":{"data":""#
     );
     let bytes = text_frame(&event, None).repeat(64);
-    let mut dialect = reader(choice, &Fingerprinter::with_key(b"a key for the bench"));
+    let mut dialect = reader(
+        choice,
+        &Fingerprinter::with_key(b"a key for the bench"),
+        "/",
+    );
     let mut heartbeats = Heartbeats::default();
     let mut observer = Observer::new(Direction::ToClient, Extensions::default());
     let now = Instant::now();

@@ -73,11 +73,11 @@ pub enum Choice {
     Plain,
 }
 
-/// A reader for a new session.
+/// A reader for a new session, which was asked for with this request target.
 #[must_use]
-pub fn reader(choice: Choice, fingerprinter: &Fingerprinter) -> Box<dyn Dialect> {
+pub fn reader(choice: Choice, fingerprinter: &Fingerprinter, target: &str) -> Box<dyn Dialect> {
     match choice {
-        Choice::OpenClaw => Box::new(openclaw::OpenClaw::new(fingerprinter.clone())),
+        Choice::OpenClaw => Box::new(openclaw::OpenClaw::new(fingerprinter.clone(), target)),
         Choice::Plain => Box::new(plain::Plain),
     }
 }

@@ -19,7 +19,7 @@ pub mod words;
 use crate::session::SessionRecord;
 use crate::session::party::Party;
 use crate::session::record::{Confidence, Evidence, Verdict};
-pub use registry::{Rule, Stage, rules};
+pub use registry::{Rule, Stage, Versions, rules};
 pub use view::{Decisive, View};
 
 /// What a rule found.

@@ -14,7 +14,9 @@ use crate::peers::{
 };
 use crate::support::certs::Validity;
 use crate::support::conn::Conn;
+use crate::support::deadline::{STEP, poll};
 use crate::support::frame::Frame;
+use crate::support::head::upgrade;
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Ending;
@@ -285,6 +287,34 @@ async fn what_a_client_says_about_itself_proves_nothing() {
     drop(conn);
     let record = tap.websocket().await;
     assert_eq!(class(&record), Class::ClientClosed);
+}
+
+/// hyper finds the end of the connection right behind the head and drops the request unseen.
+#[tokio::test]
+async fn a_client_that_goes_at_once_is_recorded_once() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    for count in 1..=40 {
+        let mut conn = tap.connect(Face::Plain).await;
+        let (head, abort) = match count % 4 {
+            0 => (upgrade("/", "localhost", &[]), true),
+            1 => (upgrade("/", "localhost", &[]), false),
+            2 => (
+                b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_vec(),
+                true,
+            ),
+            _ => (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), false),
+        };
+        conn.send(&head).await.unwrap();
+        if abort {
+            conn.abort();
+        } else {
+            drop(conn);
+        }
+        let look = || Some(tap.records().len()).filter(|found| *found >= count);
+        let found = poll(STEP, look).await;
+        assert_eq!(found, Some(count), "records of as many connections");
+    }
 }
 
 #[tokio::test]

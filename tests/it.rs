@@ -38,6 +38,7 @@ mod interim;
 mod layers;
 mod limits;
 mod live;
+mod losses;
 mod origins;
 mod program;
 mod relay;

@@ -11,6 +11,7 @@ mod localities;
 mod nginx;
 mod origins;
 mod requests;
+mod signatures;
 mod visitor;
 mod works;
 

@@ -5,6 +5,7 @@ pub mod client;
 pub mod conn;
 pub mod deadline;
 pub mod deflate;
+pub mod device;
 pub mod dice;
 pub mod frame;
 pub mod head;

@@ -1,5 +1,7 @@
 //! What only several sessions show: they die in one second, or each after the same time.
 
+mod auth;
+
 use wstap::session::SessionRecord;
 use wstap::session::record::Class;
 

@@ -23,7 +23,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// It asks for a WebSocket.
     pub websocket: bool,
-    /// The gateway behind is an OpenClaw gateway, of which it is known where it does not look.
+    /// The OpenClaw gateway's own protocol is spoken at this target: it is known where it does not
+    /// look for credentials.
     pub openclaw: bool,
 }
 

@@ -74,7 +74,7 @@ pub fn mask_subprotocols(value: &str) -> Vec<String> {
 
 /// Fields whose value explains a session and holds no secret by its definition.
 fn is_plain(name: &str) -> bool {
-    const PLAIN: [&str; 26] = [
+    const PLAIN: [&str; 27] = [
         "accept",
         "accept-encoding",
         "accept-language",
@@ -99,6 +99,7 @@ fn is_plain(name: &str) -> bool {
         "upgrade",
         "user-agent",
         "via",
+        "x-openclaw-scopes",
         "x-real-ip",
         "x-request-id",
     ];

@@ -6,6 +6,7 @@
 //! the same millisecond. Of later messages only the front is looked at: for the `shutdown` event,
 //! and to match `req` with `res`.
 
+pub mod endpoint;
 mod front;
 mod read;
 mod rpc;
@@ -21,8 +22,8 @@ use crate::session::credential::{Credential, Fingerprinter, Seen};
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
 use crate::session::record::dialect::{
-    ClientIdentity, ConnectResult, DeviceFacts, FirstMessage, ProtocolRange, ServerIdentity,
-    ShutdownFacts,
+    ClientIdentity, ConnectResult, DeviceFacts, Endpoint, FirstMessage, FirstOfGateway,
+    ProtocolRange, ServerIdentity, ShutdownFacts,
 };
 use crate::session::text::PeerText;
 use crate::ws::Opcode;
@@ -57,6 +58,10 @@ const MAX_CREDENTIALS: usize = 12;
 #[derive(Debug)]
 pub struct OpenClaw {
     fingerprinter: Fingerprinter,
+    endpoint: Endpoint,
+    /// A plugin may serve this path.
+    may_be_plugins: bool,
+    first_of_gateway: Option<FirstOfGateway>,
     challenge_at: Option<Instant>,
     connect_at: Option<Instant>,
     answered_at: Option<Instant>,
@@ -81,11 +86,14 @@ struct Connect {
 }
 
 impl OpenClaw {
-    /// A reader for one session.
+    /// A reader for one session, which was asked for with this request target.
     #[must_use]
-    pub fn new(fingerprinter: Fingerprinter) -> Self {
+    pub fn new(fingerprinter: Fingerprinter, target: &str) -> Self {
         Self {
             fingerprinter,
+            endpoint: endpoint::of(target),
+            may_be_plugins: !endpoint::is_root(target),
+            first_of_gateway: None,
             challenge_at: None,
             connect_at: None,
             answered_at: None,
@@ -194,7 +202,38 @@ impl OpenClaw {
         }
     }
 
+    /// Takes note of the gateway's first message. Where it does not challenge and the client does
+    /// not connect, the path is a plugin's, unless no plugin can have it.
+    fn greet(&mut self, message: &Message<'_>) {
+        let first = match message {
+            _ if message.opcode == Opcode::Binary => FirstOfGateway::Binary,
+            _ if message.compressed || !message.whole => FirstOfGateway::Unread,
+            _ => match read::json(message) {
+                Some(value) if read::str(&value, "/event") == Some("connect.challenge") => {
+                    FirstOfGateway::Challenge
+                }
+                Some(_) => FirstOfGateway::Json,
+                None => FirstOfGateway::Text,
+            },
+        };
+        self.first_of_gateway = Some(first);
+        let speaks_otherwise = matches!(
+            first,
+            FirstOfGateway::Json | FirstOfGateway::Text | FirstOfGateway::Binary
+        );
+        let connects = self.first_message == Some(FirstMessage::Connect);
+        if speaks_otherwise && self.may_be_plugins && !connects {
+            self.endpoint = Endpoint::Plugin;
+        }
+    }
+
     fn read_gateway(&mut self, message: &Message<'_>, now: Instant) {
+        if self.first_of_gateway.is_none() {
+            self.greet(message);
+        }
+        if message.opcode == Opcode::Binary || self.endpoint != Endpoint::Gateway {
+            return;
+        }
         if message.compressed {
             return self.rpc.unseen_to_client();
         }
@@ -283,6 +322,11 @@ impl OpenClaw {
             boot_id: read::text(server, "/bootId"),
         });
         self.facts.scopes_granted = read::texts(payload, "/auth/scopes");
+        if let Some(token) = read::str(payload, "/auth/deviceToken") {
+            self.seen.add(token.as_bytes());
+            let print = self.fingerprinter.fingerprint(token.as_bytes());
+            self.facts.issued_token = Some(print.as_str().to_owned());
+        }
         self.facts.max_payload = read::number(payload, "/policy/maxPayload");
         self.facts.max_buffered = read::number(payload, "/policy/maxBufferedBytes");
         self.facts.tick_interval_ms = read::number(payload, "/policy/tickIntervalMs");
@@ -307,7 +351,11 @@ fn says_accepted(message: &Message<'_>) -> bool {
 
 impl Dialect for OpenClaw {
     fn wants(&self, direction: Direction, opcode: Opcode) -> usize {
+        if self.endpoint != Endpoint::Gateway {
+            return 0;
+        }
         match (direction, opcode) {
+            (Direction::ToClient, _) if self.first_of_gateway.is_none() => HANDSHAKE_BYTES,
             (Direction::ToGateway, _) if self.first_message.is_none() => HANDSHAKE_BYTES,
             (Direction::ToGateway, Opcode::Text) => REQUEST_BYTES,
             (Direction::ToClient, Opcode::Text) if self.facts.result == ConnectResult::None => {
@@ -325,8 +373,9 @@ impl Dialect for OpenClaw {
         }
     }
 
+    /// Services with another protocol have no handshake that is known here.
     fn is_open(&self) -> bool {
-        self.facts.result == ConnectResult::Accepted
+        self.facts.result == ConnectResult::Accepted || self.endpoint != Endpoint::Gateway
     }
 
     fn seen(&self) -> Option<&Seen> {
@@ -336,6 +385,8 @@ impl Dialect for OpenClaw {
     fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
         let anchor = ending.anchor;
         let mut facts = self.facts.clone();
+        facts.endpoint = Some(self.endpoint);
+        facts.first_of_gateway = self.first_of_gateway;
         facts.challenge_at = self.challenge_at.map(|at| anchor.at(at));
         facts.connect_at = self.connect_at.map(|at| anchor.at(at));
         facts.answered_at = self.answered_at.map(|at| anchor.at(at));
@@ -356,7 +407,8 @@ impl Dialect for OpenClaw {
                 restart_expected_ms: *restart_expected_ms,
                 at: anchor.at(*at),
             });
-        facts.rpc = self.is_open().then(|| self.rpc.facts(ending));
+        let accepted = self.facts.result == ConnectResult::Accepted;
+        facts.rpc = accepted.then(|| self.rpc.facts(ending));
         read::mask_all(&mut facts, &self.seen);
         (facts, self.credentials.clone())
     }

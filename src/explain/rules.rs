@@ -163,7 +163,9 @@ fn rule_json(rule: &Rule) -> Value {
         "act_on": rule.act_on,
         "title": rule.title,
         "explanation": rule.explanation,
-        "needs": needs(rule.stage),
+        "needs": rule.evidence,
+        "asked": needs(rule.stage),
+        "versions": rule.versions.as_str(),
         "next": rule.action,
     })
 }
@@ -199,7 +201,9 @@ fn rule_page(rule: &Rule, paper: &mut Paper) {
     }
     paper.row("ended by", NAME, rule.party.as_str());
     paper.row("to act", NAME, &word(&rule.act_on));
-    paper.row("needs", NAME, needs(rule.stage));
+    paper.row("needs", NAME, rule.evidence);
+    paper.row("looks at", NAME, needs(rule.stage));
+    paper.row("known of", NAME, rule.versions.as_str());
     paper.heading("What it means");
     paper.text("  ", rule.explanation);
     if let Some((record, verdict)) = example(rule.id) {

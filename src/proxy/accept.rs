@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::connection::Connection;
 use super::gate::Gate;
+use super::layers::record;
 use super::session::Shared;
 use super::stack;
 use super::tap::{ConnectionGuard, Denial, Tap};
@@ -337,7 +338,13 @@ async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor)
         }
     };
     let served = served.unwrap_or(Ok(()));
-    if let Some(ending) = unexplained(&connection, served.err().as_ref()) {
+    let untaken = connection.heads.take();
+    if let Some(seen) = &untaken
+        && !served.as_ref().is_err_and(hyper::Error::is_parse)
+    {
+        return record::never_served(tap, &connection, seen);
+    }
+    if let Some(ending) = unexplained(&connection, served.err().as_ref(), untaken.is_some()) {
         record_unexplained(tap, &connection, &ending);
     }
 }
@@ -354,9 +361,12 @@ enum Unexplained {
     Drained,
 }
 
-fn unexplained(connection: &Connection, error: Option<&hyper::Error>) -> Option<Unexplained> {
+fn unexplained(
+    connection: &Connection,
+    error: Option<&hyper::Error>,
+    untaken: bool,
+) -> Option<Unexplained> {
     let heads = &connection.heads;
-    let untaken = heads.take().is_some();
     if let Some(error) = error.filter(|error| error.is_parse() && untaken) {
         // Should not happen: what passes the check passes hyper.
         tracing::error!(%error, "hyper refused a head that had passed the check");

@@ -220,12 +220,21 @@ fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
         BodyKind::Empty
     } else if contains("\"proxy_attribution_required\"") {
         BodyKind::Attribution
-    } else if front == b"Gateway websocket admission closed" {
+    } else if front.ends_with(b" websocket admission closed") {
         BodyKind::AdmissionClosed
     } else if front == b"Too many unauthenticated sockets" {
         BodyKind::TooManySockets
-    } else if front == b"Gateway websocket handlers unavailable" {
+    } else if front.ends_with(b" websocket handlers unavailable") {
         BodyKind::HandlersUnavailable
+    } else if [
+        &b"Worker websocket ingress unavailable"[..],
+        b"desktop observe unavailable",
+        b"node desktop attach unavailable",
+        b"node portal attach unavailable",
+    ]
+    .contains(&front)
+    {
+        BodyKind::ServiceUnavailable
     } else if contains("data-openclaw-control-ui") {
         BodyKind::ControlUi
     } else if contains("\"type\":\"unauthorized\"") || contains("\"type\":\"rate_limited\"") {
@@ -270,6 +279,10 @@ mod tests {
             kind("Too many unauthenticated sockets", ""),
             BodyKind::TooManySockets
         );
+        let services = ["Worker websocket ingress", "node desktop attach"];
+        for service in services.map(|service| format!("{service} unavailable")) {
+            assert_eq!(kind(&service, "text/plain"), BodyKind::ServiceUnavailable);
+        }
         let page = "<!doctype html>\n<html data-openclaw-control-ui-build=\"x\">";
         assert_eq!(kind(page, "text/html"), BodyKind::ControlUi);
         let key = "Missing or invalid Sec-WebSocket-Key header";

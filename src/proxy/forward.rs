@@ -86,6 +86,7 @@ pub(super) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep
     session.with(|rec| {
         let facts = rec.facts.gateway.get_or_insert_default();
         tap.config.gateway().url().clone_into(&mut facts.url);
+        facts.expects = tap.config.gateway().dialect().to_string();
         rec.reach(Phase::Dial);
     });
 }

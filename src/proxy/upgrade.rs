@@ -11,6 +11,7 @@ use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -28,7 +29,7 @@ use super::layers::respond::SESSION_HEADER;
 use super::relay::Relay;
 use super::session::Shared;
 use super::{Tap, facts};
-use crate::dialect;
+use crate::dialect::{self, Dialect};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::transport::sensor::Sensor;
@@ -73,6 +74,8 @@ pub(super) async fn attempt(
     let request_bytes = Arc::new(AtomicU64::new(0));
     let body = Body::request(body, Arc::clone(&request_bytes));
     let sent = Instant::now();
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let reader = dialect::reader(tap.dialect(), &tap.fingerprinter, target);
     let mut request = Request::from_parts(head, body);
     connection.interim.listen(&mut request, Version::HTTP_11);
     let sending = sender.send_request(request);
@@ -103,6 +106,7 @@ pub(super) async fn attempt(
             response.headers(),
             &SEC_WEBSOCKET_EXTENSIONS,
         )),
+        reader,
         session: session.clone(),
     };
     tap.tasks.spawn(tunnel.run(client, gateway));
@@ -158,6 +162,7 @@ fn verify(headers: &HeaderMap, key: Option<&HeaderValue>) -> Result<(), GatewayE
 struct Tunnel {
     tap: Arc<Tap>,
     extensions: Extensions,
+    reader: Box<dyn Dialect>,
     session: Shared,
 }
 
@@ -166,6 +171,7 @@ impl Tunnel {
         let Self {
             tap,
             extensions,
+            reader,
             session,
         } = self;
         // The client's side is there once hyper has written the 101. When the client is gone
@@ -180,7 +186,6 @@ impl Tunnel {
         let (Some(client), Some(gateway)) = (client_wire(client), gateway_wire(gateway)) else {
             return fault(&session, "an upgraded connection is of a foreign type");
         };
-        let reader = dialect::reader(tap.dialect(), &tap.fingerprinter);
         let timeouts = tap.config.timeouts();
         Relay::new(client, gateway, extensions, reader, timeouts, session)
             .run(&tap.drain)

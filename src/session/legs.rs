@@ -3,7 +3,7 @@
 //! 1005 and 1006 exist only in an end's own view (RFC 6455 sections 7.1.5 and 7.4.1): they are
 //! derived here from the Close frames that were under way and from how the transports ended.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::credential::Seen;
 use super::moment::{Anchor, millis};
@@ -46,6 +46,8 @@ struct TimerFired {
 struct LegEnding {
     /// The Close frame received from this leg.
     received: Option<(CloseFrame, Instant)>,
+    /// A Close for this leg had been written when its own came. The times alone do not tell.
+    answered: bool,
     /// The first Close frame meant for this leg, and when it was wholly written.
     under_way: Option<(CloseCode, Option<Instant>)>,
     transport: TransportEnd,
@@ -54,6 +56,9 @@ struct LegEnding {
     /// It refused before there was a tunnel: the connection, the upgrade.
     refused: Option<Instant>,
 }
+
+/// The difference that a record's times can show.
+const TICK: Duration = Duration::from_micros(1);
 
 impl LegEnding {
     /// When this leg's far end was gone, if it went without having said so by a Close frame.
@@ -100,7 +105,7 @@ impl LegEnding {
         // An answer echoes the code or carries none; another one was on its way already, or is
         // about something else.
         let acked = self.received.as_ref().is_some_and(|(close, at)| {
-            *at >= delivered && (close.code.is_none() || close.seen_as() == code)
+            self.answered && *at >= delivered && (close.code.is_none() || close.seen_as() == code)
         });
         let basis = if acked {
             SawBasis::Acked
@@ -114,9 +119,15 @@ impl LegEnding {
 impl Ending {
     /// A Close frame came from `leg` and is on its way to the other one.
     pub fn close_received(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
-        self.leg(leg)
-            .received
-            .get_or_insert_with(|| (close.clone(), at));
+        let from = self.leg(leg);
+        if from.received.is_none() {
+            let written = from.under_way.and_then(|(_, written)| written);
+            from.answered = written.is_some();
+            // The relay looks at the clock once for all that it finds: an answer can bear the time
+            // of what it answers, and would count as the first.
+            let at = written.map_or(at, |written| at.max(written + TICK));
+            from.received = Some((close.clone(), at));
+        }
         self.leg(leg.other())
             .under_way
             .get_or_insert((close.seen_as(), None));
@@ -169,7 +180,9 @@ impl Ending {
         let leg = self.leg(leg);
         if leg.transport == TransportEnd::None {
             leg.transport = end;
-            leg.ended = Some(at);
+            // What came before it may have been put a little later than the clock was read.
+            let closed = leg.received.as_ref().map(|(_, at)| *at);
+            leg.ended = Some(closed.map_or(at, |closed| at.max(closed)));
             leg.cause = cause;
         }
     }
@@ -205,13 +218,7 @@ impl Ending {
     }
 
     /// A timer of ours fired; the first one counts. `observed` is how long it really was.
-    pub fn timer_fired(
-        &mut self,
-        key: TimerKey,
-        limit: std::time::Duration,
-        observed: std::time::Duration,
-        at: Instant,
-    ) {
+    pub fn timer_fired(&mut self, key: TimerKey, limit: Duration, observed: Duration, at: Instant) {
         self.acted.get_or_insert(at);
         self.timer.get_or_insert(TimerFired {
             key,
@@ -313,7 +320,6 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
 
@@ -380,6 +386,28 @@ mod tests {
         assert_eq!(facts.client_saw, saw(1008, SawBasis::Acked));
         assert_eq!(facts.gateway_saw, saw(1008, SawBasis::Written));
         assert_eq!(facts.gateway.unwrap().reason.as_str(), "no");
+    }
+
+    #[test]
+    fn an_answer_at_the_same_clock_reading_comes_second() {
+        for (from, party) in [(Leg::Client, Party::Client), (Leg::Gateway, Party::Gateway)] {
+            let facts = story()
+                .close(from, b"\x03\xe8", 0)
+                .written(from.other(), 0)
+                .close(from.other(), b"\x03\xe8", 0)
+                .end(from.other(), TransportEnd::Fin, 0)
+                .written(from, 0)
+                .facts();
+            assert_eq!(facts.first, Some(party));
+            let (answered, asked) = match from {
+                Leg::Client => (facts.gateway_saw, facts.client_saw),
+                Leg::Gateway => (facts.client_saw, facts.gateway_saw),
+            };
+            assert_eq!(answered, saw(1000, SawBasis::Acked));
+            assert_eq!(asked, saw(1000, SawBasis::Written));
+            let (client, gateway) = (facts.client.unwrap().at, facts.gateway.unwrap().at);
+            assert_eq!(client < gateway, from == Leg::Client);
+        }
     }
 
     #[test]

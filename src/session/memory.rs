@@ -4,13 +4,16 @@
 //! second are a crash, and three that died after the same silence are somebody's timer. Pure: the
 //! times are those of the records.
 
+mod credentials;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::moment::Moment;
 use super::party::Leg;
-use super::record::context::{Boot, Cadence, ContextFacts, Measure, OtherCredential};
+use super::record::context::{Boot, Cadence, ContextFacts, GoingDown, Measure};
 use super::record::dialect::ConnectResult;
+use super::record::gateway::ForwardedMode;
 use super::record::{Kind, SessionRecord};
 use super::text::PeerText;
 
@@ -27,8 +30,15 @@ const TOGETHER_MS: i64 = 1000;
 const MISMATCH_MS: i64 = 5 * 60 * 1000;
 const ATTEMPT_MS: i64 = 60 * 1000;
 
+/// A gateway that went down longer ago explains nothing; a restart takes about 7 s, a machine's
+/// start a minute.
+const DOWN_MS: i64 = 60 * 1000;
+
+/// Sessions lost within a second that stand for a process that ended.
+const CRASH: usize = 3;
+
 /// Defaults of well-known proxies and load balancers, in seconds.
-const KNOWN_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
+pub const PERIODS_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
 
 /// Shorter lives say nothing about timers.
 const LEAST_PERIOD_MS: u64 = 1500;
@@ -55,6 +65,12 @@ struct Remembered {
     accepted: bool,
     mismatch: bool,
     boot: Option<PeerText>,
+    version: Option<PeerText>,
+    device: Option<PeerText>,
+    /// Fingerprint of the device token that the gateway issued.
+    issued: Option<String>,
+    /// The gateway said that it goes down.
+    shutdown: Option<GoingDown>,
 }
 
 /// The leg whose transport ended first, where neither side said a word and no timer of ours fired.
@@ -107,12 +123,53 @@ impl Remembered {
                 .and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref())
                 .is_some_and(|code| code.as_str() == "AUTH_TOKEN_MISMATCH"),
             boot: dialect.and_then(|dialect| dialect.server.as_ref()?.boot_id.clone()),
+            version: dialect.and_then(|dialect| dialect.server.as_ref()?.version.clone()),
+            device: dialect.and_then(|dialect| dialect.device.id.clone()),
+            issued: dialect.and_then(|dialect| dialect.issued_token.clone()),
+            shutdown: shutdown(record),
         }
     }
 }
 
-/// The address without the port: each attempt has another one.
+/// The gateway's own word that it goes down: the event, or a Close 1012 that says no other reason.
+fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
+    let event = record
+        .dialect
+        .as_ref()
+        .and_then(|dialect| dialect.shutdown.as_ref());
+    if let Some(event) = event {
+        return Some(GoingDown {
+            at: event.at,
+            announced: true,
+            restart_expected_ms: event.restart_expected_ms,
+        });
+    }
+    let close = record.close.gateway.as_ref()?;
+    let says_so = close.code.is_some_and(|code| code.0 == 1012)
+        && matches!(
+            close.reason.as_str(),
+            "service restart" | "gateway-shutdown"
+        );
+    says_so.then_some(GoingDown {
+        at: close.at,
+        announced: true,
+        restart_expected_ms: None,
+    })
+}
+
+/// The address without the port: each attempt has another one. `None` where it is that of a proxy
+/// whose word on its clients was passed on and not read: they are not one client.
 fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
+    let forwarded = record
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.forwarded.as_ref());
+    let passed_on = forwarded.is_some_and(|forwarded| {
+        forwarded.mode == ForwardedMode::Pass && !forwarded.brought.is_empty()
+    });
+    if passed_on && record.client.via.is_none() {
+        return None;
+    }
     let addr = record.client.addr.as_str();
     let socket = addr.parse().map(|socket: std::net::SocketAddr| socket.ip());
     socket.or_else(|_| addr.parse()).ok()
@@ -176,7 +233,8 @@ impl Memory {
         };
         let attempts = count(&|other| {
             let ago = this.opened_at.millis_since(other.opened_at);
-            other.client == this.client && (0..=ATTEMPT_MS).contains(&ago)
+            let same = other.client.is_some() && other.client == this.client;
+            same && (0..=ATTEMPT_MS).contains(&ago)
         });
         let (boots, boots_alternate) = boots(&others, &this);
         Some(ContextFacts {
@@ -184,7 +242,12 @@ impl Memory {
             lost_together: count(&with_this),
             lost_alike: count(&|other| with_this(other) && as_silent(other)),
             cadence: cadence(&others, &this),
-            other_credentials: other_credentials(&others, &this),
+            other_credentials: credentials::other_credentials(&others, &this),
+            same_credential: credentials::same_credential(&others, &this),
+            working: credentials::working(&others, &this),
+            issued: credentials::issued(&others, &this),
+            device_accepted_at: device_accepted_at(&others, &this),
+            going_down: going_down(&others, &this),
             boots,
             boots_alternate,
             mismatches: count(&|other| other.mismatch && within(other, MISMATCH_MS)),
@@ -238,7 +301,7 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
             leg,
             period_ms,
             cases: u32::try_from(values.len()).unwrap_or(u32::MAX),
-            known_s: KNOWN_S.iter().copied().find(known),
+            known_s: PERIODS_S.iter().copied().find(known),
         })
     };
     let found = [Measure::Silence, Measure::Age].into_iter();
@@ -248,39 +311,44 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
         .reduce(|best, next| if next.cases > best.cases { next } else { best })
 }
 
-fn other_credentials(others: &[&Remembered], this: &Remembered) -> Vec<OtherCredential> {
-    let Some((place, fingerprint)) = &this.credential else {
-        return Vec::new();
-    };
-    let mut found: Vec<OtherCredential> = Vec::new();
-    let same_client = others
+fn device_accepted_at(others: &[&Remembered], this: &Remembered) -> Option<Moment> {
+    let device = this.device.as_ref()?;
+    let accepted = others
         .iter()
-        .filter(|other| other.client.is_some() && other.client == this.client);
-    for other in same_client {
-        let Some((its_place, its)) = &other.credential else {
-            continue;
-        };
-        if its_place != place || its == fingerprint {
-            continue;
-        }
-        match found.iter_mut().find(|known| known.fingerprint == *its) {
-            Some(known) => {
-                known.sessions += 1;
-                known.accepted |= other.accepted;
-                known.last_at = known.last_at.max(other.closed_at);
-            }
-            None => found.push(OtherCredential {
-                fingerprint: its.clone(),
-                sessions: 1,
-                accepted: other.accepted,
-                last_at: other.closed_at,
-            }),
-        }
-    }
-    // What works first, then the latest.
-    found.sort_by_key(|one| (!one.accepted, std::cmp::Reverse(one.last_at)));
-    found.truncate(MAX_TOLD);
-    found
+        .filter(|other| other.accepted && other.device.as_ref() == Some(device));
+    accepted.map(|other| other.closed_at).max()
+}
+
+/// The last time before this session's end that the gateway was known to go down.
+fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
+    let recent = |at: Moment| (0..=DOWN_MS).contains(&this.closed_at.millis_since(at));
+    let said = others
+        .iter()
+        .filter_map(|other| other.shutdown.clone())
+        .filter(|down| recent(down.at));
+    let last = said.max_by_key(|down| (down.at, down.restart_expected_ms));
+    last.or_else(|| {
+        let mut lost: Vec<Moment> = others
+            .iter()
+            .filter_map(|other| other.lost)
+            .filter(|(leg, at)| *leg == Leg::Gateway && recent(*at))
+            .map(|(_, at)| at)
+            .collect();
+        lost.sort_unstable();
+        let at = lost
+            .windows(CRASH)
+            .filter(|group| match group {
+                [first, .., last] => last.millis_since(*first) <= TOGETHER_MS,
+                _ => false,
+            })
+            .filter_map(|group| group.last().copied())
+            .max()?;
+        Some(GoingDown {
+            at,
+            announced: false,
+            restart_expected_ms: None,
+        })
+    })
 }
 
 fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
@@ -292,10 +360,14 @@ fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
             Some(boot) => {
                 alternate |= last.is_some_and(|last| last != id);
                 boot.sessions += 1;
+                if boot.version.is_none() {
+                    boot.version.clone_from(&one.version);
+                }
                 boot.last_at = boot.last_at.max(one.closed_at);
             }
             None => boots.push(Boot {
                 id: id.clone(),
+                version: one.version.clone(),
                 sessions: 1,
                 first_at: one.opened_at,
                 last_at: one.closed_at,
@@ -309,183 +381,4 @@ fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::record::{DialectFacts, GatewayFacts, TransportEnd};
-
-    fn at(ms: i64) -> Moment {
-        Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap())
-    }
-
-    /// A session that opened and closed then (in milliseconds), lost by the gateway's leg.
-    fn session(number: u128, opened: i64, closed: i64) -> SessionRecord {
-        let mut record = SessionRecord {
-            id: uuid::Uuid::from_u128(number + 1),
-            kind: Kind::Websocket,
-            opened_at: at(opened),
-            closed_at: at(closed),
-            phase: crate::session::Phase::Open,
-            gateway: Some(GatewayFacts {
-                url: "http://gw".to_owned(),
-                ..GatewayFacts::default()
-            }),
-            frames: Some(crate::session::record::Frames::default()),
-            ..SessionRecord::default()
-        };
-        record.client.addr = format!("203.0.113.9:{}", 1000 + number);
-        record.close.transport.gateway = TransportEnd::Fin;
-        record.close.transport.gateway_at = Some(at(closed));
-        assert!(lost(&record).is_some(), "the test's session had a tunnel");
-        record
-    }
-
-    fn last_context(records: &[SessionRecord]) -> ContextFacts {
-        let mut memory = Memory::default();
-        for record in records {
-            memory.note(record);
-        }
-        memory.context(records.last().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn sessions_lost_within_a_second_are_lost_together() {
-        let records = [
-            session(0, 0, 10_000),
-            session(1, 0, 50_000),
-            session(2, 3_000, 50_400),
-            session(3, 9_000, 50_900),
-        ];
-        assert_eq!(last_context(&records).lost_together, 2);
-    }
-
-    #[test]
-    fn another_gateways_sessions_say_nothing() {
-        let mut other = session(0, 0, 50_000);
-        other.gateway.as_mut().unwrap().url = "http://other".to_owned();
-        let context = last_context(&[other, session(1, 0, 50_100)]);
-        assert_eq!((context.remembered, context.lost_together), (0, 0));
-    }
-
-    #[test]
-    fn three_of_the_same_age_are_a_cadence_and_two_are_not() {
-        let lives: [(i64, i64); 3] = [(0, 60_000), (70_000, 130_500), (140_000, 199_800)];
-        let records: Vec<_> = (0..)
-            .zip(lives)
-            .map(|(n, (a, b))| session(n, a, b))
-            .collect();
-        assert_eq!(last_context(&records[..2]).cadence, None);
-        let cadence = last_context(&records).cadence.unwrap();
-        assert_eq!((cadence.cases, cadence.known_s), (3, Some(60)));
-        assert_eq!(cadence.measure, Measure::Age);
-        let odd = [
-            session(0, 0, 60_000),
-            session(1, 0, 71_000),
-            session(2, 0, 90_000),
-        ];
-        assert_eq!(last_context(&odd).cadence, None);
-    }
-
-    #[test]
-    fn deaths_of_one_moment_are_no_cadence() {
-        let records: Vec<_> = (0..5).map(|n| session(n, 0, 60_000)).collect();
-        let context = last_context(&records);
-        assert_eq!((context.cadence, context.lost_together), (None, 4));
-    }
-
-    #[test]
-    fn deaths_of_one_moment_count_once() {
-        // Three that were opened together die together, again and again.
-        let rounds = (0..3_i64).flat_map(|round| (0..3_i64).map(move |nth| (round, nth)));
-        let records: Vec<_> = (0..)
-            .zip(rounds)
-            .map(|(number, (round, nth))| {
-                let start = round * 70_000 + nth * 10;
-                session(number, start, start + 60_000)
-            })
-            .collect();
-        assert_eq!(last_context(&records[..3]).cadence, None);
-        assert_eq!(last_context(&records[..6]).cadence, None);
-        assert_eq!(last_context(&records).cadence.unwrap().cases, 3);
-    }
-
-    #[test]
-    fn what_was_as_silent_is_counted_among_what_was_lost_together() {
-        let silent_since = |number, last: i64| {
-            let mut record = session(number, 0, 50_000);
-            let frames = record.frames.as_mut().unwrap();
-            frames.to_client.last_at = Some(at(last));
-            record
-        };
-        let records = [
-            silent_since(0, 20_000),
-            silent_since(1, 20_300),
-            silent_since(2, 49_000),
-            silent_since(3, 20_100),
-        ];
-        let context = last_context(&records);
-        assert_eq!((context.lost_together, context.lost_alike), (3, 2));
-        // A second of silence is no sign of a timer.
-        let busy = last_context(&records[..3]);
-        assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
-    }
-
-    #[test]
-    fn other_credentials_of_the_same_client_what_works_first() {
-        use crate::session::credential::{Credential, Fingerprinter};
-        let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
-        let with = |number, secret: &str, result| {
-            let mut record = session(number, 0, 1000 + i64::try_from(number).unwrap());
-            let place = "frame:connect.params.auth.token";
-            let mut credential = Credential::observe(&fingerprinter, place, secret.as_bytes());
-            credential.effective = Some(true);
-            record.auth = vec![credential];
-            record.dialect = Some(DialectFacts {
-                result,
-                ..DialectFacts::default()
-            });
-            record
-        };
-        let records = [
-            with(0, "right", ConnectResult::Accepted),
-            with(1, "older", ConnectResult::Refused),
-            with(2, "wrong", ConnectResult::Refused),
-            with(3, "wrong", ConnectResult::Refused),
-        ];
-        let others = last_context(&records).other_credentials;
-        let works: Vec<bool> = others.iter().map(|other| other.accepted).collect();
-        assert_eq!(works, [true, false]);
-        let right = fingerprinter.fingerprint(b"right");
-        assert_eq!(others[0].fingerprint, right.as_str());
-    }
-
-    #[test]
-    fn two_gateways_behind_one_name_alternate() {
-        let with = |number, boot: &str| {
-            let mut record = session(number, 0, 1000);
-            let server = crate::session::record::dialect::ServerIdentity {
-                boot_id: Some(PeerText::new(boot, 64)),
-                ..Default::default()
-            };
-            record.dialect = Some(DialectFacts {
-                server: Some(server),
-                ..DialectFacts::default()
-            });
-            record
-        };
-        let restart = last_context(&[with(0, "a"), with(1, "b"), with(2, "b")]);
-        assert_eq!((restart.boots.len(), restart.boots_alternate), (2, false));
-        let two = last_context(&[with(0, "a"), with(1, "b"), with(2, "a")]);
-        assert!(two.boots_alternate);
-    }
-
-    #[test]
-    fn the_memory_is_bounded() {
-        let mut memory = Memory::default();
-        for number in 0..3000 {
-            memory.note(&session(number, 0, 1000));
-        }
-        assert_eq!(memory.0.len(), MAX);
-        memory.note(&session(4000, 0, REACH_MS + 2000));
-        assert_eq!(memory.0.len(), 1, "what is too old goes");
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use rustls::Connection;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -85,6 +86,9 @@ pub struct Wire {
     waiting: usize,
     /// An end that was learned while bytes that came before it were still to be handed out.
     end: Option<(TransportEnd, Option<String>)>,
+    /// How the leg broke, as a write was told. The kernel tells it once: reading then finds
+    /// nothing but what looks like a FIN.
+    broken: Option<(TransportEnd, String)>,
 }
 
 #[derive(Debug)]
@@ -92,6 +96,8 @@ struct Socket {
     stream: Raw,
     /// Bytes that the kernel has taken.
     written: u64,
+    /// The kernel is asked even if the reactor knows of nothing to read.
+    at_once: bool,
 }
 
 #[derive(Debug)]
@@ -117,13 +123,18 @@ impl Wire {
             }
         };
         let mut wire = Self {
-            socket: Socket { stream, written: 0 },
+            socket: Socket {
+                stream,
+                written: 0,
+                at_once: false,
+            },
             tls,
             ahead,
             spill: Vec::new(),
             spilled: 0,
             waiting: 0,
             end: None,
+            broken: None,
         };
         if let Some(tls) = &mut wire.tls {
             // Bounded by us: nothing is written while anything waits.
@@ -146,7 +157,7 @@ impl Wire {
                 let room = scratch.plain.get_mut(..READ_SIZE).unwrap_or_default();
                 match poll_socket(&mut self.socket, cx, room) {
                     Poll::Pending => Poll::Pending,
-                    Poll::Ready(Ok(0)) => Poll::Ready(Readout::End(TransportEnd::Fin, None)),
+                    Poll::Ready(Ok(0)) => Poll::Ready(self.ended(TransportEnd::Fin, None)),
                     Poll::Ready(Ok(count)) => Poll::Ready(Readout::Bytes(count)),
                     Poll::Ready(Err(error)) => Poll::Ready(end_of(&error)),
                 }
@@ -155,19 +166,49 @@ impl Wire {
         }
     }
 
+    /// From now on reading asks the kernel itself: when the tunnel ends at once there is no time to
+    /// wait until the reactor has heard of what came last.
+    pub fn read_at_once(&mut self) {
+        self.socket.at_once = true;
+    }
+
+    /// How the leg ended whose reading found `end`.
+    fn ended(&mut self, end: TransportEnd, cause: Option<String>) -> Readout {
+        match self.broken.take() {
+            Some((end, words)) => Readout::End(end, Some(words)),
+            None => Readout::End(end, cause),
+        }
+    }
+
+    fn write_failed(&mut self, error: io::Error) -> WriteEnd {
+        // EPIPE: it had ended its side before, which reading tells.
+        let told = error.kind() != io::ErrorKind::BrokenPipe;
+        let failed = WriteEnd::from(error);
+        if told {
+            let WriteEnd(end, words) = &failed;
+            self.broken.get_or_insert_with(|| (*end, words.clone()));
+        }
+        failed
+    }
+
     /// Writes as much as the socket takes at once and keeps the rest. The caller must not write
     /// more before [`Wire::poll_flush`] is ready: that is the backpressure.
     pub fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), WriteEnd> {
+        self.try_write(cx, bytes)
+            .map_err(|error| self.write_failed(error))
+    }
+
+    fn try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         match &mut self.tls {
             None => {
                 let mut left = bytes;
                 while !left.is_empty() {
                     match poll_write_socket(&mut self.socket, cx, left) {
                         Poll::Ready(Ok(0)) => {
-                            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                            return Err(io::ErrorKind::WriteZero.into());
                         }
                         Poll::Ready(Ok(count)) => left = left.get(count..).unwrap_or_default(),
-                        Poll::Ready(Err(error)) => return Err(error.into()),
+                        Poll::Ready(Err(error)) => return Err(error),
                         Poll::Pending => {
                             self.spill.extend_from_slice(left);
                             self.waiting += left.len();
@@ -198,7 +239,7 @@ impl Wire {
                 self.spilled = 0;
                 Poll::Ready(Ok(()))
             }
-            Err(error) => Poll::Ready(Err(error.into())),
+            Err(error) => Poll::Ready(Err(self.write_failed(error))),
         }
     }
 
@@ -314,7 +355,18 @@ fn poll_socket(
         Raw::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
         Raw::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
     };
-    poll.map_ok(|()| buf.filled().len())
+    let poll = poll.map_ok(|()| buf.filled().len());
+    if poll.is_ready() || !socket.at_once {
+        return poll;
+    }
+    let socket = match &socket.stream {
+        Raw::Tcp(tcp) => SockRef::from(tcp),
+        Raw::Unix(unix) => SockRef::from(unix),
+    };
+    match (&*socket).read(room) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        read => Poll::Ready(read),
+    }
 }
 
 fn poll_write_socket(
@@ -344,6 +396,7 @@ impl Wire {
             socket,
             tls: Some(tls),
             end,
+            broken,
             ..
         } = self
         else {
@@ -361,8 +414,11 @@ impl Wire {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
                 Poll::Ready(Ok(0)) => {
-                    let words = "the connection ended without TLS close_notify".to_owned();
-                    return Poll::Ready(Readout::End(TransportEnd::TlsTruncated, Some(words)));
+                    let (end, words) = broken.take().unwrap_or_else(|| {
+                        let words = "the connection ended without TLS close_notify";
+                        (TransportEnd::TlsTruncated, words.to_owned())
+                    });
+                    return Poll::Ready(Readout::End(end, Some(words)));
                 }
                 Poll::Ready(Ok(count)) => count,
             };

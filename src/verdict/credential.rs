@@ -1,11 +1,15 @@
 //! Words about credentials: where one stood, its fingerprint and odd form. Never a secret.
 
-use super::view::{View, fact};
+use super::view::{View, fact, short};
 use crate::session::credential::{Credential, Shape};
 use crate::session::record::Evidence;
+use crate::session::text::PeerText;
 
 /// Where `OpenClaw` keeps its configuration unless told otherwise.
 const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
+
+/// The first release of which the precedence is known (read in 2026.9.6).
+const CONFIG_FIRST: (u16, u16) = (2026, 9);
 
 impl<'a> View<'a> {
     /// Credentials of the request that the gateway does not look at on a WebSocket.
@@ -15,6 +19,39 @@ impl<'a> View<'a> {
             .auth
             .iter()
             .filter(|credential| credential.effective == Some(false))
+    }
+
+    /// The gateway's version, from this session's hello-ok or from the latest of another session.
+    #[must_use]
+    pub fn gateway_version(&self) -> Option<&'a PeerText> {
+        let record = self.record();
+        let own = record
+            .dialect
+            .as_ref()
+            .and_then(|dialect| dialect.server.as_ref()?.version.as_ref());
+        own.or_else(|| record.context.as_ref()?.boots.last()?.version.as_ref())
+    }
+
+    /// Which of two sources of a token wins, which differs between versions.
+    #[must_use]
+    pub fn precedence(&self) -> String {
+        let version = self.gateway_version();
+        let known = version.and_then(|version| release(version.as_str()));
+        match (version, known) {
+            (Some(version), Some(release)) if release >= CONFIG_FIRST => format!(
+                "in gateway {} the configuration comes before OPENCLAW_GATEWAY_TOKEN, a flag \
+                 before both",
+                short(version)
+            ),
+            (Some(version), Some(_)) => format!(
+                "gateway {} is older than 2026.9: OPENCLAW_GATEWAY_TOKEN may come before the \
+                 configuration there, so look at both",
+                short(version)
+            ),
+            _ => "since gateway 2026.9 the configuration comes before OPENCLAW_GATEWAY_TOKEN, a \
+                  flag before both; older guides say the reverse"
+                .to_owned(),
+        }
     }
 
     /// Every credential as evidence.
@@ -41,6 +78,12 @@ impl<'a> View<'a> {
         }
         all
     }
+}
+
+/// Year and month of a release such as `2026.9.6`.
+fn release(version: &str) -> Option<(u16, u16)> {
+    let mut parts = version.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// `sha256:1a2b3c4d (48 characters)`, with odd forms.

@@ -29,7 +29,8 @@ pub fn page() -> String {
         for rule in of_class {
             let _ = write!(
                 page,
-                "\n### `{}`\n\n**{}.** Ended by: {}. To act: {}.\n\n{}\n\nNext: {}\n",
+                "\n### `{}`\n\n**{}.** Ended by: {}. To act: {}.\n\n{}\n\n\
+                 Needs: {}. Known of: {}.\n\nNext: {}\n",
                 rule.id,
                 rule.title,
                 rule.party.as_str(),
@@ -38,6 +39,8 @@ pub fn page() -> String {
                     .and_then(|value| value.as_str().map(str::to_owned))
                     .unwrap_or_default(),
                 rule.explanation,
+                rule.evidence,
+                rule.versions.as_str(),
                 rule.action,
             );
         }

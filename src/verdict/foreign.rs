@@ -175,6 +175,7 @@ fn body_words(kind: BodyKind) -> &'static str {
         BodyKind::AdmissionClosed => "the gateway's \"websocket admission closed\"",
         BodyKind::TooManySockets => "the gateway's \"too many unauthenticated sockets\"",
         BodyKind::HandlersUnavailable => "the gateway's \"websocket handlers unavailable\"",
+        BodyKind::ServiceUnavailable => "the gateway's \"… unavailable\" of another service",
         BodyKind::ControlUi => "the gateway's Control UI page",
         BodyKind::Gateway => "one of the gateway's own",
         BodyKind::Html => "an HTML page that is not the gateway's",

@@ -35,10 +35,37 @@ pub struct Rule {
     pub title: &'static str,
     /// What it means, why it happens, and what shows it.
     pub explanation: &'static str,
+    /// What a record must show for it: facts, not judgements.
+    pub evidence: &'static str,
+    /// Which gateways it is known of.
+    pub versions: Versions,
     /// What to do, in general; a finding may be more exact.
     pub action: &'static str,
     /// Looks at a record.
     pub find: Find,
+}
+
+/// Which gateways a rule is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// It is about standards and transports, not about a gateway's own words.
+    Any,
+    /// Gateway 2026.9.6 was seen to do it. Later ones are read in the same way: by codes first.
+    Seen,
+    /// It stands in the source of gateway 2026.9.6 and was not seen.
+    Read,
+}
+
+impl Versions {
+    /// For people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any gateway",
+            Self::Seen => "OpenClaw; seen with 2026.9.6",
+            Self::Read => "OpenClaw; read in the source of 2026.9.6, not seen",
+        }
+    }
 }
 
 /// The precedence: earlier stages are asked first. Within `Close` and `Transport` the rules ask

@@ -29,7 +29,7 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn gateway_acknowledged(&self) -> Option<bool> {
         let tcp = self.record().gateway.as_ref()?.tcp?;
-        Some(tcp.unacked == 0)
+        Some(!tcp.waits())
     }
 
     /// The requests that an ending left without an answer, and what that means for each.

@@ -1,7 +1,7 @@
 //! What recent sessions add to any finding, in words.
 
 use super::View;
-use super::view::fact;
+use super::view::{fact, short};
 use crate::session::record::{Class, Evidence};
 
 /// Attempts in a minute that are a storm.
@@ -30,6 +30,21 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
                 other.fingerprint, other.sessions, other.last_at
             )));
         }
+        let told = |print: &str| {
+            let others = &context.other_credentials;
+            others.iter().any(|other| other.fingerprint == print)
+        };
+        if let Some(works) = context
+            .working
+            .as_ref()
+            .filter(|works| !told(&works.fingerprint))
+        {
+            all.push(fact(format!(
+                "{} other client addresses were let in with {} in the same place ({} sessions, \
+                 last at {})",
+                works.clients, works.fingerprint, works.sessions, works.last_at
+            )));
+        }
         if context.mismatches > MISMATCHES {
             all.push(fact(format!(
                 "{} wrong tokens came to this gateway in the last five minutes",
@@ -53,6 +68,9 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
             ))
         }));
     }
+    if class == Class::GatewayProtocol {
+        all.extend(versions(view));
+    }
     if context.attempts > STORM {
         all.push(fact(format!(
             "this client address tried {} times within a minute",
@@ -60,4 +78,18 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
         )));
     }
     all
+}
+
+/// The versions of client and gateway, where they differ and other sessions showed the gateway's.
+fn versions(view: &View<'_>) -> Option<Evidence> {
+    let client = view.record().dialect.as_ref()?.client.as_ref()?;
+    let client = client.version.as_ref()?;
+    let gateway = view.gateway_version()?;
+    (client != gateway).then(|| {
+        fact(format!(
+            "the client says that it is version {}, the gateway is {}",
+            short(client),
+            short(gateway)
+        ))
+    })
 }

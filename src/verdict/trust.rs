@@ -18,6 +18,19 @@ pub enum Disbelief {
     Proxy,
     /// It believes us, and not that this can be a client: missing, loopback, or itself a proxy.
     Client,
+    /// Such a proxy names no client that the gateway would take, whether it trusts us or not.
+    Nobody,
+}
+
+/// See [`View::passed_on`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassedOn {
+    /// An address that is not loopback, or a header that only wstap reads.
+    Client,
+    /// Loopback and nothing else.
+    Loopback,
+    /// No address at all.
+    Nothing,
 }
 
 impl View<'_> {
@@ -90,7 +103,10 @@ impl View<'_> {
         }
         match forwarded.mode {
             ForwardedMode::Pass if forwarded.why == Some(ForwardedWhy::LoopbackProxy) => {
-                Disbelief::Proxy
+                match self.passed_on() {
+                    PassedOn::Client => Disbelief::Proxy,
+                    PassedOn::Loopback | PassedOn::Nothing => Disbelief::Nobody,
+                }
             }
             ForwardedMode::Overwrite if loopback || believed => Disbelief::Client,
             _ => Disbelief::Us,
@@ -131,6 +147,51 @@ impl View<'_> {
                 )
             }
             Disbelief::Client => self.name_a_client(),
+            Disbelief::Nobody if self.passed_on() == PassedOn::Loopback => {
+                "let this client connect to wstap without that proxy, or let the proxy add no \
+                 X-Forwarded-For: behind one that does a local client can never be local"
+                    .to_owned()
+            }
+            Disbelief::Nobody => "let that proxy write its client's address into X-Forwarded-For, \
+                                  or let it add none of these headers"
+                .to_owned(),
+        }
+    }
+
+    /// What a proxy's own headers say of the client where they were passed on as they came.
+    /// Forwarded and X-Real-IP count: the gateway does not read them, and wstap can.
+    #[must_use]
+    pub fn passed_on(&self) -> PassedOn {
+        let headers = self.request.iter().flat_map(|request| &request.headers);
+        let named = |name: &'static str| {
+            let same = move |found: &str| found.eq_ignore_ascii_case(name);
+            headers
+                .clone()
+                .filter(move |header| same(header.name.as_str()))
+        };
+        let hops: Vec<&str> = named("x-forwarded-for")
+            .filter_map(|header| header.value.as_ref())
+            .flat_map(|value| value.as_str().split(','))
+            .map(str::trim)
+            .collect();
+        let read = |hop: &&str| hop.parse().ok().or_else(|| address(hop));
+        let mut known = hops.iter().filter_map(read).peekable();
+        if known.peek().is_some() {
+            return if known.any(|ip| !ip.is_loopback()) {
+                PassedOn::Client
+            } else {
+                PassedOn::Loopback
+            };
+        }
+        let brought = self.forwarded().map_or(&[][..], |it| &it.brought);
+        let brought = |name: &str| brought.iter().any(|it| it.as_str() == name);
+        // Without its value in the record nothing can be said against it.
+        let unread = brought("x-forwarded-for") && named("x-forwarded-for").next().is_none();
+        let others = brought("forwarded") || brought("x-real-ip");
+        if unread || hops.is_empty() && others {
+            PassedOn::Client
+        } else {
+            PassedOn::Nothing
         }
     }
 

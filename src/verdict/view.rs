@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use crate::session::SessionRecord;
+use crate::session::memory::PERIODS_S;
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::dialect::{ConnectResult, DialectError};
@@ -111,11 +112,23 @@ impl<'a> View<'a> {
         Some(since_ms(self.decided_at?, last))
     }
 
-    /// The same as evidence: a timer somewhere may have counted it.
+    /// The same as evidence: a timer somewhere may have counted it. Once is no proof; from the third
+    /// time on it is a cadence.
     #[must_use]
     pub fn quiet_evidence(&self) -> Option<Evidence> {
-        let quiet = human_ms(self.quiet_ms()?);
-        Some(fact(format!("nothing had moved for {quiet} before that")))
+        let quiet = self.quiet_ms()?;
+        let usual = PERIODS_S.into_iter().find(|period| {
+            let period = f64::from(*period);
+            let late = quiet / 1000.0 - period;
+            (-0.1..=(period * 0.01).max(0.5)).contains(&late)
+        });
+        let limit = usual.map_or_else(String::new, |period| {
+            format!(", and {period} s is a usual idle limit of proxies and load balancers")
+        });
+        Some(fact(format!(
+            "nothing had moved for {} before that{limit}",
+            human_ms(quiet)
+        )))
     }
 
     /// How long a direction had been silent when the decisive fact came.
@@ -156,6 +169,15 @@ impl<'a> View<'a> {
             .dialect
             .as_ref()
             .is_some_and(|dialect| dialect.name == "openclaw")
+    }
+
+    /// An `OpenClaw` gateway is configured, tunnel or not.
+    #[must_use]
+    pub fn expects_openclaw(&self) -> bool {
+        self.record
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.expects == "openclaw")
     }
 
     /// The Close frame of a leg.

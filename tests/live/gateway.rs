@@ -5,11 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::Install;
 use crate::support::deadline::{STEP, poll};
@@ -33,6 +34,10 @@ pub struct Options {
     pub trusted_proxies: Vec<String>,
     /// `gateway.controlUi.allowedOrigins`.
     pub allowed_origins: Vec<String>,
+    /// Laid over the configuration, key by key.
+    pub more: Value,
+    /// Variables of its environment.
+    pub env: Vec<(&'static str, &'static str)>,
 }
 
 /// A running gateway. It and its children are killed when dropped.
@@ -60,6 +65,11 @@ impl Gateway {
         unreachable!("the loop ends by itself")
     }
 
+    /// Starts it and does not wait: it is not even listening yet.
+    pub fn launch(install: &Install, options: &Options) -> Self {
+        Self::spawn(install, options)
+    }
+
     pub fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
@@ -72,6 +82,20 @@ impl Gateway {
     /// Gives it another configuration while it runs. It takes it over by itself, a moment later.
     pub fn rewrite(&self, options: &Options) {
         config(self.folder.path(), self.port, options);
+    }
+
+    /// Runs the command line tool on the gateway's host: with its configuration and its state.
+    pub async fn command_line(&self, install: &Install, args: &[&str]) -> Output {
+        let mut command = command(install, self.folder.path());
+        command
+            .env("OPENCLAW_CONFIG_PATH", self.config_path())
+            .args(args)
+            .stdin(Stdio::null());
+        let mut command = tokio::process::Command::from(command);
+        let running = command.kill_on_drop(true).output();
+        let output = timeout(START, running).await;
+        let output = output.unwrap_or_else(|_| panic!("{args:?} hangs"));
+        output.expect("run the command line tool")
     }
 
     /// As `gateway.url` has it.
@@ -124,6 +148,7 @@ impl Gateway {
         let mut command = command(install, folder.path());
         command
             .env("OPENCLAW_CONFIG_PATH", config)
+            .envs(options.env.iter().copied())
             .args(["gateway", "run", "--verbose"]);
         // In a group of its own, so that its children can be ended with it.
         command
@@ -139,7 +164,8 @@ impl Gateway {
         }
     }
 
-    async fn wait_until_ready(&mut self) -> Result<(), String> {
+    /// Returns when it serves, or why it never will.
+    pub async fn wait_until_ready(&mut self) -> Result<(), String> {
         let mut live = false;
         let ready = poll(START, || {
             if let Some(status) = self.child.try_wait().expect("wait for the gateway") {
@@ -202,7 +228,7 @@ pub fn command(install: &Install, folder: &Path) -> Command {
 fn config(folder: &Path, port: u16, options: &Options) -> PathBuf {
     let path = folder.join(CONFIG);
     let bind = if options.lan { "lan" } else { "loopback" };
-    let config = json!({
+    let mut config = json!({
         "gateway": {
             "mode": "local", "port": port, "bind": bind,
             "auth": { "mode": "token", "token": TOKEN },
@@ -212,8 +238,21 @@ fn config(folder: &Path, port: u16, options: &Options) -> PathBuf {
         "logging": { "file": folder.join("gateway.jsonl"), "level": "debug" },
         "discovery": { "mdns": { "mode": "off" } },
     });
+    lay_over(&mut config, &options.more);
     fs::write(&path, config.to_string()).expect("write the gateway's configuration");
     path
+}
+
+fn lay_over(below: &mut Value, above: &Value) {
+    match above {
+        Value::Object(keys) if below.is_object() => {
+            for (key, value) in keys {
+                lay_over(&mut below[key.as_str()], value);
+            }
+        }
+        Value::Null => {}
+        value => value.clone_into(below),
+    }
 }
 
 fn free_port() -> u16 {

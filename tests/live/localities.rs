@@ -164,6 +164,7 @@ fn options(lan: bool, trusted_proxies: Vec<String>) -> Options {
         lan,
         trusted_proxies,
         allowed_origins: vec![PAGE.to_owned()],
+        ..Options::default()
     }
 }
 

@@ -2,21 +2,17 @@
 //!
 //! The gateway never says outright whom it takes for local. It shows by what it does: a local
 //! client without a device keeps its scopes and a local client's new device is approved at once;
-//! a remote one is left with no scopes, and its device has to be approved. Payload and signature
-//! are those of gateway 2026.9.6.
+//! a remote one is left with no scopes, and its device has to be approved.
 
 use std::fmt;
 
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wstap::session::SessionRecord;
 
 use super::gateway::TOKEN;
 use crate::support::conn::Conn;
+use crate::support::device::Device;
 use crate::support::frame::Frame;
 use crate::support::head;
 use crate::support::tap::Tap;
@@ -38,14 +34,6 @@ pub struct Visitor {
     headers: Vec<(String, String)>,
     /// Its `User-Agent`, like no other: joins with the gateway's log and the tap's records.
     pub agent: String,
-}
-
-/// A key and the name that the gateway knows it by.
-#[derive(Clone)]
-struct Device {
-    pkcs8: Vec<u8>,
-    public: Vec<u8>,
-    id: String,
 }
 
 /// What came of it.
@@ -122,7 +110,7 @@ impl Visitor {
 
     /// Its device, as the gateway's log names it.
     pub fn device_id(&self) -> Option<&str> {
-        self.device.as_ref().map(|device| device.id.as_str())
+        self.device.as_ref().map(|device| device.id())
     }
 
     /// Connects, says who it is, reads the answer and leaves in order.
@@ -209,7 +197,7 @@ impl Visitor {
             "caps": [], "auth": { "token": TOKEN }, "role": ROLE, "scopes": [SCOPE],
         });
         if let Some(device) = &self.device {
-            params["device"] = device.sign(id, mode, challenge);
+            params["device"] = device.sign(&params, challenge);
         }
         json!({ "type": "req", "id": "1", "method": "connect", "params": params })
     }
@@ -232,43 +220,6 @@ const PLATFORM: &str = "linux";
 const FAMILY: &str = "Linux";
 const ROLE: &str = "operator";
 const SCOPE: &str = "operator.read";
-
-impl Device {
-    fn new() -> Self {
-        let random = SystemRandom::new();
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).expect("a key");
-        let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("the key");
-        let public = key.public_key().as_ref().to_vec();
-        Self {
-            pkcs8: pkcs8.as_ref().to_vec(),
-            id: HEXLOWER.encode(&Sha256::digest(&public)),
-            public,
-        }
-    }
-
-    /// `params.device`: the key, and its signature over what is said of the client (v3).
-    fn sign(&self, id: &str, mode: &str, challenge: &Value) -> Value {
-        let nonce = challenge["nonce"].as_str().expect("a nonce");
-        let signed_at = challenge["ts"].as_u64().expect("a time");
-        let family = FAMILY.to_ascii_lowercase();
-        let device = &self.id;
-        let payload = format!(
-            "v3|{device}|{id}|{mode}|{ROLE}|{SCOPE}|{signed_at}|{TOKEN}|{nonce}|{PLATFORM}|{family}"
-        );
-        let key = Ed25519KeyPair::from_pkcs8(&self.pkcs8).expect("the key");
-        json!({
-            "id": device, "publicKey": BASE64URL_NOPAD.encode(&self.public),
-            "signature": BASE64URL_NOPAD.encode(key.sign(payload.as_bytes()).as_ref()),
-            "signedAt": signed_at, "nonce": nonce,
-        })
-    }
-}
-
-impl fmt::Debug for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Device({})", self.id)
-    }
-}
 
 /// A message of the gateway.
 fn message(frame: &Frame) -> Result<Value, String> {

@@ -3,7 +3,7 @@
 //! with any error and Close, announces its shutdown, or dies. Some methods it refuses or leaves without
 //! an answer, and with other versions' permessage-deflate it compresses what it sends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -32,6 +32,8 @@ pub struct Script {
     pub surfaces: Value,
     /// It agrees to permessage-deflate; `Some(true)` without context takeover.
     pub deflate: Option<bool>,
+    /// `server.bootId` of `hello-ok`.
+    pub boot_id: &'static str,
 }
 
 /// A method that needs a scope which nobody has.
@@ -51,6 +53,7 @@ impl Default for Script {
             }),
             surfaces: json!({}),
             deflate: None,
+            boot_id: "boot-1",
         }
     }
 }
@@ -105,18 +108,30 @@ pub enum Order {
 pub struct Gateway {
     pub peer: Peer,
     orders: broadcast::Sender<Order>,
+    script: Arc<Mutex<Arc<Script>>>,
 }
 
 impl Gateway {
     pub async fn start(via: &Via, script: Script) -> Self {
         let (orders, _) = broadcast::channel(16);
         let sender = orders.clone();
-        let script = Arc::new(script);
+        let script = Arc::new(Mutex::new(Arc::new(script)));
+        let current = Arc::clone(&script);
         let peer = serve(via, move |conn, seat| {
-            session(conn, seat, Arc::clone(&script), sender.subscribe())
+            let script = Arc::clone(&current.lock().expect("no panic"));
+            session(conn, seat, script, sender.subscribe())
         })
         .await;
-        Self { peer, orders }
+        Self {
+            peer,
+            orders,
+            script,
+        }
+    }
+
+    /// Behaves otherwise from the next session on, as another process at the same address would.
+    pub fn becomes(&self, script: Script) {
+        *self.script.lock().expect("no panic") = Arc::new(script);
     }
 
     /// Tells every session that is connected now.
@@ -351,7 +366,7 @@ impl Script {
         let payload = json!({
             "type": "hello-ok", "protocol": 4,
             "server": {
-                "version": "2026.9.6", "buildId": "build-1", "bootId": "boot-1", "connId": CONN_ID,
+                "version": "2026.9.6", "buildId": "build-1", "bootId": self.boot_id, "connId": CONN_ID,
             },
             "features": { "methods": ["health"], "events": ["tick"], "capabilities": [] },
             "snapshot": { "presence": [{ "host": host }], "authMode": "token" },

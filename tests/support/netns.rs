@@ -41,6 +41,10 @@ pub const THERE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub const THERE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 pub const THERE_PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 87, 0, 2);
 
+/// The addresses on both sides of [`Net::switch`] (RFC 5737).
+pub const HERE_SWITCHED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub const THERE_SWITCHED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+
 /// Set for the run inside: the name that both namespaces start with.
 const MARK: &str = "WSTAP_TEST_NETNS";
 const PREFIX: &str = "wstap-test";
@@ -58,13 +62,26 @@ pub(crate) use test_name;
 
 /// The network, as a test inside sees it.
 pub struct Net {
-    there: String,
+    name: String,
+}
+
+/// Between both hosts' `switched` addresses.
+pub struct Switch {
+    middle: String,
+}
+
+impl Switch {
+    /// From now on it drops larger packets on their way to the other host, and tells nobody, as
+    /// switches do.
+    pub fn narrow(&self, mtu: u32) {
+        ip(&format!("-n {} link set right mtu {mtu}", self.middle)).expect("set the MTU");
+    }
 }
 
 impl Net {
     /// A connection from the other host.
     pub fn connect_from_there(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let there = namespace(&self.there)?;
+        let there = namespace(&there(&self.name))?;
         // A socket stays in the namespace that it was made in, and only a thread can move: this
         // one ends with the call.
         let dial = move || {
@@ -73,15 +90,37 @@ impl Net {
         };
         thread::spawn(dial).join().expect("the dialling thread")
     }
+
+    /// A second way to the other host, through a switch.
+    pub fn switch(&self) -> Switch {
+        let (here, there) = (here(&self.name), there(&self.name));
+        let middle = middle(&self.name);
+        for command in [
+            format!("netns add {middle}"),
+            format!("link add left netns {middle} type veth peer name switched netns {here}"),
+            format!("link add right netns {middle} type veth peer name switched netns {there}"),
+            format!("-n {middle} link add switch type bridge"),
+            format!("-n {here} addr add {HERE_SWITCHED}/24 dev switched"),
+            format!("-n {there} addr add {THERE_SWITCHED}/24 dev switched"),
+            format!("-n {here} link set switched up"),
+            format!("-n {there} link set switched up"),
+        ] {
+            ip(&command).expect("build the switch");
+        }
+        for port in ["left", "right"] {
+            ip(&format!("-n {middle} link set {port} master switch")).expect("plug it in");
+            ip(&format!("-n {middle} link set {port} up")).expect("switch it on");
+        }
+        ip(&format!("-n {middle} link set switch up")).expect("switch it on");
+        Switch { middle }
+    }
 }
 
 /// Outside: runs `test` again inside a network of its own, and gives `None` when that has passed
 /// or was skipped. Inside: the network.
 pub async fn enter(what: &str, test: &str) -> Option<Net> {
     if let Ok(name) = env::var(MARK) {
-        return Some(Net {
-            there: there(&name),
-        });
+        return Some(Net { name });
     }
     match Cable::lay() {
         Ok(cable) => cable.run(test).await,
@@ -158,6 +197,7 @@ impl Drop for Cable {
     fn drop(&mut self) {
         remove(&here(&self.name));
         remove(&there(&self.name));
+        remove(&middle(&self.name));
     }
 }
 
@@ -167,6 +207,10 @@ fn here(name: &str) -> String {
 
 fn there(name: &str) -> String {
     format!("{name}-there")
+}
+
+fn middle(name: &str) -> String {
+    format!("{name}-middle")
 }
 
 fn namespace(name: &str) -> io::Result<File> {

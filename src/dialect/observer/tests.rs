@@ -222,7 +222,7 @@ fn session(calls: &[(u8, bool)], takeover: bool, plain: &[bool], size: usize) ->
     let anchor = Anchor::new("2026-11-21T00:00:00Z".parse().unwrap(), Instant::now());
     let now = anchor.opened();
     let key = Fingerprinter::with_key(b"a key for the tests");
-    let mut dialect = crate::dialect::reader(crate::dialect::Choice::OpenClaw, &key);
+    let mut dialect = crate::dialect::reader(crate::dialect::Choice::OpenClaw, &key, "/");
     let mut heartbeats = Heartbeats::default();
     for (direction, texts) in [
         (Direction::ToGateway, &asked),

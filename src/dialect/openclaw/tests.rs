@@ -16,7 +16,11 @@ struct Talk {
 }
 
 fn talk() -> Talk {
-    let dialect = OpenClaw::new(Fingerprinter::with_key(b"a key for the tests"));
+    talk_at("/")
+}
+
+fn talk_at(target: &str) -> Talk {
+    let dialect = OpenClaw::new(Fingerprinter::with_key(b"a key for the tests"), target);
     Talk {
         dialect,
         start: Instant::now(),
@@ -432,4 +436,37 @@ fn what_was_accepted_waits_for_its_result() {
     let other = r#"{"type":"res","id":"1","ok":true,"payload":{"list":["accepted"]}}"#;
     let rpc = open().ask("1", "a").gateway(other).rpc();
     assert_eq!(rpc.unfinished_count, Some(0));
+}
+
+#[test]
+fn services_with_another_protocol_are_open_at_once_and_not_read() {
+    let talk = talk_at("/__openclaw__/worker");
+    assert!(talk.dialect.is_open());
+    let talk = talk.client(CONNECT).gateway("{}");
+    let (facts, credentials) = talk.facts();
+    assert_eq!(facts.endpoint, Some(Endpoint::Worker));
+    assert_eq!((facts.first_message, facts.rpc), (None, None));
+    assert!(credentials.is_empty());
+}
+
+#[test]
+fn a_path_is_a_plugins_when_neither_side_speaks_the_gateways_protocol() {
+    let plugin = talk_at("/voice/stream").gateway("welcome");
+    assert!(plugin.dialect.is_open());
+    assert_eq!(plugin.facts().0.endpoint, Some(Endpoint::Plugin));
+    let plugin = talk_at("/voice/stream").client("{}").gateway("{\"a\":1}");
+    assert_eq!(plugin.facts().0.endpoint, Some(Endpoint::Plugin));
+
+    let gateways_own = talk_at("/voice/stream").gateway(CHALLENGE);
+    assert!(!gateways_own.dialect.is_open());
+    // No plugin has this one; and who sends connect means the gateway.
+    for talk in [
+        talk_at("/?token=x").gateway("welcome"),
+        talk_at("/ws").client(CONNECT).gateway(CONNECT),
+    ] {
+        let (facts, _) = talk.facts();
+        assert!(!talk.dialect.is_open());
+        assert_eq!(facts.endpoint, Some(Endpoint::Gateway));
+        assert_ne!(facts.first_of_gateway, Some(FirstOfGateway::Challenge));
+    }
 }

@@ -16,13 +16,16 @@ use crate::admission::credentials;
 use crate::admission::forwarded::client_of;
 use crate::admission::head::{Asks, Checked};
 use crate::dialect::Choice;
+use crate::dialect::openclaw::endpoint;
 use crate::proxy::body::Body;
 use crate::proxy::connection::Connection;
 use crate::proxy::heads::Seen;
+use crate::proxy::layers::respond;
 use crate::proxy::session::Shared;
 use crate::proxy::{Tap, facts, forwarded, headers};
 use crate::session::credential::Credential;
 use crate::session::party::Phase;
+use crate::session::record::dialect::Endpoint;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, Kind, TimerKey};
 use crate::session::text::PeerText;
 use crate::transport::clock;
@@ -92,6 +95,15 @@ where
     }
 }
 
+/// Writes the record of a request whose client was gone before it was served: hyper drops such a
+/// request unseen when it finds the end of the connection right behind its head.
+pub(in crate::proxy) fn never_served(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) {
+    let session = open(tap, connection, seen);
+    if let Some(refusal) = &seen.checked.refusal {
+        session.with(|rec| respond::refused_head(&mut rec.ending, refusal, Instant::now()));
+    }
+}
+
 fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
     let anchor = if connection.heads.is_on_first() {
         connection.accepted
@@ -105,10 +117,13 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
         asks,
         refusal,
     } = &seen.checked;
+    let target = String::from_utf8_lossy(head.target());
+    // Other services of the gateway do look at the request's headers.
+    let challenges = endpoint::of(&target) == Endpoint::Gateway;
     let about = credentials::Request {
-        target: &String::from_utf8_lossy(head.target()),
+        target: &target,
         websocket: *asks != Asks::Nothing,
-        openclaw: tap.dialect() == Choice::OpenClaw,
+        openclaw: tap.dialect() == Choice::OpenClaw && challenges,
     };
     let found = credentials::scan(head.fields(), about, &tap.fingerprinter);
     let too_slow = refusal

@@ -11,10 +11,12 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::admission::head::Refusal;
 use crate::proxy::Tap;
 use crate::proxy::body::Body;
 use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
+use crate::session::legs::Ending;
 use crate::session::party::Leg;
 use crate::session::record::gateway::ForwardedWhy;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault};
@@ -97,6 +99,20 @@ pub(in crate::proxy) fn proxy_status(headers: &mut HeaderMap, error: &str) {
     }
 }
 
+/// Notes what is wrong with a head.
+pub(in crate::proxy) fn refused_head(
+    ending: &mut Ending,
+    refusal: &Refusal,
+    now: std::time::Instant,
+) {
+    let detail = refusal.detail.clone();
+    match refusal.fault {
+        HeadFault::HeadBytes => ending.denied("limits.head_bytes", detail, now),
+        HeadFault::Headers => ending.denied("limits.headers", detail, now),
+        fault => ending.refused_head(fault, detail, now),
+    }
+}
+
 fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answer) {
     session.with(|rec| {
         let now = std::time::Instant::now();
@@ -120,14 +136,7 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                     .denied("gateway.allow_remote_as_local", detail, now);
             }
             Failure::Draining => rec.ending.drained(now),
-            Failure::Head(refusal) => {
-                let detail = refusal.detail.clone();
-                match refusal.fault {
-                    HeadFault::HeadBytes => rec.ending.denied("limits.head_bytes", detail, now),
-                    HeadFault::Headers => rec.ending.denied("limits.headers", detail, now),
-                    fault => rec.ending.refused_head(fault, detail, now),
-                }
-            }
+            Failure::Head(refusal) => refused_head(&mut rec.ending, refusal, now),
             Failure::Internal(what) => rec.ending.fault(what.clone(), now),
             // Who found it has noted it.
             Failure::GatewayTimeout

@@ -66,10 +66,13 @@ impl Relay {
         scratch: &mut Scratch,
         now: Instant,
     ) -> bool {
-        let direction = match leg {
-            Leg::Client => Direction::ToGateway,
-            Leg::Gateway => Direction::ToClient,
+        let (direction, wire) = match leg {
+            Leg::Client => (Direction::ToGateway, &mut self.client),
+            Leg::Gateway => (Direction::ToClient, &mut self.gateway),
         };
+        if let Some(wire) = wire {
+            wire.read_at_once();
+        }
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..READS_PER_POLL {
             match self.read_on(direction, &mut cx, scratch, now) {
@@ -176,6 +179,8 @@ impl Relay {
         } = due;
         match key {
             TimerKey::Idle => {
+                // As it is before our own Close changes it.
+                self.note_tcp();
                 self.session
                     .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
                 let reason = format!("wstap: idle for {}", seconds(observed));

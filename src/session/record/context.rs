@@ -23,6 +23,17 @@ pub struct ContextFacts {
     pub cadence: Option<Cadence>,
     /// Other credentials that the same client address used lately in the same place.
     pub other_credentials: Vec<OtherCredential>,
+    /// Whether this session's own credential worked for others lately.
+    pub same_credential: Option<CredentialUse>,
+    /// The credential in the same place that most clients were let in with lately, where it is
+    /// not this one.
+    pub working: Option<CredentialUse>,
+    /// The gateway issued this session's credential itself: it is a device token.
+    pub issued: Option<IssuedToken>,
+    /// When the gateway last let this session's device in.
+    pub device_accepted_at: Option<Moment>,
+    /// The gateway was lately going down, or lost all its sessions.
+    pub going_down: Option<GoingDown>,
     /// Processes of the gateway that were seen lately, by boot id, oldest first.
     pub boots: Vec<Boot>,
     /// Boot ids came back after another one: two gateways behind one address.
@@ -71,11 +82,47 @@ pub struct OtherCredential {
     pub last_at: Moment,
 }
 
+/// How a credential fared at this gateway in other sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CredentialUse {
+    /// Of the value.
+    pub fingerprint: String,
+    /// Client addresses that were let in with it.
+    pub clients: u32,
+    /// Sessions that were.
+    pub sessions: u32,
+    /// When the last of them ended.
+    pub last_at: Moment,
+}
+
+/// See [`ContextFacts::issued`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IssuedToken {
+    /// To which device; `null` when it did not say.
+    pub device: Option<PeerText>,
+    /// When that session ended.
+    pub at: Moment,
+}
+
+/// See [`ContextFacts::going_down`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GoingDown {
+    /// When it said so, or when the sessions were lost.
+    pub at: Moment,
+    /// It said so: a shutdown event or Close 1012. Otherwise sessions were lost without a Close.
+    pub announced: bool,
+    /// `restartExpectedMs` of the shutdown event.
+    pub restart_expected_ms: Option<u64>,
+}
+
 /// See [`ContextFacts::boots`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Boot {
     /// `server.bootId` of `hello-ok`.
     pub id: PeerText,
+    /// `server.version` of `hello-ok`.
+    #[serde(default)]
+    pub version: Option<PeerText>,
     /// Sessions that it accepted.
     pub sessions: u32,
     /// When it was first seen.

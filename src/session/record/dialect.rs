@@ -13,6 +13,10 @@ use crate::ws::inflate::InflateStop;
 pub struct DialectFacts {
     /// `openclaw` or `plain`.
     pub name: String,
+    /// Which of the gateway's services the path belongs to; `null` with `plain`.
+    pub endpoint: Option<Endpoint>,
+    /// What the gateway's first message was; `null` when none came or none was read.
+    pub first_of_gateway: Option<FirstOfGateway>,
     /// When the gateway's `connect.challenge` came.
     pub challenge_at: Option<Moment>,
     /// When the client's `connect` request came.
@@ -41,6 +45,8 @@ pub struct DialectFacts {
     pub result: ConnectResult,
     /// The refusal.
     pub error: Option<DialectError>,
+    /// Fingerprint of the device token that `hello-ok` issued (`auth.deviceToken`).
+    pub issued_token: Option<String>,
     /// `policy.maxPayload` of `hello-ok`, in bytes.
     pub max_payload: Option<u64>,
     /// `policy.maxBufferedBytes`: a client that lets more wait is dropped.
@@ -53,6 +59,42 @@ pub struct DialectFacts {
     pub rpc: Option<RpcFacts>,
     /// How reading compressed messages went; `null` when none had to be read.
     pub inflate: Option<InflateFacts>,
+}
+
+/// The gateway's services behind one port. All but the first speak protocols of their own and send
+/// no challenge; they are relayed and judged by what is on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// The gateway's own protocol: challenge, connect, hello-ok.
+    Gateway,
+    /// `/__openclaw__/worker`.
+    Worker,
+    /// `/desktop/observe`.
+    Desktop,
+    /// `/node-desktop/attach`.
+    NodeDesktop,
+    /// `/node-portal/attach`.
+    NodePortal,
+    /// A plugin's path: `/__openclaw__/cap/…`, or a path other than `/` where the gateway began
+    /// with something else than its challenge and the client with something else than connect.
+    Plugin,
+}
+
+/// The gateway's first data message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstOfGateway {
+    /// `connect.challenge`.
+    Challenge,
+    /// Other JSON.
+    Json,
+    /// Text that is not JSON.
+    Text,
+    /// A binary message.
+    Binary,
+    /// Compressed, and it could not be inflated; or longer than is read.
+    Unread,
 }
 
 /// The client's first data message.

@@ -13,6 +13,8 @@ use crate::session::text::PeerText;
 pub struct GatewayFacts {
     /// The configured target.
     pub url: String,
+    /// What it is configured to speak: tells a foreign answer where there was no tunnel.
+    pub expects: String,
     /// The address that was connected (or tried last).
     pub addr: Option<String>,
     /// Our end of that connection: joins with the gateway's own log.
@@ -184,6 +186,8 @@ pub enum BodyKind {
     TooManySockets,
     /// `OpenClaw`: `Gateway websocket handlers unavailable`.
     HandlersUnavailable,
+    /// `OpenClaw`: one of its other services (worker, desktop, portal) is not there.
+    ServiceUnavailable,
     /// `OpenClaw`: the Control UI page.
     ControlUi,
     /// `OpenClaw`: another answer in its known form.

@@ -6,9 +6,9 @@ use crate::session::record::gateway::ForwardedWhy;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
-use crate::verdict::trust::{Disbelief, address};
+use crate::verdict::trust::{Disbelief, PassedOn, address};
 use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
@@ -20,6 +20,8 @@ const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
         order: 20,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -34,6 +36,8 @@ pub(super) const RULES: &[Rule] = &[
                       the tap's own host is never sent remote clients without these headers: it \
                       would take them for local. Changing the list closes every session of the \
                       gateway once (4001).",
+        evidence: "403 with the body proxy_attribution_required to a request on which the tap put the headers",
+        versions: Versions::Seen,
         action: "add the address that the gateway sees us under to gateway.trustedProxies",
         ..refused("gateway.refused.attribution", ActOn::Gateway, attribution)
     },
@@ -43,15 +47,20 @@ pub(super) const RULES: &[Rule] = &[
                       answer bears the marks of another server: a proxy between tap and gateway \
                       adds them, and it is what the gateway sees in our place. A local client can \
                       never be local behind such a proxy.",
+        evidence: "403 with the body proxy_attribution_required to a request on which we put no headers, or with the marks of another server",
+        versions: Versions::Seen,
         action: "point gateway.url at the gateway itself, or let the proxy in between add no attribution headers",
         ..refused("gateway.refused.attribution_behind", ActOn::Hop, behind)
     },
     Rule {
         title: "The gateway finds no client in what it was told",
-        explanation: "The gateway believes us, and cannot believe that this is a client: its \
-                      address is loopback, is itself in gateway.trustedProxies, or could not be \
-                      read from what a proxy in front of the tap sent. A local client behind a \
-                      proxy that adds X-Forwarded-For can never be local to the gateway.",
+        explanation: "The gateway cannot believe that this is a client: its address is loopback, is \
+                      itself in gateway.trustedProxies, or could not be read from what a proxy in \
+                      front of the tap sent. That is refused with 403 whether it trusts us or not. \
+                      A local client behind a proxy that adds X-Forwarded-For can never be local \
+                      to the gateway.",
+        evidence: "403 with the body proxy_attribution_required to headers that the client brought",
+        versions: Versions::Seen,
         action: "let the proxy in front of the tap write its client's real address, or let the client connect without it",
         ..refused(
             "gateway.refused.attribution_client",
@@ -65,6 +74,8 @@ pub(super) const RULES: &[Rule] = &[
                       headers and is not in trusted_proxies. What such a proxy says is passed to a \
                       local gateway unchanged, which refuses it with 403 as it would without the \
                       tap.",
+        evidence: "403 with the body proxy_attribution_required to headers of a proxy in front of the tap",
+        versions: Versions::Seen,
         action: "put the proxy into trusted_proxies of wstap, and our address into gateway.trustedProxies",
         ..refused("gateway.refused.attribution_proxy", ActOn::Operator, proxy)
     },
@@ -83,6 +94,8 @@ pub(super) const RULES: &[Rule] = &[
                       the gateway sees us under a private address: there it believes of whatever \
                       has no attribution headers that it is a page of localhost, when Host and \
                       Origin say so. So nothing was sent.",
+        evidence: "our refusal by gateway.forwarded, with the addresses of the connection to the gateway",
+        versions: Versions::Any,
         action: "set gateway.forwarded: auto",
         find: remote_as_local,
     },
@@ -125,10 +138,19 @@ fn behind(view: &View<'_>) -> Option<Finding> {
 
 fn client(view: &View<'_>) -> Option<Finding> {
     let summary = match view.named() {
+        // It may believe us or not: a client on loopback it never takes.
+        Some(ip) if ip.is_loopback() => format!("the gateway takes no client at {ip} (403)"),
         Some(ip) => format!("the gateway believes us, and takes no client at {ip} (403)"),
         None => "the gateway believes us, and finds no client in what we wrote (403)".to_owned(),
     };
-    finding(view, Disbelief::Client, Confidence::Likely, summary)
+    finding(view, Disbelief::Client, Confidence::Likely, summary).or_else(|| {
+        let what = match view.passed_on() {
+            PassedOn::Loopback => "says that its client is at loopback, which the gateway refuses",
+            _ => "does not say who its client is, and the gateway refuses that",
+        };
+        let summary = format!("a proxy in front of us {what} (403)");
+        finding(view, Disbelief::Nobody, Confidence::Certain, summary)
+    })
 }
 
 fn proxy(view: &View<'_>) -> Option<Finding> {

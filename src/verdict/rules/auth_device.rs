@@ -3,10 +3,11 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
+use crate::verdict::credential::odd_form;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, paste_safe, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn device(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {
@@ -18,6 +19,8 @@ const fn device(id: &'static str, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -30,6 +33,8 @@ pub(super) const RULES: &[Rule] = &[
                       localhost. Over plain http on another host the Control UI has none, and the \
                       gateway refuses it. In trusted-proxy mode the same words can hide a missing \
                       identity header.",
+        evidence: "details.code CONTROL_UI_DEVICE_IDENTITY_REQUIRED, or a reason that begins \"control ui requires device identity\"",
+        versions: Versions::Seen,
         action: "open the Control UI with https:// (give the tap's listener a `tls` section), or on localhost",
         ..device("gateway.auth.control_ui_insecure", 30, control_ui)
     },
@@ -37,6 +42,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device's clock is wrong",
         explanation: "The signature of the device's connect request is dated more than two minutes \
                       off the gateway's clock.",
+        evidence: "details.code DEVICE_AUTH_SIGNATURE_EXPIRED",
+        versions: Versions::Seen,
         action: "set the clocks: compare `date -u` on the client's and the gateway's host",
         ..device("gateway.auth.device_clock", 30, clock)
     },
@@ -44,6 +51,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device's identity is broken",
         explanation: "The device id is not the hash of its public key, or the key cannot be read: \
                       the client's stored identity is damaged or was put together from two.",
+        evidence: "details.code DEVICE_AUTH_DEVICE_ID_MISMATCH or DEVICE_AUTH_PUBLIC_KEY_INVALID",
+        versions: Versions::Seen,
         action: "delete the client's stored device identity so that it makes a new one, then approve it",
         ..device("gateway.auth.device_identity_broken", 30, identity_broken)
     },
@@ -51,6 +60,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client has neither a device identity nor a token",
         explanation: "The connect request carries no device and no credential that would do without \
                       one.",
+        evidence: "details.code DEVICE_IDENTITY_REQUIRED",
+        versions: Versions::Seen,
         action: "give the client the gateway's token (--token, or OPENCLAW_GATEWAY_TOKEN), or let it use its device identity",
         ..device(
             "gateway.auth.device_identity_required",
@@ -63,6 +74,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The nonce in the signed connect request is missing or is not the one of this \
                       connection's challenge: a client that reuses a request, or a proxy that joins \
                       two connections.",
+        evidence: "details.code DEVICE_AUTH_NONCE_MISMATCH or DEVICE_AUTH_NONCE_REQUIRED, or a schema error at /device/nonce",
+        versions: Versions::Seen,
         action: "let the client sign the nonce of the connect.challenge that came on the same connection",
         ..device("gateway.auth.device_nonce", 30, nonce)
     },
@@ -71,6 +84,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The signature of the connect request does not fit what was sent. It covers \
                       device, client, role, scopes, time, token, nonce and platform: one of them \
                       was changed after signing.",
+        evidence: "details.code DEVICE_AUTH_SIGNATURE_INVALID",
+        versions: Versions::Seen,
         action: "update the client; if it is your own, check the order of the signed fields",
         ..device("gateway.auth.device_signature", 30, signature)
     },
@@ -78,6 +93,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device token is stale",
         explanation: "The device's own token was rotated, revoked or belongs to a device that was \
                       removed. OpenClaw clients delete their stored token when they see this.",
+        evidence: "details.code AUTH_DEVICE_TOKEN_MISMATCH",
+        versions: Versions::Seen,
         action: "pair the device again: connect, then run `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
         ..device("gateway.auth.device_token_mismatch", 30, token_mismatch)
     },
@@ -85,6 +102,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device token is valid for less than was asked",
         explanation: "The device's token is right and does not cover the scopes that the client \
                       asks for.",
+        evidence: "details.code AUTH_SCOPE_MISMATCH",
+        versions: Versions::Seen,
         action: "approve the larger scopes: run `openclaw devices list` on the gateway host, or ask for fewer at the client",
         ..device("gateway.auth.device_token_scope", 30, token_scope)
     },
@@ -156,6 +175,12 @@ fn identity_broken(view: &View<'_>) -> Option<Finding> {
 
 fn identity_required(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&["DEVICE_IDENTITY_REQUIRED"], &["device identity required"])?;
+    // An empty secret is as good as none.
+    let odd = view.effective_credential().and_then(odd_form);
+    if let Some((form, mend)) = odd {
+        let summary = format!("the client sent no device identity, and its secret {form}");
+        return Some(found(view, &said, summary).next(format!("at the client: {mend}")));
+    }
     let summary = if view.effective_credential().is_some() {
         "the gateway wants a device identity from this client, and it sent none"
     } else {

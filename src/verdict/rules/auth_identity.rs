@@ -7,7 +7,7 @@ use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{close_words, fact, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn identity(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -19,6 +19,8 @@ const fn identity(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -30,6 +32,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway refused inside the tunnel what it mostly refuses with 403 before \
                       it: the request came through a proxy that gateway.trustedProxies does not \
                       name.",
+        evidence: "a refusal or Close inside the tunnel whose reason begins \"gateway ingress attribution required\"",
+        versions: Versions::Read,
         action: "add the address that the gateway sees us under to gateway.trustedProxies",
         ..identity(
             "gateway.auth.attribution",
@@ -42,6 +46,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway forbade it (3003)",
         explanation: "Close 3003 (forbidden): the client is known and may not do what it asked for.",
+        evidence: "a Close 3003 of the gateway",
+        versions: Versions::Any,
         action: "give this client the right that it lacks, or use a credential that has it",
         ..identity(
             "gateway.auth.forbidden",
@@ -54,9 +60,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The identity header is missing",
         explanation: "The gateway is in trusted-proxy mode and wants a header that names the user \
-                      (gateway.auth.trustedProxy.userHeader and requiredHeaders); the request has \
-                      none. When the header's name begins with X-Forwarded- or Tailscale-, the tap \
+                      or vouches for the proxy (gateway.auth.trustedProxy.userHeader and \
+                      requiredHeaders); the request has none. When the header's name begins with X-Forwarded- or Tailscale-, the tap \
                       drops it unless it comes from a peer in trusted_proxies.",
+        evidence: "details.code AUTH_IDENTITY_HEADER_REQUIRED",
+        versions: Versions::Seen,
         action: "let the identity proxy set the header that gateway.auth.trustedProxy names, on the WebSocket path too",
         ..identity(
             "gateway.auth.identity_header",
@@ -69,6 +77,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway withdrew its access",
         explanation: "The operator's or user's access to this gateway is not active any more.",
+        evidence: "a refusal with the code FORBIDDEN about the access itself",
+        versions: Versions::Read,
         action: "ask an administrator of the gateway to restore the access",
         ..identity(
             "gateway.auth.access_denied",
@@ -82,6 +92,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The user's profile is not available",
         explanation: "The gateway knows who it is and could not load the profile that belongs to \
                       it.",
+        evidence: "details.code AUTHENTICATED_PROFILE_UNAVAILABLE",
+        versions: Versions::Read,
         action: "look into the gateway's log at this time, then connect again",
         ..identity(
             "gateway.auth.profile_unavailable",
@@ -95,6 +107,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway refused the client's credential",
         explanation: "The gateway said \"unauthorized\" with no code that this version of wstap \
                       knows.",
+        evidence: "a refusal that begins \"unauthorized\" with no code that is known",
+        versions: Versions::Read,
         action: "look into the gateway's log for this connection: its `unauthorized` line names the reason",
         ..identity(
             "gateway.auth.refused",
@@ -108,6 +122,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Too many forbidden calls",
         explanation: "Close 1008 \"repeated unauthorized calls\": the client is connected and went \
                       on making calls that its role does not allow.",
+        evidence: "a Close 1008 \"repeated unauthorized calls\" after hello-ok",
+        versions: Versions::Read,
         action: "give this client's role the methods that it calls, or stop it calling them",
         ..identity(
             "gateway.auth.repeated_calls",
@@ -122,6 +138,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway takes identities from Tailscale Serve and this request has none \
                       that it could verify: headers missing, a failed whois, or another user. A \
                       proxy between Tailscale Serve and the gateway loses them.",
+        evidence: "details.code AUTH_TAILSCALE_…",
+        versions: Versions::Read,
         action: "use the gateway's token or password for clients that come through the tap",
         ..identity(
             "gateway.auth.tailscale",
@@ -136,6 +154,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway is in trusted-proxy mode and did not accept who the proxy says it \
                       is: no user in the header, a user who is not in allowUsers, a source that is \
                       loopback without allowLoopback or not trusted.",
+        evidence: "details.code AUTH_UNAUTHORIZED with an authReason trusted_proxy_…",
+        versions: Versions::Seen,
         action: "check gateway.auth.trustedProxy (userHeader, allowUsers, allowLoopback) against what the proxy sends",
         ..identity(
             "gateway.auth.trusted_proxy",
@@ -148,6 +168,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway wants a login (3000)",
         explanation: "Close 3000 (unauthorized): the credential is missing, wrong or expired.",
+        evidence: "a Close 3000 of the gateway",
+        versions: Versions::Any,
         action: "give the client a valid credential for this gateway",
         ..identity(
             "gateway.auth.unauthorized",
@@ -161,6 +183,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway wants a verified user",
         explanation: "The gateway asks for a user whose identity was verified, and this client has \
                       none.",
+        evidence: "details.code AUTH_VERIFIED_USER_REQUIRED",
+        versions: Versions::Read,
         action: "sign in as a user of this gateway, then pair the client again",
         ..identity(
             "gateway.auth.verified_user",
@@ -225,8 +249,28 @@ fn identity_header(view: &View<'_>) -> Option<Finding> {
                     .any(|part| name.contains(part))
             })
         });
-    let summary = "the gateway wants a header that names the user, and none came (trusted-proxy)";
-    let finding = found(view, &said, summary);
+    let missing = said
+        .reason()
+        .and_then(|reason| reason.strip_prefix("trusted_proxy_missing_header_"))
+        .filter(|name| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            !name.is_empty() && name.len() <= 64 && name.bytes().all(plain)
+        });
+    let finding = match missing {
+        Some(name) => {
+            let summary =
+                format!("the gateway wants the header {name} (trusted-proxy), and it did not come");
+            found(view, &said, summary).next(format!(
+                "let the identity proxy set {name} on the WebSocket path too: \
+                 gateway.auth.trustedProxy.requiredHeaders names it"
+            ))
+        }
+        None => found(
+            view,
+            &said,
+            "the gateway wants a header that names the user, and none came (trusted-proxy)",
+        ),
+    };
     Some(match dropped {
         Some(name) => finding
             .because([fact(format!("we dropped {} of the client", short(name)))])

@@ -4,12 +4,12 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::credential::{compare, mark, odd_form};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {
@@ -21,6 +21,8 @@ const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -33,6 +35,8 @@ pub(super) const RULES: &[Rule] = &[
                       value, a cookie, a subprotocol) and none in its connect request. On the \
                       WebSocket the gateway reads connect.params.auth only, so for it there was \
                       none.",
+        evidence: "a refusal for a missing credential, and a credential in a header, query, cookie or subprotocol of the request",
+        versions: Versions::Seen,
         action: "put the token into connect.params.auth.token of the first frame (OpenClaw's own clients do: set it with --token or in their configuration)",
         ..auth(
             "gateway.auth.ignored_place",
@@ -45,6 +49,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The password does not match",
         explanation: "The gateway compared the client's password with gateway.auth.password and \
                       they differ.",
+        evidence: "details.code AUTH_PASSWORD_MISMATCH",
+        versions: Versions::Seen,
         action: "give the client the value of gateway.auth.password",
         ..auth(
             "gateway.auth.password_mismatch",
@@ -56,6 +62,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The password is missing",
         explanation: "The gateway asks for a password and the client's connect request has none.",
+        evidence: "details.code AUTH_PASSWORD_MISSING",
+        versions: Versions::Seen,
         action: "give the client the gateway's password (--password, or OPENCLAW_GATEWAY_PASSWORD)",
         ..auth(
             "gateway.auth.password_missing",
@@ -68,6 +76,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway has no password configured",
         explanation: "The gateway's auth mode asks for a password and gateway.auth.password is not \
                       set, so that no client can get in.",
+        evidence: "details.code AUTH_PASSWORD_NOT_CONFIGURED",
+        versions: Versions::Read,
         action: "set gateway.auth.password in openclaw.json on the gateway host",
         ..auth(
             "gateway.auth.password_not_configured",
@@ -81,6 +91,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway has locked this client's address out: ten wrong attempts within a \
                       minute cost five minutes, in which the right token is refused too. Clients \
                       that all appear under the tap's or a proxy's address share one lock.",
+        evidence: "details.code AUTH_RATE_LIMITED",
+        versions: Versions::Seen,
         action: "stop the client that has the wrong token, wait five minutes, then connect with the right one",
         ..auth("gateway.auth.rate_limited", ActOn::Client, 30, rate_limited)
     },
@@ -88,15 +100,20 @@ pub(super) const RULES: &[Rule] = &[
         title: "The setup code is not valid",
         explanation: "The bootstrap token of a setup code is invalid, expired, revoked or used \
                       already.",
+        evidence: "details.code AUTH_BOOTSTRAP_TOKEN_INVALID",
+        versions: Versions::Read,
         action: "make a new code on the gateway host with `openclaw qr`",
         ..auth("gateway.auth.setup_code", ActOn::Client, 30, setup_code)
     },
     Rule {
         title: "The token does not match",
         explanation: "The gateway compared the client's token with gateway.auth.token and they \
-                      differ. Common causes: two places that set a token (the configuration wins \
-                      over OPENCLAW_GATEWAY_TOKEN at the gateway), a value with a line break or \
-                      quotes, a device token in the place of the shared one.",
+                      differ. Common causes: two places that set a token (since 2026.9 the \
+                      configuration wins over OPENCLAW_GATEWAY_TOKEN; older guides say the \
+                      reverse), a value with a line break or quotes, a device token in the place \
+                      of the shared one.",
+        evidence: "details.code AUTH_TOKEN_MISMATCH",
+        versions: Versions::Seen,
         action: "give the client the value of gateway.auth.token; compare fingerprints with `wstap fingerprint`",
         ..auth(
             "gateway.auth.token_mismatch",
@@ -111,6 +128,8 @@ pub(super) const RULES: &[Rule] = &[
                       address was let in lately with a different value. So there are two sources of \
                       truth at the client: a flag, an environment variable and a file that \
                       disagree, or a copy that was not renewed.",
+        evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context another token of the same client address that was accepted",
+        versions: Versions::Seen,
         action: "find the client's source of the value that is refused and replace it by the one that works; compare with `wstap fingerprint`",
         ..auth(
             "gateway.auth.token_two_sources",
@@ -124,6 +143,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway asks for a token and the client's connect request has none. With \
                       OPENCLAW_GATEWAY_URL or --url the CLI does not use the token of the \
                       configuration.",
+        evidence: "details.code AUTH_TOKEN_MISSING",
+        versions: Versions::Seen,
         action: "give the client the gateway's token (--token, or OPENCLAW_GATEWAY_TOKEN)",
         ..auth(
             "gateway.auth.token_missing",
@@ -136,6 +157,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway has no token configured",
         explanation: "The gateway's auth mode asks for a token and gateway.auth.token is not set, so \
                       that no client can get in.",
+        evidence: "details.code AUTH_TOKEN_NOT_CONFIGURED",
+        versions: Versions::Read,
         action: "set gateway.auth.token in openclaw.json on the gateway host",
         ..auth(
             "gateway.auth.token_not_configured",
@@ -186,7 +209,24 @@ fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding 
     }
     let sent = credential.map_or_else(String::new, |credential| format!(": {}", mark(credential)));
     let summary = format!("the client's {what} does not match {key}{sent}");
-    found(view, said, summary).next(compare(credential, key))
+    found(view, said, summary)
+        .because(slowed(view))
+        .because([fact(view.precedence())])
+        .next(compare(credential, key))
+}
+
+/// A gateway never locks a local client out; it makes it wait, from 250 ms up to 5 s.
+fn slowed(view: &View<'_>) -> Option<Evidence> {
+    const NOTICED_MS: i64 = 200;
+    let dialect = view.record().dialect.as_ref()?;
+    let waited = dialect.answered_at?.millis_since(dialect.connect_at?);
+    #[expect(clippy::cast_precision_loss, reason = "seconds at most")]
+    (waited >= NOTICED_MS).then(|| {
+        fact(format!(
+            "the gateway took {} to refuse: it slows local clients down after wrong attempts",
+            human_ms(waited as f64)
+        ))
+    })
 }
 
 fn password_mismatch(view: &View<'_>) -> Option<Finding> {
@@ -213,14 +253,17 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     let others = &view.record().context.as_ref()?.other_credentials;
     let works = others.iter().find(|other| other.accepted)?;
     let sent = view.effective_credential()?;
+    // A value that shows by itself what happened to it says more: see `mismatch`.
+    if odd_form(sent).is_some() {
+        return None;
+    }
     let summary = format!(
         "the client's token {} is refused, and with {} the same client was let in lately",
         sent.fingerprint, works.fingerprint
     );
     let next = format!(
-        "at the client find where {} comes from (config comes before OPENCLAW_GATEWAY_TOKEN in \
-         2026.9, a flag before both; `wstap fingerprint --env OPENCLAW_GATEWAY_TOKEN` tells a \
-         source's fingerprint) and replace it by the value with {}",
+        "at the client find where {} comes from (`wstap fingerprint --env OPENCLAW_GATEWAY_TOKEN` \
+         tells a source's fingerprint) and replace it by the value with {}",
         sent.fingerprint, works.fingerprint
     );
     // A record from a file may hold anything; what is to be pasted does not.
@@ -228,7 +271,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
         text.bytes()
             .all(|b| b.is_ascii_alphanumeric() || b":-".contains(&b))
     };
-    let finding = found(view, &said, summary);
+    let finding = found(view, &said, summary).because([fact(view.precedence())]);
     Some(if plain(&sent.fingerprint) && plain(&works.fingerprint) {
         finding.next(next)
     } else {

@@ -9,7 +9,7 @@ use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, paste_safe, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {
@@ -21,6 +21,8 @@ const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -34,6 +36,8 @@ pub(super) const RULES: &[Rule] = &[
                       for them: a proxy header made a client of the same host look remote, or it \
                       is remote. The connection works and every request that needs a scope fails \
                       with MISSING_SCOPE.",
+        evidence: "hello-ok with an empty list of scopes, a connect request that asked for some and named no device, and answers with MISSING_SCOPE",
+        versions: Versions::Seen,
         action: "take the proxy headers out of this client's way to the gateway (the record's gateway.forwarded shows them), or pair a device: `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
         ..channel("channel.locality_lost", ActOn::Operator, 10, locality_lost)
     },
@@ -43,14 +47,29 @@ pub(super) const RULES: &[Rule] = &[
                       the scopes that it asked for, or that its device was approved for, do not \
                       include what the methods need. Nothing is wrong with the connection or the \
                       token.",
+        evidence: "hello-ok, and no answer but refusals, one of them with MISSING_SCOPE",
+        versions: Versions::Seen,
         action: "let the client ask for the missing scope, then approve it on the gateway host: `openclaw devices list` and `openclaw devices approve REQUEST-ID`",
         ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
+    },
+    Rule {
+        title: "A header took scopes away",
+        explanation: "The request carried X-OpenClaw-Scopes, and hello-ok granted fewer scopes than the \
+                      client asked for, none that the header does not name: the gateway caps a \
+                      session's scopes with that header, and an empty one leaves none. A proxy \
+                      that sets it for the HTTP API sets it on WebSockets too.",
+        evidence: "X-OpenClaw-Scopes in the request, fewer scopes granted than asked for, and answers with MISSING_SCOPE",
+        versions: Versions::Seen,
+        action: "take X-OpenClaw-Scopes off the upgrade request: at the client, or at the proxy in front of the tap that adds it",
+        ..channel("channel.scopes_capped", ActOn::Operator, 8, scopes_capped)
     },
     Rule {
         title: "Every request failed",
         explanation: "The client was accepted, and the gateway answered each of its requests with \
                       ok: false. The session itself was fine: what failed is inside the gateway, \
                       in a channel behind it or in the requests. The evidence has its codes.",
+        evidence: "hello-ok, an orderly end, and every answer with ok: false",
+        versions: Versions::Seen,
         action: "follow the gateway's code for the method shown; `openclaw channels status` tells how its channels are",
         ..channel(
             "channel.requests_failed",
@@ -132,6 +151,49 @@ fn locality_lost(view: &View<'_>) -> Option<Finding> {
         ))])
         .because(brought),
     )
+}
+
+fn scopes_capped(view: &View<'_>) -> Option<Finding> {
+    let rpc = failures(view)?;
+    let lacks = rpc.failures.iter().any(RpcFailure::lacks_scope);
+    let header = view
+        .record()
+        .request
+        .as_ref()?
+        .headers
+        .iter()
+        .find(|header| {
+            header
+                .name
+                .as_str()
+                .eq_ignore_ascii_case("x-openclaw-scopes")
+        })?;
+    let dialect = view.record().dialect.as_ref()?;
+    let asked = dialect.scopes_asked.as_ref()?;
+    let granted = dialect.scopes_granted.as_ref()?;
+    let named = |scope: &PeerText| {
+        header.value.as_ref().is_none_or(|value| {
+            let mut items = value.as_str().split(',').map(str::trim);
+            items.any(|item| item == scope.as_str())
+        })
+    };
+    let capped = granted.len() < asked.len() && granted.iter().all(named);
+    if !lacks || !capped {
+        return None;
+    }
+    let value = header
+        .value
+        .as_ref()
+        .map_or_else(|| "with a value that was not kept".to_owned(), short);
+    let summary = "connected, but the header X-OpenClaw-Scopes took scopes away".to_owned();
+    Some(found(view, rpc, summary).because([
+        fact(format!("the request carried X-OpenClaw-Scopes: {value}")),
+        fact(format!("it asked for {}", names(asked))),
+        fact(match granted.as_slice() {
+            [] => "hello-ok granted no scope".to_owned(),
+            granted => format!("hello-ok granted {}", names(granted)),
+        }),
+    ]))
 }
 
 fn missing_scope(view: &View<'_>) -> Option<Finding> {

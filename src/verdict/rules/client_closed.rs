@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::view::{close_words, fact, human_bytes, human_ms, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -19,8 +19,29 @@ pub(super) const RULES: &[Rule] = &[
                       nothing that the gateway had sent explains it. The reason is the client's \
                       claim: \"unauthorized\" from a client does not show that the gateway refused \
                       anything.",
+        evidence: "a Close of the client with a code that no other rule explains, before anything decisive of the gateway",
+        versions: Versions::Any,
         action: "look at the client's log at this time for why it closed",
         find: code,
+    },
+    Rule {
+        id: "client.closed.connect_failed",
+        class: Class::ClientClosed,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Close,
+        order: 58,
+        title: "The client says that its connect failed",
+        explanation: "OpenClaw clients close with these words of their own when their connect request \
+                      was refused: the Control UI with 4008 \"connect failed\" or 4013 \"gateway \
+                      starting\", the command line with 1008 \"connect failed\". No refusal of the \
+                      gateway was seen here, so the client failed by itself (it could not sign, or \
+                      its own timer ran out), or the refusal could not be read: with `dialect: \
+                      plain` none is.",
+        evidence: "a Close 4008 or 1008 \"connect failed\" or 4013 \"gateway starting\" of the client, and no refusal of the gateway before it",
+        versions: Versions::Read,
+        action: "look at the client's own message (the browser's console, the command's output); with gateway.dialect: openclaw the tap shows what the gateway had answered",
+        find: connect_failed,
     },
     Rule {
         id: "client.closed.protocol",
@@ -34,6 +55,8 @@ pub(super) const RULES: &[Rule] = &[
                       or data that it does not take. The tap saw no breach in what the gateway \
                       sent, so the data were changed between tap and client, or the client is \
                       mistaken (an extension that it thinks was agreed).",
+        evidence: "a Close 1002, 1003 or 1007 of the client, and no breach in what the gateway sent",
+        versions: Versions::Any,
         action: "take proxies between client and tap out of the path and compare; then look at the client",
         find: protocol,
     },
@@ -49,6 +72,8 @@ pub(super) const RULES: &[Rule] = &[
                       twice the tick interval (60 s). Bytes of the gateway did pass the tap in \
                       that time, so they were held up on the way to the client, or the client was \
                       too busy to read them.",
+        evidence: "a Close 4000 \"tick timeout\" of the client, and bytes of the gateway shortly before",
+        versions: Versions::Read,
         action: "look for a proxy that buffers between client and tap, and for a client that is suspended or overloaded",
         find: tick_timeout,
     },
@@ -63,6 +88,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client closed with 1009: a message of the gateway was larger than the \
                       client takes. OpenClaw sends single frames of more than 2 MB \
                       (config.schema) in normal operation.",
+        evidence: "a Close 1009 of the client; the size of the largest or unfinished frame to it",
+        versions: Versions::Any,
         action: "raise the client's limit for messages (maxPayload or its like) above the size shown",
         find: too_big,
     },
@@ -81,6 +108,25 @@ fn code(view: &View<'_>) -> Option<Finding> {
         " before it was accepted"
     };
     let summary = format!("the client closed with {what}{when}");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn connect_failed(view: &View<'_>) -> Option<Finding> {
+    let (close, code) = view.client_close()?;
+    let words = match code? {
+        4008 | 1008 => "connect failed",
+        4013 => "gateway starting",
+        _ => return None,
+    };
+    // Behind hello-ok the words would be about something else.
+    let accepted = view.rpc().is_some();
+    if accepted || !close.reason.as_str().starts_with(words) {
+        return None;
+    }
+    let summary = format!(
+        "the client closed with {}; no refusal of the gateway was seen",
+        close_words(close)
+    );
     Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 

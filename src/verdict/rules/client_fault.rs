@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, violation_words};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -17,6 +17,8 @@ const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -27,6 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A client speaks no protocol that we do",
         explanation: "The client's TLS offers only application protocols (ALPN) other than \
                       http/1.1, for example h2 alone.",
+        evidence: "a TLS handshake that failed because no application protocol is common",
+        versions: Versions::Any,
         action: "let the client offer http/1.1 in ALPN, or no ALPN at all",
         ..fault("client.fault.alpn", Stage::Connection, 30, alpn)
     },
@@ -35,6 +39,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client sent a Close frame with a code that RFC 6455 reserves (such as \
                       1005 or 1006, which exist only in an end's own view) or that is out of range. \
                       Gateways answer with 1002.",
+        evidence: "a Close of the client with a code that must not stand on the wire",
+        versions: Versions::Any,
         action: "mend the client: it must send 1000, or a code from 3000 to 4999 of its own",
         ..fault("client.fault.close_code", Stage::Close, 30, close_code)
     },
@@ -44,6 +50,8 @@ pub(super) const RULES: &[Rule] = &[
                       connect request came within its 15 s. Not one message of the client reached \
                       the tap: the client is no OpenClaw client, it is stuck, or a proxy between \
                       client and tap holds its frames back.",
+        evidence: "a Close 1000 of the gateway without a reason after about 15 s, its challenge before, and not one message of the client",
+        versions: Versions::Seen,
         action: "check that the client is an OpenClaw client; if it is, look for a proxy between it and the tap that buffers requests",
         ..fault(
             "client.fault.no_first_frame",
@@ -56,6 +64,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Neither TLS nor HTTP",
         explanation: "A TLS port received bytes that are no TLS handshake and no HTTP: another \
                       protocol, a scanner, or a PROXY protocol header that is not expected here.",
+        evidence: "first bytes on a TLS port that are neither TLS nor HTTP",
+        versions: Versions::Any,
         action: "check what connects here; if it is a load balancer, turn its PROXY protocol off for this port",
         ..fault("client.fault.not_tls", Stage::Connection, 40, not_tls)
     },
@@ -63,6 +73,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Plain HTTP on the TLS port",
         explanation: "The client spoke plain HTTP (http:// or ws://) where TLS is expected. The tap \
                       answered 400 and said so.",
+        evidence: "an HTTP request line as the first bytes on a TLS port",
+        versions: Versions::Any,
         action: "use https:// or wss:// in the client's URL",
         ..fault(
             "client.fault.plain_on_tls",
@@ -76,6 +88,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The TLS handshake failed and not because of our certificate: no version or \
                       cipher suite in common (we speak TLS 1.2 and 1.3), or a broken handshake. \
                       What the TLS library said is in the evidence.",
+        evidence: "a TLS handshake that failed without an alert about a certificate",
+        versions: Versions::Any,
         action: "let the client use TLS 1.2 or 1.3",
         ..fault("client.fault.tls", Stage::Connection, 70, tls)
     },
@@ -83,6 +97,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "TLS on the plain port",
         explanation: "The client began a TLS handshake (https:// or wss://) on a listener that \
                       speaks plain HTTP.",
+        evidence: "a TLS record as the first bytes on a plain port",
+        versions: Versions::Any,
         action: "use http:// or ws:// in the client's URL, or give this listener a `tls` section",
         ..fault(
             "client.fault.tls_on_plain",
@@ -96,6 +112,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway closed with 1002, 1003 or 1007, and the tap saw the breach of \
                       RFC 6455 in what came from the client. When every client does it, a proxy \
                       between client and tap changes frames.",
+        evidence: "a breach of RFC 6455 in the client's frames, seen here, and a Close 1002, 1003 or 1007 of the gateway",
+        versions: Versions::Any,
         action: "mend the client (or the proxy in front of it): the breach is named above",
         ..fault("client.fault.violation", Stage::Close, 20, violation)
     },

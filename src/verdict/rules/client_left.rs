@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
 const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
@@ -18,6 +18,8 @@ const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -28,6 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client left while the answer came",
         explanation: "The gateway was answering a plain request and the client's connection ended \
                       before the answer was through: a cancelled download, a timeout of the client.",
+        evidence: "the end of the client's connection before the body of an answer was through",
+        versions: Versions::Any,
         action: "look at the client's own timeout if it did not cancel on purpose",
         ..left("client.left.answer", Stage::Answer, 80, answer)
     },
@@ -36,6 +40,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The tunnel was open and the application had not said hello yet when the \
                       client's connection ended without a Close. The gateway had not refused \
                       anything.",
+        evidence: "the end of the client's connection first, without a Close, in the handshake, after it had sent something",
+        versions: Versions::Seen,
         action: "look at the client's log at this time: it ended the connection during the handshake",
         ..left(
             "client.left.before_hello",
@@ -49,6 +55,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client ended the tunnel with a normal Close (1000, 1001 or an empty one) \
                       while the application had not said hello yet. The gateway had not refused \
                       anything: a page that was left while it loaded, a command that was cancelled.",
+        evidence: "a Close 1000, 1001 or an empty one of the client in the handshake, and no refusal before it",
+        versions: Versions::Any,
         action: "nothing to do if it was cancelled on purpose; else look at the client's log at this time",
         ..left("client.left.cancelled", Stage::Close, 80, cancelled)
     },
@@ -57,6 +65,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client ended its connection before ours to the gateway was there. When \
                       it waited for seconds, the gateway's address does not answer and our \
                       timeouts.connect had not run out yet.",
+        evidence: "the end of the client's connection while ours to the gateway was being made",
+        versions: Versions::Any,
         action: "if it happens again, check that the gateway's address answers, or give the client more time",
         ..left("client.left.dial", Stage::Answer, 70, dial)
     },
@@ -66,12 +76,16 @@ pub(super) const RULES: &[Rule] = &[
                       gateway had done anything to end it: the process was killed, the machine \
                       went to sleep, or a proxy in front of the client's connection cut it. The \
                       gateway sees 1006 for it.",
+        evidence: "FIN of the client first, without a Close from either side",
+        versions: Versions::Any,
         action: "look at the client's log and at any proxy between client and tap at this time",
         ..left("client.left.open", Stage::Transport, 80, open)
     },
     Rule {
         title: "The client left in the middle of its request",
         explanation: "Some bytes of a request head came, then the connection ended.",
+        evidence: "some bytes of a request head, then the end of the connection",
+        versions: Versions::Any,
         action: "look at the client's log at this time",
         ..left(
             "client.left.request_head",
@@ -85,6 +99,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client's connection was reset (RST) without a Close frame. A process \
                       that dies with unread data, a firewall or a load balancer can send that. \
                       Nothing shows that packets were lost, which would be network.cut.",
+        evidence: "RST of the client first, without a Close, and no sign of lost packets",
+        versions: Versions::Any,
         action: "look at the client's log at this time; if it shows 1006 too, capture packets between client and tap",
         ..left("client.left.reset", Stage::Transport, 75, reset)
     },
@@ -93,6 +109,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The system gave up on the client's connection: nothing acknowledged our \
                       packets, or keepalive had no answer. The machine is off, asleep or without \
                       network.",
+        evidence: "a time-out of the kernel on the client's connection, and no retransmitted bytes",
+        versions: Versions::Any,
         action: "check that the client's machine is up and has its network",
         ..left("client.left.timeout", Stage::Transport, 75, timeout)
     },
@@ -101,6 +119,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client began TLS and ended the connection before it completed, without \
                       an alert that would say why. Some clients end it so when they do not trust \
                       a certificate.",
+        evidence: "the end of the connection inside the TLS handshake, without an alert",
+        versions: Versions::Any,
         action: "run `openssl s_client -connect HOST:PORT` from the client's host to see what it finds wrong",
         ..left("client.left.tls", Stage::Connection, 50, tls)
     },
@@ -109,6 +129,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "What came on the client's connection could not be decrypted, or the client \
                       sent a TLS alert in the open session. The evidence has the TLS library's \
                       words.",
+        evidence: "a TLS error or alert on the client's open connection",
+        versions: Versions::Any,
         action: "look at the client's log at this time; take TLS inspection between client and tap out to compare",
         ..left("client.left.tls_broken", Stage::Fine, 80, tls_broken)
     },
@@ -116,6 +138,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client gave up while we waited for the gateway's answer",
         explanation: "The request had gone to the gateway and the client ended its connection \
                       before the answer was passed on.",
+        evidence: "the end of the client's connection between request and answer",
+        versions: Versions::Any,
         action: "if it happens again, look at the client's own timeout",
         ..left("client.left.upgrade", Stage::Answer, 75, upgrade)
     },

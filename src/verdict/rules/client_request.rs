@@ -6,7 +6,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, HeadFault, RefusedHead};
 use crate::verdict::registry::Find;
 use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn refused(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {
@@ -18,6 +18,8 @@ const fn refused(id: &'static str, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -31,6 +33,8 @@ pub(super) const RULES: &[Rule] = &[
                       body. One program takes such bytes for one request and the next for two: \
                       that is how requests are smuggled past a proxy. The tap answered 400, closed \
                       the connection, and passed nothing on.",
+        evidence: "a request head that the check refused as ambiguous; the evidence names what was",
+        versions: Versions::Any,
         action: "mend the client (or the proxy in front of it): what is ambiguous is named above; nothing that is well known sends this",
         ..refused("client.fault.ambiguous", 50, ambiguous)
     },
@@ -38,6 +42,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A malformed request",
         explanation: "What the client sent is no valid HTTP/1 request; the tap answered 400 and \
                       ended the connection.",
+        evidence: "a request head that is not HTTP/1, answered 400",
+        versions: Versions::Any,
         action: "check what connects here: it does not speak HTTP/1.1 correctly",
         ..refused("client.fault.malformed", 60, malformed)
     },
@@ -46,6 +52,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The Connection header nominates a header that says who sends the request or \
                       where it goes (Host, Origin, Authorization, Cookie, X-Forwarded-For …). A \
                       proxy that obeys would pass the request on without it. The tap answered 400.",
+        evidence: "a Connection header that names a protected header",
+        versions: Versions::Any,
         action: "look at who connects here: no browser and no command line tool sends this; if it is a proxy, mend its Connection header",
         ..refused("client.fault.nominated", 50, nominated)
     },
@@ -53,6 +61,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "More than one Origin",
         explanation: "The request carries two Origin headers, or several origins in one. A \
                       browser sends one. The tap answered 400, whatever the list allows.",
+        evidence: "two Origin headers, or several origins in one",
+        versions: Versions::Any,
         action: "look for a proxy between browser and tap that adds an Origin header, and let it pass the browser's own",
         ..refused("client.fault.origin_list", 50, origin_list)
     },
@@ -62,6 +72,8 @@ pub(super) const RULES: &[Rule] = &[
                       4.2.1: it must be a GET with HTTP/1.1, version 13 and exactly one key of 16 \
                       bytes. The tap answered 426 for the version and 400 for the rest. When \
                       several clients do it, a proxy in front of the tap changes the handshake.",
+        evidence: "an upgrade that breaks RFC 6455 section 4.2.1, answered 400 or 426 by the tap",
+        versions: Versions::Any,
         action: "use a client that speaks WebSocket version 13; if it does, look for a proxy between it and the tap that changes Sec-WebSocket headers",
         ..refused("client.fault.upgrade", 50, upgrade)
     },
@@ -71,6 +83,8 @@ pub(super) const RULES: &[Rule] = &[
                       section 4.1 asks for 1.1). No WebSocket client sends that; nginx does, where \
                       proxy_set_header is there for Upgrade and Connection and proxy_http_version \
                       1.1 is not. The tap answered 400 and passed nothing on.",
+        evidence: "an upgrade in HTTP/1.0",
+        versions: Versions::Any,
         action: "in the nginx in front of the tap add proxy_http_version 1.1; beside proxy_set_header Upgrade $http_upgrade; other proxies must speak HTTP/1.1 to the tap too",
         act_on: ActOn::Hop,
         ..refused("client.fault.upgrade_http10", 50, upgrade_http10)
@@ -78,8 +92,10 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn found(view: &View<'_>, refused: &RefusedHead, what: &str) -> Finding {
-    let status = view.answer.as_ref().map_or(400, |answer| answer.status);
-    let summary = format!("{what}; it got {status}: {}", refused.detail);
+    let summary = match &view.answer {
+        Some(answer) => format!("{what}; it got {}: {}", answer.status, refused.detail),
+        None => format!("{what} and left before our answer: {}", refused.detail),
+    };
     Finding::new(Confidence::Certain, summary)
         .because([fact(refused.detail.clone())])
         .because(view.end_evidence(Leg::Client))

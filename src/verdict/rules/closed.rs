@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{close_words, short};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn closed(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -17,6 +17,8 @@ const fn closed(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -28,6 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway closed with 1000 or an empty Close during the handshake, without \
                       an answer to connect. That is no refusal of a token: OpenClaw's clients try \
                       once more by themselves.",
+        evidence: "a Close 1000 or an empty one of the gateway in the handshake, and nothing that explains it",
+        versions: Versions::Seen,
         action: "connect again; if it stays so, look into the gateway's log for this connection",
         ..closed(
             "gateway.closed.before_hello",
@@ -40,6 +44,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway closed with a code of its own",
         explanation: "The gateway sent a Close frame with a code and a reason that no rule knows. \
                       With `dialect: plain` that is all there is to say of 1008, 3xxx and 4xxx.",
+        evidence: "a Close of the gateway with a code and reason that no other rule knows",
+        versions: Versions::Any,
         action: "look into the gateway's log at this time for the code and reason shown",
         ..closed("gateway.closed.code", Stage::Close, 90, code)
     },
@@ -48,6 +54,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway closed with 1002, 1003 or 1007, and the tap saw no breach of the \
                       protocol in what the client sent: the frames were changed between tap and \
                       gateway, or the gateway objects to the content.",
+        evidence: "a Close 1002, 1003 or 1007 of the gateway, and no breach in what the client sent",
+        versions: Versions::Any,
         action: "take proxies between tap and gateway out of the path and compare; then look into the gateway's log",
         ..closed("gateway.closed.protocol", Stage::Close, 60, protocol)
     },
@@ -55,6 +63,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway refused connect for a reason that no rule knows",
         explanation: "The gateway answered connect with ok: false and with a code that this version \
                       of wstap does not know. Its own words are in the summary.",
+        evidence: "an answer to connect with ok: false that no other rule knows",
+        versions: Versions::Read,
         action: "follow the gateway's message; its log has more on this connection",
         ..closed("gateway.closed.refused", Stage::Refusal, 95, refused)
     },

@@ -6,7 +6,7 @@
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -20,6 +20,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client ended an open session with Close 1000 or with an empty Close \
                       (which an API shows as 1005), as command line clients do. How the \
                       connections ended afterwards does not matter.",
+        evidence: "after the session was open, a Close 1000 or an empty one of the client",
+        versions: Versions::Any,
         action: "nothing to do",
         find: client_closed,
     },
@@ -34,6 +36,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client ended an open session with Close 1001: a browser does so when its \
                       page is left or reloaded. When sessions flap with it, it is the client that \
                       ends them.",
+        evidence: "after the session was open, a Close 1001 of the client",
+        versions: Versions::Any,
         action: "nothing to do",
         find: client_going_away,
     },
@@ -46,6 +50,8 @@ pub(super) const RULES: &[Rule] = &[
         order: 20,
         title: "The gateway was done",
         explanation: "The gateway ended an open session with Close 1000 or with an empty Close.",
+        evidence: "after the session was open, a Close 1000 or an empty one of the gateway",
+        versions: Versions::Any,
         action: "nothing to do",
         find: gateway_closed,
     },
@@ -59,6 +65,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A plain request was answered",
         explanation: "The gateway answered a request that is not a WebSocket upgrade, whole and \
                       with a status below 400.",
+        evidence: "a whole answer with a status below 400",
+        versions: Versions::Any,
         action: "nothing to do",
         find: http,
     },

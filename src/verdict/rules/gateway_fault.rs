@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::view::{fact, short, violation_words};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 use crate::ws::Violation;
 
 /// Breaches that a receiver cannot overlook.
@@ -35,6 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "What came from the gateway's side is a Close frame with a code that RFC 6455 \
                       reserves (1005, 1006 and 1015 exist only in an end's own view) or that is out \
                       of range. Proxies that put their own view onto the wire do that.",
+        evidence: "a Close of the gateway with a code that must not stand on the wire",
+        versions: Versions::Any,
         action: "take proxies between tap and gateway out of the path and compare; report it to whoever makes the one that sends it",
         find: close_code,
     },
@@ -49,6 +51,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The tap saw a breach of RFC 6455 in what came from the gateway, and the \
                       client then ended the session. A proxy between tap and gateway that changes \
                       frames does the same.",
+        evidence: "a breach of RFC 6455 in the gateway's frames, seen here, and an end by the client",
+        versions: Versions::Any,
         action: "take proxies between tap and gateway out of the path and compare; then report the breach to the gateway's makers",
         find: frames,
     },
@@ -61,6 +65,8 @@ pub(super) const RULES: &[Rule] = &[
         order: 30,
         title: "The gateway failed inside",
         explanation: "Close 1011: the gateway met an error that it did not expect.",
+        evidence: "a Close 1011 of the gateway",
+        versions: Versions::Any,
         action: "look into the gateway's log at this time for the error",
         find: internal,
     },

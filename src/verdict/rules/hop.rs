@@ -4,11 +4,11 @@
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, TransportEnd};
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::view::{fact, human_bytes};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -20,6 +20,8 @@ pub(super) const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -31,6 +33,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The upgrade was answered with 502, 503 or 504 in a form that the gateway does \
                       not use: a proxy between tap and gateway answered in its place. The gateway \
                       itself never answers 502 or 504.",
+        evidence: "502, 503 or 504 in a form that is not the gateway's",
+        versions: Versions::Any,
         action: "look into that proxy's log for its upstream error; check its upstream address and that the gateway runs",
         ..hop("hop.fault.bad_gateway", Stage::Answer, 40, bad_gateway)
     },
@@ -38,6 +42,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A proxy closed with 1014",
         explanation: "Close 1014 (bad gateway) is sent by proxies whose own connection onwards \
                       failed; no gateway sends it for itself.",
+        evidence: "a Close 1014 of the gateway's side",
+        versions: Versions::Any,
         action: "look into the log of the proxy between tap and gateway at this time",
         ..hop("hop.fault.close_1014", Stage::Close, 20, close_1014)
     },
@@ -45,7 +51,10 @@ pub(super) const RULES: &[Rule] = &[
         title: "Another server answered in the gateway's place",
         explanation: "The answer to the upgrade bears the marks of another server (its Server \
                       header, a header that only it adds, or an HTML page that is not the \
-                      gateway's). It passed to the client unchanged.",
+                      gateway's), or with `dialect: openclaw` its body is not one of those that \
+                      the gateway refuses an upgrade with. It passed to the client unchanged.",
+        evidence: "an answer other than 101 with a Server header, a header or a page of another server, or with a body that an OpenClaw gateway does not send",
+        versions: Versions::Any,
         action: "look at that server's routing for this host and path; WebSocket upgrades must reach the gateway",
         ..hop(
             "hop.fault.foreign_answer",
@@ -59,17 +68,10 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "A request that is not an upgrade was answered with 502, 503 or 504 by a \
                       server that names itself and is not the gateway, or with an error page that \
                       another server is known to make.",
+        evidence: "502, 503 or 504 to a plain request from a server that names itself",
+        versions: Versions::Any,
         action: "look into that proxy's log at this time, and at what it does with this path",
         ..hop("hop.fault.http_answer", Stage::Answer, 40, http_answer)
-    },
-    Rule {
-        title: "Cut at a usual idle limit",
-        explanation: "A leg ended without a Close just when nothing had moved for a time that is \
-                      the idle limit of well-known proxies and load balancers (30, 60, 100, 180, \
-                      300, 350 or 3600 s). One session does not prove it; several with the same \
-                      pause do.",
-        action: "raise the idle or read timeout of the proxy on that side above the pause shown, or let an end send pings more often",
-        ..hop("hop.fault.idle_cut", Stage::Transport, 50, idle_cut)
     },
     Rule {
         title: "A login stands before the gateway",
@@ -77,6 +79,8 @@ pub(super) const RULES: &[Rule] = &[
                       another server's page: Basic auth or a single sign-on in front of the \
                       gateway. Browsers show scripts only 1006 for that. The gateway itself never \
                       refuses its main WebSocket path in that way.",
+        evidence: "401 or 403 with WWW-Authenticate, or with another server's page",
+        versions: Versions::Any,
         action: "exempt the WebSocket path from that login, or give the client the credential that it asks for",
         ..hop("hop.fault.login", Stage::Answer, 35, login)
     },
@@ -85,6 +89,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The upgrade was answered with a redirect. WebSocket clients do not follow \
                       redirects, and the gateway sends none: a hop wants https, another host or a \
                       login.",
+        evidence: "a status from 301 to 308 in answer to an upgrade",
+        versions: Versions::Any,
         action: "use the URL that the Location header names, or exempt the WebSocket path from the redirect",
         ..hop("hop.fault.redirect", Stage::Answer, 35, redirect)
     },
@@ -94,6 +100,8 @@ pub(super) const RULES: &[Rule] = &[
                       431, or 400 with a page of its own for a request with a large head. Cookies, \
                       tokens in headers and long queries make heads large; nginx takes lines of 8 \
                       KiB, HAProxy heads of 15 KiB.",
+        evidence: "413, 414 or 431 of another server, or its 400 to a large head",
+        versions: Versions::Any,
         action: "let the client send less, or raise that proxy's limit",
         ..hop("hop.fault.too_large", Stage::Answer, 36, too_large)
     },
@@ -103,6 +111,8 @@ pub(super) const RULES: &[Rule] = &[
                       `Connection: Upgrade`: a proxy between client and tap dropped one of these \
                       hop-by-hop headers, or both. The gateway then takes it for a page request; its Control \
                       UI answers 200.",
+        evidence: "a Sec-WebSocket-Key without Upgrade: websocket or Connection: Upgrade",
+        versions: Versions::Any,
         action: "let the proxy in front pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";)",
         ..hop(
             "hop.fault.upgrade_stripped",
@@ -116,6 +126,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The upgrade left us whole and the gateway's Control UI page came back with \
                       200: a proxy between tap and gateway dropped Upgrade and Connection, so the \
                       gateway took the request for one of a page.",
+        evidence: "200 with the Control UI's page to an upgrade that left us whole",
+        versions: Versions::Seen,
         action: "let the proxy between tap and gateway pass upgrades, or point gateway.url at the gateway itself",
         ..hop(
             "hop.fault.upgrade_stripped_behind",
@@ -145,6 +157,7 @@ fn is_gateways(view: &View<'_>) -> bool {
                 | BodyKind::AdmissionClosed
                 | BodyKind::TooManySockets
                 | BodyKind::HandlersUnavailable
+                | BodyKind::ServiceUnavailable
                 | BodyKind::ControlUi
                 | BodyKind::Gateway
         )
@@ -224,14 +237,25 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
     // The gateway's own WebSocket library answers a malformed handshake with a little HTML.
     let own_html = status == 400 && view.answers_with_header("sec-websocket-version");
     let page = view.body_kind() == Some(BodyKind::Html) && !own_html;
-    if !marked && !page {
+    // What the gateway says to an upgrade is known; with another dialect it may be anything.
+    let body = matches!(
+        view.body_kind(),
+        Some(BodyKind::Json | BodyKind::Text | BodyKind::Other)
+    );
+    let other_body = body && view.expects_openclaw();
+    if !marked && !page && !other_body {
         return None;
     }
     let summary = format!(
         "{} answered the upgrade with {status} in the gateway's place",
         who(view)
     );
-    Some(found(view, sure(view), summary))
+    let confidence = if marked || page {
+        sure(view)
+    } else {
+        Confidence::Possible
+    };
+    Some(found(view, confidence, summary))
 }
 
 fn http_answer(view: &View<'_>) -> Option<Finding> {
@@ -284,43 +308,6 @@ fn too_large(view: &View<'_>) -> Option<Finding> {
         found(view, confidence, summary)
             .because([fact(size)])
             .next(mend(view.foreign_server(), Need::Size)),
-    )
-}
-
-fn idle_cut(view: &View<'_>) -> Option<Finding> {
-    const PERIODS: [f64; 7] = [30.0, 60.0, 100.0, 180.0, 300.0, 350.0, 3600.0];
-    let leg = [Leg::Client, Leg::Gateway]
-        .into_iter()
-        .find(|leg| view.left(*leg))?;
-    let ended = matches!(
-        view.end_of(leg),
-        TransportEnd::Fin | TransportEnd::TlsClose | TransportEnd::TlsTruncated | TransportEnd::Rst
-    );
-    if !view.was_open() || !ended {
-        return None;
-    }
-    let quiet = view.quiet_ms()?;
-    let period = PERIODS.into_iter().find(|period| {
-        let late = quiet / 1000.0 - period;
-        (-0.1..=(period * 0.01).max(0.5)).contains(&late)
-    })?;
-    let side = match leg {
-        Leg::Client => "the client's side",
-        Leg::Gateway => "the gateway's side",
-    };
-    let summary = format!(
-        "{side} was cut after {} of silence: {period:.0} s is a usual idle limit of proxies",
-        human_ms(quiet)
-    );
-    let pause = fact(format!(
-        "nothing had moved for {} before the end",
-        human_ms(quiet)
-    ));
-    Some(
-        Finding::new(Confidence::Possible, summary)
-            .because(view.both_legs())
-            .because([pause])
-            .next(raise(view, leg)),
     )
 }
 

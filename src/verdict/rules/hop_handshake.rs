@@ -5,7 +5,7 @@ use super::hop::{found, hop, refusal, who};
 use crate::session::record::{BodyKind, Confidence, GatewayErrorKind};
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -14,6 +14,8 @@ pub(super) const RULES: &[Rule] = &[
                       WebSocket, and it bears the marks of another server: a proxy between tap and \
                       gateway changes or drops Sec-WebSocket-Key, Sec-WebSocket-Accept or Upgrade. \
                       The tunnel was not opened (RFC 6455 section 4.1).",
+        evidence: "a 101 with the marks of another server that does not fit the key or does not switch",
+        versions: Versions::Any,
         action: "let the proxy between tap and gateway pass Upgrade, Connection and Sec-WebSocket-* unchanged",
         ..hop("hop.fault.accept_key", Stage::Answer, 25, accept_key)
     },
@@ -23,6 +25,8 @@ pub(super) const RULES: &[Rule] = &[
                       whole (the tap passes on no other), and the answer bears the marks of \
                       another server. That proxy between tap and gateway dropped \
                       `Connection: Upgrade` or changed Sec-WebSocket-Version or -Key.",
+        evidence: "400 in the gateway's form with the marks of another server, to a handshake that left us whole",
+        versions: Versions::Seen,
         action: "let the proxy between tap and gateway pass Connection and Sec-WebSocket-* unchanged, or point gateway.url at the gateway itself",
         ..hop(
             "hop.fault.handshake_mangled",

@@ -3,7 +3,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -18,6 +18,8 @@ pub(super) const RULES: &[Rule] = &[
                       and came from an address that is not in gateway.trustedProxies (or the \
                       client that they name is missing or a loopback one): the gateway answers 403 \
                       proxy_attribution_required. WebSocket upgrades get the same answer.",
+        evidence: "403 with the body proxy_attribution_required to a plain request",
+        versions: Versions::Seen,
         action: "add the address that the gateway sees us under to gateway.trustedProxies",
         find: attribution,
     },
@@ -32,6 +34,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "A request that is not a WebSocket upgrade was answered with 4xx. 401 on the \
                       gateway's HTTP API asks for `Authorization: Bearer`, 404 also stands for an \
                       endpoint that is not enabled (gateway.http.endpoints), 405 for a wrong method.",
+        evidence: "a status from 400 to 499 to a plain request",
+        versions: Versions::Any,
         action: "check path, method and credential of the request",
         find: client_error,
     },
@@ -45,6 +49,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway failed a plain request",
         explanation: "A request that is not a WebSocket upgrade was answered with 5xx. 503 from a \
                       readiness path says that the gateway is starting or draining.",
+        evidence: "a status from 500 to 599 to a plain request",
+        versions: Versions::Any,
         action: "look into the gateway's log at this time",
         find: server_error,
     },

@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TransportEnd};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -17,6 +17,8 @@ const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -26,6 +28,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway broke its answer off",
         explanation: "The gateway's connection ended before the body of its answer was complete.",
+        evidence: "the end of the gateway's connection before the body of its answer was complete",
+        versions: Versions::Any,
         action: "look into the gateway's log at this time",
         ..left("gateway.left.answer", Stage::Answer, 78, answer)
     },
@@ -34,6 +38,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The WebSocket was open, the gateway had neither accepted nor refused, and its \
                       connection ended without a Close. A gateway that refuses says so first; this \
                       is never a matter of tokens. It stopped, or a proxy in between cut it.",
+        evidence: "the end of the gateway's connection first, without a Close and without an answer to connect",
+        versions: Versions::Seen,
         action: "look into the gateway's log for this connection; check whether the process was restarted at this time",
         ..left(
             "gateway.left.before_hello",
@@ -47,6 +53,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway's connection ended while a frame was on its way, without a Close: \
                       the process died, or it gave up on a client that read too slowly (its log \
                       then says outbound-buffer-exceeded).",
+        evidence: "the end of the gateway's connection inside one of its frames",
+        versions: Versions::Seen,
         action: "look into the gateway's log at this time for outbound-buffer-exceeded or the end of the process",
         ..left("gateway.left.mid_frame", Stage::Transport, 65, mid_frame)
     },
@@ -56,6 +64,8 @@ pub(super) const RULES: &[Rule] = &[
                       a crash, a container that was stopped hard and a proxy in between all look \
                       like this. Other sessions lost in the same second, a new boot id in the next \
                       hello or the gateway's log would prove which.",
+        evidence: "FIN of the gateway first, without a Close from either side",
+        versions: Versions::Seen,
         action: "check whether the gateway's process was restarted at this time (its log, `docker events`, a new boot id in the next session)",
         ..left("gateway.left.open", Stage::Transport, 80, open)
     },
@@ -64,6 +74,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway's connection was reset without a Close: a process that died with \
                       unread data, a firewall or a load balancer in between. Nothing shows that \
                       packets were lost, which would be network.cut.",
+        evidence: "RST of the gateway first, without a Close, and no sign of lost packets",
+        versions: Versions::Any,
         action: "check whether the gateway's process ended at this time; if it did not, look at what stands between tap and gateway",
         ..left("gateway.left.reset", Stage::Transport, 75, reset)
     },
@@ -72,6 +84,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The system gave up on the gateway's connection: nothing acknowledged our \
                       packets, or keepalive had no answer. Its host or container went away without \
                       a word.",
+        evidence: "a time-out of the kernel on the gateway's connection, and no retransmitted bytes",
+        versions: Versions::Any,
         action: "check that the gateway's host or container is up and reachable from here",
         ..left("gateway.left.timeout", Stage::Transport, 75, timeout)
     },
@@ -80,6 +94,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "What came on the connection could not be decrypted, or a TLS alert came: the \
                       stream was damaged on the way, or that end failed inside TLS. The evidence \
                       has the TLS library's words.",
+        evidence: "a TLS error or alert on the gateway's open connection",
+        versions: Versions::Any,
         action: "look into the gateway's log at this time; take TLS inspection between tap and gateway out to compare",
         ..left("gateway.left.tls", Stage::Fine, 80, tls)
     },

@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{at, close_words, fact, human_ms, short};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -17,6 +17,8 @@ const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: F
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -28,6 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The upgrade was answered with 503 \"Gateway websocket admission closed\": the \
                       gateway is about to restart or stop, or is suspended. After a restart it \
                       takes about 7 s until it accepts again.",
+        evidence: "503 with the body \"Gateway websocket admission closed\"",
+        versions: Versions::Seen,
         action: "wait for the gateway to come back, then connect again",
         ..cycle(
             "gateway.lifecycle.admission_closed",
@@ -40,6 +44,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway went away",
         explanation: "Close 1001: the server behind us was shutting down or leaving.",
+        evidence: "a Close 1001 of the gateway",
+        versions: Versions::Any,
         action: "wait for the gateway to come back, then connect again",
         ..cycle(
             "gateway.lifecycle.going_away",
@@ -53,6 +59,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is not ready for WebSockets yet",
         explanation: "The upgrade was answered with 503 \"Gateway websocket handlers unavailable\": \
                       the gateway has just started.",
+        evidence: "503 with the body \"Gateway websocket handlers unavailable\"",
+        versions: Versions::Read,
         action: "connect again in a few seconds",
         ..cycle(
             "gateway.lifecycle.handlers_unavailable",
@@ -67,6 +75,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway said that it restarts (a shutdown event with a time by which it \
                       expects to be back) and closed with 1012. Clients reconnect; it takes about \
                       7 s.",
+        evidence: "a shutdown event with restartExpectedMs, then Close 1012 or the end of the connection",
+        versions: Versions::Seen,
         action: "wait for the gateway to come back; clients connect again by themselves",
         ..cycle(
             "gateway.lifecycle.restart",
@@ -79,8 +89,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway restarted or stopped",
         explanation: "Close 1012 without a shutdown event that would say which. OpenClaw sends the \
-                      same \"service restart\" for both, and no event before a client is accepted. \
-                      1012 also stands for changed node capabilities.",
+                      same \"service restart\" for both, and no event before a client is accepted.",
+        evidence: "a Close 1012 without a shutdown event before it",
+        versions: Versions::Seen,
         action: "connect again; if it is refused for more than ten seconds, check whether the gateway runs",
         ..cycle(
             "gateway.lifecycle.restart_or_stop",
@@ -95,6 +106,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "Close 1013, or a refusal that says so: the gateway accepts connections and is \
                       not ready to serve them, which takes a second or two after it began to \
                       listen.",
+        evidence: "a refusal or Close that begins \"gateway starting\", or the reason startup-sidecars",
+        versions: Versions::Seen,
         action: "connect again in a few seconds; clients do so by themselves",
         ..cycle(
             "gateway.lifecycle.starting",
@@ -108,6 +121,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway stopped",
         explanation: "The gateway said that it stops (a shutdown event without a time by which it \
                       is back). It closes with 1012 \"service restart\" all the same.",
+        evidence: "a shutdown event without restartExpectedMs, then Close 1012 or the end of the connection",
+        versions: Versions::Seen,
         action: "start the gateway again if it was not stopped on purpose",
         ..cycle(
             "gateway.lifecycle.stop",
@@ -121,6 +136,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is not available now",
         explanation: "The gateway asked to try again later: Close 1013, or a refusal with the code \
                       UNAVAILABLE. A restart or suspension in progress is the usual reason.",
+        evidence: "a Close 1013, or a refusal with the code UNAVAILABLE, of no better known kind",
+        versions: Versions::Read,
         action: "connect again later",
         ..cycle(
             "gateway.lifecycle.unavailable",
@@ -219,7 +236,10 @@ fn restart_or_stop(view: &View<'_>) -> Option<Finding> {
     if code != Some(1012) {
         return None;
     }
-    let service = close.reason.is_empty() || close.reason.as_str().starts_with("service restart");
+    let service = close.reason.is_empty()
+        || ["service restart", "gateway-shutdown"]
+            .iter()
+            .any(|reason| close.reason.as_str().starts_with(reason));
     let what = if service {
         "restarted or stopped"
     } else {

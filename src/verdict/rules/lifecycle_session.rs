@@ -6,7 +6,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_ms, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -18,6 +18,8 @@ const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: F
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -29,6 +31,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "Close 4001 \"gateway auth changed\": gateway.auth.token or password was \
                       changed in its configuration, and it closed the sessions that had used the \
                       old one.",
+        evidence: "a Close 4001 \"gateway auth changed\"",
+        versions: Versions::Seen,
         action: "give the client the new token or password, then connect again",
         ..cycle(
             "gateway.lifecycle.auth_changed",
@@ -42,6 +46,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device was removed",
         explanation: "Close 4001 \"device removed\": the device was removed from the gateway's \
                       pairing table. Rotating or revoking its token closes with the same reason.",
+        evidence: "a Close 4001 \"device removed\"",
+        versions: Versions::Seen,
         action: "pair the device again: connect, then run `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
         ..cycle(
             "gateway.lifecycle.device_removed",
@@ -55,6 +61,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway invalidated the session",
         explanation: "Close 4001 with a reason other than the well-known ones: role, user or \
                       authority of the client changed while it was connected.",
+        evidence: "a Close 4001 of the gateway with another reason",
+        versions: Versions::Read,
         action: "connect again; if it is refused then, the refusal says what changed",
         ..cycle(
             "gateway.lifecycle.invalidated",
@@ -70,6 +78,8 @@ pub(super) const RULES: &[Rule] = &[
                       a pong is missing (at 50 or 75 s). The gateway's pings passed the tap and the \
                       pongs did not come: the client is suspended, or a proxy in front of the tap \
                       answers or drops pings. The gateway's log then says heartbeat-timeout.",
+        evidence: "FIN of the gateway 50 or 75 s after a ping that the client left unanswered",
+        versions: Versions::Seen,
         action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
         ..cycle(
             "gateway.lifecycle.missed_pongs",
@@ -80,9 +90,27 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "The gateway wants this client to connect again",
+        explanation: "Close 1012 with a reason that is not a restart: what the session was built on \
+                      changed, such as the capabilities of a node or the identity of a browser's \
+                      route. The gateway goes on running.",
+        evidence: "a Close 1012 \"node capabilities changed\" or \"browser identity route changed\"",
+        versions: Versions::Read,
+        action: "nothing to do: clients connect again by themselves",
+        ..cycle(
+            "gateway.lifecycle.reconnect",
+            ActOn::Nobody,
+            Stage::Close,
+            20,
+            reconnect,
+        )
+    },
+    Rule {
         title: "The gateway's policy was changed",
         explanation: "Close 4001 \"gateway policy changed\": trustedProxies, roles or another part \
                       of the gateway's policy was changed; that closes every session.",
+        evidence: "a Close 4001 \"gateway policy changed\"",
+        versions: Versions::Seen,
         action: "nothing to do: clients connect again by themselves",
         ..cycle(
             "gateway.lifecycle.policy_changed",
@@ -126,6 +154,20 @@ fn device_removed(view: &View<'_>) -> Option<Finding> {
 fn policy_changed(view: &View<'_>) -> Option<Finding> {
     let summary = "the gateway's policy was changed, which closes every session";
     kicked(view, "gateway policy changed", summary)
+}
+
+fn reconnect(view: &View<'_>) -> Option<Finding> {
+    let what = [
+        "node capabilities changed",
+        "browser identity route changed",
+    ]
+    .into_iter()
+    .find(|reason| closed(view, 1012, reason))?;
+    if !view.is_openclaw() {
+        return None;
+    }
+    let summary = format!("the gateway wants the client to connect again: {what}");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 
 fn invalidated(view: &View<'_>) -> Option<Finding> {

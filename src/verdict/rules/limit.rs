@@ -2,10 +2,10 @@
 
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, Evidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes, human_ms};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn limit(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -17,6 +17,8 @@ const fn limit(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: F
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -27,6 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The first message was too big",
         explanation: "Before it has accepted a client the gateway takes frames of at most 64 KiB; \
                       a larger one is closed with 1009.",
+        evidence: "a Close 1009 in the handshake, and a first message above 64 KiB",
+        versions: Versions::Seen,
         action: "make the connect request smaller: nothing but the fields of the protocol belongs into it",
         ..limit(
             "gateway.limit.first_frame",
@@ -40,6 +44,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Too many frames before hello",
         explanation: "The gateway queues at most 16 frames of a client that it has not accepted \
                       yet.",
+        evidence: "a Close whose reason begins \"too many pending handshake frames\"",
+        versions: Versions::Read,
         action: "let the client wait for hello-ok before it sends requests",
         ..limit(
             "gateway.limit.handshake_frames",
@@ -53,6 +59,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A message was too big for the gateway",
         explanation: "Close 1009: a frame of the client was larger than the gateway takes. OpenClaw \
                       says its limit in hello-ok (policy.maxPayload, 25 MiB by default).",
+        evidence: "a Close 1009 of the gateway; the frame's size against policy.maxPayload",
+        versions: Versions::Seen,
         action: "send less in one message: split the upload, or pass a link to the file",
         ..limit(
             "gateway.limit.message_too_big",
@@ -67,6 +75,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "503 \"Too many unauthenticated sockets\": the gateway allows 32 per client \
                       address. A client that leaks connections, a health check that opens \
                       WebSockets, or clients that all appear under the tap's address use them up.",
+        evidence: "503 with the body \"Too many unauthenticated sockets\"",
+        versions: Versions::Seen,
         action: "find what opens WebSockets without logging in (probe.websocket and refused sessions in these records)",
         ..limit(
             "gateway.limit.preauth_sockets",
@@ -82,6 +92,8 @@ pub(super) const RULES: &[Rule] = &[
                       queues Close 1008 \"slow consumer\" behind the data and cuts the connection a \
                       second later, so the Close seldom arrives: what is seen is a frame that \
                       breaks off. Its log says outbound-buffer-exceeded.",
+        evidence: "the end of the gateway's connection inside a frame while the client had stopped reading",
+        versions: Versions::Seen,
         action: "let the client read faster, or find what holds its data up (a slow link, a buffering proxy, a blocked event loop)",
         ..limit(
             "gateway.limit.slow_consumer",
@@ -95,6 +107,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway called the client a slow consumer",
         explanation: "Close 1008 \"slow consumer\": more than the gateway buffers had piled up for \
                       this client.",
+        evidence: "a Close 1008 \"slow consumer\"",
+        versions: Versions::Read,
         action: "let the client read faster, or find what holds its data up (a slow link, a buffering proxy, a blocked event loop)",
         ..limit(
             "gateway.limit.slow_consumer_close",
@@ -193,7 +207,20 @@ fn slow_consumer(view: &View<'_>) -> Option<Finding> {
         "the client read too slowly (our writes to it waited {}), and the gateway cut the session",
         human_ms(blocked)
     );
-    Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(buffer(view))
+            .because(view.both_legs()),
+    )
+}
+
+/// How much the gateway lets wait.
+fn buffer(view: &View<'_>) -> Option<Evidence> {
+    let most = view.dialect.as_ref()?.max_buffered?;
+    Some(fact(format!(
+        "the gateway lets at most {} wait for a client (policy.maxBufferedBytes)",
+        human_bytes(most)
+    )))
 }
 
 fn slow_consumer_close(view: &View<'_>) -> Option<Finding> {
@@ -213,6 +240,7 @@ fn slow_consumer_close(view: &View<'_>) -> Option<Finding> {
     Some(
         Finding::new(Confidence::Certain, summary)
             .because(view.both_legs())
+            .because(buffer(view))
             .because(blocked),
     )
 }

@@ -4,8 +4,8 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::frames::TcpFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TransportEnd};
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::view::{kernel_evidence, waiting};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -20,6 +20,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way. A \
                       Wi-Fi or VPN that went away, a firewall that forgot the connection.",
+        evidence: "RST or a time-out of the client's connection, and segments that were retransmitted and not acknowledged",
+        versions: Versions::Any,
         action: "look at the path between client and tap: Wi-Fi, VPN, firewalls that drop idle connections",
         find: client,
     },
@@ -35,6 +37,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way, or the \
                       gateway's machine or container went away without a word.",
+        evidence: "RST or a time-out of the gateway's connection, and segments that were retransmitted and not acknowledged",
+        versions: Versions::Any,
         action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
         find: gateway,
     },
@@ -50,20 +54,17 @@ fn gateway(view: &View<'_>) -> Option<Finding> {
 
 fn cut(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> {
     let broken = matches!(view.end_of(leg), TransportEnd::Rst | TransportEnd::Timeout);
-    let tcp = tcp.filter(|tcp| tcp.unacked > 0 && tcp.retransmits > 0)?;
+    let tcp = tcp.filter(|tcp| tcp.waits() && tcp.retransmits > 0)?;
     if !broken || !view.left(leg) {
         return None;
     }
     let who = leg.party().as_str();
     let summary = format!(
-        "packets to the {who} were lost ({} unacknowledged, {} sent again) until the connection died",
-        tcp.unacked, tcp.retransmits
+        "packets to the {who} were lost ({}, {} sent again) until the connection died",
+        waiting(tcp),
+        tcp.retransmits
     );
-    let kernel = fact(format!(
-        "the kernel's last word on the {who}'s connection: {} segments unacknowledged, {} \
-         retransmitted, round trip {} µs, path MTU {}",
-        tcp.unacked, tcp.retransmits, tcp.rtt_us, tcp.pmtu
-    ));
+    let kernel = kernel_evidence(leg, tcp);
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())

@@ -10,7 +10,7 @@ use crate::session::text::is_plain_origin;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn origin(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {
@@ -22,6 +22,8 @@ const fn origin(id: &'static str, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "add the browser's origin, as its address bar shows it without a path, to gateway.controlUi.allowedOrigins",
         find,
     }
@@ -32,6 +34,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The page's origin was taken off the list",
         explanation: "gateway.controlUi.allowedOrigins was changed while the client was connected, \
                       and its origin is not on it any more.",
+        evidence: "a Close 1008 \"origin not allowed\" after hello-ok",
+        versions: Versions::Seen,
         ..origin("gateway.origin.changed", 25, changed)
     },
     Rule {
@@ -41,6 +45,8 @@ pub(super) const RULES: &[Rule] = &[
                       and found none: pages opened from a file, from a sandboxed frame or from \
                       some apps send `null`. Clients that call themselves Control UI or webchat \
                       must send one.",
+        evidence: "details.code CONTROL_UI_ORIGIN_NOT_ALLOWED with the reason \"origin missing or invalid\"",
+        versions: Versions::Seen,
         action: "open the Control UI from the gateway's own address, not from a file or a frame",
         ..origin("gateway.origin.invalid", 25, invalid)
     },
@@ -50,6 +56,8 @@ pub(super) const RULES: &[Rule] = &[
                       gateway.controlUi.allowedOrigins, text by text: scheme, host and port must \
                       be equal, there are no wildcard subdomains, and an entry with a slash at its \
                       end never matches.",
+        evidence: "details.code CONTROL_UI_ORIGIN_NOT_ALLOWED, or a reason that begins \"origin not allowed\"",
+        versions: Versions::Seen,
         ..origin("gateway.origin.not_allowed", 30, not_allowed)
     },
 ];

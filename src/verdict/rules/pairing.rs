@@ -6,7 +6,7 @@ use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, paste_safe, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn pairing(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {
@@ -18,6 +18,8 @@ const fn pairing(id: &'static str, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "on the gateway host run `openclaw devices list`, then `openclaw devices approve REQUEST-ID`",
         find,
     }
@@ -28,12 +30,16 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device changed and must be approved again",
         explanation: "The platform or family of a paired device is another than when it was \
                       approved. That is also refused on the gateway's own host.",
+        evidence: "details.code PAIRING_REQUIRED with the reason metadata-upgrade",
+        versions: Versions::Seen,
         ..pairing("gateway.pairing.metadata_upgrade", 30, metadata_upgrade)
     },
     Rule {
         title: "A node's pairing changed while it connected",
         explanation: "The gateway could not tie this node to a pairing: it changed or went away \
                       during the handshake.",
+        evidence: "a refusal that begins \"node pairing changed\"",
+        versions: Versions::Read,
         ..pairing("gateway.pairing.node_changed", 25, node_changed)
     },
     Rule {
@@ -41,22 +47,30 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "Token and proxy are right; the gateway does not know this device yet and waits \
                       for an approval. Devices on the gateway's own host are approved by \
                       themselves, unless a proxy's header makes them look remote.",
+        evidence: "details.code PAIRING_REQUIRED with the reason not-paired",
+        versions: Versions::Seen,
         ..pairing("gateway.pairing.not_paired", 30, not_paired)
     },
     Rule {
         title: "Pairing is required",
         explanation: "The gateway wants an approval for this device and gives no reason that this \
                       version of wstap knows.",
+        evidence: "details.code PAIRING_REQUIRED with no reason that is known",
+        versions: Versions::Read,
         ..pairing("gateway.pairing.required", 80, required)
     },
     Rule {
         title: "The device asks for a higher role",
         explanation: "The device is paired for another role than the one that it asks for.",
+        evidence: "details.code PAIRING_REQUIRED with the reason role-upgrade",
+        versions: Versions::Seen,
         ..pairing("gateway.pairing.role_upgrade", 30, role_upgrade)
     },
     Rule {
         title: "The device asks for more scopes",
         explanation: "The device is paired for fewer scopes than it asks for.",
+        evidence: "details.code PAIRING_REQUIRED with the reason scope-upgrade",
+        versions: Versions::Seen,
         ..pairing("gateway.pairing.scope_upgrade", 30, scope_upgrade)
     },
 ];

@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind};
 use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 /// Health checks leave sooner.
 const WAITED_MS: f64 = 2000.0;
@@ -20,6 +20,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A bare TCP connect",
         explanation: "A connection was opened and ended without one byte: what load balancers, \
                       container health checks and port scanners do.",
+        evidence: "a connection that ended without one byte",
+        versions: Versions::Any,
         action: "nothing to do",
         find: tcp,
     },
@@ -35,6 +37,8 @@ pub(super) const RULES: &[Rule] = &[
                       check that looks at the certificate. A client that pins the certificate's \
                       fingerprint and found another one looks the same from here: OpenClaw's then \
                       says \"gateway tls fingerprint mismatch\".",
+        evidence: "a completed TLS handshake and no byte of a request",
+        versions: Versions::Any,
         action: "nothing to do, unless a client complains of a TLS fingerprint mismatch: then \
                  update its pin (gateway.remote.tlsFingerprint)",
         find: tls,
@@ -53,6 +57,8 @@ pub(super) const RULES: &[Rule] = &[
                       the tap changes leaves so too: it says \"Invalid Sec-WebSocket-Accept \
                       header\". With `dialect: plain` nothing tells that from \
                       a client that only listens, so that it is client.left there.",
+        evidence: "a 101, and a client that left before hello-ok without one byte",
+        versions: Versions::Seen,
         action: "nothing to do, unless a client complains of Sec-WebSocket-Accept: then let the \
                  proxy in front of the tap pass Sec-WebSocket-* unchanged",
         find: websocket,

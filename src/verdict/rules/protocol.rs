@@ -7,7 +7,7 @@ use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, short};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn protocol(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -19,6 +19,8 @@ const fn protocol(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -29,6 +31,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client is older than the gateway",
         explanation: "The gateway wants nodes to be at least of its own release and closed this one \
                       so that it updates.",
+        evidence: "details.code CLIENT_VERSION_MISMATCH",
+        versions: Versions::Read,
         action: "update OpenClaw at the client to the gateway's version and start it again",
         ..protocol(
             "gateway.protocol.client_version",
@@ -41,6 +45,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The connect request has invalid parameters",
         explanation: "The gateway checks connect against its schema; the message names the field. A \
                       client of another version, or a program that imitates one.",
+        evidence: "a refusal that begins \"invalid connect params\"",
+        versions: Versions::Seen,
         action: "update the client, or mend the field that the gateway names",
         ..protocol(
             "gateway.protocol.invalid_params",
@@ -53,6 +59,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The role is unknown",
         explanation: "The role in the connect request is none that the gateway knows (operator, \
                       node).",
+        evidence: "a refusal that begins \"invalid role\"",
+        versions: Versions::Seen,
         action: "set the client's role to operator or node",
         ..protocol(
             "gateway.protocol.invalid_role",
@@ -66,6 +74,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway takes nothing but a connect request as a client's first message. \
                       What came is JSON and something else: not an OpenClaw client, or one that \
                       does not wait for hello-ok.",
+        evidence: "a first message of the client that is JSON and no connect request, and a refusal or Close of the gateway",
+        versions: Versions::Seen,
         action: "let the client send connect first; if it is no OpenClaw client, it is at the wrong address",
         ..protocol(
             "gateway.protocol.not_connect",
@@ -78,12 +88,16 @@ pub(super) const RULES: &[Rule] = &[
         title: "The first message is not JSON",
         explanation: "The gateway closed with 1000 and without a word: it could not parse the \
                       client's first message, which is binary or no JSON. Not an OpenClaw client.",
+        evidence: "a first message of the client that is binary or no JSON, and a Close of the gateway",
+        versions: Versions::Seen,
         action: "check what connects here: the gateway's clients send JSON text",
         ..protocol("gateway.protocol.not_json", Stage::Refusal, 35, not_json)
     },
     Rule {
         title: "The Control UI page is stale",
         explanation: "The gateway was updated and the browser still runs the page of its old build.",
+        evidence: "a refusal that begins \"protocol mismatch: Control UI updated\"",
+        versions: Versions::Seen,
         action: "reload the Control UI page in the browser (without cache if that does not help)",
         ..protocol(
             "gateway.protocol.stale_page",
@@ -96,13 +110,17 @@ pub(super) const RULES: &[Rule] = &[
         title: "Client and gateway have no protocol version in common",
         explanation: "The range of protocol versions that the client offers does not hold the \
                       gateway's (4 in 2026.9.6).",
+        evidence: "details.code PROTOCOL_MISMATCH, or Close 1002 \"protocol mismatch\"",
+        versions: Versions::Seen,
         action: "update the older of the two: compare `openclaw --version` at the client and on the gateway host",
         ..protocol("gateway.protocol.version", Stage::Refusal, 30, version)
     },
     Rule {
         title: "A worker's handshake was not valid",
         explanation: "The worker path speaks another protocol, and the gateway closed with \
-                      invalid-handshake, invalid-frame or credential-expired.",
+                      invalid-handshake, invalid-frame or protocol-mismatch.",
+        evidence: "a Close of the gateway with a worker's reason (invalid-handshake, invalid-frame, …)",
+        versions: Versions::Seen,
         action: "check that only workers of this gateway use that path",
         ..protocol("gateway.protocol.worker", Stage::Refusal, 30, worker)
     },
@@ -140,11 +158,36 @@ fn client_version(view: &View<'_>) -> Option<Finding> {
 
 fn invalid_params(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&[], &["invalid connect params"])?;
-    let summary = format!(
-        "the gateway found fault with the connect request: {}",
-        said.words()
-    );
-    Some(found(view, &said, summary))
+    let Some(fault) = named_fault(&said) else {
+        let summary = format!(
+            "the gateway found fault with the connect request: {}",
+            said.words()
+        );
+        return Some(found(view, &said, summary));
+    };
+    let shown: String = fault.chars().take(100).collect();
+    let summary = format!("the gateway found fault with the connect request: {shown}");
+    let finding = found(view, &said, summary);
+    Some(match field(fault) {
+        Some(field) => finding.next(format!(
+            "update the client, or mend {field} in the params of its connect request"
+        )),
+        None => finding,
+    })
+}
+
+/// `at /device/nonce: must not have fewer than 1 characters`
+fn named_fault<'a>(said: &Said<'a>) -> Option<&'a str> {
+    let message = said.error()?.message.as_ref()?;
+    let fault = message.as_str().strip_prefix("invalid connect params: ")?;
+    fault.starts_with("at ").then_some(fault)
+}
+
+/// The place in the parameters, if it is one and no more.
+fn field(fault: &str) -> Option<&str> {
+    let (field, _) = fault.strip_prefix("at ")?.split_once(": ")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-');
+    (field.starts_with('/') && field.len() <= 80 && field.chars().all(plain)).then_some(field)
 }
 
 fn invalid_role(view: &View<'_>) -> Option<Finding> {
@@ -229,12 +272,7 @@ fn version(view: &View<'_>) -> Option<Finding> {
 fn worker(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(
         &[],
-        &[
-            "invalid-handshake",
-            "invalid-frame",
-            "credential-expired",
-            "credential-replaced",
-        ],
+        &["invalid-handshake", "invalid-frame", "protocol-mismatch"],
     )?;
     let summary = format!(
         "the gateway refused a worker's connection: {}",

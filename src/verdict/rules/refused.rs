@@ -7,7 +7,7 @@ use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, GatewayError
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
 use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn refused(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {
@@ -19,6 +19,8 @@ const fn refused(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -31,6 +33,8 @@ pub(super) const RULES: &[Rule] = &[
                       or does not answer the client's key: a cache, a broken server, or a proxy that \
                       changes Sec-WebSocket-Key on the way. The tunnel was not opened (RFC 6455 \
                       section 4.1).",
+        evidence: "a 101 whose Sec-WebSocket-Accept is missing or does not fit the key",
+        versions: Versions::Any,
         action: "check that gateway.url points at the gateway itself and not at a cache or a test server, and that no proxy in between changes Sec-WebSocket-*",
         ..refused("gateway.refused.accept_key", ActOn::Gateway, 30, accept_key)
     },
@@ -40,6 +44,8 @@ pub(super) const RULES: &[Rule] = &[
                       malformed, or `Connection: Upgrade` is missing. The tap passes on no such \
                       handshake, so that a proxy between tap and gateway changed it, or what \
                       answers is no gateway.",
+        evidence: "400 without the marks of another server",
+        versions: Versions::Seen,
         action: "look for a proxy between tap and gateway, and let it pass Connection and Sec-WebSocket-* unchanged",
         ..refused(
             "gateway.refused.bad_handshake",
@@ -52,6 +58,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A 101 that does not switch to WebSocket",
         explanation: "What stands behind us answered 101 without `Upgrade: websocket` and \
                       `Connection: Upgrade`. The tunnel was not opened.",
+        evidence: "a 101 without Upgrade: websocket or Connection: Upgrade",
+        versions: Versions::Any,
         action: "check that gateway.url points at the gateway itself",
         ..refused(
             "gateway.refused.bad_upgrade",
@@ -64,6 +72,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway wants a credential for this path",
         explanation: "The gateway's main WebSocket path never asks for a credential on the level of \
                       HTTP; paths of plugins and of desktop and node portals do (401).",
+        evidence: "401 without WWW-Authenticate and without the marks of another server",
+        versions: Versions::Seen,
         action: "check the path of the client's URL: the gateway's WebSocket is at /",
         ..refused("gateway.refused.credential", ActOn::Client, 30, credential)
     },
@@ -71,6 +81,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "What listens there does not speak HTTP",
         explanation: "The answer to our request is no HTTP: another service listens on the \
                       gateway's port.",
+        evidence: "an answer that is not HTTP",
+        versions: Versions::Any,
         action: "correct the port in gateway.url",
         ..refused("gateway.refused.not_http", ActOn::Operator, 30, not_http)
     },
@@ -79,6 +91,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "An answer other than 101 that bears no marks of another server. OpenClaw \
                       answers an upgrade with 403, 503, 400 or 401 in forms that have rules of \
                       their own; other answers mean another kind of gateway or another port.",
+        evidence: "an answer other than 101 without the marks of another server",
+        versions: Versions::Any,
         action: "check that path and port of gateway.url and of the client's URL are those of the gateway's WebSocket",
         ..refused("gateway.refused.other", ActOn::Operator, 85, other)
     },
@@ -86,6 +100,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Too many failed logins on a plugin's path",
         explanation: "The gateway answered 429: too many failed attempts. Its main WebSocket path \
                       says so inside the tunnel instead.",
+        evidence: "429 in the gateway's own form",
+        versions: Versions::Read,
         action: "wait as long as Retry-After says, then use the right credential",
         ..refused(
             "gateway.refused.rate_limited",

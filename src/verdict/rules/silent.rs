@@ -8,7 +8,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TimerKey};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{at, fact, human_ms};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 /// An `OpenClaw` gateway sends its challenge at once after the 101.
 const CHALLENGE_MS: f64 = 1000.0;
@@ -19,8 +19,8 @@ const HELLO_MS: f64 = 2000.0;
 /// Shorter waits for an answer's head are judged as the client's impatience.
 const UPGRADE_MS: f64 = 5000.0;
 
-/// Ticks come every 30 s; a client gives up after 60 s.
-const TICKS_MS: f64 = 45_000.0;
+/// `policy.tickIntervalMs` where hello-ok did not say; a client gives up after twice that.
+const TICK_MS: u64 = 30_000;
 
 const fn silent(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -32,6 +32,8 @@ const fn silent(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -41,8 +43,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway ended the connection before it answered",
         explanation: "The request had gone out and the gateway's side ended with FIN before a \
-                      status line: the process is stuck or going down, or what listens there is \
-                      not the gateway.",
+                      status line: the process is stuck or going down, what listens there is not \
+                      the gateway, or it speaks TLS (gateway.tls.enabled) and gateway.url says \
+                      http.",
+        evidence: "FIN of the gateway after the request and before a status line",
+        versions: Versions::Any,
         action: "check that the gateway is healthy: `curl -s http://GATEWAY/healthz` must say live",
         ..silent("gateway.silent.closed", Stage::Dial, 50, closed)
     },
@@ -51,6 +56,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "An OpenClaw gateway sends connect.challenge at once after the 101. None came \
                       until somebody gave up waiting: the gateway is stuck, what answers is no \
                       OpenClaw gateway, or a proxy between tap and gateway holds its frames back.",
+        evidence: "a 101 and not one message of the gateway until somebody gave up, a second or more later",
+        versions: Versions::Seen,
         action: "check that gateway.url points at an OpenClaw gateway that answers /healthz, without a buffering proxy in between",
         ..silent(
             "gateway.silent.no_challenge",
@@ -65,6 +72,8 @@ pub(super) const RULES: &[Rule] = &[
                       refusal came until somebody gave up waiting (the gateway itself closes with \
                       1000 after 15 s): the gateway is overloaded or stuck while it starts, or a proxy in between \
                       holds frames back.",
+        evidence: "a connect request that went to the gateway and no answer for two seconds or more",
+        versions: Versions::Seen,
         action: "look into the gateway's log at this time, and at its load; its readiness is at /readyz",
         ..silent("gateway.silent.no_hello", Stage::Close, 35, no_hello)
     },
@@ -72,6 +81,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway reset the connection before it answered",
         explanation: "The request had gone out and the gateway's side reset the connection before a \
                       status line: the process died, or a TLS port got plain HTTP.",
+        evidence: "RST of the gateway after the request and before a status line",
+        versions: Versions::Any,
         action: "check that the gateway runs, and whether it wants https in gateway.url",
         ..silent("gateway.silent.reset", Stage::Dial, 50, reset)
     },
@@ -80,6 +91,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "OpenClaw gateways send a tick every 30 s. None came through the tap for so \
                       long that the client gave up (4000 \"tick timeout\"): the gateway's process \
                       was blocked or suspended, or packets between tap and gateway were lost.",
+        evidence: "a Close 4000 \"tick timeout\" of the client, and nothing of the gateway for longer than its ticks are apart",
+        versions: Versions::Read,
         action: "look into the gateway's log and at its load at this time: it had stopped sending",
         ..silent("gateway.silent.ticks", Stage::Close, 50, ticks)
     },
@@ -89,6 +102,8 @@ pub(super) const RULES: &[Rule] = &[
                       timeouts.upgrade ran out (for plain requests timeouts.idle) or the client \
                       gave up. TCP acknowledged, so the process is there and stuck, or a proxy in \
                       between waits for it.",
+        evidence: "no status line until timeouts.upgrade ran out, or until the client gave up after 5 s or more",
+        versions: Versions::Any,
         action: "look into the gateway's log and at its load; if it needs this long, raise timeouts.upgrade",
         ..silent("gateway.silent.upgrade", Stage::Dial, 50, upgrade)
     },
@@ -104,12 +119,25 @@ fn before_status(view: &View<'_>, kind: GatewayErrorKind, how: &str) -> Option<F
         .and_then(|gateway| gateway.error.as_ref())
         .map(|error| fact(error.detail.clone()));
     let summary = format!("the gateway {how} the connection before it answered the request");
-    Some(
-        Finding::new(Confidence::Certain, summary)
-            .because(detail)
-            .because(view.end_evidence(Leg::Gateway))
-            .because([fact(format!("the gateway is {}", view.gateway_name()))]),
-    )
+    let finding = Finding::new(Confidence::Certain, summary)
+        .because(detail)
+        .because(view.end_evidence(Leg::Gateway))
+        .because([fact(format!("the gateway is {}", view.gateway_name()))]);
+    // A TLS port of Node's ends plain HTTP just so, without an alert that would tell.
+    let url = view.gateway.as_ref().map(|gateway| gateway.url.as_str());
+    let address = url.and_then(|url| url.strip_prefix("http://"));
+    let plain = |text: &&str| {
+        let byte = |b: u8| b.is_ascii_alphanumeric() || b".:[]-_".contains(&b);
+        !text.is_empty() && text.len() <= 80 && text.bytes().all(byte)
+    };
+    Some(match address.filter(plain) {
+        Some(address) => finding.next(format!(
+            "run `curl -sk https://{address}/healthz` on this host: if that answers, the gateway \
+             speaks TLS and gateway.url must begin with https://; if it does not, look into the \
+             gateway's log at this time"
+        )),
+        None => finding,
+    })
 }
 
 fn closed(view: &View<'_>) -> Option<Finding> {
@@ -216,7 +244,9 @@ fn ticks(view: &View<'_>) -> Option<Finding> {
     let says_so = close.reason.as_str().starts_with("tick timeout");
     let silence = view.silent_ms(Direction::ToClient)?;
     let fits = view.is_openclaw() && view.was_open() && code == Some(4000) && says_so;
-    if !fits || silence < TICKS_MS {
+    let interval = view.dialect.as_ref()?.tick_interval_ms.unwrap_or(TICK_MS);
+    #[expect(clippy::cast_precision_loss, reason = "an interval is minutes at most")]
+    if !fits || silence < interval as f64 * 1.5 {
         return None;
     }
     let summary = format!(

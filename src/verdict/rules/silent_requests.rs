@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::view::{human_ms, short};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 /// Requests take milliseconds; the command line tool waits 10 s for one.
 const WAITED_MS: f64 = 8000.0;
@@ -21,6 +21,8 @@ pub(super) const RULES: &[Rule] = &[Rule {
                   came back, no answer and no event, until the client gave up, while the gateway's \
                   host acknowledged the packets: the process is there and stuck. A long call alone \
                   does not look so, because events and ticks go on meanwhile.",
+    evidence: "requests that were written and acknowledged, and nothing of the gateway until the client gave up",
+    versions: Versions::Seen,
     action: "look into the gateway's log and at its load at this time; find out whether the request was carried out before you send it again",
     find: requests,
 }];

@@ -5,7 +5,7 @@ use crate::session::record::close::DeniedFact;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Kind};
 use crate::verdict::view::{fact, human_bytes};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -19,6 +19,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "limits.connections was reached when this client connected; it was closed at \
                       once. Look first for a client that opens connections and keeps them: `wstap \
                       sessions` shows the open ones.",
+        evidence: "our refusal by limits.connections",
+        versions: Versions::Any,
         action: "raise limits.connections",
         find: connections,
     },
@@ -32,6 +34,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The request head is too large",
         explanation: "The request line and headers together are larger than limits.head_bytes; the \
                       tap answered 431. Large cookies and tokens are the common cause.",
+        evidence: "our 431 by limits.head_bytes",
+        versions: Versions::Any,
         action: "raise limits.head_bytes, or make the client's cookies smaller",
         find: head_bytes,
     },
@@ -48,6 +52,8 @@ pub(super) const RULES: &[Rule] = &[
                       for the gateway to answer their upgrade. It was closed at once. Clients that \
                       all reconnect after a restart do this, and so does somebody who opens \
                       connections and says nothing.",
+        evidence: "our refusal by limits.handshakes",
+        versions: Versions::Any,
         action: "look whether one client opens connections and says nothing; raise limits.handshakes if they are all yours",
         find: handshakes,
     },
@@ -61,6 +67,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Too many headers",
         explanation: "The request has more header lines than limits.headers allows; the tap \
                       answered 431.",
+        evidence: "our 431 by limits.headers",
+        versions: Versions::Any,
         action: "raise limits.headers, or find out which hop adds so many",
         find: headers,
     },
@@ -75,6 +83,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "limits.per_client was reached by this client's address (IPv6: by its /64). \
                       An address that many people share is mostly a proxy: when it stands in \
                       trusted_proxies, the clients that it names are counted instead.",
+        evidence: "our refusal by limits.per_client",
+        versions: Versions::Any,
         action: "look for a client that opens connections and keeps them; if the address is a proxy of yours, put it in trusted_proxies; else raise limits.per_client",
         find: per_client,
     },
@@ -88,6 +98,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Our policy refused it",
         explanation: "A rule of the tap's configuration refused this session; the evidence names \
                       the key and what it is set to.",
+        evidence: "a refusal of ours that no other rule knows",
+        versions: Versions::Any,
         action: "change the key that is named, if the client should be let in",
         find: policy,
     },
@@ -101,6 +113,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The tap was shutting down",
         explanation: "A request or a connection was refused or ended because the tap was asked to \
                       stop.",
+        evidence: "our shutdown while a request or a connection waited",
+        versions: Versions::Any,
         action: "connect again once the tap is back",
         find: drained_request,
     },
@@ -115,6 +129,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The tap was asked to stop and ended the session with Close 1001 where a \
                       Close could be sent, otherwise by cutting it. Closes are spread over half of \
                       timeouts.drain so that not all clients come back at once.",
+        evidence: "our shutdown while a session was open, first on the wire",
+        versions: Versions::Any,
         action: "nothing to do: clients reconnect by themselves once the tap is back",
         find: drained_session,
     },
@@ -128,6 +144,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A bug of wstap",
         explanation: "A task of the tap panicked or an assumption of it failed. Whatever else the \
                       record shows came after that.",
+        evidence: "a panic or a broken assumption in the tap's own code",
+        versions: Versions::Any,
         action: "report this record to the wstap project",
         find: bug,
     },
@@ -141,6 +159,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The tap has no certificate for this client",
         explanation: "The TLS handshake failed on our side: there is no certificate that this \
                       client's TLS can use.",
+        evidence: "a TLS handshake that failed on our side for want of a certificate",
+        versions: Versions::Any,
         action: "check the listener's certificates with `wstap check`",
         find: no_certificate,
     },
@@ -154,6 +174,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The tap ended a tunnel and does not say why",
         explanation: "Neither end closed or left, no timer fired and the tap was not shutting \
                       down: the record lacks the fact that explains this.",
+        evidence: "a tunnel that we ended, without a timer, a drain, a Close or the end of a connection",
+        versions: Versions::Any,
         action: "report this record to the wstap project",
         find: unexplained,
     },

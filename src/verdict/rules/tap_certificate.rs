@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn certificate(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {
@@ -17,6 +17,8 @@ const fn certificate(id: &'static str, order: u8, find: Find) -> Rule {
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -27,6 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client takes our certificate for expired",
         explanation: "The client sent the TLS alert certificate_expired: our certificate is past \
                       its end (or not valid yet), or the client's clock is wrong.",
+        evidence: "the TLS alert certificate_expired of the client",
+        versions: Versions::Any,
         action: "renew the listener's certificate (`wstap check` shows its dates), or set the client's clock",
         ..certificate("tap.certificate.expired", 30, expired)
     },
@@ -36,12 +40,16 @@ pub(super) const RULES: &[Rule] = &[
                       certificate_unknown). Clients send these for a wrong name, for a CA they do \
                       not trust and for a pinned fingerprint that differs; which it was stands in \
                       the client's own error.",
+        evidence: "the TLS alert bad_certificate or certificate_unknown of the client",
+        versions: Versions::Any,
         action: "read the client's TLS error; use a name that the certificate carries, and install dev-ca.pem if it is the development one",
         ..certificate("tap.certificate.refused", 40, refused)
     },
     Rule {
         title: "The client takes our certificate for revoked",
         explanation: "The client sent the TLS alert certificate_revoked.",
+        evidence: "the TLS alert certificate_revoked of the client",
+        versions: Versions::Any,
         action: "replace the listener's certificate",
         ..certificate("tap.certificate.revoked", 30, revoked)
     },
@@ -50,6 +58,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client sent the TLS alert unknown_ca: it does not trust whoever signed our \
                       certificate. With the development certificate that is normal until dev-ca.pem \
                       is installed.",
+        evidence: "the TLS alert unknown_ca of the client",
+        versions: Versions::Any,
         action: "let the client trust the CA (dev-ca.pem in the tap's state_dir for the development one): NODE_EXTRA_CA_CERTS=FILE for the OpenClaw CLI, an import for a browser",
         ..certificate("tap.certificate.unknown_ca", 30, unknown_ca)
     },
@@ -57,6 +67,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client cannot use our certificate",
         explanation: "The client sent the TLS alert unsupported_certificate or \
                       certificate_required: it cannot work with this type of certificate or key.",
+        evidence: "the TLS alert unsupported_certificate or certificate_required of the client",
+        versions: Versions::Any,
         action: "use a certificate of another key type (ECDSA P-256 or RSA 2048)",
         ..certificate("tap.certificate.unsupported", 30, unsupported)
     },

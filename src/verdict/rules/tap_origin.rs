@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence, Miss, NearestEntry, OriginFacts};
 use crate::session::text::is_plain_origin;
 use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -23,6 +23,8 @@ pub(super) const RULES: &[Rule] = &[
                       origins.deny_with: close it shows 1008 and the reason. If the page is not \
                       yours, this is the check doing its work: without it any site that a user \
                       visits could use the gateway in the user's name.",
+        evidence: "our refusal by origins.allowed",
+        versions: Versions::Any,
         action: "if the page is yours, add its origin to origins.allowed",
         find: not_allowed,
     },
@@ -36,6 +38,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client sent no Origin, and we want one",
         explanation: "origins.missing is deny, so an upgrade without an Origin header is refused. \
                       Browsers always send one; the command line, nodes and apps never do.",
+        evidence: "our refusal by origins.missing",
+        versions: Versions::Any,
         action: "set origins.missing to allow if native clients are to connect",
         find: missing,
     },

@@ -6,7 +6,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TimerFact, TimerKey};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_ms, limit};
-use crate::verdict::{Decisive, Finding, Rule, Stage, View};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn timeout(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -18,6 +18,8 @@ const fn timeout(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find:
         order,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -28,6 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Nobody ended the session, so we did",
         explanation: "timeouts.half_close or timeouts.close ran out, and the record shows neither \
                       the FIN nor the Close frame that had started it.",
+        evidence: "timeouts.close or timeouts.half_close fired, and nothing shows what began the end",
+        versions: Versions::Any,
         action: "report this record to the wstap project",
         ..timeout("tap.timeout.closing", ActOn::Tap, Stage::Close, 85, closing)
     },
@@ -37,6 +41,8 @@ pub(super) const RULES: &[Rule] = &[
                       ends with 1001. OpenClaw gateways ping every 25 s once a client is accepted: \
                       with them, an hour of silence means that an end was dead. Anything that pings \
                       less often than timeouts.idle is cut while it is healthy.",
+        evidence: "timeouts.idle fired first",
+        versions: Versions::Any,
         action: "raise timeouts.idle above the longest pause that is normal, or let an end send pings",
         ..timeout("tap.timeout.idle", ActOn::Operator, Stage::Close, 40, idle)
     },
@@ -44,6 +50,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A timer of ours fired",
         explanation: "One of the tap's timers ended the session; the evidence names its key, limit \
                       and what was observed.",
+        evidence: "another timer of ours fired first",
+        versions: Versions::Any,
         action: "raise the timer that is named, if the wait is normal",
         ..timeout(
             "tap.timeout.other",
@@ -58,6 +66,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "A client sent a part of a request head and not the rest within \
                       timeouts.request_head: a stalled network, or an attack that holds \
                       connections open.",
+        evidence: "timeouts.request_head fired after some bytes of a request",
+        versions: Versions::Any,
         action: "if the client is slow and yours, raise timeouts.request_head",
         ..timeout(
             "tap.timeout.request_head",
@@ -71,6 +81,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "A connection without a request",
         explanation: "A client connected and asked for nothing within timeouts.request_head. \
                       Browsers open such connections in advance; it harms nobody.",
+        evidence: "timeouts.request_head fired before any byte of a request",
+        versions: Versions::Any,
         action: "nothing to do, unless a client that should have asked hangs: then look at that client",
         ..timeout(
             "tap.timeout.silent_client",
@@ -85,6 +97,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client did not complete TLS within timeouts.tls_handshake. A client that \
                       sent nothing at all may be waiting for the server to speak first: it is of \
                       another protocol, or expects plain text.",
+        evidence: "timeouts.tls_handshake fired",
+        versions: Versions::Any,
         action: "check what connects here; for slow networks raise timeouts.tls_handshake",
         ..timeout(
             "tap.timeout.tls_handshake",

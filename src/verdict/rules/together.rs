@@ -3,12 +3,12 @@
 use super::hop::raise;
 use crate::session::memory::lost;
 use crate::session::party::{Leg, Party};
-use crate::session::record::context::{Cadence, Measure};
+use crate::session::record::context::{Cadence, ContextFacts, Measure};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::view::{at, fact, human_ms, short};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -20,11 +20,14 @@ pub(super) const RULES: &[Rule] = &[
         order: 20,
         title: "The gateway lost all its sessions at once",
         explanation: "The gateway's connection ended without a Close, and at least two other \
-                      sessions of the same gateway ended so within the same second. One client \
+                      sessions of the same gateway ended so within the same second, or another \
+                      process of the gateway (a new boot id) answered right after it. One client \
                       cannot do that: the gateway's process ended without closing (crash, SIGKILL, \
                       out of memory), its host went away, or what stands before it did. Where all of \
                       them had been silent for equally long, a proxy's idle timer looks the same: \
                       from the third such time on it is hop.fault.idle_cadence.",
+        evidence: "the gateway's leg lost without a Close, and in the context two others lost within the same second or a new boot id right after it",
+        versions: Versions::Seen,
         action: "look why the gateway's process ended at this time (its log, `docker events`, the kernel's log for out of memory)",
         find: crash,
     },
@@ -41,6 +44,8 @@ pub(super) const RULES: &[Rule] = &[
                       regular, timers are: a proxy, load balancer or NAT on that leg cuts \
                       connections. Well-known defaults are 30, 58, 60, 100, 180, 300, 350 and 3600 \
                       seconds.",
+        evidence: "a leg lost without a Close, and in the context two or more others of the same leg with the same silence or age",
+        versions: Versions::Any,
         action: "raise the idle timeout of the proxy on that leg above the interval of the gateway's pings (25 s), or above the longest silence",
         find: cadence,
     },
@@ -52,6 +57,9 @@ fn crash(view: &View<'_>) -> Option<Finding> {
     }
     let context = view.record().context.as_ref()?;
     let others = context.lost_together;
+    if let Some(finding) = fresh_process(view, context) {
+        return Some(finding);
+    }
     if others < 2 {
         return None;
     }
@@ -83,6 +91,29 @@ fn crash(view: &View<'_>) -> Option<Finding> {
             .because(view.end_evidence(Leg::Gateway))
             .because([together])
             .because(alike),
+    )
+}
+
+/// Another process of the gateway was there right after this session's had gone.
+fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
+    let server = view.record().dialect.as_ref()?.server.as_ref()?;
+    let own = server.boot_id.as_ref()?;
+    let fresh = context.boots.last().filter(|boot| boot.id != *own)?;
+    if context.boots_alternate || fresh.first_at < view.decided_at()? {
+        return None;
+    }
+    let summary = "the gateway's process was gone, and another one answers since";
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.end_evidence(Leg::Gateway))
+            .because([at(
+                fresh.first_at,
+                format!(
+                    "a session began at a gateway with another boot id ({} instead of {})",
+                    short(&fresh.id),
+                    short(own)
+                ),
+            )]),
     )
 }
 

@@ -6,7 +6,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, limit};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
@@ -18,6 +18,8 @@ const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
         order: 50,
         title: "",
         explanation: "",
+        evidence: "",
+        versions: Versions::Any,
         action: "",
         find,
     }
@@ -28,6 +30,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's certificate is out of date",
         explanation: "TLS with the gateway failed because its certificate is expired or not valid \
                       yet, or because the clock of the tap's host is wrong.",
+        evidence: "the TLS library's verdict on the gateway's certificate: expired or not yet valid",
+        versions: Versions::Any,
         action: "renew the gateway's certificate",
         ..cause(
             "gateway.unreachable.certificate_expired",
@@ -40,6 +44,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "TLS with the gateway failed because its certificate does not carry the name \
                       that we dial. The certificate that OpenClaw makes for itself carries no \
                       usable name.",
+        evidence: "the TLS library's verdict on the gateway's certificate: not for this name",
+        versions: Versions::Any,
         action: "set `gateway: { tls: { server_name: NAME } }` to a name that its certificate carries",
         ..cause(
             "gateway.unreachable.certificate_name",
@@ -51,6 +57,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's certificate is not trusted",
         explanation: "TLS with the gateway failed because its certificate is not signed by a CA \
                       that the tap trusts: self-signed, or an inner CA.",
+        evidence: "the TLS library's verdict on the gateway's certificate: unknown issuer",
+        versions: Versions::Any,
         action: "set `gateway: { tls: { ca: FILE } }` to the CA (or the self-signed certificate) of the gateway",
         ..cause(
             "gateway.unreachable.certificate_untrusted",
@@ -62,6 +70,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway could not be connected",
         explanation: "The system refused the connection to the gateway for a reason other than the \
                       usual ones; the evidence has its words.",
+        evidence: "an error of the system while connecting that no other rule knows",
+        versions: Versions::Any,
         action: "check gateway.url and the network of the tap's host",
         ..cause("gateway.unreachable.connect", ActOn::Operator, connect)
     },
@@ -70,6 +80,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The name in gateway.url has no address where the tap runs. In Compose only \
                       services on the same network resolve each other's names, and only while the \
                       other container exists.",
+        evidence: "no address for the name in gateway.url",
+        versions: Versions::Any,
         action: "check the name in gateway.url; in Compose use the service's name and a network that both share",
         ..cause("gateway.unreachable.dns", ActOn::Operator, dns)
     },
@@ -79,6 +91,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The connection to a loopback address was refused, and the tap's host name \
                       looks like a container's. Inside a container 127.0.0.1 is the container \
                       itself, not the host and not the gateway's container.",
+        evidence: "ECONNREFUSED of a loopback address, and a host name as containers have them",
+        versions: Versions::Any,
         action: "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789",
         ..cause(
             "gateway.unreachable.loopback_in_container",
@@ -90,6 +104,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway does not speak TLS",
         explanation: "gateway.url says https or wss, and what listens there does not answer TLS \
                       with TLS.",
+        evidence: "an answer to our TLS hello that is not TLS",
+        versions: Versions::Any,
         action: "use http:// (or ws://) in gateway.url, or enable gateway.tls at the gateway",
         ..cause("gateway.unreachable.not_tls", ActOn::Operator, not_tls)
     },
@@ -98,6 +114,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway could not be used",
         explanation: "Reaching the gateway failed in a way that has no rule of its own; the \
                       evidence has the details.",
+        evidence: "an error before the request was sent that no other rule knows",
+        versions: Versions::Any,
         action: "check gateway.url and what listens there",
         ..cause("gateway.unreachable.other", ActOn::Operator, other)
     },
@@ -106,6 +124,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "Nothing listens at the gateway's address and port (ECONNREFUSED). A gateway \
                       that restarts does so for about five seconds. A gateway that binds to \
                       loopback refuses connections from other hosts and containers.",
+        evidence: "ECONNREFUSED",
+        versions: Versions::Any,
         action: "start the gateway, or correct the address and port in gateway.url",
         ..cause("gateway.unreachable.refused", ActOn::Gateway, refused)
     },
@@ -113,6 +133,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's socket may not be opened",
         explanation: "The unix socket of the gateway exists, and the user that the tap runs as may \
                       not open it or pass through its folder.",
+        evidence: "EACCES or EPERM on the unix socket",
+        versions: Versions::Any,
         action: "give the tap's user read and write permission on the socket (a common group does)",
         ..cause(
             "gateway.unreachable.socket_denied",
@@ -124,6 +146,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's socket is missing",
         explanation: "There is no socket file at the path in gateway.url: the gateway does not run, \
                       or the folder is not mounted into the tap's container.",
+        evidence: "ENOENT on the unix socket",
+        versions: Versions::Any,
         action: "start the gateway, or mount the socket's folder into the tap's container",
         ..cause(
             "gateway.unreachable.socket_missing",
@@ -136,6 +160,8 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "No answer to our connection within timeouts.connect: packets are dropped by a \
                       firewall, the address is wrong, or the host is down. A refused connection \
                       would have failed at once.",
+        evidence: "no answer to the connection within timeouts.connect",
+        versions: Versions::Any,
         action: "check address, firewall and routes between tap and gateway",
         ..cause("gateway.unreachable.timeout", ActOn::Network, timeout)
     },
@@ -143,6 +169,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "TLS with the gateway failed",
         explanation: "The TLS handshake with the gateway failed and not because of its certificate; \
                       the evidence has the TLS library's words.",
+        evidence: "a TLS handshake with the gateway that failed for another reason than its certificate",
+        versions: Versions::Any,
         action: "check the gateway's TLS settings: we speak TLS 1.2 and 1.3",
         ..cause("gateway.unreachable.tls", ActOn::Gateway, tls)
     },
@@ -150,6 +178,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "There is no route to the gateway",
         explanation: "The system knows no way to the gateway's address: wrong network, VPN down, \
                       container networks that are not joined.",
+        evidence: "EHOSTUNREACH or ENETUNREACH",
+        versions: Versions::Any,
         action: "check routes and VPN of the tap's host, or join tap and gateway in one container network",
         ..cause(
             "gateway.unreachable.unreachable",
@@ -160,6 +190,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway wants TLS",
         explanation: "gateway.url says http or ws, and what listens there answers with TLS.",
+        evidence: "a TLS alert, or the words of a TLS port, in answer to plain HTTP",
+        versions: Versions::Any,
         action: "use https:// (or wss://) in gateway.url",
         ..cause("gateway.unreachable.wants_tls", ActOn::Operator, wants_tls)
     },

@@ -227,6 +227,20 @@ fn foreign_answers_are_the_hops_and_unbranded_ones_the_gateways() {
         let record = with(Value::Null, kind, status);
         assert_eq!(class_of(&record), Class::GatewayRefused, "{kind} {status}");
     }
+    // What an OpenClaw gateway answers is known.
+    for (kind, status, class) in [
+        ("text", 404, Class::HopFault),
+        ("json", 404, Class::HopFault),
+        ("other", 426, Class::HopFault),
+        ("text", 400, Class::GatewayRefused),
+        ("empty", 401, Class::GatewayRefused),
+        ("empty", 503, Class::GatewayRefused),
+        ("gateway", 429, Class::GatewayRefused),
+    ] {
+        let mut record = with(Value::Null, kind, status);
+        record.gateway.as_mut().unwrap().expects = "openclaw".to_owned();
+        assert_eq!(class_of(&record), class, "{kind} {status}");
+    }
 }
 
 #[test]

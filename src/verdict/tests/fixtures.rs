@@ -65,6 +65,7 @@ fn every_rule_explains_itself() {
         for (what, text) in [
             ("title", rule.title),
             ("explanation", rule.explanation),
+            ("evidence", rule.evidence),
             ("action", rule.action),
         ] {
             assert!(!text.trim().is_empty(), "{} has no {what}", rule.id);
@@ -81,7 +82,9 @@ fn every_rule_explains_itself() {
             rule.id,
             rule.explanation
         );
-        assert!(!rule.action.ends_with('.'), "{}: {}", rule.id, rule.action);
+        for text in [rule.action, rule.evidence] {
+            assert!(!text.ends_with('.'), "{}: {text}", rule.id);
+        }
     }
 }
 

@@ -128,8 +128,9 @@ impl Dice<'_> {
     fn tcp(&mut self) -> TcpFacts {
         TcpFacts {
             rtt_us: 1,
-            retransmits: u32::from(self.byte() % 2),
+            retransmits: u32::from(self.byte() % 4),
             unacked: u32::from(self.byte() % 2),
+            unacked_bytes: u64::from(self.byte() % 4),
             pmtu: 1500,
         }
     }
@@ -225,6 +226,7 @@ impl Dice<'_> {
                 dice.pick(&[
                     BodyKind::Attribution,
                     BodyKind::AdmissionClosed,
+                    BodyKind::ServiceUnavailable,
                     BodyKind::TooManySockets,
                     BodyKind::HandlersUnavailable,
                     BodyKind::ControlUi,

@@ -1,0 +1,56 @@
+//! Which of the gateway's services a path belongs to. Most paths, `/` first of all, are served by
+//! the one that challenges; a few speak another protocol and never do (gateway 2026.9.6,
+//! `server-http-upgrades.ts`).
+
+use crate::session::record::dialect::Endpoint;
+
+/// Paths with a service of their own, and what is below them.
+const SERVICES: [(&str, Endpoint); 5] = [
+    ("/__openclaw__/worker", Endpoint::Worker),
+    ("/desktop/observe", Endpoint::Desktop),
+    ("/node-desktop/attach", Endpoint::NodeDesktop),
+    ("/node-portal/attach", Endpoint::NodePortal),
+    ("/__openclaw__/cap", Endpoint::Plugin),
+];
+
+/// The service at a request target. Paths that plugins registered cannot be known from outside:
+/// they show by what the gateway says first.
+#[must_use]
+pub fn of(target: &str) -> Endpoint {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let found = SERVICES.iter().find(|(start, _)| {
+        path.strip_prefix(start)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    found.map_or(Endpoint::Gateway, |(_, endpoint)| *endpoint)
+}
+
+/// A path where the gateway's own service is served whatever plugins registered.
+#[must_use]
+pub(super) fn is_root(target: &str) -> bool {
+    matches!(target.split(['?', '#']).next(), Some("" | "/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_belong_to_services() {
+        for (target, endpoint) in [
+            ("/", Endpoint::Gateway),
+            ("/ws?x=/desktop/observe", Endpoint::Gateway),
+            ("/desktop/observer", Endpoint::Gateway),
+            ("/desktop/observe?ticket=1", Endpoint::Desktop),
+            ("/node-desktop/attach", Endpoint::NodeDesktop),
+            ("/node-portal/attach#x", Endpoint::NodePortal),
+            ("/__openclaw__/worker", Endpoint::Worker),
+            ("/__openclaw__/worker/more", Endpoint::Worker),
+            ("/__openclaw__/worker-bundle/v1", Endpoint::Gateway),
+            ("/__openclaw__/cap/secret/canvas", Endpoint::Plugin),
+            ("", Endpoint::Gateway),
+        ] {
+            assert_eq!(of(target), endpoint, "{target}");
+        }
+    }
+}

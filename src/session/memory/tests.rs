@@ -1,0 +1,202 @@
+//! Sessions that explain each other.
+
+use super::*;
+use crate::session::record::{DialectFacts, GatewayFacts, TransportEnd};
+
+fn at(ms: i64) -> Moment {
+    Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap())
+}
+
+/// A session that opened and closed then (in milliseconds), lost by the gateway's leg.
+fn session(number: u128, opened: i64, closed: i64) -> SessionRecord {
+    let mut record = SessionRecord {
+        id: uuid::Uuid::from_u128(number + 1),
+        kind: Kind::Websocket,
+        opened_at: at(opened),
+        closed_at: at(closed),
+        phase: crate::session::Phase::Open,
+        gateway: Some(GatewayFacts {
+            url: "http://gw".to_owned(),
+            ..GatewayFacts::default()
+        }),
+        frames: Some(crate::session::record::Frames::default()),
+        ..SessionRecord::default()
+    };
+    record.client.addr = format!("203.0.113.9:{}", 1000 + number);
+    record.close.transport.gateway = TransportEnd::Fin;
+    record.close.transport.gateway_at = Some(at(closed));
+    assert!(lost(&record).is_some(), "the test's session had a tunnel");
+    record
+}
+
+fn last_context(records: &[SessionRecord]) -> ContextFacts {
+    let mut memory = Memory::default();
+    for record in records {
+        memory.note(record);
+    }
+    memory.context(records.last().unwrap()).unwrap()
+}
+
+#[test]
+fn sessions_lost_within_a_second_are_lost_together() {
+    let records = [
+        session(0, 0, 10_000),
+        session(1, 0, 50_000),
+        session(2, 3_000, 50_400),
+        session(3, 9_000, 50_900),
+    ];
+    assert_eq!(last_context(&records).lost_together, 2);
+}
+
+#[test]
+fn another_gateways_sessions_say_nothing() {
+    let mut other = session(0, 0, 50_000);
+    other.gateway.as_mut().unwrap().url = "http://other".to_owned();
+    let context = last_context(&[other, session(1, 0, 50_100)]);
+    assert_eq!((context.remembered, context.lost_together), (0, 0));
+}
+
+#[test]
+fn three_of_the_same_age_are_a_cadence_and_two_are_not() {
+    let lives: [(i64, i64); 3] = [(0, 60_000), (70_000, 130_500), (140_000, 199_800)];
+    let records: Vec<_> = (0..)
+        .zip(lives)
+        .map(|(n, (a, b))| session(n, a, b))
+        .collect();
+    assert_eq!(last_context(&records[..2]).cadence, None);
+    let cadence = last_context(&records).cadence.unwrap();
+    assert_eq!((cadence.cases, cadence.known_s), (3, Some(60)));
+    assert_eq!(cadence.measure, Measure::Age);
+    let odd = [
+        session(0, 0, 60_000),
+        session(1, 0, 71_000),
+        session(2, 0, 90_000),
+    ];
+    assert_eq!(last_context(&odd).cadence, None);
+}
+
+#[test]
+fn deaths_of_one_moment_are_no_cadence() {
+    let records: Vec<_> = (0..5).map(|n| session(n, 0, 60_000)).collect();
+    let context = last_context(&records);
+    assert_eq!((context.cadence, context.lost_together), (None, 4));
+}
+
+#[test]
+fn other_credentials_of_the_same_client_what_works_first() {
+    use crate::session::credential::{Credential, Fingerprinter};
+    let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+    let with = |number, secret: &str, result| {
+        let mut record = session(number, 0, 1000 + i64::try_from(number).unwrap());
+        let place = "frame:connect.params.auth.token";
+        let mut credential = Credential::observe(&fingerprinter, place, secret.as_bytes());
+        credential.effective = Some(true);
+        record.auth = vec![credential];
+        record.dialect = Some(DialectFacts {
+            result,
+            ..DialectFacts::default()
+        });
+        record
+    };
+    let records = [
+        with(0, "right", ConnectResult::Accepted),
+        with(1, "older", ConnectResult::Refused),
+        with(2, "wrong", ConnectResult::Refused),
+        with(3, "wrong", ConnectResult::Refused),
+    ];
+    let others = last_context(&records).other_credentials;
+    let works: Vec<bool> = others.iter().map(|other| other.accepted).collect();
+    assert_eq!(works, [true, false]);
+    let right = fingerprinter.fingerprint(b"right");
+    assert_eq!(others[0].fingerprint, right.as_str());
+}
+
+#[test]
+fn two_gateways_behind_one_name_alternate() {
+    let with = |number, boot: &str| {
+        let mut record = session(number, 0, 1000);
+        let server = crate::session::record::dialect::ServerIdentity {
+            boot_id: Some(PeerText::new(boot, 64)),
+            ..Default::default()
+        };
+        record.dialect = Some(DialectFacts {
+            server: Some(server),
+            ..DialectFacts::default()
+        });
+        record
+    };
+    let restart = last_context(&[with(0, "a"), with(1, "b"), with(2, "b")]);
+    assert_eq!((restart.boots.len(), restart.boots_alternate), (2, false));
+    let two = last_context(&[with(0, "a"), with(1, "b"), with(2, "a")]);
+    assert!(two.boots_alternate);
+}
+
+#[test]
+fn the_memory_is_bounded() {
+    let mut memory = Memory::default();
+    for number in 0..3000 {
+        memory.note(&session(number, 0, 1000));
+    }
+    assert_eq!(memory.0.len(), MAX);
+    memory.note(&session(4000, 0, REACH_MS + 2000));
+    assert_eq!(memory.0.len(), 1, "what is too old goes");
+}
+
+#[test]
+fn clients_that_a_proxy_speaks_for_are_not_one_client() {
+    use crate::session::record::gateway::{Acceptance, ForwardedFacts};
+    let behind = |number| {
+        let mut record = session(number, 0, 1000);
+        record.gateway.as_mut().unwrap().forwarded = Some(ForwardedFacts {
+            mode: ForwardedMode::Pass,
+            why: None,
+            brought: vec![PeerText::new("x-forwarded-for", 64)],
+            sent: Vec::new(),
+            acceptance: Acceptance::Unknown,
+        });
+        record
+    };
+    assert_eq!(last_context(&[behind(0), behind(1)]).attempts, 1);
+    assert_eq!(
+        last_context(&[session(0, 0, 1000), session(1, 0, 1000)]).attempts,
+        2
+    );
+    assert_eq!(Remembered::of(&behind(0)).client, None);
+}
+
+#[test]
+fn deaths_of_one_moment_count_once() {
+    // Three that were opened together die together, again and again.
+    let rounds = (0..3_i64).flat_map(|round| (0..3_i64).map(move |nth| (round, nth)));
+    let records: Vec<_> = (0..)
+        .zip(rounds)
+        .map(|(number, (round, nth))| {
+            let start = round * 70_000 + nth * 10;
+            session(number, start, start + 60_000)
+        })
+        .collect();
+    assert_eq!(last_context(&records[..3]).cadence, None);
+    assert_eq!(last_context(&records[..6]).cadence, None);
+    assert_eq!(last_context(&records).cadence.unwrap().cases, 3);
+}
+
+#[test]
+fn what_was_as_silent_is_counted_among_what_was_lost_together() {
+    let silent_since = |number, last: i64| {
+        let mut record = session(number, 0, 50_000);
+        let frames = record.frames.as_mut().unwrap();
+        frames.to_client.last_at = Some(at(last));
+        record
+    };
+    let records = [
+        silent_since(0, 20_000),
+        silent_since(1, 20_300),
+        silent_since(2, 49_000),
+        silent_since(3, 20_100),
+    ];
+    let context = last_context(&records);
+    assert_eq!((context.lost_together, context.lost_alike), (3, 2));
+    // A second of silence is no sign of a timer.
+    let busy = last_context(&records[..3]);
+    assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
+}

@@ -1,0 +1,228 @@
+//! Refusals that only other sessions explain: what they showed stands in the record's `context`.
+
+use crate::session::party::Party;
+use crate::session::record::context::ContextFacts;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, GatewayErrorKind};
+use crate::verdict::registry::Find;
+use crate::verdict::said::Said;
+use crate::verdict::view::{at, fact, human_ms, short};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
+
+const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+    Rule {
+        id,
+        class: Class::GatewayAuth,
+        party: Party::Gateway,
+        act_on,
+        stage: Stage::Refusal,
+        order,
+        title: "",
+        explanation: "",
+        evidence: "",
+        versions: Versions::Seen,
+        action: "",
+        find,
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "A device token in the place of the shared token",
+        explanation: "The client sent as auth.token what the gateway had issued to a device as its \
+                      own token. The gateway compares auth.token with the shared token only, and \
+                      says \"token mismatch\": the real cause, a device token that was rotated or \
+                      revoked or stands in the wrong field, hides behind it.",
+        evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context a hello-ok that issued this very value as a device token",
+        action: "send it as connect.params.auth.deviceToken, or give the client the shared token; if it is refused there too, pair the device again",
+        ..auth(
+            "gateway.auth.device_token_as_token",
+            ActOn::Client,
+            24,
+            device_token_as_token,
+        )
+    },
+    Rule {
+        title: "The token was changed at the gateway",
+        explanation: "The gateway refused a token that it had let in lately. So its own value was \
+                      changed since (by an edit, a new deployment, or a restart with another \
+                      environment), and clients that were not told go on with the old one.",
+        evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context sessions that were let in with the same fingerprint",
+        action: "give the client the gateway's new gateway.auth.token, or put the old one back; compare with `wstap fingerprint`",
+        ..auth(
+            "gateway.auth.token_changed",
+            ActOn::Operator,
+            27,
+            token_changed,
+        )
+    },
+    Rule {
+        title: "Two gateways with different tokens",
+        explanation: "The same token is let in by one and refused by the other of two gateway \
+                      processes that answer in turn at one address: two replicas, an old container \
+                      beside the new one, or a name with two addresses. Clients fail now and then \
+                      for no reason of their own.",
+        evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context the same fingerprint let in while boot ids alternate",
+        action: "leave one gateway behind this address, or give all of them the same gateway.auth.token",
+        ..auth(
+            "gateway.auth.two_gateways",
+            ActOn::Operator,
+            26,
+            two_gateways,
+        )
+    },
+    Rule {
+        id: "gateway.lifecycle.restarting",
+        class: Class::GatewayLifecycle,
+        act_on: ActOn::Nobody,
+        stage: Stage::Dial,
+        order: 40,
+        title: "The gateway is down for a restart",
+        explanation: "Nothing listens at the gateway's address, and less than a minute ago the \
+                      gateway said that it goes down, or lost all its sessions at once. A restart \
+                      takes about 7 s, 5 of them without a listener.",
+        evidence: "ECONNREFUSED (or a missing socket), and in the context a shutdown event, a Close 1012 or a crash less than a minute before",
+        action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
+        ..auth("", ActOn::Nobody, 40, restarting)
+    },
+    Rule {
+        id: "gateway.pairing.lost",
+        class: Class::GatewayPairing,
+        title: "The gateway lost the device's pairing",
+        explanation: "The gateway had let this device in lately and now says that it is not paired. \
+                      Somebody removed it; or the gateway was started anew without its state: a \
+                      container whose state folder is not on a volume, another OPENCLAW_STATE_DIR, \
+                      or another gateway behind the same name.",
+        evidence: "details.code PAIRING_REQUIRED with the reason not-paired, and in the context a hello-ok for the same device id",
+        action: "check that the gateway's state folder (OPENCLAW_STATE_DIR) is on a volume that outlives its container; then approve the device again: `openclaw devices list`, `openclaw devices approve REQUEST-ID`",
+        ..auth("", ActOn::Operator, 20, pairing_lost)
+    },
+];
+
+/// A token that the gateway compared and found different, with what other sessions showed.
+fn mismatch<'a>(view: &View<'a>) -> Option<(Said<'a>, &'a ContextFacts)> {
+    let said = view.refused(
+        &["AUTH_TOKEN_MISMATCH"],
+        &["unauthorized: gateway token mismatch"],
+    )?;
+    Some((said, view.record().context.as_ref()?))
+}
+
+fn found(view: &View<'_>, said: &Said<'_>, confidence: Confidence, summary: String) -> Finding {
+    Finding::new(confidence, summary)
+        .because(said.evidence(view))
+        .because(view.credential_evidence())
+}
+
+fn device_token_as_token(view: &View<'_>) -> Option<Finding> {
+    let (said, context) = mismatch(view)?;
+    let issued = context.issued.as_ref()?;
+    let device = issued.device.as_ref().map_or_else(String::new, |device| {
+        format!(" to the device {}", short(device))
+    });
+    let summary = "the client sent a device token where the shared token belongs".to_owned();
+    Some(
+        found(view, &said, Confidence::Certain, summary).because([at(
+            issued.at,
+            format!("a session ended in which the gateway had issued this value{device}"),
+        )]),
+    )
+}
+
+fn worked(context: &ContextFacts) -> Option<(String, u32)> {
+    let used = context.same_credential.as_ref()?;
+    let text = format!(
+        "{} sessions of {} client addresses were let in with the same value, the last until {}",
+        used.sessions, used.clients, used.last_at
+    );
+    Some((text, used.sessions))
+}
+
+fn two_gateways(view: &View<'_>) -> Option<Finding> {
+    let (said, context) = mismatch(view)?;
+    if !context.boots_alternate {
+        return None;
+    }
+    let (text, _) = worked(context)?;
+    let summary =
+        "this token is let in and refused in turn: two gateways answer at this address".to_owned();
+    Some(found(view, &said, Confidence::Likely, summary).because([fact(text)]))
+}
+
+fn token_changed(view: &View<'_>) -> Option<Finding> {
+    let (said, context) = mismatch(view)?;
+    let (text, _) = worked(context)?;
+    let summary =
+        "the gateway refused a token that it had let in before: its own was changed".to_owned();
+    Some(found(view, &said, Confidence::Likely, summary).because([fact(text)]))
+}
+
+fn restarting(view: &View<'_>) -> Option<Finding> {
+    let kind = view.gateway_error()?;
+    if !matches!(
+        kind,
+        GatewayErrorKind::Refused | GatewayErrorKind::SocketMissing
+    ) {
+        return None;
+    }
+    let down = view.record().context.as_ref()?.going_down.as_ref()?;
+    #[expect(clippy::cast_precision_loss, reason = "a minute at most")]
+    let ago = human_ms(view.record().closed_at.millis_since(down.at).max(0) as f64);
+    let (summary, what) = if down.announced {
+        (
+            format!("nothing listens there: the gateway said {ago} ago that it goes down"),
+            "the gateway said that it goes down",
+        )
+    } else {
+        (
+            format!("nothing listens there: the gateway lost its sessions {ago} ago"),
+            "the gateway lost three or more sessions at once",
+        )
+    };
+    let detail = view
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.error.as_ref())
+        .map(|error| fact(error.detail.clone()));
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because([at(down.at, what)])
+            .because(detail),
+    )
+}
+
+fn pairing_lost(view: &View<'_>) -> Option<Finding> {
+    let said = view.refused(&["PAIRING_REQUIRED"], &["pairing required"])?;
+    let unknown = match said.reason() {
+        Some(reason) => reason == "not-paired",
+        None => said.holds("not approved yet"),
+    };
+    let context = view.record().context.as_ref()?;
+    let until = context.device_accepted_at.filter(|_| unknown)?;
+    let fresh = context
+        .boots
+        .last()
+        .is_some_and(|boot| boot.first_at > until);
+    let confidence = if fresh || context.boots_alternate {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    let summary = "the gateway had let this device in before and does not know it any more";
+    let finding = Finding::new(confidence, summary)
+        .because([at(
+            until,
+            "a session of this device that the gateway had let in ended",
+        )])
+        .because(said.evidence(view));
+    let request = said
+        .error()
+        .and_then(|error| crate::verdict::view::paste_safe(error.request_id.as_ref()?));
+    Some(match request {
+        Some(id) => finding.next(format!(
+            "check that the gateway's state folder (OPENCLAW_STATE_DIR) outlives its container; \
+             then run `openclaw devices approve {id}` on the gateway host"
+        )),
+        None => finding,
+    })
+}

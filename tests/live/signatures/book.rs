@@ -1,0 +1,209 @@
+//! What is expected of each case, and the book in which what came is noted.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wstap::session::SessionRecord;
+
+use super::guest::Visit;
+use crate::support::tap::Tap;
+
+/// What a record has to say.
+#[derive(Clone, Debug)]
+pub struct Expect {
+    rule: &'static str,
+    facts: Vec<(&'static str, Value)>,
+    next: Vec<String>,
+}
+
+/// The verdict is of this rule.
+pub fn rule(id: &'static str) -> Expect {
+    Expect {
+        rule: id,
+        facts: Vec::new(),
+        next: Vec::new(),
+    }
+}
+
+/// The gateway answered connect with this `details.code` and closed with 1008.
+pub fn refused(id: &'static str, details: &str) -> Expect {
+    let expect = rule(id).closed(1008);
+    let expect = expect.fact("/dialect/result", "refused");
+    if details.is_empty() {
+        return expect.fact("/dialect/error/details_code", Value::Null);
+    }
+    expect.fact("/dialect/error/details_code", details)
+}
+
+impl Expect {
+    /// A place in the record has this value.
+    pub fn fact(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
+        self.facts.retain(|(known, _)| *known != pointer);
+        self.facts.push((pointer, value.into()));
+        self
+    }
+
+    pub fn act_on(self, party: &str) -> Self {
+        self.fact("/verdict/act_on", party)
+    }
+
+    /// What to do next holds these words.
+    pub fn next(mut self, words: &str) -> Self {
+        self.next.push(words.to_owned());
+        self
+    }
+
+    /// The gateway's Close with this code came first and the client answered it.
+    pub fn closed(self, code: u16) -> Self {
+        self.fact("/close/first", "gateway")
+            .fact("/close/gateway/code", code)
+            .saw(json!([code, "acked"]), json!([code, "written"]))
+    }
+
+    /// What both ends saw: `[code, basis]` or null.
+    pub fn saw(self, client: Value, gateway: Value) -> Self {
+        let saw = |saw: Value| match saw {
+            Value::Array(pair) => json!({ "code": pair[0], "basis": pair[1] }),
+            other => other,
+        };
+        self.fact("/close/client_saw", saw(client))
+            .fact("/close/gateway_saw", saw(gateway))
+    }
+
+    /// What is wrong with this record.
+    fn complaints(&self, record: &Value) -> Vec<String> {
+        let verdict = &record["verdict"];
+        let mut wrong = Vec::new();
+        if verdict["rule"] != self.rule {
+            wrong.push(format!(
+                "the rule is {}, not {}",
+                verdict["rule"], self.rule
+            ));
+        }
+        let class = verdict["class"].as_str().unwrap_or_default();
+        if !self.rule.starts_with(class) || class == "unknown" {
+            wrong.push(format!("the class is {class}"));
+        }
+        for (pointer, wanted) in &self.facts {
+            let found = record.pointer(pointer).unwrap_or(&Value::Null);
+            if found != wanted {
+                wrong.push(format!("{pointer} is {found}, not {wanted}"));
+            }
+        }
+        let next = verdict["next"].as_str().unwrap_or_default();
+        for words in &self.next {
+            if !next.contains(words.as_str()) {
+                wrong.push(format!("what to do next does not say {words:?}"));
+            }
+        }
+        wrong
+    }
+}
+
+/// The cases of one test.
+pub struct Book {
+    theme: &'static str,
+    lines: Vec<String>,
+    wrong: Vec<String>,
+}
+
+impl Book {
+    pub fn new(theme: &'static str) -> Self {
+        Self {
+            theme,
+            lines: Vec::new(),
+            wrong: Vec::new(),
+        }
+    }
+
+    /// The record of a visit: as expected, and what it says of the client's view is what the
+    /// client saw.
+    pub async fn check(&mut self, case: &str, tap: &Tap, visit: &Visit, expect: Expect) -> Value {
+        let ours = |record: &SessionRecord| {
+            let request = record.request.as_ref();
+            let agent = request.and_then(|request| request.user_agent.as_ref());
+            agent.is_some_and(|agent| agent.as_str() == visit.agent)
+        };
+        let record = tap.wait_for(case, ours).await;
+        let record = serde_json::to_value(record).expect("a record");
+        self.judge(case, &record, &expect);
+        let said = record["close"]["client_saw"]["code"].as_u64();
+        let saw = visit.saw.map(u64::from);
+        if said != saw {
+            self.complain(
+                case,
+                &format!("the client saw {saw:?}, not {said:?}"),
+                &record,
+            );
+        }
+        record
+    }
+
+    /// A record that was found in another way.
+    pub fn judge(&mut self, case: &str, record: &Value, expect: &Expect) {
+        let verdict = &record["verdict"];
+        let text = |key: &str| verdict[key].as_str().unwrap_or("-").to_owned();
+        let theme = self.theme;
+        let rule = text("rule");
+        eprintln!("{theme}: {case} -> {rule}");
+        let told = format!(
+            "{theme}: {case} -> {rule} (acts: {}, {})\n    {}\n    {}\n",
+            text("act_on"),
+            text("confidence"),
+            text("summary"),
+            text("next"),
+        );
+        self.lines.push(told);
+        let problems = expect.complaints(record);
+        if !problems.is_empty() {
+            self.complain(case, &problems.join("; "), record);
+        }
+    }
+
+    /// Something about this record is wrong.
+    pub fn complain(&mut self, case: &str, problem: &str, record: &Value) {
+        let (verdict, close) = (&record["verdict"], &record["close"]);
+        let facts = verdict["evidence"].as_array().into_iter().flatten();
+        let facts: Vec<&str> = facts.filter_map(|fact| fact["fact"].as_str()).collect();
+        let ends = ["first", "client", "gateway", "client_saw", "gateway_saw"];
+        let ends: Vec<String> = ends.iter().map(|end| close[end].to_string()).collect();
+        let line = format!(
+            "{case}: {problem}\n    {}: {}\n    {}\n    close {}\n    error {}",
+            verdict["rule"],
+            verdict["summary"],
+            facts.join(" | "),
+            ends.join(" "),
+            record["dialect"]["error"],
+        );
+        self.wrong.push(line);
+    }
+
+    /// Writes the cases into `target/signatures.txt`, and fails when one was wrong.
+    pub fn finish(self) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        let path = folder.join("signatures.txt");
+        let mut themes = BTreeMap::new();
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        for section in before.split("\n\n").filter(|section| !section.is_empty()) {
+            let name = section.split(": ").next().unwrap_or_default();
+            themes.insert(name.to_owned(), section.trim_end().to_owned());
+        }
+        let own = self.lines.concat().trim_end().to_owned();
+        themes.insert(self.theme.to_owned(), own);
+        let mut text = String::new();
+        for section in themes.values() {
+            writeln!(text, "{section}\n").expect("writing to a string");
+        }
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, text));
+        written.expect("write the cases");
+        assert!(
+            self.wrong.is_empty(),
+            "{} wrong:\n{}",
+            self.wrong.len(),
+            self.wrong.join("\n")
+        );
+    }
+}

@@ -1,0 +1,391 @@
+//! A client that says exactly what a case needs, and notes what it saw of the end.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::live::gateway::TOKEN;
+use crate::support::client::connect_narrow;
+use crate::support::conn::Conn;
+use crate::support::device::Device;
+use crate::support::frame::{CLOSE, Frame, PING, TEXT};
+use crate::support::head;
+use crate::support::tap::{Face, Tap};
+use crate::support::wire::Ending;
+
+/// A client before it connects: the right token and `operator.read`, unless changed.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The request, header by header.
+    head: String,
+    host: Option<String>,
+    headers: Vec<(String, String)>,
+    params: Value,
+    device: Option<Device>,
+    /// What is changed after it was signed.
+    tampered: Vec<(&'static str, Value)>,
+    clock_ms: i64,
+    receive_buffer: Option<usize>,
+}
+
+impl Guest {
+    fn new(id: &str, mode: &str) -> Self {
+        Self {
+            head: "/".to_owned(),
+            host: None,
+            headers: Vec::new(),
+            params: json!({
+                "minProtocol": 4, "maxProtocol": 4,
+                "client": {
+                    "id": id, "version": "2026.9.6", "platform": "linux",
+                    "deviceFamily": "Linux", "mode": mode, "instanceId": Uuid::new_v4(),
+                },
+                "caps": [], "auth": { "token": TOKEN },
+                "role": "operator", "scopes": ["operator.read"],
+            }),
+            device: None,
+            tampered: Vec::new(),
+            clock_ms: 0,
+            receive_buffer: None,
+        }
+    }
+
+    /// The command line tool.
+    pub fn cli() -> Self {
+        Self::new("cli", "cli")
+    }
+
+    /// The gateway's own page in a browser.
+    pub fn page(origin: &str) -> Self {
+        Self::new("openclaw-control-ui", "webchat").header("Origin", origin)
+    }
+
+    /// A node host.
+    pub fn node() -> Self {
+        let node = Self::new("node-host", "node");
+        node.param("/role", "node").param("/scopes", json!([]))
+    }
+
+    /// One that the gateway takes for remote, when it trusts whoever brings the header.
+    #[must_use]
+    pub fn from(self, address: &str) -> Self {
+        self.header("X-Forwarded-For", address)
+    }
+
+    #[must_use]
+    pub fn auth(self, auth: Value) -> Self {
+        self.param("/auth", auth)
+    }
+
+    #[must_use]
+    pub fn scopes(self, scopes: &[&str]) -> Self {
+        self.param("/scopes", json!(scopes))
+    }
+
+    /// Sets one of the parameters of connect.
+    #[must_use]
+    pub fn param(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        set(&mut self.params, pointer, value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn device(mut self, device: &Device) -> Self {
+        self.device = Some(device.clone());
+        self
+    }
+
+    /// Changes one of the parameters of connect when all is signed.
+    #[must_use]
+    pub fn tamper(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
+        self.tampered.push((pointer, value.into()));
+        self
+    }
+
+    /// Its clock is so much ahead.
+    #[must_use]
+    pub fn clock(mut self, ahead_ms: i64) -> Self {
+        self.clock_ms = ahead_ms;
+        self
+    }
+
+    #[must_use]
+    pub fn target(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.head);
+        self
+    }
+
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// None but those that every upgrade has.
+    #[must_use]
+    pub fn without_headers(mut self) -> Self {
+        self.headers.clear();
+        self
+    }
+
+    /// Its system takes only so many bytes before it reads.
+    #[must_use]
+    pub fn narrow(mut self, receive_buffer: usize) -> Self {
+        self.receive_buffer = Some(receive_buffer);
+        self
+    }
+
+    /// Connects, is answered, and leaves in order.
+    pub async fn visit(&self, tap: &Tap) -> Visit {
+        let mut session = self.greet(tap).await;
+        if session.is_accepted() {
+            session.say(Frame::empty_close()).await;
+        }
+        session.end().await
+    }
+
+    /// Connects, asks for one thing, and leaves in order. The answer is in the visit.
+    pub async fn ask(&self, tap: &Tap, method: &str) -> Visit {
+        let mut session = self.accepted(tap).await;
+        let answer = session.call(method, json!({})).await;
+        session.say(Frame::empty_close()).await;
+        Visit {
+            answer,
+            ..session.end().await
+        }
+    }
+
+    /// Stays, and it must have been accepted.
+    pub async fn accepted(&self, tap: &Tap) -> Session {
+        let session = self.greet(tap).await;
+        assert!(session.is_accepted(), "{:?}", session.answer);
+        session
+    }
+
+    /// As far as the gateway's answer to connect, if one comes.
+    pub async fn greet(&self, tap: &Tap) -> Session {
+        let mut session = self.open(tap).await;
+        self.introduce(&mut session).await;
+        session
+    }
+
+    /// The same on any connection, also one to the gateway itself.
+    pub async fn greet_on(&self, conn: Conn) -> Session {
+        let mut session = self.open_on(conn).await;
+        self.introduce(&mut session).await;
+        session
+    }
+
+    /// The connect request, signed over the session's challenge, and its answer.
+    pub async fn introduce(&self, session: &mut Session) {
+        if session.challenge.is_null() {
+            return;
+        }
+        let request = self.request(&session.challenge);
+        session.say(Frame::text(&request.to_string())).await;
+        session.answer = session.answer_to("1").await;
+    }
+
+    /// As far as the challenge, if one comes.
+    pub async fn open(&self, tap: &Tap) -> Session {
+        let conn = match self.receive_buffer {
+            None => tap.connect(Face::Plain).await,
+            Some(size) => connect_narrow(tap.addr(Face::Plain), size).await,
+        };
+        self.open_on(conn).await
+    }
+
+    async fn open_on(&self, conn: Conn) -> Session {
+        let mut session = self.knock(conn).await;
+        if session.status == Some(101) {
+            session.take_challenge().await;
+        }
+        session
+    }
+
+    /// As far as the answer to the upgrade.
+    pub async fn knock(&self, conn: Conn) -> Session {
+        let agent = format!("guest-{}", Uuid::new_v4().simple());
+        let addr = conn.wire.tcp().and_then(|tcp| tcp.peer_addr().ok());
+        let addr = addr.expect("a TCP connection").to_string();
+        let host = self.host.as_ref().unwrap_or(&addr);
+        let headers = self.headers.iter();
+        let mut headers: Vec<(&str, &str)> = headers
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        headers.push(("User-Agent", &agent));
+        let request = head::upgrade(&self.head, host, &headers);
+        let mut session = Session::new(conn, agent);
+        session.upgrade(&request).await;
+        session
+    }
+
+    fn request(&self, challenge: &Value) -> Value {
+        let mut params = self.params.clone();
+        if let Some(device) = &self.device {
+            let mut challenge = challenge.clone();
+            let now = challenge["ts"].as_i64().expect("a time");
+            challenge["ts"] = json!(now + self.clock_ms);
+            params["device"] = device.sign(&params, &challenge);
+        }
+        for (pointer, value) in &self.tampered {
+            set(&mut params, pointer, value.clone());
+        }
+        json!({ "type": "req", "id": "1", "method": "connect", "params": params })
+    }
+}
+
+/// Sets a place in a tree; `null` takes it away.
+fn set(tree: &mut Value, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    let parent = tree.pointer_mut(parent).expect("a place");
+    let parent = parent.as_object_mut().expect("a mapping");
+    match value {
+        Value::Null => drop(parent.remove(key)),
+        value => drop(parent.insert(key.to_owned(), value)),
+    }
+}
+
+/// A client that has connected.
+pub struct Session {
+    pub conn: Conn,
+    /// Its `User-Agent`, like no other: by it the record is found.
+    pub agent: String,
+    /// The answer's status line and headers, and its body where there was no 101.
+    pub status: Option<u16>,
+    challenge: Value,
+    /// To connect.
+    pub answer: Value,
+    /// The code that it observed, as a WebSocket library would tell it.
+    saw: Option<u16>,
+    said_close: bool,
+}
+
+/// What a client saw of a session that is over.
+#[derive(Debug)]
+pub struct Visit {
+    pub agent: String,
+    pub status: Option<u16>,
+    pub answer: Value,
+    pub saw: Option<u16>,
+}
+
+impl Session {
+    pub fn new(conn: Conn, agent: String) -> Self {
+        Self {
+            conn,
+            agent,
+            status: None,
+            challenge: Value::Null,
+            answer: Value::Null,
+            saw: None,
+            said_close: false,
+        }
+    }
+
+    /// Sends this request for an upgrade and reads the answer.
+    pub async fn upgrade(&mut self, request: &[u8]) {
+        drop(self.conn.send(request).await);
+        let Ok(head) = self.conn.head().await else {
+            return;
+        };
+        self.status = Some(head.status());
+        if head.status() != 101 {
+            drop(self.conn.body(&head).await);
+        }
+    }
+
+    async fn take_challenge(&mut self) {
+        if let Some(message) = self.message().await {
+            self.challenge = message["payload"].clone();
+        }
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        self.answer["ok"] == true
+    }
+
+    /// Sends a frame, masked.
+    pub async fn say(&mut self, frame: Frame) {
+        self.said_close |= frame.opcode == CLOSE;
+        // The gateway may be gone already.
+        drop(self.conn.send_masked(frame).await);
+    }
+
+    /// It will not answer a Close.
+    pub fn mute(&mut self) {
+        self.said_close = true;
+    }
+
+    /// Sends bytes as they are.
+    pub async fn raw(&mut self, bytes: &[u8]) {
+        drop(self.conn.send(bytes).await);
+    }
+
+    /// A request and its answer; null when there is none.
+    pub async fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = Uuid::new_v4().to_string();
+        let request = json!({ "type": "req", "id": id, "method": method, "params": params });
+        self.say(Frame::text(&request.to_string())).await;
+        self.answer_to(&id).await
+    }
+
+    async fn answer_to(&mut self, id: &str) -> Value {
+        while let Some(message) = self.message().await {
+            if message["type"] == "res" && message["id"] == id {
+                return message;
+            }
+        }
+        Value::Null
+    }
+
+    /// The next message; `None` when the session ended instead. Pings are answered, and a Close.
+    pub async fn message(&mut self) -> Option<Value> {
+        while self.saw.is_none() {
+            match self.conn.frame().await {
+                Ok(frame) if frame.opcode == TEXT => {
+                    return serde_json::from_slice(&frame.payload).ok();
+                }
+                Ok(frame) if frame.opcode == PING => self.say(Frame::pong(&frame.payload)).await,
+                Ok(frame) => self.notice(&frame).await,
+                Err(ending) => {
+                    assert_ne!(ending, Ending::StillOpen, "nothing came any more");
+                    self.saw = Some(1006);
+                }
+            }
+        }
+        None
+    }
+
+    async fn notice(&mut self, frame: &Frame) {
+        let Some((code, _)) = frame.as_close() else {
+            return;
+        };
+        self.saw = Some(code.unwrap_or(1005));
+        if !self.said_close {
+            let echo = code.map_or_else(Frame::empty_close, |code| Frame::close(code, ""));
+            self.say(echo).await;
+        }
+    }
+
+    /// Reads to the end, and ends it on this side.
+    pub async fn end(mut self) -> Visit {
+        if self.status == Some(101) {
+            while self.message().await.is_some() {}
+        }
+        self.conn.finish().await;
+        // The other side ends it too before the record is whole.
+        drop(self.conn.rest().await);
+        Visit {
+            agent: self.agent,
+            status: self.status,
+            answer: self.answer,
+            saw: self.saw,
+        }
+    }
+}

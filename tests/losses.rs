@@ -1,0 +1,76 @@
+//! Packets that are lost on the way to a client on another host, while nobody is told.
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+use wstap::session::record::Class;
+
+use crate::peers::Via;
+use crate::peers::openclaw::{Gateway, Order, Script, TOKEN, connect_request};
+use crate::support::conn::Conn;
+use crate::support::frame::Frame;
+use crate::support::netns::{self, HERE_SWITCHED, Net, Switch, test_name};
+use crate::support::tap::{Face, Setup};
+use crate::support::wire::Wire;
+
+/// What a session's verdict is when the other host takes no packets above `mtu` and the gateway
+/// then sends this much.
+async fn lost(net: &Net, switch: &Switch, mtu: u32, size: usize) -> (String, Class, String) {
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let tap = Setup::before(&gateway.peer)
+        .openclaw()
+        .set(
+            "listeners",
+            json!([{ "listen": format!("{HERE_SWITCHED}:0") }]),
+        )
+        .set("gateway.allow_remote_as_local", true)
+        .set("gateway.forwarded", "none")
+        // Long enough for the kernel to send again a few times.
+        .set("timeouts.idle", "2s")
+        .set("timeouts.close", "100ms")
+        .start()
+        .await;
+    let addr: SocketAddr = tap.addr(Face::Plain);
+    let stream = net.connect_from_there(addr).expect("connect from there");
+    stream.set_nonblocking(true).expect("set non-blocking");
+    let stream = tokio::net::TcpStream::from_std(stream).expect("a tokio socket");
+    let mut conn = Conn::patient(Wire::Plain(stream));
+    conn.open("/").await;
+    conn.frame().await.expect("the challenge");
+    let request = connect_request(&json!({ "token": TOKEN }));
+    conn.send_masked(request).await.expect("connect");
+    conn.frame().await.expect("hello-ok");
+
+    switch.narrow(mtu);
+    gateway.tell(Order::Send(Frame::text(&"x".repeat(size))));
+    // Our own timer gives up on the session.
+    let record = tap.websocket().await;
+    switch.narrow(1500);
+    drop(conn);
+    eprintln!(
+        "{:?} {:?} {:?}",
+        record.client.tcp,
+        record
+            .frames
+            .as_ref()
+            .map(|f| (&f.to_client.payload, f.to_client.largest)),
+        record.close
+    );
+    let verdict = record.verdict.expect("a verdict");
+    (verdict.rule, verdict.class, verdict.summary)
+}
+
+#[tokio::test]
+async fn what_the_path_swallows_is_told_by_its_size() {
+    let test = test_name!(what_the_path_swallows_is_told_by_its_size);
+    let Some(net) = netns::enter("packets that are lost", test).await else {
+        return;
+    };
+    let switch = net.switch();
+    let (rule, class, summary) = lost(&net, &switch, 1280, 1400).await;
+    assert_eq!(rule, "network.cut.large_messages", "{summary}");
+    assert_eq!(class, Class::NetworkCut);
+    let (rule, class, summary) = lost(&net, &switch, 100, 300).await;
+    assert_eq!(rule, "network.cut.stall", "{summary}");
+    assert_eq!(class, Class::NetworkCut);
+}
