@@ -102,18 +102,20 @@ pub fn mend(server: Option<&str>, need: Need) -> &'static str {
 }
 
 impl View<'_> {
-    /// The proxy in front of us, when the request tells which it is.
+    /// ` (Cloudflare is in the path)` where the request tells. It need not be the proxy next to us,
+    /// and a client can write such headers itself.
     #[must_use]
-    pub fn proxy_in_front(&self) -> Option<&'static str> {
-        let headers = &self.record().request.as_ref()?.headers;
+    pub fn path_hint(&self) -> String {
+        let Some(request) = &self.record().request else {
+            return String::new();
+        };
         let has = |wanted: &str| {
-            headers
-                .iter()
-                .any(|header| header.name.as_str().eq_ignore_ascii_case(wanted))
+            let mut names = request.headers.iter().map(|header| header.name.as_str());
+            names.any(|name| name.eq_ignore_ascii_case(wanted))
         };
         let mut known = REQUEST_HEADERS.iter();
-        let named = known.find(|(name, _)| has(name)).map(|(_, who)| *who);
-        named.or_else(|| self.http_10_in_front().then_some("nginx"))
+        let named = known.find(|(name, _)| has(name));
+        named.map_or_else(String::new, |(_, who)| format!(" ({who} is in the path)"))
     }
 
     /// The request came in HTTP/1.0, which no WebSocket client speaks and nginx does to what is
@@ -128,6 +130,7 @@ impl View<'_> {
     /// What shows that the request came through a proxy.
     #[must_use]
     pub fn front_evidence(&self) -> Vec<Evidence> {
+        const MOST: usize = 8;
         let Some(request) = &self.record().request else {
             return Vec::new();
         };
@@ -138,6 +141,7 @@ impl View<'_> {
                 || REQUEST_HEADERS.iter().any(|(mark, _)| *mark == name)
         });
         let mut all: Vec<Evidence> = marks
+            .take(MOST)
             .map(|header| {
                 // Where a Via comes from stands in it; the rest would be somebody's address.
                 let via = header.name.as_str().eq_ignore_ascii_case("via");

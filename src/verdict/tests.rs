@@ -7,6 +7,7 @@
 
 mod cases;
 mod fixtures;
+mod hops;
 mod hostile;
 mod properties;
 mod requests;

@@ -297,10 +297,16 @@ fn too_large(view: &View<'_>) -> Option<Finding> {
     } else {
         Confidence::Likely
     };
-    let size = human_bytes(u64::try_from(head).unwrap_or(u64::MAX));
+    let body = view.answer.as_ref().and_then(|it| it.request_body_bytes);
+    let size = if let Some(body) = body.filter(|_| status == 413) {
+        format!("{} of its body were passed on", human_bytes(body))
+    } else {
+        let head = u64::try_from(head).unwrap_or(u64::MAX);
+        format!("its head has about {}", human_bytes(head))
+    };
     Some(
         found(view, confidence, summary)
-            .because([fact(format!("its head has about {size}"))])
+            .because([fact(size)])
             .next(mend(view.foreign_server(), Need::Size)),
     )
 }
@@ -308,7 +314,8 @@ fn too_large(view: &View<'_>) -> Option<Finding> {
 /// Where an idle limit is raised.
 pub(super) fn raise(view: &View<'_>, leg: Leg) -> String {
     let (server, side) = match leg {
-        Leg::Client => (view.proxy_in_front(), "between client and tap"),
+        // Who stands in the path is known there at best, not who stands next to us.
+        Leg::Client => (None, "between client and tap"),
         Leg::Gateway => (view.foreign_server(), "between tap and gateway"),
     };
     let mending = mend(server, Need::Idle);
@@ -367,21 +374,19 @@ fn upgrade_stripped(view: &View<'_>) -> Option<Finding> {
         (true, false) => "Connection: Upgrade",
         _ => "Upgrade and Connection",
     };
-    let proxy = view.proxy_in_front();
-    let name = proxy.unwrap_or("a proxy");
-    let summary = if view.http_10_in_front() {
-        format!(
-            "a proxy between client and tap, most likely nginx, stripped {lost} from a WebSocket request"
-        )
+    let (nginx, hint) = if view.http_10_in_front() {
+        (Some("nginx"), ", most likely nginx,".to_owned())
     } else {
-        format!("{name} between client and tap stripped {lost} from a WebSocket request")
+        (None, view.path_hint())
     };
+    let summary =
+        format!("a proxy between client and tap{hint} stripped {lost} from a WebSocket request");
     let seen = fact("the request carries Sec-WebSocket-Key and does not ask for an upgrade");
     Some(
         found(view, Confidence::Certain, summary)
             .because([seen])
             .because(view.front_evidence())
-            .next(mend(proxy, Need::Upgrade)),
+            .next(mend(nginx, Need::Upgrade)),
     )
 }
 

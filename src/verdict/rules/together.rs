@@ -137,8 +137,12 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
         Measure::Age => format!("at the age of {period}"),
     };
     let (server, side) = match leg {
-        Leg::Client => (view.proxy_in_front(), "between client and tap"),
+        Leg::Client => (None, "between client and tap"),
         Leg::Gateway => (view.foreign_name(), "between tap and gateway"),
+    };
+    let hint = match leg {
+        Leg::Client => view.path_hint(),
+        Leg::Gateway => String::new(),
     };
     let timer = server.map_or_else(
         || "a timer".to_owned(),
@@ -154,7 +158,7 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
             "{seconds} s is a well-known default of proxies and load balancers"
         ))
     });
-    let summary = format!("cut {after}, {cases} times by now: {timer} {side}");
+    let summary = format!("cut {after}, {cases} times by now: {timer} {side}{hint}");
     let next = match (measure, server) {
         (Measure::Silence, Some(_)) => raise(view, leg),
         (Measure::Silence, None) => format!(
