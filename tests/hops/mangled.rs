@@ -187,7 +187,7 @@ async fn attribution_headers_are_added() {
             assert_eq!(judged.verdict.class, Class::GatewayRefused);
             match place {
                 Place::Front => judged
-                    .is("gateway.refused.attribution_proxy")
+                    .is("gateway.refused.attribution_client")
                     .says("the proxy at 127.0.0.1 in front of us"),
                 Place::Behind => judged
                     .is("gateway.refused.attribution_behind")
