@@ -34,6 +34,7 @@ pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
         rtt_us: info.tcpi_rtt,
         retransmits: info.tcpi_total_retrans,
         unacked: info.tcpi_unacked,
+        retries: u32::from(info.tcpi_retransmits),
         pmtu: info.tcpi_pmtu,
     })
 }

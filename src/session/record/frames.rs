@@ -161,8 +161,11 @@ pub struct TcpFacts {
     pub rtt_us: u32,
     /// Segments retransmitted over the connection's life.
     pub retransmits: u32,
-    /// Segments sent and not acknowledged.
+    /// Segments sent and not acknowledged; 0 once the connection broke, as the kernel drops them.
     pub unacked: u32,
+    /// How often the oldest of them had been sent again by then, which outlives the connection.
+    #[serde(default)]
+    pub retries: u32,
     /// Path MTU in bytes.
     pub pmtu: u32,
 }

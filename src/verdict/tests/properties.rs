@@ -130,6 +130,7 @@ impl Dice<'_> {
             rtt_us: 1,
             retransmits: u32::from(self.byte() % 2),
             unacked: u32::from(self.byte() % 2),
+            retries: u32::from(self.byte() % 4),
             pmtu: 1500,
         }
     }
