@@ -25,6 +25,7 @@ mod support;
 mod attacks;
 mod backpressure;
 mod canary;
+mod confusion;
 mod credentials;
 mod drain;
 mod endings;

@@ -71,6 +71,6 @@ async fn what_the_path_swallows_is_told_by_its_size() {
     assert_eq!(rule, "network.cut.large_messages", "{summary}");
     assert_eq!(class, Class::NetworkCut);
     let (rule, class, summary) = lost(&net, &switch, 100, 300).await;
-    assert_eq!(rule, "network.cut.stall", "{summary}");
+    assert_eq!(rule, "network.cut.client_stalled", "{summary}");
     assert_eq!(class, Class::NetworkCut);
 }

@@ -4,6 +4,8 @@
 //! [`Peer::go`] for those that wait to be told. Dropping the peer ends everything it runs.
 
 pub mod attribution;
+pub mod blurts;
+pub mod buried_close;
 pub mod close_code;
 pub mod draining;
 pub mod early_bytes;
@@ -59,6 +61,8 @@ pub enum Via {
     Unix,
     /// Plain, on this address.
     At(SocketAddr),
+    /// Plain, on this listener of another network.
+    Bound(Arc<std::net::TcpListener>),
 }
 
 /// A running peer.
@@ -228,7 +232,7 @@ enum Door {
 impl Door {
     async fn open(via: &Via) -> (Self, Target) {
         let acceptor = match via {
-            Via::Plain | Via::At(_) => None,
+            Via::Plain | Via::At(_) | Via::Bound(_) => None,
             Via::Tls(config) => Some(TlsAcceptor::from(Arc::clone(config))),
             Via::Unix => {
                 let folder = TempDir::new().expect("a temporary folder");
@@ -247,7 +251,14 @@ impl Door {
             Via::At(addr) => *addr,
             _ => (Ipv4Addr::LOCALHOST, 0).into(),
         };
-        let listener = TcpListener::bind(addr).await.expect("bind");
+        let listener = match via {
+            Via::Bound(bound) => {
+                let bound = bound.try_clone().expect("a second handle");
+                bound.set_nonblocking(true).expect("set non-blocking");
+                TcpListener::from_std(bound).expect("a tokio listener")
+            }
+            _ => TcpListener::bind(addr).await.expect("bind"),
+        };
         let addr = listener.local_addr().expect("its address");
         let tls = acceptor.is_some();
         (Self::Tcp(listener, acceptor), Target::Tcp { addr, tls })

@@ -70,6 +70,9 @@ pub(super) struct Relay {
     /// We sent a Close of our own: bytes are read and counted and go nowhere.
     closing_ourselves: bool,
     buffered_max: usize,
+    /// When a leg broke. What is still read then had been sent before.
+    broke_at: Option<Instant>,
+    tcp_noted: bool,
     session: Shared,
     open: bool,
 }
@@ -147,6 +150,8 @@ impl Relay {
             timers: Timers::new(timeouts, Instant::now()),
             closing_ourselves: false,
             buffered_max: 0,
+            broke_at: None,
+            tcp_noted: false,
             session,
             open: false,
         }
@@ -204,7 +209,7 @@ impl Relay {
             let to_gateway = self.direction(Direction::ToGateway, cx, scratch, now);
             match (to_client, to_gateway) {
                 (Turn::Broken, _) | (_, Turn::Broken) => {
-                    self.break_off(cx, scratch, now);
+                    self.break_off(cx, scratch, self.at());
                     return Poll::Ready(());
                 }
                 (Turn::Waiting, Turn::Waiting) => {
@@ -261,7 +266,7 @@ impl Relay {
                         half.written_to = half.observer.stats().wire_bytes();
                     }
                     self.session
-                        .with(|rec| rec.ending.written(direction.to(), now));
+                        .with(|rec| rec.ending.written(direction.to(), Instant::now()));
                 }
                 Poll::Ready(Err(end)) => return self.sink_gone(direction, end, scratch, now),
             }
@@ -305,6 +310,12 @@ impl Relay {
         }
     }
 
+    /// The time of something that decides. Legs answer each other within one turn, so that the
+    /// turn's time would not tell who was first.
+    fn at(&self) -> Instant {
+        self.broke_at.unwrap_or_else(Instant::now)
+    }
+
     /// Shows bytes, which have been written as far as they could be, to the observer.
     fn observed(&mut self, direction: Direction, bytes: &[u8], flushed: bool, now: Instant) {
         let half = match direction {
@@ -323,12 +334,13 @@ impl Relay {
         self.timers.active(now);
         let new_close = half.observer.stats().close().filter(|_| !known_close);
         let closes = new_close.is_some();
-        if let Some((close, _)) = new_close {
-            let discard = self.closing_ourselves;
+        if let Some((close, _)) = new_close.map(|(close, at)| (close.clone(), at)) {
+            self.note_tcp();
+            let (at, discard) = (self.at(), self.closing_ourselves);
             self.session.with(|rec| {
-                rec.ending.close_received(direction.from(), close, now);
+                rec.ending.close_received(direction.from(), &close, at);
                 if flushed && !discard {
-                    rec.ending.written(direction.to(), now);
+                    rec.ending.written(direction.to(), at);
                 }
             });
             self.timers.close_seen(now);
@@ -355,8 +367,13 @@ impl Relay {
         now: Instant,
     ) -> Turn {
         let leg = direction.from();
+        self.note_tcp();
+        let at = self.at();
         self.session
-            .with(|rec| rec.ending.transport_ended(leg, end, cause, now));
+            .with(|rec| rec.ending.transport_ended(leg, end, cause, at));
+        if !end.is_orderly() {
+            self.broke_at = Some(at);
+        }
         let half = match direction {
             Direction::ToGateway => &mut self.to_gateway,
             Direction::ToClient => &mut self.to_client,

@@ -2,12 +2,16 @@
 //! rules ask about them.
 
 use super::view::{Decisive, View, at, fact, human_ms, short};
-use crate::session::record::Evidence;
+use crate::session::party::Leg;
 use crate::session::record::dialect::{RpcFacts, RpcFailure, UnansweredRequest};
+use crate::session::record::{Evidence, TransportEnd};
 use crate::session::text::PeerText;
 
 /// Most unanswered requests named in a verdict.
 const NAMED: usize = 3;
+
+/// After so long the kernel has sent again what was not acknowledged (RFC 6298: about a second).
+const SENT_AGAIN_MS: f64 = 2000.0;
 
 impl<'a> View<'a> {
     /// What is known of its requests; only for `openclaw`, and only after a `hello-ok`.
@@ -24,12 +28,24 @@ impl<'a> View<'a> {
             .map_or(&[], |rpc| &rpc.unanswered)
     }
 
-    /// Whether the gateway's host has acknowledged everything that was written to it; `None` where
-    /// the kernel could not be asked.
+    /// Whether the gateway's host has acknowledged a request of this age; `None` where the kernel
+    /// could not be asked or does not tell.
     #[must_use]
-    pub fn gateway_acknowledged(&self) -> Option<bool> {
+    pub fn acknowledged(&self, age_ms: f64) -> Option<bool> {
         let tcp = self.record().gateway.as_ref()?.tcp?;
-        Some(!tcp.waits())
+        if tcp.retries > 0 {
+            return Some(false);
+        }
+        if tcp.unacked == 0 {
+            // Of a connection that broke the kernel has forgotten what was under way.
+            let broke = matches!(
+                self.end_of(Leg::Gateway),
+                TransportEnd::Rst | TransportEnd::Timeout
+            );
+            return (!broke).then_some(true);
+        }
+        // Something newer is under way: this would have been sent again by now.
+        Some(age_ms >= SENT_AGAIN_MS)
     }
 
     /// The requests that an ending left without an answer, and what that means for each.
@@ -44,7 +60,7 @@ impl<'a> View<'a> {
             .iter()
             .take(NAMED)
             .map(|request| {
-                let fate = match (request.written, self.gateway_acknowledged()) {
+                let fate = match (request.written, self.acknowledged(request.age_ms)) {
                     (false, _) => "it was not written to the gateway whole",
                     (true, _) if by_client => {
                         "it went to the gateway and may have been carried out; the client did not \

@@ -3,10 +3,11 @@
 //! `fixtures` walks the rules and their fixtures, `cases` shows each sentence of the contract's
 //! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
 //! `requests` shows what a session's requests add, `properties` asks about records that nobody
-//! thought of.
+//! thought of, `grafts` about pieces of those that somebody did.
 
 mod cases;
 mod fixtures;
+mod grafts;
 mod hops;
 mod hostile;
 mod properties;

@@ -1,8 +1,6 @@
 //! The words that rules share: facts, codes, sizes and times as people read them.
 
 use crate::session::moment::Moment;
-use crate::session::party::Leg;
-use crate::session::record::frames::TcpFacts;
 use crate::session::record::{CloseSeen, Evidence};
 use crate::session::text::PeerText;
 use crate::ws::{Opcode, Violation};
@@ -23,30 +21,6 @@ pub fn at(when: Moment, text: impl Into<String>) -> Evidence {
         at: Some(when),
         fact: text.into(),
     }
-}
-
-/// `4 unacknowledged`, in segments or in bytes.
-#[must_use]
-pub fn waiting(tcp: TcpFacts) -> String {
-    if tcp.unacked > 0 {
-        format!("{} unacknowledged", tcp.unacked)
-    } else {
-        format!("{} unacknowledged", human_bytes(tcp.unacked_bytes))
-    }
-}
-
-/// What the kernel last knew of a leg's connection.
-#[must_use]
-pub fn kernel_evidence(leg: Leg, tcp: TcpFacts) -> Evidence {
-    fact(format!(
-        "the kernel's last word on the {}'s connection: {}, {} segments sent again, round trip {} \
-         µs, path MTU {}",
-        leg.party().as_str(),
-        waiting(tcp),
-        tcp.retransmits,
-        tcp.rtt_us,
-        tcp.pmtu
-    ))
 }
 
 /// `1008 "pairing required"`, `without a code`.

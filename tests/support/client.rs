@@ -28,10 +28,23 @@ pub async fn connect_narrow(addr: SocketAddr, receive_buffer: usize) -> Conn {
     socket
         .set_recv_buffer_size(receive_buffer)
         .expect("set SO_RCVBUF");
+    dialled(&socket, addr)
+}
+
+/// The same with small segments, for which the far end's kernel keeps a small buffer as well.
+pub async fn connect_thin(addr: SocketAddr) -> Conn {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("set SO_RCVBUF");
+    socket.set_tcp_mss(536).expect("set TCP_MAXSEG");
+    dialled(&socket, addr)
+}
+
+fn dialled(socket: &Socket, addr: SocketAddr) -> Conn {
     socket
         .connect_timeout(&SockAddr::from(addr), Duration::from_secs(5))
         .expect("connect");
     socket.set_nonblocking(true).expect("set non-blocking");
+    let socket = socket.try_clone().expect("a second handle");
     let tcp = TcpStream::from_std(socket.into()).expect("a tokio stream");
     Conn::bounded(Wire::Plain(tcp))
 }

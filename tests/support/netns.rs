@@ -17,7 +17,7 @@
 use std::env;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -114,19 +114,68 @@ impl Net {
         ip(&format!("-n {middle} link set switch up")).expect("switch it on");
         Switch { middle }
     }
+
+    /// A listener on the other host.
+    pub fn listen_there(&self, on: IpAddr) -> io::Result<TcpListener> {
+        let there = namespace(&there(&self.name))?;
+        let bind = move || {
+            move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
+            TcpListener::bind((on, 0))
+        };
+        thread::spawn(bind).join().expect("the binding thread")
+    }
+
+    /// From now on the other host's packets from or to this port are lost on the way, so that what
+    /// it gets on such a connection is never acknowledged.
+    pub fn lose(&self, port: u16) {
+        for family in ["-4", "-6"] {
+            for side in ["sport", "dport"] {
+                let there = there(&self.name);
+                let rule =
+                    format!("{family} -n {there} rule add ipproto tcp {side} {port} blackhole");
+                ip(&rule).expect("add a rule");
+            }
+        }
+    }
+
+    /// How often the kernel here sends something again before it gives a connection up.
+    pub fn retransmit_at_most(&self, times: u32) {
+        let here = here(&self.name);
+        let setting = format!("netns exec {here} sysctl -q net.ipv4.tcp_retries2={times}");
+        ip(&setting).expect("set tcp_retries2");
+    }
+}
+
+/// What [`try_enter`] came to.
+pub enum Entered {
+    Inside(Net),
+    /// The test has run inside, and passed.
+    Passed,
+    /// There can be no such network here: why.
+    Impossible(String),
 }
 
 /// Outside: runs `test` again inside a network of its own, and gives `None` when that has passed
 /// or was skipped. Inside: the network.
 pub async fn enter(what: &str, test: &str) -> Option<Net> {
+    match try_enter(test).await {
+        Entered::Inside(net) => return Some(net),
+        Entered::Passed => {}
+        Entered::Impossible(why) => skip(what, &why),
+    }
+    None
+}
+
+/// The same for tests that can do something without.
+pub async fn try_enter(test: &str) -> Entered {
     if let Ok(name) = env::var(MARK) {
-        return Some(Net { name });
+        return Entered::Inside(Net { name });
     }
     match Cable::lay() {
         Ok(cable) => cable.run(test).await,
-        Err(problem) => skip(what, &format!("no network namespace: {problem}")),
+        Err(problem) => return Entered::Impossible(format!("no network namespace: {problem}")),
     }
-    None
+    Entered::Passed
 }
 
 /// Both namespaces. Removed when dropped, with every process in them.

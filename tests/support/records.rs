@@ -19,6 +19,25 @@ pub fn read(path: &Path) -> Vec<SessionRecord> {
     records.collect()
 }
 
+/// Records whose verdict is `unknown`, shown; from every records file of a folder, rotated ones
+/// included. What is no record is left out: some tests write such files.
+pub fn unexplained(folder: &Path) -> String {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = files.filter(|file| file.file_name().to_string_lossy().contains(".jsonl"));
+    let mut found = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        let records = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        found.extend(records.filter(|record: &SessionRecord| {
+            let verdict = record.verdict.as_ref();
+            verdict.is_none_or(|verdict| verdict.class == Class::Unknown)
+        }));
+    }
+    summary(&found)
+}
+
 /// The class of a record's verdict.
 pub fn class(record: &SessionRecord) -> Class {
     record

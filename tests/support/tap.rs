@@ -35,7 +35,7 @@ pub struct Setup {
     folder: TempDir,
     config: Value,
     trace: bool,
-    descriptors: Option<u32>,
+    under: Vec<String>,
 }
 
 impl Setup {
@@ -59,7 +59,7 @@ impl Setup {
             folder,
             config,
             trace: false,
-            descriptors: None,
+            under: Vec::new(),
         }
     }
 
@@ -99,8 +99,15 @@ impl Setup {
 
     /// `ulimit -n`.
     #[must_use]
-    pub fn descriptors(mut self, limit: u32) -> Self {
-        self.descriptors = Some(limit);
+    pub fn descriptors(self, limit: u32) -> Self {
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        self.under(&["sh", "-c", &script])
+    }
+
+    /// Started by these words, which end in running what follows them.
+    #[must_use]
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -126,16 +133,10 @@ impl Setup {
         fs::write(&config, self.config.to_string()).expect("write the configuration");
         let stdout = File::create(folder.join("stdout")).expect("create stdout");
         let stderr = File::create(folder.join("stderr")).expect("create stderr");
-        let program = env!("CARGO_BIN_EXE_wstap");
-        let mut command = match self.descriptors {
-            None => Command::new(program),
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, program]);
-                shell
-            }
-        };
+        let mut words = self.under;
+        words.push(env!("CARGO_BIN_EXE_wstap").to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.arg("serve").arg("--config").arg(&config);
         for name in [
             "WSTAP_LISTEN",
@@ -332,6 +333,14 @@ impl Drop for Tap {
         // It may have exited; a child that was not waited for keeps its id.
         drop(self.child.kill());
         drop(self.child.wait());
+        // Tests look at the records that they care about; these are all of them.
+        let unexplained = records::unexplained(self.folder.path());
+        let already_failing = std::thread::panicking();
+        assert!(
+            unexplained.is_empty() || already_failing,
+            "the tap has no verdict on what this test did (`unknown`), which is a bug of a rule or \
+             of a fact:\n{unexplained}"
+        );
     }
 }
 

@@ -135,6 +135,7 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
             let limit = tap.config.timeouts().request_head;
             rec.ending
                 .timer_fired(TimerKey::RequestHead, limit, seen.waited, Instant::now());
+            rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
         }
         let record = &mut rec.facts;
         if !head.has_request_line() {

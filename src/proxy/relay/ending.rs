@@ -49,11 +49,13 @@ impl Relay {
             return Turn::Broken;
         }
         let WriteEnd(end, cause) = end;
+        self.note_tcp();
+        let at = *self.broke_at.get_or_insert_with(Instant::now);
         // Told as the leg's ending only if reading it tells no other.
         let leg = direction.to();
-        if !self.read_what_is_left(leg, scratch, now) {
+        if !self.read_what_is_left(leg, scratch, at) {
             self.session
-                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), now));
+                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), at));
         }
         Turn::Broken
     }
@@ -131,6 +133,8 @@ impl Relay {
                 continue;
             };
             half.ended = true;
+            self.note_tcp();
+            self.broke_at = Some(now);
             self.session
                 .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), now));
             self.break_off(cx, Lent::take().get(), now);
@@ -171,6 +175,7 @@ impl Relay {
     }
 
     pub(super) fn timer_fired(&mut self, cx: &mut Context<'_>, due: Due) -> Poll<()> {
+        self.note_tcp();
         let now = Instant::now();
         let Due {
             key,
@@ -179,8 +184,6 @@ impl Relay {
         } = due;
         match key {
             TimerKey::Idle => {
-                // As it is before our own Close changes it.
-                self.note_tcp();
                 self.session
                     .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
                 let reason = format!("wstap: idle for {}", seconds(observed));
@@ -304,7 +307,12 @@ impl Relay {
         }
     }
 
-    pub(super) fn note_tcp(&self) {
+    /// Asks the kernel about both legs, once: when the first thing happens that ends the session,
+    /// before what we do about it is under way as well.
+    pub(super) fn note_tcp(&mut self) {
+        if std::mem::replace(&mut self.tcp_noted, true) {
+            return;
+        }
         let of = |wire: &Option<Wire>| wire.as_ref().and_then(Wire::tcp_facts);
         let (client, gateway) = (of(&self.client), of(&self.gateway));
         self.session.with(|rec| {

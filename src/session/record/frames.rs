@@ -161,20 +161,11 @@ pub struct TcpFacts {
     pub rtt_us: u32,
     /// Segments retransmitted over the connection's life.
     pub retransmits: u32,
-    /// Segments sent and not acknowledged; none any more once a connection broke.
+    /// Segments sent and not acknowledged; 0 once the connection broke, as the kernel drops them.
     pub unacked: u32,
-    /// Bytes sent and not acknowledged, as far as the kernel tells (Linux 4.19); still there when
-    /// the connection has broken. SYN and FIN can count for one each.
+    /// How often the oldest of them had been sent again by then, which outlives the connection.
     #[serde(default)]
-    pub unacked_bytes: u64,
+    pub retries: u32,
     /// Path MTU in bytes.
     pub pmtu: u32,
-}
-
-impl TcpFacts {
-    /// Something that was sent has not been acknowledged.
-    #[must_use]
-    pub fn waits(&self) -> bool {
-        self.unacked > 0 || self.unacked_bytes > 2
-    }
 }

@@ -190,7 +190,7 @@ fn head_bytes(view: &View<'_>) -> usize {
     request.map_or(0, |request| {
         let lines = request.headers.iter();
         lines
-            .map(|header| header.name.as_str().len() + header.length)
+            .map(|header| header.length.saturating_add(header.name.as_str().len()))
             .fold(request.path.as_str().len(), usize::saturating_add)
     })
 }

@@ -1,11 +1,15 @@
 //! Packets that were lost for good.
 
-use crate::session::party::{Leg, Party};
+use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::frames::TcpFacts;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, TransportEnd};
-use crate::verdict::view::{kernel_evidence, waiting};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::session::record::{Class, Confidence, Evidence, TimerKey, TransportEnd};
+use crate::verdict::view::{fact, human_ms};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+
+/// So often a segment was sent again without an acknowledgement before a leg counts as stalled:
+/// one retransmission mends itself.
+pub(super) const STALLED: u32 = 2;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -26,6 +30,23 @@ pub(super) const RULES: &[Rule] = &[
         find: client,
     },
     Rule {
+        id: "network.cut.client_stalled",
+        class: Class::NetworkCut,
+        party: Party::Gateway,
+        act_on: ActOn::Network,
+        stage: Stage::Close,
+        order: 6,
+        title: "The network between client and tap stalled",
+        explanation: "The session ended while bytes for the client had been sent again and again \
+                      without an acknowledgement: its packets, or ours to it, were lost. The \
+                      gateway or the tap only gave up waiting. When small frames pass and large \
+                      ones stall, a hop drops packets above its MTU.",
+        evidence: "an end by the other side or by our idle timer, and bytes for the client that were sent again twice or more and not acknowledged",
+        versions: Versions::Any,
+        action: "look at the path between client and tap: Wi-Fi, VPN, firewalls, and the MTU when only large frames stall",
+        find: client_stalled,
+    },
+    Rule {
         id: "network.cut.gateway",
         class: Class::NetworkCut,
         party: Party::Network,
@@ -42,6 +63,24 @@ pub(super) const RULES: &[Rule] = &[
         action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
         find: gateway,
     },
+    Rule {
+        id: "network.cut.gateway_stalled",
+        class: Class::NetworkCut,
+        party: Party::Client,
+        act_on: ActOn::Network,
+        stage: Stage::Close,
+        order: 6,
+        title: "The network between tap and gateway stalled",
+        explanation: "The session ended while bytes for the gateway had been sent again and again \
+                      without an acknowledgement: packets were lost on that path, or the gateway's \
+                      machine or container was gone. The client or the tap only gave up waiting. \
+                      When small frames pass and large ones stall, a hop drops packets above its \
+                      MTU.",
+        evidence: "an end by the other side or by our idle timer, and bytes for the gateway that were sent again twice or more and not acknowledged",
+        versions: Versions::Any,
+        action: "look at the path between tap and gateway, its MTU when only large frames stall, and whether the gateway's host or container was stopped",
+        find: gateway_stalled,
+    },
 ];
 
 fn client(view: &View<'_>) -> Option<Finding> {
@@ -54,20 +93,80 @@ fn gateway(view: &View<'_>) -> Option<Finding> {
 
 fn cut(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> {
     let broken = matches!(view.end_of(leg), TransportEnd::Rst | TransportEnd::Timeout);
-    let tcp = tcp.filter(|tcp| tcp.waits() && tcp.retransmits > 0)?;
+    let lost = |tcp: &TcpFacts| tcp.retries > 0 || (tcp.unacked > 0 && tcp.retransmits > 0);
+    let tcp = tcp.filter(lost)?;
     if !broken || !view.left(leg) {
         return None;
     }
     let who = leg.party().as_str();
     let summary = format!(
-        "packets to the {who} were lost ({}, {} sent again) until the connection died",
-        waiting(tcp),
-        tcp.retransmits
+        "packets to the {who} were lost ({} sent again) until the connection died",
+        tcp.retries.max(tcp.retransmits)
     );
-    let kernel = kernel_evidence(leg, tcp);
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())
-            .because([kernel]),
+            .because([kernel(leg, tcp)]),
     )
+}
+
+fn client_stalled(view: &View<'_>) -> Option<Finding> {
+    stalled(view, Leg::Client, view.client.tcp)
+}
+
+fn gateway_stalled(view: &View<'_>) -> Option<Finding> {
+    stalled(view, Leg::Gateway, view.gateway.as_ref()?.tcp)
+}
+
+fn stalled(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> {
+    let tcp = tcp.filter(|tcp| tcp.retries >= STALLED && tcp.unacked > 0)?;
+    let by_idle_timer = view
+        .close
+        .timer
+        .is_some_and(|timer| timer.key == TimerKey::Idle);
+    let gave_up = match (view.decisive(), leg) {
+        (Decisive::Tap, _) if by_idle_timer => Party::Tap,
+        (Decisive::GatewayTransport, Leg::Client) => Party::Gateway,
+        (Decisive::ClientTransport, Leg::Gateway) => Party::Client,
+        // A client that is done may close whatever the network does.
+        (Decisive::ClientClose, Leg::Gateway)
+            if view.was_in_handshake() || !view.unanswered().is_empty() =>
+        {
+            Party::Client
+        }
+        _ => return None,
+    };
+    let who = leg.party().as_str();
+    let direction = match leg {
+        Leg::Client => Direction::ToGateway,
+        Leg::Gateway => Direction::ToClient,
+    };
+    let silent = view
+        .silent_ms(direction)
+        .map_or_else(String::new, |ms| format!(" for {}", human_ms(ms)));
+    let summary = format!(
+        "nothing came from the {who}{silent} and it acknowledged nothing ({} sent again); the {} gave up",
+        tcp.retries,
+        gave_up.as_str()
+    );
+    let confidence = if tcp.retries > STALLED {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    Some(
+        Finding::new(confidence, summary)
+            .because(view.both_legs())
+            .because([kernel(leg, tcp)])
+            .ended_by(gave_up),
+    )
+}
+
+pub(super) fn kernel(leg: Leg, tcp: TcpFacts) -> Evidence {
+    let who = leg.party().as_str();
+    fact(format!(
+        "the kernel's last word on the {who}'s connection: {} segments unacknowledged, the oldest \
+         sent again {} times, {} retransmitted in all, round trip {} µs, path MTU {}",
+        tcp.unacked, tcp.retries, tcp.retransmits, tcp.rtt_us, tcp.pmtu
+    ))
 }

@@ -35,7 +35,8 @@ fn requests(view: &View<'_>) -> Option<Finding> {
     // The oldest that went to the gateway, and nothing at all that came after it.
     let request = view.unanswered().iter().find(|request| request.written)?;
     let heard = view.frames_of(Direction::ToClient)?.last_at?;
-    let quiet = heard <= request.at && view.gateway_acknowledged() != Some(false);
+    let acknowledged = view.acknowledged(request.age_ms);
+    let quiet = heard <= request.at && acknowledged != Some(false);
     if !client || !view.was_open() || !quiet {
         return None;
     }
@@ -48,7 +49,7 @@ fn requests(view: &View<'_>) -> Option<Finding> {
         short(&request.method),
         human_ms(waited)
     );
-    let confidence = match view.gateway_acknowledged() {
+    let confidence = match acknowledged {
         Some(true) => Confidence::Likely,
         _ => Confidence::Possible,
     };

@@ -334,7 +334,8 @@ fn bug(view: &View<'_>) -> Option<Finding> {
 
 fn no_certificate(view: &View<'_>) -> Option<Finding> {
     let failure = view.client.tls.as_ref()?.failure.as_ref()?;
-    if !failure.detail.contains("no server certificate") {
+    let ours = ["no server certificate", "NoSignatureSchemesInCommon"];
+    if !ours.iter().any(|words| failure.detail.contains(words)) {
         return None;
     }
     let summary = "we had no certificate that this client's TLS can use";

@@ -207,7 +207,7 @@ fn request_head(view: &View<'_>) -> Option<Finding> {
 
 fn silent_client(view: &View<'_>) -> Option<Finding> {
     let timer = fired(view, &[TimerKey::RequestHead])?;
-    if view.client.bytes_read.unwrap_or(0) > 0 {
+    if view.client.bytes_read.unwrap_or(0) > 0 || view.request.is_some() {
         return None;
     }
     let summary = format!(

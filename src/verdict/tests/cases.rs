@@ -159,11 +159,21 @@ fn a_reset_is_the_networks_only_with_lost_packets() {
         ("network.cut.client", "client", Class::ClientLeft),
         ("network.cut.gateway", "gateway", Class::GatewayLeft),
     ] {
-        for missing in ["unacked", "retransmits"] {
-            let record = edited(id, |record| record[leg]["tcp"][missing] = 0.into());
-            let verdict = decide(&record);
+        let with = |unacked: u32, retransmits: u32, retries: u32| {
+            edited(id, |record| {
+                record[leg]["tcp"]["unacked"] = unacked.into();
+                record[leg]["tcp"]["retransmits"] = retransmits.into();
+                record[leg]["tcp"]["retries"] = retries.into();
+            })
+        };
+        for found in [with(0, 9, 0), with(4, 0, 0), with(0, 0, 0)] {
+            let verdict = decide(&found);
             assert_eq!(verdict.class, class);
             assert_eq!(verdict.confidence, Confidence::Possible);
+        }
+        // What was under way is forgotten when it breaks, how often it was sent again is not.
+        for lost in [with(4, 9, 0), with(0, 9, 9)] {
+            assert_eq!(class_of(&lost), Class::NetworkCut);
         }
         let record = edited(id, |record| {
             record["close"]["transport"][leg] = "fin".into();
@@ -512,4 +522,32 @@ fn each_way_not_to_be_believed_has_its_own_action() {
         assert_eq!(found.0, rule);
         assert!(found.1.contains(next), "{}", found.1);
     }
+}
+
+#[test]
+fn a_stall_is_the_networks_whoever_gives_up() {
+    let id = "network.cut.gateway_stalled";
+    let once = edited(id, |record| record["gateway"]["tcp"]["retries"] = 1.into());
+    assert_eq!(
+        rule_of(&once),
+        "client.left.open",
+        "one retransmission mends itself"
+    );
+    let idle = edited(id, |record| {
+        record["close"] = json!({
+            "transport": { "client": "local", "gateway": "local" }, "first": "tap",
+            "timer": { "key": "idle", "limit_ms": 60000, "observed_ms": 60001.0, "at": at(93_000) },
+        });
+    });
+    assert_eq!(rule_of(&idle), id);
+    assert_eq!(decide(&idle).party, Party::Tap);
+    // What the gateway says explains more, and a client that is done may close.
+    let closed = edited(id, |record| {
+        record["close"]["gateway"] = json!({ "code": 1012, "reason": "", "at": at(50) });
+    });
+    assert_eq!(rule_of(&closed), "gateway.lifecycle.restart_or_stop");
+    let done = edited(id, |record| {
+        record["close"]["client"] = json!({ "code": 1000, "reason": "", "at": at(50) });
+    });
+    assert_eq!(rule_of(&done), "ok.client_closed");
 }

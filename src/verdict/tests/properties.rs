@@ -21,7 +21,7 @@ use crate::session::record::{
     Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TransportEnd,
 };
 use crate::session::record::{HeadFault, RefusedHead};
-use crate::session::text::PeerText;
+use crate::session::text::{PeerText, must_escape};
 use crate::ws::{CloseCode, Opcode, Violation};
 
 const WHY: [ForwardedWhy; 10] = [
@@ -130,7 +130,7 @@ impl Dice<'_> {
             rtt_us: 1,
             retransmits: u32::from(self.byte() % 4),
             unacked: u32::from(self.byte() % 2),
-            unacked_bytes: u64::from(self.byte() % 4),
+            retries: u32::from(self.byte() % 4),
             pmtu: 1500,
         }
     }
@@ -448,11 +448,13 @@ const ERRORS: [GatewayErrorKind; 21] = [
 ];
 
 /// A verdict that hangs together.
-fn assert_sound(record: &SessionRecord) -> Class {
+pub(super) fn assert_sound(record: &SessionRecord) -> Class {
     let verdict = decide(record);
     assert_eq!(verdict.layer, verdict.class.layer());
     assert!(!verdict.summary.is_empty() && !verdict.next.is_empty());
     assert!(!verdict.summary.contains('\u{1b}') && !verdict.next.contains("$(reboot)"));
+    let facts = verdict.evidence.iter().map(|evidence| &evidence.fact);
+    assert!(facts.clone().all(|fact| !fact.chars().any(must_escape)));
     match registry::rule(&verdict.rule) {
         Some(rule) => assert_eq!((rule.class, rule.act_on), (verdict.class, verdict.act_on)),
         None => assert_eq!(verdict.class, Class::Unknown),

@@ -82,10 +82,46 @@ fn a_gateway_that_still_talks_is_not_silent() {
         record["frames"]["to_client"]["last_at"] = "2026-11-21T10:00:05Z".into();
     });
     assert_eq!(rule_of(&ticking), "ok.client_closed");
-    let lost = edited("gateway.silent.requests", |record| {
+    // What was just sent, such as the client's Close, is not acknowledged at once.
+    let newer = edited("gateway.silent.requests", |record| {
         record["gateway"]["tcp"]["unacked"] = 3.into();
     });
-    assert_eq!(rule_of(&lost), "ok.client_closed");
+    assert_eq!(rule_of(&newer), "gateway.silent.requests");
+    let lost = edited("gateway.silent.requests", |record| {
+        record["gateway"]["tcp"]["unacked"] = 3.into();
+        record["gateway"]["tcp"]["retries"] = 4.into();
+    });
+    assert_eq!(rule_of(&lost), "network.cut.gateway_stalled");
+}
+
+/// The kernel drops what was under way when a connection breaks: nothing unacknowledged is then no
+/// proof of delivery.
+#[test]
+fn a_request_of_a_connection_that_broke_is_not_proven_to_have_arrived() {
+    for (end, delivered) in [("fin", true), ("rst", false), ("timeout", false)] {
+        let record = edited("gateway.left.open", |record| {
+            record["gateway"]["tcp"] =
+                json!({ "rtt_us": 90, "retransmits": 0, "unacked": 0, "pmtu": 65535 });
+            record["close"]["transport"]["gateway"] = end.into();
+            record["dialect"]["rpc"] = json!({
+                "requests": 1, "responses": 0, "unanswered_count": 1,
+                "unanswered": [{
+                    "method": "chat.send", "at": "2026-11-21T10:00:00.030000Z",
+                    "age_ms": 9000.0, "written": true,
+                }],
+            });
+        });
+        assert_eq!(
+            says(&record, "request delivered, response lost"),
+            delivered,
+            "{end}"
+        );
+        assert_eq!(
+            says(&record, "its arrival is not proven"),
+            !delivered,
+            "{end}"
+        );
+    }
 }
 
 #[test]

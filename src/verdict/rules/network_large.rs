@@ -1,0 +1,84 @@
+//! A path that swallows large packets and lets small ones through.
+
+use super::network::{STALLED, kernel};
+use crate::session::party::{Direction, Leg, Party};
+use crate::session::record::frames::{DirectionFrames, TcpFacts};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence};
+use crate::verdict::view::{fact, human_bytes};
+use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+
+/// A message that surely takes more than one packet where packets hold 1,280 bytes or less, as on
+/// the paths where large ones are lost.
+const LARGE: u64 = 1200;
+
+pub(super) const RULES: &[Rule] = &[Rule {
+    id: "network.cut.large_messages",
+    class: Class::NetworkCut,
+    party: Party::Network,
+    act_on: ActOn::Network,
+    stage: Stage::Close,
+    // Before the rules about what was lost, whatever its size.
+    order: 3,
+    title: "Large messages are lost, small ones pass",
+    explanation: "Small messages had passed and been acknowledged; then the first large one came \
+                  and nothing was acknowledged any more, however often it was sent again. That is \
+                  what a path looks like whose largest packet (MTU) is smaller than both ends \
+                  believe, while a firewall drops the ICMP messages that would tell them: VPNs, \
+                  tunnels and overlay networks of containers.",
+    evidence: "bytes that were sent again twice or more and not acknowledged, on a leg to which one large frame went, smaller ones before it",
+    versions: Versions::Any,
+    action: "lower the MTU of that path (for a container network the driver's `mtu` option, for WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; `ping -M do -s 1472 HOST` shows what fits",
+    find: large_messages,
+}];
+
+fn large_messages(view: &View<'_>) -> Option<Finding> {
+    let record = view.record();
+    let gateway = record.gateway.as_ref().and_then(|gateway| gateway.tcp);
+    // Whoever ended the session: the end that waits for a message that never comes may well be the
+    // one to give up. What the gateway said explains more.
+    if matches!(view.decisive(), Decisive::Refusal | Decisive::GatewayClose) {
+        return None;
+    }
+    [(Leg::Client, record.client.tcp), (Leg::Gateway, gateway)]
+        .into_iter()
+        .filter_map(|(leg, tcp)| Some((leg, tcp.filter(|tcp| tcp.retries >= STALLED)?)))
+        .find_map(|(leg, tcp)| large_message(view, leg, tcp))
+}
+
+fn frames_to<'a>(view: &View<'a>, leg: Leg) -> Option<&'a DirectionFrames> {
+    view.frames_of(match leg {
+        Leg::Client => Direction::ToClient,
+        Leg::Gateway => Direction::ToGateway,
+    })
+}
+
+fn large_message(view: &View<'_>, leg: Leg, tcp: TcpFacts) -> Option<Finding> {
+    let frames = frames_to(view, leg)?;
+    let largest = frames.largest.filter(|largest| largest.size >= LARGE)?;
+    // The only large one, and small ones before it.
+    let mut counts = (0, 0);
+    for bucket in &frames.payload.as_ref()?.buckets {
+        let (small, large) = &mut counts;
+        let count = if bucket.le < LARGE { small } else { large };
+        *count += bucket.count;
+    }
+    let (small, large) = counts;
+    if large != 1 || small == 0 {
+        return None;
+    }
+    let who = leg.party().as_str();
+    let summary = format!(
+        "a message of {} to the {who} was lost again and again after small ones had passed: it \
+         smells of an MTU that is too large",
+        human_bytes(largest.size)
+    );
+    let before = fact(format!(
+        "{small} smaller frames had gone to the {who} before"
+    ));
+    Some(
+        Finding::new(Confidence::Possible, summary)
+            .because([kernel(leg, tcp), before])
+            .because(view.both_legs()),
+    )
+}

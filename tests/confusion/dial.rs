@@ -1,0 +1,237 @@
+//! The gateway is not reached.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use socket2::{Domain, Socket, Type};
+use wstap::session::SessionRecord;
+
+use super::table::{Fault, fault, refused};
+use crate::peers::{Peer, Via, blurts, echo, never_answers, tls};
+use crate::support::certs::{Ca, Validity};
+use crate::support::head::upgrade;
+use crate::support::tap::{Face, Setup};
+
+pub fn faults() -> Vec<Fault> {
+    vec![
+        fault("dns: no such name", "gateway.unreachable.dns", || {
+            refused(Setup::before_url("http://no-such-host.invalid:18789"))
+        }),
+        fault(
+            "tcp: refused on loopback",
+            "gateway.unreachable.refused",
+            || async {
+                let nobody = Deaf::unheard();
+                refused(nobody.setup()).await
+            },
+        ),
+        fault(
+            "tcp: refused, in a container",
+            "gateway.unreachable.loopback_in_container",
+            in_a_container,
+        ),
+        fault(
+            "tcp: a full backlog",
+            "gateway.unreachable.timeout",
+            || async {
+                let deaf = Deaf::full();
+                refused(deaf.setup().set("timeouts.connect", "300ms")).await
+            },
+        ),
+        fault(
+            "tcp: a full backlog, and the client gives up",
+            "client.left.dial",
+            a_client_that_does_not_wait,
+        ),
+        fault(
+            "unix: no socket",
+            "gateway.unreachable.socket_missing",
+            || refused(Setup::before_url("unix:/nonexistent/gateway.sock")),
+        ),
+        fault(
+            "unix: a socket that nobody listens on",
+            "gateway.unreachable.refused",
+            || async {
+                let folder = tempfile::TempDir::new().unwrap();
+                let path = folder.path().join("gateway.sock");
+                drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+                refused(Setup::before_url(&format!("unix:{}", path.display()))).await
+            },
+        ),
+        fault(
+            "unix: a socket that we may not open",
+            "gateway.unreachable.socket_denied",
+            a_forbidden_socket,
+        ),
+        fault(
+            "tls: plain to a TLS gateway",
+            "gateway.unreachable.wants_tls",
+            || async {
+                let (_, via) = tls::via(&["localhost"], Validity::Now);
+                let peer = echo::start(&via).await;
+                refused(Setup::before_url(&format!("http://{}", peer.addr()))).await
+            },
+        ),
+        fault(
+            "tls: TLS to a plain HTTP server",
+            "gateway.unreachable.not_tls",
+            || async {
+                let answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+                let peer = blurts::start(&Via::Plain, answer).await;
+                refused(over_tls(&peer)).await
+            },
+        ),
+        fault(
+            "tls: a gateway that never answers the handshake",
+            "gateway.unreachable.timeout",
+            || async {
+                let peer = never_answers::start(&Via::Plain).await;
+                refused(over_tls(&peer).set("timeouts.connect", "300ms")).await
+            },
+        ),
+        fault(
+            "tls: a gateway that ends the handshake",
+            "gateway.unreachable.not_tls",
+            || async {
+                let peer = blurts::start(&Via::Plain, b"").await;
+                refused(over_tls(&peer)).await
+            },
+        ),
+        fault(
+            "tls: handshake_failure by the gateway",
+            "gateway.unreachable.tls",
+            || async {
+                let alert = [0x15, 3, 3, 0, 2, 2, 40];
+                let peer = blurts::start(&Via::Plain, &alert).await;
+                refused(over_tls(&peer)).await
+            },
+        ),
+        fault(
+            "tls: the gateway's CA is not trusted",
+            "gateway.unreachable.certificate_untrusted",
+            || async {
+                let (_, via) = tls::via(&["gateway.test"], Validity::Now);
+                let peer = echo::start(&via).await;
+                refused(Setup::before(&peer).gateway_ca(&Ca::new(), "gateway.test")).await
+            },
+        ),
+        fault(
+            "tls: the gateway's certificate is for another name",
+            "gateway.unreachable.certificate_name",
+            || certificate("other.test", Validity::Now),
+        ),
+        fault(
+            "tls: the gateway's certificate has expired",
+            "gateway.unreachable.certificate_expired",
+            || certificate("gateway.test", Validity::Expired),
+        ),
+        fault(
+            "tls: the gateway's certificate is not valid yet",
+            "gateway.unreachable.certificate_expired",
+            || certificate("gateway.test", Validity::NotYet),
+        ),
+    ]
+}
+
+async fn certificate(name: &str, validity: Validity) -> SessionRecord {
+    let (ca, via) = tls::via(&[name], validity);
+    let peer = echo::start(&via).await;
+    refused(Setup::before(&peer).gateway_ca(&ca, "gateway.test")).await
+}
+
+fn over_tls(peer: &Peer) -> Setup {
+    Setup::before_url(&format!("https://{}", peer.addr()))
+}
+
+/// Docker gives a container's host twelve digits of its id for a name.
+async fn in_a_container() -> SessionRecord {
+    let nobody = Deaf::unheard();
+    let script = "echo 0123456789ab > /proc/sys/kernel/hostname && exec \"$0\" \"$@\"";
+    // Mounts need no mending: the name's file shows that of the namespace which reads it.
+    let words = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--uts",
+        "sh",
+        "-c",
+        script,
+    ];
+    refused(nobody.setup().under(&words)).await
+}
+
+async fn a_forbidden_socket() -> SessionRecord {
+    let folder = tempfile::TempDir::new().unwrap();
+    let inner = folder.path().join("private");
+    std::fs::create_dir(&inner).unwrap();
+    let path = inner.join("gateway.sock");
+    let _gateway = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mode = |mode| std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(mode));
+    mode(0o000).unwrap();
+    let mut setup = Setup::before_url(&format!("unix:{}", path.display()));
+    if std::fs::metadata(&inner).unwrap().uid() == 0 {
+        // Permissions stop root only without these.
+        setup = setup.under(&["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
+    }
+    let record = refused(setup).await;
+    mode(0o700).unwrap();
+    record
+}
+
+async fn a_client_that_does_not_wait() -> SessionRecord {
+    let deaf = Deaf::full();
+    let tap = deaf.setup().start().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.send(&upgrade("/", "localhost", &[])).await.unwrap();
+    conn.abort();
+    tap.websocket().await
+}
+
+/// A port at which nobody answers.
+struct Deaf {
+    addr: SocketAddr,
+    _sockets: Vec<Socket>,
+}
+
+impl Deaf {
+    /// Bound and not listening, so that it stays ours and refuses.
+    fn unheard() -> Self {
+        let socket = bound();
+        Self::of(vec![socket])
+    }
+
+    /// Listening with every place taken: the kernel drops further attempts.
+    fn full() -> Self {
+        let listener = bound();
+        listener.listen(0).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut sockets = vec![listener];
+        for _ in 0..4 {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            // It cannot be done at once.
+            let _ = client.connect(&addr);
+            sockets.push(client);
+        }
+        Self::of(sockets)
+    }
+
+    fn of(sockets: Vec<Socket>) -> Self {
+        let addr = sockets[0].local_addr().unwrap().as_socket().unwrap();
+        Self {
+            addr,
+            _sockets: sockets,
+        }
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::before_url(&format!("http://{}", self.addr))
+    }
+}
+
+fn bound() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&any.into()).unwrap();
+    socket
+}

@@ -1,0 +1,172 @@
+//! TLS handshakes of clients that come to nothing.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use wstap::session::SessionRecord;
+
+use super::table::{Fault, fault, first_record};
+use crate::peers::{Via, echo};
+use crate::support::certs::trusting_nothing;
+use crate::support::client::{connect, try_connect_tls};
+use crate::support::tap::{Face, Setup};
+
+pub fn faults() -> Vec<Fault> {
+    let alert = |name, rule, error| {
+        let config = Picky::refusing(error);
+        fault(name, rule, move || handshake(config, "localhost"))
+    };
+    vec![
+        fault(
+            "tls: the client trusts another CA",
+            "tap.certificate.unknown_ca",
+            || handshake(trusting_nothing(), "localhost"),
+        ),
+        alert(
+            "tls: unknown_ca",
+            "tap.certificate.unknown_ca",
+            CertificateError::UnknownIssuer,
+        ),
+        alert(
+            "tls: certificate_expired",
+            "tap.certificate.expired",
+            CertificateError::Expired,
+        ),
+        alert(
+            "tls: certificate_revoked",
+            "tap.certificate.revoked",
+            CertificateError::Revoked,
+        ),
+        alert(
+            "tls: bad_certificate",
+            "tap.certificate.refused",
+            CertificateError::BadEncoding,
+        ),
+        alert(
+            "tls: certificate_unknown, for another name",
+            "tap.certificate.refused",
+            CertificateError::NotValidForName,
+        ),
+        alert(
+            "tls: a pin that differs",
+            "tap.certificate.refused",
+            CertificateError::ApplicationVerificationFailure,
+        ),
+        alert(
+            "tls: unsupported_certificate",
+            "tap.certificate.unsupported",
+            CertificateError::InvalidPurpose,
+        ),
+        fault(
+            "tls: a client that takes RSA only",
+            "tap.fault.certificate",
+            || {
+                let schemes = vec![SignatureScheme::RSA_PSS_SHA256];
+                handshake(Picky::client(None, schemes), "localhost")
+            },
+        ),
+        fault("tls: ALPN h2 only", "client.fault.alpn", || {
+            let mut config = Arc::unwrap_or_clone(trusting_nothing());
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            handshake(Arc::new(config), "localhost")
+        }),
+        fault("tls: TLS 1.0 only", "client.fault.tls", || async {
+            let peer = echo::start(&Via::Plain).await;
+            let tap = Setup::before(&peer).start().await;
+            let mut conn = connect(tap.addr(Face::Tls)).await;
+            conn.send(&old_client_hello()).await.unwrap();
+            conn.rest().await;
+            first_record(&tap).await
+        }),
+    ]
+}
+
+async fn handshake(config: Arc<ClientConfig>, name: &str) -> SessionRecord {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let attempt = try_connect_tls(tap.addr(Face::Tls), &config, name).await;
+    if let Ok(mut conn) = attempt {
+        // TLS 1.3: the client is done before the server has judged.
+        conn.rest().await;
+        panic!("the handshake succeeded");
+    }
+    first_record(&tap).await
+}
+
+/// A client that finds fault with every certificate.
+#[derive(Debug)]
+struct Picky {
+    error: Option<CertificateError>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl Picky {
+    fn refusing(error: CertificateError) -> Arc<ClientConfig> {
+        let schemes = ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes();
+        Self::client(Some(error), schemes)
+    }
+
+    fn client(error: Option<CertificateError>, schemes: Vec<SignatureScheme>) -> Arc<ClientConfig> {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Self { error, schemes }))
+            .with_no_client_auth();
+        Arc::new(config)
+    }
+}
+
+impl ServerCertVerifier for Picky {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.error {
+            Some(error) => Err(Error::InvalidCertificate(error.clone())),
+            None => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
+
+/// A `ClientHello` of TLS 1.0 with one cipher suite and no extensions (RFC 2246).
+fn old_client_hello() -> Vec<u8> {
+    let mut hello = vec![3, 1];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
+    let mut out = vec![0x16, 3, 1, 0, u8::try_from(hello.len() + 4).unwrap()];
+    out.extend([1, 0, 0, u8::try_from(hello.len()).unwrap()]);
+    out.extend(hello);
+    out
+}
