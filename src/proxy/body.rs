@@ -193,6 +193,14 @@ impl Drop for Answered {
     }
 }
 
+/// What the gateway's WebSocket library says to a malformed handshake, as `text/html`.
+const LIBRARY: [&str; 4] = [
+    "Invalid Sec-WebSocket-Protocol header",
+    "Invalid Upgrade header",
+    "Missing or invalid Sec-WebSocket-Key header",
+    "Missing or invalid Sec-WebSocket-Version header",
+];
+
 /// Whose an answer's body seems to be. What `OpenClaw` 2026.9.6 sends is known by heart; the rest
 /// is told apart by content type.
 fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
@@ -227,7 +235,10 @@ fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
         BodyKind::HandlersUnavailable
     } else if contains("data-openclaw-control-ui") {
         BodyKind::ControlUi
-    } else if contains("\"type\":\"unauthorized\"") || contains("\"type\":\"rate_limited\"") {
+    } else if contains("\"type\":\"unauthorized\"")
+        || contains("\"type\":\"rate_limited\"")
+        || LIBRARY.iter().any(|text| front == text.as_bytes())
+    {
         BodyKind::Gateway
     } else if html {
         BodyKind::Html
@@ -264,6 +275,8 @@ mod tests {
             kind("Too many unauthenticated sockets", ""),
             BodyKind::TooManySockets
         );
+        let library = "Missing or invalid Sec-WebSocket-Key header";
+        assert_eq!(kind(library, "text/html"), BodyKind::Gateway);
         let page = "<!doctype html>\n<html data-openclaw-control-ui-build=\"x\">";
         assert_eq!(kind(page, "text/html"), BodyKind::ControlUi);
     }

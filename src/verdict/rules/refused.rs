@@ -132,7 +132,10 @@ fn not_http(view: &View<'_>) -> Option<Finding> {
 
 fn bad_handshake(view: &View<'_>) -> Option<Finding> {
     let own = view.answers_with_header("sec-websocket-version")
-        || matches!(view.body_kind(), Some(BodyKind::Text | BodyKind::Empty));
+        || matches!(
+            view.body_kind(),
+            Some(BodyKind::Text | BodyKind::Empty | BodyKind::Gateway)
+        );
     if status(view)? != 400 || !own || view.foreign_server().is_some() {
         return None;
     }
