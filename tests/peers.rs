@@ -13,6 +13,7 @@ pub mod fin_without_close;
 pub mod half_closer;
 pub mod http_plain;
 pub mod huge_declared_length;
+pub mod mangling_hop;
 pub mod missing_accept_key;
 pub mod never_answers;
 pub mod never_reads;

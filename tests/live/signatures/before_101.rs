@@ -51,15 +51,17 @@ pub fn answered(id: &'static str, status: u16) -> Expect {
 
 /// Headers that only a proxy sends, from a peer that is not in `trustedProxies`.
 async fn untrusted(tap: &Tap, book: &mut Book) {
-    for (name, value) in [
-        ("X-Forwarded-For", "203.0.113.5"),
-        ("X-Forwarded-Foo", ""),
-        ("X-Real-IP", "203.0.113.5"),
-        ("Forwarded", "for=203.0.113.5"),
-        ("Tailscale-User-Login", "me@example.com"),
+    let proxy = "gateway.refused.attribution_proxy";
+    let nobody = "gateway.refused.attribution_client";
+    for (name, value, id) in [
+        ("X-Forwarded-For", "203.0.113.5", proxy),
+        ("X-Real-IP", "203.0.113.5", proxy),
+        ("Forwarded", "for=203.0.113.5", proxy),
+        ("X-Forwarded-Foo", "", nobody),
+        ("Tailscale-User-Login", "me@example.com", nobody),
     ] {
         let visit = Guest::cli().header(name, value).visit(tap).await;
-        let expect = answered("gateway.refused.attribution_proxy", 403).act_on("operator");
+        let expect = answered(id, 403).act_on("operator");
         book.check(&format!("403: {name} of a stranger"), tap, &visit, expect)
             .await;
     }

@@ -25,6 +25,8 @@ pub struct Guest {
     tampered: Vec<(&'static str, Value)>,
     clock_ms: i64,
     receive_buffer: Option<usize>,
+    /// It does not wait for the gateway's Close when it is refused.
+    hasty: bool,
 }
 
 impl Guest {
@@ -46,6 +48,7 @@ impl Guest {
             tampered: Vec::new(),
             clock_ms: 0,
             receive_buffer: None,
+            hasty: false,
         }
     }
 
@@ -140,6 +143,13 @@ impl Guest {
         self
     }
 
+    /// It closes by itself as soon as it is refused, as the real client does now and then.
+    #[must_use]
+    pub fn hasty(mut self) -> Self {
+        self.hasty = true;
+        self
+    }
+
     /// Connects, is answered, and leaves in order.
     pub async fn visit(&self, tap: &Tap) -> Visit {
         let mut session = self.greet(tap).await;
@@ -189,6 +199,9 @@ impl Guest {
         let request = self.request(&session.challenge);
         session.say(Frame::text(&request.to_string())).await;
         session.answer = session.answer_to("1").await;
+        if self.hasty && session.answer["ok"] == false {
+            session.say(Frame::close(1008, "connect failed")).await;
+        }
     }
 
     /// As far as the challenge, if one comes.

@@ -100,6 +100,21 @@ pub async fn local(gateway: &Gateway, book: &mut Book) {
     book.check("device token unknown", &tap, &visit, expect)
         .await;
 
+    // Whose Close comes first is a race; what the gateway answered decides.
+    let hasty = Guest::cli().auth(json!({})).hasty();
+    let visit = hasty.visit(&tap).await;
+    let expect = rule(nobody)
+        .act_on("client")
+        .fact("/dialect/error/details_code", "DEVICE_IDENTITY_REQUIRED")
+        .fact("/close/client/reason", "connect failed");
+    book.check(
+        "refused, and the client closes itself",
+        &tap,
+        &visit,
+        expect,
+    )
+    .await;
+
     // The same client comes in with another token: it has two.
     let visit = Guest::cli().visit(&tap).await;
     book.check("token right", &tap, &visit, rule("ok.client_closed"))
