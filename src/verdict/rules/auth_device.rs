@@ -3,6 +3,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
+use crate::session::text::PeerText;
 use crate::verdict::credential::odd_form;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
@@ -151,7 +152,7 @@ fn how_opened(view: &View<'_>) -> Opened {
     let mut headers = view.request.iter().flat_map(|request| &request.headers);
     let says_https = headers.any(|header| {
         let name = header.name.as_str();
-        let value = header.value.as_ref().map(|value| value.as_str());
+        let value = header.value.as_ref().map(PeerText::as_str);
         name.eq_ignore_ascii_case("x-forwarded-proto") && value == Some("https")
     });
     let proxied =
