@@ -8,6 +8,7 @@
 mod before_101;
 mod book;
 mod changes;
+mod connected;
 mod devices;
 mod first_frames;
 mod guest;
@@ -16,6 +17,7 @@ mod hops;
 mod lifecycle;
 mod pairing;
 mod passwords;
+mod peers;
 mod remote;
 mod secrets;
 mod session;

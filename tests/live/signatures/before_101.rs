@@ -1,10 +1,13 @@
 //! What the gateway answers in place of a 101 (catalogue section 3).
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::book::{Book, Expect, rule};
-use super::guest::{Guest, Session, Visit};
+use super::connected::{Session, Visit};
+use super::guest::Guest;
 use super::tap;
 use crate::live::gateway::Gateway;
 use crate::support::head::KEY;
@@ -128,7 +131,7 @@ async fn ask(tap: &Tap, headers: &[(&str, &str)]) -> Visit {
     let agent = format!("guest-{}", Uuid::new_v4().simple());
     let mut request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {agent}\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        write!(request, "{name}: {value}\r\n").expect("writing to a string");
     }
     request.push_str("\r\n");
     let mut session = Session::new(tap.connect(Face::Plain).await, agent);

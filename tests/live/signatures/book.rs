@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wstap::session::SessionRecord;
 
-use super::guest::Visit;
+use super::connected::Visit;
 use crate::live::gateway::Gateway;
 use crate::support::deadline::{STEP, poll};
 use crate::support::tap::Tap;

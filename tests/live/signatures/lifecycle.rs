@@ -7,7 +7,8 @@ use tokio::time::{Instant, interval};
 
 use super::before_101::answered;
 use super::book::{Book, Expect, rule};
-use super::guest::{Guest, Visit};
+use super::connected::Visit;
+use super::guest::Guest;
 use super::tap;
 use crate::live::gateway::{Gateway, Options};
 use crate::support::tap::Tap;

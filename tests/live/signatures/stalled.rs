@@ -7,7 +7,8 @@ use tokio::time::{Instant, timeout_at};
 use wstap::session::SessionRecord;
 
 use super::book::{Book, rule};
-use super::guest::{Guest, Session};
+use super::connected::Session;
+use super::guest::Guest;
 use crate::live::gateway::Gateway;
 use crate::support::deadline::poll;
 use crate::support::frame::Frame;
