@@ -194,6 +194,14 @@ impl Drop for Answered {
     }
 }
 
+/// What the gateway's WebSocket library says to a malformed handshake, as `text/html`.
+const LIBRARY: [&str; 4] = [
+    "Invalid Sec-WebSocket-Protocol header",
+    "Invalid Upgrade header",
+    "Missing or invalid Sec-WebSocket-Key header",
+    "Missing or invalid Sec-WebSocket-Version header",
+];
+
 /// Whose an answer's body seems to be. What `OpenClaw` 2026.9.6 sends is known by heart; the rest
 /// is told apart by content type.
 fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
@@ -237,12 +245,10 @@ fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
         BodyKind::ServiceUnavailable
     } else if contains("data-openclaw-control-ui") {
         BodyKind::ControlUi
-    } else if contains("\"type\":\"unauthorized\"") || contains("\"type\":\"rate_limited\"") {
-        BodyKind::Gateway
-    } else if front.starts_with(b"Missing or invalid Sec-WebSocket-")
-        || front == b"Invalid Upgrade header"
+    } else if contains("\"type\":\"unauthorized\"")
+        || contains("\"type\":\"rate_limited\"")
+        || LIBRARY.iter().any(|text| front == text.as_bytes())
     {
-        // Its WebSocket library's, which says that they are HTML.
         BodyKind::Gateway
     } else if html {
         BodyKind::Html

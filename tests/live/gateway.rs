@@ -34,7 +34,7 @@ pub struct Options {
     pub trusted_proxies: Vec<String>,
     /// `gateway.controlUi.allowedOrigins`.
     pub allowed_origins: Vec<String>,
-    /// Laid over the configuration, key by key.
+    /// Laid over the configuration, key by key; `null` takes a key away.
     pub more: Value,
     /// Variables of its environment.
     pub env: Vec<(&'static str, &'static str)>,
@@ -246,8 +246,13 @@ fn config(folder: &Path, port: u16, options: &Options) -> PathBuf {
 fn lay_over(below: &mut Value, above: &Value) {
     match above {
         Value::Object(keys) if below.is_object() => {
+            let below = below.as_object_mut().expect("a mapping");
             for (key, value) in keys {
-                lay_over(&mut below[key.as_str()], value);
+                if value.is_null() {
+                    below.remove(key);
+                } else {
+                    lay_over(below.entry(key).or_insert(Value::Null), value);
+                }
             }
         }
         Value::Null => {}

@@ -110,7 +110,7 @@ impl Visitor {
 
     /// Its device, as the gateway's log names it.
     pub fn device_id(&self) -> Option<&str> {
-        self.device.as_ref().map(|device| device.id())
+        self.device.as_ref().map(Device::id)
     }
 
     /// Connects, says who it is, reads the answer and leaves in order.

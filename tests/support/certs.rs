@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -46,6 +46,32 @@ impl Ca {
 
     /// A leaf for these names, ready to serve with.
     pub fn server(&self, names: &[&str], validity: Validity) -> Arc<ServerConfig> {
+        let (leaf, key) = self.leaf(names, validity);
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("its key");
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .expect("a leaf with its key");
+        Arc::new(config)
+    }
+
+    /// The same in two files, for programs of others: certificate and key.
+    pub fn write_leaf(
+        &self,
+        folder: &Path,
+        names: &[&str],
+        validity: Validity,
+    ) -> (PathBuf, PathBuf) {
+        let (leaf, key) = self.leaf(names, validity);
+        let files = (folder.join("leaf.pem"), folder.join("leaf-key.pem"));
+        std::fs::write(&files.0, leaf.pem()).expect("write the leaf");
+        std::fs::write(&files.1, key.serialize_pem()).expect("write its key");
+        files
+    }
+
+    fn leaf(&self, names: &[&str], validity: Validity) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -61,14 +87,7 @@ impl Ca {
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
         let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("its key");
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
-            .expect("a leaf with its key");
-        Arc::new(config)
+        (leaf, key)
     }
 
     /// Writes the CA's certificate for the tap (`gateway.tls.ca`).

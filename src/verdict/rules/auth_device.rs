@@ -3,6 +3,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
+use crate::session::text::PeerText;
 use crate::verdict::credential::odd_form;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
@@ -125,26 +126,61 @@ fn control_ui(view: &View<'_>) -> Option<Finding> {
         &["CONTROL_UI_DEVICE_IDENTITY_REQUIRED"],
         &["control ui requires device identity"],
     )?;
-    let secure = view.client.tls.is_some();
-    let summary = if secure {
-        "the Control UI sent no device identity, though it came over TLS"
-    } else {
-        "the Control UI was opened over plain http, where a browser has no device identity"
+    let (summary, leg) = match how_opened(view) {
+        Opened::Tls => (
+            "the Control UI sent no device identity, though it came over TLS",
+            "the client's leg to us is TLS",
+        ),
+        Opened::TlsBeforeUs => (
+            "the Control UI sent no device identity, though its proxy says that it came over TLS",
+            "the request says X-Forwarded-Proto: https",
+        ),
+        Opened::BehindProxy => (
+            "the Control UI sent no device identity; a proxy stands in front of us",
+            "the request came with the headers of a proxy, and none says https",
+        ),
+        Opened::Plain => (
+            "the Control UI was opened over plain http, where a browser has no device identity",
+            "the client's leg to us is plain",
+        ),
     };
-    let leg = fact(if secure {
-        "the client's leg to us is TLS"
-    } else {
-        "the client's leg to us is plain"
-    });
-    let found = found(view, &said, summary).because([leg]);
-    Some(if secure {
-        found.next(
+    let found = found(view, &said, summary).because([fact(leg)]);
+    Some(match how_opened(view) {
+        Opened::Tls | Opened::TlsBeforeUs => found.next(
             "open the page by the https:// address itself (not in a frame of another page); in \
              trusted-proxy mode check the identity header",
-        )
-    } else {
-        found
+        ),
+        Opened::BehindProxy => found.next(
+            "open the Control UI with https:// at that proxy, or on localhost; in trusted-proxy \
+             mode check the identity header",
+        ),
+        Opened::Plain => found,
     })
+}
+
+/// How the browser has come, as far as it can be seen from here.
+enum Opened {
+    Tls,
+    TlsBeforeUs,
+    BehindProxy,
+    Plain,
+}
+
+fn how_opened(view: &View<'_>) -> Opened {
+    let mut headers = view.request.iter().flat_map(|request| &request.headers);
+    let says_https = headers.any(|header| {
+        let name = header.name.as_str();
+        let value = header.value.as_ref().map(PeerText::as_str);
+        name.eq_ignore_ascii_case("x-forwarded-proto") && value == Some("https")
+    });
+    let proxied =
+        view.client.via.is_some() || view.forwarded().is_some_and(|it| !it.brought.is_empty());
+    match (view.client.tls.is_some(), says_https, proxied) {
+        (true, _, _) => Opened::Tls,
+        (false, true, _) => Opened::TlsBeforeUs,
+        (false, false, true) => Opened::BehindProxy,
+        (false, false, false) => Opened::Plain,
+    }
 }
 
 fn clock(view: &View<'_>) -> Option<Finding> {

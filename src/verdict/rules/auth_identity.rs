@@ -360,9 +360,11 @@ fn trusted_proxy(view: &View<'_>) -> Option<Finding> {
             "we come from loopback",
             "set gateway.auth.trustedProxy.allowLoopback to true, if everything on this host may be trusted",
         ),
-        "untrusted_source" => (
-            "our address is not trusted",
-            "add our address to gateway.trustedProxies",
+        "untrusted_source" => ("our address is not trusted", &*view.trust_us()),
+        "local_interface_source" => (
+            "we come from an address of the gateway's own host",
+            "let gateway.url name 127.0.0.1 and set gateway.auth.trustedProxy.allowLoopback to \
+             true, or run wstap on another host",
         ),
         "origin_not_allowed" => (
             "the browser's origin is not allowed",

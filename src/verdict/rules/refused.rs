@@ -222,5 +222,13 @@ fn other(view: &View<'_>) -> Option<Finding> {
             Confidence::Likely,
         ),
     };
-    Some(Finding::new(confidence, summary).because(view.answer_evidence()))
+    let finding = Finding::new(confidence, summary).because(view.answer_evidence());
+    Some(if status >= 500 {
+        finding.next(
+            "look into the gateway's log at this time for the error; if a proxy stands between \
+             tap and gateway, into its log too",
+        )
+    } else {
+        finding
+    })
 }

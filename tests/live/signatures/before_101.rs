@@ -1,10 +1,13 @@
 //! What the gateway answers in place of a 101 (catalogue section 3).
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::book::{Book, Expect, rule};
-use super::guest::{Guest, Session, Visit};
+use super::connected::{Session, Visit};
+use super::guest::Guest;
 use super::tap;
 use crate::live::gateway::Gateway;
 use crate::support::head::KEY;
@@ -51,15 +54,17 @@ pub fn answered(id: &'static str, status: u16) -> Expect {
 
 /// Headers that only a proxy sends, from a peer that is not in `trustedProxies`.
 async fn untrusted(tap: &Tap, book: &mut Book) {
-    for (name, value) in [
-        ("X-Forwarded-For", "203.0.113.5"),
-        ("X-Forwarded-Foo", ""),
-        ("X-Real-IP", "203.0.113.5"),
-        ("Forwarded", "for=203.0.113.5"),
-        ("Tailscale-User-Login", "me@example.com"),
+    let proxy = "gateway.refused.attribution_proxy";
+    let nobody = "gateway.refused.attribution_client";
+    for (name, value, id) in [
+        ("X-Forwarded-For", "203.0.113.5", proxy),
+        ("X-Real-IP", "203.0.113.5", proxy),
+        ("Forwarded", "for=203.0.113.5", proxy),
+        ("X-Forwarded-Foo", "", nobody),
+        ("Tailscale-User-Login", "me@example.com", nobody),
     ] {
         let visit = Guest::cli().header(name, value).visit(tap).await;
-        let expect = answered("gateway.refused.attribution_proxy", 403).act_on("operator");
+        let expect = answered(id, 403).act_on("operator");
         book.check(&format!("403: {name} of a stranger"), tap, &visit, expect)
             .await;
     }
@@ -126,7 +131,7 @@ async fn ask(tap: &Tap, headers: &[(&str, &str)]) -> Visit {
     let agent = format!("guest-{}", Uuid::new_v4().simple());
     let mut request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {agent}\r\n");
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        write!(request, "{name}: {value}\r\n").expect("writing to a string");
     }
     request.push_str("\r\n");
     let mut session = Session::new(tap.connect(Face::Plain).await, agent);

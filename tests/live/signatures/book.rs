@@ -1,6 +1,6 @@
 //! What is expected of each case, and the book in which what came is noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wstap::session::SessionRecord;
 
-use super::guest::Visit;
+use super::connected::Visit;
+use crate::live::gateway::Gateway;
+use crate::support::deadline::{STEP, poll};
 use crate::support::tap::Tap;
 
 /// What a record has to say.
@@ -108,6 +110,8 @@ pub struct Book {
     theme: &'static str,
     lines: Vec<String>,
     wrong: Vec<String>,
+    /// Each record that was checked, by its case and the client's `User-Agent`.
+    checked: Vec<(String, String, Value)>,
 }
 
 impl Book {
@@ -116,6 +120,7 @@ impl Book {
             theme,
             lines: Vec::new(),
             wrong: Vec::new(),
+            checked: Vec::new(),
         }
     }
 
@@ -130,6 +135,8 @@ impl Book {
         let record = tap.wait_for(case, ours).await;
         let record = serde_json::to_value(record).expect("a record");
         self.judge(case, &record, &expect);
+        let agent = visit.agent.clone();
+        self.checked.push((case.to_owned(), agent, record.clone()));
         let said = record["close"]["client_saw"]["code"].as_u64();
         let saw = visit.saw.map(u64::from);
         if said != saw {
@@ -181,6 +188,40 @@ impl Book {
         self.wrong.push(line);
     }
 
+    /// The gateway logs with which code each client ended that it had not accepted (but not every
+    /// time when they are all alike). That has to be what the record says that the gateway saw.
+    pub async fn compare_with_log(&mut self, gateway: &Gateway) {
+        const ENOUGH: usize = 20;
+        let refused: Vec<_> = std::mem::take(&mut self.checked)
+            .into_iter()
+            .filter(|(_, _, record)| record["dialect"]["result"] == "refused")
+            .collect();
+        // It writes its log a moment later.
+        let last = refused.last().map(|(_, agent, _)| agent.clone());
+        let logged = || {
+            let codes = codes(&gateway.log());
+            let complete = last.as_ref().is_some_and(|last| codes.contains_key(last));
+            complete.then_some(codes)
+        };
+        let codes = poll(STEP, logged).await.unwrap_or_default();
+        let mut compared = 0;
+        for (case, agent, record) in &refused {
+            let said = record["close"]["gateway_saw"]["code"].as_u64();
+            let Some(logged) = codes.get(agent).copied() else {
+                continue;
+            };
+            compared += 1;
+            if said != Some(logged) {
+                let problem = format!("the gateway saw {logged}, not {said:?}");
+                self.complain(case, &problem, record);
+            }
+        }
+        if compared < ENOUGH {
+            let wrong = format!("the gateway's log names {compared} of the clients it refused");
+            self.wrong.push(wrong);
+        }
+    }
+
     /// Writes the cases into `target/signatures.txt`, and fails when one was wrong.
     pub fn finish(self) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
@@ -206,4 +247,18 @@ impl Book {
             self.wrong.join("\n")
         );
     }
+}
+
+/// `closed before connect … ua=AGENT … code=CODE …`: the code by the agent.
+fn codes(log: &[String]) -> HashMap<String, u64> {
+    let value = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!(" {name}="))?;
+        Some(rest.split(' ').next()?.to_owned())
+    };
+    let lines = log
+        .iter()
+        .filter(|line| line.starts_with("closed before connect "));
+    lines
+        .filter_map(|line| Some((value(line, "ua")?, value(line, "code")?.parse().ok()?)))
+        .collect()
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::book::{Book, Expect, refused, rule};
 use super::guest::Guest;
-use super::{CLAW, tap};
+use super::{CLAW, SLASHED, tap};
 use crate::live::gateway::Gateway;
 use crate::support::device::Device;
 
@@ -124,6 +124,20 @@ async fn origins(gateway: &Gateway, book: &mut Book) {
             invalid(),
         ),
         ("origin missing, of a page", without, invalid()),
+        (
+            "origin with a path",
+            Guest::page(&format!("{CLAW}/page")).device(&device()),
+            invalid(),
+        ),
+        (
+            "origin in the list with a slash",
+            Guest::page(SLASHED).device(&device()),
+            refused(
+                "gateway.origin.not_allowed",
+                "CONTROL_UI_ORIGIN_NOT_ALLOWED",
+            )
+            .next(&format!("\"{SLASHED}\"")),
+        ),
         (
             "origin in the list",
             Guest::page(CLAW).device(&device()),

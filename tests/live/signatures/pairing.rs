@@ -5,7 +5,8 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use super::book::{Book, refused, rule};
-use super::guest::{Guest, Session};
+use super::connected::Session;
+use super::guest::Guest;
 use super::remote::ELSEWHERE;
 use super::tap;
 use crate::live::Install;

@@ -51,25 +51,46 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
 /// It trusts the proxy, and cannot believe what it says.
 async fn unnamed(gateway: &Gateway, book: &mut Book) {
     let tap = tap(gateway).await;
-    for (case, name, value) in [
+    for (case, name, value, next) in [
         (
             "403: X-Forwarded-For of loopback",
             "X-Forwarded-For",
             "127.0.0.1",
+            "can never be local",
         ),
         (
             "403: X-Forwarded-For that is none",
             "X-Forwarded-For",
             "somewhere",
+            "write its client's address",
         ),
-        ("403: X-Forwarded-For empty", "X-Forwarded-For", ""),
-        ("403: only X-Forwarded-Proto", "X-Forwarded-Proto", "https"),
-        ("403: only Forwarded", "Forwarded", "for=203.0.113.5"),
+        (
+            "403: X-Forwarded-For empty",
+            "X-Forwarded-For",
+            "",
+            "write its client's address",
+        ),
+        (
+            "403: only X-Forwarded-Proto",
+            "X-Forwarded-Proto",
+            "https",
+            "write its client's address",
+        ),
     ] {
         let visit = Guest::cli().header(name, value).visit(&tap).await;
-        let expect = answered("gateway.refused.attribution_proxy", 403).act_on("operator");
+        let expect = answered("gateway.refused.attribution_client", 403);
+        let expect = expect.act_on("operator").next(next);
         book.check(case, &tap, &visit, expect).await;
     }
+    // The gateway does not read it, and wstap would.
+    let visit = Guest::cli()
+        .header("Forwarded", "for=203.0.113.5")
+        .visit(&tap)
+        .await;
+    let expect =
+        answered("gateway.refused.attribution_proxy", 403).next("trusted_proxies of wstap");
+    book.check("403: only Forwarded", &tap, &visit, expect)
+        .await;
 }
 
 /// Ten wrong tokens within a minute; then the right one does not help.

@@ -7,6 +7,7 @@ use super::guest::Guest;
 use super::{WRONG, tap};
 use crate::live::gateway::{Gateway, TOKEN};
 use crate::support::device::Device;
+use crate::support::tap::Tap;
 
 /// In token mode, on the gateway's own host. There it answers wrong tokens later and later, so
 /// that a right one comes between them.
@@ -37,6 +38,12 @@ pub async fn local(gateway: &Gateway, book: &mut Book) {
         book.check("token right", &tap, &visit, expect).await;
     }
 
+    missing(gateway, book).await;
+    odd_forms(gateway, book).await;
+}
+
+/// No token where the gateway looks; and what a client with another one meets.
+async fn missing(gateway: &Gateway, book: &mut Book) {
     let tap = tap(gateway).await;
     let missing = "gateway.auth.token_missing";
     let visit = Guest::cli()
@@ -61,30 +68,7 @@ pub async fn local(gateway: &Gateway, book: &mut Book) {
     book.check("token missing, no device", &tap, &visit, expect)
         .await;
 
-    let bearer = format!("Bearer {TOKEN}");
-    let query = format!("/?token={TOKEN}");
-    let elsewhere = [
-        (
-            "Authorization",
-            Guest::cli().header("Authorization", &bearer),
-        ),
-        ("the query", Guest::cli().target(&query)),
-    ];
-    for (place, guest) in elsewhere {
-        let guest = guest.auth(json!({}));
-        for (with, guest, details) in [
-            ("no device", guest.clone(), "DEVICE_IDENTITY_REQUIRED"),
-            ("device", guest.device(&Device::new()), "AUTH_TOKEN_MISSING"),
-        ] {
-            let visit = guest.visit(&tap).await;
-            let expect = refused("gateway.auth.ignored_place", details)
-                .act_on("client")
-                .fact("/auth/0/effective", false)
-                .next("connect.params.auth.token");
-            let case = format!("token in {place}, {with}");
-            book.check(&case, &tap, &visit, expect).await;
-        }
-    }
+    elsewhere(&tap, book).await;
 
     let stale = refused(
         "gateway.auth.device_token_mismatch",
@@ -100,6 +84,21 @@ pub async fn local(gateway: &Gateway, book: &mut Book) {
     book.check("device token unknown", &tap, &visit, expect)
         .await;
 
+    // Whose Close comes first is a race; what the gateway answered decides.
+    let hasty = Guest::cli().auth(json!({})).hasty();
+    let visit = hasty.visit(&tap).await;
+    let expect = rule(nobody)
+        .act_on("client")
+        .fact("/dialect/error/details_code", "DEVICE_IDENTITY_REQUIRED")
+        .fact("/close/client/reason", "connect failed");
+    book.check(
+        "refused, and the client closes itself",
+        &tap,
+        &visit,
+        expect,
+    )
+    .await;
+
     // The same client comes in with another token: it has two.
     let visit = Guest::cli().visit(&tap).await;
     book.check("token right", &tap, &visit, rule("ok.client_closed"))
@@ -111,8 +110,34 @@ pub async fn local(gateway: &Gateway, book: &mut Book) {
     let expect = refused("gateway.auth.token_two_sources", "AUTH_TOKEN_MISMATCH").act_on("client");
     book.check("token wrong where another worked", &tap, &visit, expect)
         .await;
+}
 
-    odd_forms(gateway, book).await;
+/// The right token, where the gateway does not look.
+async fn elsewhere(tap: &Tap, book: &mut Book) {
+    let bearer = format!("Bearer {TOKEN}");
+    let query = format!("/?token={TOKEN}");
+    let elsewhere = [
+        (
+            "Authorization",
+            Guest::cli().header("Authorization", &bearer),
+        ),
+        ("the query", Guest::cli().target(&query)),
+    ];
+    for (place, guest) in elsewhere {
+        let guest = guest.auth(json!({}));
+        for (with, guest, details) in [
+            ("no device", guest.clone(), "DEVICE_IDENTITY_REQUIRED"),
+            ("device", guest.device(&Device::new()), "AUTH_TOKEN_MISSING"),
+        ] {
+            let visit = guest.visit(tap).await;
+            let expect = refused("gateway.auth.ignored_place", details)
+                .act_on("client")
+                .fact("/auth/0/effective", false)
+                .next("connect.params.auth.token");
+            let case = format!("token in {place}, {with}");
+            book.check(&case, tap, &visit, expect).await;
+        }
+    }
 }
 
 /// Values that show by themselves what happened to them.

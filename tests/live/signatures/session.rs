@@ -129,6 +129,16 @@ async fn requests(tap: &Tap, book: &mut Book) {
     book.check(case, tap, &visit, rule("ok.client_closed"))
         .await;
 
+    let mut session = Guest::cli().accepted(tap).await;
+    session.say(Frame::text("{\"type\":\"req\"}")).await;
+    let answer = session.call("health", json!({})).await;
+    assert_eq!(answer["ok"], true, "{answer}");
+    session.say(Frame::empty_close()).await;
+    let visit = session.end().await;
+    let case = "a request without id and method is borne";
+    book.check(case, tap, &visit, rule("ok.client_closed"))
+        .await;
+
     let failed = |code: &str| {
         let expect = rule("channel.requests_failed");
         expect.fact("/dialect/rpc/failures/0/code", code)
