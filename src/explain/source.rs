@@ -1,5 +1,6 @@
 //! Reading records: line by line, in bounded memory, nothing lost silently.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -123,7 +124,7 @@ pub fn each(
             continue;
         } else if block.is_some() || !last.is_empty() {
             let begin = block.take().unwrap_or(number);
-            match visit(begin, &text) {
+            match visit(begin, &unwrapped(&text)) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => return Ok(ControlFlow::Break(())),
                 Err(why) => unread.add(name, begin, &why),
@@ -131,6 +132,26 @@ pub fn each(
         }
         text.clear();
     }
+}
+
+/// A record's own text, out of the line of a log that it stands in: behind a prefix (`docker compose
+/// logs`, the journal) or inside Docker's own JSON. Other lines stay as they are.
+fn unwrapped(line: &[u8]) -> Cow<'_, [u8]> {
+    /// How every record begins.
+    const BEGIN: &[u8] = br#"{"schema":"wstap."#;
+    /// Longer prefixes are no prefixes.
+    const MOST: usize = 512;
+    #[derive(Deserialize)]
+    struct Docker {
+        log: String,
+    }
+    if line.starts_with(b"{\"log\":") {
+        let inner = serde_json::from_slice(line).map(|docker: Docker| docker.log.into_bytes());
+        return inner.map_or(Cow::Borrowed(line), Cow::Owned);
+    }
+    let front = line.get(..line.len().min(MOST)).unwrap_or_default();
+    let at = memchr::memmem::find(front, BEGIN).unwrap_or(0);
+    Cow::Borrowed(line.get(at..).unwrap_or_default())
 }
 
 /// Adds one line to `text`, its end included. Of what does not fit, the rest of the line is
@@ -214,6 +235,23 @@ mod tests {
             [(1, "{\"a\":1}"), (3, "{\n \"b\": 2\n}"), (6, "last")]
         );
         assert_eq!(unread, Unread::default());
+    }
+
+    #[test]
+    fn records_are_taken_out_of_the_lines_of_logs() {
+        let record = r#"{"schema":"wstap.session/1","id":"x"}"#;
+        let docker = serde_json::json!({ "log": format!("{record}\n"), "stream": "stdout" });
+        let text = format!(
+            "wstap-1  | {record}\n\
+             wstap-1  | 2026-11-21T10:00:00.0Z {record}\n\
+             Nov 21 10:00:00 host wstap[12]: {record}\n\
+             {docker}\n\
+             wstap-1  | INFO listening {{}}\n"
+        );
+        let (found, _) = lines(&text);
+        let found: Vec<&str> = found.iter().map(|(_, text)| text.trim_end()).collect();
+        let other = "wstap-1  | INFO listening {}";
+        assert_eq!(found, [record, record, record, record, other]);
     }
 
     #[test]
