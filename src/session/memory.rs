@@ -328,14 +328,14 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
         .filter(|down| recent(down.at));
     let last = said.max_by_key(|down| (down.at, down.restart_expected_ms));
     last.or_else(|| {
-        let mut lost: Vec<Moment> = others
+        let mut deaths: Vec<Moment> = others
             .iter()
             .filter_map(|other| other.lost)
             .filter(|(leg, at)| *leg == Leg::Gateway && recent(*at))
             .map(|(_, at)| at)
             .collect();
-        lost.sort_unstable();
-        let at = lost
+        deaths.sort_unstable();
+        let at = deaths
             .windows(CRASH)
             .filter(|group| match group {
                 [first, .., last] => last.millis_since(*first) <= TOGETHER_MS,
