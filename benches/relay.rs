@@ -30,6 +30,9 @@ use wstap::transport::tls;
 
 const SIZES: [(usize, usize); 4] = [(32, 400), (1024, 400), (16 * 1024, 200), (64 * 1024, 100)];
 
+/// What tells the echo server to send this many events of this size: `push 4096 1024`.
+const PUSH: &str = "push ";
+
 /// What the echo server answers to a message that asks for it.
 const HELLO: &str = r#"{"type":"res","id":"c","ok":true,"payload":{"type":"hello-ok"}}"#;
 const CONNECT: &str = r#"{"type":"req","id":"c","method":"connect","params":{}}"#;
@@ -88,19 +91,91 @@ fn main() {
             let ratio = openclaw / plain;
             println!("| {size} | {plain:.2} | {openclaw:.2} | {ratio:.3} |");
         }
+        println!("\n| at full speed | payload | plain CPU µs | openclaw CPU µs | ratio |");
+        println!("|---|--:|--:|--:|--:|");
+        for (traffic, size) in FLOODS {
+            let (mut plain, mut openclaw) = (Vec::new(), Vec::new());
+            for _ in 0..rounds * 2 {
+                plain.push(flood(&mut tapped, traffic, size, plain_task).await);
+                openclaw.push(flood(&mut reading, traffic, size, reading_task).await);
+            }
+            let (plain, openclaw) = (median(plain), median(openclaw));
+            let (name, ratio) = (traffic.name(), openclaw / plain);
+            println!("| {name} | {size} | {plain:.3} | {openclaw:.3} | {ratio:.3} |");
+        }
     });
+}
+
+/// What flows without waiting for each message, so that one read of the tap holds many.
+#[derive(Clone, Copy)]
+enum Traffic {
+    /// Of the gateway: an agent that talks.
+    Events,
+    /// Requests of the client, [`IN_FLIGHT`] at a time, and their answers.
+    Calls,
+}
+
+impl Traffic {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Calls => "calls",
+        }
+    }
+}
+
+const FLOODS: [(Traffic, usize); 4] = [
+    (Traffic::Events, 256),
+    (Traffic::Events, 1024),
+    (Traffic::Calls, 256),
+    (Traffic::Calls, 1024),
+];
+
+/// More at a time than any client has.
+const IN_FLIGHT: usize = 32;
+
+/// CPU time of a thread for one event, or for one request and its answer, in microseconds.
+async fn flood(socket: &mut Socket, traffic: Traffic, size: usize, task: u32) -> f64 {
+    const COUNT: usize = 4096;
+    let before = cpu_ns(task);
+    match traffic {
+        Traffic::Events => {
+            let order = Message::text(format!("{PUSH}{COUNT} {size}"));
+            socket.send(order).await.unwrap();
+            for _ in 0..COUNT {
+                socket.next().await.unwrap().unwrap();
+            }
+        }
+        Traffic::Calls => {
+            for batch in 0..COUNT / IN_FLIGHT {
+                for call in 0..IN_FLIGHT {
+                    let call = batch * IN_FLIGHT + call;
+                    socket.feed(request(call, size)).await.unwrap();
+                }
+                socket.flush().await.unwrap();
+                for _ in 0..IN_FLIGHT {
+                    socket.next().await.unwrap().unwrap();
+                }
+            }
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a bench")]
+    let cost = (cpu_ns(task) - before) as f64 / (COUNT as f64 * 1000.0);
+    cost
+}
+
+fn request(call: usize, size: usize) -> Message {
+    let front =
+        format!(r#"{{"type":"req","id":"{call:08}","method":"bench.call","ok":true,"params":""#);
+    let filler = "x".repeat(size.saturating_sub(front.len() + 2));
+    Message::text(format!("{front}{filler}\"}}"))
 }
 
 /// CPU time of a thread for one request of this size and its equally long answer, in microseconds.
 async fn cost(socket: &mut Socket, size: usize, calls: usize, task: u32) -> f64 {
     let before = cpu_ns(task);
     for call in 0..calls {
-        let front = format!(
-            r#"{{"type":"req","id":"{call:08}","method":"bench.call","ok":true,"params":""#
-        );
-        let filler = "x".repeat(size.saturating_sub(front.len() + 2));
-        let message = Message::text(format!("{front}{filler}\"}}"));
-        socket.send(message).await.unwrap();
+        socket.send(request(call, size)).await.unwrap();
         socket.next().await.unwrap().unwrap();
     }
     #[expect(clippy::cast_precision_loss, reason = "a bench")]
@@ -233,6 +308,10 @@ async fn echo(stream: impl AsyncRead + AsyncWrite + Unpin) {
     while let Some(Ok(message)) = socket.next().await {
         let answer = match message {
             Message::Text(text) if text == CONNECT => Message::text(HELLO),
+            Message::Text(text) if text.starts_with(PUSH) => {
+                push(&mut socket, &text).await;
+                continue;
+            }
             Message::Text(text) => Message::text(text.replacen("req", "res", 1)),
             binary if binary.is_binary() => binary,
             _ => continue,
@@ -241,6 +320,21 @@ async fn echo(stream: impl AsyncRead + AsyncWrite + Unpin) {
             break;
         }
     }
+}
+
+async fn push(socket: &mut WebSocketStream<impl AsyncRead + AsyncWrite + Unpin>, order: &str) {
+    let mut numbers = order.split(' ').skip(1).map(|word| word.parse().unwrap());
+    let (count, size): (usize, usize) = (numbers.next().unwrap(), numbers.next().unwrap());
+    let front = r#"{"type":"event","event":"agent","payload":""#;
+    let filler = "x".repeat(size.saturating_sub(front.len() + 2));
+    let event = Message::text(format!("{front}{filler}\"}}"));
+    for _ in 0..count {
+        if socket.feed(event.clone()).await.is_err() {
+            return;
+        }
+    }
+    // A client that has left needs no more.
+    drop(socket.flush().await);
 }
 
 fn runtime() -> Runtime {
