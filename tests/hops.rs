@@ -134,18 +134,7 @@ impl Cell {
     /// A session from the first to the last word.
     pub async fn visit(&self, token: &str) {
         let mut conn = self.open(token).await;
-        let request = json!({ "type": "req", "id": "2", "method": "health", "params": {} });
-        let request = Frame::text(&request.to_string());
-        conn.send_masked(request).await.expect("send a request");
-        // The real gateway sends events in between.
-        let is_answer = |frame: &Frame| frame.as_text().contains(r#""id":"2""#);
-        let answer = loop {
-            let frame = conn.frame().await.expect("its answer");
-            if is_answer(&frame) {
-                break frame;
-            }
-        };
-        assert!(answer.as_text().contains(r#""ok":true"#), "{}", self.name);
+        health(&mut conn).await;
         let close = Frame::empty_close();
         conn.send_masked(close).await.expect("send a Close");
         conn.frames_to_end().await;
@@ -164,6 +153,25 @@ impl Cell {
     fn told(&self, record: &SessionRecord) -> Judged {
         Judged::of(&self.name, record)
     }
+}
+
+/// A request and its answer.
+async fn health(conn: &mut Conn) {
+    let request = json!({ "type": "req", "id": "2", "method": "health", "params": {} });
+    let request = Frame::text(&request.to_string());
+    conn.send_masked(request).await.expect("send a request");
+    // The real gateway sends events in between.
+    let answer = loop {
+        let frame = conn.frame().await.expect("its answer");
+        if frame.as_text().contains(r#""id":"2""#) {
+            break frame;
+        }
+    };
+    assert!(
+        answer.as_text().contains(r#""ok":true"#),
+        "{}",
+        answer.as_text()
+    );
 }
 
 /// The client's part of the handshake inside the tunnel.

@@ -188,7 +188,7 @@ async fn attribution_headers_are_added() {
             match place {
                 Place::Front => judged
                     .is("gateway.refused.attribution_client")
-                    .says("the proxy at 127.0.0.1 in front of us"),
+                    .says("a proxy in front of us says that its client is at loopback"),
                 Place::Behind => judged
                     .is("gateway.refused.attribution_behind")
                     .next("add no X-Forwarded-* and no X-Real-IP"),
