@@ -40,8 +40,8 @@ pub(super) const RULES: &[Rule] = &[
         find: upgrade_failed,
     },
     Rule {
-        id: "gateway.protocol.not_openclaw",
-        class: Class::GatewayProtocol,
+        id: "gateway.silent.not_openclaw",
+        class: Class::GatewaySilent,
         party: Party::None,
         act_on: ActOn::Operator,
         stage: Stage::Close,
