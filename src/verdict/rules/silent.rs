@@ -4,6 +4,7 @@
 //! findings say it.
 
 use crate::session::party::{Direction, Leg, Party, Phase};
+use crate::session::record::dialect::FirstMessage;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TimerKey};
 use crate::verdict::registry::Find;
@@ -66,6 +67,19 @@ pub(super) const RULES: &[Rule] = &[
                       1000 after 15 s): the gateway is overloaded or stuck while it starts.",
         action: "look into the gateway's log at this time, and at its load; its readiness is at /readyz",
         ..silent("gateway.silent.no_hello", Stage::Close, 35, no_hello)
+    },
+    Rule {
+        title: "What opened the WebSocket is no OpenClaw gateway",
+        explanation: "An OpenClaw gateway's first message is connect.challenge. What stands behind \
+                      us opened the WebSocket, sent something else and no challenge, until somebody \
+                      gave up: another program, or another service behind the same name.",
+        action: "check that gateway.url (host, port and path) leads to the OpenClaw gateway; for another kind of gateway set `gateway: { dialect: plain }`",
+        ..silent(
+            "gateway.silent.not_openclaw",
+            Stage::Close,
+            34,
+            not_openclaw,
+        )
     },
     Rule {
         title: "The gateway reset the connection before it answered",
@@ -160,6 +174,45 @@ fn no_challenge(view: &View<'_>) -> Option<Finding> {
     Some(
         Finding::new(likely_after(waited), summary)
             .because([fact("no connect.challenge of the gateway came")])
+            .because(view.both_legs())
+            .ended_by(party),
+    )
+}
+
+/// Paths on which the gateway itself speaks in another way, without a challenge.
+const OTHER_SPEECH: [&str; 4] = [
+    "/__openclaw__/",
+    "/desktop/",
+    "/node-desktop/",
+    "/node-portal/",
+];
+
+fn not_openclaw(view: &View<'_>) -> Option<Finding> {
+    let dialect = view.dialect.as_ref()?;
+    let frames = view.frames_of(Direction::ToClient)?;
+    // What is compressed may have been a challenge.
+    let spoke = frames.messages > 0 && frames.compressed_messages == 0;
+    let unasked = dialect.challenge_at.is_none()
+        && dialect.answered_at.is_none()
+        && matches!(dialect.first_message, None | Some(FirstMessage::Connect));
+    let elsewhere = view.request.as_ref().is_some_and(|request| {
+        let path = request.path.as_str();
+        OTHER_SPEECH.iter().any(|start| path.starts_with(start))
+    });
+    if !view.is_openclaw() || !view.was_in_handshake() || !spoke || !unasked || elsewhere {
+        return None;
+    }
+    let party = gave_up(view)?;
+    let summary = format!(
+        "what is behind us opened the WebSocket and sent something that is no challenge; the {} gave up",
+        party.as_str()
+    );
+    let first = frames
+        .first_at
+        .map(|first| at(first, "its first message came, and is no connect.challenge"));
+    Some(
+        Finding::new(Confidence::Possible, summary)
+            .because(first)
             .because(view.both_legs())
             .ended_by(party),
     )
