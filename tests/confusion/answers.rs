@@ -122,7 +122,7 @@ fn own() -> Vec<Fault> {
     vec![
         answer(
             "403: attribution required",
-            "gateway.refused.attribution",
+            "gateway.refused.attribution_behind",
             "403 Forbidden",
             JSON,
             attribution::BODY,
@@ -150,7 +150,7 @@ fn own() -> Vec<Fault> {
         ),
         answer(
             "503: the upgrade handler failed",
-            "gateway.refused.other",
+            "gateway.refused.upgrade_failed",
             "503 Service Unavailable",
             &[],
             "",

@@ -223,7 +223,7 @@ fn by_the_client() -> Vec<Fault> {
         ),
         client(
             "client: Close 4008",
-            "client.closed.code",
+            "client.closed.connect_failed",
             4008,
             "connect failed",
         ),

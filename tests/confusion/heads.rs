@@ -47,10 +47,6 @@ pub fn faults() -> Vec<Fault> {
             "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         ),
         (
-            "upgrade: HTTP/1.0",
-            "GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        ),
-        (
             "upgrade: version 8",
             "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         ),
@@ -89,6 +85,12 @@ pub fn faults() -> Vec<Fault> {
         malformed.map(|(name, bytes)| said(name, "client.fault.malformed", Face::Plain, bytes)),
     );
     all.extend([
+        said(
+            "upgrade: HTTP/1.0",
+            "client.fault.upgrade_http10",
+            Face::Plain,
+            "GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        ),
         said(
             "head: Host nominated",
             "client.fault.nominated",

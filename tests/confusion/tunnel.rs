@@ -304,6 +304,24 @@ fn inside() -> Vec<Fault> {
         )
         .saw(NOTHING, written(1006)),
         fault(
+            "openclaw: a first frame that is no challenge",
+            "gateway.silent.not_openclaw",
+            || async {
+                let (peer, control, tap, mut conn) = told_openclaw().await;
+                let welcome = Frame::text("welcome to the chat").to_bytes();
+                control.send(Do::Send(welcome)).unwrap();
+                conn.frame().await.expect("what it says");
+                conn.send_masked(Frame::close(1008, "connect challenge timeout"))
+                    .await
+                    .unwrap();
+                conn.finish().await;
+                peer.log.ending(0).await;
+                control.send(Do::Finish).unwrap();
+                over(tap, conn).await
+            },
+        )
+        .saw(written(1006), written(1008)),
+        fault(
             "openclaw: no challenge",
             "gateway.silent.no_challenge",
             || async {
