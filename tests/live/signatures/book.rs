@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use wstap::session::SessionRecord;
@@ -224,6 +225,9 @@ impl Book {
 
     /// Writes the cases into `target/signatures.txt`, and fails when one was wrong.
     pub fn finish(self) {
+        // Tests of one process may end at the same time; those of several take turns.
+        static FILE: Mutex<()> = Mutex::new(());
+        let file = FILE.lock();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
         let path = folder.join("signatures.txt");
         let mut themes = BTreeMap::new();
@@ -240,6 +244,7 @@ impl Book {
         }
         let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, text));
         written.expect("write the cases");
+        drop(file);
         assert!(
             self.wrong.is_empty(),
             "{} wrong:\n{}",
