@@ -140,7 +140,13 @@ fn every_combination_of_endings_has_a_verdict() {
         TransportEnd::TlsTruncated,
         TransportEnd::Timeout,
     ];
-    const CLOSES: [Option<Option<u16>>; 4] = [None, Some(None), Some(Some(1000)), Some(Some(1008))];
+    // Whether there is one, and its code.
+    const CLOSES: [(bool, Option<u16>); 4] = [
+        (false, None),
+        (true, None),
+        (true, Some(1000)),
+        (true, Some(1008)),
+    ];
     const TIMERS: [Option<TimerKey>; 4] = [
         None,
         Some(TimerKey::Idle),
@@ -151,8 +157,8 @@ fn every_combination_of_endings_has_a_verdict() {
     record.context = None;
     let start = record.opened_at.0.as_millisecond();
     let at = |ms: i64| Moment(jiff::Timestamp::from_millisecond(start + ms).unwrap());
-    let close = |code: Option<Option<u16>>, ms| {
-        code.map(|code| CloseSeen {
+    let close = |(came, code): (bool, Option<u16>), ms| {
+        came.then(|| CloseSeen {
             code: code.map(CloseCode),
             reason: PeerText::new("", 1),
             at: at(ms),
