@@ -51,7 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         action: "give the client the gateway's new gateway.auth.token, or put the old one back; compare with `wstap fingerprint`",
         ..auth(
             "gateway.auth.token_changed",
-            ActOn::Operator,
+            ActOn::Client,
             27,
             token_changed,
         )
@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
                       gateway said that it goes down, or lost all its sessions at once. A restart \
                       takes about 7 s, 5 of them without a listener.",
         evidence: "ECONNREFUSED (or a missing socket), and in the context a shutdown event, a Close 1012 or a crash less than a minute before",
-        action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
+        action: "wait for the gateway to come back; if it stays away for more than a minute, it was stopped: start it",
         ..auth("", ActOn::Nobody, 40, restarting)
     },
     Rule {
@@ -170,8 +170,8 @@ fn restarting(view: &View<'_>) -> Option<Finding> {
     let ago = human_ms(view.record().closed_at.millis_since(down.at).max(0) as f64);
     let (summary, what) = if down.announced {
         (
-            format!("nothing listens there: the gateway said {ago} ago that it goes down"),
-            "the gateway said that it goes down",
+            format!("nothing listens there: the gateway said {ago} ago that it restarts or stops"),
+            "the gateway said that it restarts or stops",
         )
     } else {
         (
