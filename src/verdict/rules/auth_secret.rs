@@ -271,7 +271,12 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
         text.bytes()
             .all(|b| b.is_ascii_alphanumeric() || b":-".contains(&b))
     };
-    let finding = found(view, &said, summary).because([fact(view.precedence())]);
+    // One address may stand for several clients.
+    let finding = Finding {
+        confidence: Confidence::Likely,
+        ..found(view, &said, summary)
+    }
+    .because([fact(view.precedence())]);
     Some(if plain(&sent.fingerprint) && plain(&works.fingerprint) {
         finding.next(next)
     } else {

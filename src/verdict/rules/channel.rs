@@ -64,6 +64,22 @@ pub(super) const RULES: &[Rule] = &[
         ..channel("channel.scopes_capped", ActOn::Operator, 8, scopes_capped)
     },
     Rule {
+        title: "The gateway did not understand the requests",
+        explanation: "The client was accepted, and the gateway answered each of its requests with \
+                      INVALID_REQUEST: a method that it does not know, parameters that it does not \
+                      take, or a second connect. A client of another version, or a program that \
+                      imitates one.",
+        evidence: "hello-ok, an orderly end, and INVALID_REQUEST as every answer",
+        versions: Versions::Seen,
+        action: "update the older of the two: compare `openclaw --version` at the client and on the gateway host; if the client is your own, mend the request",
+        ..channel(
+            "channel.invalid_requests",
+            ActOn::Client,
+            13,
+            invalid_requests,
+        )
+    },
+    Rule {
         title: "Every request failed",
         explanation: "The client was accepted, and the gateway answered each of its requests with \
                       ok: false. The session itself was fine: what failed is inside the gateway, \
@@ -223,6 +239,28 @@ fn missing_scope(view: &View<'_>) -> Option<Finding> {
         )),
         None => finding,
     })
+}
+
+fn invalid_requests(view: &View<'_>) -> Option<Finding> {
+    let rpc = failures(view)?;
+    let invalid = |failure: &RpcFailure| {
+        let code = failure.code.as_ref();
+        code.is_some_and(|code| code.as_str() == "INVALID_REQUEST")
+    };
+    let first = rpc.failures.first()?;
+    // Of more kinds than are told, the rest may be of another.
+    let told = rpc
+        .failures
+        .iter()
+        .fold(0_u64, |sum, failure| sum.saturating_add(failure.count));
+    if told != rpc.errors || !rpc.failures.iter().all(invalid) {
+        return None;
+    }
+    let summary = format!(
+        "connected, but the gateway does not understand {} (INVALID_REQUEST)",
+        short(&first.method)
+    );
+    Some(found(view, rpc, summary))
 }
 
 fn requests_failed(view: &View<'_>) -> Option<Finding> {

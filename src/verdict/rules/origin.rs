@@ -104,7 +104,7 @@ fn line(view: &View<'_>) -> Option<String> {
     let normalised = view.record().origin.as_ref()?.normalised.as_ref()?;
     is_plain_origin(normalised).then(|| {
         format!(
-            "in openclaw.json set \"gateway\": {{ \"controlUi\": {{ \"allowedOrigins\": [\"{normalised}\"] }} }}, \
+            "if that page is yours, in openclaw.json set \"gateway\": {{ \"controlUi\": {{ \"allowedOrigins\": [\"{normalised}\"] }} }}, \
              adding to the list if there is one"
         )
     })

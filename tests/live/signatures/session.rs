@@ -140,7 +140,7 @@ async fn requests(tap: &Tap, book: &mut Book) {
         .await;
 
     let failed = |code: &str| {
-        let expect = rule("channel.requests_failed");
+        let expect = rule("channel.invalid_requests").act_on("client");
         expect.fact("/dialect/rpc/failures/0/code", code)
     };
     // Others are told that they lack a scope, whatever they ask for.
