@@ -344,7 +344,8 @@ impl OpenClaw {
 /// Whether a response says that the work was accepted and its result will follow under the same id,
 /// as for runs of an agent.
 fn says_accepted(message: &Message<'_>) -> bool {
-    read::mentions(message.bytes, b"\"accepted\"")
+    message.whole
+        && read::mentions(message.bytes, b"\"accepted\"")
         && read::json(message)
             .is_some_and(|value| read::str(&value, "/payload/status") == Some("accepted"))
 }

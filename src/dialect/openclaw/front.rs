@@ -3,6 +3,7 @@
 //! A front may be cut anywhere: what was read until then counts. Reading ends as soon as nothing
 //! more is needed, so that a large payload behind the interesting fields costs nothing.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -14,17 +15,14 @@ use crate::session::text::PeerText;
 
 use super::read;
 
-/// Longest method name kept.
-const METHOD_CAP: usize = 64;
-
 /// What a message is, as far as its front shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Front {
+pub(super) struct Front<'a> {
     pub(super) kind: Option<Kind>,
     /// The hash of its id.
     pub(super) id: Option<u64>,
-    /// The hash of the method's name, and the name.
-    pub(super) method: Option<(u64, PeerText)>,
+    /// The method's name as it came, no longer than what is read of a request.
+    pub(super) method: Option<Cow<'a, str>>,
     pub(super) ok: Option<bool>,
     pub(super) error: Option<Failure>,
     /// The event is `shutdown`.
@@ -47,14 +45,14 @@ pub(super) struct Failure {
     pub(super) missing_scope: Option<PeerText>,
 }
 
-impl Front {
+impl<'a> Front<'a> {
     /// Reads the front of a text message.
-    pub(super) fn read(bytes: &[u8]) -> Self {
+    pub(super) fn read(bytes: &'a [u8]) -> Self {
         Self::usual(bytes).unwrap_or_else(|| Self::any(bytes))
     }
 
     /// A request or a good answer as every known client and gateway writes them, for less.
-    fn usual(bytes: &[u8]) -> Option<Self> {
+    fn usual(bytes: &'a [u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(br#"{"type":"re"#)?;
         let (kind, rest) = match rest.split_first_chunk::<8>()? {
             (br#"q","id":"#, rest) => (Kind::Request, rest),
@@ -72,7 +70,7 @@ impl Front {
             front.ok = Some(true);
         } else {
             let (name, _) = plain_text(rest.strip_prefix(br#","method":"#)?)?;
-            front.method = Some((hash(name), PeerText::new(name, METHOD_CAP)));
+            front.method = Some(Cow::Borrowed(name));
         }
         Some(front)
     }
@@ -114,9 +112,9 @@ fn plain_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((text, rest.get(1..)?))
 }
 
-struct Fields<'a>(&'a mut Front);
+struct Fields<'a, 'b>(&'a mut Front<'b>);
 
-impl<'de> Visitor<'de> for Fields<'_> {
+impl<'de> Visitor<'de> for Fields<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,7 +137,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
                     map.next_value_seed(Scalar(|text: &str| front.id = Some(hash(text))))?;
                 }
                 Field::Method => map.next_value_seed(Scalar(|text: &str| {
-                    front.method = Some((hash(text), PeerText::new(text, METHOD_CAP)));
+                    front.method = Some(Cow::Owned(text.to_owned()));
                 }))?,
                 Field::Event => map.next_value_seed(Scalar(|text: &str| {
                     front.shutdown = Some(text == "shutdown");
@@ -267,11 +265,11 @@ mod tests {
 
     use super::*;
 
-    fn request(id: &str, method: &str) -> Front {
+    fn request<'a>(id: &str, method: &'a str) -> Front<'a> {
         Front {
             kind: Some(Kind::Request),
             id: Some(hash(id)),
-            method: Some((hash(method), PeerText::new(method, METHOD_CAP))),
+            method: Some(Cow::Borrowed(method)),
             ..Front::default()
         }
     }

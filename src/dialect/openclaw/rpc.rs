@@ -1,6 +1,5 @@
 //! Requests of the client and the gateway's answers to them, in bounded tables.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::front::{Failure, Front, Kind};
@@ -17,6 +16,9 @@ const MOST_WAITING: usize = 256;
 /// Most methods with a row of their own.
 const MOST_METHODS: usize = 32;
 
+/// Longest method name that a record keeps.
+const METHOD_CAP: usize = 64;
+
 /// Most unanswered requests that a record tells of.
 const MOST_UNANSWERED: usize = 16;
 
@@ -26,7 +28,8 @@ const MOST_FAILURES: usize = 16;
 /// The requests of one session.
 #[derive(Debug, Default)]
 pub(super) struct Rpc {
-    waiting: BTreeMap<u64, Waiting>,
+    /// In no order. Few wait at a time, so that looking through them is the quickest way.
+    waiting: Vec<Waiting>,
     rows: Vec<Row>,
     rest: Row,
     failures: Vec<(PeerText, Failure, u64, Instant)>,
@@ -36,18 +39,30 @@ pub(super) struct Rpc {
 /// A request without an answer yet.
 #[derive(Debug)]
 struct Waiting {
-    method: PeerText,
-    /// Its row; `None` for the one without a name.
-    row: Option<usize>,
+    /// The hash of its id.
+    id: u64,
+    /// Its place among all requests.
+    number: u64,
+    method: Method,
     at: Instant,
     end: u64,
     /// The gateway said that it accepted it; the result comes in a second answer.
     accepted: bool,
 }
 
+/// A request's method.
+#[derive(Debug)]
+enum Method {
+    /// The row that has its name.
+    Row(usize),
+    /// All rows were taken.
+    Other(PeerText),
+}
+
 #[derive(Debug, Default)]
 struct Row {
-    hash: u64,
+    /// As it came; empty for the one of all others.
+    raw: Box<str>,
     name: Option<PeerText>,
     requests: u64,
     responses: u64,
@@ -86,14 +101,14 @@ impl Row {
 
 impl Rpc {
     /// A message of the client, of which these bytes' end is the last that can be part of it.
-    pub(super) fn client_said(&mut self, front: Front, end: u64, now: Instant) {
+    pub(super) fn client_said(&mut self, front: Front<'_>, end: u64, now: Instant) {
         match front {
             Front {
                 kind: Some(Kind::Request),
                 id: Some(id),
-                method: Some((hash, name)),
+                method: Some(name),
                 ..
-            } => self.request(id, hash, name, end, now),
+            } => self.request(id, &name, end, now),
             Front {
                 kind: Some(Kind::Request) | None,
                 ..
@@ -102,28 +117,28 @@ impl Rpc {
         }
     }
 
-    fn request(&mut self, id: u64, hash: u64, method: PeerText, end: u64, now: Instant) {
+    fn request(&mut self, id: u64, name: &str, end: u64, now: Instant) {
         self.counts.requests += 1;
-        let row = self.row(hash, &method);
-        self.at(row).requests += 1;
-        if self.waiting.contains_key(&id) {
+        let method = self.method(name);
+        self.row(&method).requests += 1;
+        if self.waiting.iter().any(|waiting| waiting.id == id) {
             self.counts.duplicate_ids += 1;
         } else if self.waiting.len() >= MOST_WAITING {
             self.counts.untracked += 1;
         } else {
-            let waiting = Waiting {
+            self.waiting.push(Waiting {
+                id,
+                number: self.counts.requests,
                 method,
-                row,
                 at: now,
                 end,
                 accepted: false,
-            };
-            self.waiting.insert(id, waiting);
+            });
         }
     }
 
     /// A message of the gateway. `accepted`: a response that only says that the work has begun.
-    pub(super) fn gateway_said(&mut self, front: Front, accepted: bool, now: Instant) {
+    pub(super) fn gateway_said(&mut self, front: Front<'_>, accepted: bool, now: Instant) {
         let (id, ok) = match front {
             Front {
                 kind: Some(Kind::Response),
@@ -137,24 +152,26 @@ impl Rpc {
             } => return self.unseen_to_client(),
             _ => return,
         };
-        let Some(mut waiting) = self.waiting.remove(&id) else {
+        let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) else {
             self.counts.unmatched += 1;
             return;
         };
-        let (row, first) = (waiting.row, !waiting.accepted);
+        let mut waiting = self.waiting.swap_remove(at);
+        let first = !waiting.accepted;
         if first {
             self.counts.responses += 1;
             let latency = now.saturating_duration_since(waiting.at);
-            self.at(row).answered(latency);
+            self.row(&waiting.method).answered(latency);
         }
         if !ok {
             self.counts.errors += 1;
-            self.at(row).errors += 1;
+            self.row(&waiting.method).errors += 1;
             let failure = front.error.unwrap_or_default();
-            self.failed(waiting.method, failure, now);
+            let method = self.name(&waiting.method);
+            self.failed(method, failure, now);
         } else if accepted && first {
             waiting.accepted = true;
-            self.waiting.insert(id, waiting);
+            self.waiting.push(waiting);
         }
     }
 
@@ -183,24 +200,36 @@ impl Rpc {
         self.counts.unseen_to_client += 1;
     }
 
-    fn row(&mut self, hash: u64, name: &PeerText) -> Option<usize> {
-        if let Some(at) = self.rows.iter().position(|row| row.hash == hash) {
-            return Some(at);
+    fn method(&mut self, name: &str) -> Method {
+        if let Some(at) = self.rows.iter().position(|row| *row.raw == *name) {
+            return Method::Row(at);
         }
+        let shown = PeerText::new(name, METHOD_CAP);
         if self.rows.len() >= MOST_METHODS {
-            return None;
+            return Method::Other(shown);
         }
         self.rows.push(Row {
-            hash,
-            name: Some(name.clone()),
+            raw: name.into(),
+            name: Some(shown),
             ..Row::default()
         });
-        Some(self.rows.len() - 1)
+        Method::Row(self.rows.len() - 1)
     }
 
-    fn at(&mut self, row: Option<usize>) -> &mut Row {
-        row.and_then(|at| self.rows.get_mut(at))
-            .unwrap_or(&mut self.rest)
+    fn row(&mut self, method: &Method) -> &mut Row {
+        let row = match method {
+            Method::Row(at) => self.rows.get_mut(*at),
+            Method::Other(_) => None,
+        };
+        row.unwrap_or(&mut self.rest)
+    }
+
+    fn name(&self, method: &Method) -> PeerText {
+        let name = match method {
+            Method::Row(at) => self.rows.get(*at).and_then(|row| row.name.clone()),
+            Method::Other(name) => Some(name.clone()),
+        };
+        name.unwrap_or_default()
     }
 
     /// The record's form.
@@ -233,13 +262,13 @@ impl Rpc {
     fn left(&self, accepted: bool, ending: &Ending<'_>) -> (u64, Vec<UnansweredRequest>) {
         let mut left: Vec<&Waiting> = self
             .waiting
-            .values()
+            .iter()
             .filter(|waiting| waiting.accepted == accepted)
             .collect();
-        left.sort_by_key(|waiting| (waiting.at, waiting.end));
+        left.sort_by_key(|waiting| waiting.number);
         let told = left.iter().take(MOST_UNANSWERED);
         let told = told.map(|waiting| UnansweredRequest {
-            method: waiting.method.clone(),
+            method: self.name(&waiting.method),
             at: ending.anchor.at(waiting.at),
             age_ms: millis(ending.now.saturating_duration_since(waiting.at)),
             written: waiting.end <= ending.written_to_gateway,
