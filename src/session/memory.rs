@@ -6,7 +6,7 @@
 
 mod credentials;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use super::moment::Moment;
@@ -353,10 +353,12 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
 
 fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
     let mut boots: Vec<Boot> = Vec::new();
+    // A gateway that restarts in a loop has a new one in each session.
+    let mut known: HashMap<&PeerText, usize> = HashMap::new();
     let (mut alternate, mut last) = (false, None::<&PeerText>);
     for one in others.iter().copied().chain([this]) {
         let Some(id) = &one.boot else { continue };
-        match boots.iter_mut().find(|boot| boot.id == *id) {
+        match known.get(id).and_then(|at| boots.get_mut(*at)) {
             Some(boot) => {
                 alternate |= last.is_some_and(|last| last != id);
                 boot.sessions += 1;
@@ -365,13 +367,16 @@ fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
                 }
                 boot.last_at = boot.last_at.max(one.closed_at);
             }
-            None => boots.push(Boot {
-                id: id.clone(),
-                version: one.version.clone(),
-                sessions: 1,
-                first_at: one.opened_at,
-                last_at: one.closed_at,
-            }),
+            None => {
+                known.insert(id, boots.len());
+                boots.push(Boot {
+                    id: id.clone(),
+                    version: one.version.clone(),
+                    sessions: 1,
+                    first_at: one.opened_at,
+                    last_at: one.closed_at,
+                });
+            }
         }
         last = Some(id);
     }
