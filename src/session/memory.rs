@@ -9,6 +9,7 @@ mod credentials;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use super::credential::{Credential, compared};
 use super::moment::Moment;
 use super::party::Leg;
 use super::record::context::{Boot, Cadence, ContextFacts, GoingDown, Measure};
@@ -175,9 +176,22 @@ fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
     socket.or_else(|_| addr.parse()).ok()
 }
 
-/// The credential that the gateway looked at: place and fingerprint.
+/// The credential that the gateway refused or accepted: place and fingerprint. Of several it cannot
+/// be known which one let a client in.
 fn credential(record: &SessionRecord) -> Option<(String, String)> {
-    let found = record.auth.iter().find(|one| one.effective == Some(true));
+    let dialect = record.dialect.as_ref();
+    let looked_at = |one: &&Credential| one.effective == Some(true);
+    let accepted = dialect.is_some_and(|dialect| dialect.result == ConnectResult::Accepted);
+    if accepted && record.auth.iter().filter(looked_at).count() > 1 {
+        return None;
+    }
+    let code = dialect.and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref());
+    let keys: &[&str] = match code.map(PeerText::as_str) {
+        Some("AUTH_DEVICE_TOKEN_MISMATCH" | "AUTH_SCOPE_MISMATCH") => &["deviceToken"],
+        Some("AUTH_PASSWORD_MISMATCH") => &["password", "token"],
+        _ => &["token", "password"],
+    };
+    let found = compared(&record.auth, keys);
     found.map(|one| (one.place.clone(), one.fingerprint.clone()))
 }
 

@@ -242,3 +242,32 @@ fn a_thousand_values_cost_about_as_much_as_one() {
     // Quadratic work took a hundred times as long.
     assert!(all < one * 30, "{all:?} against {one:?}");
 }
+
+#[test]
+fn of_several_credentials_the_one_that_was_compared_is_remembered() {
+    use crate::session::credential::{Credential, Fingerprinter};
+    use crate::session::record::dialect::DialectError;
+    let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+    let with = |number, result, code: Option<&str>| {
+        let mut record = session(number, 0, 1000);
+        for key in ["deviceToken", "password", "token"] {
+            let place = format!("frame:connect.params.auth.{key}");
+            let credential = Credential::observe(&fingerprinter, &place, key.as_bytes());
+            record.auth.push(credential.with_effective(true));
+        }
+        record.dialect = Some(DialectFacts {
+            result,
+            error: code.map(|code| DialectError {
+                details_code: Some(PeerText::new(code, 64)),
+                ..DialectError::default()
+            }),
+            ..DialectFacts::default()
+        });
+        credential(&record).map(|(place, _)| place.rsplit('.').next().unwrap().to_owned())
+    };
+    let refused = |code| with(0, ConnectResult::Refused, Some(code)).unwrap();
+    assert_eq!(refused("AUTH_TOKEN_MISMATCH"), "token");
+    assert_eq!(refused("AUTH_PASSWORD_MISMATCH"), "password");
+    assert_eq!(refused("AUTH_DEVICE_TOKEN_MISMATCH"), "deviceToken");
+    assert_eq!(with(1, ConnectResult::Accepted, None), None);
+}

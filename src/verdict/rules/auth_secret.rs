@@ -202,7 +202,7 @@ fn ignored_place(view: &View<'_>) -> Option<Finding> {
 
 /// `it does not match gateway.auth.token` with the fingerprint, or what is odd about the value.
 fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding {
-    let credential = view.effective_credential();
+    let credential = view.compared_secret(what);
     if let Some((form, mend)) = credential.and_then(odd_form) {
         let summary = format!("the client's {what} {form}; the gateway refused it as a mismatch");
         return found(view, said, summary).next(format!("at the client: {mend}"));
@@ -252,7 +252,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     )?;
     let others = &view.record().context.as_ref()?.other_credentials;
     let works = others.iter().find(|other| other.accepted)?;
-    let sent = view.effective_credential()?;
+    let sent = view.compared_secret("token")?;
     // A value that shows by itself what happened to it says more: see `mismatch`.
     if odd_form(sent).is_some() {
         return None;
@@ -281,7 +281,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
 
 fn missing(view: &View<'_>, said: &Said<'_>, what: &str) -> Finding {
     let empty = view
-        .effective_credential()
+        .compared_secret(what)
         .and_then(odd_form)
         .map(|(form, mend)| (format!("the client's {what} {form}"), mend));
     match empty {

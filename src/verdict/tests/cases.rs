@@ -551,3 +551,21 @@ fn a_stall_is_the_networks_whoever_gives_up() {
     });
     assert_eq!(rule_of(&done), "ok.client_closed");
 }
+
+#[test]
+fn of_several_credentials_the_one_that_was_compared_is_told() {
+    // A real client that tries again sends its stored device token beside the shared one.
+    let record = edited("gateway.auth.token_mismatch", |record| {
+        let token = record["auth"][0].clone();
+        let mut device = token.clone();
+        device["place"] = "frame:connect.params.auth.deviceToken".into();
+        device["fingerprint"] = "sha256:dddddddd".into();
+        record["auth"] = json!([device, token]);
+    });
+    let verdict = decide(&record);
+    assert_eq!(verdict.rule, "gateway.auth.token_mismatch");
+    for text in [&verdict.summary, &verdict.next] {
+        assert!(text.contains("sha256:1a2b3c4d"), "{text}");
+        assert!(!text.contains("sha256:dddddddd"), "{text}");
+    }
+}
