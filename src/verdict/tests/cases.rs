@@ -569,3 +569,22 @@ fn of_several_credentials_the_one_that_was_compared_is_told() {
         assert!(!text.contains("sha256:dddddddd"), "{text}");
     }
 }
+
+#[test]
+fn what_is_regular_by_itself_is_no_hops_cadence() {
+    for (id, leg, period_ms) in [
+        ("probe.websocket", "client", 2000),
+        ("gateway.lifecycle.missed_pongs", "gateway", 50_000),
+        ("gateway.limit.slow_consumer", "gateway", 9000),
+    ] {
+        for measure in ["silence", "age"] {
+            let record = edited(id, |record| {
+                record["context"] = json!({ "cadence": {
+                    "measure": measure, "leg": leg, "period_ms": period_ms, "cases": 5,
+                    "known_s": null,
+                } });
+            });
+            assert_eq!(decide(&record).rule, id, "{measure}");
+        }
+    }
+}
