@@ -5,7 +5,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
-use crate::verdict::credential::{compare, mark, odd_form};
+use crate::verdict::credential::{comparable, compare, mark, odd_form};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, human_ms};
@@ -258,24 +258,31 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!(
-        "the client's token {} is refused, and with {} the same client was let in lately",
+        "the client's token {} is refused, and with {} the same client address was let in lately",
         sent.fingerprint, works.fingerprint
     );
-    let next = format!(
-        "at the client find where {} comes from (`wstap fingerprint --env OPENCLAW_GATEWAY_TOKEN` \
-         tells a source's fingerprint) and replace it by the value with {}",
-        sent.fingerprint, works.fingerprint
-    );
-    // A record from a file may hold anything; what is to be pasted does not.
-    let plain = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b":-".contains(&b))
-    };
     let finding = found(view, &said, summary).because([fact(view.precedence())]);
-    Some(if plain(&sent.fingerprint) && plain(&works.fingerprint) {
-        finding.next(next)
-    } else {
-        finding
+    let finding = Finding {
+        // Behind one address may be several clients.
+        confidence: Confidence::Likely,
+        ..finding
+    };
+    let (refused, right) = (
+        comparable(&sent.fingerprint),
+        comparable(&works.fingerprint),
+    );
+    Some(match (refused, right) {
+        (Some(refused), Some(right)) => finding.next(format!(
+            "at the client find where {refused} comes from (`wstap fingerprint --env \
+             OPENCLAW_GATEWAY_TOKEN` tells a source's fingerprint) and replace it by the value \
+             with {right}"
+        )),
+        (None, Some(right)) => finding.next(format!(
+            "at the client find the source whose value has not {right} (`wstap fingerprint --env \
+             OPENCLAW_GATEWAY_TOKEN` tells a source's fingerprint), and replace it by the one \
+             that has"
+        )),
+        _ => finding,
     })
 }
 

@@ -588,3 +588,15 @@ fn what_is_regular_by_itself_is_no_hops_cadence() {
         }
     }
 }
+
+#[test]
+fn a_fingerprint_that_nobody_can_make_again_is_not_searched_for() {
+    let verdict = decide(&edited("gateway.auth.token_two_sources", |record| {
+        record["auth"][0]["fingerprint"] = "hmac:run-523a74f8:f028b04b".into();
+    }));
+    assert_eq!(verdict.rule, "gateway.auth.token_two_sources");
+    // Two clients behind one address look the same.
+    assert_eq!(verdict.confidence, Confidence::Likely);
+    assert!(!verdict.next.contains("hmac:run-"), "{}", verdict.next);
+    assert!(verdict.next.contains("sha256:9f86d081"), "{}", verdict.next);
+}
