@@ -369,6 +369,18 @@ pub struct Credential {
     pub effective: Option<bool>,
 }
 
+/// The credential that a gateway compared when it looks under these keys of `connect.params.auth`,
+/// the first first; of those that it looks at, the first where none of them was sent. Clients send
+/// several at once: a stored device token beside the shared one when they try again.
+#[must_use]
+pub fn compared<'a>(all: &'a [Credential], keys: &[&str]) -> Option<&'a Credential> {
+    let looked_at = || all.iter().filter(|one| one.effective == Some(true));
+    let under = |key: &&str| {
+        looked_at().find(|one| one.place.strip_prefix("frame:connect.params.auth.") == Some(*key))
+    };
+    keys.iter().find_map(under).or_else(|| looked_at().next())
+}
+
 impl Credential {
     /// Describes `secret`, seen at `place` (whose parts may be the peer's words and are escaped).
     #[must_use]

@@ -6,9 +6,10 @@
 
 mod credentials;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use super::credential::{Credential, compared};
 use super::moment::Moment;
 use super::party::Leg;
 use super::record::context::{Boot, Cadence, ContextFacts, GoingDown, Measure};
@@ -175,9 +176,22 @@ fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
     socket.or_else(|_| addr.parse()).ok()
 }
 
-/// The credential that the gateway looked at: place and fingerprint.
+/// The credential that the gateway refused or accepted: place and fingerprint. Of several it cannot
+/// be known which one let a client in.
 fn credential(record: &SessionRecord) -> Option<(String, String)> {
-    let found = record.auth.iter().find(|one| one.effective == Some(true));
+    let dialect = record.dialect.as_ref();
+    let looked_at = |one: &&Credential| one.effective == Some(true);
+    let accepted = dialect.is_some_and(|dialect| dialect.result == ConnectResult::Accepted);
+    if accepted && record.auth.iter().filter(looked_at).count() > 1 {
+        return None;
+    }
+    let code = dialect.and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref());
+    let keys: &[&str] = match code.map(PeerText::as_str) {
+        Some("AUTH_DEVICE_TOKEN_MISMATCH" | "AUTH_SCOPE_MISMATCH") => &["deviceToken"],
+        Some("AUTH_PASSWORD_MISMATCH") => &["password", "token"],
+        _ => &["token", "password"],
+    };
+    let found = compared(&record.auth, keys);
     found.map(|one| (one.place.clone(), one.fingerprint.clone()))
 }
 
@@ -353,10 +367,12 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
 
 fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
     let mut boots: Vec<Boot> = Vec::new();
+    // A gateway that restarts in a loop has a new one in each session.
+    let mut known: HashMap<&PeerText, usize> = HashMap::new();
     let (mut alternate, mut last) = (false, None::<&PeerText>);
     for one in others.iter().copied().chain([this]) {
         let Some(id) = &one.boot else { continue };
-        match boots.iter_mut().find(|boot| boot.id == *id) {
+        match known.get(id).and_then(|at| boots.get_mut(*at)) {
             Some(boot) => {
                 alternate |= last.is_some_and(|last| last != id);
                 boot.sessions += 1;
@@ -365,13 +381,16 @@ fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
                 }
                 boot.last_at = boot.last_at.max(one.closed_at);
             }
-            None => boots.push(Boot {
-                id: id.clone(),
-                version: one.version.clone(),
-                sessions: 1,
-                first_at: one.opened_at,
-                last_at: one.closed_at,
-            }),
+            None => {
+                known.insert(id, boots.len());
+                boots.push(Boot {
+                    id: id.clone(),
+                    version: one.version.clone(),
+                    sessions: 1,
+                    first_at: one.opened_at,
+                    last_at: one.closed_at,
+                });
+            }
         }
         last = Some(id);
     }

@@ -126,7 +126,12 @@ fn about(record: &SessionRecord) -> Option<String> {
             .collect();
         parts.push(who.join(" "));
     }
-    if let Some(credential) = record.auth.iter().find(|auth| auth.effective == Some(true)) {
+    // Which of several let it in cannot be known.
+    let mut looked_at = record
+        .auth
+        .iter()
+        .filter(|auth| auth.effective == Some(true));
+    if let (Some(credential), None) = (looked_at.next(), looked_at.next()) {
         parts.push(format!("credential {}", credential.fingerprint));
     }
     if let (Kind::Http, Some(answer)) = (record.kind, &record.answer) {

@@ -136,14 +136,18 @@ pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)>
     }
 }
 
+/// A fingerprint that `wstap fingerprint` can make again, and that is safe to paste. Under a key that
+/// lives as long as the tap nothing can be compared; a record from a file may hold anything.
+#[must_use]
+pub fn comparable(fingerprint: &str) -> Option<&str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-');
+    (!fingerprint.starts_with("hmac:run-") && fingerprint.chars().all(plain)).then_some(fingerprint)
+}
+
 /// How to compare a credential with what the gateway's configuration holds under `key`.
 #[must_use]
 pub fn compare(credential: Option<&Credential>, key: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-');
-    let fingerprint = credential
-        .map(|credential| credential.fingerprint.as_str())
-        // Under a key that lives as long as the tap nothing can be compared.
-        .filter(|print| !print.starts_with("hmac:run-") && print.chars().all(plain));
+    let fingerprint = credential.and_then(|credential| comparable(credential.fingerprint.as_str()));
     match fingerprint {
         Some(fingerprint) => format!(
             "on the gateway host run `wstap fingerprint --file {CONFIG_FILE} --key {key}`; if it is \

@@ -438,7 +438,18 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The credential that the gateway looks at, for sentences: place and fingerprint.
+    /// The secret that the gateway compared: it takes what stands under the key of its own mode
+    /// (`token` or `password`), and what stands under the other one where that is missing.
+    #[must_use]
+    pub fn compared_secret(
+        &self,
+        mode: &str,
+    ) -> Option<&'a crate::session::credential::Credential> {
+        let other = if mode == "token" { "password" } else { "token" };
+        crate::session::credential::compared(&self.record.auth, &[mode, other])
+    }
+
+    /// A credential that the gateway looks at: the first, whatever it compared.
     #[must_use]
     pub fn effective_credential(&self) -> Option<&'a crate::session::credential::Credential> {
         self.record

@@ -200,3 +200,74 @@ fn what_was_as_silent_is_counted_among_what_was_lost_together() {
     let busy = last_context(&records[..3]);
     assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
 }
+
+#[test]
+fn a_thousand_values_cost_about_as_much_as_one() {
+    use crate::session::credential::{Credential, Fingerprinter};
+    use crate::session::record::dialect::ServerIdentity;
+    let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+    let full = |values: u128| {
+        let mut memory = Memory::default();
+        for number in 0..1024 {
+            let value = number % values;
+            let mut record = session(number, 0, 50_000);
+            let secret = format!("secret {value}");
+            let place = "frame:connect.params.auth.token";
+            let credential = Credential::observe(&fingerprinter, place, secret.as_bytes());
+            record.auth.push(credential.with_effective(true));
+            record.dialect = Some(DialectFacts {
+                result: ConnectResult::Accepted,
+                server: Some(ServerIdentity {
+                    boot_id: Some(PeerText::new(&secret, 64)),
+                    ..ServerIdentity::default()
+                }),
+                ..DialectFacts::default()
+            });
+            memory.note(&record);
+            if number == 1023 {
+                let started = std::time::Instant::now();
+                let context = (0..8).map(|_| memory.context(&record)).last();
+                return (started.elapsed(), context.flatten().unwrap());
+            }
+        }
+        unreachable!("there are 1024 of them")
+    };
+    let (one, context) = full(1);
+    assert_eq!(context.same_credential.unwrap().sessions, 1023);
+    let (all, context) = full(1024);
+    assert_eq!(context.other_credentials.len(), MAX_TOLD);
+    assert_eq!(context.boots.len(), MAX_TOLD);
+    assert_eq!(context.boots.last().unwrap().id.as_str(), "secret 1023");
+    assert_eq!(context.working.unwrap().sessions, 1);
+    // Quadratic work took a hundred times as long.
+    assert!(all < one * 30, "{all:?} against {one:?}");
+}
+
+#[test]
+fn of_several_credentials_the_one_that_was_compared_is_remembered() {
+    use crate::session::credential::{Credential, Fingerprinter};
+    use crate::session::record::dialect::DialectError;
+    let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+    let with = |number, result, code: Option<&str>| {
+        let mut record = session(number, 0, 1000);
+        for key in ["deviceToken", "password", "token"] {
+            let place = format!("frame:connect.params.auth.{key}");
+            let credential = Credential::observe(&fingerprinter, &place, key.as_bytes());
+            record.auth.push(credential.with_effective(true));
+        }
+        record.dialect = Some(DialectFacts {
+            result,
+            error: code.map(|code| DialectError {
+                details_code: Some(PeerText::new(code, 64)),
+                ..DialectError::default()
+            }),
+            ..DialectFacts::default()
+        });
+        credential(&record).map(|(place, _)| place.rsplit('.').next().unwrap().to_owned())
+    };
+    let refused = |code| with(0, ConnectResult::Refused, Some(code)).unwrap();
+    assert_eq!(refused("AUTH_TOKEN_MISMATCH"), "token");
+    assert_eq!(refused("AUTH_PASSWORD_MISMATCH"), "password");
+    assert_eq!(refused("AUTH_DEVICE_TOKEN_MISMATCH"), "deviceToken");
+    assert_eq!(with(1, ConnectResult::Accepted, None), None);
+}

@@ -5,7 +5,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
-use crate::verdict::credential::{compare, mark, odd_form};
+use crate::verdict::credential::{comparable, compare, mark, odd_form};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, human_ms};
@@ -202,7 +202,7 @@ fn ignored_place(view: &View<'_>) -> Option<Finding> {
 
 /// `it does not match gateway.auth.token` with the fingerprint, or what is odd about the value.
 fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding {
-    let credential = view.effective_credential();
+    let credential = view.compared_secret(what);
     if let Some((form, mend)) = credential.and_then(odd_form) {
         let summary = format!("the client's {what} {form}; the gateway refused it as a mismatch");
         return found(view, said, summary).next(format!("at the client: {mend}"));
@@ -252,41 +252,43 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     )?;
     let others = &view.record().context.as_ref()?.other_credentials;
     let works = others.iter().find(|other| other.accepted)?;
-    let sent = view.effective_credential()?;
+    let sent = view.compared_secret("token")?;
     // A value that shows by itself what happened to it says more: see `mismatch`.
     if odd_form(sent).is_some() {
         return None;
     }
     let summary = format!(
-        "the client's token {} is refused, and with {} the same client was let in lately",
+        "the client's token {} is refused, and with {} the same client address was let in lately",
         sent.fingerprint, works.fingerprint
     );
-    let next = format!(
-        "at the client find where {} comes from (`wstap fingerprint --env OPENCLAW_GATEWAY_TOKEN` \
-         tells a source's fingerprint) and replace it by the value with {}",
-        sent.fingerprint, works.fingerprint
-    );
-    // A record from a file may hold anything; what is to be pasted does not.
-    let plain = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b":-".contains(&b))
-    };
-    // One address may stand for several clients.
+    let finding = found(view, &said, summary).because([fact(view.precedence())]);
     let finding = Finding {
+        // Behind one address may be several clients.
         confidence: Confidence::Likely,
-        ..found(view, &said, summary)
-    }
-    .because([fact(view.precedence())]);
-    Some(if plain(&sent.fingerprint) && plain(&works.fingerprint) {
-        finding.next(next)
-    } else {
-        finding
+        ..finding
+    };
+    let (refused, right) = (
+        comparable(&sent.fingerprint),
+        comparable(&works.fingerprint),
+    );
+    Some(match (refused, right) {
+        (Some(refused), Some(right)) => finding.next(format!(
+            "at the client find where {refused} comes from (`wstap fingerprint --env \
+             OPENCLAW_GATEWAY_TOKEN` tells a source's fingerprint) and replace it by the value \
+             with {right}"
+        )),
+        (None, Some(right)) => finding.next(format!(
+            "at the client find the source whose value has not {right} (`wstap fingerprint --env \
+             OPENCLAW_GATEWAY_TOKEN` tells a source's fingerprint), and replace it by the one \
+             that has"
+        )),
+        _ => finding,
     })
 }
 
 fn missing(view: &View<'_>, said: &Said<'_>, what: &str) -> Finding {
     let empty = view
-        .effective_credential()
+        .compared_secret(what)
         .and_then(odd_form)
         .map(|(form, mend)| (format!("the client's {what} {form}"), mend));
     match empty {

@@ -37,7 +37,9 @@ pub(super) const RULES: &[Rule] = &[
         party: Party::Hop,
         act_on: ActOn::Hop,
         stage: Stage::Transport,
-        order: 18,
+        // Behind what is known to have an end of its own: health checks, missed pongs, slow
+        // consumers. They are as regular as any timer.
+        order: 45,
         title: "Something cuts sessions after a fixed time",
         explanation: "Three or more sessions ended without a Close on the same leg after the same \
                       silence, or at the same age, within 5 %. Programs and people are not that \
@@ -71,6 +73,9 @@ fn crash(view: &View<'_>) -> Option<Finding> {
     ));
     // A timer that all of them had set at one moment looks the same.
     let quiet = view.quiet_ms().filter(|_| context.lost_alike == others);
+    if quiet.is_some() && of_a_cadence(view, context).is_some() {
+        return None;
+    }
     let alike = quiet.map(|quiet| {
         fact(format!(
             "all of them had been silent for {}: the idle timer of a proxy would look the same",
@@ -117,12 +122,16 @@ fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
     )
 }
 
-fn cadence(view: &View<'_>) -> Option<Finding> {
-    let found = view.record().context.as_ref()?.cadence?;
+/// The cluster of deaths that this one belongs to.
+fn of_a_cadence(view: &View<'_>, context: &ContextFacts) -> Option<Cadence> {
     let (leg, _) = lost(view.record())?;
-    if found.leg != leg || found.cases < 3 {
-        return None;
-    }
+    let found = context.cadence?;
+    (found.leg == leg && found.cases >= 3).then_some(found)
+}
+
+fn cadence(view: &View<'_>) -> Option<Finding> {
+    let found = of_a_cadence(view, view.record().context.as_ref()?)?;
+    let leg = found.leg;
     let Cadence {
         measure,
         period_ms,
