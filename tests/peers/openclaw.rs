@@ -156,6 +156,28 @@ pub fn connect_request(auth: &Value) -> Frame {
     Frame::text(&request.to_string())
 }
 
+/// A client's part of the handshake inside the tunnel.
+impl Conn {
+    /// Waits for the challenge, sends this `auth`, and gives the gateway's answer.
+    pub async fn introduce(&mut self, auth: &Value) -> Frame {
+        self.introduce_with(connect_request(auth)).await
+    }
+
+    /// The same with any connect request.
+    pub async fn introduce_with(&mut self, request: Frame) -> Frame {
+        let challenge = self.frame().await.expect("the challenge");
+        assert_eq!(challenge.opcode, TEXT, "no challenge");
+        self.send_masked(request).await.expect("send connect");
+        self.frame().await.expect("an answer to connect")
+    }
+
+    /// The same with a token that the gateway accepts.
+    pub async fn log_in(&mut self, token: &str) {
+        let hello = self.introduce(&json!({ "token": token })).await;
+        assert!(hello.as_text().contains("hello-ok"), "{}", hello.as_text());
+    }
+}
+
 async fn session(
     mut conn: Conn,
     seat: Seat,

@@ -19,9 +19,7 @@ const DEVICE: &str = "5f1c3a0e9b7d42618c5a0f4be1d2937466aa10c2d8e4f5b60718293a4b
 async fn session(tap: &Tap, request: Frame, count: usize) -> SessionRecord {
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(request).await.expect("send connect");
-    let answer = conn.frame().await.expect("an answer");
+    let answer = conn.introduce_with(request).await;
     if answer.as_text().contains("hello-ok") {
         conn.send_masked(Frame::empty_close()).await.expect("close");
     }
@@ -139,9 +137,7 @@ async fn a_refused_connection_after_a_shutdown_is_a_restart() {
     let (gateway, tap) = before(Script::default()).await;
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(with_token(TOKEN)).await.expect("connect");
-    conn.frame().await.expect("hello-ok");
+    conn.log_in(TOKEN).await;
     gateway.tell(Order::Shutdown {
         reason: "gateway restarting".to_owned(),
     });

@@ -5,12 +5,12 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use super::book::{Book, refused, rule};
-use super::connected::Session;
-use super::guest::Guest;
 use super::remote::ELSEWHERE;
 use super::tap;
 use crate::live::Install;
+use crate::live::connected::Session;
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::client::connect;
 use crate::support::device::Device;
 use crate::support::tap::Tap;

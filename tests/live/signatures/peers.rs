@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::before_101::answered;
 use super::book::{Book, Expect, refused, rule};
-use super::guest::Guest;
+use crate::live::guest::Guest;
 use crate::peers::openclaw::{Gateway, Order, Refusal, Script};
 use crate::peers::{Via, scripted};
 use crate::support::frame::Frame;
