@@ -2,7 +2,7 @@
 //! known: a request that comes mangled was mangled in front of us, a foreign answer comes from
 //! behind us.
 
-use crate::session::party::{Leg, Party};
+use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::hops::{Need, mend};
@@ -299,21 +299,6 @@ fn too_large(view: &View<'_>) -> Option<Finding> {
             .because([fact(size)])
             .next(mend(view.foreign_server(), Need::Size)),
     )
-}
-
-/// Where an idle limit is raised.
-pub(super) fn raise(view: &View<'_>, leg: Leg) -> String {
-    let (server, side) = match leg {
-        // Who stands in the path is known there at best, not who stands next to us.
-        Leg::Client => (None, "between client and tap"),
-        Leg::Gateway => (view.foreign_server(), "between tap and gateway"),
-    };
-    let mending = mend(server, Need::Idle);
-    match server {
-        Some("nginx" | "OpenResty" | "Tengine" | "HAProxy") => mending.to_owned(),
-        Some(server) => format!("raise the idle timeout of {server} {side}"),
-        None => format!("raise the idle timeout of the proxy {side} ({mending})"),
-    }
 }
 
 fn login(view: &View<'_>) -> Option<Finding> {
