@@ -94,7 +94,7 @@ impl Refusal {
 pub enum Order {
     Ping,
     Send(Frame),
-    /// The `shutdown` event, Close 1012, FIN.
+    /// The `shutdown` event, Close 1012, FIN. It comes back after a restart only.
     Shutdown {
         reason: String,
     },
@@ -307,8 +307,11 @@ async fn obey(conn: &mut Conn, seat: &Seat, order: Order) -> Next {
         Order::Ping => vec![Frame::ping(b"")],
         Order::Send(frame) => vec![frame],
         Order::Shutdown { reason } => {
-            let event =
-                json!({ "type": "event", "event": "shutdown", "payload": { "reason": reason } });
+            let mut payload = json!({ "reason": reason });
+            if reason.contains("restart") {
+                payload["restartExpectedMs"] = json!(1500);
+            }
+            let event = json!({ "type": "event", "event": "shutdown", "payload": payload });
             vec![
                 Frame::text(&event.to_string()),
                 Frame::close(1012, "service restart"),

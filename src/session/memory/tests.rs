@@ -1,7 +1,10 @@
 //! Sessions that explain each other.
 
 use super::*;
-use crate::session::record::{DialectFacts, GatewayFacts, TransportEnd};
+use crate::session::record::close::TransportEnds;
+use crate::session::record::dialect::ShutdownFacts;
+use crate::session::record::{CloseSeen, DialectFacts, GatewayFacts, TransportEnd};
+use crate::ws::CloseCode;
 
 fn at(ms: i64) -> Moment {
     Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap())
@@ -199,4 +202,40 @@ fn what_was_as_silent_is_counted_among_what_was_lost_together() {
     // A second of silence is no sign of a timer.
     let busy = last_context(&records[..3]);
     assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
+}
+
+/// Sessions that were not accepted yet get no event, and their Close comes last.
+#[test]
+fn a_shutdown_event_says_more_than_a_bare_close() {
+    let told = |number, ms, expected: Option<Option<u64>>| {
+        let mut record = session(number, 0, ms);
+        record.close.gateway = Some(CloseSeen {
+            code: Some(CloseCode(1012)),
+            reason: PeerText::new("service restart", 64),
+            at: at(ms),
+        });
+        record.dialect = Some(DialectFacts {
+            shutdown: expected.map(|restart_expected_ms| ShutdownFacts {
+                reason: None,
+                restart_expected_ms,
+                at: at(ms - 5),
+            }),
+            ..DialectFacts::default()
+        });
+        record
+    };
+    let mut refused = session(9, 12_000, 12_010);
+    refused.close.transport = TransportEnds::default();
+    let going_down = |said: Option<Option<u64>>| {
+        let records = [
+            told(0, 10_000, said),
+            told(1, 10_020, None),
+            refused.clone(),
+        ];
+        last_context(&records).going_down.unwrap()
+    };
+    let stops = |said| (going_down(said).stops, going_down(said).restart_expected_ms);
+    assert_eq!(stops(Some(None)), (true, None));
+    assert_eq!(stops(Some(Some(1500))), (false, Some(1500)));
+    assert_eq!(stops(None), (false, None));
 }

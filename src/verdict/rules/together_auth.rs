@@ -5,6 +5,7 @@ use crate::session::record::context::ContextFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind};
 use crate::verdict::said::Said;
+use crate::verdict::siblings::let_in;
 use crate::verdict::view::{at, fact, human_ms, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -65,7 +66,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is down for a restart",
         explanation: "Nothing listens at the gateway's address, and less than a minute ago the \
                       gateway said that it goes down, or lost all its sessions at once. A restart \
-                      takes about 7 s, 5 of them without a listener.",
+                      takes about 7 s, 5 of them without a listener. One that said that it stops \
+                      is not meant.",
         evidence: "ECONNREFUSED (or a missing socket), and in the context a shutdown event, a Close 1012 or a crash less than a minute before",
         versions: Versions::Seen,
         action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
@@ -119,8 +121,9 @@ fn device_token_as_token(view: &View<'_>) -> Option<Finding> {
 fn worked(context: &ContextFacts) -> Option<(String, u32)> {
     let used = context.same_credential.as_ref()?;
     let text = format!(
-        "{} sessions of {} client addresses were let in with the same value, the last until {}",
-        used.sessions, used.clients, used.last_at
+        "{} were let in with the same value, the last until {}",
+        let_in(used),
+        used.last_at
     );
     Some((text, used.sessions))
 }
@@ -152,7 +155,9 @@ fn restarting(view: &View<'_>) -> Option<Finding> {
     ) {
         return None;
     }
-    let down = view.record().context.as_ref()?.going_down.as_ref()?;
+    let down = view.record().context.as_ref()?.going_down.as_ref();
+    // One that stops for good is not waited for.
+    let down = down.filter(|down| !down.stops)?;
     #[expect(clippy::cast_precision_loss, reason = "a minute at most")]
     let ago = human_ms(view.record().closed_at.millis_since(down.at).max(0) as f64);
     let (summary, what) = if down.announced {
