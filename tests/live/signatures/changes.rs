@@ -58,7 +58,7 @@ pub async fn cases(gateway: &Gateway, options: &Options, book: &mut Book) {
         .auth(json!({ "token": TOKEN }))
         .visit(&tap)
         .await;
-    let expect = refused("gateway.auth.token_mismatch", "AUTH_TOKEN_MISMATCH").act_on("client");
+    let expect = refused("gateway.auth.token_changed", "AUTH_TOKEN_MISMATCH").act_on("operator");
     book.check("the old token after a change", &tap, &visit, expect)
         .await;
 

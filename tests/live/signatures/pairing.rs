@@ -155,7 +155,8 @@ async fn tokens(gateway: &Gateway, tap: &Tap, (device, issued): (&Device, &str),
         .await;
 
     let visit = ours().auth(json!({ "token": issued })).visit(tap).await;
-    let expect = refused("gateway.auth.token_mismatch", "AUTH_TOKEN_MISMATCH").act_on("client");
+    let expect = refused("gateway.auth.device_token_as_token", "AUTH_TOKEN_MISMATCH");
+    let expect = expect.act_on("client").next("auth.deviceToken");
     let case = "device token rotated, sent as the shared one";
     book.check(case, tap, &visit, expect).await;
 }

@@ -195,12 +195,12 @@ async fn closes(book: &mut Book) {
         (
             1012,
             "node capabilities changed",
-            "gateway.lifecycle.restart_or_stop",
+            "gateway.lifecycle.reconnect",
         ),
         (
             1012,
             "browser identity route changed",
-            "gateway.lifecycle.restart_or_stop",
+            "gateway.lifecycle.reconnect",
         ),
         (
             4001,
@@ -261,7 +261,7 @@ async fn answers(book: &mut Book) {
         (
             "503: the upgrade's handler failed",
             text("503 Service Unavailable", ""),
-            answered("gateway.refused.other", 503).next("the gateway's log"),
+            answered("gateway.refused.upgrade_failed", 503).next("ws upgrade error"),
         ),
         (
             "429: a plugin's path",
