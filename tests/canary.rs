@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::peers::Via;
-use crate::peers::openclaw::{Gateway, Script, TOKEN, connect_request};
+use crate::peers::openclaw::{Gateway, Script, TOKEN};
 use crate::support::frame::Frame;
 use crate::support::records;
 use crate::support::tap::{Face, Setup, Tap};
@@ -79,9 +79,7 @@ async fn no_output_contains_a_secret() {
         let mut conn = tap.connect(face).await;
         let answer = conn.upgrade(&target, &headers).await.unwrap();
         assert_eq!(answer.status(), 101, "{}", answer.text());
-        conn.frame().await.expect("the challenge");
-        conn.send_masked(connect_request(&auth)).await.unwrap();
-        let first = conn.frame().await.expect("an answer");
+        let first = conn.introduce(&auth).await;
         assert_eq!(first.as_text().contains(&issued), accepted);
         let more = format!(
             r#"{{"type":"req","id":"2","method":"x","params":"{}"}}"#,

@@ -23,10 +23,10 @@ use wstap::session::record::{Class, Verdict};
 
 use self::proxy::{Proxy, Software, Way};
 use crate::peers::Via;
-use crate::peers::openclaw::{Gateway, Script, connect_request};
+use crate::peers::openclaw::{Gateway, Script};
 use crate::support::client;
 use crate::support::conn::Conn;
-use crate::support::frame::{Frame, TEXT};
+use crate::support::frame::Frame;
 use crate::support::head::Head;
 use crate::support::tap::{Face, Setup, Tap};
 
@@ -127,7 +127,7 @@ impl Cell {
     async fn open(&self, token: &str) -> Conn {
         let mut conn = self.connect().await;
         conn.open("/").await;
-        greet(&mut conn, token).await;
+        conn.log_in(token).await;
         conn
     }
 
@@ -172,16 +172,6 @@ async fn health(conn: &mut Conn) {
         "{}",
         answer.as_text()
     );
-}
-
-/// The client's part of the handshake inside the tunnel.
-async fn greet(conn: &mut Conn, token: &str) {
-    let challenge = conn.frame().await.expect("a challenge");
-    assert_eq!(challenge.opcode, TEXT);
-    let connect = connect_request(&json!({ "token": token }));
-    conn.send_masked(connect).await.expect("send connect");
-    let hello = conn.frame().await.expect("hello-ok");
-    assert!(hello.as_text().contains("hello-ok"), "{}", hello.as_text());
 }
 
 /// A verdict, and what it was about.

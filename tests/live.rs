@@ -4,8 +4,10 @@
 //! them these tests are skipped, and say so; with `CI=true` they fail.
 
 mod cli;
+mod connected;
 mod ends;
 mod gateway;
+mod guest;
 mod hops;
 mod localities;
 mod nginx;

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod head;
 pub mod log;
 pub mod netns;
+pub mod nginx;
 pub mod packages;
 pub mod records;
 pub mod secret;

@@ -15,8 +15,8 @@ fn rule(record: &SessionRecord) -> &str {
         .map_or("", |verdict| verdict.rule.as_str())
 }
 
-#[tokio::test]
-async fn three_sessions_lost_in_one_second_are_a_crash() {
+/// The records of three sessions that the gateway loses at once.
+pub async fn crash() -> Vec<SessionRecord> {
     let peer = fin_without_close::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
     let mut open = Vec::new();
@@ -32,7 +32,12 @@ async fn three_sessions_lost_in_one_second_are_a_crash() {
     for mut conn in open {
         conn.frames_to_end().await;
     }
-    for record in tap.websockets(3).await {
+    tap.websockets(3).await
+}
+
+#[tokio::test]
+async fn three_sessions_lost_in_one_second_are_a_crash() {
+    for record in crash().await {
         let verdict = record.verdict.as_ref().unwrap();
         assert_eq!(
             verdict.rule, "gateway.lifecycle.crash",

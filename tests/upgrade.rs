@@ -8,7 +8,7 @@ use wstap::session::party::Phase;
 use wstap::session::record::gateway::{BodyKind, GatewayErrorKind};
 use wstap::session::record::{AnswerBy, Class};
 
-use crate::peers::openclaw::{CONN_ID, Gateway, Refusal, Script, TOKEN, connect_request};
+use crate::peers::openclaw::{CONN_ID, Gateway, Refusal, Script, TOKEN};
 use crate::peers::{
     Peer, Via, attribution, draining, echo, missing_accept_key, no_status_line, ok_instead_of_101,
     reset_before_status, tls, wrong_accept_key,
@@ -294,9 +294,7 @@ async fn a_request_smuggled_behind_a_refused_upgrade_is_not_forwarded() {
 async fn connect_with(tap: &Tap, face: Face, auth: &serde_json::Value) -> Vec<Frame> {
     let mut conn = tap.connect(face).await;
     conn.open("/").await;
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(connect_request(auth)).await.unwrap();
-    let mut frames = vec![conn.frame().await.expect("the answer")];
+    let mut frames = vec![conn.introduce(auth).await];
     if frames[0].as_text().contains("hello-ok") {
         conn.send_masked(Frame::empty_close()).await.unwrap();
     }

@@ -202,6 +202,14 @@ const LIBRARY: [&str; 4] = [
     "Missing or invalid Sec-WebSocket-Version header",
 ];
 
+/// What the gateway says to an upgrade where one of its other services is not there.
+const SERVICES: [&str; 4] = [
+    "Worker websocket ingress unavailable",
+    "desktop observe unavailable",
+    "node desktop attach unavailable",
+    "node portal attach unavailable",
+];
+
 /// Whose an answer's body seems to be. What `OpenClaw` 2026.9.6 sends is known by heart; the rest
 /// is told apart by content type.
 fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
@@ -234,14 +242,7 @@ fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
         BodyKind::TooManySockets
     } else if front.ends_with(b" websocket handlers unavailable") {
         BodyKind::HandlersUnavailable
-    } else if [
-        &b"Worker websocket ingress unavailable"[..],
-        b"desktop observe unavailable",
-        b"node desktop attach unavailable",
-        b"node portal attach unavailable",
-    ]
-    .contains(&front)
-    {
+    } else if SERVICES.iter().any(|text| front == text.as_bytes()) {
         BodyKind::ServiceUnavailable
     } else if contains("data-openclaw-control-ui") {
         BodyKind::ControlUi

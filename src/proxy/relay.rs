@@ -334,7 +334,7 @@ impl Relay {
         self.timers.active(now);
         let new_close = half.observer.stats().close().filter(|_| !known_close);
         let closes = new_close.is_some();
-        if let Some((close, _)) = new_close.map(|(close, at)| (close.clone(), at)) {
+        if let Some(close) = new_close.map(|(close, _)| close.clone()) {
             self.note_tcp();
             let (at, discard) = (self.at(), self.closing_ourselves);
             self.session.with(|rec| {

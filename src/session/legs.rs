@@ -320,7 +320,6 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     struct Story {

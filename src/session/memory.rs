@@ -143,6 +143,7 @@ fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
             at: event.at,
             announced: true,
             restart_expected_ms: event.restart_expected_ms,
+            stops: event.restart_expected_ms.is_none(),
         });
     }
     let close = record.close.gateway.as_ref()?;
@@ -155,6 +156,7 @@ fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
         at: close.at,
         announced: true,
         restart_expected_ms: None,
+        stops: false,
     })
 }
 
@@ -340,7 +342,10 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
         .iter()
         .filter_map(|other| other.shutdown.clone())
         .filter(|down| recent(down.at));
-    let last = said.max_by_key(|down| (down.at, down.restart_expected_ms));
+    // Sessions that were not accepted yet get the Close alone, a little later than the others their
+    // event, which says more.
+    let by_event = |down: &GoingDown| down.stops || down.restart_expected_ms.is_some();
+    let last = said.max_by_key(|down| (by_event(down), down.at, down.restart_expected_ms));
     last.or_else(|| {
         let mut deaths: Vec<Moment> = others
             .iter()
@@ -361,6 +366,7 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
             at,
             announced: false,
             restart_expected_ms: None,
+            stops: false,
         })
     })
 }

@@ -1,7 +1,7 @@
 //! Marks of another server in an answer: an answer that carries one was not made by the gateway.
 
 use super::view::{View, fact, short};
-use crate::session::record::{BodyKind, Evidence, PageBy};
+use crate::session::record::{AnswerBy, BodyKind, Evidence, PageBy};
 use crate::session::text::PeerText;
 
 /// Beginnings of `Server` values (lower case) and the names that people know.
@@ -114,6 +114,21 @@ impl View<'_> {
     #[must_use]
     pub fn body_kind(&self) -> Option<BodyKind> {
         self.gateway.as_ref()?.body_kind
+    }
+
+    /// The status of an answer other than a 101 that was passed on to an upgrade.
+    #[must_use]
+    pub fn refused_upgrade(&self) -> Option<u16> {
+        let answer = self.answer.as_ref();
+        let by_gateway = answer.is_none_or(|answer| answer.by == AnswerBy::Gateway);
+        let fits = self.is_websocket() && !self.had_tunnel() && by_gateway;
+        self.status().filter(|status| fits && *status != 101)
+    }
+
+    /// The upgrade was refused with a body of this kind.
+    #[must_use]
+    pub fn refused_with(&self, body: BodyKind) -> bool {
+        self.refused_upgrade().is_some() && self.body_kind() == Some(body)
     }
 
     /// Status, server and body of the answer, as evidence.

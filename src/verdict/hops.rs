@@ -2,6 +2,7 @@
 //! known which they are.
 
 use super::view::{View, fact, short};
+use crate::session::party::Leg;
 use crate::session::record::{Class, Evidence};
 
 /// What a proxy has to be told.
@@ -31,73 +32,105 @@ const REQUEST_HEADERS: [(&str, &str); 8] = [
     ("fly-request-id", "Fly.io"),
 ];
 
+/// Proxies whose configuration is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Software {
+    Nginx,
+    Haproxy,
+}
+
+/// By the names of `foreign`.
+fn software(server: Option<&str>) -> Option<Software> {
+    match server? {
+        "nginx" | "OpenResty" | "Tengine" => Some(Software::Nginx),
+        "HAProxy" => Some(Software::Haproxy),
+        _ => None,
+    }
+}
+
 /// What to change in the proxy of this name, exact enough to paste; for an unknown one what it is
 /// called in the two that are met most.
 #[must_use]
 pub fn mend(server: Option<&str>, need: Need) -> &'static str {
-    let nginx = matches!(server, Some("nginx" | "OpenResty" | "Tengine"));
-    let haproxy = server == Some("HAProxy");
-    match need {
-        Need::Upgrade if haproxy => {
+    match (need, software(server)) {
+        (Need::Upgrade, Some(Software::Haproxy)) => {
             "HAProxy passes upgrades by itself: take `http-request del-header` rules for Upgrade \
              and Connection out of its configuration"
         }
-        Need::Upgrade if nginx => {
+        (Need::Upgrade, Some(Software::Nginx)) => {
             "in nginx's location for this path set proxy_http_version 1.1; proxy_set_header \
              Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";"
         }
-        Need::Upgrade => {
+        (Need::Upgrade, None) => {
             "let that proxy pass Upgrade and Connection (nginx: proxy_http_version 1.1; \
              proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\"; \
              HAProxy: no `http-request del-header` for them)"
         }
-        Need::Idle if nginx => {
+        (Need::Idle, Some(Software::Nginx)) => {
             "in nginx's location for this path set proxy_read_timeout 1h; proxy_send_timeout 1h; \
              (their default is 60s)"
         }
-        Need::Idle if haproxy => {
+        (Need::Idle, Some(Software::Haproxy)) => {
             "in HAProxy set `timeout tunnel 1h` (without it `timeout client` and `timeout server` \
              count)"
         }
-        Need::Idle => "nginx: proxy_read_timeout 1h; HAProxy: timeout tunnel 1h",
-        Need::Reach if nginx => {
+        (Need::Idle, None) => "nginx: proxy_read_timeout 1h; HAProxy: timeout tunnel 1h",
+        (Need::Reach, Some(Software::Nginx)) => {
             "look into nginx's error log at this time; check its proxy_pass and that the gateway \
              runs (504: it did not answer within proxy_read_timeout)"
         }
-        Need::Reach if haproxy => {
+        (Need::Reach, Some(Software::Haproxy)) => {
             "look into HAProxy's log at this time; check the `server` line of its backend, the \
              health check there, and that the gateway runs (504: it did not answer within \
              `timeout server`)"
         }
-        Need::Reach => {
+        (Need::Reach, None) => {
             "look into that proxy's log for its upstream error; check its upstream address and \
              that the gateway runs"
         }
-        Need::Size if nginx => {
+        (Need::Size, Some(Software::Nginx)) => {
             "let the client send less, or raise large_client_header_buffers in nginx \
              (client_max_body_size for a 413)"
         }
-        Need::Size if haproxy => {
+        (Need::Size, Some(Software::Haproxy)) => {
             "let the client send less, or raise tune.bufsize in the global section of HAProxy"
         }
-        Need::Size => {
+        (Need::Size, None) => {
             "let the client send less, or raise the limit of that proxy for heads (nginx: \
              large_client_header_buffers; HAProxy: tune.bufsize) or bodies"
         }
-        Need::Handshake if nginx => {
+        (Need::Handshake, Some(Software::Nginx)) => {
             "take proxy_set_header and proxy_hide_header lines for Sec-WebSocket-* out of nginx's \
              configuration; for Connection it needs proxy_set_header Connection \"upgrade\";"
         }
-        Need::Handshake if haproxy => {
+        (Need::Handshake, Some(Software::Haproxy)) => {
             "take `set-header` and `del-header` rules for Connection and Sec-WebSocket-* out of \
              HAProxy's configuration"
         }
-        Need::Handshake => {
+        (Need::Handshake, None) => {
             "let the proxy between tap and gateway pass Connection and Sec-WebSocket-* unchanged \
              (nginx: proxy_set_header Connection \"upgrade\"; and no line for Sec-WebSocket-*; \
              HAProxy: no `set-header` or `del-header` for them), or point gateway.url at the \
              gateway itself"
         }
+    }
+}
+
+/// What raises the idle limit of the proxy of this name, which stands between tap and gateway.
+#[must_use]
+pub fn raise_idle_limit(server: &str) -> String {
+    match software(Some(server)) {
+        Some(_) => mend(Some(server), Need::Idle).to_owned(),
+        None => format!("raise the idle timeout of {server} {}", side(Leg::Gateway)),
+    }
+}
+
+/// Where a proxy on this leg stands.
+#[must_use]
+pub fn side(leg: Leg) -> &'static str {
+    match leg {
+        Leg::Client => "between client and tap",
+        Leg::Gateway => "between tap and gateway",
     }
 }
 

@@ -1,7 +1,8 @@
 //! What recent sessions add to any finding, in words.
 
 use super::View;
-use super::view::{fact, short};
+use super::view::{at, fact, short};
+use crate::session::record::context::{ContextFacts, CredentialUse};
 use crate::session::record::{Class, Evidence};
 
 /// Attempts in a minute that are a storm.
@@ -18,58 +19,17 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
     let mut all = Vec::new();
     let about_auth = matches!(class, Class::GatewayAuth | Class::GatewayPairing);
     if about_auth {
-        for other in &context.other_credentials {
-            let became = if other.accepted {
-                "and was let in"
-            } else {
-                "and was refused too"
-            };
-            all.push(fact(format!(
-                "the same client address sent {} in the same place lately ({} sessions, last at \
-                 {}) {became}",
-                other.fingerprint, other.sessions, other.last_at
-            )));
-        }
-        let told = |print: &str| {
-            let others = &context.other_credentials;
-            others.iter().any(|other| other.fingerprint == print)
-        };
-        if let Some(works) = context
-            .working
-            .as_ref()
-            .filter(|works| !told(&works.fingerprint))
-        {
-            all.push(fact(format!(
-                "{} other client addresses were let in with {} in the same place ({} sessions, \
-                 last at {})",
-                works.clients, works.fingerprint, works.sessions, works.last_at
-            )));
-        }
-        if context.mismatches > MISMATCHES {
-            all.push(fact(format!(
-                "{} wrong tokens came to this gateway in the last five minutes",
-                context.mismatches
-            )));
-        }
+        all.extend(credentials(context));
     }
-    let about_process = about_auth || matches!(class, Class::GatewayLeft | Class::GatewayLifecycle);
-    if about_process && context.boots_alternate {
-        let ids: Vec<&str> = context.boots.iter().map(|boot| boot.id.as_str()).collect();
-        all.push(fact(format!(
-            "two gateway processes answer in turn at this address (boot ids {})",
-            ids.join(", ")
-        )));
-    } else if about_process && context.boots.len() > 1 {
-        let newest = context.boots.last();
-        all.extend(newest.map(|boot| {
-            fact(format!(
-                "the gateway's process is another one since {} (boot id {})",
-                boot.first_at, boot.id
-            ))
-        }));
+    if about_auth || matches!(class, Class::GatewayLeft | Class::GatewayLifecycle) {
+        all.extend(processes(context));
     }
     if class == Class::GatewayProtocol {
         all.extend(versions(view));
+    }
+    let stopped = context.going_down.as_ref().filter(|down| down.stops);
+    if let Some(down) = stopped.filter(|_| class == Class::GatewayUnreachable) {
+        all.push(at(down.at, "the gateway said that it stops"));
     }
     if context.attempts > STORM {
         all.push(fact(format!(
@@ -78,6 +38,76 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
         )));
     }
     all
+}
+
+/// Which other credentials came, and which of them work.
+fn credentials(context: &ContextFacts) -> Vec<Evidence> {
+    let others = &context.other_credentials;
+    let mut all: Vec<Evidence> = others
+        .iter()
+        .map(|other| {
+            let became = if other.accepted {
+                "and was let in"
+            } else {
+                "and was refused too"
+            };
+            fact(format!(
+                "the same client address sent {} in the same place lately ({} sessions, last at \
+                 {}) {became}",
+                other.fingerprint, other.sessions, other.last_at
+            ))
+        })
+        .collect();
+    let told = |print: &str| others.iter().any(|other| other.fingerprint == print);
+    let works = context.working.as_ref();
+    if let Some(works) = works.filter(|works| !told(&works.fingerprint)) {
+        all.push(fact(format!(
+            "{} were let in with {} in the same place, the last until {}",
+            let_in(works),
+            works.fingerprint,
+            works.last_at
+        )));
+    }
+    if context.mismatches > MISMATCHES {
+        all.push(fact(format!(
+            "{} wrong tokens came to this gateway in the last five minutes",
+            context.mismatches
+        )));
+    }
+    all
+}
+
+/// `3 sessions of 2 client addresses`.
+pub(super) fn let_in(used: &CredentialUse) -> String {
+    let counted = |count: u32, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    };
+    let sessions = counted(used.sessions, "session", "sessions");
+    // None is known where a proxy's word on them was passed on.
+    match used.clients {
+        0 => sessions,
+        clients => {
+            let clients = counted(clients, "client address", "client addresses");
+            format!("{sessions} of {clients}")
+        }
+    }
+}
+
+/// Which processes of the gateway answered.
+fn processes(context: &ContextFacts) -> Option<Evidence> {
+    if context.boots_alternate {
+        let ids: Vec<&str> = context.boots.iter().map(|boot| boot.id.as_str()).collect();
+        return Some(fact(format!(
+            "two gateway processes answer in turn at this address (boot ids {})",
+            ids.join(", ")
+        )));
+    }
+    let newest = context.boots.last().filter(|_| context.boots.len() > 1)?;
+    Some(fact(format!(
+        "the gateway's process is another one since {} (boot id {})",
+        newest.first_at, newest.id
+    )))
 }
 
 /// The versions of client and gateway, where they differ and other sessions showed the gateway's.

@@ -239,6 +239,13 @@ impl<'a> View<'a> {
         Some(self.record.gateway.as_ref()?.error.as_ref()?.kind)
     }
 
+    /// The same in words, as evidence.
+    #[must_use]
+    pub fn gateway_error_evidence(&self) -> Option<Evidence> {
+        let error = self.record.gateway.as_ref()?.error.as_ref()?;
+        Some(fact(error.detail.clone()))
+    }
+
     /// The status of the gateway's answer (or of whatever answered in its place).
     #[must_use]
     pub fn status(&self) -> Option<u16> {

@@ -98,6 +98,9 @@ impl Matrix {
     /// Everything that is wrong; with `whole`, missing classes too.
     pub fn complaints(&self, whole: bool) -> Vec<String> {
         let mut wrong = Vec::new();
+        if self.cases.is_empty() {
+            wrong.push("no fault was injected".to_owned());
+        }
         for case in &self.cases {
             let what = match &case.outcome {
                 Outcome::Failed(why) => why.clone(),

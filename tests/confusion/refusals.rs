@@ -6,7 +6,7 @@ use wstap::session::SessionRecord;
 
 use super::table::{Fault, acked, fault, open, over, written};
 use crate::peers::Via;
-use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN, connect_request};
+use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN};
 use crate::support::frame::Frame;
 use crate::support::tap::{Face, Setup};
 
@@ -60,9 +60,7 @@ pub(super) fn by(
         };
         let gateway = Gateway::start(&Via::Plain, script).await;
         let (tap, mut conn) = open(Setup::before(&gateway.peer).openclaw(), Face::Plain).await;
-        conn.frame().await.expect("the challenge");
-        conn.send_masked(connect_request(&auth)).await.unwrap();
-        conn.frame().await.expect("the answer");
+        conn.introduce(&auth).await;
         conn.frame().await.expect("the Close");
         // The real client echoes the code.
         conn.send_masked(Frame::close(close, reason)).await.unwrap();
@@ -319,9 +317,7 @@ async fn ignored_place() -> SessionRecord {
     let bearer = format!("Bearer {TOKEN}");
     let answer = conn.upgrade("/", &[("Authorization", &bearer)]).await;
     assert_eq!(answer.expect("an answer").status(), 101);
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(connect_request(&json!({}))).await.unwrap();
-    conn.frame().await.expect("the answer");
+    conn.introduce(&json!({})).await;
     conn.frame().await.expect("the Close");
     conn.send_masked(Frame::close(1008, "")).await.unwrap();
     over(tap, conn).await
@@ -334,10 +330,7 @@ async fn two_sources() -> SessionRecord {
     for token in [TOKEN, "wrong-token-0123456789abcdef0123456789abcdef"] {
         let mut conn = tap.connect(Face::Plain).await;
         conn.open("/").await;
-        conn.frame().await.expect("the challenge");
-        let auth = json!({ "token": token });
-        conn.send_masked(connect_request(&auth)).await.unwrap();
-        conn.frame().await.expect("the answer");
+        conn.introduce(&json!({ "token": token })).await;
         let mut close = Frame::empty_close();
         if token != TOKEN {
             conn.frame().await.expect("the Close");

@@ -8,7 +8,7 @@ use wstap::session::SessionRecord;
 use wstap::session::record::{Class, Saw, SawBasis};
 use wstap::ws::CloseCode;
 
-use crate::peers::openclaw::{Gateway, Script, TOKEN, connect_request};
+use crate::peers::openclaw::{Gateway, Script, TOKEN};
 use crate::peers::{Peer, Via};
 use crate::support::conn::Conn;
 use crate::support::frame::Frame;
@@ -159,11 +159,7 @@ pub async fn accepted(gateway: &Gateway) -> (Tap, Conn) {
 /// The same with more set.
 pub async fn accepted_by(setup: Setup) -> (Tap, Conn) {
     let (tap, mut conn) = open(setup.openclaw(), Face::Plain).await;
-    conn.frame().await.expect("the challenge");
-    let auth = serde_json::json!({ "token": TOKEN });
-    conn.send_masked(connect_request(&auth)).await.unwrap();
-    let hello = conn.frame().await.expect("an answer");
-    assert!(hello.as_text().contains("hello-ok"));
+    conn.log_in(TOKEN).await;
     (tap, conn)
 }
 

@@ -17,6 +17,7 @@ use crate::support::certs::Validity;
 use crate::support::conn::Conn;
 use crate::support::frame::{Frame, TEXT, header};
 use crate::support::tap::{Face, Setup, Tap};
+use crate::together;
 
 pub fn faults() -> Vec<Fault> {
     let mut all = gateway_first();
@@ -30,6 +31,13 @@ async fn told(face: Face) -> (Peer, Control, Tap, Conn) {
     let (peer, control) = tunnel::start(&Via::Plain).await;
     let (tap, conn) = open(Setup::before(&peer), face).await;
     (peer, control, tap, conn)
+}
+
+/// The peer ends too, once it has seen the client's end; then as [`over`].
+async fn followed(peer: &Peer, control: &Control, tap: Tap, conn: Conn) -> SessionRecord {
+    peer.log.ending(0).await;
+    control.send(Do::Finish).unwrap();
+    over(tap, conn).await
 }
 
 fn gateway_first() -> Vec<Fault> {
@@ -137,7 +145,7 @@ fn gateway_first() -> Vec<Fault> {
         fault(
             "gateway: three sessions lost at once",
             "gateway.lifecycle.crash",
-            crash,
+            || async { together::crash().await.remove(1) },
         )
         .saw(written(1006), NOTHING),
         fault(
@@ -157,9 +165,7 @@ fn client_first() -> Vec<Fault> {
             || async {
                 let (peer, control, tap, mut conn) = told(Face::Plain).await;
                 conn.fin();
-                peer.log.ending(0).await;
-                control.send(Do::Finish).unwrap();
-                over(tap, conn).await
+                followed(&peer, &control, tap, conn).await
             },
         )
         .saw(NOTHING, written(1006)),
@@ -178,9 +184,7 @@ fn client_first() -> Vec<Fault> {
         fault("client: TLS truncated", "client.left.open", || async {
             let (peer, control, tap, mut conn) = told(Face::Tls).await;
             conn.fin();
-            peer.log.ending(0).await;
-            control.send(Do::Finish).unwrap();
-            over(tap, conn).await
+            followed(&peer, &control, tap, conn).await
         })
         .saw(NOTHING, written(1006))
         .says("without close_notify"),
@@ -190,9 +194,7 @@ fn client_first() -> Vec<Fault> {
             cut.resize(cut.len() + 10, 0);
             conn.send(&cut).await.unwrap();
             conn.finish().await;
-            peer.log.ending(0).await;
-            control.send(Do::Finish).unwrap();
-            over(tap, conn).await
+            followed(&peer, &control, tap, conn).await
         })
         .saw(NOTHING, written(1006))
         .says("cut off after 10 B of 1000 B"),
@@ -240,6 +242,17 @@ fn client_first() -> Vec<Fault> {
     ]
 }
 
+/// The gateway loses a session that it had accepted.
+fn lost(name: &'static str, rule: &'static str, order: Order) -> Fault {
+    fault(name, rule, || async {
+        let gateway = gateway().await;
+        let (tap, conn) = accepted(&gateway).await;
+        gateway.tell(order);
+        over(tap, conn).await
+    })
+    .saw(written(1006), NOTHING)
+}
+
 /// What the `OpenClaw` dialect knows of the moment.
 fn inside() -> Vec<Fault> {
     vec![
@@ -256,28 +269,16 @@ fn inside() -> Vec<Fault> {
             },
         )
         .saw(written(1006), NOTHING),
-        fault(
+        lost(
             "openclaw: FIN of an open session",
             "gateway.left.open",
-            || async {
-                let gateway = gateway().await;
-                let (tap, conn) = accepted(&gateway).await;
-                gateway.tell(Order::Fin);
-                over(tap, conn).await
-            },
-        )
-        .saw(written(1006), NOTHING),
-        fault(
+            Order::Fin,
+        ),
+        lost(
             "openclaw: RST of an open session",
             "gateway.left.reset",
-            || async {
-                let gateway = gateway().await;
-                let (tap, conn) = accepted(&gateway).await;
-                gateway.tell(Order::Die);
-                over(tap, conn).await
-            },
-        )
-        .saw(written(1006), NOTHING),
+            Order::Die,
+        ),
         fault(
             "openclaw: the client leaves before hello",
             "client.left.before_hello",
@@ -285,9 +286,7 @@ fn inside() -> Vec<Fault> {
                 let (peer, control, tap, mut conn) = told_openclaw().await;
                 conn.send_masked(Frame::ping(b"")).await.unwrap();
                 conn.finish().await;
-                peer.log.ending(0).await;
-                control.send(Do::Finish).unwrap();
-                over(tap, conn).await
+                followed(&peer, &control, tap, conn).await
             },
         )
         .saw(NOTHING, written(1006)),
@@ -297,9 +296,7 @@ fn inside() -> Vec<Fault> {
             || async {
                 let (peer, control, tap, mut conn) = told_openclaw().await;
                 conn.finish().await;
-                peer.log.ending(0).await;
-                control.send(Do::Finish).unwrap();
-                over(tap, conn).await
+                followed(&peer, &control, tap, conn).await
             },
         )
         .saw(NOTHING, written(1006)),
@@ -315,9 +312,7 @@ fn inside() -> Vec<Fault> {
                     .await
                     .unwrap();
                 conn.finish().await;
-                peer.log.ending(0).await;
-                control.send(Do::Finish).unwrap();
-                over(tap, conn).await
+                followed(&peer, &control, tap, conn).await
             },
         )
         .saw(written(1006), written(1008)),
@@ -330,15 +325,14 @@ fn inside() -> Vec<Fault> {
                 patience(1100).await;
                 conn.send_masked(Frame::close(1000, "")).await.unwrap();
                 conn.finish().await;
-                peer.log.ending(0).await;
-                control.send(Do::Finish).unwrap();
-                over(tap, conn).await
+                followed(&peer, &control, tap, conn).await
             },
         )
         .saw(written(1006), written(1000)),
     ]
 }
 
+/// The same under `dialect: openclaw`.
 async fn told_openclaw() -> (Peer, Control, Tap, Conn) {
     let (peer, control) = tunnel::start(&Via::Plain).await;
     let (tap, conn) = open(Setup::before(&peer).openclaw(), Face::Plain).await;
@@ -356,27 +350,6 @@ async fn broken_tls(conn: &Conn) {
     tcp.writable().await.unwrap();
     tcp.try_write(b"\x17\x03\x03\x00\x20this cannot be decrypted at all.")
         .unwrap();
-}
-
-async fn crash() -> SessionRecord {
-    let peer = fin_without_close::start(&Via::Plain).await;
-    let tap = Setup::before(&peer).start().await;
-    let mut conns = Vec::new();
-    for _ in 0..3 {
-        let mut conn = tap.connect(Face::Plain).await;
-        conn.open("/").await;
-        conn.frame().await.unwrap();
-        conns.push(conn);
-    }
-    for _ in 0..3 {
-        peer.go();
-    }
-    for conn in &mut conns {
-        conn.frames_to_end().await;
-        conn.finish().await;
-    }
-    drop(conns);
-    tap.websockets(3).await.remove(1)
 }
 
 async fn slow() -> SessionRecord {

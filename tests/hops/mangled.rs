@@ -7,7 +7,7 @@ use super::proxy::{Proxy, Software, Way};
 use super::{Cell, Judged, Place};
 use crate::peers::Via;
 use crate::peers::attribution::{self, Rules};
-use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN, connect_request};
+use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN};
 use crate::support::client::connect;
 use crate::support::head::Head;
 use crate::support::tap::{Face, Setup};
@@ -161,9 +161,7 @@ async fn the_origin_behind() {
         conn.upgrade("/", &[("Origin", ORIGIN)])
             .await
             .expect("a 101");
-        conn.frame().await.expect("a challenge");
-        let connect = connect_request(&json!({ "token": TOKEN }));
-        conn.send_masked(connect).await.expect("send connect");
+        conn.introduce(&json!({ "token": TOKEN })).await;
         conn.frames_to_end().await;
         drop(conn);
         let judged = cell.judged(1).await;

@@ -15,8 +15,8 @@ const RIGHT: [&str; 5] = [
     "proxy_read_timeout 1h;",
 ];
 
-/// One process without workers, so that ending it ends all of it.
-pub fn configuration(folder: &Path, way: Way, listen: SocketAddr, upstream: SocketAddr) -> String {
+/// Its `server` block.
+pub fn server(folder: &Path, way: Way, listen: SocketAddr, upstream: SocketAddr) -> String {
     // A user `ann` with the password `secret`.
     fs::write(folder.join("users"), "ann:{PLAIN}secret\n").expect("write the users");
     let folder = folder.display();
@@ -50,24 +50,12 @@ pub fn configuration(folder: &Path, way: Way, listen: SocketAddr, upstream: Sock
         Way::Closed => "return 503;".to_owned(),
     };
     format!(
-        "daemon off;
-        master_process off;
-        pid {folder}/pid;
-        events {{}}
-        http {{
-            access_log off;
-            client_body_temp_path {folder}/body;
-            proxy_temp_path {folder}/proxy;
-            fastcgi_temp_path {folder}/fastcgi;
-            uwsgi_temp_path {folder}/uwsgi;
-            scgi_temp_path {folder}/scgi;
-            server {{
-                listen {listen};
-                client_max_body_size 1k;
-                location / {{
-                    proxy_pass http://{upstream};
-                    {lines}
-                }}
+        "server {{
+            listen {listen};
+            client_max_body_size 1k;
+            location / {{
+                proxy_pass http://{upstream};
+                {lines}
             }}
         }}"
     )

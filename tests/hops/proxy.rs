@@ -1,16 +1,15 @@
 //! A real proxy of the system's packages: started on a free port, ended with the test.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
 use super::{haproxy, nginx};
+use crate::support;
 use crate::support::deadline::{STEP, poll};
-use crate::support::packages::Program;
-use crate::support::records::tail;
+use crate::support::packages::{Program, Running};
 use crate::support::skip::skip;
 
 /// Somebody may take the free port before the proxy does.
@@ -90,8 +89,7 @@ impl fmt::Display for Way {
 
 /// A running proxy. Killed when dropped.
 pub struct Proxy {
-    child: Child,
-    folder: TempDir,
+    running: Running,
     pub addr: SocketAddr,
 }
 
@@ -115,61 +113,37 @@ impl Proxy {
     fn spawn(software: Software, program: &Program, way: Way, upstream: SocketAddr) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let addr = free_port();
-        let config = folder.path().join("config");
-        let mut command = program.command();
-        let text = match software {
+        let command = match software {
             Software::Nginx => {
-                command.arg("-p").arg(folder.path()).arg("-c").arg(&config);
-                command.args(["-e", "stderr"]);
-                nginx::configuration(folder.path(), way, addr, upstream)
+                let server = nginx::server(folder.path(), way, addr, upstream);
+                support::nginx::command(program, folder.path(), &server)
             }
             Software::Haproxy => {
+                let config = folder.path().join("haproxy.cfg");
+                let text = haproxy::configuration(way, addr, upstream);
+                fs::write(&config, text).expect("write the configuration");
+                let mut command = program.command();
                 // In the foreground, one process.
                 command.arg("-db").arg("-f").arg(&config);
-                haproxy::configuration(way, addr, upstream)
+                command
             }
         };
-        fs::write(&config, text).expect("write the configuration");
-        let stderr = File::create(folder.path().join("stderr")).expect("create a file");
-        let child = command
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("start the proxy");
-        Self {
-            child,
-            folder,
-            addr,
-        }
+        let running = Running::start(command, folder);
+        Self { running, addr }
     }
 
     /// `false` when somebody else has its port.
     async fn listens(&mut self) -> bool {
         let looking = poll(STEP, || {
-            let taken = self.stderr().contains("bind");
-            let ended = self.child.try_wait().expect("wait for the proxy");
-            if taken {
+            if self.running.stderr().contains("bind") {
                 return Some(false);
             }
-            assert!(ended.is_none(), "it ended: {}", self.stderr());
+            let ended = self.running.has_ended();
+            assert!(!ended, "it ended: {}", self.running.stderr());
             TcpStream::connect(self.addr).ok().map(|_| true)
         });
         let listens = looking.await;
-        listens.unwrap_or_else(|| panic!("it does not listen: {}", self.stderr()))
-    }
-
-    fn stderr(&self) -> String {
-        let text = fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default();
-        tail(&text, 1500).to_owned()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        listens.unwrap_or_else(|| panic!("it does not listen: {}", self.running.stderr()))
     }
 }
 

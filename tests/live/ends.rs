@@ -1,11 +1,9 @@
 //! The gateway stops, or crashes, in the middle of a session.
 
-use serde_json::json;
 use wstap::session::record::{Class, TransportEnd};
 
 use super::gateway::{Gateway, TOKEN};
 use super::turn;
-use crate::peers::openclaw::connect_request;
 use crate::support::conn::Conn;
 use crate::support::frame::Frame;
 use crate::support::records::class;
@@ -16,11 +14,7 @@ use crate::support::wire::Ending;
 async fn accepted(tap: &Tap, face: Face) -> Conn {
     let mut conn = tap.connect(face).await;
     conn.open("/").await;
-    conn.frame().await.expect("the challenge");
-    let request = connect_request(&json!({ "token": TOKEN }));
-    conn.send_masked(request).await.expect("send the request");
-    let hello = conn.frame().await.expect("an answer");
-    assert!(hello.as_text().contains("hello-ok"), "{}", hello.as_text());
+    conn.log_in(TOKEN).await;
     conn
 }
 

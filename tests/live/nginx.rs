@@ -4,15 +4,13 @@
 //! that the request's path names: `/to/127.0.0.1:18789/`. Its ports are fixed, so it belongs into a
 //! network of the test's own (`support::netns`).
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
 use crate::support::deadline::{STEP, poll};
-use crate::support::packages::Program;
+use crate::support::nginx;
+use crate::support::packages::{Program, Running};
 
 /// What it tells of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,76 +60,29 @@ impl Front {
     }
 }
 
-/// A running nginx. Killed when dropped.
+/// A running nginx.
 pub struct Nginx {
-    child: Child,
-    folder: TempDir,
+    _running: Running,
 }
 
 impl Nginx {
     pub async fn start(program: &Program) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let config = folder.path().join("nginx.conf");
-        fs::write(&config, configuration(folder.path())).expect("write its configuration");
-        let child = program
-            .command()
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(&config)
-            .args(["-e", "stderr"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("stderr")).expect("create a file"))
-            .spawn()
-            .expect("start nginx");
-        let nginx = Self { child, folder };
+        let servers: String = Front::ALL.into_iter().map(server).collect();
+        let command = nginx::command(program, folder.path(), &servers);
+        let running = Running::start(command, folder);
         for front in Front::ALL {
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, front.port()));
             let up = poll(STEP, || TcpStream::connect(addr).ok()).await;
-            assert!(up.is_some(), "nginx does not listen: {}", nginx.stderr());
+            assert!(up.is_some(), "nginx does not listen: {}", running.stderr());
         }
-        nginx
-    }
-
-    fn stderr(&self) -> String {
-        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        Self { _running: running }
     }
 }
 
 /// nginx, when it is there.
 pub fn installed() -> Option<Program> {
     Program::find("nginx")
-}
-
-/// One process without workers, so that ending it ends all of it.
-fn configuration(folder: &Path) -> String {
-    let folder = folder.display();
-    let servers: Vec<String> = Front::ALL.into_iter().map(server).collect();
-    format!(
-        "daemon off;
-        master_process off;
-        pid {folder}/pid;
-        events {{}}
-        http {{
-            access_log off;
-            client_body_temp_path {folder}/body;
-            proxy_temp_path {folder}/proxy;
-            fastcgi_temp_path {folder}/fastcgi;
-            uwsgi_temp_path {folder}/uwsgi;
-            scgi_temp_path {folder}/scgi;
-            proxy_http_version 1.1;
-            {}
-        }}",
-        servers.concat()
-    )
 }
 
 fn server(front: Front) -> String {
@@ -142,6 +93,7 @@ fn server(front: Front) -> String {
             listen [::]:{port} ipv6only=on;
             location ~ ^/to/(?<to>[^/]+)/ {{
                 proxy_pass http://$to;
+                proxy_http_version 1.1;
                 proxy_set_header Host $http_host;
                 proxy_set_header Upgrade $http_upgrade;
                 {headers}

@@ -5,7 +5,6 @@ use wstap::session::SessionRecord;
 
 use super::gateway::{Gateway, Options, TOKEN};
 use super::turn;
-use crate::peers::openclaw::connect_request;
 use crate::support::frame::{CLOSE, Frame, TEXT};
 use crate::support::tap::{Face, Setup, Tap};
 
@@ -14,11 +13,7 @@ async fn ask(tap: &Tap, headers: &[(&str, &str)], method: &str) -> Value {
     let mut conn = tap.connect(Face::Plain).await;
     let head = conn.upgrade("/", headers).await.expect("an answer");
     assert_eq!(head.status(), 101, "{}", head.text());
-    conn.frame().await.expect("the challenge");
-    let connect = connect_request(&json!({ "token": TOKEN }));
-    conn.send_masked(connect).await.expect("send it");
-    let hello = conn.frame().await.expect("an answer");
-    assert!(hello.as_text().contains("hello-ok"), "{}", hello.as_text());
+    conn.log_in(TOKEN).await;
     let request = json!({ "type": "req", "id": "r1", "method": method, "params": {} });
     conn.send_masked(Frame::text(&request.to_string()))
         .await

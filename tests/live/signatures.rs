@@ -8,10 +8,8 @@
 mod before_101;
 mod book;
 mod changes;
-mod connected;
 mod devices;
 mod first_frames;
-mod guest;
 mod harmless;
 mod hops;
 mod lifecycle;

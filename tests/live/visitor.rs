@@ -6,32 +6,20 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 use wstap::session::SessionRecord;
 
-use super::gateway::TOKEN;
+use super::guest::Guest;
 use crate::support::conn::Conn;
 use crate::support::device::Device;
 use crate::support::frame::Frame;
-use crate::support::head;
 use crate::support::tap::Tap;
-
-/// What a client is to the gateway: its id and its mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    CommandLine,
-    ControlUi,
-}
 
 /// A client that is about to connect, with the right token.
 #[derive(Clone, Debug)]
 pub struct Visitor {
-    program: Program,
-    device: Option<Device>,
-    target: String,
-    host: Option<String>,
-    headers: Vec<(String, String)>,
+    guest: Guest,
     /// Its `User-Agent`, like no other: joins with the gateway's log and the tap's records.
     pub agent: String,
 }
@@ -60,57 +48,51 @@ pub enum Answer {
 }
 
 impl Visitor {
-    fn new(program: Program) -> Self {
-        Self {
-            program,
-            device: None,
-            target: "/".to_owned(),
-            host: None,
-            headers: Vec::new(),
-            agent: format!("visitor-{}", Uuid::new_v4().simple()),
-        }
+    fn new(guest: Guest) -> Self {
+        let agent = format!("visitor-{}", Uuid::new_v4().simple());
+        Self { guest, agent }
     }
 
     /// As the command line tool connects.
     pub fn command_line() -> Self {
-        Self::new(Program::CommandLine)
+        Self::new(Guest::cli())
     }
 
     /// As the gateway's web page connects.
     pub fn browser(origin: &str) -> Self {
-        Self::new(Program::ControlUi).header("Origin", origin)
+        Self::new(Guest::page(origin))
     }
 
     /// With a device that the gateway has never seen.
     #[must_use]
     pub fn with_new_device(mut self) -> Self {
-        self.device = Some(Device::new());
+        self.guest = self.guest.device(&Device::new());
         self
     }
 
     /// Another path than `/`. The gateway takes any.
     #[must_use]
     pub fn target(mut self, target: &str) -> Self {
-        target.clone_into(&mut self.target);
+        self.guest = self.guest.target(target);
         self
     }
 
     /// Another `Host` than the address.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
-        self.host = Some(host.to_owned());
+        self.guest = self.guest.host(host);
         self
     }
 
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
+        self.guest = self.guest.header(name, value);
         self
     }
 
     /// Its device, as the gateway's log names it.
     pub fn device_id(&self) -> Option<&str> {
-        self.device.as_ref().map(Device::id)
+        self.guest.own_device().map(Device::id)
     }
 
     /// Connects, says who it is, reads the answer and leaves in order.
@@ -129,25 +111,13 @@ impl Visitor {
 
     /// The record of a visit by way of this tap.
     pub async fn record(&self, tap: &Tap) -> SessionRecord {
-        let ours = |record: &SessionRecord| {
-            let request = record.request.as_ref();
-            let agent = request.and_then(|request| request.user_agent.as_ref());
-            agent.is_some_and(|agent| agent.as_str() == self.agent)
-        };
-        tap.wait_for(&self.agent, ours).await
+        tap.record_of(&self.agent, &self.agent).await
     }
 
     /// The same, but it stays if it was accepted.
     pub async fn greet(&self, conn: &mut Conn) -> Result<Answer, String> {
-        let addr = conn.wire.tcp().and_then(|tcp| tcp.peer_addr().ok());
-        let addr = addr.expect("a TCP connection").to_string();
-        let host = self.host.as_ref().unwrap_or(&addr);
-        let headers = self.headers.iter();
-        let mut headers: Vec<(&str, &str)> = headers
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        headers.push(("User-Agent", &self.agent));
-        conn.send(&head::upgrade(&self.target, host, &headers))
+        let upgrade = self.guest.upgrade_request(conn, &self.agent);
+        conn.send(&upgrade)
             .await
             .map_err(|error| error.to_string())?;
         let head = conn.head().await.map_err(|ending| format!("{ending:?}"))?;
@@ -162,7 +132,10 @@ impl Visitor {
             return Ok(Answer::Closed { code, reason });
         }
         let challenge = message(&first)?;
-        let request = self.request(&challenge["payload"]).to_string();
+        let request = self
+            .guest
+            .connect_request(&challenge["payload"])
+            .to_string();
         conn.send_masked(Frame::text(&request))
             .await
             .map_err(|error| error.to_string())?;
@@ -182,25 +155,6 @@ impl Visitor {
             return Ok(refused(&message["error"], close));
         }
     }
-
-    fn request(&self, challenge: &Value) -> Value {
-        let (id, mode) = match self.program {
-            Program::CommandLine => ("cli", "cli"),
-            Program::ControlUi => ("openclaw-control-ui", "webchat"),
-        };
-        let mut params = json!({
-            "minProtocol": 4, "maxProtocol": 4,
-            "client": {
-                "id": id, "version": "2026.9.6", "platform": PLATFORM,
-                "deviceFamily": FAMILY, "mode": mode, "instanceId": Uuid::new_v4(),
-            },
-            "caps": [], "auth": { "token": TOKEN }, "role": ROLE, "scopes": [SCOPE],
-        });
-        if let Some(device) = &self.device {
-            params["device"] = device.sign(&params, challenge);
-        }
-        json!({ "type": "req", "id": "1", "method": "connect", "params": params })
-    }
 }
 
 impl fmt::Display for Answer {
@@ -215,11 +169,6 @@ impl fmt::Display for Answer {
         }
     }
 }
-
-const PLATFORM: &str = "linux";
-const FAMILY: &str = "Linux";
-const ROLE: &str = "operator";
-const SCOPE: &str = "operator.read";
 
 /// A message of the gateway.
 fn message(frame: &Frame) -> Result<Value, String> {

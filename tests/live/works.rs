@@ -9,7 +9,6 @@ use wstap::session::record::dialect::ConnectResult;
 use super::cli::{Output, call};
 use super::gateway::{Gateway, TOKEN};
 use super::turn;
-use crate::peers::openclaw::connect_request;
 use crate::support::client::connect;
 use crate::support::frame::Frame;
 use crate::support::records::{class, cut};
@@ -207,10 +206,7 @@ fn assert_mismatch(record: &SessionRecord) {
 async fn without_a_token(tap: &Tap, seen: &mut usize) {
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(connect_request(&json!({})))
-        .await
-        .expect("send the request");
+    conn.introduce(&json!({})).await;
     let (frames, _) = conn.frames_to_end().await;
     let (code, _) = frames.last().and_then(Frame::as_close).expect("a Close");
     assert_eq!(code, Some(1008));

@@ -9,7 +9,7 @@ use wstap::session::SessionRecord;
 use wstap::session::record::{Class, Miss};
 
 use super::{CLAW, EVIL, ask, enforcing, status};
-use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN, connect_request};
+use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN};
 use crate::peers::{Via, echo};
 use crate::support::deadline::{STEP, poll};
 use crate::support::frame::Frame;
@@ -195,11 +195,7 @@ async fn pages_of_the_gateways_own_address_pass_with_its_file() {
 async fn handshake(tap: &Tap, origin: &str) {
     let (mut conn, answer) = ask(tap, Face::Plain, origin).await;
     assert_eq!(answer.status(), 101, "{}", answer.text());
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(connect_request(&json!({ "token": TOKEN })))
-        .await
-        .unwrap();
-    conn.frame().await.expect("the answer");
+    conn.introduce(&json!({ "token": TOKEN })).await;
     conn.send_masked(Frame::close(1000, "")).await.unwrap();
     conn.rest().await;
 }

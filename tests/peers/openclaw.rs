@@ -94,7 +94,7 @@ impl Refusal {
 pub enum Order {
     Ping,
     Send(Frame),
-    /// The `shutdown` event, Close 1012, FIN.
+    /// The `shutdown` event, Close 1012, FIN. It comes back after a restart only.
     Shutdown {
         reason: String,
     },
@@ -154,6 +154,28 @@ pub fn connect_request(auth: &Value) -> Frame {
         },
     });
     Frame::text(&request.to_string())
+}
+
+/// A client's part of the handshake inside the tunnel.
+impl Conn {
+    /// Waits for the challenge, sends this `auth`, and gives the gateway's answer.
+    pub async fn introduce(&mut self, auth: &Value) -> Frame {
+        self.introduce_with(connect_request(auth)).await
+    }
+
+    /// The same with any connect request.
+    pub async fn introduce_with(&mut self, request: Frame) -> Frame {
+        let challenge = self.frame().await.expect("the challenge");
+        assert_eq!(challenge.opcode, TEXT, "no challenge");
+        self.send_masked(request).await.expect("send connect");
+        self.frame().await.expect("an answer to connect")
+    }
+
+    /// The same with a token that the gateway accepts.
+    pub async fn log_in(&mut self, token: &str) {
+        let hello = self.introduce(&json!({ "token": token })).await;
+        assert!(hello.as_text().contains("hello-ok"), "{}", hello.as_text());
+    }
 }
 
 async fn session(
@@ -285,8 +307,11 @@ async fn obey(conn: &mut Conn, seat: &Seat, order: Order) -> Next {
         Order::Ping => vec![Frame::ping(b"")],
         Order::Send(frame) => vec![frame],
         Order::Shutdown { reason } => {
-            let event =
-                json!({ "type": "event", "event": "shutdown", "payload": { "reason": reason } });
+            let mut payload = json!({ "reason": reason });
+            if reason.contains("restart") {
+                payload["restartExpectedMs"] = json!(1500);
+            }
+            let event = json!({ "type": "event", "event": "shutdown", "payload": payload });
             vec![
                 Frame::text(&event.to_string()),
                 Frame::close(1012, "service restart"),

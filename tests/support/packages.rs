@@ -1,11 +1,15 @@
-//! Programs of the system's packages: on the `PATH`, where Debian puts them, or where
+//! Programs of the system's packages, and one of them at work: they are on the `PATH`, where Debian puts them, or where
 //! `scripts/fetch-packages.sh` does.
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::records::tail;
 
 /// A program that is there.
 #[derive(Clone, Debug)]
@@ -48,4 +52,42 @@ fn libraries(fetched: &Path) -> OsString {
     let before = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     all.extend(env::split_paths(&before).filter(|folder| !folder.as_os_str().is_empty()));
     env::join_paths(all).expect("no colon in a folder's name")
+}
+
+/// A program at work in a folder of its own. Killed when dropped.
+pub struct Running {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Running {
+    pub fn start(mut command: Command, folder: TempDir) -> Self {
+        let stderr = File::create(folder.path().join("stderr")).expect("create a file");
+        let child = command
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn();
+        let child = child.unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+        Self { child, folder }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait();
+        status.expect("wait for the program").is_some()
+    }
+
+    /// The end of what it has complained of.
+    pub fn stderr(&self) -> String {
+        let text = fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default();
+        tail(&text, 1500).to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }

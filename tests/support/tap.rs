@@ -239,6 +239,16 @@ impl Tap {
             .await
     }
 
+    /// The record of the client that called itself so; `what` it was, should it not come.
+    pub async fn record_of(&self, agent: &str, what: &str) -> SessionRecord {
+        let ours = |record: &SessionRecord| {
+            let request = record.request.as_ref();
+            let found = request.and_then(|request| request.user_agent.as_ref());
+            found.is_some_and(|found| found.as_str() == agent)
+        };
+        self.wait_for(what, ours).await
+    }
+
     /// So many records of upgrade attempts, in the order of the file.
     pub async fn websockets(&self, count: usize) -> Vec<SessionRecord> {
         let look = || {

@@ -19,9 +19,7 @@ const DEVICE: &str = "5f1c3a0e9b7d42618c5a0f4be1d2937466aa10c2d8e4f5b60718293a4b
 async fn session(tap: &Tap, request: Frame, count: usize) -> SessionRecord {
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(request).await.expect("send connect");
-    let answer = conn.frame().await.expect("an answer");
+    let answer = conn.introduce_with(request).await;
     if answer.as_text().contains("hello-ok") {
         conn.send_masked(Frame::empty_close()).await.expect("close");
     }
@@ -134,16 +132,14 @@ async fn a_device_that_was_let_in_and_is_unknown_now_has_lost_its_pairing() {
     assert!(verdict(&refused).next.contains("devices approve req-1"));
 }
 
-#[tokio::test]
-async fn a_refused_connection_after_a_shutdown_is_a_restart() {
+/// A connection that is refused right after the gateway went down with this reason.
+async fn refused_after(reason: &str) -> SessionRecord {
     let (gateway, tap) = before(Script::default()).await;
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
-    conn.frame().await.expect("the challenge");
-    conn.send_masked(with_token(TOKEN)).await.expect("connect");
-    conn.frame().await.expect("hello-ok");
+    conn.log_in(TOKEN).await;
     gateway.tell(Order::Shutdown {
-        reason: "gateway restarting".to_owned(),
+        reason: reason.to_owned(),
     });
     conn.frames_to_end().await;
     conn.finish().await;
@@ -162,6 +158,21 @@ async fn a_refused_connection_after_a_shutdown_is_a_restart() {
         answer.first_line()
     );
     drop(conn);
-    let record = tap.websockets(2).await.pop().expect("a record");
+    tap.websockets(2).await.pop().expect("a record")
+}
+
+#[tokio::test]
+async fn a_gateway_that_restarts_is_waited_for() {
+    let record = refused_after("gateway restarting").await;
     assert_eq!(verdict(&record).rule, "gateway.lifecycle.restarting");
+}
+
+#[tokio::test]
+async fn a_gateway_that_stopped_is_not_waited_for() {
+    let record = refused_after("gateway stopping").await;
+    let verdict = verdict(&record);
+    assert_eq!(verdict.rule, "gateway.unreachable.refused");
+    let mut facts = verdict.evidence.iter();
+    let said = facts.any(|it| it.fact == "the gateway said that it stops");
+    assert!(said, "{verdict:#?}");
 }

@@ -113,6 +113,9 @@ pub struct GoingDown {
     pub announced: bool,
     /// `restartExpectedMs` of the shutdown event.
     pub restart_expected_ms: Option<u64>,
+    /// There was such an event and it named no time: the gateway stops for good.
+    #[serde(default)]
+    pub stops: bool,
 }
 
 /// See [`ContextFacts::boots`].

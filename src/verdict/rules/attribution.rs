@@ -4,7 +4,7 @@
 use crate::session::party::Party;
 use crate::session::record::gateway::ForwardedWhy;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::trust::{Disbelief, PassedOn, address};
 use crate::verdict::view::fact;
@@ -103,16 +103,8 @@ pub(super) const RULES: &[Rule] = &[
 
 /// The gateway's own 403 to an upgrade.
 fn finding(view: &View<'_>, who: Disbelief, sure: Confidence, summary: String) -> Option<Finding> {
-    let by_gateway = view
-        .answer
-        .as_ref()
-        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    let fits = view.is_websocket()
-        && !view.had_tunnel()
-        && by_gateway
-        && view.status().is_some_and(|status| status != 101)
-        && view.body_kind() == Some(BodyKind::Attribution);
-    (fits && view.disbelief() == who).then(|| {
+    let fits = view.refused_with(BodyKind::Attribution) && view.disbelief() == who;
+    fits.then(|| {
         Finding::new(sure, summary)
             .because(view.answer_evidence())
             .because(view.attribution_evidence())

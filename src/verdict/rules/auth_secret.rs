@@ -11,7 +11,7 @@ use crate::verdict::said::Said;
 use crate::verdict::view::{fact, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
-const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+pub(super) const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayAuth,

@@ -2,9 +2,9 @@
 //! known: a request that comes mangled was mangled in front of us, a foreign answer comes from
 //! behind us.
 
-use crate::session::party::{Leg, Party};
+use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes};
@@ -138,16 +138,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The status of an answer other than a 101 that was passed on to an upgrade.
-pub(super) fn refusal(view: &View<'_>) -> Option<u16> {
-    let by_gateway = view
-        .answer
-        .as_ref()
-        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    let fits = view.is_websocket() && !view.had_tunnel() && by_gateway;
-    view.status().filter(|status| fits && *status != 101)
-}
-
 /// The body is in a form that the gateway uses.
 fn is_gateways(view: &View<'_>) -> bool {
     matches!(
@@ -196,7 +186,7 @@ fn head_bytes(view: &View<'_>) -> usize {
 }
 
 fn bad_gateway(view: &View<'_>) -> Option<Finding> {
-    let status = refusal(view).filter(|_| !is_gateways(view))?;
+    let status = view.refused_upgrade().filter(|_| !is_gateways(view))?;
     let marked = view.foreign_server().is_some();
     let page = view.body_kind() == Some(BodyKind::Html);
     // A 503 without marks may be the gateway's own: its upgrade handler failed.
@@ -232,7 +222,7 @@ fn close_1014(view: &View<'_>) -> Option<Finding> {
 }
 
 fn foreign_answer(view: &View<'_>) -> Option<Finding> {
-    let status = refusal(view).filter(|_| !is_gateways(view))?;
+    let status = view.refused_upgrade().filter(|_| !is_gateways(view))?;
     let marked = view.foreign_server().is_some();
     // The gateway's own WebSocket library answers a malformed handshake with a little HTML.
     let own_html = status == 400 && view.answers_with_header("sec-websocket-version");
@@ -311,23 +301,10 @@ fn too_large(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// Where an idle limit is raised.
-pub(super) fn raise(view: &View<'_>, leg: Leg) -> String {
-    let (server, side) = match leg {
-        // Who stands in the path is known there at best, not who stands next to us.
-        Leg::Client => (None, "between client and tap"),
-        Leg::Gateway => (view.foreign_server(), "between tap and gateway"),
-    };
-    let mending = mend(server, Need::Idle);
-    match server {
-        Some("nginx" | "OpenResty" | "Tengine" | "HAProxy") => mending.to_owned(),
-        Some(server) => format!("raise the idle timeout of {server} {side}"),
-        None => format!("raise the idle timeout of the proxy {side} ({mending})"),
-    }
-}
-
 fn login(view: &View<'_>) -> Option<Finding> {
-    let status = refusal(view).filter(|status| matches!(status, 401 | 403 | 407))?;
+    let status = view
+        .refused_upgrade()
+        .filter(|status| matches!(status, 401 | 403 | 407))?;
     let asks = view.answers_with_header("www-authenticate")
         || view.answers_with_header("proxy-authenticate");
     let page = view.body_kind() == Some(BodyKind::Html);
@@ -348,7 +325,9 @@ fn login(view: &View<'_>) -> Option<Finding> {
 }
 
 fn redirect(view: &View<'_>) -> Option<Finding> {
-    let status = refusal(view).filter(|status| (300..400).contains(status))?;
+    let status = view
+        .refused_upgrade()
+        .filter(|status| (300..400).contains(status))?;
     let summary = format!(
         "{} redirected the upgrade ({status}); the gateway never does",
         who(view)
@@ -391,8 +370,7 @@ fn upgrade_stripped(view: &View<'_>) -> Option<Finding> {
 }
 
 fn upgrade_stripped_behind(view: &View<'_>) -> Option<Finding> {
-    refusal(view)?;
-    if view.body_kind() != Some(BodyKind::ControlUi) {
+    if !view.refused_with(BodyKind::ControlUi) {
         return None;
     }
     let summary = format!(

@@ -1,7 +1,7 @@
 //! A proxy between tap and gateway that signs its work and spoils the WebSocket handshake. Without
 //! marks of it the same is `gateway.refused`: the gateway's word is all that there is.
 
-use super::hop::{found, hop, refusal, who};
+use super::hop::{found, hop, who};
 use crate::session::record::{BodyKind, Confidence, GatewayErrorKind};
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::view::fact;
@@ -38,31 +38,25 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn accept_key(view: &View<'_>) -> Option<Finding> {
-    let error = view.gateway.as_ref()?.error.as_ref()?;
-    if !matches!(
-        error.kind,
-        GatewayErrorKind::AcceptKey | GatewayErrorKind::BadUpgrade
-    ) {
-        return None;
-    }
+    let what = match view.gateway_error()? {
+        GatewayErrorKind::AcceptKey => "its 101 does not answer the client's key",
+        GatewayErrorKind::BadUpgrade => "its 101 does not switch to WebSocket",
+        _ => return None,
+    };
     let server = view.foreign_server()?;
     let summary = format!(
-        "{} between us and the gateway spoilt the handshake: {}",
-        who(view),
-        match error.kind {
-            GatewayErrorKind::AcceptKey => "its 101 does not answer the client's key",
-            _ => "its 101 does not switch to WebSocket",
-        }
+        "{} between us and the gateway spoilt the handshake: {what}",
+        who(view)
     );
     Some(
         found(view, Confidence::Likely, summary)
-            .because([fact(error.detail.clone())])
+            .because(view.gateway_error_evidence())
             .next(mend(Some(server), Need::Handshake)),
     )
 }
 
 fn handshake_mangled(view: &View<'_>) -> Option<Finding> {
-    let status = refusal(view)?;
+    let status = view.refused_upgrade()?;
     // Without marks it is the gateway's word alone: gateway.refused.bad_handshake.
     let server = view.foreign_server()?;
     let whole = view.request.as_ref()?.wants_upgrade;

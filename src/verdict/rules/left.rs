@@ -112,11 +112,10 @@ fn answer(view: &View<'_>) -> Option<Finding> {
         .map_or_else(String::new, |bytes| {
             format!(" after {}", human_bytes(bytes))
         });
-    let detail = view.gateway.as_ref()?.error.as_ref()?.detail.clone();
     let summary = format!("the gateway broke its answer off{sent}");
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because([fact(detail)])
+            .because(view.gateway_error_evidence())
             .because(view.answer_evidence()),
     )
 }

@@ -2,7 +2,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{at, close_words, fact, human_ms, short};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
@@ -149,16 +149,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn answered(view: &View<'_>, kind: BodyKind) -> bool {
-    let by_gateway = view
-        .answer
-        .as_ref()
-        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    by_gateway && !view.had_tunnel() && view.is_websocket() && view.body_kind() == Some(kind)
-}
-
 fn admission_closed(view: &View<'_>) -> Option<Finding> {
-    if !answered(view, BodyKind::AdmissionClosed) {
+    if !view.refused_with(BodyKind::AdmissionClosed) {
         return None;
     }
     let summary = "the gateway takes no new sessions: it is about to restart or stop (503)";
@@ -166,7 +158,7 @@ fn admission_closed(view: &View<'_>) -> Option<Finding> {
 }
 
 fn handlers_unavailable(view: &View<'_>) -> Option<Finding> {
-    if !answered(view, BodyKind::HandlersUnavailable) {
+    if !view.refused_with(BodyKind::HandlersUnavailable) {
         return None;
     }
     let summary = "the gateway has just started and takes no WebSockets yet (503)";

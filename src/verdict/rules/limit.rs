@@ -2,7 +2,7 @@
 
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, Evidence};
+use crate::session::record::{BodyKind, Class, Confidence, Evidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -181,11 +181,7 @@ fn message_too_big(view: &View<'_>) -> Option<Finding> {
 }
 
 fn preauth_sockets(view: &View<'_>) -> Option<Finding> {
-    let by_gateway = view
-        .answer
-        .as_ref()
-        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    if !by_gateway || view.had_tunnel() || view.body_kind() != Some(BodyKind::TooManySockets) {
+    if !view.refused_with(BodyKind::TooManySockets) {
         return None;
     }
     let summary = "the gateway has too many connections from this address that have not logged in";

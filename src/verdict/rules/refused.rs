@@ -3,7 +3,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, GatewayErrorKind};
+use crate::session::record::{BodyKind, Class, Confidence, GatewayErrorKind};
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
 use crate::verdict::view::fact;
@@ -112,24 +112,13 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The status of an answer other than a 101 that was passed on to an upgrade.
-fn status(view: &View<'_>) -> Option<u16> {
-    let by_gateway = view
-        .answer
-        .as_ref()
-        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    let fits = view.is_websocket() && !view.had_tunnel() && by_gateway;
-    view.status().filter(|status| fits && *status != 101)
-}
-
 fn bad_101(view: &View<'_>, kind: GatewayErrorKind, summary: &str) -> Option<Finding> {
     if view.gateway_error() != Some(kind) {
         return None;
     }
-    let error = view.gateway.as_ref()?.error.as_ref()?;
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because([fact(error.detail.clone())])
+            .because(view.gateway_error_evidence())
             .because(view.answer_evidence()),
     )
 }
@@ -155,7 +144,7 @@ fn bad_handshake(view: &View<'_>) -> Option<Finding> {
             view.body_kind(),
             Some(BodyKind::Gateway | BodyKind::Text | BodyKind::Empty)
         );
-    if status(view)? != 400 || !own || view.foreign_server().is_some() {
+    if view.refused_upgrade()? != 400 || !own || view.foreign_server().is_some() {
         return None;
     }
     let summary = "the gateway found the handshake malformed (400), and it had left us whole: a \
@@ -183,7 +172,7 @@ fn credential(view: &View<'_>) -> Option<Finding> {
         None | Some(BodyKind::Empty | BodyKind::Gateway)
     );
     let asks = view.answers_with_header("www-authenticate");
-    if status(view)? != 401 || !own || asks || view.foreign_server().is_some() {
+    if view.refused_upgrade()? != 401 || !own || asks || view.foreign_server().is_some() {
         return None;
     }
     let summary = "the gateway wants a ticket or credential for this path (401)";
@@ -195,7 +184,7 @@ fn credential(view: &View<'_>) -> Option<Finding> {
 }
 
 fn rate_limited(view: &View<'_>) -> Option<Finding> {
-    if status(view)? != 429 || view.body_kind() != Some(BodyKind::Gateway) {
+    if view.refused_upgrade()? != 429 || view.body_kind() != Some(BodyKind::Gateway) {
         return None;
     }
     let summary = "the gateway refused the upgrade: too many failed attempts on this path (429)";
@@ -203,7 +192,7 @@ fn rate_limited(view: &View<'_>) -> Option<Finding> {
 }
 
 fn other(view: &View<'_>) -> Option<Finding> {
-    let status = status(view)?;
+    let status = view.refused_upgrade()?;
     let (summary, confidence) = match status {
         200..300 => (
             format!("the upgrade was answered with {status}: no WebSocket is served there"),

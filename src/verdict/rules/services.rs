@@ -3,7 +3,7 @@
 use crate::session::party::Party;
 use crate::session::record::dialect::{Endpoint, FirstMessage, FirstOfGateway};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::view::fact;
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -74,16 +74,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The status of an answer other than a 101 that was passed on to an upgrade.
-fn refused_with(view: &View<'_>, status: u16, body: BodyKind) -> bool {
-    let by_gateway = view
-        .answer
-        .as_ref()
-        .is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    let fits = view.is_websocket() && !view.had_tunnel() && by_gateway;
-    fits && view.status() == Some(status) && view.body_kind() == Some(body)
-}
-
 fn worker_credential(view: &View<'_>) -> Option<Finding> {
     let said = view.said()?;
     if !said.begins_with(&["credential-expired", "credential-replaced"]) {
@@ -94,7 +84,8 @@ fn worker_credential(view: &View<'_>) -> Option<Finding> {
 }
 
 fn upgrade_failed(view: &View<'_>) -> Option<Finding> {
-    if !refused_with(view, 503, BodyKind::Empty) || view.foreign_server().is_some() {
+    let failed = view.refused_upgrade()? == 503 && view.body_kind() == Some(BodyKind::Empty);
+    if !failed || view.foreign_server().is_some() {
         return None;
     }
     let summary = "the gateway failed inside while it handled the upgrade (503, no body)";
@@ -102,7 +93,7 @@ fn upgrade_failed(view: &View<'_>) -> Option<Finding> {
 }
 
 fn service_unavailable(view: &View<'_>) -> Option<Finding> {
-    if !refused_with(view, 503, BodyKind::ServiceUnavailable) {
+    if !view.refused_with(BodyKind::ServiceUnavailable) {
         return None;
     }
     let summary = "the gateway does not offer the service that this path belongs to (503)";

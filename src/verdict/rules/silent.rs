@@ -113,14 +113,9 @@ fn before_status(view: &View<'_>, kind: GatewayErrorKind, how: &str) -> Option<F
     if view.gateway_error() != Some(kind) {
         return None;
     }
-    let detail = view
-        .gateway
-        .as_ref()
-        .and_then(|gateway| gateway.error.as_ref())
-        .map(|error| fact(error.detail.clone()));
     let summary = format!("the gateway {how} the connection before it answered the request");
     let finding = Finding::new(Confidence::Certain, summary)
-        .because(detail)
+        .because(view.gateway_error_evidence())
         .because(view.end_evidence(Leg::Gateway))
         .because([fact(format!("the gateway is {}", view.gateway_name()))]);
     // A TLS port of Node's ends plain HTTP just so, without an alert that would tell.

@@ -1,12 +1,11 @@
 //! Endings that only other sessions explain: what they showed stands in the record's `context`.
 
-use super::hop::raise;
 use crate::session::memory::lost;
 use crate::session::party::{Leg, Party};
 use crate::session::record::context::{Cadence, ContextFacts, Measure};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::hops::{Need, mend};
+use crate::verdict::hops::{Need, mend, raise_idle_limit, side};
 use crate::verdict::view::{at, fact, human_ms, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -145,18 +144,17 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
         Measure::Silence => format!("after {period} of silence"),
         Measure::Age => format!("at the age of {period}"),
     };
-    let (server, side) = match leg {
-        Leg::Client => (None, "between client and tap"),
-        Leg::Gateway => (view.foreign_name(), "between tap and gateway"),
+    let side = side(leg);
+    let (timer, server, hint) = match (leg, view.foreign_name()) {
+        // Who is in the path is known there at best, not who stands next to us.
+        (Leg::Client, _) => ("a timer".to_owned(), None, view.path_hint()),
+        (Leg::Gateway, None) => ("a timer".to_owned(), None, String::new()),
+        (Leg::Gateway, Some(name)) => (
+            format!("most likely a timer of {name}"),
+            view.foreign_server(),
+            String::new(),
+        ),
     };
-    let hint = match leg {
-        Leg::Client => view.path_hint(),
-        Leg::Gateway => String::new(),
-    };
-    let timer = server.map_or_else(
-        || "a timer".to_owned(),
-        |server| format!("most likely a timer of {server}"),
-    );
     let confidence = if known_s.is_some() || cases > 4 {
         Confidence::Likely
     } else {
@@ -169,7 +167,7 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     });
     let summary = format!("cut {after}, {cases} times by now: {timer} {side}{hint}");
     let next = match (measure, server) {
-        (Measure::Silence, Some(_)) => raise(view, leg),
+        (Measure::Silence, Some(server)) => raise_idle_limit(server),
         (Measure::Silence, None) => format!(
             "find the proxy, load balancer or NAT {side} with an idle timeout of about {period}, \
              and raise it ({})",

@@ -1,30 +1,13 @@
 //! Refusals that only other sessions explain: what they showed stands in the record's `context`.
 
-use crate::session::party::Party;
+use super::auth_secret::auth;
 use crate::session::record::context::ContextFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind};
-use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
+use crate::verdict::siblings::let_in;
 use crate::verdict::view::{at, fact, human_ms, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
-
-const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayAuth,
-        party: Party::Gateway,
-        act_on,
-        stage: Stage::Refusal,
-        order,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Seen,
-        action: "",
-        find,
-    }
-}
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -34,6 +17,7 @@ pub(super) const RULES: &[Rule] = &[
                       says \"token mismatch\": the real cause, a device token that was rotated or \
                       revoked or stands in the wrong field, hides behind it.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context a hello-ok that issued this very value as a device token",
+        versions: Versions::Seen,
         action: "send it as connect.params.auth.deviceToken, or give the client the shared token; if it is refused there too, pair the device again",
         ..auth(
             "gateway.auth.device_token_as_token",
@@ -48,6 +32,7 @@ pub(super) const RULES: &[Rule] = &[
                       changed since (by an edit, a new deployment, or a restart with another \
                       environment), and clients that were not told go on with the old one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context sessions that were let in with the same fingerprint",
+        versions: Versions::Seen,
         action: "give the client the gateway's new gateway.auth.token, or put the old one back; compare with `wstap fingerprint`",
         ..auth(
             "gateway.auth.token_changed",
@@ -63,6 +48,7 @@ pub(super) const RULES: &[Rule] = &[
                       beside the new one, or a name with two addresses. Clients fail now and then \
                       for no reason of their own.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context the same fingerprint let in while boot ids alternate",
+        versions: Versions::Seen,
         action: "leave one gateway behind this address, or give all of them the same gateway.auth.token",
         ..auth(
             "gateway.auth.two_gateways",
@@ -80,9 +66,10 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is down for a restart",
         explanation: "Nothing listens at the gateway's address, and less than a minute ago the \
                       gateway said that it goes down, or lost all its sessions at once. A restart \
-                      takes about 7 s, 5 of them without a listener.",
+                      takes about 7 s, 5 of them without a listener. One that said that it stops \
+                      is not meant.",
         evidence: "ECONNREFUSED (or a missing socket), and in the context a shutdown event, a Close 1012 or a crash less than a minute before",
-        action: "wait for the gateway to come back; if it stays away for more than a minute, it was stopped: start it",
+        action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
         ..auth("", ActOn::Nobody, 40, restarting)
     },
     Rule {
@@ -94,6 +81,7 @@ pub(super) const RULES: &[Rule] = &[
                       container whose state folder is not on a volume, another OPENCLAW_STATE_DIR, \
                       or another gateway behind the same name.",
         evidence: "details.code PAIRING_REQUIRED with the reason not-paired, and in the context a hello-ok for the same device id",
+        versions: Versions::Seen,
         action: "check that the gateway's state folder (OPENCLAW_STATE_DIR) is on a volume that outlives its container; then approve the device again: `openclaw devices list`, `openclaw devices approve REQUEST-ID`",
         ..auth("", ActOn::Operator, 20, pairing_lost)
     },
@@ -132,8 +120,9 @@ fn device_token_as_token(view: &View<'_>) -> Option<Finding> {
 fn worked(context: &ContextFacts) -> Option<(String, u32)> {
     let used = context.same_credential.as_ref()?;
     let text = format!(
-        "{} sessions of {} client addresses were let in with the same value, the last until {}",
-        used.sessions, used.clients, used.last_at
+        "{} were let in with the same value, the last until {}",
+        let_in(used),
+        used.last_at
     );
     Some((text, used.sessions))
 }
@@ -165,7 +154,9 @@ fn restarting(view: &View<'_>) -> Option<Finding> {
     ) {
         return None;
     }
-    let down = view.record().context.as_ref()?.going_down.as_ref()?;
+    let down = view.record().context.as_ref()?.going_down.as_ref();
+    // One that stops for good is not waited for.
+    let down = down.filter(|down| !down.stops)?;
     #[expect(clippy::cast_precision_loss, reason = "a minute at most")]
     let ago = human_ms(view.record().closed_at.millis_since(down.at).max(0) as f64);
     let (summary, what) = if down.announced {
@@ -179,15 +170,10 @@ fn restarting(view: &View<'_>) -> Option<Finding> {
             "the gateway lost three or more sessions at once",
         )
     };
-    let detail = view
-        .gateway
-        .as_ref()
-        .and_then(|gateway| gateway.error.as_ref())
-        .map(|error| fact(error.detail.clone()));
     Some(
         Finding::new(Confidence::Likely, summary)
             .because([at(down.at, what)])
-            .because(detail),
+            .because(view.gateway_error_evidence()),
     )
 }
 

@@ -208,14 +208,9 @@ fn error(view: &View<'_>, kind: Kind, summary: impl Into<String>) -> Option<Find
 }
 
 fn with_detail(view: &View<'_>, finding: Finding) -> Finding {
-    let detail = view
-        .gateway
-        .as_ref()
-        .and_then(|gateway| gateway.error.as_ref())
-        .map(|error| fact(error.detail.clone()));
     let target = fact(format!("the gateway is {}", view.gateway_name()));
     finding
-        .because(detail)
+        .because(view.gateway_error_evidence())
         .because([target])
         .because(view.timer_evidence())
 }

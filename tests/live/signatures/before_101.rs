@@ -6,10 +6,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::book::{Book, Expect, rule};
-use super::connected::{Session, Visit};
-use super::guest::Guest;
 use super::tap;
+use crate::live::connected::{Session, Visit};
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::head::KEY;
 use crate::support::tap::{Face, Setup, Tap};
 

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use wstap::session::SessionRecord;
 
-use super::connected::Visit;
+use crate::live::connected::Visit;
 use crate::live::gateway::Gateway;
 use crate::support::deadline::{STEP, poll};
 use crate::support::tap::Tap;
@@ -128,12 +127,7 @@ impl Book {
     /// The record of a visit: as expected, and what it says of the client's view is what the
     /// client saw.
     pub async fn check(&mut self, case: &str, tap: &Tap, visit: &Visit, expect: Expect) -> Value {
-        let ours = |record: &SessionRecord| {
-            let request = record.request.as_ref();
-            let agent = request.and_then(|request| request.user_agent.as_ref());
-            agent.is_some_and(|agent| agent.as_str() == visit.agent)
-        };
-        let record = tap.wait_for(case, ours).await;
+        let record = tap.record_of(&visit.agent, case).await;
         let record = serde_json::to_value(record).expect("a record");
         self.judge(case, &record, &expect);
         let agent = visit.agent.clone();

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::book::{Book, refused, rule};
-use super::guest::Guest;
 use super::{CLAW, tap};
 use crate::live::gateway::{Gateway, Options, TOKEN};
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 
 const RENEWED: &str = "renewed-token-0123456789abcdef0123456789abcdef";

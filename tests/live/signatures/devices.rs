@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::book::{Book, Expect, refused, rule};
-use super::guest::Guest;
 use super::{CLAW, SLASHED, tap};
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 
 const EVIL: &str = "https://evil.example";

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::book::{Book, Expect, refused, rule};
-use super::guest::Guest;
 use super::tap;
 use crate::live::gateway::{Gateway, TOKEN};
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 use crate::support::frame::Frame;
 

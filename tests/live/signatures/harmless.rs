@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::book::{Book, rule};
-use super::guest::Guest;
 use super::{CLAW, tap};
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 
 pub async fn cases(gateway: &Gateway, book: &mut Book) {

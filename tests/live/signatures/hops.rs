@@ -2,8 +2,8 @@
 
 use super::before_101::answered;
 use super::book::{Book, Expect};
-use super::guest::Guest;
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::peers::mangling_hop;
 use crate::support::tap::Setup;
 

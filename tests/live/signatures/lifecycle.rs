@@ -7,10 +7,10 @@ use tokio::time::{Instant, interval};
 
 use super::before_101::answered;
 use super::book::{Book, Expect, rule};
-use super::connected::Visit;
-use super::guest::Guest;
 use super::tap;
+use crate::live::connected::Visit;
 use crate::live::gateway::{Gateway, Options};
+use crate::live::guest::Guest;
 use crate::support::tap::Tap;
 
 /// How long the gateway may take to come back.

@@ -5,12 +5,12 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use super::book::{Book, refused, rule};
-use super::connected::Session;
-use super::guest::Guest;
 use super::remote::ELSEWHERE;
 use super::tap;
 use crate::live::Install;
+use crate::live::connected::Session;
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::client::connect;
 use crate::support::device::Device;
 use crate::support::tap::Tap;
@@ -155,8 +155,8 @@ async fn tokens(gateway: &Gateway, tap: &Tap, (device, issued): (&Device, &str),
         .await;
 
     let visit = ours().auth(json!({ "token": issued })).visit(tap).await;
-    let expect =
-        refused("gateway.auth.device_token_as_token", "AUTH_TOKEN_MISMATCH").act_on("client");
+    let expect = refused("gateway.auth.device_token_as_token", "AUTH_TOKEN_MISMATCH");
+    let expect = expect.act_on("client").next("auth.deviceToken");
     let case = "device token rotated, sent as the shared one";
     book.check(case, tap, &visit, expect).await;
 }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::book::{Book, refused, rule};
-use super::guest::Guest;
 use super::{WRONG, tap};
 use crate::live::gateway::{Gateway, TOKEN};
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 
 pub async fn cases(gateway: &Gateway, book: &mut Book) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::before_101::answered;
 use super::book::{Book, Expect, refused, rule};
-use super::guest::Guest;
+use crate::live::guest::Guest;
 use crate::peers::openclaw::{Gateway, Order, Refusal, Script};
 use crate::peers::{Via, scripted};
 use crate::support::frame::Frame;
@@ -261,7 +261,7 @@ async fn answers(book: &mut Book) {
         (
             "503: the upgrade's handler failed",
             text("503 Service Unavailable", ""),
-            answered("gateway.refused.upgrade_failed", 503).next("the gateway's log"),
+            answered("gateway.refused.upgrade_failed", 503).next("ws upgrade error"),
         ),
         (
             "429: a plugin's path",

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::before_101::answered;
 use super::book::{Book, refused, rule};
-use super::guest::Guest;
 use super::{CLAW, WRONG, tap};
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 
 /// Where they come from.

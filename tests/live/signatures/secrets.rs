@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::book::{Book, refused, rule};
-use super::guest::Guest;
 use super::{WRONG, tap};
 use crate::live::gateway::{Gateway, TOKEN};
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 use crate::support::tap::Tap;
 

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::book::{Book, Expect, rule};
-use super::guest::Guest;
 use super::tap;
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::frame::{Frame, TEXT, header};
 use crate::support::tap::Tap;
 

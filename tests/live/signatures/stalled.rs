@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
-use wstap::session::SessionRecord;
 
 use super::book::{Book, rule};
-use super::connected::Session;
-use super::guest::Guest;
+use crate::live::connected::Session;
 use crate::live::gateway::Gateway;
+use crate::live::guest::Guest;
 use crate::support::deadline::poll;
 use crate::support::frame::Frame;
 use crate::support::tap::{Setup, Tap};
@@ -82,11 +81,6 @@ async fn ask(session: &mut Session, id: usize) {
 }
 
 async fn record(tap: &Tap, agent: &str) -> Value {
-    let ours = |record: &SessionRecord| {
-        let request = record.request.as_ref();
-        let found = request.and_then(|request| request.user_agent.as_ref());
-        found.is_some_and(|found| found.as_str() == agent)
-    };
-    let record = tap.wait_for("its record", ours).await;
+    let record = tap.record_of(agent, "its record").await;
     serde_json::to_value(record).expect("a record")
 }

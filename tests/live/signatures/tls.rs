@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::book::{Book, rule};
-use super::guest::Guest;
 use super::lifecycle::until_served;
 use crate::live::gateway::{Gateway, Options};
+use crate::live::guest::Guest;
 use crate::support::certs::{Ca, Validity};
 use crate::support::tap::Setup;
 

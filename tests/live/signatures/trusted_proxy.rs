@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::before_101::answered;
 use super::book::{Book, Expect, refused, rule};
-use super::guest::Guest;
 use super::remote::ELSEWHERE;
 use super::{CLAW, tap};
 use crate::live::gateway::{Gateway, Options};
+use crate::live::guest::Guest;
 use crate::support::device::Device;
 
 const USER: &str = "X-Forwarded-User";

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::connected::{Session, Visit};
-use crate::live::gateway::TOKEN;
+use super::gateway::TOKEN;
 use crate::support::client::connect_narrow;
 use crate::support::conn::Conn;
 use crate::support::device::Device;
@@ -15,8 +15,7 @@ use crate::support::tap::{Face, Tap};
 /// A client before it connects: the right token and `operator.read`, unless changed.
 #[derive(Clone, Debug)]
 pub struct Guest {
-    /// The request, header by header.
-    head: String,
+    target: String,
     host: Option<String>,
     headers: Vec<(String, String)>,
     params: Value,
@@ -32,7 +31,7 @@ pub struct Guest {
 impl Guest {
     fn new(id: &str, mode: &str) -> Self {
         Self {
-            head: "/".to_owned(),
+            target: "/".to_owned(),
             host: None,
             headers: Vec::new(),
             params: json!({
@@ -91,6 +90,11 @@ impl Guest {
         self
     }
 
+    /// The device that it brings.
+    pub fn own_device(&self) -> Option<&Device> {
+        self.device.as_ref()
+    }
+
     #[must_use]
     pub fn device(mut self, device: &Device) -> Self {
         self.device = Some(device.clone());
@@ -113,7 +117,7 @@ impl Guest {
 
     #[must_use]
     pub fn target(mut self, target: &str) -> Self {
-        target.clone_into(&mut self.head);
+        target.clone_into(&mut self.target);
         self
     }
 
@@ -196,7 +200,7 @@ impl Guest {
         if session.challenge.is_null() {
             return;
         }
-        let request = self.request(&session.challenge);
+        let request = self.connect_request(&session.challenge);
         session.say(Frame::text(&request.to_string())).await;
         session.answer = session.answer_to("1").await;
         if self.hasty && session.answer["ok"] == false {
@@ -224,6 +228,14 @@ impl Guest {
     /// As far as the answer to the upgrade.
     pub async fn knock(&self, conn: Conn) -> Session {
         let agent = format!("guest-{}", Uuid::new_v4().simple());
+        let request = self.upgrade_request(&conn, &agent);
+        let mut session = Session::new(conn, agent);
+        session.upgrade(&request).await;
+        session
+    }
+
+    /// The request for an upgrade on this connection, as the program of this name.
+    pub fn upgrade_request(&self, conn: &Conn, agent: &str) -> Vec<u8> {
         let addr = conn.wire.tcp().and_then(|tcp| tcp.peer_addr().ok());
         let addr = addr.expect("a TCP connection").to_string();
         let host = self.host.as_ref().unwrap_or(&addr);
@@ -231,14 +243,12 @@ impl Guest {
         let mut headers: Vec<(&str, &str)> = headers
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        headers.push(("User-Agent", &agent));
-        let request = head::upgrade(&self.head, host, &headers);
-        let mut session = Session::new(conn, agent);
-        session.upgrade(&request).await;
-        session
+        headers.push(("User-Agent", agent));
+        head::upgrade(&self.target, host, &headers)
     }
 
-    fn request(&self, challenge: &Value) -> Value {
+    /// The connect request, signed over the challenge where it has a device.
+    pub fn connect_request(&self, challenge: &Value) -> Value {
         let mut params = self.params.clone();
         if let Some(device) = &self.device {
             let mut challenge = challenge.clone();
