@@ -101,7 +101,7 @@ pub async fn stop(gateway: &mut Gateway, book: &mut Book) {
     let expect = rule("gateway.lifecycle.restart_or_stop").closed(1012);
     book.check("stop, before hello", &tap, &early, expect).await;
     let visit = Guest::cli().visit(&tap).await;
-    let expect = rule("gateway.lifecycle.restarting").act_on("nobody");
+    let expect = rule("gateway.unreachable.refused").act_on("gateway");
     book.check("stopped", &tap, &visit, expect).await;
 }
 
