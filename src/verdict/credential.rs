@@ -147,8 +147,7 @@ pub fn comparable(fingerprint: &str) -> Option<&str> {
 /// How to compare a credential with what the gateway's configuration holds under `key`.
 #[must_use]
 pub fn compare(credential: Option<&Credential>, key: &str) -> String {
-    let fingerprint =
-        credential.and_then(|credential| comparable(credential.fingerprint.as_str()));
+    let fingerprint = credential.and_then(|credential| comparable(credential.fingerprint.as_str()));
     match fingerprint {
         Some(fingerprint) => format!(
             "on the gateway host run `wstap fingerprint --file {CONFIG_FILE} --key {key}`; if it is \
