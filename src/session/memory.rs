@@ -378,25 +378,22 @@ fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
     let (mut alternate, mut last) = (false, None::<&PeerText>);
     for one in others.iter().copied().chain([this]) {
         let Some(id) = &one.boot else { continue };
-        match known.get(id).and_then(|at| boots.get_mut(*at)) {
-            Some(boot) => {
-                alternate |= last.is_some_and(|last| last != id);
-                boot.sessions += 1;
-                if boot.version.is_none() {
-                    boot.version.clone_from(&one.version);
-                }
-                boot.last_at = boot.last_at.max(one.closed_at);
+        if let Some(boot) = known.get(id).and_then(|at| boots.get_mut(*at)) {
+            alternate |= last.is_some_and(|last| last != id);
+            boot.sessions += 1;
+            if boot.version.is_none() {
+                boot.version.clone_from(&one.version);
             }
-            None => {
-                known.insert(id, boots.len());
-                boots.push(Boot {
-                    id: id.clone(),
-                    version: one.version.clone(),
-                    sessions: 1,
-                    first_at: one.opened_at,
-                    last_at: one.closed_at,
-                });
-            }
+            boot.last_at = boot.last_at.max(one.closed_at);
+        } else {
+            known.insert(id, boots.len());
+            boots.push(Boot {
+                id: id.clone(),
+                version: one.version.clone(),
+                sessions: 1,
+                first_at: one.opened_at,
+                last_at: one.closed_at,
+            });
         }
         last = Some(id);
     }
