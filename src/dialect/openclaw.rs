@@ -180,13 +180,16 @@ impl OpenClaw {
             if self.credentials.len() == MAX_CREDENTIALS {
                 break;
             }
-            self.seen.add(secret.as_bytes());
+            // The gateway cuts blanks off both ends before it compares (as JavaScript's trim does).
+            let trimmed = secret.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+            self.seen.add(trimmed.as_bytes());
             let known = AUTH_KEYS.contains(&key.as_str());
             // An unknown key is the client's text: it could be anything, the secret included.
             let name = if known { key.as_str() } else { "(unknown)" };
             let place = format!("frame:connect.params.auth.{name}");
             self.credentials.push(
-                Credential::observe(&self.fingerprinter, &place, secret.as_bytes())
+                Credential::observe(&self.fingerprinter, &place, trimmed.as_bytes())
+                    .with_blanks_around(trimmed.len() < secret.len())
                     .with_effective(known),
             );
         }
@@ -295,6 +298,11 @@ impl OpenClaw {
                 let reason = read::text(value, "/payload/reason");
                 let expected = read::number(value, "/payload/restartExpectedMs");
                 self.shutdown.get_or_insert((reason, expected, now));
+            }
+            // Only an accepted client gets events: hello-ok was there and could not be read.
+            Some(_) if self.connect_at.is_some() && self.facts.result == ConnectResult::None => {
+                self.facts.result = ConnectResult::Accepted;
+                self.answered_at.get_or_insert(now);
             }
             _ => {}
         }

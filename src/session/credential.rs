@@ -376,7 +376,10 @@ pub struct Credential {
 pub fn compared<'a>(all: &'a [Credential], keys: &[&str]) -> Option<&'a Credential> {
     let looked_at = || all.iter().filter(|one| one.effective == Some(true));
     let under = |key: &&str| {
-        looked_at().find(|one| one.place.strip_prefix("frame:connect.params.auth.") == Some(*key))
+        let here =
+            |one: &&Credential| one.place.strip_prefix("frame:connect.params.auth.") == Some(*key);
+        // For the gateway an empty one is none.
+        looked_at().filter(here).find(|one| one.length > 0)
     };
     keys.iter().find_map(under).or_else(|| looked_at().next())
 }
@@ -394,6 +397,15 @@ impl Credential {
             shape: shapes(secret),
             effective: None,
         }
+    }
+
+    /// Notes that blanks or line breaks stood at its ends, which whoever compares it cuts off.
+    #[must_use]
+    pub fn with_blanks_around(mut self, any: bool) -> Self {
+        if any && !self.shape.contains(&Shape::Whitespace) {
+            self.shape.push(Shape::Whitespace);
+        }
+        self
     }
 
     /// Adds the scheme.

@@ -35,6 +35,12 @@ const ATTEMPT_MS: i64 = 60 * 1000;
 /// start a minute.
 const DOWN_MS: i64 = 60 * 1000;
 
+/// Processes that end one after the other within this time end in a loop.
+const LOOP_MS: i64 = 10 * 60 * 1000;
+
+/// A lone loss stands for a process that ended only if nobody listens right after it.
+const LONE_MS: i64 = 15 * 1000;
+
 /// Sessions lost within a second that stand for a process that ended.
 const CRASH: usize = 3;
 
@@ -68,6 +74,8 @@ struct Remembered {
     boot: Option<PeerText>,
     version: Option<PeerText>,
     device: Option<PeerText>,
+    /// The gateway closed it because the device was removed.
+    removed: bool,
     /// Fingerprint of the device token that the gateway issued.
     issued: Option<String>,
     /// The gateway said that it goes down.
@@ -126,6 +134,10 @@ impl Remembered {
             boot: dialect.and_then(|dialect| dialect.server.as_ref()?.boot_id.clone()),
             version: dialect.and_then(|dialect| dialect.server.as_ref()?.version.clone()),
             device: dialect.and_then(|dialect| dialect.device.id.clone()),
+            removed: record.close.gateway.as_ref().is_some_and(|close| {
+                close.code.is_some_and(|code| code.0 == 4001)
+                    && close.reason.as_str().starts_with("device removed")
+            }),
             issued: dialect.and_then(|dialect| dialect.issued_token.clone()),
             shutdown: shutdown(record),
         }
@@ -143,6 +155,7 @@ fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
             at: event.at,
             announced: true,
             restart_expected_ms: event.restart_expected_ms,
+            lost: 0,
             stops: event.restart_expected_ms.is_none(),
         });
     }
@@ -156,6 +169,7 @@ fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
         at: close.at,
         announced: true,
         restart_expected_ms: None,
+        lost: 0,
         stops: false,
     })
 }
@@ -264,6 +278,11 @@ impl Memory {
             issued: credentials::issued(&others, &this),
             device_accepted_at: device_accepted_at(&others, &this),
             going_down: going_down(&others, &this),
+            processes_lost: if boots_alternate {
+                0
+            } else {
+                processes_lost(&others, &this)
+            },
             boots,
             boots_alternate,
             mismatches: count(&|other| other.mismatch && within(other, MISMATCH_MS)),
@@ -327,12 +346,38 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
         .reduce(|best, next| if next.cases > best.cases { next } else { best })
 }
 
+/// Boot ids that a lost gateway leg was the last of, this one's included.
+fn processes_lost(others: &[&Remembered], this: &Remembered) -> u32 {
+    let lost_with = |one: &Remembered| {
+        let by_gateway = one.lost.is_some_and(|(leg, _)| leg == Leg::Gateway);
+        let ago = this.closed_at.millis_since(one.closed_at);
+        let recent = (0..=LOOP_MS).contains(&ago);
+        one.boot.clone().filter(|_| by_gateway && recent)
+    };
+    if lost_with(this).is_none() {
+        return 0;
+    }
+    let mut boots: Vec<PeerText> = others
+        .iter()
+        .copied()
+        .chain([this])
+        .filter_map(lost_with)
+        .collect();
+    boots.sort_unstable();
+    boots.dedup();
+    u32::try_from(boots.len()).unwrap_or(u32::MAX)
+}
+
 fn device_accepted_at(others: &[&Remembered], this: &Remembered) -> Option<Moment> {
     let device = this.device.as_ref()?;
-    let accepted = others
+    let same = others
         .iter()
-        .filter(|other| other.accepted && other.device.as_ref() == Some(device));
-    accepted.map(|other| other.closed_at).max()
+        .filter(|other| other.device.as_ref() == Some(device));
+    let last = same
+        .filter(|other| other.accepted)
+        .max_by_key(|other| other.closed_at)?;
+    // Then it was taken away on purpose, and is not lost.
+    (!last.removed).then_some(last.closed_at)
 }
 
 /// The last time before this session's end that the gateway was known to go down.
@@ -354,19 +399,17 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
             .map(|(_, at)| at)
             .collect();
         deaths.sort_unstable();
-        let at = deaths
-            .windows(CRASH)
-            .filter(|group| match group {
-                [first, .., last] => last.millis_since(*first) <= TOGETHER_MS,
-                _ => false,
-            })
-            .filter_map(|group| group.last().copied())
-            .max()?;
+        let last = *deaths.last()?;
+        let together = |at: &&Moment| last.millis_since(**at) <= TOGETHER_MS;
+        let lost = deaths.iter().rev().take_while(together).count();
+        let lone = this.closed_at.millis_since(last) > LONE_MS;
+        let at = Some(last).filter(|_| lost >= CRASH || !lone)?;
         Some(GoingDown {
             at,
             announced: false,
             restart_expected_ms: None,
             stops: false,
+            lost: u32::try_from(lost).unwrap_or(u32::MAX),
         })
     })
 }

@@ -39,8 +39,9 @@ impl<'a> View<'a> {
         let known = version.and_then(|version| release(version.as_str()));
         match (version, known) {
             (Some(version), Some(release)) if release >= CONFIG_FIRST => format!(
-                "in gateway {} the configuration comes before OPENCLAW_GATEWAY_TOKEN, a flag \
-                 before both",
+                "in {} a flag comes before the configuration and that before OPENCLAW_GATEWAY_TOKEN \
+                 (local mode; with OPENCLAW_GATEWAY_URL or --url the client's configuration does \
+                 not count)",
                 short(version)
             ),
             (Some(version), Some(_)) => format!(
@@ -48,9 +49,11 @@ impl<'a> View<'a> {
                  configuration there, so look at both",
                 short(version)
             ),
-            _ => "since gateway 2026.9 the configuration comes before OPENCLAW_GATEWAY_TOKEN, a \
-                  flag before both; older guides say the reverse"
-                .to_owned(),
+            _ => {
+                "since 2026.9 the configuration comes before OPENCLAW_GATEWAY_TOKEN in local mode, \
+                  a flag before both; older guides say the reverse"
+                    .to_owned()
+            }
         }
     }
 
@@ -126,12 +129,11 @@ pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)>
         ))
     } else if has(Shape::Newline) {
         Some((
-            "has a line break in it",
-            "cut the line break off, for example with `printf %s \"$(cat FILE)\"`",
+            "has a line break inside",
+            "send one line: the file or variable that it comes from holds several",
         ))
-    } else if has(Shape::Whitespace) {
-        Some(("begins or ends with a blank", "cut the blank off"))
     } else {
+        // Blanks and line breaks at the ends do no harm: the gateway cuts them off.
         None
     }
 }
@@ -148,10 +150,15 @@ pub fn comparable(fingerprint: &str) -> Option<&str> {
 #[must_use]
 pub fn compare(credential: Option<&Credential>, key: &str) -> String {
     let fingerprint = credential.and_then(|credential| comparable(credential.fingerprint.as_str()));
+    let env = if key.ends_with("password") {
+        " (or `--env OPENCLAW_GATEWAY_PASSWORD` where it is set there)"
+    } else {
+        " (or `--env OPENCLAW_GATEWAY_TOKEN` where it is set there)"
+    };
     match fingerprint {
         Some(fingerprint) => format!(
-            "on the gateway host run `wstap fingerprint --file {CONFIG_FILE} --key {key}`; if it is \
-             not {fingerprint}, give the client the gateway's value"
+            "on the gateway host run `wstap fingerprint --file {CONFIG_FILE} --key {key}`{env}; if it \
+             is not {fingerprint}, give the client the gateway's value"
         ),
         None => format!("give the client the value that the gateway has under {key}"),
     }

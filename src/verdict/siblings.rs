@@ -2,6 +2,7 @@
 
 use super::View;
 use super::view::{at, fact, short};
+use crate::session::moment::Moment;
 use crate::session::record::context::{ContextFacts, CredentialUse};
 use crate::session::record::{Class, Evidence};
 
@@ -22,7 +23,7 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
         all.extend(credentials(context));
     }
     if about_auth || matches!(class, Class::GatewayLeft | Class::GatewayLifecycle) {
-        all.extend(processes(context));
+        all.extend(processes(context, view.record().closed_at));
     }
     if class == Class::GatewayProtocol {
         all.extend(versions(view));
@@ -95,7 +96,9 @@ pub(super) fn let_in(used: &CredentialUse) -> String {
 }
 
 /// Which processes of the gateway answered.
-fn processes(context: &ContextFacts) -> Option<Evidence> {
+fn processes(context: &ContextFacts, now: Moment) -> Option<Evidence> {
+    /// A process that began longer ago explains nothing of this end.
+    const RECENT_MS: i64 = 5 * 60 * 1000;
     if context.boots_alternate {
         let ids: Vec<&str> = context.boots.iter().map(|boot| boot.id.as_str()).collect();
         return Some(fact(format!(
@@ -103,7 +106,10 @@ fn processes(context: &ContextFacts) -> Option<Evidence> {
             ids.join(", ")
         )));
     }
-    let newest = context.boots.last().filter(|_| context.boots.len() > 1)?;
+    let newest = context.boots.last().filter(|newest| {
+        let ago = now.millis_since(newest.first_at);
+        context.boots.len() > 1 && ago <= RECENT_MS
+    })?;
     Some(fact(format!(
         "the gateway's process is another one since {} (boot id {})",
         newest.first_at, newest.id

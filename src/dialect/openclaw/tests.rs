@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::credential::Shape;
 use crate::session::moment::Anchor;
 use crate::session::record::dialect::RpcFacts;
 
@@ -469,4 +470,21 @@ fn a_path_is_a_plugins_when_neither_side_speaks_the_gateways_protocol() {
         assert_eq!(facts.endpoint, Some(Endpoint::Gateway));
         assert_ne!(facts.first_of_gateway, Some(FirstOfGateway::Challenge));
     }
+}
+
+#[test]
+fn blanks_around_a_secret_do_not_make_it_another() {
+    let with = |token: &str| {
+        let connect = CONNECT.replace("canary-token-canary-token-canary-token", token);
+        let (_, credentials) = talk().gateway(CHALLENGE).client(&connect).facts();
+        let one = credentials.into_iter().next().unwrap();
+        (one.fingerprint, one.length, one.shape)
+    };
+    let (print, length, plain) = with("secret-secret-secret-secret-secret");
+    assert!(plain.is_empty());
+    let padded = with("  secret-secret-secret-secret-secret\\n");
+    assert_eq!(padded, (print, length, vec![Shape::Whitespace]));
+    let (_, length, shape) = with(" \\n");
+    assert_eq!((length, shape.first()), (0, Some(&Shape::Empty)));
+    assert_eq!(with("one\\ntwo").2, [Shape::Newline]);
 }

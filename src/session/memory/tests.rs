@@ -306,3 +306,65 @@ fn a_shutdown_event_says_more_than_a_bare_close() {
     assert_eq!(stops(Some(Some(1500))), (false, Some(1500)));
     assert_eq!(stops(None), (false, None));
 }
+
+#[test]
+fn processes_that_end_one_after_the_other_are_counted() {
+    let of = |number: u128, boot: &str| {
+        let at = i64::try_from(number).unwrap() * 20_000;
+        let mut record = session(number, at, at + 2_100);
+        record.dialect = Some(DialectFacts {
+            server: Some(crate::session::record::dialect::ServerIdentity {
+                boot_id: Some(PeerText::new(boot, 64)),
+                ..Default::default()
+            }),
+            ..DialectFacts::default()
+        });
+        record
+    };
+    let crashes = last_context(&[of(0, "a"), of(1, "b"), of(2, "c")]);
+    assert_eq!(crashes.processes_lost, 3);
+    let cuts = last_context(&[of(0, "a"), of(1, "a"), of(2, "a")]);
+    assert_eq!((cuts.processes_lost, cuts.cadence.unwrap().cases), (1, 3));
+    // Two gateways in turn do not end.
+    let two = last_context(&[of(0, "a"), of(1, "b"), of(2, "a")]);
+    assert_eq!(two.processes_lost, 0);
+}
+
+#[test]
+fn one_loss_just_before_may_be_the_end_of_the_process() {
+    let after = |ms: i64| {
+        let mut refused = session(1, ms, ms);
+        refused.close.transport = TransportEnds::default();
+        last_context(&[session(0, 0, 10_000), refused]).going_down
+    };
+    assert_eq!(after(12_000).unwrap().lost, 1);
+    assert_eq!(after(40_000), None);
+}
+
+#[test]
+fn a_device_that_was_removed_is_not_one_that_was_lost() {
+    let of = |number, result, reason: Option<&str>| {
+        let mut record = session(number, 0, 1000 + i64::try_from(number).unwrap());
+        record.dialect = Some(DialectFacts {
+            result,
+            device: crate::session::record::dialect::DeviceFacts {
+                present: true,
+                id: Some(PeerText::new("d1", 64)),
+            },
+            ..DialectFacts::default()
+        });
+        record.close.gateway = reason.map(|reason| CloseSeen {
+            code: Some(CloseCode(4001)),
+            reason: PeerText::new(reason, 64),
+            at: at(1000),
+        });
+        record
+    };
+    let refused = of(5, ConnectResult::Refused, None);
+    let after = |reason| {
+        let records = [of(0, ConnectResult::Accepted, reason), refused.clone()];
+        last_context(&records).device_accepted_at
+    };
+    assert!(after(None).is_some() && after(Some("gateway auth changed")).is_some());
+    assert_eq!(after(Some("device removed")), None);
+}

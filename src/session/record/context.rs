@@ -32,6 +32,9 @@ pub struct ContextFacts {
     pub issued: Option<IssuedToken>,
     /// When the gateway last let this session's device in.
     pub device_accepted_at: Option<Moment>,
+    /// Processes of the gateway, this session's included, that were lost with their sessions in the
+    /// last ten minutes, one after the other.
+    pub processes_lost: u32,
     /// The gateway was lately going down, or lost all its sessions.
     pub going_down: Option<GoingDown>,
     /// Processes of the gateway that were seen lately, by boot id, oldest first.
@@ -113,6 +116,9 @@ pub struct GoingDown {
     pub announced: bool,
     /// `restartExpectedMs` of the shutdown event.
     pub restart_expected_ms: Option<u64>,
+    /// Sessions lost within a second, where it did not say so.
+    #[serde(default)]
+    pub lost: u32,
     /// There was such an event and it named no time: the gateway stops for good.
     #[serde(default)]
     pub stops: bool,

@@ -7,7 +7,7 @@ use crate::session::text::PeerText;
 use crate::verdict::credential::odd_form;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
-use crate::verdict::view::{fact, paste_safe, short};
+use crate::verdict::view::{fact, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn device(id: &'static str, order: u8, find: Find) -> Rule {
@@ -263,16 +263,7 @@ fn token_mismatch(view: &View<'_>) -> Option<Finding> {
         ],
     )?;
     let summary = "the device's token is stale: it was rotated, revoked, or the device was removed";
-    let finding = found(view, &said, summary);
-    let dialect = view.dialect.as_ref();
-    let id = dialect.and_then(|dialect| paste_safe(dialect.device.id.as_ref()?));
-    let role = dialect.and_then(|dialect| paste_safe(dialect.role.as_ref()?));
-    Some(match (id, role) {
-        (Some(id), Some(role)) => finding.next(format!(
-            "on the gateway host run `openclaw devices rotate --device {id} --role {role}`, or pair the device again"
-        )),
-        _ => finding,
-    })
+    Some(found(view, &said, summary))
 }
 
 fn token_scope(view: &View<'_>) -> Option<Finding> {

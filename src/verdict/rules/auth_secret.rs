@@ -110,7 +110,7 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway compared the client's token with gateway.auth.token and they \
                       differ. Common causes: two places that set a token (since 2026.9 the \
                       configuration wins over OPENCLAW_GATEWAY_TOKEN; older guides say the \
-                      reverse), a value with a line break or quotes, a device token in the place \
+                      reverse), a value with quotes or a placeholder, a device token in the place \
                       of the shared one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH",
         versions: Versions::Seen,

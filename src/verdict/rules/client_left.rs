@@ -247,11 +247,27 @@ fn open(view: &View<'_>) -> Option<Finding> {
         _ => "ended its connection",
     };
     let summary = format!("the client {how} without a Close");
-    Some(
-        Finding::new(Confidence::Likely, summary)
-            .because(view.both_legs())
-            .because(view.quiet_evidence()),
-    )
+    let found = Finding::new(Confidence::Likely, summary)
+        .because(view.both_legs())
+        .because(view.quiet_evidence());
+    Some(with_others(view, found))
+}
+
+/// Clients do not leave in one second by chance.
+fn with_others(view: &View<'_>, found: Finding) -> Finding {
+    let context = view.record().context.as_ref();
+    let others = context.map_or(0, |context| context.lost_together);
+    if others < 2 {
+        return found;
+    }
+    found
+        .because([fact(format!(
+            "{others} other sessions lost their client in the same second"
+        ))])
+        .next(
+            "look at what these clients share: a proxy in front of the tap that was reloaded or \
+             restarted, their network, or one program that ended",
+        )
 }
 
 fn reset(view: &View<'_>) -> Option<Finding> {
@@ -260,11 +276,10 @@ fn reset(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client's connection was reset, without a Close";
-    Some(
-        Finding::new(Confidence::Possible, summary)
-            .because(view.both_legs())
-            .because(view.quiet_evidence()),
-    )
+    let found = Finding::new(Confidence::Possible, summary)
+        .because(view.both_legs())
+        .because(view.quiet_evidence());
+    Some(with_others(view, found))
 }
 
 fn timeout(view: &View<'_>) -> Option<Finding> {

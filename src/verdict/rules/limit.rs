@@ -56,6 +56,23 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "A smaller limit than the gateway's own",
+        explanation: "Close 1009 for a message that is not larger than the gateway takes: 64 KiB before \
+                      hello-ok, then what it says there (policy.maxPayload). So the limit is \
+                      somebody else's: a proxy between tap and gateway that takes frames apart, or \
+                      another program in the gateway's place.",
+        evidence: "a Close 1009 of the gateway's side, and no frame to it above the gateway's own limit",
+        versions: Versions::Seen,
+        action: "look for a proxy between tap and gateway with a limit for WebSocket messages, and raise it to 25 MiB or more",
+        ..limit(
+            "gateway.limit.smaller_limit",
+            ActOn::Hop,
+            Stage::Close,
+            10,
+            smaller_limit,
+        )
+    },
+    Rule {
         title: "A message was too big for the gateway",
         explanation: "Close 1009: a frame of the client was larger than the gateway takes. OpenClaw \
                       says its limit in hello-ok (policy.maxPayload, 25 MiB by default).",
@@ -144,6 +161,32 @@ fn first_frame(view: &View<'_>) -> Option<Finding> {
             .because([allowed])
             .because(view.both_legs()),
     )
+}
+
+fn smaller_limit(view: &View<'_>) -> Option<Finding> {
+    /// Before hello-ok.
+    const FIRST: u64 = 64 * 1024;
+    if !too_big(view) || !view.is_openclaw() {
+        return None;
+    }
+    let frames = view.frames_of(Direction::ToGateway)?;
+    // Then a frame's size is not its message's.
+    if frames.opcodes.continuation > 0 || frames.compressed_messages > 0 {
+        return None;
+    }
+    let dialect = view.dialect.as_ref()?;
+    let allowed = if view.was_in_handshake() {
+        FIRST
+    } else {
+        dialect.max_payload?
+    };
+    let size = largest(view).filter(|size| *size <= allowed)?;
+    let summary = format!(
+        "a message of {} was called too big, and the gateway takes {}: somebody else's limit",
+        human_bytes(size),
+        human_bytes(allowed)
+    );
+    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
 }
 
 fn handshake_frames(view: &View<'_>) -> Option<Finding> {

@@ -196,6 +196,11 @@ fn no_hello(view: &View<'_>) -> Option<Finding> {
     if !view.was_in_handshake() || dialect.answered_at.is_some() {
         return None;
     }
+    // What came and could not be read may have been the answer.
+    let said = view.frames_of(Direction::ToClient)?;
+    if said.messages > 1 && said.last_at.is_some_and(|last| last > asked) {
+        return None;
+    }
     let party = gave_up(view)?;
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one session")]
     let waited = ended.millis_since(asked).max(0) as f64;

@@ -58,7 +58,7 @@ fn crash(view: &View<'_>) -> Option<Finding> {
     }
     let context = view.record().context.as_ref()?;
     let others = context.lost_together;
-    if let Some(finding) = fresh_process(view, context) {
+    if let Some(finding) = crash_loop(view, context).or_else(|| fresh_process(view, context)) {
         return Some(finding);
     }
     if others < 2 {
@@ -98,6 +98,25 @@ fn crash(view: &View<'_>) -> Option<Finding> {
     )
 }
 
+/// Processes that each ended with their sessions.
+const LOOP: u32 = 3;
+
+fn crash_loop(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
+    let lost = context.processes_lost;
+    if lost < LOOP {
+        return None;
+    }
+    let summary =
+        format!("the gateway's process ended again: {lost} of them lately, each with its sessions");
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.end_evidence(Leg::Gateway))
+            .because([fact(format!(
+                "the sessions that the gateway lost in the last ten minutes had {lost} boot ids"
+            ))]),
+    )
+}
+
 /// Another process of the gateway was there right after this session's had gone.
 fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
     let server = view.record().dialect.as_ref()?.server.as_ref()?;
@@ -129,8 +148,13 @@ fn of_a_cadence(view: &View<'_>, context: &ContextFacts) -> Option<Cadence> {
 }
 
 fn cadence(view: &View<'_>) -> Option<Finding> {
-    let found = of_a_cadence(view, view.record().context.as_ref()?)?;
+    let context = view.record().context.as_ref()?;
+    let found = of_a_cadence(view, context)?;
     let leg = found.leg;
+    // A timer in the path does not start the gateway anew.
+    if leg == Leg::Gateway && context.processes_lost >= LOOP {
+        return None;
+    }
     let Cadence {
         measure,
         period_ms,
@@ -155,7 +179,9 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
             String::new(),
         ),
     };
-    let confidence = if known_s.is_some() || cases > 4 {
+    // Programs that end at an age of their own are clients, too.
+    let by_count = leg == Leg::Gateway && cases > 4;
+    let confidence = if known_s.is_some() || by_count {
         Confidence::Likely
     } else {
         Confidence::Possible

@@ -65,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         order: 40,
         title: "The gateway is down for a restart",
         explanation: "Nothing listens at the gateway's address, and less than a minute ago the \
-                      gateway said that it goes down, or lost all its sessions at once. A restart \
+                      gateway said that it goes down, lost all its sessions at once, or left one without a Close seconds ago. A restart \
                       takes about 7 s, 5 of them without a listener. One that said that it stops \
                       is not meant.",
         evidence: "ECONNREFUSED (or a missing socket), and in the context a shutdown event, a Close 1012 or a crash less than a minute before",
@@ -159,19 +159,27 @@ fn restarting(view: &View<'_>) -> Option<Finding> {
     let down = down.filter(|down| !down.stops)?;
     #[expect(clippy::cast_precision_loss, reason = "a minute at most")]
     let ago = human_ms(view.record().closed_at.millis_since(down.at).max(0) as f64);
-    let (summary, what) = if down.announced {
-        (
+    let (confidence, summary, what) = match down.lost {
+        0 => (
+            Confidence::Likely,
             format!("nothing listens there: the gateway said {ago} ago that it restarts or stops"),
             "the gateway said that it restarts or stops",
-        )
-    } else {
-        (
-            format!("nothing listens there: the gateway lost its sessions {ago} ago"),
-            "the gateway lost three or more sessions at once",
-        )
+        ),
+        1 | 2 => (
+            Confidence::Possible,
+            format!(
+                "nothing listens there, and {ago} ago the gateway left a session without a Close"
+            ),
+            "the gateway left a session without a Close",
+        ),
+        lost => (
+            Confidence::Likely,
+            format!("nothing listens there: the gateway lost {lost} sessions {ago} ago"),
+            "the gateway lost all these sessions within a second",
+        ),
     };
     Some(
-        Finding::new(Confidence::Likely, summary)
+        Finding::new(confidence, summary)
             .because([at(down.at, what)])
             .because(view.gateway_error_evidence()),
     )
