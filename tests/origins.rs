@@ -18,6 +18,7 @@ use crate::support::conn::Conn;
 use crate::support::frame::Frame;
 use crate::support::head::{Head, upgrade};
 use crate::support::records::class;
+use crate::support::records::rule;
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Ending;
 
@@ -43,10 +44,6 @@ async fn status(tap: &Tap, origin: &str) -> u16 {
     }
     conn.rest().await;
     answer.status()
-}
-
-fn rule(record: &SessionRecord) -> &str {
-    record.verdict.as_ref().unwrap().rule.as_str()
 }
 
 #[tokio::test]

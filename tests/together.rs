@@ -6,14 +6,8 @@ use wstap::session::SessionRecord;
 use wstap::session::record::Class;
 
 use crate::peers::{Via, fin_without_close};
+use crate::support::records::rule;
 use crate::support::tap::{Face, Setup};
-
-fn rule(record: &SessionRecord) -> &str {
-    record
-        .verdict
-        .as_ref()
-        .map_or("", |verdict| verdict.rule.as_str())
-}
 
 /// The records of three sessions that the gateway loses at once.
 pub async fn crash() -> Vec<SessionRecord> {

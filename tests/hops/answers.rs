@@ -4,9 +4,10 @@
 use wstap::session::SessionRecord;
 use wstap::session::record::{Confidence, Kind};
 
-use super::proxy::{Software, Way, free_port};
+use super::proxy::{Software, Way};
 use super::{Cell, Judged, Place};
 use crate::peers::{Via, never_answers};
+use crate::support::packages::free_port;
 
 /// An upgrade that this status comes back for.
 async fn refused(

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use tempfile::TempDir;
 
 use super::{haproxy, nginx};
 use crate::support;
 use crate::support::deadline::{STEP, poll};
-use crate::support::packages::{Program, Running};
+use crate::support::packages::{Program, Running, free_port};
 use crate::support::skip::skip;
 
 /// Somebody may take the free port before the proxy does.
@@ -145,10 +145,4 @@ impl Proxy {
         let listens = looking.await;
         listens.unwrap_or_else(|| panic!("it does not listen: {}", self.running.stderr()))
     }
-}
-
-/// A port of loopback where nobody listens.
-pub fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
-    listener.local_addr().expect("its address")
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::Install;
 use crate::support::deadline::{STEP, poll};
+use crate::support::packages::free_port;
 use crate::support::records::tail;
 use crate::support::tap::signal;
 
@@ -141,7 +142,7 @@ impl Gateway {
 
     fn spawn(install: &Install, options: &Options) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let port = free_port();
+        let port = free_port().port();
         let config = config(folder.path(), port, options);
         let output = File::create(folder.path().join("output")).expect("create its output");
         let errors = output.try_clone().expect("a second handle");
@@ -258,11 +259,6 @@ fn lay_over(below: &mut Value, above: &Value) {
         Value::Null => {}
         value => value.clone_into(below),
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
-    listener.local_addr().expect("its address").port()
 }
 
 /// The status of a GET, if it is answered at once.

@@ -1,11 +1,11 @@
 //! Connected, accepted, and every request refused: the real gateway's answers and our verdicts.
 
 use serde_json::{Value, json};
-use wstap::session::SessionRecord;
 
 use super::gateway::{Gateway, Options, TOKEN};
 use super::turn;
 use crate::support::frame::{CLOSE, Frame, TEXT};
+use crate::support::records::rule;
 use crate::support::tap::{Face, Setup, Tap};
 
 /// Connects as the command line tool does, without a device, asks once and closes. The answer.
@@ -33,15 +33,6 @@ async fn ask(tap: &Tap, headers: &[(&str, &str)], method: &str) -> Value {
     answer
 }
 
-async fn newest(tap: &Tap, seen: &mut usize) -> SessionRecord {
-    *seen += 1;
-    tap.websockets(*seen).await.pop().expect("a record")
-}
-
-fn rule(record: &SessionRecord) -> &str {
-    &record.verdict.as_ref().expect("a verdict").rule
-}
-
 #[tokio::test]
 async fn missing_scopes_are_told_apart_from_a_lost_locality() {
     let Some((_turn, install)) = turn("live: missing scopes").await else {
@@ -64,7 +55,7 @@ async fn missing_scopes_are_told_apart_from_a_lost_locality() {
         answer["error"]["details"]["code"], "MISSING_SCOPE",
         "{answer}"
     );
-    let record = newest(&tap, &mut seen).await;
+    let record = tap.newest(&mut seen).await;
     assert_eq!(
         rule(&record),
         "channel.missing_scope",
@@ -76,7 +67,7 @@ async fn missing_scopes_are_told_apart_from_a_lost_locality() {
 
     let answer = ask(&tap, &[], "health").await;
     assert_eq!(answer["ok"], true, "{answer}");
-    assert_eq!(rule(&newest(&tap, &mut seen).await), "ok.client_closed");
+    assert_eq!(rule(&tap.newest(&mut seen).await), "ok.client_closed");
 
     // A proxy in front says that the client comes from elsewhere: its scopes are gone.
     let elsewhere = [("X-Forwarded-For", "203.0.113.5")];
@@ -85,7 +76,7 @@ async fn missing_scopes_are_told_apart_from_a_lost_locality() {
         answer["error"]["details"]["code"], "MISSING_SCOPE",
         "{answer}"
     );
-    let record = newest(&tap, &mut seen).await;
+    let record = tap.newest(&mut seen).await;
     assert_eq!(
         rule(&record),
         "channel.locality_lost",

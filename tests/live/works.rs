@@ -52,11 +52,6 @@ fn forget(value: &mut Value) {
     }
 }
 
-async fn newest(tap: &Tap, seen: &mut usize) -> SessionRecord {
-    *seen += 1;
-    tap.websockets(*seen).await.pop().expect("a record")
-}
-
 #[tokio::test]
 async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
     let Some((_turn, install)) = turn("live: works").await else {
@@ -88,7 +83,7 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
 
         let health = call(&install, "health", &url, TOKEN, ca).await;
         assert_eq!(steady(&health), steady(&direct_health), "{face:?}");
-        let record = newest(&tap, &mut seen).await;
+        let record = tap.newest(&mut seen).await;
         assert_accepted(&record);
         assert_called(&record, "health");
         assert_eq!(record.client.tls.is_some(), face == Face::Tls);
@@ -103,7 +98,7 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
 
         let wrong = call(&install, "health", &url, WRONG, ca).await;
         assert_eq!(wrong, direct_wrong, "{face:?}");
-        assert_mismatch(&newest(&tap, &mut seen).await);
+        assert_mismatch(&tap.newest(&mut seen).await);
 
         let schema = call(&install, "config.schema", &url, TOKEN, ca).await;
         assert!(
@@ -111,7 +106,7 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
             "{face:?}: the schema differs: {}",
             cut(&schema.stderr, 300)
         );
-        let record = newest(&tap, &mut seen).await;
+        let record = tap.newest(&mut seen).await;
         assert_accepted(&record);
         assert_called(&record, "config.schema");
         let largest = record
@@ -212,7 +207,7 @@ async fn without_a_token(tap: &Tap, seen: &mut usize) {
     assert_eq!(code, Some(1008));
     conn.finish().await;
     drop(conn);
-    let record = newest(tap, seen).await;
+    let record = tap.newest(seen).await;
     assert_eq!(class(&record), Class::GatewayAuth);
     assert!(record.auth.is_empty(), "{:?}", record.auth);
 }

@@ -4,6 +4,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -52,6 +53,13 @@ fn libraries(fetched: &Path) -> OsString {
     let before = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     all.extend(env::split_paths(&before).filter(|folder| !folder.as_os_str().is_empty()));
     env::join_paths(all).expect("no colon in a folder's name")
+}
+
+/// A port of loopback where nobody listens, for a program that has to be told its port. Somebody may
+/// take it before the program does.
+pub fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    listener.local_addr().expect("its address")
 }
 
 /// A program at work in a folder of its own. Killed when dropped.

@@ -47,6 +47,12 @@ pub fn class(record: &SessionRecord) -> Class {
         .class
 }
 
+/// The rule of a record's verdict.
+pub fn rule(record: &SessionRecord) -> &str {
+    let verdict = record.verdict.as_ref();
+    &verdict.expect("every record has a verdict").rule
+}
+
 pub fn is_websocket(record: &SessionRecord) -> bool {
     record.kind == Kind::Websocket
 }

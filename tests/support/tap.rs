@@ -239,6 +239,12 @@ impl Tap {
             .await
     }
 
+    /// The next record of an upgrade attempt, after the `seen` ones.
+    pub async fn newest(&self, seen: &mut usize) -> SessionRecord {
+        *seen += 1;
+        self.websockets(*seen).await.pop().expect("a record")
+    }
+
     /// The record of the client that called itself so; `what` it was, should it not come.
     pub async fn record_of(&self, agent: &str, what: &str) -> SessionRecord {
         let ours = |record: &SessionRecord| {
