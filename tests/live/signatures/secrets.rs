@@ -146,7 +146,7 @@ async fn odd_forms(gateway: &Gateway, book: &mut Book) {
     let newline = format!("{TOKEN}\n");
     let quoted = format!("\"{TOKEN}\"");
     for (case, token, shape) in [
-        ("token with a line break", newline.as_str(), "newline"),
+        ("token with a line break", newline.as_str(), "whitespace"),
         ("token in quotes", &quoted, "quoted"),
         (
             "token not expanded",
