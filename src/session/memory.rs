@@ -401,15 +401,15 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
         deaths.sort_unstable();
         let last = *deaths.last()?;
         let together = |at: &&Moment| last.millis_since(**at) <= TOGETHER_MS;
-        let lost = deaths.iter().rev().take_while(together).count();
+        let count = deaths.iter().rev().take_while(together).count();
         let lone = this.closed_at.millis_since(last) > LONE_MS;
-        let at = Some(last).filter(|_| lost >= CRASH || !lone)?;
+        let at = Some(last).filter(|_| count >= CRASH || !lone)?;
         Some(GoingDown {
             at,
             announced: false,
             restart_expected_ms: None,
             stops: false,
-            lost: u32::try_from(lost).unwrap_or(u32::MAX),
+            lost: u32::try_from(count).unwrap_or(u32::MAX),
         })
     })
 }

@@ -107,8 +107,13 @@ fn about(record: &SessionRecord) -> Option<String> {
     if let Some(frames) = &record.frames {
         let (up, down) = (&frames.to_gateway, &frames.to_client);
         parts.push(format!(
-            "{} messages to the gateway ({}), {} to the client ({})",
+            "{} {} to the gateway ({}), {} to the client ({})",
             up.messages,
+            if up.messages == 1 {
+                "message"
+            } else {
+                "messages"
+            },
             human_bytes(up.wire_bytes),
             down.messages,
             human_bytes(down.wire_bytes),

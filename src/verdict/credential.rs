@@ -102,8 +102,13 @@ pub fn mark(credential: &Credential) -> String {
     } else {
         format!(", odd form: {}", shapes.join(" and "))
     };
+    let unit = if credential.length == 1 {
+        "character"
+    } else {
+        "characters"
+    };
     format!(
-        "{} ({} characters{odd})",
+        "{} ({} {unit}{odd})",
         credential.fingerprint, credential.length
     )
 }

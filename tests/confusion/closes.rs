@@ -160,8 +160,8 @@ fn by_an_openclaw_gateway() -> Vec<Fault> {
             "repeated unauthorized calls",
         ),
         kicked(
-            "openclaw: a message too big",
-            "gateway.limit.message_too_big",
+            "openclaw: a small message called too big",
+            "gateway.limit.smaller_limit",
             1009,
             "",
         ),

@@ -28,7 +28,10 @@ const MOST_FAILURES: usize = 16;
 /// The requests of one session.
 #[derive(Debug, Default)]
 pub(super) struct Rpc {
-    /// In no order. Few wait at a time, so that looking through them is the quickest way.
+    /// In no order. Few wait at a time, so that looking through their ids is the quickest way: they
+    /// stand by themselves for that.
+    ids: Vec<u64>,
+    /// What belongs to each of them, in the same places.
     waiting: Vec<Waiting>,
     rows: Vec<Row>,
     rest: Row,
@@ -39,8 +42,6 @@ pub(super) struct Rpc {
 /// A request without an answer yet.
 #[derive(Debug)]
 struct Waiting {
-    /// The hash of its id.
-    id: u64,
     /// Its place among all requests.
     number: u64,
     method: Method,
@@ -121,13 +122,13 @@ impl Rpc {
         self.counts.requests += 1;
         let method = self.method(name);
         self.row(&method).requests += 1;
-        if self.waiting.iter().any(|waiting| waiting.id == id) {
+        if self.ids.contains(&id) {
             self.counts.duplicate_ids += 1;
         } else if self.waiting.len() >= MOST_WAITING {
             self.counts.untracked += 1;
         } else {
+            self.ids.push(id);
             self.waiting.push(Waiting {
-                id,
                 number: self.counts.requests,
                 method,
                 at: now,
@@ -152,10 +153,11 @@ impl Rpc {
             } => return self.unseen_to_client(),
             _ => return,
         };
-        let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) else {
+        let Some(at) = self.ids.iter().position(|waiting| *waiting == id) else {
             self.counts.unmatched += 1;
             return;
         };
+        self.ids.swap_remove(at);
         let mut waiting = self.waiting.swap_remove(at);
         let first = !waiting.accepted;
         if first {
@@ -171,6 +173,7 @@ impl Rpc {
             self.failed(method, failure, now);
         } else if accepted && first {
             waiting.accepted = true;
+            self.ids.push(id);
             self.waiting.push(waiting);
         }
     }
