@@ -150,7 +150,7 @@ async fn tokens(gateway: &Gateway, tap: &Tap, (device, issued): (&Device, &str),
         "AUTH_DEVICE_TOKEN_MISMATCH",
     )
     .act_on("client")
-    .next(device.id());
+    .next("pair the device again");
     book.check("device token rotated", tap, &visit, expect)
         .await;
 
