@@ -80,7 +80,7 @@ async fn missing(gateway: &Gateway, book: &mut Book) {
         .auth(json!({ "deviceToken": WRONG }))
         .visit(&tap)
         .await;
-    let expect = stale.act_on("client").next(device.id());
+    let expect = stale.act_on("client").next("pair the device again");
     book.check("device token unknown", &tap, &visit, expect)
         .await;
 
