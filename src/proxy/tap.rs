@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -89,6 +90,18 @@ impl Tap {
     #[must_use]
     pub fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
+    }
+
+    /// The way to the gateway, with what its last dials came to.
+    #[must_use]
+    pub fn dialler(&self) -> &Dialler {
+        &self.dialler
+    }
+
+    /// Cancelled when the tap shuts down.
+    #[must_use]
+    pub fn draining(&self) -> &CancellationToken {
+        self.drain.token()
     }
 
     /// Connections and tunnels that are open.
