@@ -5,29 +5,34 @@
 //! records, so no secrets; who may ask is decided in `guard`. `docs/admin.md` is the reference.
 
 pub mod client;
+mod exposition;
 mod guard;
 pub mod ready;
 mod server;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
+use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub use self::server::serve;
 
+use self::exposition::Facts;
 use self::guard::Refusal;
 use self::ready::{ListenerFacts, Ready};
 use crate::config::Admin;
+use crate::sink::Outlet;
 use crate::upstream::Dialler;
 
 /// The paths that it answers.
-const PATHS: &str = "/healthz, /readyz";
+const PATHS: &str = "/healthz, /readyz, /metrics";
 
 /// Browsers must not hand what is told to other pages; there are no CORS headers for the same reason.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -38,7 +43,28 @@ pub struct Desk {
     admin: Admin,
     ready: Ready,
     draining: CancellationToken,
+    outlet: Arc<Outlet>,
+    load: LoadReader,
     started: Instant,
+    started_at: Timestamp,
+}
+
+/// How busy the tap is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Client connections and tunnels that are open.
+    pub connections: usize,
+    /// Those that have no session yet.
+    pub handshakes: usize,
+}
+
+/// Reads the load of a tap, which stands beside this layer.
+pub struct LoadReader(pub Box<dyn Fn() -> Load + Send + Sync>);
+
+impl std::fmt::Debug for LoadReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoadReader")
+    }
 }
 
 /// What a desk is made of.
@@ -52,6 +78,10 @@ pub struct Parts {
     pub dialler: Dialler,
     /// Cancelled when the tap shuts down.
     pub draining: CancellationToken,
+    /// What counts records and knows the open sessions.
+    pub outlet: Arc<Outlet>,
+    /// How busy the tap is.
+    pub load: LoadReader,
 }
 
 impl Desk {
@@ -63,12 +93,17 @@ impl Desk {
             listeners,
             dialler,
             draining,
+            outlet,
+            load,
         } = parts;
         Self {
             admin,
             ready: Ready::new(listeners, dialler),
             draining,
+            outlet,
+            load,
             started: Instant::now(),
+            started_at: Timestamp::now(),
         }
     }
 
@@ -80,6 +115,7 @@ impl Desk {
         match request.uri().path() {
             "/healthz" => self.health(),
             "/readyz" => self.readiness().await,
+            "/metrics" => self.metrics(),
             _ => text(StatusCode::NOT_FOUND, format!("wstap: there are {PATHS}\n")),
         }
     }
@@ -92,6 +128,29 @@ impl Desk {
             "draining": self.draining.is_cancelled(),
         });
         as_json(StatusCode::OK, &body)
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let Load {
+            connections,
+            handshakes,
+        } = (self.load.0)();
+        let live = self.outlet.live();
+        let ends = self.ready.expiries().into_iter();
+        let facts = Facts {
+            counts: self.outlet.metrics().counts(),
+            traffic: live.traffic(),
+            phases: live.phases().to_vec(),
+            connections,
+            handshakes,
+            dropped: self.outlet.lost(),
+            certificates: ends.map(|(addr, end)| (addr, end.as_second())).collect(),
+            gateway: self.ready.gateway_is_up(),
+            draining: self.draining.is_cancelled(),
+            started: self.started_at.as_second(),
+        };
+        let page = exposition::text(&facts).into_bytes();
+        response(StatusCode::OK, exposition::CONTENT_TYPE, page)
     }
 
     async fn readiness(&self) -> Response<Full<Bytes>> {

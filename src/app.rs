@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use crate::admin::ready::{CertificateFacts, ListenerFacts};
-use crate::admin::{self, Desk};
+use crate::admin::{self, Desk, Load, LoadReader};
 use crate::config::identity::{Identity, IdentityError};
 use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
 use crate::proxy::Tap;
@@ -153,11 +153,17 @@ impl Bound {
                 not_after: it.identity.not_after,
             }),
         };
+        let tap = Arc::clone(&self.tap);
         let parts = admin::Parts {
             admin,
             listeners: self.listeners.iter().map(facts).collect(),
             dialler: self.tap.dialler().clone(),
             draining: self.tap.draining().clone(),
+            outlet: Arc::clone(self.tap.outlet()),
+            load: LoadReader(Box::new(move || Load {
+                connections: tap.connections(),
+                handshakes: tap.handshakes(),
+            })),
         };
         Some(Arc::new(Desk::new(parts)))
     }

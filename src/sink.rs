@@ -5,6 +5,8 @@
 
 pub mod jsonl;
 pub mod line;
+pub mod live;
+pub mod metrics;
 pub mod queue;
 
 use std::collections::VecDeque;
@@ -15,6 +17,8 @@ use crate::session::SessionRecord;
 use crate::session::memory::{self, Memory};
 use crate::session::record::{ContextFacts, Kind};
 use crate::verdict;
+use live::Registry;
+use metrics::Metrics;
 pub use queue::{Consumer, Queue};
 
 /// How long a session that vanished waits for others that die with it.
@@ -31,6 +35,8 @@ const MAX_WAITING: usize = 4096;
 pub struct Outlet {
     queues: Vec<Queue>,
     http: HttpFilter,
+    metrics: Metrics,
+    live: Arc<Registry>,
     recent: Mutex<Recent>,
 }
 
@@ -61,6 +67,8 @@ impl Outlet {
         Self {
             queues,
             http,
+            metrics: Metrics::default(),
+            live: Arc::default(),
             recent,
         }
     }
@@ -107,6 +115,7 @@ impl Outlet {
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();
         record.verdict = Some(verdict);
+        self.metrics.count(&record);
         let wanted = match (record.kind, self.http) {
             (Kind::Http, HttpFilter::None) => false,
             (Kind::Http, HttpFilter::Errors) => !fine,
@@ -123,14 +132,33 @@ impl Outlet {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that found a queue full, by consumer; those without loss are left out.
+    /// What has been counted of all records.
     #[must_use]
-    pub fn dropped(&self) -> Vec<(String, u64)> {
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The sessions whose records are yet to come.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Registry> {
+        &self.live
+    }
+
+    /// Records that every consumer has lost so far.
+    #[must_use]
+    pub fn lost(&self) -> Vec<(String, u64)> {
         self.queues
             .iter()
             .map(|queue| (queue.name().to_owned(), queue.dropped()))
-            .filter(|(_, count)| *count > 0)
             .collect()
+    }
+
+    /// Records that found a queue full, by consumer; those without loss are left out.
+    #[must_use]
+    pub fn dropped(&self) -> Vec<(String, u64)> {
+        let mut lost = self.lost();
+        lost.retain(|(_, count)| *count > 0);
+        lost
     }
 
     /// Judges what still waits, and writes out what is queued, waiting at most so long for each

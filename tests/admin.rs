@@ -2,6 +2,7 @@
 
 mod guard;
 mod health;
+mod metrics;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

@@ -86,6 +86,24 @@ impl Ready {
         }
     }
 
+    /// Listeners with the end of their certificate's validity.
+    pub(super) fn expiries(&self) -> Vec<(String, Timestamp)> {
+        let ends = self.listeners.iter().filter_map(|listener| {
+            let certificate = listener.certificate?;
+            Some((listener.addr.to_string(), certificate.not_after))
+        });
+        ends.collect()
+    }
+
+    /// Whether the last connection to the gateway came through, without trying.
+    pub(super) fn gateway_is_up(&self) -> Option<bool> {
+        match self.reached() {
+            Reached::Unknown => None,
+            Reached::Answered(_) => Some(true),
+            Reached::Failed(..) => Some(false),
+        }
+    }
+
     pub(super) async fn ask(&self, draining: bool) -> Readiness {
         let running = if draining {
             Check::new("running", false, "shutting down")

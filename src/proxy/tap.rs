@@ -110,6 +110,12 @@ impl Tap {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections that have not got through to a session yet; see `limits.handshakes`.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.load(Ordering::Relaxed)
+    }
+
     /// Follows the files whose changes count while the tap runs; ends with the drain.
     pub fn follow_files(&self) {
         let (origins, drain) = (Arc::clone(&self.origins), Arc::clone(&self.drain));
