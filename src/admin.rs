@@ -7,6 +7,7 @@
 pub mod client;
 mod exposition;
 mod guard;
+pub mod open;
 pub mod ready;
 mod server;
 
@@ -28,11 +29,12 @@ use self::exposition::Facts;
 use self::guard::Refusal;
 use self::ready::{ListenerFacts, Ready};
 use crate::config::Admin;
+use crate::session::moment::Moment;
 use crate::sink::Outlet;
 use crate::upstream::Dialler;
 
 /// The paths that it answers.
-const PATHS: &str = "/healthz, /readyz, /metrics";
+const PATHS: &str = "/healthz, /readyz, /metrics, /sessions";
 
 /// Browsers must not hand what is told to other pages; there are no CORS headers for the same reason.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -116,6 +118,7 @@ impl Desk {
             "/healthz" => self.health(),
             "/readyz" => self.readiness().await,
             "/metrics" => self.metrics(),
+            "/sessions" => self.sessions().await,
             _ => text(StatusCode::NOT_FOUND, format!("wstap: there are {PATHS}\n")),
         }
     }
@@ -151,6 +154,19 @@ impl Desk {
         };
         let page = exposition::text(&facts).into_bytes();
         response(StatusCode::OK, exposition::CONTENT_TYPE, page)
+    }
+
+    /// Made by a thread of its own: a long list must not keep a thread from its sessions.
+    async fn sessions(&self) -> Response<Full<Bytes>> {
+        let outlet = Arc::clone(&self.outlet);
+        let made = tokio::task::spawn_blocking(move || {
+            let sessions = open::look(&outlet, Moment(Timestamp::now()));
+            as_json(StatusCode::OK, &sessions)
+        });
+        made.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the list of sessions could not be made");
+            response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
+        })
     }
 
     async fn readiness(&self) -> Response<Full<Bytes>> {

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
 use crate::session::credential::Fingerprinter;
-use crate::{admin, check, demo, exit, explain, fingerprint, health, serve};
+use crate::{admin, check, demo, exit, explain, fingerprint, health, serve, sessions};
 
 /// A tap in front of a WebSocket gateway: passes everything through, and says of every session
 /// that failed whose fault it was.
@@ -38,6 +38,8 @@ enum Command {
     Explain(ExplainArgs),
     /// Ask a running tap whether it can do its job: exit code 0 or 1, and one line.
     Health(HealthArgs),
+    /// List the open sessions of a running tap, and the last ones that ended.
+    Sessions(SessionsArgs),
     /// Print the fingerprint that records carry of a secret, without printing the secret.
     Fingerprint(FingerprintArgs),
 }
@@ -121,6 +123,18 @@ struct HealthArgs {
     #[command(flatten)]
     tap: RunningTapArgs,
     /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SessionsArgs {
+    #[command(flatten)]
+    tap: RunningTapArgs,
+    /// Again every second, until Ctrl-C.
+    #[arg(long)]
+    follow: bool,
+    /// Print one JSON object, with --follow one a line.
     #[arg(long)]
     json: bool,
 }
@@ -215,6 +229,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             &args.tap.options(),
             args.json,
             &mut io::stdout().lock(),
+            &mut io::stderr(),
+        ),
+        Command::Sessions(args) => sessions::run(
+            &args.tap.options(),
+            args.json,
+            args.follow,
             &mut io::stderr(),
         ),
         Command::Fingerprint(args) => args.run(),

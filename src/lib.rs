@@ -19,6 +19,7 @@ pub mod health;
 pub mod proxy;
 pub mod serve;
 pub mod session;
+pub mod sessions;
 pub mod sink;
 pub mod transport;
 pub mod upstream;

@@ -8,6 +8,7 @@ pub mod line;
 pub mod live;
 pub mod metrics;
 pub mod queue;
+pub mod recent;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use crate::verdict;
 use live::Registry;
 use metrics::Metrics;
 pub use queue::{Consumer, Queue};
+use recent::Recent;
 
 /// How long a session that vanished waits for others that die with it.
 const SIBLINGS: Duration = Duration::from_secs(1);
@@ -37,12 +39,13 @@ pub struct Outlet {
     http: HttpFilter,
     metrics: Metrics,
     live: Arc<Registry>,
-    recent: Mutex<Recent>,
+    last: Recent,
+    ended: Mutex<Ended>,
 }
 
 /// What has ended lately.
 #[derive(Debug, Default)]
-struct Recent {
+struct Ended {
     memory: Memory,
     /// Sessions that vanished, in the order of their time: each waits for its siblings.
     waiting: VecDeque<(Instant, SessionRecord)>,
@@ -63,13 +66,13 @@ impl Outlet {
     /// An outlet with these consumers.
     #[must_use]
     pub fn new(queues: Vec<Queue>, http: HttpFilter) -> Self {
-        let recent = Mutex::default();
         Self {
             queues,
             http,
             metrics: Metrics::default(),
             live: Arc::default(),
-            recent,
+            last: Recent::default(),
+            ended: Mutex::default(),
         }
     }
 
@@ -77,31 +80,29 @@ impl Outlet {
     /// a word is judged a little later, because others that die with it explain it: then there is
     /// nothing to give back. Never waits.
     pub fn publish(&self, record: SessionRecord) -> Option<Arc<SessionRecord>> {
-        let mut recent = self.recent();
-        recent.memory.note(&record);
-        if memory::lost(&record).is_some() && recent.waiting.len() < MAX_WAITING {
-            recent
-                .waiting
-                .push_back((Instant::now() + SIBLINGS, record));
+        let mut ended = self.ended();
+        ended.memory.note(&record);
+        if memory::lost(&record).is_some() && ended.waiting.len() < MAX_WAITING {
+            ended.waiting.push_back((Instant::now() + SIBLINGS, record));
             return None;
         }
-        let context = recent.memory.context(&record);
-        drop(recent);
+        let context = ended.memory.context(&record);
+        drop(ended);
         Some(self.judge(record, context))
     }
 
     /// Judges the records whose siblings have had their time.
     pub fn settle(&self, now: Instant) {
         loop {
-            let mut recent = self.recent();
-            if recent.waiting.front().is_none_or(|(due, _)| *due > now) {
+            let mut ended = self.ended();
+            if ended.waiting.front().is_none_or(|(due, _)| *due > now) {
                 return;
             }
-            let Some((_, record)) = recent.waiting.pop_front() else {
+            let Some((_, record)) = ended.waiting.pop_front() else {
                 return;
             };
-            let context = recent.memory.context(&record);
-            drop(recent);
+            let context = ended.memory.context(&record);
+            drop(ended);
             self.judge(record, context);
         }
     }
@@ -122,14 +123,17 @@ impl Outlet {
             _ => true,
         };
         let record = Arc::new(record);
-        for queue in self.queues.iter().filter(|_| wanted) {
-            queue.offer(Arc::clone(&record));
+        if wanted {
+            for queue in &self.queues {
+                queue.offer(Arc::clone(&record));
+            }
+            self.last.keep(Arc::clone(&record));
         }
         record
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has been counted of all records.
@@ -142,6 +146,12 @@ impl Outlet {
     #[must_use]
     pub fn live(&self) -> &Arc<Registry> {
         &self.live
+    }
+
+    /// The last records that consumers got.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        &self.last
     }
 
     /// Records that every consumer has lost so far.

@@ -3,6 +3,7 @@
 mod guard;
 mod health;
 mod metrics;
+mod sessions;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
