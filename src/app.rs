@@ -128,7 +128,11 @@ impl Bound {
             HttpRecords::None => HttpFilter::None,
         };
         let fingerprinter = fingerprinter(&config);
-        let outlet = Arc::new(Outlet::new(queues, http));
+        let mut outlet = Outlet::new(queues, http);
+        if config.admin().is_some() {
+            outlet = outlet.keeping_recent();
+        }
+        let outlet = Arc::new(outlet);
         let tap = Arc::new(Tap::new(config, fingerprinter, outlet, host_name())?);
         Ok(Self {
             listeners,

@@ -39,7 +39,8 @@ pub struct Outlet {
     http: HttpFilter,
     metrics: Metrics,
     live: Arc<Registry>,
-    last: Recent,
+    /// Only where somebody can look at them.
+    last: Option<Recent>,
     ended: Mutex<Ended>,
 }
 
@@ -71,9 +72,16 @@ impl Outlet {
             http,
             metrics: Metrics::default(),
             live: Arc::default(),
-            last: Recent::default(),
+            last: None,
             ended: Mutex::default(),
         }
+    }
+
+    /// Keeps the last records for [`Self::recent`].
+    #[must_use]
+    pub fn keeping_recent(mut self) -> Self {
+        self.last = Some(Recent::default());
+        self
     }
 
     /// Judges a record, hands it on, and gives it back with its verdict. One that vanished without
@@ -127,7 +135,9 @@ impl Outlet {
             for queue in &self.queues {
                 queue.offer(Arc::clone(&record));
             }
-            self.last.keep(Arc::clone(&record));
+            if let Some(last) = &self.last {
+                last.keep(Arc::clone(&record));
+            }
         }
         record
     }
@@ -148,10 +158,10 @@ impl Outlet {
         &self.live
     }
 
-    /// The last records that consumers got.
+    /// The last records that consumers got, the last one first; none unless they are kept.
     #[must_use]
-    pub fn recent(&self) -> &Recent {
-        &self.last
+    pub fn recent(&self) -> Vec<Arc<SessionRecord>> {
+        self.last.as_ref().map(Recent::look).unwrap_or_default()
     }
 
     /// Records that every consumer has lost so far.

@@ -97,7 +97,7 @@ pub struct Ended {
 /// Looks at a tap.
 pub(super) fn look(outlet: &Outlet, at: Moment) -> Sessions {
     let (open, open_count) = outlet.live().look(LISTED, Instant::now());
-    let recent = outlet.recent().look();
+    let recent = outlet.recent();
     Sessions {
         at,
         open_count,
