@@ -41,10 +41,8 @@ async fn a_tap_that_can_work_says_so() {
     assert!(ok && detail.contains(&tap.addr(Face::Tls).to_string()));
     let (ok, detail) = check(&ready, "certificates");
     assert!(ok && detail.starts_with("valid until 20"), "{detail}");
-    assert_eq!(
-        check(&ready, "gateway"),
-        (true, "reached 0 s ago".to_owned())
-    );
+    let (ok, detail) = check(&ready, "gateway");
+    assert!(ok && detail.starts_with("reached "), "{detail}");
     let (code, out, err) = health(&tap, &[]).await;
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(
@@ -93,6 +91,7 @@ async fn asking_often_does_not_dial_often() {
     for _ in 0..20 {
         assert_eq!(get(&tap, "/readyz").await.status(), 200);
     }
+    peer.log.accepted(0).await;
     assert_eq!(peer.log.connections(), 1);
 }
 
