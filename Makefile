@@ -21,7 +21,7 @@ test: fetch
 unit:
 	$(CARGO) test --lib --bins
 
-# The real gateway and its Node, from the npm registry, into target/openclaw; nginx and HAProxy into
+# The real gateway and its Node, from the npm registry, into target/openclaw; nginx, HAProxy and promtool into
 # target/packages. Without the latter its tests are skipped, and fail in CI.
 fetch:
 	scripts/fetch-gateway.sh

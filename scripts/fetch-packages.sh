@@ -3,8 +3,8 @@
 #
 #   scripts/fetch-packages.sh
 #
-# ip (iproute2) makes the tests' own network; nginx and HAProxy stand before and behind the tap. What
-# is on the PATH is used. Missing ones are downloaded as Debian packages and unpacked into
+# ip (iproute2) makes the tests' own network; nginx and HAProxy stand before and behind the tap;
+# promtool (prometheus) reads its metrics. What is on the PATH is used. Missing ones are downloaded as Debian packages and unpacked into
 # target/packages (or $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have:
 # nothing is installed, so that no service is set up or started and this machine stays as it is. Safe
 # to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
@@ -25,7 +25,8 @@ fail() {
 # True when program $1 starts, from the PATH or unpacked. What is unpacked finds its libraries beside
 # it; the tests start it in the same way.
 runs() {
-    for program in "$1" "/usr/sbin/$1" "$dir/usr/sbin/$1" "$dir/sbin/$1" "$dir/bin/$1"; do
+    for program in "$1" "/usr/sbin/$1" "$dir/usr/sbin/$1" "$dir/usr/bin/$1" "$dir/sbin/$1" \
+        "$dir/bin/$1"; do
         command -v "$program" >/dev/null 2>&1 || continue
         case $program in
         "$dir"/*) libraries=$(unpacked_libraries) ;;
@@ -101,3 +102,4 @@ need() {
 need ip -V iproute2
 need nginx -v nginx
 need haproxy -v haproxy
+need promtool --version prometheus

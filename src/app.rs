@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
+use crate::admin::ready::{CertificateFacts, ListenerFacts};
+use crate::admin::{self, Desk, Load, LoadReader};
 use crate::config::identity::{Identity, IdentityError};
-use crate::config::{Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
+use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
 use crate::proxy::Tap;
 use crate::proxy::accept::Acceptor;
 use crate::session::credential::Fingerprinter;
@@ -80,6 +82,8 @@ pub struct Certificate {
 pub struct Bound {
     /// In the order of the configuration.
     pub listeners: Vec<BoundListener>,
+    /// The sockets of the admin listener, if there is one.
+    pub admin: Vec<admin::Socket>,
     tap: Arc<Tap>,
 }
 
@@ -89,7 +93,7 @@ impl Bound {
     pub async fn bind(config: Config, mut queues: Vec<Queue>) -> Result<Self, StartError> {
         locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
-        let sockets = bind_all(&config).await?;
+        let (sockets, admin) = bind_all(&config).await?;
         let mut listeners = Vec::new();
         for (wanted, bound) in config.listeners().iter().zip(sockets) {
             let certificate = certificate(&config, &wanted.tls)?;
@@ -124,9 +128,17 @@ impl Bound {
             HttpRecords::None => HttpFilter::None,
         };
         let fingerprinter = fingerprinter(&config);
-        let outlet = Arc::new(Outlet::new(queues, http));
+        let mut outlet = Outlet::new(queues, http);
+        if config.admin().is_some() {
+            outlet = outlet.keeping_recent();
+        }
+        let outlet = Arc::new(outlet);
         let tap = Arc::new(Tap::new(config, fingerprinter, outlet, host_name())?);
-        Ok(Self { listeners, tap })
+        Ok(Self {
+            listeners,
+            admin,
+            tap,
+        })
     }
 
     /// The tap, for what one wants to know of it while it runs.
@@ -135,11 +147,47 @@ impl Bound {
         &self.tap
     }
 
+    /// What the admin listener tells, if there is one.
+    fn desk(&self) -> Option<Arc<Desk>> {
+        let admin = self.tap.config().admin()?.clone();
+        let facts = |listener: &BoundListener| ListenerFacts {
+            addr: listener.addr,
+            certificate: listener.certificate.as_ref().map(|it| CertificateFacts {
+                not_before: it.identity.not_before,
+                not_after: it.identity.not_after,
+            }),
+        };
+        let tap = Arc::clone(&self.tap);
+        let parts = admin::Parts {
+            admin,
+            listeners: self.listeners.iter().map(facts).collect(),
+            dialler: self.tap.dialler().clone(),
+            draining: self.tap.draining().clone(),
+            outlet: Arc::clone(self.tap.outlet()),
+            load: LoadReader(Box::new(move || Load {
+                connections: tap.connections(),
+                handshakes: tap.handshakes(),
+            })),
+        };
+        Some(Arc::new(Desk::new(parts)))
+    }
+
     /// Serves until `shutdown` completes, then drains, and returns when the last record is out.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, tap } = self;
+        let desk = self.desk();
+        let Self {
+            listeners,
+            admin,
+            tap,
+        } = self;
         tap.begin();
         let mut accepting = tokio::task::JoinSet::new();
+        if let Some(desk) = desk {
+            // It answers until the drain is over: that is when people look.
+            for socket in admin {
+                accepting.spawn(admin::serve(Arc::clone(&desk), socket.listener));
+            }
+        }
         for listener in listeners {
             accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
         }
@@ -232,8 +280,10 @@ async fn locality(config: &Config) -> Result<(), StartError> {
     error.map_or(Ok(()), |error| Err(StartError::Locality(error)))
 }
 
-/// The sockets of each listener, or every error.
-async fn bind_all(config: &Config) -> Result<Vec<Vec<TcpListener>>, StartError> {
+/// The sockets of each listener and of the admin listener, or every error.
+async fn bind_all(
+    config: &Config,
+) -> Result<(Vec<Vec<TcpListener>>, Vec<admin::Socket>), StartError> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for wanted in config.listeners() {
         match bind_one(&wanted.listen).await {
@@ -241,11 +291,34 @@ async fn bind_all(config: &Config) -> Result<Vec<Vec<TcpListener>>, StartError> 
             Err(found) => errors.push(wanted.cannot_listen(found)),
         }
     }
+    let mut admin = Vec::new();
+    if let Some(wanted) = config.admin() {
+        match bind_admin(wanted).await {
+            Ok(bound) => admin = bound,
+            Err(found) => errors.push(wanted.cannot_listen(found)),
+        }
+    }
     if errors.is_empty() {
-        Ok(all)
+        Ok((all, admin))
     } else {
         Err(StartError::Listen(errors))
     }
+}
+
+async fn bind_admin(wanted: &Admin) -> Result<Vec<admin::Socket>, String> {
+    let mut sockets = Vec::new();
+    for listener in bind_one(&wanted.listen).await? {
+        let addr = listener.local_addr().map_err(|error| error.to_string())?;
+        // `localhost` is what the hosts file says.
+        if wanted.token.is_none() && !addr.ip().to_canonical().is_loopback() {
+            let name = &wanted.listen.host;
+            return Err(format!(
+                "`{name}`, which resolves to {addr}: without a token only loopback may be listened on"
+            ));
+        }
+        sockets.push(admin::Socket { addr, listener });
+    }
+    Ok(sockets)
 }
 
 async fn bind_one(listen: &ListenAddr) -> Result<Vec<TcpListener>, String> {

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
 use crate::session::credential::Fingerprinter;
-use crate::{check, demo, exit, explain, fingerprint, serve};
+use crate::{admin, check, demo, exit, explain, fingerprint, health, serve, sessions};
 
 /// A tap in front of a WebSocket gateway: passes everything through, and says of every session
 /// that failed whose fault it was.
@@ -36,6 +36,10 @@ enum Command {
     Check(CheckArgs),
     /// Explain a verdict's rule, one session step by step, or a whole file of records.
     Explain(ExplainArgs),
+    /// Ask a running tap whether it can do its job: exit code 0 or 1, and one line.
+    Health(HealthArgs),
+    /// List the open sessions of a running tap, and the last ones that ended.
+    Sessions(SessionsArgs),
     /// Print the fingerprint that records carry of a secret, without printing the secret.
     Fingerprint(FingerprintArgs),
 }
@@ -66,6 +70,9 @@ struct ConfigArgs {
 struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Where to tell of health, metrics and open sessions [env: `WSTAP_ADMIN`].
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
     /// What to write to stdout: two readable lines a session, or its record as JSON.
     #[arg(long, value_name = "line|json")]
     output: Option<OutputFormat>,
@@ -109,6 +116,41 @@ struct ExplainArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct HealthArgs {
+    #[command(flatten)]
+    tap: RunningTapArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SessionsArgs {
+    #[command(flatten)]
+    tap: RunningTapArgs,
+    /// Again every second, until Ctrl-C.
+    #[arg(long)]
+    follow: bool,
+    /// Print one JSON object, with --follow one a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which running tap is asked.
+#[derive(Debug, Args)]
+struct RunningTapArgs {
+    /// The tap's configuration, which names its admin listener [env: `WSTAP_CONFIG`].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The admin listener itself; without it the configuration says.
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// The token of the admin listener, when the configuration does not name it.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -160,6 +202,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Serve(args) => {
             let mut overrides = args.config.overrides();
             overrides.output = args.output;
+            if let Some(admin) = &args.admin {
+                overrides.admin = Some(from_flag(admin, "--admin"));
+            }
             serve::run(args.config.file().as_deref(), &overrides)
         }
         Command::Demo(args) => {
@@ -180,6 +225,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             )
         }
         Command::Explain(args) => args.run(),
+        Command::Health(args) => health::run(
+            &args.tap.options(),
+            args.json,
+            &mut io::stdout().lock(),
+            &mut io::stderr(),
+        ),
+        Command::Sessions(args) => sessions::run(
+            &args.tap.options(),
+            args.json,
+            args.follow,
+            &mut io::stderr(),
+        ),
         Command::Fingerprint(args) => args.run(),
     }
 }
@@ -211,6 +268,7 @@ impl ConfigArgs {
                 "--allowed-origin",
                 "WSTAP_ALLOWED_ORIGINS",
             ),
+            admin: from_env("WSTAP_ADMIN"),
             output: None,
             state_dir: self
                 .state_dir
@@ -240,6 +298,22 @@ impl ExplainArgs {
             &mut anstream::stdout(),
             &mut io::stderr(),
         )
+    }
+}
+
+impl RunningTapArgs {
+    fn options(self) -> admin::client::Options {
+        // The file may leave to the environment what the tap gets from there.
+        let config = ConfigArgs {
+            config: self.config,
+            ..ConfigArgs::default()
+        };
+        admin::client::Options {
+            admin: self.admin,
+            token_file: self.token_file,
+            file: config.file(),
+            overrides: config.overrides(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! nothing else: it binds, resolves and writes nothing.
 
 mod address;
+mod admin;
 mod document;
 mod error;
 mod gateway;
@@ -38,11 +39,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use self::address::{Host, ListenAddr};
+pub use self::admin::Admin;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
 pub use self::listener::{Listener, ListenerTls};
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
-pub use self::secret::FingerprintKey;
+pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput};
 pub use self::warnings::Warning;
 
@@ -63,6 +65,7 @@ pub struct Config {
     timeouts: Timeouts,
     limits: Limits,
     records: Records,
+    admin: Option<Admin>,
     output: OutputFormat,
     session_header: bool,
     fingerprint_key: Option<FingerprintKey>,
@@ -121,6 +124,12 @@ impl Config {
         &self.records
     }
 
+    /// The admin listener; `None`: there is none.
+    #[must_use]
+    pub fn admin(&self) -> Option<&Admin> {
+        self.admin.as_ref()
+    }
+
     /// What is printed for each session.
     #[must_use]
     pub fn output(&self) -> OutputFormat {
@@ -172,6 +181,8 @@ pub struct Overrides {
     pub gateway: Option<Override>,
     /// Replaces `origins.allowed` when not empty.
     pub allowed_origins: Vec<Override>,
+    /// Replaces `admin.listen`.
+    pub admin: Option<Override>,
     /// Replaces `output`.
     pub output: Option<OutputFormat>,
     /// Replaces `state_dir`.
@@ -251,6 +262,9 @@ fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Confi
                 config.gateway.only_elsewhere = place.map(|place| place.in_file(&file));
                 for listener in &mut config.listeners {
                     listener.place = listener.place.clone().in_file(&file);
+                }
+                if let Some(admin) = &mut config.admin {
+                    admin.place = admin.place.clone().in_file(&file);
                 }
             }
             config.warnings = warnings::warnings(&config, Timestamp::now());

@@ -1,9 +1,10 @@
 //! wstap: a WebSocket-aware diagnostic reverse proxy.
 //!
 //! `ARCHITECTURE.md` has the picture. Imports point downward only, in this order: `app`, commands,
-//! `proxy`, `transport` / `upstream` / `sink`, `config`, `admission`, `verdict`, `dialect`,
+//! `proxy` / `admin`, `transport` / `upstream` / `sink`, `config`, `admission`, `verdict`, `dialect`,
 //! `session`, `ws`. Everything from `admission` down is pure.
 
+pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod check;
@@ -14,9 +15,11 @@ pub mod dialect;
 pub mod exit;
 pub mod explain;
 pub mod fingerprint;
+pub mod health;
 pub mod proxy;
 pub mod serve;
 pub mod session;
+pub mod sessions;
 pub mod sink;
 pub mod transport;
 pub mod upstream;

@@ -127,6 +127,9 @@ pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
     for listener in &bound.listeners {
         announce_listener(listener, out)?;
     }
+    for socket in &bound.admin {
+        writeln!(out, "admin on http://{}", socket.addr)?;
+    }
     let gateway = config.gateway();
     writeln!(
         out,

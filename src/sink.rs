@@ -5,7 +5,10 @@
 
 pub mod jsonl;
 pub mod line;
+pub mod live;
+pub mod metrics;
 pub mod queue;
+pub mod recent;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +18,10 @@ use crate::session::SessionRecord;
 use crate::session::memory::{self, Memory};
 use crate::session::record::{ContextFacts, Kind};
 use crate::verdict;
+use live::Registry;
+use metrics::Metrics;
 pub use queue::{Consumer, Queue};
+use recent::Recent;
 
 /// How long a session that vanished waits for others that die with it.
 const SIBLINGS: Duration = Duration::from_secs(1);
@@ -31,12 +37,16 @@ const MAX_WAITING: usize = 4096;
 pub struct Outlet {
     queues: Vec<Queue>,
     http: HttpFilter,
-    recent: Mutex<Recent>,
+    metrics: Metrics,
+    live: Arc<Registry>,
+    /// Only where somebody can look at them.
+    last: Option<Recent>,
+    ended: Mutex<Ended>,
 }
 
 /// What has ended lately.
 #[derive(Debug, Default)]
-struct Recent {
+struct Ended {
     memory: Memory,
     /// Sessions that vanished, in the order of their time: each waits for its siblings.
     waiting: VecDeque<(Instant, SessionRecord)>,
@@ -57,43 +67,50 @@ impl Outlet {
     /// An outlet with these consumers.
     #[must_use]
     pub fn new(queues: Vec<Queue>, http: HttpFilter) -> Self {
-        let recent = Mutex::default();
         Self {
             queues,
             http,
-            recent,
+            metrics: Metrics::default(),
+            live: Arc::default(),
+            last: None,
+            ended: Mutex::default(),
         }
+    }
+
+    /// Keeps the last records for [`Self::recent`].
+    #[must_use]
+    pub fn keeping_recent(mut self) -> Self {
+        self.last = Some(Recent::default());
+        self
     }
 
     /// Judges a record, hands it on, and gives it back with its verdict. One that vanished without
     /// a word is judged a little later, because others that die with it explain it: then there is
     /// nothing to give back. Never waits.
     pub fn publish(&self, record: SessionRecord) -> Option<Arc<SessionRecord>> {
-        let mut recent = self.recent();
-        recent.memory.note(&record);
-        if memory::lost(&record).is_some() && recent.waiting.len() < MAX_WAITING {
-            recent
-                .waiting
-                .push_back((Instant::now() + SIBLINGS, record));
+        let mut ended = self.ended();
+        ended.memory.note(&record);
+        if memory::lost(&record).is_some() && ended.waiting.len() < MAX_WAITING {
+            ended.waiting.push_back((Instant::now() + SIBLINGS, record));
             return None;
         }
-        let context = recent.memory.context(&record);
-        drop(recent);
+        let context = ended.memory.context(&record);
+        drop(ended);
         Some(self.judge(record, context))
     }
 
     /// Judges the records whose siblings have had their time.
     pub fn settle(&self, now: Instant) {
         loop {
-            let mut recent = self.recent();
-            if recent.waiting.front().is_none_or(|(due, _)| *due > now) {
+            let mut ended = self.ended();
+            if ended.waiting.front().is_none_or(|(due, _)| *due > now) {
                 return;
             }
-            let Some((_, record)) = recent.waiting.pop_front() else {
+            let Some((_, record)) = ended.waiting.pop_front() else {
                 return;
             };
-            let context = recent.memory.context(&record);
-            drop(recent);
+            let context = ended.memory.context(&record);
+            drop(ended);
             self.judge(record, context);
         }
     }
@@ -107,30 +124,61 @@ impl Outlet {
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();
         record.verdict = Some(verdict);
+        self.metrics.count(&record);
         let wanted = match (record.kind, self.http) {
             (Kind::Http, HttpFilter::None) => false,
             (Kind::Http, HttpFilter::Errors) => !fine,
             _ => true,
         };
         let record = Arc::new(record);
-        for queue in self.queues.iter().filter(|_| wanted) {
-            queue.offer(Arc::clone(&record));
+        if wanted {
+            for queue in &self.queues {
+                queue.offer(Arc::clone(&record));
+            }
+            if let Some(last) = &self.last {
+                last.keep(Arc::clone(&record));
+            }
         }
         record
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been counted of all records.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The sessions whose records are yet to come.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Registry> {
+        &self.live
+    }
+
+    /// The last records that consumers got, the last one first; none unless they are kept.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Arc<SessionRecord>> {
+        self.last.as_ref().map(Recent::look).unwrap_or_default()
+    }
+
+    /// Records that every consumer has lost so far.
+    #[must_use]
+    pub fn lost(&self) -> Vec<(String, u64)> {
+        self.queues
+            .iter()
+            .map(|queue| (queue.name().to_owned(), queue.dropped()))
+            .collect()
     }
 
     /// Records that found a queue full, by consumer; those without loss are left out.
     #[must_use]
     pub fn dropped(&self) -> Vec<(String, u64)> {
-        self.queues
-            .iter()
-            .map(|queue| (queue.name().to_owned(), queue.dropped()))
-            .filter(|(_, count)| *count > 0)
-            .collect()
+        let mut lost = self.lost();
+        lost.retain(|(_, count)| *count > 0);
+        lost
     }
 
     /// Judges what still waits, and writes out what is queued, waiting at most so long for each

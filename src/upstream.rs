@@ -4,8 +4,10 @@
 //! container that restarts may come back under another address.
 
 pub mod dial;
+pub mod lately;
 pub mod pool;
 pub mod tls;
 
 pub use dial::{DialFacts, DialFailed, Dialler};
+pub use lately::{Lately, Reached};
 pub use pool::Pool;

@@ -22,6 +22,7 @@
 mod peers;
 mod support;
 
+mod admin;
 mod attacks;
 mod backpressure;
 mod canary;

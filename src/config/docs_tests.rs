@@ -128,6 +128,7 @@ fn the_full_file_is_the_default_configuration() {
     assert_eq!(full.timeouts(), bare.timeouts());
     assert_eq!(full.limits(), bare.limits());
     assert_eq!(full.records(), bare.records());
+    assert!(full.admin().is_none() && bare.admin().is_none());
     assert_eq!(full.output(), bare.output());
     assert_eq!(full.session_header(), bare.session_header());
     assert!(full.fingerprint_key().is_none());
@@ -166,7 +167,7 @@ fn the_commented_keys_of_the_full_file_are_legal() {
         let about_files = ["no file ", "no readable file", "found both", "it beside"];
         assert!(about_files.iter().any(|part| text.contains(part)), "{text}");
     }
-    assert_eq!(errors.as_slice().len(), 7, "{errors}");
+    assert_eq!(errors.as_slice().len(), 8, "{errors}");
 }
 
 #[test]

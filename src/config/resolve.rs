@@ -1,6 +1,7 @@
 //! From the schema to the configuration: defaults, overrides, and every check that needs more
 //! than one key or a look at a file. Goes on after a mistake, so that all of them are found.
 
+mod admin;
 mod listeners;
 mod locality;
 
@@ -41,6 +42,7 @@ pub(super) fn resolve(
     let origins = schema.origins.unwrap_or_default();
     let origins = resolver.origins(origins, &overrides.allowed_origins);
     let fingerprint_key = resolver.fingerprint_key(schema.fingerprint_key_file);
+    let admin = resolver.admin(schema.admin, overrides.admin.as_ref());
     let records = resolver.records(schema.records.unwrap_or_default());
     let state_dir = resolver.state_dir(schema.state_dir, overrides.state_dir.as_ref());
     Some(Config {
@@ -51,6 +53,7 @@ pub(super) fn resolve(
         timeouts: timeouts(schema.timeouts.unwrap_or_default()),
         limits: limits(&schema.limits.unwrap_or_default()),
         records,
+        admin,
         output: overrides.output.or(schema.output).unwrap_or_default(),
         session_header: schema.session_header.unwrap_or(true),
         fingerprint_key,

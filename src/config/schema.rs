@@ -14,6 +14,7 @@ use serde::Deserialize;
 pub(super) use at::At;
 
 use super::address::ListenAddr;
+use super::admin::AdminHost;
 use super::gateway::{CertName, Dialect, GatewayUrl};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
@@ -43,6 +44,8 @@ pub(super) struct FileSchema {
     pub(super) limits: Option<LimitsSchema>,
     /// The file with one record a session.
     pub(super) records: Option<RecordsSchema>,
+    /// A listener for whoever runs the tap: health, metrics, open sessions. Absent: none.
+    pub(super) admin: Option<At<AdminSchema>>,
     /// What is printed for each session.
     #[schemars(extend("default" = "line"))]
     pub(super) output: Option<OutputFormat>,
@@ -224,4 +227,18 @@ pub(super) struct RecordsSchema {
     /// Which plain HTTP requests get a record.
     #[schemars(extend("default" = "errors"))]
     pub(super) http: Option<HttpRecords>,
+}
+
+/// The admin listener.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminSchema {
+    /// `host:port`; `127.0.0.1:8480` if not given. `--admin` and `WSTAP_ADMIN` override it. Others
+    /// than loopback need `token_file`.
+    pub(super) listen: Option<At<Scalar<ListenAddr>>>,
+    /// File with the token (16 to 4096 visible ASCII characters) that every request has to bring.
+    pub(super) token_file: Option<At<PathBuf>>,
+    /// Names and addresses, without ports, that requests may be addressed to (`Host`) besides
+    /// loopback ones and the address that is listened on.
+    pub(super) hosts: Option<Vec<Scalar<AdminHost>>>,
 }

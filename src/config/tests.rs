@@ -140,12 +140,16 @@ fn overrides_win_and_are_named_in_errors() {
         ],
         gateway: Some(env("WSTAP_GATEWAY", " wss://gw2 ")),
         allowed_origins: vec![env("WSTAP_ALLOWED_ORIGINS", "https://b.example")],
+        admin: Some(env("WSTAP_ADMIN", "[::1]:9")),
         output: Some(OutputFormat::Json),
         state_dir: Some("s".into()),
     };
-    let text = "listeners: [{ listen: 'a:9' }]\ngateway: { url: 'http://gw', dialect: plain }\n\
+    let text = "admin: { hosts: [tap.lan] }\nlisteners: [{ listen: 'a:9' }]\ngateway: { url: 'http://gw', dialect: plain }\n\
                 origins: { allowed: ['https://a.example'] }\noutput: line\nstate_dir: t";
     let config = parse(text, Path::new("f.yaml"), &overrides).unwrap();
+    let admin = config.admin().unwrap();
+    assert_eq!(admin.listen.to_string(), "[::1]:9");
+    assert!(admin.is_known_as("tap.lan:9", [127, 0, 0, 1].into()));
     assert_eq!(config.listeners().len(), 2);
     assert!(matches!(config.listeners()[0].tls, ListenerTls::Plain));
     assert_eq!(config.gateway().url(), "wss://gw2");
@@ -417,4 +421,28 @@ proptest! {
         };
         let _ = load(None, &overrides).map_err(|errors| errors.to_string());
     }
+}
+
+#[test]
+fn the_admin_listener_is_off_until_it_is_named() {
+    let gateway = "gateway: { url: 'http://gw' }";
+    let admin = |text: &str, overrides: &Overrides| {
+        let config = parse(&format!("{gateway}\n{text}"), Path::new("f"), overrides).unwrap();
+        config.admin().map(|admin| admin.listen.to_string())
+    };
+    let none = Overrides::default();
+    assert_eq!(admin("", &none), None);
+    assert_eq!(admin("admin: {}", &none).unwrap(), "127.0.0.1:8480");
+    let given = |value: &str| Overrides {
+        admin: Some(env("WSTAP_ADMIN", value)),
+        ..Overrides::default()
+    };
+    assert_eq!(admin("", &given("127.0.0.1:1")).unwrap(), "127.0.0.1:1");
+    assert_eq!(admin("", &given("")), None);
+    let open = parse(gateway, Path::new("f"), &given("0.0.0.0:1")).unwrap_err();
+    let open = open.to_string();
+    assert!(
+        open.starts_with("WSTAP_ADMIN: expected a loopback"),
+        "{open}"
+    );
 }

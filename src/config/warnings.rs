@@ -67,6 +67,15 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.extend(trusted::oddity(*net).map(|message| Warning::new(path, message)));
     }
     warnings.extend(remote_as_local(config));
+    if let Some(admin) = config
+        .admin
+        .as_ref()
+        .filter(|it| !it.listen.host.is_loopback())
+    {
+        let listen = &admin.listen;
+        let message = format!("{listen} is plain HTTP: the token crosses the network readable");
+        warnings.push(Warning::new("admin.listen", message));
+    }
     warnings.extend(pass_for_strangers(config));
     if config.timeouts.drain > CONTAINER_GRACE {
         let drain = duration_text(config.timeouts.drain);

@@ -12,6 +12,7 @@ mod timers;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,7 @@ use crate::session::party::{Direction, Leg, Phase};
 use crate::session::record::dialect::InflateFacts;
 use crate::session::record::frames::BlockedMs;
 use crate::session::record::{Frames, Latency, TransportEnd};
+use crate::sink::live::Live;
 use crate::transport::wire::{Readout, Scratch, Wire};
 use crate::ws::extensions::Extensions;
 
@@ -74,6 +76,7 @@ pub(super) struct Relay {
     broke_at: Option<Instant>,
     tcp_noted: bool,
     session: Shared,
+    live: Arc<Live>,
     open: bool,
 }
 
@@ -152,6 +155,7 @@ impl Relay {
             buffered_max: 0,
             broke_at: None,
             tcp_noted: false,
+            live: session.live(),
             session,
             open: false,
         }
@@ -216,6 +220,7 @@ impl Relay {
                     let blocked = |half: &Half| half.blocked_since.is_some();
                     let any = blocked(&self.to_client) || blocked(&self.to_gateway);
                     self.timers.blocked(any, now);
+                    self.note_waiting();
                     return if self.is_done() {
                         Poll::Ready(())
                     } else {
@@ -331,6 +336,9 @@ impl Relay {
         if flushed {
             half.written_to = half.observer.stats().wire_bytes();
         }
+        let stats = half.observer.stats();
+        self.live
+            .relayed(direction, stats.messages(), stats.wire_bytes(), now);
         self.timers.active(now);
         let new_close = half.observer.stats().close().filter(|_| !known_close);
         let closes = new_close.is_some();
@@ -350,6 +358,17 @@ impl Relay {
             self.session.with(|rec| rec.reach(Phase::Closing));
         }
         self.finish_own_close(now);
+    }
+
+    /// What is left to write, for those who look at open sessions.
+    fn note_waiting(&self) {
+        for (direction, sink) in [
+            (Direction::ToGateway, &self.gateway),
+            (Direction::ToClient, &self.client),
+        ] {
+            let waiting = sink.as_ref().map_or(0, Wire::waiting);
+            self.live.waits(direction, waiting);
+        }
     }
 
     fn note_open(&mut self) {

@@ -13,6 +13,7 @@ use crate::session::Recorder;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{Kind, TransportEnd};
 use crate::sink::Outlet;
+use crate::sink::live::{Entry, Live};
 
 /// A handle on one session's record. The record is finished when the last handle is dropped.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Shared(Arc<Mutex<Session>>);
 #[derive(Debug)]
 struct Session {
     recorder: Option<Recorder>,
+    /// Its place among the open sessions, left when the record is out.
+    entry: Entry,
     connection: Arc<Connection>,
     outlet: Arc<Outlet>,
     origins: Arc<Origins>,
@@ -42,8 +45,11 @@ impl Shared {
         outlet: Arc<Outlet>,
         origins: Arc<Origins>,
     ) -> Self {
+        let (facts, opened) = (&recorder.facts, *recorder.anchor());
+        let entry = outlet.live().open(facts.id, opened, &facts.client.addr);
         let session = Session {
             recorder: Some(recorder),
+            entry,
             connection,
             outlet,
             origins,
@@ -56,11 +62,14 @@ impl Shared {
 
     /// Notes facts, and the time where they say that a phase has begun.
     pub fn with<T>(&self, note: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
-        self.lock().recorder.as_mut().map(|recorder| {
+        let session = &mut *self.lock();
+        let entry = &session.entry;
+        session.recorder.as_mut().map(|recorder| {
             let before = recorder.facts.phase;
             let noted = note(recorder);
             if recorder.facts.phase != before {
                 recorder.began(Instant::now());
+                entry.live().reached(&recorder.facts);
             }
             noted
         })
@@ -87,6 +96,11 @@ impl Shared {
         let id = self.with(|rec| rec.facts.id).unwrap_or_default();
         let low = id.as_u128() & u128::from(u32::MAX);
         f64::from(u32::try_from(low).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    /// What others see of the session while it is open.
+    pub(super) fn live(&self) -> Arc<Live> {
+        Arc::clone(self.lock().entry.live())
     }
 
     /// The session's id, as text.

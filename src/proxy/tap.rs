@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -91,10 +92,28 @@ impl Tap {
         &self.outlet
     }
 
+    /// The way to the gateway, with what its last dials came to.
+    #[must_use]
+    pub fn dialler(&self) -> &Dialler {
+        &self.dialler
+    }
+
+    /// Cancelled when the tap shuts down.
+    #[must_use]
+    pub fn draining(&self) -> &CancellationToken {
+        self.drain.token()
+    }
+
     /// Connections and tunnels that are open.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that have not got through to a session yet; see `limits.handshakes`.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.load(Ordering::Relaxed)
     }
 
     /// Follows the files whose changes count while the tap runs; ends with the drain.

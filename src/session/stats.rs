@@ -47,6 +47,12 @@ impl DirectionStats {
         self.last_at
     }
 
+    /// Messages that are finished.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
     /// Bytes relayed so far.
     #[must_use]
     pub fn wire_bytes(&self) -> u64 {

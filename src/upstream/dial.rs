@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
+use super::lately::Lately;
 use super::tls::{self, TlsSetupError};
 use crate::config::{Gateway, Host, Scheme, Target};
 use crate::session::moment::millis;
@@ -71,6 +72,8 @@ pub struct Dialler {
     /// comes over it for local.
     loopback_only: bool,
     limit: Duration,
+    /// Of every copy of this dialler.
+    lately: Arc<Lately>,
 }
 
 impl std::fmt::Debug for Dialler {
@@ -97,11 +100,27 @@ impl Dialler {
             tls,
             loopback_only,
             limit,
+            lately: Arc::default(),
         })
+    }
+
+    /// How the last dials came out.
+    #[must_use]
+    pub fn lately(&self) -> &Lately {
+        &self.lately
     }
 
     /// Resolves, connects and does TLS.
     pub async fn dial(&self) -> Result<(Stream, DialFacts), DialFailed> {
+        let dialled = self.dial_within_the_limit().await;
+        match &dialled {
+            Ok(_) => self.lately.answered(Instant::now()),
+            Err(failed) => self.lately.failed(&failed.error.detail, Instant::now()),
+        }
+        dialled
+    }
+
+    async fn dial_within_the_limit(&self) -> Result<(Stream, DialFacts), DialFailed> {
         let started = Instant::now();
         let mut facts = DialFacts::default();
         let deadline = tokio::time::Instant::from_std(started + self.limit);

@@ -29,7 +29,9 @@ impl Program {
         };
         let path = env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
-        folders.extend(["/usr/sbin".into(), fetched.join("usr/sbin")]);
+        let unpacked = ["usr/sbin", "usr/bin"].map(|folder| fetched.join(folder));
+        folders.push("/usr/sbin".into());
+        folders.extend(unpacked);
         let programs = folders.into_iter().map(|folder| folder.join(name));
         let path = programs.into_iter().find(|program| program.is_file())?;
         let libraries = path.starts_with(&fetched).then(|| libraries(&fetched));

@@ -77,6 +77,17 @@ impl Setup {
         self
     }
 
+    /// An admin listener on a free port of loopback.
+    #[must_use]
+    pub fn admin(self) -> Self {
+        self.set("admin.listen", "127.0.0.1:0")
+    }
+
+    /// Where a file of the test's can stand that the configuration names.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     #[must_use]
     pub fn openclaw(self) -> Self {
         self.set("gateway.dialect", "openclaw")
@@ -143,6 +154,7 @@ impl Setup {
             "WSTAP_GATEWAY",
             "WSTAP_ALLOWED_ORIGINS",
             "WSTAP_CONFIG",
+            "WSTAP_ADMIN",
         ] {
             command.env_remove(name);
         }
@@ -179,6 +191,27 @@ impl Tap {
     pub fn addr(&self, face: Face) -> SocketAddr {
         let found = self.listeners.iter().find(|(it, _)| *it == face);
         found.unwrap_or_else(|| panic!("no {face:?} listener")).1
+    }
+
+    /// Where its admin listener is (`admin.listen`).
+    pub fn admin(&self) -> SocketAddr {
+        let stderr = self.stderr();
+        let line = stderr
+            .lines()
+            .find_map(|line| line.strip_prefix("admin on http://"));
+        let addr = line.expect("an admin listener");
+        addr.trim().parse().expect("its address")
+    }
+
+    /// Its folder, for files that belong to a test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How many descriptors it has open (`/proc/PID/fd`).
+    pub fn open_descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id());
+        fs::read_dir(path).expect("read /proc").count()
     }
 
     /// A client's connection to it.

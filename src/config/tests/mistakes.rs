@@ -34,7 +34,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "allowedOrigins: ['*']",
-            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `limits`, `records`, `output`, `session_header`, `fingerprint_key_file` or `state_dir`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
+            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `limits`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file` or `state_dir`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
         ),
         // Wrong types.
         (
@@ -142,6 +142,19 @@ fn lists_name_the_entry() {
         (
             "origins:\n  from_gateway_config: /nonexistent/openclaw.json",
             "f.yaml:2:24: origins.from_gateway_config: expected the gateway's own configuration file, found no file `/nonexistent/openclaw.json`",
+        ),
+        // The admin listener.
+        (
+            "admin: { listen: '0.0.0.0:8480' }",
+            "f.yaml:1:18: admin.listen: expected a loopback address such as `127.0.0.1:8480`, or a token for everybody else: add `token_file: /run/secrets/wstap-admin` under `admin`, found `0.0.0.0:8480` without a token",
+        ),
+        (
+            "admin:\n  listen: 127.0.0.1:8480\n  token_file: /nonexistent/hunter2",
+            "f.yaml:3:15: admin.token_file: expected a file with a token of 16 to 4096 visible ASCII characters, found no readable file: No such file or directory (os error 2)",
+        ),
+        (
+            "admin: { hosts: ['tap.internal:8480'] }",
+            "f.yaml:1:18: admin.hosts[0]: expected a host name or an IP address without a port, such as `tap.internal`, found `tap.internal:8480`",
         ),
         // TLS of a listener.
         (
@@ -274,7 +287,7 @@ gateway:
   tls: { ca: /nonexistent/ca.pem }
 timeouts: { idle: 5, idle: 6s, drain: 0s }
 origins: { allowed: [a.example, 'https://b.example/'] }
-admin: { listen: 127.0.0.1:8480 }
+admin: { listen: '[::]:8480' }
 fingerprint_key_file: /nonexistent/key
 ";
     let places: Vec<_> = lines(text)
@@ -295,7 +308,7 @@ fingerprint_key_file: /nonexistent/key
             "f.yaml:10:39 timeouts.drain",
             "f.yaml:11:22 origins.allowed[0]",
             "f.yaml:11:33 origins.allowed[1]",
-            "f.yaml:12:1 admin",
+            "f.yaml:12:18 admin.listen",
             "f.yaml:13:23 fingerprint_key_file",
         ]
     );

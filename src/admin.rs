@@ -1,0 +1,242 @@
+//! What a running tap tells whoever runs it: HTTP, read-only, on a listener of its own.
+//!
+//! It stands beside the data path and never in its way: tasks of its own, few connections, one
+//! request each, and nothing here that a session waits for. What it may tell is what stands in
+//! records, so no secrets; who may ask is decided in `guard`. `docs/admin.md` is the reference.
+
+pub mod client;
+mod exposition;
+mod guard;
+pub mod open;
+pub mod ready;
+mod server;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+pub use self::server::serve;
+
+use self::exposition::Facts;
+use self::guard::Refusal;
+use self::ready::{ListenerFacts, Ready};
+use crate::config::Admin;
+use crate::session::moment::Moment;
+use crate::sink::Outlet;
+use crate::upstream::Dialler;
+
+/// The paths that it answers.
+const PATHS: &str = "/healthz, /readyz, /metrics, /sessions";
+
+/// Browsers must not hand what is told to other pages; there are no CORS headers for the same reason.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What the admin listener knows of the tap.
+#[derive(Debug)]
+pub struct Desk {
+    admin: Admin,
+    ready: Ready,
+    draining: CancellationToken,
+    outlet: Arc<Outlet>,
+    load: LoadReader,
+    started: Instant,
+    started_at: Timestamp,
+}
+
+/// How busy the tap is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Client connections and tunnels that are open.
+    pub connections: usize,
+    /// Those that have no session yet.
+    pub handshakes: usize,
+}
+
+/// Reads the load of a tap, which stands beside this layer.
+pub struct LoadReader(pub Box<dyn Fn() -> Load + Send + Sync>);
+
+impl std::fmt::Debug for LoadReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoadReader")
+    }
+}
+
+/// What a desk is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The listener's section of the configuration.
+    pub admin: Admin,
+    /// The listeners of the tap.
+    pub listeners: Vec<ListenerFacts>,
+    /// The way to the gateway.
+    pub dialler: Dialler,
+    /// Cancelled when the tap shuts down.
+    pub draining: CancellationToken,
+    /// What counts records and knows the open sessions.
+    pub outlet: Arc<Outlet>,
+    /// How busy the tap is.
+    pub load: LoadReader,
+}
+
+impl Desk {
+    /// Everything that is bound is known.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            admin,
+            listeners,
+            dialler,
+            draining,
+            outlet,
+            load,
+        } = parts;
+        Self {
+            admin,
+            ready: Ready::new(listeners, dialler),
+            draining,
+            outlet,
+            load,
+            started: Instant::now(),
+            started_at: Timestamp::now(),
+        }
+    }
+
+    /// Answers one request that came to the address `reached`. Its body is not looked at.
+    async fn answer<B>(&self, request: Request<B>, reached: IpAddr) -> Response<Full<Bytes>> {
+        if let Err(refusal) = guard::admit(&self.admin, &request, reached) {
+            return refused(refusal);
+        }
+        match request.uri().path() {
+            "/healthz" => self.health(),
+            "/readyz" => self.readiness().await,
+            "/metrics" => self.metrics(),
+            "/sessions" => self.sessions().await,
+            _ => text(StatusCode::NOT_FOUND, format!("wstap: there are {PATHS}\n")),
+        }
+    }
+
+    fn health(&self) -> Response<Full<Bytes>> {
+        let body = json!({
+            "status": "ok",
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": self.started.elapsed().as_secs(),
+            "draining": self.draining.is_cancelled(),
+        });
+        as_json(StatusCode::OK, &body)
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let Load {
+            connections,
+            handshakes,
+        } = (self.load.0)();
+        let live = self.outlet.live();
+        let ends = self.ready.expiries().into_iter();
+        let facts = Facts {
+            counts: self.outlet.metrics().counts(),
+            traffic: live.traffic(),
+            phases: live.phases().to_vec(),
+            connections,
+            handshakes,
+            dropped: self.outlet.lost(),
+            certificates: ends.map(|(addr, end)| (addr, end.as_second())).collect(),
+            gateway: self.ready.gateway_is_up(),
+            draining: self.draining.is_cancelled(),
+            started: self.started_at.as_second(),
+        };
+        let page = exposition::text(&facts).into_bytes();
+        response(StatusCode::OK, exposition::CONTENT_TYPE, page)
+    }
+
+    /// Made by a thread of its own: a long list must not keep a thread from its sessions.
+    async fn sessions(&self) -> Response<Full<Bytes>> {
+        let outlet = Arc::clone(&self.outlet);
+        let made = tokio::task::spawn_blocking(move || {
+            let sessions = open::look(&outlet, Moment(Timestamp::now()));
+            as_json(StatusCode::OK, &sessions)
+        });
+        made.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the list of sessions could not be made");
+            response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
+        })
+    }
+
+    async fn readiness(&self) -> Response<Full<Bytes>> {
+        let told = self.ready.ask(self.draining.is_cancelled()).await;
+        let status = if told.ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        as_json(status, &told)
+    }
+}
+
+fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
+    let mut response = text(refusal.status(), format!("wstap: {refusal}\n"));
+    let headers = response.headers_mut();
+    match refusal {
+        Refusal::Method => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        Refusal::Token => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Refusal::NoHost | Refusal::Host => {}
+    }
+    response
+}
+
+fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(body) {
+        Ok(mut body) => {
+            body.push(b'\n');
+            response(status, "application/json", body)
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer of the admin listener could not be written");
+            response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
+        }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", body.into_bytes())
+}
+
+fn response(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (RESOURCE_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Something bound for the admin listener.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The socket.
+    pub listener: tokio::net::TcpListener,
+}
+
+/// `3 s`, for people.
+fn seconds(age: Duration) -> String {
+    format!("{} s", age.as_secs())
+}

@@ -1,0 +1,255 @@
+//! `/metrics` in the text format of Prometheus (version 0.0.4).
+//!
+//! Written by hand: it is a few lines a family, and `prometheus-client` writes `OpenMetrics`, where a
+//! counter's family has another name than its samples; `promtool check metrics` does not read that.
+
+use std::fmt::{Display, Write as _};
+
+use crate::session::party::Phase;
+use crate::session::record::Class;
+use crate::sink::live::Traffic;
+use crate::sink::metrics::{BUCKETS, Counts};
+
+/// The media type of the format.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything that is told.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) counts: Counts,
+    pub(super) traffic: Traffic,
+    pub(super) phases: Vec<(Phase, usize)>,
+    pub(super) connections: usize,
+    pub(super) handshakes: usize,
+    /// Lost records by sink.
+    pub(super) dropped: Vec<(String, u64)>,
+    /// Listeners with the end of their certificate's validity, in seconds since 1970.
+    pub(super) certificates: Vec<(String, i64)>,
+    /// Whether the last connection to the gateway came through; `None`: none was tried lately.
+    pub(super) gateway: Option<bool>,
+    pub(super) draining: bool,
+    /// Seconds since 1970.
+    pub(super) started: i64,
+}
+
+/// The whole text.
+pub(super) fn text(facts: &Facts) -> String {
+    let mut page = Page::default();
+    let Facts {
+        counts, traffic, ..
+    } = facts;
+    page.family("wstap_build_info", "gauge", "The version that runs.");
+    page.sample(
+        "wstap_build_info",
+        &[("version", &env!("CARGO_PKG_VERSION"))],
+        &1,
+    );
+    page.one(
+        "wstap_start_time_seconds",
+        "gauge",
+        "When the tap began to serve.",
+        &facts.started,
+    );
+    let draining = u8::from(facts.draining);
+    page.one(
+        "wstap_draining",
+        "gauge",
+        "1 while the tap shuts down.",
+        &draining,
+    );
+    if let Some(up) = facts.gateway {
+        let help = "Whether the last connection to the gateway within a minute came through.";
+        page.one("wstap_gateway_up", "gauge", help, &u8::from(up));
+    }
+    page.one(
+        "wstap_connections",
+        "gauge",
+        "Client connections and tunnels that are open.",
+        &facts.connections,
+    );
+    let help =
+        "Connections in TLS, before their first request, or waiting for the answer to an upgrade.";
+    page.one("wstap_handshakes", "gauge", help, &facts.handshakes);
+
+    sessions(&mut page, facts);
+    endings(&mut page, counts);
+    flows(&mut page, counts, traffic);
+    steps(&mut page, counts);
+
+    let name = "wstap_records_dropped_total";
+    page.family(
+        name,
+        "counter",
+        "Records that a sink was too slow, full or broken for.",
+    );
+    for (sink, count) in &facts.dropped {
+        page.sample(name, &[("sink", sink)], count);
+    }
+    let name = "wstap_certificate_expiry_timestamp_seconds";
+    page.family(
+        name,
+        "gauge",
+        "When a listener's certificate ends to be valid.",
+    );
+    for (listener, end) in &facts.certificates {
+        page.sample(name, &[("listener", listener)], end);
+    }
+    page.0
+}
+
+fn sessions(page: &mut Page, facts: &Facts) {
+    let counts = &facts.counts;
+    let name = "wstap_open_sessions";
+    page.family(
+        name,
+        "gauge",
+        "Sessions that are open, by the phase that they are in.",
+    );
+    for (phase, count) in &facts.phases {
+        page.sample(name, &[("phase", &phase.as_str())], count);
+    }
+    let name = "wstap_sessions_total";
+    page.family(
+        name,
+        "counter",
+        "Sessions that ended, by kind and verdict class.",
+    );
+    for kind in ["connection", "http", "websocket"] {
+        for class in Class::ALL {
+            let class = class.as_str();
+            let count = counts.sessions.get(&(kind, class)).copied().unwrap_or(0);
+            page.sample(name, &[("kind", &kind), ("class", &class)], &count);
+        }
+    }
+    let name = "wstap_upgrade_attempts_total";
+    page.family(
+        name,
+        "counter",
+        "Upgrade attempts that ended, by the phase that they got to.",
+    );
+    for (phase, count) in &counts.attempts {
+        page.sample(name, &[("phase", phase)], count);
+    }
+}
+
+fn endings(page: &mut Page, counts: &Counts) {
+    let name = "wstap_close_frames_total";
+    page.family(
+        name,
+        "counter",
+        "Close frames, by code and by who sent them; none: without a code.",
+    );
+    for ((code, from), count) in &counts.close_frames {
+        page.sample(name, &[("from", from), ("code", code)], count);
+    }
+    let name = "wstap_close_observed_total";
+    page.family(
+        name,
+        "counter",
+        "Close codes that ends observed; 1005: no code, 1006: no Close.",
+    );
+    for ((code, leg), count) in &counts.close_observed {
+        page.sample(name, &[("leg", leg), ("code", code)], count);
+    }
+    let name = "wstap_transport_ends_total";
+    page.family(name, "counter", "How the legs of tunnels ended.");
+    for ((how, leg), count) in &counts.transport_ends {
+        page.sample(name, &[("leg", leg), ("how", how)], count);
+    }
+}
+
+fn flows(page: &mut Page, counts: &Counts, traffic: &Traffic) {
+    let both = [
+        ("to_client", traffic.to_client),
+        ("to_gateway", traffic.to_gateway),
+    ];
+    let name = "wstap_messages_total";
+    page.family(
+        name,
+        "counter",
+        "WebSocket messages that were relayed whole.",
+    );
+    for (direction, flow) in &both {
+        page.sample(name, &[("direction", direction)], &flow.messages);
+    }
+    let name = "wstap_relayed_bytes_total";
+    page.family(
+        name,
+        "counter",
+        "Bytes that were relayed behind the upgrade.",
+    );
+    for (direction, flow) in &both {
+        page.sample(name, &[("direction", direction)], &flow.bytes);
+    }
+    let name = "wstap_buffered_bytes";
+    page.family(
+        name,
+        "gauge",
+        "Bytes that wait now because their receiver does not read.",
+    );
+    for (direction, flow) in &both {
+        page.sample(name, &[("direction", direction)], &flow.waiting);
+    }
+    let name = "wstap_blocked_seconds_total";
+    let help = "Time in which bytes of sessions that ended waited for their receiver.";
+    page.family(name, "counter", help);
+    for (direction, _) in &both {
+        let seconds = counts
+            .blocked_seconds
+            .get(direction)
+            .copied()
+            .unwrap_or(0.0);
+        page.sample(name, &[("direction", direction)], &seconds);
+    }
+}
+
+fn steps(page: &mut Page, counts: &Counts) {
+    let name = "wstap_handshake_seconds";
+    let help = "How long the steps to an open session took, of sessions that ended.";
+    page.family(name, "histogram", help);
+    for (step, histogram) in &counts.handshakes {
+        let bucket = format!("{name}_bucket");
+        let mut so_far = 0;
+        for (bound, count) in BUCKETS.iter().zip(histogram.buckets) {
+            so_far += count;
+            page.sample(&bucket, &[("step", step), ("le", bound)], &so_far);
+        }
+        page.sample(
+            &bucket,
+            &[("step", step), ("le", &"+Inf")],
+            &histogram.count,
+        );
+        page.sample(&format!("{name}_sum"), &[("step", step)], &histogram.sum);
+        page.sample(
+            &format!("{name}_count"),
+            &[("step", step)],
+            &histogram.count,
+        );
+    }
+}
+
+/// The text as it grows. Writing to a String cannot fail.
+#[derive(Debug, Default)]
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: &dyn Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    /// Label values are words of ours and addresses: nothing in them needs to be escaped.
+    fn sample(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: &dyn Display) {
+        self.0.push_str(name);
+        for (at, (label, of)) in labels.iter().enumerate() {
+            let before = if at == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{before}{label}=\"{of}\"");
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{end} {value}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Whether the tap can do its job now: each thing that it needs, and why one fails.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::seconds;
+use crate::upstream::{Dialler, Reached};
+
+/// A connection to the gateway that came through within this time says that it can be reached.
+const LATELY: Duration = Duration::from_mins(1);
+
+/// How often the gateway is dialled for the check's own sake, at most.
+const DIAL_EVERY: Duration = Duration::from_secs(5);
+
+/// How long such a dial may take; whoever asks waits for it.
+const DIAL_LIMIT: Duration = Duration::from_secs(3);
+
+/// A listener of the tap.
+#[derive(Clone, Debug)]
+pub struct ListenerFacts {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// `None` for plain HTTP.
+    pub certificate: Option<CertificateFacts>,
+}
+
+/// The certificate that a listener shows.
+#[derive(Clone, Copy, Debug)]
+pub struct CertificateFacts {
+    /// Start of its validity.
+    pub not_before: Timestamp,
+    /// End of its validity.
+    pub not_after: Timestamp,
+}
+
+/// The answer of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Every check is fine.
+    pub ready: bool,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that the tap needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `running`, `listeners`, `certificates` or `gateway`.
+    pub name: String,
+    /// It is as it has to be.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+impl Check {
+    fn new(name: &str, ok: bool, detail: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            ok,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// What readiness is judged by.
+#[derive(Debug)]
+pub(super) struct Ready {
+    listeners: Vec<ListenerFacts>,
+    dialler: Dialler,
+    /// When the check itself dialled last; held while it does.
+    dialled: Mutex<Option<Instant>>,
+}
+
+impl Ready {
+    pub(super) fn new(listeners: Vec<ListenerFacts>, dialler: Dialler) -> Self {
+        Self {
+            listeners,
+            dialler,
+            dialled: Mutex::default(),
+        }
+    }
+
+    /// Listeners with the end of their certificate's validity.
+    pub(super) fn expiries(&self) -> Vec<(String, Timestamp)> {
+        let ends = self.listeners.iter().filter_map(|listener| {
+            let certificate = listener.certificate?;
+            Some((listener.addr.to_string(), certificate.not_after))
+        });
+        ends.collect()
+    }
+
+    /// Whether the last connection to the gateway came through, without trying.
+    pub(super) fn gateway_is_up(&self) -> Option<bool> {
+        match self.reached() {
+            Reached::Unknown => None,
+            Reached::Answered(_) => Some(true),
+            Reached::Failed(..) => Some(false),
+        }
+    }
+
+    pub(super) async fn ask(&self, draining: bool) -> Readiness {
+        let running = if draining {
+            Check::new("running", false, "shutting down")
+        } else {
+            Check::new("running", true, "serving")
+        };
+        let checks = vec![
+            running,
+            self.bound(),
+            certificates(&self.listeners, Timestamp::now()),
+            self.gateway().await,
+        ];
+        Readiness {
+            ready: checks.iter().all(|check| check.ok),
+            checks,
+        }
+    }
+
+    /// Sockets are bound before anything is served, so that this only tells where.
+    fn bound(&self) -> Check {
+        let all: Vec<String> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.addr.to_string())
+            .collect();
+        Check::new("listeners", !all.is_empty(), all.join(", "))
+    }
+
+    /// Sessions tell whether the gateway can be reached; only while there are none it is dialled.
+    async fn gateway(&self) -> Check {
+        if let Reached::Answered(_) = self.reached() {
+            return self.told();
+        }
+        let mut dialled = self.dialled.lock().await;
+        let may = dialled.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
+        if may && !matches!(self.reached(), Reached::Answered(_)) {
+            if timeout(DIAL_LIMIT, self.dialler.dial()).await.is_err() {
+                let why = format!("no answer within {}", seconds(DIAL_LIMIT));
+                self.dialler.lately().failed(&why, Instant::now());
+            }
+            *dialled = Some(Instant::now());
+        }
+        drop(dialled);
+        self.told()
+    }
+
+    fn reached(&self) -> Reached {
+        self.dialler.lately().reached(LATELY, Instant::now())
+    }
+
+    fn told(&self) -> Check {
+        match self.reached() {
+            Reached::Answered(age) => {
+                let detail = format!("reached {} ago", seconds(age));
+                Check::new("gateway", true, detail)
+            }
+            Reached::Failed(age, why) => {
+                let detail = format!("could not be reached {} ago: {why}", seconds(age));
+                Check::new("gateway", false, detail)
+            }
+            Reached::Unknown => Check::new("gateway", false, "not dialled yet"),
+        }
+    }
+}
+
+fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
+    let mut bad = Vec::new();
+    let mut ends: Option<Timestamp> = None;
+    for ListenerFacts { addr, certificate } in listeners {
+        let Some(certificate) = certificate else {
+            continue;
+        };
+        let CertificateFacts {
+            not_before,
+            not_after,
+        } = *certificate;
+        if now < not_before {
+            bad.push(format!("of {addr}: not valid before {not_before:.0}"));
+        } else if now > not_after {
+            bad.push(format!("of {addr}: expired at {not_after:.0}"));
+        }
+        ends = Some(ends.map_or(not_after, |end| end.min(not_after)));
+    }
+    match (bad.is_empty(), ends) {
+        (false, _) => Check::new("certificates", false, bad.join("; ")),
+        (true, Some(end)) => Check::new("certificates", true, format!("valid until {end:.0}")),
+        (true, None) => Check::new("certificates", true, "none: no listener speaks TLS"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_certificate_has_to_be_valid_now() {
+        let listener = |port: u16, from: &str, to: &str| ListenerFacts {
+            addr: ([127, 0, 0, 1], port).into(),
+            certificate: Some(CertificateFacts {
+                not_before: from.parse().unwrap(),
+                not_after: to.parse().unwrap(),
+            }),
+        };
+        let good = listener(1, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        let old = listener(2, "2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+        let early = listener(3, "2026-12-01T00:00:00Z", "2027-02-01T00:00:00Z");
+        let plain = ListenerFacts {
+            addr: ([127, 0, 0, 1], 4).into(),
+            certificate: None,
+        };
+        let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        let check = |all: &[&ListenerFacts]| {
+            let all: Vec<ListenerFacts> = all.iter().map(|one| (*one).clone()).collect();
+            let check = certificates(&all, now);
+            (check.ok, check.detail)
+        };
+        let fine = (true, "valid until 2027-01-01T00:00:00Z".to_owned());
+        assert_eq!(check(&[&good, &plain]), fine);
+        assert!(check(&[&plain]).0);
+        let (ok, detail) = check(&[&good, &old, &early]);
+        assert!(!ok);
+        assert_eq!(
+            detail,
+            "of 127.0.0.1:2: expired at 2026-02-01T00:00:00Z; \
+             of 127.0.0.1:3: not valid before 2026-12-01T00:00:00Z"
+        );
+    }
+}

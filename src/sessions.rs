@@ -1,0 +1,86 @@
+//! `wstap sessions`: the open sessions of a running tap, as a table; with `--follow` again and again.
+//!
+//! A record is written when its session ends. What hangs is seen here.
+
+mod table;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use crate::admin::client::{Client, Options};
+use crate::admin::open::Sessions;
+use crate::exit;
+
+/// How often `--follow` asks.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// To the upper left corner, and everything cleared.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Asks once, or until Ctrl-C. Returns the exit code: 0, 1 when no tap answers, 2 usage or
+/// configuration.
+#[must_use]
+pub fn run(options: &Options, json: bool, follow: bool, err: &mut dyn Write) -> u8 {
+    let client = match Client::find(options) {
+        Ok(client) => client,
+        Err(error) => {
+            let _ = writeln!(err, "wstap: {error}");
+            return exit::USAGE;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
+            return exit::INTERNAL;
+        }
+    };
+    let shown = runtime.block_on(async {
+        if follow {
+            tokio::select! {
+                shown = show_again_and_again(&client, json) => shown,
+                _ = tokio::signal::ctrl_c() => Ok(()),
+            }
+        } else {
+            show(&client, json, "").await
+        }
+    });
+    match shown {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            let _ = writeln!(err, "wstap: {error}");
+            exit::FAILED
+        }
+    }
+}
+
+async fn show_again_and_again(client: &Client, json: bool) -> Result<(), String> {
+    let redraw = !json && io::stdout().is_terminal();
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        show(client, json, if redraw { CLEAR } else { "" }).await?;
+    }
+}
+
+async fn show(client: &Client, json: bool, before: &str) -> Result<(), String> {
+    let answer = client
+        .get("/sessions")
+        .await
+        .map_err(|error| error.to_string())?;
+    let sessions: Sessions = serde_json::from_slice(&answer.body)
+        .map_err(|_| "what listens there is not the admin listener of a tap".to_owned())?;
+    let text = if json {
+        String::from_utf8_lossy(&answer.body).into_owned()
+    } else {
+        table::of(&sessions)
+    };
+    let mut out = io::stdout().lock();
+    write!(out, "{before}{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("failed to write: {error}"))
+}

@@ -1,0 +1,358 @@
+//! The sessions that are open: what will stand in their records, as far as it is known by now.
+//!
+//! A record is written at the end, and a session that hangs has no end. So each one has an entry
+//! here from its beginning on. The relay updates its entry with relaxed stores into memory of its
+//! own: no lock, no allocation, no line of cache that other sessions write to. Only opening, ending
+//! and looking take the lock.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use crate::session::SessionRecord;
+use crate::session::moment::{Anchor, Moment, millis};
+use crate::session::party::{Direction, Phase};
+use crate::session::record::Kind;
+use crate::session::text::PeerText;
+
+/// Every phase, in order.
+pub const PHASES: [Phase; 9] = [
+    Phase::Accept,
+    Phase::Tls,
+    Phase::Request,
+    Phase::Admission,
+    Phase::Dial,
+    Phase::Upgrade,
+    Phase::Handshake,
+    Phase::Open,
+    Phase::Closing,
+];
+
+/// All open sessions of a tap.
+#[derive(Debug, Default)]
+pub struct Registry(Mutex<Sessions>);
+
+#[derive(Debug, Default)]
+struct Sessions {
+    /// By `UUIDv7`, so by age.
+    open: BTreeMap<Uuid, Arc<Live>>,
+    /// What ended sessions had relayed.
+    ended: Traffic,
+}
+
+/// One open session.
+#[derive(Debug)]
+pub struct Live {
+    id: Uuid,
+    opened: Anchor,
+    peer: String,
+    phase: AtomicU8,
+    about: OnceLock<About>,
+    to_gateway: Way,
+    to_client: Way,
+}
+
+/// What its request said.
+#[derive(Debug)]
+struct About {
+    kind: Kind,
+    client: String,
+    host: Option<PeerText>,
+    path: Option<PeerText>,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Way {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    /// Microseconds from the session's beginning to the last byte, and one; 0: none came.
+    last: AtomicU64,
+    waiting: AtomicU64,
+}
+
+/// Keeps a session in the registry while it lives.
+#[derive(Debug)]
+pub struct Entry {
+    registry: Arc<Registry>,
+    live: Arc<Live>,
+}
+
+/// What flowed through tunnels, by direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From clients.
+    pub to_gateway: Flow,
+    /// From the gateway.
+    pub to_client: Flow,
+}
+
+/// What flowed in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Finished messages.
+    pub messages: u64,
+    /// Every byte behind the 101.
+    pub bytes: u64,
+    /// Bytes that wait now because their receiver does not read.
+    pub waiting: u64,
+}
+
+/// One open session as it is now.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// As its record will have it.
+    pub id: Uuid,
+    /// See [`Kind`]; `connection` until a request was read.
+    pub kind: Kind,
+    /// When it began.
+    pub opened_at: Moment,
+    /// For how long it is open.
+    pub age_ms: f64,
+    /// How far it got.
+    pub phase: Phase,
+    /// `address:port` of the client.
+    pub client: String,
+    /// The `Host` header.
+    pub host: Option<PeerText>,
+    /// Path and query, masked as in records.
+    pub path: Option<PeerText>,
+    /// What it relayed.
+    pub traffic: Traffic,
+    /// Time since the last byte from the client; `None`: none came behind the 101.
+    pub client_quiet_ms: Option<f64>,
+    /// The same of the gateway.
+    pub gateway_quiet_ms: Option<f64>,
+}
+
+impl Registry {
+    /// A session begins.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, id: Uuid, opened: Anchor, peer: &str) -> Entry {
+        let live = Arc::new(Live {
+            id,
+            opened,
+            peer: peer.to_owned(),
+            phase: AtomicU8::new(Phase::Accept as u8),
+            about: OnceLock::new(),
+            to_gateway: Way::default(),
+            to_client: Way::default(),
+        });
+        self.lock().open.insert(id, Arc::clone(&live));
+        Entry {
+            registry: Arc::clone(self),
+            live,
+        }
+    }
+
+    /// The oldest sessions, at most `most`, and how many there are.
+    #[must_use]
+    pub fn look(&self, most: usize, now: Instant) -> (Vec<Snapshot>, usize) {
+        let sessions = self.lock();
+        let count = sessions.open.len();
+        let oldest: Vec<Arc<Live>> = sessions.open.values().take(most).cloned().collect();
+        drop(sessions);
+        (oldest.iter().map(|live| live.look(now)).collect(), count)
+    }
+
+    /// What was relayed so far, open sessions included: it never goes back.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let sessions = self.lock();
+        let mut all = sessions.ended;
+        for live in sessions.open.values() {
+            all.add(live.traffic());
+        }
+        all
+    }
+
+    /// How many sessions are in each phase.
+    #[must_use]
+    pub fn phases(&self) -> [(Phase, usize); PHASES.len()] {
+        let mut counts = PHASES.map(|phase| (phase, 0));
+        for live in self.lock().open.values() {
+            let phase = live.phase.load(Relaxed);
+            if let Some((_, count)) = counts.get_mut(usize::from(phase)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// Notes how far it got, and once it is known what it is about.
+    pub fn reached(&self, facts: &SessionRecord) {
+        self.phase.store(facts.phase as u8, Relaxed);
+        // By then a trusted proxy's word about the client is in.
+        if facts.phase >= Phase::Admission {
+            self.about.get_or_init(|| About {
+                kind: facts.kind,
+                client: facts.client.addr.clone(),
+                host: facts.request.as_ref().and_then(|it| it.host.clone()),
+                path: facts.request.as_ref().map(|it| it.path.clone()),
+            });
+        }
+    }
+
+    /// What a direction has relayed by `now`.
+    pub fn relayed(&self, direction: Direction, messages: u64, bytes: u64, now: Instant) {
+        let way = self.way(direction);
+        way.messages.store(messages, Relaxed);
+        way.bytes.store(bytes, Relaxed);
+        let micros = u64::try_from(self.opened.since(now).as_micros()).unwrap_or(u64::MAX - 1);
+        way.last.store(micros.saturating_add(1), Relaxed);
+    }
+
+    /// How many bytes of a direction wait for their receiver.
+    pub fn waits(&self, direction: Direction, bytes: usize) {
+        let way = self.way(direction);
+        way.waiting.store(bytes as u64, Relaxed);
+    }
+
+    fn way(&self, direction: Direction) -> &Way {
+        match direction {
+            Direction::ToGateway => &self.to_gateway,
+            Direction::ToClient => &self.to_client,
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        let flow = |way: &Way| Flow {
+            messages: way.messages.load(Relaxed),
+            bytes: way.bytes.load(Relaxed),
+            waiting: way.waiting.load(Relaxed),
+        };
+        Traffic {
+            to_gateway: flow(&self.to_gateway),
+            to_client: flow(&self.to_client),
+        }
+    }
+
+    fn look(&self, now: Instant) -> Snapshot {
+        let age = self.opened.since(now);
+        let quiet = |way: &Way| {
+            let last = way.last.load(Relaxed).checked_sub(1)?;
+            let last = std::time::Duration::from_micros(last);
+            Some(millis(age.saturating_sub(last)))
+        };
+        let about = self.about.get();
+        let phase = usize::from(self.phase.load(Relaxed));
+        Snapshot {
+            id: self.id,
+            kind: about.map_or(Kind::Connection, |about| about.kind),
+            opened_at: self.opened.at(self.opened.opened()),
+            age_ms: millis(age),
+            phase: PHASES.get(phase).copied().unwrap_or_default(),
+            client: about.map_or_else(|| self.peer.clone(), |about| about.client.clone()),
+            host: about.and_then(|about| about.host.clone()),
+            path: about.and_then(|about| about.path.clone()),
+            traffic: self.traffic(),
+            client_quiet_ms: quiet(&self.to_gateway),
+            gateway_quiet_ms: quiet(&self.to_client),
+        }
+    }
+}
+
+impl Entry {
+    /// What is noted of the session.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut sessions = self.registry.lock();
+        sessions.open.remove(&self.live.id);
+        let mut last = self.live.traffic();
+        // What waited went to its receiver or nowhere.
+        last.to_gateway.waiting = 0;
+        last.to_client.waiting = 0;
+        sessions.ended.add(last);
+    }
+}
+
+impl Traffic {
+    fn add(&mut self, other: Self) {
+        for (flow, more) in [
+            (&mut self.to_gateway, other.to_gateway),
+            (&mut self.to_client, other.to_client),
+        ] {
+            flow.messages += more.messages;
+            flow.bytes += more.bytes;
+            flow.waiting += more.waiting;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn open(registry: &Arc<Registry>, number: u128, start: Instant) -> Entry {
+        let anchor = Anchor::new("2026-11-21T00:00:00Z".parse().unwrap(), start);
+        registry.open(Uuid::from_u128(number), anchor, "192.0.2.1:5")
+    }
+
+    #[test]
+    fn phases_are_stored_by_their_place() {
+        for (at, phase) in PHASES.iter().enumerate() {
+            assert_eq!(usize::from(*phase as u8), at, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_session_shows_what_it_did_and_for_how_long_it_is_quiet() {
+        let (registry, start) = (Arc::<Registry>::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let entry = open(&registry, 1, start);
+        entry.live().reached(&SessionRecord {
+            kind: Kind::Websocket,
+            phase: Phase::Handshake,
+            ..SessionRecord::default()
+        });
+        entry.live().relayed(Direction::ToGateway, 2, 300, at(1000));
+        entry.live().waits(Direction::ToClient, 7);
+        let (all, count) = registry.look(10, at(3000));
+        assert_eq!((all.len(), count), (1, 1));
+        let seen = &all[0];
+        assert_eq!((seen.kind, seen.phase), (Kind::Websocket, Phase::Handshake));
+        assert!((seen.age_ms - 3000.0).abs() < 1e-9);
+        assert_eq!(seen.client_quiet_ms, Some(2000.0));
+        assert_eq!(seen.gateway_quiet_ms, None);
+        assert_eq!(seen.traffic.to_gateway.bytes, 300);
+        assert_eq!(registry.phases()[6], (Phase::Handshake, 1));
+        assert_eq!(registry.traffic().to_client.waiting, 7);
+    }
+
+    #[test]
+    fn totals_never_go_back_and_the_list_is_bounded() {
+        let (registry, start) = (Arc::<Registry>::default(), Instant::now());
+        let mut all: Vec<Entry> = (0..5).map(|n| open(&registry, n, start)).collect();
+        for entry in &all {
+            entry.live().relayed(Direction::ToClient, 1, 10, start);
+            entry.live().waits(Direction::ToClient, 3);
+        }
+        let (shown, count) = registry.look(2, start);
+        assert_eq!((shown.len(), count), (2, 5));
+        assert_eq!(shown[0].id, Uuid::from_u128(0), "the oldest first");
+        while let Some(entry) = all.pop() {
+            drop(entry);
+            let flow = registry.traffic().to_client;
+            assert_eq!((flow.messages, flow.bytes), (5, 50));
+            assert_eq!(flow.waiting, 3 * all.len() as u64);
+        }
+        assert_eq!(registry.look(9, start).1, 0);
+    }
+}

@@ -1,0 +1,85 @@
+//! Whether the gateway has answered lately: every dial leaves its outcome here.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How the last dials came out.
+#[derive(Debug, Default)]
+pub struct Lately(Mutex<Outcomes>);
+
+#[derive(Debug, Default)]
+struct Outcomes {
+    answered: Option<Instant>,
+    failed: Option<(Instant, String)>,
+}
+
+/// What the last dials tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Nobody has dialled, or the last success is too old to mean anything.
+    Unknown,
+    /// The last dial came through, so long ago.
+    Answered(Duration),
+    /// The last dial failed, so long ago and for this reason.
+    Failed(Duration, String),
+}
+
+impl Lately {
+    /// A dial came through.
+    pub fn answered(&self, now: Instant) {
+        self.lock().answered = Some(now);
+    }
+
+    /// A dial failed.
+    pub fn failed(&self, why: &str, now: Instant) {
+        self.lock().failed = Some((now, why.to_owned()));
+    }
+
+    /// The later of the two, if it is no older than `window`.
+    #[must_use]
+    pub fn reached(&self, window: Duration, now: Instant) -> Reached {
+        let last = self.lock();
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let answered = last.answered.filter(|at| age(*at) <= window);
+        match (answered, &last.failed) {
+            (Some(answered), Some((failed, why))) if *failed > answered => {
+                Reached::Failed(age(*failed), why.clone())
+            }
+            (Some(answered), _) => Reached::Answered(age(answered)),
+            (None, Some((failed, why))) if age(*failed) <= window => {
+                Reached::Failed(age(*failed), why.clone())
+            }
+            (None, _) => Reached::Unknown,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outcomes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_outcome_counts_while_it_is_fresh() {
+        let (lately, start) = (Lately::default(), Instant::now());
+        let window = Duration::from_mins(1);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let seconds = Duration::from_secs;
+        assert_eq!(lately.reached(window, at(0)), Reached::Unknown);
+        lately.answered(at(0));
+        assert_eq!(
+            lately.reached(window, at(60)),
+            Reached::Answered(seconds(60))
+        );
+        assert_eq!(lately.reached(window, at(61)), Reached::Unknown);
+        lately.failed("refused", at(5));
+        let failed = Reached::Failed(seconds(1), "refused".to_owned());
+        assert_eq!(lately.reached(window, at(6)), failed);
+        lately.answered(at(7));
+        assert_eq!(lately.reached(window, at(8)), Reached::Answered(seconds(1)));
+        assert_eq!(lately.reached(window, at(100)), Reached::Unknown);
+    }
+}
