@@ -17,17 +17,18 @@ const HAPROXY: [&str; 10] = [
 ];
 
 /// Other makers, and what their pages have; also with version numbers turned off.
-const OTHERS: [(&str, PageBy); 7] = [
+const OTHERS: [(&str, PageBy); 4] = [
     ("<hr><center>nginx", PageBy::Nginx),
     ("<hr><center>openresty", PageBy::Openresty),
     ("<hr><center>cloudflare", PageBy::Cloudflare),
     ("<address>Apache", PageBy::Apache),
-    (
-        "upstream connect error or disconnect/reset before headers",
-        PageBy::Envoy,
-    ),
-    ("no healthy upstream", PageBy::Envoy),
-    ("upstream request timeout", PageBy::Envoy),
+];
+
+/// How Envoy's answers begin, which are plain text.
+const ENVOY: [&str; 3] = [
+    "upstream connect error or disconnect/reset before headers",
+    "no healthy upstream",
+    "upstream request timeout",
 ];
 
 /// The maker of the page that begins like this.
@@ -37,6 +38,13 @@ pub(super) fn made_by(front: &[u8]) -> Option<PageBy> {
             .windows(words.len())
             .any(|window| window == words.as_bytes())
     };
+    let text = front.trim_ascii_start();
+    if text.first() != Some(&b'<') {
+        // Its answers are nothing but these words. A gateway that tells of its own upstream may
+        // quote them somewhere.
+        let envoy = ENVOY.iter().any(|words| text.starts_with(words.as_bytes()));
+        return envoy.then_some(PageBy::Envoy);
+    }
     // Its pages end their headings so; the words alone may stand anywhere.
     if has("</h1>\n") && HAPROXY.into_iter().any(has) {
         return Some(PageBy::Haproxy);
@@ -58,7 +66,8 @@ mod tests {
         assert_eq!(made_by(nginx.as_bytes()), Some(PageBy::Nginx));
         assert_eq!(made_by(haproxy.as_bytes()), Some(PageBy::Haproxy));
         assert_eq!(made_by(b"no healthy upstream"), Some(PageBy::Envoy));
-        for nobody in ["", "Bad Request", "<html><h1>nginx</h1></html>"] {
+        let quoted = r#"{"error":{"message":"model provider: upstream request timeout"}}"#;
+        for nobody in [quoted, "", "Bad Request", "<html><h1>nginx</h1></html>"] {
             assert_eq!(made_by(nobody.as_bytes()), None, "{nobody}");
         }
     }

@@ -85,7 +85,7 @@ fn worker_credential(view: &View<'_>) -> Option<Finding> {
 
 fn upgrade_failed(view: &View<'_>) -> Option<Finding> {
     let failed = view.refused_upgrade()? == 503 && view.body_kind() == Some(BodyKind::Empty);
-    if !failed || view.foreign_server().is_some() {
+    if !failed || !view.expects_openclaw() || view.foreign_server().is_some() {
         return None;
     }
     let summary = "the gateway failed inside while it handled the upgrade (503, no body)";
