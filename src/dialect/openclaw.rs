@@ -51,6 +51,9 @@ const AUTH_KEYS: [&str; 6] = [
     "agentRuntimeIdentityToken",
 ];
 
+/// So many events behind a connect request show that it was accepted.
+const EVENTS_THAT_PROVE: u32 = 3;
+
 /// Most credentials taken from one connect frame.
 const MAX_CREDENTIALS: usize = 12;
 
@@ -73,6 +76,8 @@ pub struct OpenClaw {
     facts: DialectFacts,
     rpc: Rpc,
     shutdown: Option<(Option<PeerText>, Option<u64>, Instant)>,
+    /// Events behind the connect request before an answer to it was read, and the first's time.
+    unanswered_events: Option<(u32, Instant)>,
 }
 
 /// The parts of the connect request that are kept.
@@ -108,6 +113,7 @@ impl OpenClaw {
             },
             rpc: Rpc::default(),
             shutdown: None,
+            unanswered_events: None,
         }
     }
 
@@ -299,10 +305,15 @@ impl OpenClaw {
                 let expected = read::number(value, "/payload/restartExpectedMs");
                 self.shutdown.get_or_insert((reason, expected, now));
             }
-            // Only an accepted client gets events: hello-ok was there and could not be read.
+            // Only an accepted client gets events. One may overtake the answer; behind several of
+            // them hello-ok was there and could not be read.
             Some(_) if self.connect_at.is_some() && self.facts.result == ConnectResult::None => {
-                self.facts.result = ConnectResult::Accepted;
-                self.answered_at.get_or_insert(now);
+                let (count, first) = self.unanswered_events.get_or_insert((0, now));
+                *count += 1;
+                if *count >= EVENTS_THAT_PROVE {
+                    self.facts.result = ConnectResult::Accepted;
+                    self.answered_at.get_or_insert(*first);
+                }
             }
             _ => {}
         }

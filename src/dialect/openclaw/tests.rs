@@ -488,3 +488,26 @@ fn blanks_around_a_secret_do_not_make_it_another() {
     assert_eq!((length, shape.first()), (0, Some(&Shape::Empty)));
     assert_eq!(with("one\\ntwo").2, [Shape::Newline]);
 }
+
+const HEALTH: &str = r#"{"type":"event","event":"health","payload":{}}"#;
+
+#[test]
+fn a_hello_that_cannot_be_read_shows_by_the_events_behind_it() {
+    let unread = format!("{{\"pad\":\"{}\"}}", "x".repeat(HANDSHAKE_BYTES));
+    let talk = talk().gateway(CHALLENGE).client(CONNECT).gateway(&unread);
+    let one = talk.gateway(HEALTH);
+    assert_eq!(one.facts().0.result, ConnectResult::None);
+    let three = one.gateway(HEALTH).gateway(HEALTH);
+    let (facts, _) = three.facts();
+    assert_eq!(facts.result, ConnectResult::Accepted);
+    assert!(three.dialect.is_open() && facts.answered_at.is_some());
+}
+
+#[test]
+fn an_event_that_overtakes_the_answer_hides_no_refusal() {
+    let refusal = r#"{"type":"res","id":"1:a","ok":false,"error":{"code":"NOT_PAIRED"}}"#;
+    let talk = talk().gateway(CHALLENGE).client(CONNECT).gateway(HEALTH);
+    let (facts, _) = talk.gateway(refusal).facts();
+    assert_eq!(facts.result, ConnectResult::Refused);
+    assert_eq!(facts.error.unwrap().code.unwrap().as_str(), "NOT_PAIRED");
+}
