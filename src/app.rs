@@ -197,7 +197,9 @@ impl Bound {
             let mut every = tokio::time::interval(SETTLE_EVERY);
             loop {
                 every.tick().await;
-                outlet.settle(Instant::now());
+                while outlet.settle_one(Instant::now()) {
+                    tokio::task::yield_now().await;
+                }
             }
         });
         shutdown.await;

@@ -99,20 +99,20 @@ impl Outlet {
         Some(self.judge(record, context))
     }
 
-    /// Judges the records whose siblings have had their time.
-    pub fn settle(&self, now: Instant) {
-        loop {
-            let mut ended = self.ended();
-            if ended.waiting.front().is_none_or(|(due, _)| *due > now) {
-                return;
-            }
-            let Some((_, record)) = ended.waiting.pop_front() else {
-                return;
-            };
-            let context = ended.memory.context(&record);
-            drop(ended);
-            self.judge(record, context);
+    /// Judges one record whose siblings have had their time; `false` when there is none. One at a
+    /// time, so that thousands that end together do not hold up the sessions of a thread.
+    pub fn settle_one(&self, now: Instant) -> bool {
+        let mut ended = self.ended();
+        if ended.waiting.front().is_none_or(|(due, _)| *due > now) {
+            return false;
         }
+        let Some((_, record)) = ended.waiting.pop_front() else {
+            return false;
+        };
+        let context = ended.memory.context(&record);
+        drop(ended);
+        self.judge(record, context);
+        true
     }
 
     fn judge(
@@ -184,7 +184,8 @@ impl Outlet {
     /// Judges what still waits, and writes out what is queued, waiting at most so long for each
     /// consumer.
     pub fn close(&self, limit: Duration) {
-        self.settle(Instant::now() + SIBLINGS);
+        let all = Instant::now() + SIBLINGS;
+        while self.settle_one(all) {}
         for queue in &self.queues {
             queue.close(limit);
         }
