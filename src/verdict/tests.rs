@@ -2,16 +2,19 @@
 //!
 //! `fixtures` walks the rules and their fixtures, `cases` shows each sentence of the contract's
 //! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
-//! `requests` shows what a session's requests add, `properties` asks about records that nobody
+//! `requests`, `credentials` and `together` show what a session's requests, its secrets and other
+//! sessions add, `properties` asks about records that nobody
 //! thought of, `grafts` about pieces of those that somebody did.
 
 mod cases;
+mod credentials;
 mod fixtures;
 mod grafts;
 mod hops;
 mod hostile;
 mod properties;
 mod requests;
+mod together;
 
 use std::path::{Path, PathBuf};
 

@@ -443,32 +443,6 @@ fn the_details_code_beats_the_text_and_the_text_speaks_where_there_is_no_code() 
 }
 
 #[test]
-fn odd_forms_of_a_token_come_before_comparing_it() {
-    for (shape, word) in [
-        ("empty", "empty"),
-        ("newline", "line break"),
-        ("quoted", "quotes"),
-        ("placeholder", "placeholder"),
-        // The gateway cuts blanks off the ends: they are no cause.
-        ("whitespace", "does not match"),
-    ] {
-        let record = edited("gateway.auth.token_mismatch", |record| {
-            record["auth"][0]["shape"] = json!([shape]);
-        });
-        let verdict = decide(&record);
-        assert_eq!(verdict.rule, "gateway.auth.token_mismatch");
-        assert!(verdict.summary.contains(word), "{}", verdict.summary);
-    }
-    let plain = decide(&fixture("gateway.auth.token_mismatch"));
-    assert!(
-        plain.summary.contains("sha256:1a2b3c4d"),
-        "{}",
-        plain.summary
-    );
-    assert!(plain.next.contains("wstap fingerprint"), "{}", plain.next);
-}
-
-#[test]
 fn each_way_not_to_be_believed_has_its_own_action() {
     let told = |edit: fn(&mut Value)| {
         let verdict = decide(&edited("gateway.refused.attribution_client", edit));
@@ -551,53 +525,4 @@ fn a_stall_is_the_networks_whoever_gives_up() {
         record["close"]["client"] = json!({ "code": 1000, "reason": "", "at": at(50) });
     });
     assert_eq!(rule_of(&done), "ok.client_closed");
-}
-
-#[test]
-fn of_several_credentials_the_one_that_was_compared_is_told() {
-    // A real client that tries again sends its stored device token beside the shared one.
-    let record = edited("gateway.auth.token_mismatch", |record| {
-        let token = record["auth"][0].clone();
-        let mut device = token.clone();
-        device["place"] = "frame:connect.params.auth.deviceToken".into();
-        device["fingerprint"] = "sha256:dddddddd".into();
-        record["auth"] = json!([device, token]);
-    });
-    let verdict = decide(&record);
-    assert_eq!(verdict.rule, "gateway.auth.token_mismatch");
-    for text in [&verdict.summary, &verdict.next] {
-        assert!(text.contains("sha256:1a2b3c4d"), "{text}");
-        assert!(!text.contains("sha256:dddddddd"), "{text}");
-    }
-}
-
-#[test]
-fn what_is_regular_by_itself_is_no_hops_cadence() {
-    for (id, leg, period_ms) in [
-        ("probe.websocket", "client", 2000),
-        ("gateway.lifecycle.missed_pongs", "gateway", 50_000),
-        ("gateway.limit.slow_consumer", "gateway", 9000),
-    ] {
-        for measure in ["silence", "age"] {
-            let record = edited(id, |record| {
-                record["context"] = json!({ "cadence": {
-                    "measure": measure, "leg": leg, "period_ms": period_ms, "cases": 5,
-                    "known_s": null,
-                } });
-            });
-            assert_eq!(decide(&record).rule, id, "{measure}");
-        }
-    }
-}
-
-#[test]
-fn a_fingerprint_that_nobody_can_make_again_is_not_searched_for() {
-    let verdict = decide(&edited("gateway.auth.token_two_sources", |record| {
-        record["auth"][0]["fingerprint"] = "hmac:run-523a74f8:f028b04b".into();
-    }));
-    assert_eq!(verdict.rule, "gateway.auth.token_two_sources");
-    // Two clients behind one address look the same.
-    assert_eq!(verdict.confidence, Confidence::Likely);
-    assert!(!verdict.next.contains("hmac:run-"), "{}", verdict.next);
-    assert!(verdict.next.contains("sha256:9f86d081"), "{}", verdict.next);
 }

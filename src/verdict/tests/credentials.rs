@@ -1,0 +1,79 @@
+//! Which credential a refusal is told of, and what is odd about it.
+
+use serde_json::json;
+
+use super::*;
+use crate::session::record::Confidence;
+
+#[test]
+fn odd_forms_of_a_token_come_before_comparing_it() {
+    for (shape, word) in [
+        ("empty", "empty"),
+        ("newline", "line break"),
+        ("quoted", "quotes"),
+        ("placeholder", "placeholder"),
+        // The gateway cuts blanks off the ends: they are no cause.
+        ("whitespace", "does not match"),
+    ] {
+        let record = edited("gateway.auth.token_mismatch", |record| {
+            record["auth"][0]["shape"] = json!([shape]);
+        });
+        let verdict = decide(&record);
+        assert_eq!(verdict.rule, "gateway.auth.token_mismatch");
+        assert!(verdict.summary.contains(word), "{}", verdict.summary);
+    }
+    let plain = decide(&fixture("gateway.auth.token_mismatch"));
+    assert!(
+        plain.summary.contains("sha256:1a2b3c4d"),
+        "{}",
+        plain.summary
+    );
+    assert!(plain.next.contains("wstap fingerprint"), "{}", plain.next);
+}
+
+#[test]
+fn of_several_credentials_the_one_that_was_compared_is_told() {
+    // A real client that tries again sends its stored device token beside the shared one.
+    let record = edited("gateway.auth.token_mismatch", |record| {
+        let token = record["auth"][0].clone();
+        let mut device = token.clone();
+        device["place"] = "frame:connect.params.auth.deviceToken".into();
+        device["fingerprint"] = "sha256:dddddddd".into();
+        record["auth"] = json!([device, token]);
+    });
+    let verdict = decide(&record);
+    assert_eq!(verdict.rule, "gateway.auth.token_mismatch");
+    for text in [&verdict.summary, &verdict.next] {
+        assert!(text.contains("sha256:1a2b3c4d"), "{text}");
+        assert!(!text.contains("sha256:dddddddd"), "{text}");
+    }
+}
+
+#[test]
+fn a_fingerprint_that_nobody_can_make_again_is_not_searched_for() {
+    let verdict = decide(&edited("gateway.auth.token_two_sources", |record| {
+        record["auth"][0]["fingerprint"] = "hmac:run-523a74f8:f028b04b".into();
+    }));
+    assert_eq!(verdict.rule, "gateway.auth.token_two_sources");
+    // Two clients behind one address look the same.
+    assert_eq!(verdict.confidence, Confidence::Likely);
+    assert!(!verdict.next.contains("hmac:run-"), "{}", verdict.next);
+    assert!(verdict.next.contains("sha256:9f86d081"), "{}", verdict.next);
+}
+
+#[test]
+fn which_source_wins_is_told_by_the_gateways_version() {
+    let told = |version: &str| {
+        let verdict = decide(&edited("gateway.auth.token_mismatch", |record| {
+            record["context"] = json!({ "boots": [{
+                "id": "b", "version": version, "sessions": 1,
+                "first_at": "2026-11-21T09:00:00Z", "last_at": "2026-11-21T09:30:00Z",
+            }] });
+        }));
+        let facts = verdict.evidence.into_iter().map(|evidence| evidence.fact);
+        facts.collect::<Vec<_>>().join("; ")
+    };
+    assert!(told("2026.9.6").contains("in \"2026.9.6\" a flag comes before the configuration"));
+    assert!(told("2026.3.1").contains("is older than 2026.9"));
+    assert!(told("nightly").contains("older guides say the reverse"));
+}
