@@ -4,30 +4,18 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use crate::admin::client::{Answer, Client, Options};
+use crate::admin::client::{self, Answer, Options};
 use crate::admin::ready::Readiness;
 use crate::exit;
 
 /// Asks once. Returns the exit code: 0 ready, 1 not (or no tap answers), 2 usage or configuration.
 #[must_use]
 pub fn run(options: &Options, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let client = match Client::find(options) {
-        Ok(client) => client,
-        Err(error) => {
-            let _ = writeln!(err, "wstap: {error}");
-            return exit::USAGE;
-        }
+    let (client, runtime) = match client::start(options, err) {
+        Ok(started) => started,
+        Err(code) => return code,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let asked = match runtime {
-        Ok(runtime) => runtime.block_on(client.get("/readyz")),
-        Err(error) => {
-            let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
-            return exit::INTERNAL;
-        }
-    };
+    let asked = runtime.block_on(client.get("/readyz"));
     let told = asked
         .map_err(|error| error.to_string())
         .and_then(|answer| read(&answer));

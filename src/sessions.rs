@@ -7,7 +7,7 @@ mod table;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use crate::admin::client::{Client, Options};
+use crate::admin::client::{self, Client, Options};
 use crate::admin::open::Sessions;
 use crate::exit;
 
@@ -21,22 +21,9 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// configuration.
 #[must_use]
 pub fn run(options: &Options, json: bool, follow: bool, err: &mut dyn Write) -> u8 {
-    let client = match Client::find(options) {
-        Ok(client) => client,
-        Err(error) => {
-            let _ = writeln!(err, "wstap: {error}");
-            return exit::USAGE;
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
-            return exit::INTERNAL;
-        }
+    let (client, runtime) = match client::start(options, err) {
+        Ok(started) => started,
+        Err(code) => return code,
     };
     let shown = runtime.block_on(async {
         if follow {

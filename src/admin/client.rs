@@ -1,6 +1,6 @@
 //! Asks the admin listener of a running tap: what `wstap health` and `wstap sessions` stand on.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,9 +12,11 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::config::{self, Admin, Host, ListenAddr, Overrides};
+use crate::exit;
 
 /// For connecting, asking and the whole answer. The tap may dial its gateway meanwhile.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -85,6 +87,20 @@ pub enum CallError {
         /// And these words.
         said: String,
     },
+}
+
+/// A client and a runtime for it to work in; else the problem is told and the exit code returned.
+pub fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, Runtime), u8> {
+    let client = Client::find(options).map_err(|error| {
+        let _ = writeln!(err, "wstap: {error}");
+        exit::USAGE
+    })?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
+        exit::INTERNAL
+    })?;
+    Ok((client, runtime))
 }
 
 impl Client {
