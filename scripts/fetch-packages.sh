@@ -3,7 +3,7 @@
 #
 #   scripts/fetch-packages.sh
 #
-# ip (iproute2) makes the tests' own network; nginx and HAProxy stand before and behind the tap;
+# ip (iproute2) makes the tests' own network; nginx (with its stream module) and HAProxy stand before and behind the tap;
 # promtool (prometheus) reads its metrics. What is on the PATH is used. Missing ones are downloaded as Debian packages and unpacked into
 # target/packages (or $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have:
 # nothing is installed, so that no service is set up or started and this machine stays as it is. Safe
@@ -99,7 +99,21 @@ need() {
     echo "fetch-packages: $1 is $found"
 }
 
+# Makes nginx's stream module available, which is a package of its own.
+need_stream() {
+    module=usr/lib/nginx/modules/ngx_stream_module.so
+    if [ ! -f "/$module" ] && [ ! -f "$dir/$module" ]; then
+        mkdir -p "$dir/archives"
+        : >"$dir/apt.log"
+        cd "$dir/archives"
+        unpack libnginx-mod-stream nginx
+        [ -f "$dir/$module" ] || fail "libnginx-mod-stream has no $module"
+    fi
+    echo "fetch-packages: nginx has its stream module"
+}
+
 need ip -V iproute2
 need nginx -v nginx
+need_stream
 need haproxy -v haproxy
 need promtool --version prometheus

@@ -19,14 +19,18 @@ use self::slot::Slot;
 use crate::admin::ready::{CertificateFacts, ListenerFacts};
 use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::{Identity, IdentityError};
-use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
+use crate::config::{
+    Admin, Config, ConfigError, HttpRecords, Listen, ListenAddr, Listener, ListenerTls, Target,
+};
 use crate::proxy::accept::Acceptor;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::jsonl::RotatingFile;
 use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
+use crate::transport::activation::Passed;
 use crate::transport::dev_ca::{self, DevCaError, DevFiles};
-use crate::transport::{listener, tls};
+use crate::transport::listening::{Listening, Place};
+use crate::transport::{listener, tls, unix};
 use crate::upstream::tls::TlsSetupError;
 
 /// Records that may wait for a slow file or reader.
@@ -69,7 +73,7 @@ fn lines(errors: &[ConfigError]) -> String {
 #[derive(Debug)]
 pub struct BoundListener {
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub place: Place,
     /// `None` for plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
     acceptor: Acceptor,
@@ -100,20 +104,29 @@ pub struct Bound {
 impl Bound {
     /// Opens every file and socket that the configuration names. `queues` are consumers of
     /// records besides the configured file.
-    pub async fn bind(config: Config, mut queues: Vec<Queue>) -> Result<Self, StartError> {
+    pub async fn bind(config: Config, queues: Vec<Queue>) -> Result<Self, StartError> {
+        Self::bind_with(config, queues, Passed::default()).await
+    }
+
+    /// The same, with sockets that the service manager has opened for us.
+    pub async fn bind_with(
+        config: Config,
+        mut queues: Vec<Queue>,
+        passed: Passed,
+    ) -> Result<Self, StartError> {
         locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
-        let (sockets, admin) = bind_all(&config).await?;
+        let (sockets, admin) = bind_all(&config, passed).await?;
         let (mut listeners, mut slots) = (Vec::new(), Vec::new());
-        for (wanted, bound) in config.listeners().iter().zip(sockets) {
+        for (index, (wanted, bound)) in config.listeners().iter().zip(sockets).enumerate() {
             let slot = Slot::new(wanted.listen.to_string(), &config, &wanted.tls)?;
             for listener in bound {
-                let addr = listener.local_addr()?;
+                let place = listener.place()?;
                 let tls = Arc::clone(&slot.tls);
                 listeners.push(BoundListener {
-                    addr,
+                    place,
                     certificate: slot.certificate(),
-                    acceptor: Acceptor { listener, tls },
+                    acceptor: Acceptor::new(listener, tls, index),
                 });
             }
             slots.push(slot);
@@ -169,7 +182,7 @@ impl Bound {
         let tap = self.current.tap();
         let admin = tap.config().admin()?.clone();
         let facts = |listener: &BoundListener| ListenerFacts {
-            addr: listener.addr,
+            place: listener.place.clone(),
             certificate: listener.certificate.as_ref().map(|it| CertificateFacts {
                 not_before: it.identity.not_before,
                 not_after: it.identity.not_after,
@@ -319,14 +332,20 @@ async fn locality(config: &Config) -> Result<(), StartError> {
 /// The sockets of each listener and of the admin listener, or every error.
 async fn bind_all(
     config: &Config,
-) -> Result<(Vec<Vec<TcpListener>>, Vec<admin::Socket>), StartError> {
+    mut passed: Passed,
+) -> Result<(Vec<Vec<Listening>>, Vec<admin::Socket>), StartError> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for wanted in config.listeners() {
-        match bind_one(&wanted.listen).await {
+        match bind_listener(wanted, &mut passed).await {
             Ok(bound) => all.push(bound),
             Err(found) => errors.push(wanted.cannot_listen(found)),
         }
     }
+    errors.extend(
+        passed
+            .left_over()
+            .map(|names| Listener::missing_for(&names)),
+    );
     let mut admin = Vec::new();
     if let Some(wanted) = config.admin() {
         match bind_admin(wanted).await {
@@ -355,6 +374,24 @@ async fn bind_admin(wanted: &Admin) -> Result<Vec<admin::Socket>, String> {
         sockets.push(admin::Socket { addr, listener });
     }
     Ok(sockets)
+}
+
+async fn bind_listener(wanted: &Listener, passed: &mut Passed) -> Result<Vec<Listening>, String> {
+    match &wanted.listen {
+        Listen::Tcp(addr) => {
+            let bound = bind_one(addr).await?;
+            Ok(bound.into_iter().map(Listening::Tcp).collect())
+        }
+        Listen::Unix(path) => {
+            let (listener, file) = unix::bind(path, wanted.mode.0)?;
+            Ok(vec![Listening::Unix {
+                listener,
+                path: path.clone(),
+                file: Some(file),
+            }])
+        }
+        Listen::Systemd(name) => passed.listeners(name.as_deref()),
+    }
 }
 
 async fn bind_one(listen: &ListenAddr) -> Result<Vec<TcpListener>, String> {

@@ -23,6 +23,7 @@ mod layers;
 mod origins;
 mod page;
 mod relay;
+mod relayed;
 pub mod session;
 pub mod tap;
 mod told;

@@ -3,12 +3,17 @@
 //! Nothing here knows of HTTP or WebSocket. Errors are kept as evidence: a reset, an end without
 //! `close_notify` and a timeout stay different things (see [`cause`]).
 
+pub mod activation;
 pub mod cause;
 pub mod clock;
 pub mod dev_ca;
 pub mod listener;
+pub mod listening;
+pub mod notify;
 pub mod sensor;
+pub mod socket;
 pub mod stream;
 pub mod tcp_info;
 pub mod tls;
+pub mod unix;
 pub mod wire;

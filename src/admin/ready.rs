@@ -1,6 +1,5 @@
 //! Whether the tap can do its job now: each thing that it needs, and why one fails.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::seconds;
+use crate::transport::listening::Place;
 use crate::upstream::{Dialler, Reached};
 
 /// A connection to the gateway that came through within this time says that it can be reached.
@@ -24,7 +24,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct ListenerFacts {
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub place: Place,
     /// `None` for plain HTTP.
     pub certificate: Option<CertificateFacts>,
 }
@@ -88,7 +88,7 @@ impl Ready {
     pub(super) fn expiries(&self) -> Vec<(String, Timestamp)> {
         let ends = self.listeners.iter().filter_map(|listener| {
             let certificate = listener.certificate?;
-            Some((listener.addr.to_string(), certificate.not_after))
+            Some((listener.place.to_string(), certificate.not_after))
         });
         ends.collect()
     }
@@ -116,7 +116,7 @@ impl Ready {
         let all: Vec<String> = self
             .listeners
             .iter()
-            .map(|listener| listener.addr.to_string())
+            .map(|listener| listener.place.to_string())
             .collect();
         Check::new("listeners", !all.is_empty(), all.join(", "))
     }
@@ -170,7 +170,7 @@ fn told(dialler: &Dialler) -> Check {
 fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
     let mut bad = Vec::new();
     let mut ends: Option<Timestamp> = None;
-    for ListenerFacts { addr, certificate } in listeners {
+    for ListenerFacts { place, certificate } in listeners {
         let Some(certificate) = certificate else {
             continue;
         };
@@ -179,9 +179,9 @@ fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
             not_after,
         } = *certificate;
         if now < not_before {
-            bad.push(format!("of {addr}: not valid before {not_before:.0}"));
+            bad.push(format!("of {place}: not valid before {not_before:.0}"));
         } else if now > not_after {
-            bad.push(format!("of {addr}: expired at {not_after:.0}"));
+            bad.push(format!("of {place}: expired at {not_after:.0}"));
         }
         ends = Some(ends.map_or(not_after, |end| end.min(not_after)));
     }
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn every_certificate_has_to_be_valid_now() {
         let listener = |port: u16, from: &str, to: &str| ListenerFacts {
-            addr: ([127, 0, 0, 1], port).into(),
+            place: Place::Tcp(([127, 0, 0, 1], port).into()),
             certificate: Some(CertificateFacts {
                 not_before: from.parse().unwrap(),
                 not_after: to.parse().unwrap(),
@@ -209,7 +209,7 @@ mod tests {
         let old = listener(2, "2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         let early = listener(3, "2026-12-01T00:00:00Z", "2027-02-01T00:00:00Z");
         let plain = ListenerFacts {
-            addr: ([127, 0, 0, 1], 4).into(),
+            place: Place::Tcp(([127, 0, 0, 1], 4).into()),
             certificate: None,
         };
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();

@@ -21,7 +21,7 @@ use super::schema::{
 };
 use super::secret::FingerprintKey;
 use super::settings::{Limits, Records, Timeouts};
-use super::{Config, Listener, Override, OverrideSource, Overrides};
+use super::{Config, Listener, Override, OverrideSource, Overrides, trusted};
 
 /// Resolves what could be read; every mistake goes to `errors`. `None` only together with one.
 pub(super) fn resolve(
@@ -51,7 +51,7 @@ pub(super) fn resolve(
         listeners,
         gateway: gateway?,
         origins,
-        trusted_proxies: proxies.into_iter().map(|net| net.value.0.0).collect(),
+        trusted_proxies: trusted::list(proxies.into_iter().map(|entry| entry.value.0)),
         timeouts: timeouts(schema.timeouts.unwrap_or_default()),
         limits: limits(&schema.limits.unwrap_or_default()),
         records,
@@ -279,6 +279,7 @@ fn timeouts(section: TimeoutsSchema) -> Timeouts {
     let or = |given: Option<Scalar<Timer>>, default| given.map_or(default, |Scalar(timer)| timer.0);
     let default = Timeouts::default();
     Timeouts {
+        proxy_header: or(section.proxy_header, default.proxy_header),
         tls_handshake: or(section.tls_handshake, default.tls_handshake),
         request_head: or(section.request_head, default.request_head),
         connect: or(section.connect, default.connect),

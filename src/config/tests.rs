@@ -70,12 +70,17 @@ fn every_key_is_read() {
 - listen: '[::1]:1'
 - listen: 'host:2'
   tls: {{ self_signed: {{ names: [a.example, 10.0.0.1] }} }}
+- listen: 'unix:/run/tap.sock'
+  mode: '0600'
+  proxy_protocol: {{ from: [10.0.0.0/8, unix] }}
+- listen: systemd:tap
+trusted_proxies: [unix]
 gateway:
   url: wss://gw:3
   dialect: plain
   tls: {{ ca: '{}', server_name: other }}
 origins: {{ allowedOrigins: ['https://a.example'] }}
-timeouts: {{ tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
+timeouts: {{ proxy_header: 9s, tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
 limits: {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3 }}
 records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
 output: json
@@ -91,6 +96,13 @@ state_dir: state
     assert!(
         matches!(&config.listeners()[1].tls, ListenerTls::SelfSigned { names } if names == &["a.example", "10.0.0.1"])
     );
+    let unix = &config.listeners()[2];
+    assert_eq!(unix.listen, Listen::Unix("/run/tap.sock".into()));
+    assert_eq!(unix.mode, SocketMode(0o600));
+    assert_eq!(unix.proxy_protocol.entries(), ["10.0.0.0/8", "unix"]);
+    let passed = Listen::Systemd(Some("tap".to_owned()));
+    assert_eq!(config.listeners()[3].listen, passed);
+    assert!(config.trusted_proxies().has_unix());
     assert_eq!(config.gateway().url(), "wss://gw:3");
     assert_eq!(config.gateway().dialect(), Dialect::Plain);
     assert_eq!(config.gateway().tls().ca().len(), 1);
@@ -103,9 +115,9 @@ state_dir: state
         "https://a.example"
     );
     let timers: Vec<_> = config.timeouts().named().map(|(_, timer)| timer).into();
-    let seconds = [1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
-    assert_eq!(timers[..7], seconds);
-    assert_eq!(timers[7], Duration::from_millis(8));
+    let seconds = [9, 1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
+    assert_eq!(timers[..8], seconds);
+    assert_eq!(timers[8], Duration::from_millis(8));
     assert_eq!(
         config.limits(),
         Limits {
@@ -195,7 +207,7 @@ fn empty_environment_counts_as_not_set() {
     )
     .unwrap();
     assert_eq!(config.gateway().url(), "http://gw");
-    assert_eq!(config.listeners()[0].listen.port, 8443);
+    assert_eq!(config.listeners()[0].listen.tcp().unwrap().port, 8443);
 
     let gateway = Some(flag("--gateway", ""));
     let errors = load(

@@ -1,7 +1,6 @@
 //! From an accepted connection to hyper: TLS, what is no TLS, and how a connection ended that
 //! never became a request.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +12,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tower::ServiceExt;
 
-use super::connection::Connection;
+use super::connection::{Connection, Ends};
 use super::current::Current;
 use super::gate::Gate;
 use super::layers::record;
@@ -30,9 +28,11 @@ use crate::session::party::{Leg, Phase};
 use crate::session::record::{
     AnswerBy, AnswerFacts, ClientTls, FirstBytes, HeadFault, TimerKey, TlsFailure, TransportEnd,
 };
+use crate::transport::listening::Listening;
 use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::socket::ClientSocket;
 use crate::transport::stream::Stream;
-use crate::transport::{cause, clock, listener, tls};
+use crate::transport::{cause, clock, tls};
 
 /// hyper takes no smaller buffer.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -45,54 +45,78 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Acceptor {
     /// The socket.
-    pub listener: TcpListener,
+    listener: Listening,
     /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
-    pub tls: Arc<ArcSwapOption<ServerConfig>>,
+    tls: Arc<ArcSwapOption<ServerConfig>>,
+    /// Its place among the listeners of the configuration.
+    index: usize,
+    key: Arc<str>,
 }
 
 impl Acceptor {
+    /// For the listener at this place of the configuration.
+    #[must_use]
+    pub fn new(listener: Listening, tls: Arc<ArcSwapOption<ServerConfig>>, index: usize) -> Self {
+        Self {
+            listener,
+            tls,
+            index,
+            key: format!("listeners[{index}]").into(),
+        }
+    }
+
     /// Accepts until the drain begins.
     pub async fn run(self, current: Arc<Current>) {
         let drain = Arc::clone(&current.tap().drain);
         let mut drained = pin!(drain.token().cancelled());
         loop {
-            let (stream, peer) = tokio::select! {
+            let (socket, peer, local) = tokio::select! {
                 () = &mut drained => return,
-                accepted = listener::accept(&self.listener) => accepted,
+                accepted = self.listener.accept() => accepted,
             };
             let accepted = clock::anchor();
             let tap = current.tap();
-            let local = stream.local_addr().unwrap_or(peer);
-            let (guard, admitted) = tap.admit_connection(peer.ip());
+            let wanted = tap.config.listeners().get(self.index);
+            let relays = wanted.is_some_and(|wanted| peer.is_in(&wanted.proxy_protocol));
+            let (guard, admitted) = tap.admit_connection(&peer, relays);
             let arrival = Arrival {
                 current: Arc::clone(&current),
                 tap: Arc::clone(&tap),
-                peer,
-                local: listener::canonical(local),
+                ends: Ends {
+                    peer,
+                    local,
+                    listener: Arc::clone(&self.key),
+                    header: None,
+                },
                 accepted,
                 guard,
             };
             match admitted {
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.load_full()))),
-                Err(denial) => arrival.turn_away(stream, denial),
+                Ok(()) if relays => {
+                    drop(
+                        tap.tasks
+                            .spawn(arrival.relayed(socket, self.tls.load_full())),
+                    );
+                }
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(socket, self.tls.load_full()))),
+                Err(denial) => arrival.turn_away(socket, denial),
             }
         }
     }
 }
 
 /// A connection that was just accepted.
-struct Arrival {
+pub(super) struct Arrival {
     current: Arc<Current>,
     /// As it was when the connection came.
-    tap: Arc<Tap>,
-    peer: SocketAddr,
-    local: SocketAddr,
-    accepted: Anchor,
-    guard: ConnectionGuard,
+    pub(super) tap: Arc<Tap>,
+    pub(super) ends: Ends,
+    pub(super) accepted: Anchor,
+    pub(super) guard: ConnectionGuard,
 }
 
 impl Arrival {
-    fn connection(
+    pub(super) fn connection(
         self,
         tls: Option<ClientTls>,
         sensed: Arc<Sensed>,
@@ -100,18 +124,17 @@ impl Arrival {
         let Self {
             current: _,
             tap,
-            peer,
-            local,
+            ends,
             accepted,
             guard,
         } = self;
         let drain = Arc::clone(&tap.drain);
-        let connection = Connection::new(peer, local, tls, accepted, sensed, drain, guard);
+        let connection = Connection::new(ends, tls, accepted, sensed, drain, guard);
         (tap, Arc::new(connection))
     }
 
     /// A limit is reached: closed at once.
-    fn turn_away(self, stream: TcpStream, denial: Denial) {
+    pub(super) fn turn_away(self, socket: ClientSocket, denial: Denial) {
         let (tap, connection) = self.connection(None, Arc::default());
         let session = tap.open_record(&connection, connection.accepted);
         session.with(|rec| {
@@ -121,12 +144,12 @@ impl Arrival {
                 .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         });
         session.settle();
-        drop(stream);
+        drop(socket);
     }
 
-    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+    pub(super) async fn serve(self, socket: ClientSocket, tls: Option<Arc<ServerConfig>>) {
         let Some(config) = tls else {
-            let (sensor, sensed) = Sensor::new(Stream::Tcp(stream));
+            let (sensor, sensed) = Sensor::new(socket.into_plain());
             let current = Arc::clone(&self.current);
             let (tap, connection) = self.connection(None, sensed);
             return serve_http(&current, &tap, connection, sensor).await;
@@ -136,7 +159,7 @@ impl Arrival {
         let limit = self.tap.config.timeouts().tls_handshake;
         let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
         let peeked = tokio::select! {
-            peeked = timeout_at(deadline, peek(&stream)) => peeked,
+            peeked = timeout_at(deadline, peek(&socket)) => peeked,
             () = draining.cancelled() => return self.drained(ClientTls::default()),
         };
         let first = match peeked {
@@ -149,11 +172,11 @@ impl Arrival {
         };
         match first {
             FirstBytes::None => self.no_tls(first, TransportEnd::Fin, None),
-            FirstBytes::Http => self.plain_http_on_tls(stream).await,
-            FirstBytes::Tls | FirstBytes::Other => {
+            FirstBytes::Http => self.plain_http_on_tls(socket).await,
+            FirstBytes::Tls | FirstBytes::Proxy | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
                 let accepted = tokio::select! {
-                    accepted = timeout_at(deadline, tls::accept(stream, config, &mut facts)) => {
+                    accepted = timeout_at(deadline, tls::accept(socket, config, &mut facts)) => {
                         accepted
                     }
                     () = draining.cancelled() => return self.drained(facts),
@@ -237,7 +260,7 @@ impl Arrival {
     }
 
     /// Somebody typed `http://`: say so in plain HTTP, the only language they speak.
-    async fn plain_http_on_tls(self, mut stream: TcpStream) {
+    async fn plain_http_on_tls(self, mut socket: ClientSocket) {
         let header = self.tap.config.session_header();
         let detail = "plain HTTP came where TLS was expected".to_owned();
         let facts = ClientTls {
@@ -261,7 +284,7 @@ impl Arrival {
              error=http_request_error\r\n{session_line}\r\n{body}",
             body.len(),
         );
-        let written = stream.write_all(answer.as_bytes()).await;
+        let written = socket.write_all(answer.as_bytes()).await;
         session.with(|rec| {
             rec.ending.acted(Instant::now());
             rec.facts.answer = Some(AnswerFacts {
@@ -273,7 +296,7 @@ impl Arrival {
                 complete: written.is_ok(),
             });
         });
-        linger(stream).await;
+        linger(socket).await;
         session.with(|rec| {
             rec.ending
                 .transport_ended(Leg::Client, TransportEnd::Local, None, Instant::now());
@@ -282,7 +305,7 @@ impl Arrival {
 }
 
 /// Ends our side and reads what still comes, for a short time and up to a bound.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: ClientSocket) {
     let _ = timeout(LINGER, async {
         stream.shutdown().await?;
         let mut left = [0; 4096];
@@ -297,9 +320,9 @@ async fn linger(mut stream: TcpStream) {
 }
 
 /// Looks at the first bytes without taking them.
-async fn peek(stream: &TcpStream) -> std::io::Result<FirstBytes> {
+async fn peek(socket: &ClientSocket) -> std::io::Result<FirstBytes> {
     let mut front = [0; 8];
-    let count = stream.peek(&mut front).await?;
+    let count = socket.peek(&mut front).await?;
     Ok(FirstBytes::of(front.get(..count).unwrap_or_default()))
 }
 

@@ -1,23 +1,35 @@
 //! What all requests of one client connection have in common.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::admission::peer::Peer;
 use crate::proxy::drain::Drain;
 use crate::proxy::heads::Heads;
 use crate::proxy::interim::Interim;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
+use crate::session::record::proxy_protocol::ProxyProtocolFacts;
 use crate::transport::sensor::Sensed;
+
+/// Who is at the ends of a connection.
+#[derive(Debug)]
+pub struct Ends {
+    /// The client, as far as the connection itself tells.
+    pub peer: Peer,
+    /// Our own address, as records name it.
+    pub local: String,
+    /// The listener's key in the configuration.
+    pub listener: Arc<str>,
+    /// The PROXY header that came, or what came in its place.
+    pub header: Option<Box<ProxyProtocolFacts>>,
+}
 
 /// One client connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The client.
-    pub peer: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
+    /// Who is at its ends.
+    pub ends: Ends,
     /// What TLS agreed; `None` on a plain listener.
     pub tls: Option<ClientTls>,
     /// When it was accepted.
@@ -36,8 +48,7 @@ impl Connection {
     /// A connection that was just accepted.
     #[must_use]
     pub fn new(
-        peer: SocketAddr,
-        local: SocketAddr,
+        ends: Ends,
         tls: Option<ClientTls>,
         accepted: Anchor,
         sensed: Arc<Sensed>,
@@ -45,8 +56,7 @@ impl Connection {
         counted: ConnectionGuard,
     ) -> Self {
         Self {
-            peer,
-            local,
+            ends,
             tls,
             accepted,
             sensed,
@@ -55,6 +65,34 @@ impl Connection {
             drain,
             counted,
         }
+    }
+
+    /// A connection of this client, for tests.
+    #[cfg(test)]
+    pub(super) fn of(peer: std::net::SocketAddr, tap: &Arc<super::Tap>) -> Arc<Self> {
+        let peer = Peer::inet(peer);
+        let (counted, _) = tap.admit_connection(&peer, false);
+        let ends = Ends {
+            peer,
+            local: "127.0.0.1:8443".to_owned(),
+            listener: "listeners[0]".into(),
+            header: None,
+        };
+        let (drain, anchor) = (Arc::clone(&tap.drain), crate::transport::clock::anchor());
+        Arc::new(Self::new(
+            ends,
+            None,
+            anchor,
+            Arc::default(),
+            drain,
+            counted,
+        ))
+    }
+
+    /// The client, as far as the connection itself tells.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.ends.peer
     }
 
     /// Its first request is read, or its upgrade is answered: it is no handshake any more.

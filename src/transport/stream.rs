@@ -8,16 +8,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
+use super::socket::ClientSocket;
+
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
 /// the socket and the TLS state back out of hyper.
 #[derive(Debug)]
 pub enum Stream {
     /// TCP.
     Tcp(TcpStream),
-    /// A unix socket (gateway only).
+    /// A unix socket.
     Unix(UnixStream),
     /// TLS with a client.
-    TlsServer(Box<server::TlsStream<TcpStream>>),
+    TlsServer(Box<server::TlsStream<ClientSocket>>),
     /// TLS with the gateway.
     TlsClient(Box<client::TlsStream<TcpStream>>),
 }

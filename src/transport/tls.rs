@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CommonState, ServerConfig};
-use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, server};
 
 use super::cause;
+use super::socket::ClientSocket;
 use crate::session::record::{ClientTls, TlsFailure};
 use crate::session::text::PeerText;
 
@@ -50,16 +50,16 @@ pub struct Failed {
 /// Does the handshake. On failure the facts hold what was learned, the server name among them;
 /// the TLS library has sent its alert.
 pub async fn accept(
-    tcp: TcpStream,
+    socket: ClientSocket,
     config: Arc<ServerConfig>,
     facts: &mut ClientTls,
-) -> Result<server::TlsStream<TcpStream>, Failed> {
+) -> Result<server::TlsStream<ClientSocket>, Failed> {
     let failed = |facts: &ClientTls, error: io::Error| {
         let mut facts = facts.clone();
         facts.failure = Some(failure(&error));
         Failed { facts, error }
     };
-    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), tcp);
+    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), socket);
     let start = acceptor.await.map_err(|error| failed(facts, error))?;
     facts.sni = start
         .client_hello()

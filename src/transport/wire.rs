@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::cause;
+use super::socket::ClientSocket;
 use super::stream::Stream;
 use super::tcp_info;
 use crate::session::record::TransportEnd;
@@ -114,8 +115,12 @@ impl Wire {
             Stream::Tcp(tcp) => (Raw::Tcp(tcp), None),
             Stream::Unix(unix) => (Raw::Unix(unix), None),
             Stream::TlsServer(tls) => {
-                let (tcp, state) = tls.into_inner();
-                (Raw::Tcp(tcp), Some(Box::new(Connection::from(state))))
+                let (socket, state) = tls.into_inner();
+                let raw = match socket {
+                    ClientSocket::Tcp(tcp) => Raw::Tcp(tcp),
+                    ClientSocket::Unix(unix) => Raw::Unix(unix),
+                };
+                (raw, Some(Box::new(Connection::from(state))))
             }
             Stream::TlsClient(tls) => {
                 let (tcp, state) = tls.into_inner();
