@@ -12,6 +12,7 @@ pub mod ready;
 mod server;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,8 @@ pub struct Parts {
     pub draining: CancellationToken,
     /// What counts records and knows the open sessions.
     pub outlet: Arc<Outlet>,
+    /// Where TLS secrets are written to, if anywhere.
+    pub tls_keylog: Option<PathBuf>,
     /// How busy the tap is.
     pub load: LoadReader,
 }
@@ -96,11 +99,12 @@ impl Desk {
             dialler,
             draining,
             outlet,
+            tls_keylog,
             load,
         } = parts;
         Self {
             admin,
-            ready: Ready::new(listeners, dialler),
+            ready: Ready::new(listeners, dialler, tls_keylog),
             draining,
             outlet,
             load,
@@ -139,7 +143,6 @@ impl Desk {
             handshakes,
         } = (self.load.0)();
         let live = self.outlet.live();
-        let ends = self.ready.expiries().into_iter();
         let facts = Facts {
             counts: self.outlet.metrics().counts(),
             traffic: live.traffic(),
@@ -147,7 +150,7 @@ impl Desk {
             connections,
             handshakes,
             dropped: self.outlet.lost(),
-            certificates: ends.map(|(addr, end)| (addr, end.as_second())).collect(),
+            certificates: self.ready.expiries(),
             gateway: self.ready.gateway_is_up(),
             draining: self.draining.is_cancelled(),
             started: self.started_at.as_second(),

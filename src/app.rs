@@ -1,25 +1,32 @@
 //! The bound app: sockets are open and their addresses known before anything is served.
 
+mod certificate;
+
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use rustls::ServerConfig;
+use rustls::KeyLog;
 use tokio::net::TcpListener;
 
-use crate::admin::ready::{CertificateFacts, ListenerFacts};
+pub use self::certificate::Certificate;
+
+use crate::admin::ready::ListenerFacts;
 use crate::admin::{self, Desk, Load, LoadReader};
-use crate::config::identity::{Identity, IdentityError};
-use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
+use crate::config::identity::IdentityError;
+use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, Target};
 use crate::proxy::Tap;
 use crate::proxy::accept::Acceptor;
 use crate::session::credential::Fingerprinter;
 use crate::sink::jsonl::RotatingFile;
 use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
-use crate::transport::dev_ca::{self, DevCaError, DevFiles};
-use crate::transport::{listener, tls};
+use crate::transport::dev_ca::DevCaError;
+use crate::transport::listener;
+use crate::transport::tls::Lasting;
+use crate::transport::tls::key_log::{KeyLogError, KeyLogFile};
+use crate::transport::tls::leaves::{self, Leaves};
 use crate::upstream::tls::TlsSetupError;
 
 /// Records that may wait for a slow file or reader.
@@ -43,6 +50,8 @@ pub enum StartError {
     #[error("failed to set up TLS for listeners: {0}")]
     ServerTls(rustls::Error),
     #[error(transparent)]
+    KeyLog(#[from] KeyLogError),
+    #[error(transparent)]
     GatewayTls(#[from] TlsSetupError),
     #[error("failed to open the records file {path}: {source}")]
     Records { path: String, source: io::Error },
@@ -65,16 +74,9 @@ pub struct BoundListener {
     pub addr: SocketAddr,
     /// `None` for plain HTTP.
     pub certificate: Option<Certificate>,
+    /// What is told of its certificates, live; `None` for plain HTTP.
+    pub leaves: Option<Leaves>,
     acceptor: Acceptor,
-}
-
-/// The certificate of a listener.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// The leaf and its key.
-    pub identity: Identity,
-    /// The development CA's files, when it is self-signed.
-    pub development: Option<DevFiles>,
 }
 
 /// Everything is bound; nothing is served yet.
@@ -94,10 +96,14 @@ impl Bound {
         locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
         let (sockets, admin) = bind_all(&config).await?;
+        let key_log = key_log(&config)?;
         let mut listeners = Vec::new();
         for (wanted, bound) in config.listeners().iter().zip(sockets) {
-            let certificate = certificate(&config, &wanted.tls)?;
-            let tls = certificate.as_ref().map(server_config).transpose()?;
+            let certificate = Certificate::load(&config, &wanted.tls)?;
+            let lasting = Lasting::new(key_log.clone()).map_err(StartError::ServerTls)?;
+            let tls = certificate.as_ref().map(|it| it.terminator(&lasting));
+            let tls = tls.transpose()?.map(Arc::new);
+            let leaves = certificate.as_ref().map(|it| Leaves::new(it.leaves()));
             for listener in bound {
                 let addr = listener.local_addr()?;
                 let acceptor = Acceptor {
@@ -107,6 +113,7 @@ impl Bound {
                 listeners.push(BoundListener {
                     addr,
                     certificate: certificate.clone(),
+                    leaves: leaves.clone(),
                     acceptor,
                 });
             }
@@ -133,7 +140,13 @@ impl Bound {
             outlet = outlet.keeping_recent();
         }
         let outlet = Arc::new(outlet);
-        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, host_name())?);
+        let tap = Arc::new(Tap::new(
+            config,
+            fingerprinter,
+            outlet,
+            host_name(),
+            key_log,
+        )?);
         Ok(Self {
             listeners,
             admin,
@@ -152,10 +165,7 @@ impl Bound {
         let admin = self.tap.config().admin()?.clone();
         let facts = |listener: &BoundListener| ListenerFacts {
             addr: listener.addr,
-            certificate: listener.certificate.as_ref().map(|it| CertificateFacts {
-                not_before: it.identity.not_before,
-                not_after: it.identity.not_after,
-            }),
+            certificates: listener.leaves.clone(),
         };
         let tap = Arc::clone(&self.tap);
         let parts = admin::Parts {
@@ -164,6 +174,7 @@ impl Bound {
             dialler: self.tap.dialler().clone(),
             draining: self.tap.draining().clone(),
             outlet: Arc::clone(self.tap.outlet()),
+            tls_keylog: self.tap.config().tls_keylog().map(Path::to_path_buf),
             load: LoadReader(Box::new(move || Load {
                 connections: tap.connections(),
                 handshakes: tap.handshakes(),
@@ -188,6 +199,11 @@ impl Bound {
                 accepting.spawn(admin::serve(Arc::clone(&desk), socket.listener));
             }
         }
+        let leaves = listeners.iter().filter_map(|listener| {
+            let leaves = listener.leaves.clone()?;
+            Some((listener.addr, leaves))
+        });
+        accepting.spawn(leaves::watch(leaves.collect()));
         for listener in listeners {
             accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
         }
@@ -233,27 +249,17 @@ pub fn ephemeral_fingerprinter() -> Fingerprinter {
     Fingerprinter::ephemeral(key)
 }
 
-fn certificate(config: &Config, tls: &ListenerTls) -> Result<Option<Certificate>, StartError> {
-    match tls {
-        ListenerTls::Plain => Ok(None),
-        ListenerTls::Files(identity) => Ok(Some(Certificate {
-            identity: identity.clone(),
-            development: None,
-        })),
-        ListenerTls::SelfSigned { names } => {
-            let files = dev_ca::ensure(config.state_dir(), names, Timestamp::now())?;
-            let identity = Identity::load(&files.cert, &files.key)?;
-            Ok(Some(Certificate {
-                identity,
-                development: Some(files),
-            }))
-        }
-    }
-}
-
-fn server_config(certificate: &Certificate) -> Result<Arc<ServerConfig>, StartError> {
-    let certified = Arc::clone(&certificate.identity.certified);
-    tls::server_config(certified).map_err(StartError::ServerTls)
+/// Opens the file of TLS secrets, if there is to be one, and says so where nobody can miss it.
+fn key_log(config: &Config) -> Result<Option<Arc<dyn KeyLog>>, StartError> {
+    let Some(path) = config.tls_keylog() else {
+        return Ok(None);
+    };
+    let file = KeyLogFile::open(path)?;
+    tracing::warn!(
+        path = %path.display(),
+        "the secrets of every TLS session are written to a file: whoever has it reads them all"
+    );
+    Ok(Some(Arc::new(file)))
 }
 
 /// Refuses a gateway whose name leads to this host where that would make remote clients local. A

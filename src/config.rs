@@ -42,7 +42,9 @@ pub use self::address::{Host, ListenAddr};
 pub use self::admin::Admin;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
-pub use self::listener::{Listener, ListenerTls};
+pub use self::listener::{
+    ClientAuth, ClientAuthMode, Listener, ListenerTls, MinVersion, TlsPolicy,
+};
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput};
@@ -70,6 +72,7 @@ pub struct Config {
     session_header: bool,
     fingerprint_key: Option<FingerprintKey>,
     state_dir: PathBuf,
+    tls_keylog: Option<PathBuf>,
     warnings: Vec<Warning>,
 }
 
@@ -104,6 +107,12 @@ impl Config {
         self.listeners
             .iter()
             .all(|listener| listener.listen.host.is_loopback())
+    }
+
+    /// Where the secrets of TLS sessions are written (`--tls-keylog`), if anywhere.
+    #[must_use]
+    pub fn tls_keylog(&self) -> Option<&Path> {
+        self.tls_keylog.as_deref()
     }
 
     /// Every timer.
@@ -187,6 +196,9 @@ pub struct Overrides {
     pub output: Option<OutputFormat>,
     /// Replaces `state_dir`.
     pub state_dir: Option<PathBuf>,
+    /// Where the secrets of TLS sessions are written. No key of the file: who can change that must
+    /// not be able to open every session with it.
+    pub tls_keylog: Option<PathBuf>,
 }
 
 /// One value from a flag or an environment variable. White space around it is ignored; an empty

@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
@@ -30,7 +29,8 @@ use crate::session::record::{
 };
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::stream::Stream;
-use crate::transport::{cause, clock, listener, tls};
+use crate::transport::tls::{self, Terminator};
+use crate::transport::{cause, clock, listener};
 
 /// hyper takes no smaller buffer.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -45,7 +45,7 @@ pub struct Acceptor {
     /// The socket.
     pub listener: TcpListener,
     /// `None` for plain HTTP.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<Terminator>>,
 }
 
 impl Acceptor {
@@ -66,9 +66,10 @@ impl Acceptor {
                 local: listener::canonical(local),
                 accepted,
                 guard,
+                tls: self.tls.clone(),
             };
             match admitted {
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.clone()))),
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream))),
                 Err(denial) => arrival.turn_away(stream, denial),
             }
         }
@@ -82,6 +83,8 @@ struct Arrival {
     local: SocketAddr,
     accepted: Anchor,
     guard: ConnectionGuard,
+    /// As it was when the connection came.
+    tls: Option<Arc<Terminator>>,
 }
 
 impl Arrival {
@@ -96,10 +99,11 @@ impl Arrival {
             local,
             accepted,
             guard,
+            tls: terminator,
         } = self;
         let drain = Arc::clone(&tap.drain);
         let connection = Connection::new(peer, local, tls, accepted, sensed, drain, guard);
-        (tap, Arc::new(connection))
+        (tap, Arc::new(connection.through(terminator)))
     }
 
     /// A limit is reached: closed at once.
@@ -116,8 +120,8 @@ impl Arrival {
         drop(stream);
     }
 
-    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
-        let Some(config) = tls else {
+    async fn serve(self, stream: TcpStream) {
+        let Some(terminator) = self.tls.clone() else {
             let (sensor, sensed) = Sensor::new(Stream::Tcp(stream));
             let (tap, connection) = self.connection(None, sensed);
             return serve_http(&tap, connection, sensor).await;
@@ -144,7 +148,7 @@ impl Arrival {
             FirstBytes::Tls | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
                 let accepted = tokio::select! {
-                    accepted = timeout_at(deadline, tls::accept(stream, config, &mut facts)) => {
+                    accepted = timeout_at(deadline, tls::accept(stream, &terminator, &mut facts)) => {
                         accepted
                     }
                     () = draining.cancelled() => return self.drained(facts),
@@ -212,8 +216,8 @@ impl Arrival {
     fn too_slow(self, limit: Duration, first: FirstBytes, mut facts: ClientTls) {
         let detail = "the TLS handshake did not complete in time".to_owned();
         facts.failure = Some(TlsFailure {
-            alert: None,
             detail,
+            ..TlsFailure::default()
         });
         let session = self.early(Some(facts), first);
         session.with(|rec| {
@@ -232,8 +236,8 @@ impl Arrival {
         let detail = "plain HTTP came where TLS was expected".to_owned();
         let facts = ClientTls {
             failure: Some(TlsFailure {
-                alert: None,
                 detail,
+                ..TlsFailure::default()
             }),
             ..ClientTls::default()
         };

@@ -10,6 +10,7 @@ use crate::proxy::tap::ConnectionGuard;
 use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
 use crate::transport::sensor::Sensed;
+use crate::transport::tls::Terminator;
 
 /// One client connection.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// What TLS agreed; `None` on a plain listener.
     pub tls: Option<ClientTls>,
+    /// What its TLS is served by; `None` on a plain listener.
+    pub(super) terminator: Option<Arc<Terminator>>,
     /// When it was accepted.
     pub accepted: Anchor,
     /// What is sensed of it.
@@ -48,6 +51,7 @@ impl Connection {
             peer,
             local,
             tls,
+            terminator: None,
             accepted,
             sensed,
             heads: Heads::default(),
@@ -55,6 +59,13 @@ impl Connection {
             drain,
             counted,
         }
+    }
+
+    /// Its TLS is served by this.
+    #[must_use]
+    pub fn through(mut self, terminator: Option<Arc<Terminator>>) -> Self {
+        self.terminator = terminator;
+        self
     }
 
     /// Its first request is read, or its upgrade is answered: it is no handshake any more.

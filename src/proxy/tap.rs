@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rustls::KeyLog;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -48,14 +49,16 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// A tap for this configuration; `name` stands in its records.
+    /// A tap for this configuration; `name` stands in its records, secrets of TLS with the gateway
+    /// go to `key_log`.
     pub fn new(
         config: Config,
         fingerprinter: Fingerprinter,
         outlet: Arc<Outlet>,
         name: String,
+        key_log: Option<Arc<dyn KeyLog>>,
     ) -> Result<Self, TlsSetupError> {
-        let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
+        let dialler = Dialler::new(config.gateway(), config.timeouts().connect, key_log)?;
         Ok(Self {
             pool: Pool::new(dialler.clone()),
             attribution: Attribution::new(&config),

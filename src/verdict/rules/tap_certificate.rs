@@ -2,7 +2,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{Class, ClientTls, Confidence, SniMatch};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -86,14 +86,50 @@ fn alert(
         .alert
         .as_deref()
         .filter(|alert| names.contains(alert))?;
-    let asked = match &tls.sni {
-        Some(name) => format!("it asked for the name {}", short(name)),
-        None => "it asked for no server name (an IP address in its URL)".to_owned(),
-    };
-    Some(Finding::new(confidence, summary).because([
+    let mut facts = vec![
         fact(format!("the client sent the TLS alert {alert}")),
-        fact(asked),
-    ]))
+        fact(asked(tls)),
+    ];
+    facts.extend(
+        tls.certificate
+            .as_ref()
+            .map(|sha256| fact(format!("we showed the certificate with sha256 {sha256}"))),
+    );
+    let finding = Finding::new(confidence, summary).because(facts);
+    Some(match &tls.sni {
+        Some(name) if tls.sni_match == Some(SniMatch::Default) => finding.next(format!(
+            "give the listener a certificate for {}, or let the client use a name that ours carry: {}",
+            short(name),
+            our_names(tls)
+        )),
+        _ => finding,
+    })
+}
+
+/// The name that the client asked for, and whether we have it.
+fn asked(tls: &ClientTls) -> String {
+    let Some(name) = &tls.sni else {
+        return "it asked for no server name (an IP address in its URL)".to_owned();
+    };
+    let name = short(name);
+    match tls.sni_match {
+        Some(SniMatch::Default) => format!(
+            "it asked for the name {name}, which none of our certificates carries; they are for {}",
+            our_names(tls)
+        ),
+        Some(SniMatch::Wildcard) => {
+            format!("it asked for the name {name}, which a wildcard of ours covers")
+        }
+        Some(SniMatch::Exact) | None => format!("it asked for the name {name}"),
+    }
+}
+
+fn our_names(tls: &ClientTls) -> String {
+    if tls.our_names.is_empty() {
+        return "no name at all".to_owned();
+    }
+    let names: Vec<String> = tls.our_names.iter().map(short).collect();
+    names.join(", ")
 }
 
 fn expired(view: &View<'_>) -> Option<Finding> {
