@@ -48,5 +48,6 @@ mod requests;
 mod selftest;
 mod smuggling;
 mod timers;
+mod tls;
 mod together;
 mod upgrade;

@@ -99,8 +99,8 @@ pub(super) struct ClientAuthSchema {
     /// PEM file with the CAs that sign clients' certificates.
     #[schemars(required)]
     pub(super) ca: Option<At<PathBuf>>,
-    /// Whether a client has to show one. What it does show has to be good in both cases.
-    #[schemars(extend("default" = "required"))]
+    /// Whether a client has to show one; `required` if not given. What it does show has to be good
+    /// in both cases.
     pub(super) mode: Option<ClientAuthMode>,
     /// PEM file with revocation lists (X509 CRL), one of each CA that signs clients' certificates.
     pub(super) crl: Option<At<PathBuf>>,

@@ -144,3 +144,6 @@ fn kind(error: &rustls::Error) -> Option<TlsFailureKind> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ pub enum MinVersion {
 
 impl FromScalar for MinVersion {
     fn expected() -> String {
-        "`1.2` or `1.3`".to_owned()
+        "`1.2` or `1.3` (in quotes in a file)".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, Complaint> {

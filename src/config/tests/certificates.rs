@@ -300,8 +300,8 @@ fn what_clients_must_bring_is_checked() {
 
     for (rest, expected) in [
         (
-            "min_version: 1.1".to_owned(),
-            "tls.min_version: expected `1.2` or `1.3`, found `1.1`, which nobody should speak any \
+            "min_version: '1.1'".to_owned(),
+            "tls.min_version: expected `1.2` or `1.3` (in quotes in a file), found `1.1`, which nobody should speak any \
              more (RFC 8996)",
         ),
         (
@@ -329,7 +329,7 @@ fn what_clients_must_bring_is_checked() {
         ),
         (
             format!("client_auth: {{ ca: {at}/ca, mode: maybe }}"),
-            "tls.client_auth.mode: expected one of `optional`, `required`",
+            "tls.client_auth.mode: expected one of `optional` or `required`",
         ),
     ] {
         let line = line(&with(&rest));

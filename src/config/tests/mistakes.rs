@@ -159,7 +159,7 @@ fn lists_name_the_entry() {
         // TLS of a listener.
         (
             "listeners:\n- listen: 'a:1'\n  tls:",
-            "f.yaml:3:3: listeners[0].tls: expected a mapping with `self_signed` or `certificates`, found nothing",
+            "f.yaml:3:3: listeners[0].tls: expected a mapping with `self_signed`, `certificates`, `min_version` or `client_auth`, found nothing",
         ),
         (
             "listeners:\n- listen: 'a:1'\n  tls: {}",
