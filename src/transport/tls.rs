@@ -16,7 +16,7 @@ use tokio_rustls::{LazyConfigAcceptor, server};
 pub use self::terminator::{Lasting, Terminator};
 
 use super::cause;
-use crate::session::record::{ClientTls, TlsFailure, TlsFailureKind};
+use crate::session::record::{ClientTls, SniMatch, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
 
 /// Longest server name that is kept; DNS allows 253.
@@ -63,6 +63,9 @@ pub async fn accept(
         .take(ALPN_CAP)
         .map(|name| PeerText::from_bytes(name, SNI_CAP))
         .collect();
+    if facts.sni_match == Some(SniMatch::Default) {
+        facts.our_names = terminator.names();
+    }
     let (config, noted) = terminator.for_one_handshake();
     match start.into_stream(config).await {
         Ok(stream) => {

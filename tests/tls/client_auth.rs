@@ -119,7 +119,7 @@ async fn every_other_one_is_refused_and_told_apart() {
                 Some(stranger.client("stranger.example", Validity::Now)),
                 Failure::ClientCertUnknownCa,
                 "client.fault.certificate_untrusted",
-                "issued by CN=strangers",
+                "issued by \"CN=strangers\"",
             ),
             (
                 revoked,

@@ -62,7 +62,8 @@ async fn a_name_and_the_keys_of_a_client_choose_its_certificate() {
         assert_eq!(tls.certificate, Some(wanted.sha256()), "{name} {schemes:?}");
         assert_eq!(tls.sni_match, *how, "{name}");
         assert_eq!(tls.resumed, Some(false));
-        assert!(!tls.host_differs && tls.our_names.is_empty());
+        assert!(!tls.host_differs);
+        assert_eq!(tls.our_names.is_empty(), *how != default, "{name}");
     }
 
     // Nothing that this client can work with for this name.
@@ -105,22 +106,34 @@ async fn a_name_that_no_certificate_has_is_named_when_the_client_refuses() {
     let (rule, text) = said(&record);
     assert_eq!(rule, "tap.certificate.refused");
     for part in [
-        "it asked for the name claw.lan, which none of our certificates carries; they are for \
+        "it asked for the name \"claw.lan\", which none of our certificates carries; they are for \
          *.gw.example, gw.example, other.example",
         &format!("we showed the certificate with sha256 {}", one.sha256()),
-        "give the listener a certificate for claw.lan, or let the client use a name that ours \
-         carry: *.gw.example, gw.example, other.example",
+        "give the listener a certificate for the name in the client's URL",
     ] {
         assert!(text.contains(part), "{part}\nnot in\n{text}");
     }
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_warned_of_and_named() {
+async fn an_expired_certificate_is_warned_of_shown_by_the_admin_listener_and_named() {
     let root = Authority::root("root");
     let old = root.server(&["gw.example"], Kind::Ec, Validity::Expired);
     let peer = ok_instead_of_101::start(&Via::Plain, &[], "ok").await;
-    let tap = setup(&peer, &[&old], json!({})).admin().start().await;
+    let new = root.server(&["new.example"], Kind::Ec, Validity::Now);
+    let tap = setup(&peer, &[&old, &new], json!({})).admin().start().await;
+    let ready = crate::admin::get(&tap, "/readyz").await;
+    assert_eq!(ready.status(), 503);
+    let addr = https(&tap);
+    let detail = format!("0 of {addr}: expired at 2021-01-01T00:00:00Z");
+    assert!(ready.body.contains(&detail), "{}", ready.body);
+    let metrics = crate::admin::get(&tap, "/metrics").await.body;
+    for (position, end) in [(0, 1_609_459_200_u64), (1, 4_070_908_800)] {
+        let sample = format!(
+            "wstap_certificate_expiry_timestamp_seconds{{listener=\"{addr}\",certificate=\"{position}\"}} {end}\n"
+        );
+        assert!(metrics.contains(&sample), "{metrics}");
+    }
     let stderr = tap.stderr();
     let warning = "warning: listeners[0].tls.certificates[0].cert: the certificate expired at \
                    2021-01-01T00:00:00Z; clients will refuse it";

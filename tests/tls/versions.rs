@@ -69,7 +69,7 @@ async fn protocols_that_we_do_not_speak_are_named() {
     let record = book.next(&tap).await;
     let (rule, text) = said(&record);
     assert_eq!(rule, "client.fault.alpn");
-    assert!(text.contains("it offered spdy/3, evil"), "{text}");
+    assert!(text.contains("it offered \"spdy/3\", \"evil"), "{text}");
     assert!(text.contains("and we speak none of it"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
     let tls = record.client.tls.unwrap();

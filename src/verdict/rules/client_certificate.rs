@@ -3,7 +3,8 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, ClientTls, Confidence, TlsFailureKind};
+use crate::session::record::{Class, ClientTls, Confidence, SniMatch, TlsFailureKind};
+use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -110,8 +111,8 @@ fn finding(tls: &ClientTls, summary: &str) -> Finding {
     if let Some(cert) = &tls.client_cert {
         facts.push(fact(format!(
             "it showed the certificate of {}, issued by {}, sha256 {}",
-            or_nobody(&short(&cert.subject)),
-            or_nobody(&short(&cert.issuer)),
+            named(&cert.subject),
+            named(&cert.issuer),
             cert.sha256
         )));
         if let (Some(from), Some(to)) = (cert.not_before, cert.not_after) {
@@ -121,14 +122,24 @@ fn finding(tls: &ClientTls, summary: &str) -> Finding {
             )));
         }
     }
+    if let (Some(name), Some(SniMatch::Default)) = (&tls.sni, tls.sni_match) {
+        facts.push(fact(format!(
+            "it asked for the name {}, which none of our certificates carries either",
+            short(name)
+        )));
+    }
     if let Some(failure) = &tls.failure {
         facts.push(fact(failure.detail.clone()));
     }
     Finding::new(Confidence::Certain, summary).because(facts)
 }
 
-fn or_nobody(name: &str) -> &str {
-    if name.is_empty() { "nobody" } else { name }
+fn named(name: &PeerText) -> String {
+    if name.is_empty() {
+        "nobody".to_owned()
+    } else {
+        short(name)
+    }
 }
 
 fn expired(view: &View<'_>) -> Option<Finding> {

@@ -27,7 +27,8 @@ pub struct ClientTls {
     /// SHA-256 of the certificate that we showed, 64 hexadecimal digits; `null` when the session was
     /// resumed or none was shown.
     pub certificate: Option<String>,
-    /// The names that the listener's certificates are for, at most 16; only of a handshake that failed.
+    /// The names that the listener's certificates are for, at most 16; only of a handshake that failed,
+    /// or where none of them is the one that was asked for.
     pub our_names: Vec<PeerText>,
     /// An earlier session was resumed; `null` when the handshake did not complete.
     pub resumed: Option<bool>,
