@@ -199,9 +199,10 @@ fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
         for (position, leaf) in leaves.iter().flat_map(|leaves| leaves.iter()).enumerate() {
             let (not_before, not_after) = (leaf.not_before, leaf.not_after);
             // The only one needs no number.
-            let which = match leaves.as_ref().is_some_and(|leaves| leaves.len() > 1) {
-                true => format!("{position} of {addr}"),
-                false => format!("of {addr}"),
+            let which = if leaves.as_ref().is_some_and(|leaves| leaves.len() > 1) {
+                format!("{position} of {addr}")
+            } else {
+                format!("of {addr}")
             };
             if now < not_before {
                 bad.push(format!("{which}: not valid before {not_before:.0}"));

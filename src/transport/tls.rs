@@ -77,7 +77,7 @@ pub async fn accept(
                 facts.certificate = terminator.shown(&noted);
             }
             let shown = state.peer_certificates().and_then(|chain| chain.first());
-            facts.client_cert = shown.map(|der| peer::facts(der));
+            facts.client_cert = shown.map(|der| Box::new(peer::facts(der)));
             Ok(stream)
         }
         Err(error) => {
@@ -85,7 +85,7 @@ pub async fn accept(
             facts.alpn_offered = offered;
             facts.certificate = terminator.shown(&noted);
             facts.our_names = terminator.names();
-            facts.client_cert = noted.refused();
+            facts.client_cert = noted.refused().map(Box::new);
             Err(failed(facts, error))
         }
     }

@@ -5,6 +5,101 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use super::mistakes::{line, lines};
 use super::*;
 
+/// Certificate, key, place, expected, found.
+const BAD_FILES: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "none.pem",
+        "key.pem",
+        "5:13",
+        "a PEM file with certificates",
+        "no file ",
+    ),
+    (
+        "words.pem",
+        "key.pem",
+        "5:13",
+        "a PEM file with certificates",
+        "no CERTIFICATE section",
+    ),
+    (
+        "cert.pem",
+        "none.pem",
+        "6:12",
+        "a PEM file with a private key",
+        "no file ",
+    ),
+    (
+        "cert.pem",
+        "words.pem",
+        "6:12",
+        "a PEM file with a private key",
+        "no PRIVATE KEY section",
+    ),
+    (
+        "cert.pem",
+        "other.pem",
+        "6:12",
+        "the key of the certificate in",
+        "the key of another certificate",
+    ),
+    (
+        "cert.pem",
+        "encrypted.pem",
+        "6:12",
+        "a private key without a pass phrase",
+        "an encrypted key",
+    ),
+    (
+        "empty.pem",
+        "key.pem",
+        "5:13",
+        "a PEM file with certificates",
+        "an empty file in",
+    ),
+    (
+        "cert.pem",
+        "empty.pem",
+        "6:12",
+        "a PEM file with a private key",
+        "an empty file in",
+    ),
+    (
+        "cert.der",
+        "key.pem",
+        "5:13",
+        "a PEM file with certificates (`openssl x509 -inform der -in FILE -out PEM`)",
+        "DER (the binary form) and no CERTIFICATE section in",
+    ),
+    (
+        "cert.pem",
+        "key.der",
+        "6:12",
+        "a PEM file with a private key (`openssl pkey -inform der -in FILE -out PEM`)",
+        "DER (the binary form) and no PRIVATE KEY section in",
+    ),
+    (
+        "key.pem",
+        "key.pem",
+        "5:13",
+        "a PEM file with certificates",
+        "a private key and no CERTIFICATE section in",
+    ),
+    (
+        "cert.pem",
+        "cert.pem",
+        "6:12",
+        "a PEM file with a private key",
+        "a certificate and no PRIVATE KEY section in",
+    ),
+    (
+        "strangers.pem",
+        "key.pem",
+        "5:13",
+        "the issuer of certificate 1 (`CN=rcgen self signed cert`) as certificate 2",
+        "`CN=rcgen self signed cert` with another key in",
+    ),
+];
+
 #[test]
 fn certificate_files_are_checked() {
     let folder = tempfile::tempdir().unwrap();
@@ -41,101 +136,9 @@ fn certificate_files_are_checked() {
     assert!(
         matches!(&config.listeners()[0].tls, ListenerTls::Files { identities, .. } if identities[0].names == ["a.example"])
     );
-    for (cert, key, place, expected, found) in [
-        (
-            "none.pem",
-            "key.pem",
-            "5:13",
-            "a PEM file with certificates",
-            "no file ",
-        ),
-        (
-            "words.pem",
-            "key.pem",
-            "5:13",
-            "a PEM file with certificates",
-            "no CERTIFICATE section",
-        ),
-        (
-            "cert.pem",
-            "none.pem",
-            "6:12",
-            "a PEM file with a private key",
-            "no file ",
-        ),
-        (
-            "cert.pem",
-            "words.pem",
-            "6:12",
-            "a PEM file with a private key",
-            "no PRIVATE KEY section",
-        ),
-        (
-            "cert.pem",
-            "other.pem",
-            "6:12",
-            "the key of the certificate in",
-            "the key of another certificate",
-        ),
-        (
-            "cert.pem",
-            "encrypted.pem",
-            "6:12",
-            "a private key without a pass phrase",
-            "an encrypted key",
-        ),
-        (
-            "empty.pem",
-            "key.pem",
-            "5:13",
-            "a PEM file with certificates",
-            "an empty file in",
-        ),
-        (
-            "cert.pem",
-            "empty.pem",
-            "6:12",
-            "a PEM file with a private key",
-            "an empty file in",
-        ),
-        (
-            "cert.der",
-            "key.pem",
-            "5:13",
-            "a PEM file with certificates (`openssl x509 -inform der -in FILE -out PEM`)",
-            "DER (the binary form) and no CERTIFICATE section in",
-        ),
-        (
-            "cert.pem",
-            "key.der",
-            "6:12",
-            "a PEM file with a private key (`openssl pkey -inform der -in FILE -out PEM`)",
-            "DER (the binary form) and no PRIVATE KEY section in",
-        ),
-        (
-            "key.pem",
-            "key.pem",
-            "5:13",
-            "a PEM file with certificates",
-            "a private key and no CERTIFICATE section in",
-        ),
-        (
-            "cert.pem",
-            "cert.pem",
-            "6:12",
-            "a PEM file with a private key",
-            "a certificate and no PRIVATE KEY section in",
-        ),
-        (
-            "strangers.pem",
-            "key.pem",
-            "5:13",
-            "the issuer of certificate 1 (`CN=rcgen self signed cert`) as certificate 2",
-            "`CN=rcgen self signed cert` with another key in",
-        ),
-    ] {
+    for (cert, key, place, expected, found) in BAD_FILES {
         let line = line(&text(cert, key));
-        let field = if place == "5:13" { "cert" } else { "key" };
+        let field = if *place == "5:13" { "cert" } else { "key" };
         let start = format!(
             "f.yaml:{place}: listeners[0].tls.certificates[0].{field}: expected {expected}"
         );

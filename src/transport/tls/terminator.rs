@@ -8,7 +8,7 @@
 //! client certificates are asked for no session can be resumed, and none that was made without them
 //! is taken. Every connection is verified against what is configured now: a certificate that has
 //! expired or was revoked since does not go on by its ticket, and a listener that begins to ask for
-//! certificates has no way around them. WebSockets live long; what this costs is a signature a session.
+//! certificates has no way around them. Connections live long here; this costs a signature for each.
 
 use std::collections::BTreeSet;
 use std::fmt;

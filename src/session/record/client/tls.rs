@@ -33,7 +33,7 @@ pub struct ClientTls {
     /// An earlier session was resumed; `null` when the handshake did not complete.
     pub resumed: Option<bool>,
     /// The certificate that the client showed, good or not.
-    pub client_cert: Option<ClientCert>,
+    pub client_cert: Option<Box<ClientCert>>,
     /// From the accept to the end of the handshake; `null` when it did not complete.
     pub handshake_ms: Option<f64>,
     /// Set when the handshake did not complete.
