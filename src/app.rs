@@ -1,6 +1,9 @@
 //! The bound app: sockets are open and their addresses known before anything is served.
 
 mod certificate;
+mod files;
+pub mod reload;
+mod slot;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +13,18 @@ use std::time::{Duration, Instant};
 
 use rustls::KeyLog;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 pub use self::certificate::Certificate;
 
+use self::reload::{Outcomes, Reloader, Source};
+use self::slot::Slot;
 use crate::admin::ready::ListenerFacts;
-use crate::admin::{self, Desk, Load, LoadReader};
+use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::IdentityError;
 use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, Target};
-use crate::proxy::Tap;
 use crate::proxy::accept::Acceptor;
+use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::jsonl::RotatingFile;
 use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
@@ -73,9 +79,9 @@ pub struct BoundListener {
     /// Where it listens.
     pub addr: SocketAddr,
     /// `None` for plain HTTP.
-    pub certificate: Option<Certificate>,
-    /// What is told of its certificates, live; `None` for plain HTTP.
-    pub leaves: Option<Leaves>,
+    pub certificate: Option<Arc<Certificate>>,
+    /// What is told of its certificates, live; nothing for plain HTTP.
+    pub leaves: Leaves,
     acceptor: Acceptor,
 }
 
@@ -86,7 +92,10 @@ pub struct Bound {
     pub listeners: Vec<BoundListener>,
     /// The sockets of the admin listener, if there is one.
     pub admin: Vec<admin::Socket>,
-    tap: Arc<Tap>,
+    slots: Vec<Slot>,
+    current: Arc<Current>,
+    outcomes: Arc<Outcomes>,
+    reloads: Option<(Source, mpsc::Receiver<()>)>,
 }
 
 impl Bound {
@@ -97,26 +106,22 @@ impl Bound {
         // Sockets first, and all of them: a port in use must leave nothing half started.
         let (sockets, admin) = bind_all(&config).await?;
         let key_log = key_log(&config)?;
-        let mut listeners = Vec::new();
+        let (mut listeners, mut slots) = (Vec::new(), Vec::new());
         for (wanted, bound) in config.listeners().iter().zip(sockets) {
-            let certificate = Certificate::load(&config, &wanted.tls)?;
             let lasting = Lasting::new(key_log.clone()).map_err(StartError::ServerTls)?;
-            let tls = certificate.as_ref().map(|it| it.terminator(&lasting));
-            let tls = tls.transpose()?.map(Arc::new);
-            let leaves = certificate.as_ref().map(|it| Leaves::new(it.leaves()));
+            let name = wanted.listen.to_string();
+            let slot = Slot::new(name, &config, &wanted.tls, lasting)?;
             for listener in bound {
                 let addr = listener.local_addr()?;
-                let acceptor = Acceptor {
-                    listener,
-                    tls: tls.clone(),
-                };
+                let tls = Arc::clone(&slot.tls);
                 listeners.push(BoundListener {
                     addr,
-                    certificate: certificate.clone(),
-                    leaves: leaves.clone(),
-                    acceptor,
+                    certificate: slot.certificate(),
+                    leaves: slot.leaves.clone(),
+                    acceptor: Acceptor { listener, tls },
                 });
             }
+            slots.push(slot);
         }
         let records = config.records();
         if let Some(path) = &records.path {
@@ -150,34 +155,49 @@ impl Bound {
         Ok(Self {
             listeners,
             admin,
-            tap,
+            slots,
+            current: Arc::new(Current::new(tap)),
+            outcomes: Arc::default(),
+            reloads: None,
         })
     }
 
-    /// The tap, for what one wants to know of it while it runs.
+    /// Reads the configuration again when `asked` says so or its files have changed.
     #[must_use]
-    pub fn tap(&self) -> &Arc<Tap> {
-        &self.tap
+    pub fn reloading(mut self, source: Source, asked: mpsc::Receiver<()>) -> Self {
+        self.reloads = Some((source, asked));
+        self
+    }
+
+    /// The tap as it is now.
+    #[must_use]
+    pub fn tap(&self) -> Arc<Tap> {
+        self.current.tap()
     }
 
     /// What the admin listener tells, if there is one.
     fn desk(&self) -> Option<Arc<Desk>> {
-        let admin = self.tap.config().admin()?.clone();
+        let tap = self.current.tap();
+        let admin = tap.config().admin()?.clone();
         let facts = |listener: &BoundListener| ListenerFacts {
             addr: listener.addr,
-            certificates: listener.leaves.clone(),
+            certificates: Some(listener.leaves.clone()),
         };
-        let tap = Arc::clone(&self.tap);
+        let (current, outcomes) = (Arc::clone(&self.current), Arc::clone(&self.outcomes));
         let parts = admin::Parts {
             admin,
             listeners: self.listeners.iter().map(facts).collect(),
-            dialler: self.tap.dialler().clone(),
-            draining: self.tap.draining().clone(),
-            outlet: Arc::clone(self.tap.outlet()),
-            tls_keylog: self.tap.config().tls_keylog().map(Path::to_path_buf),
-            load: LoadReader(Box::new(move || Load {
-                connections: tap.connections(),
-                handshakes: tap.handshakes(),
+            draining: tap.draining().clone(),
+            outlet: Arc::clone(tap.outlet()),
+            tls_keylog: tap.config().tls_keylog().map(Path::to_path_buf),
+            now: NowReader(Box::new(move || {
+                let tap = current.tap();
+                Now {
+                    connections: tap.connections(),
+                    handshakes: tap.handshakes(),
+                    dialler: tap.dialler().clone(),
+                    reloads: outcomes.so_far(),
+                }
             })),
         };
         Some(Arc::new(Desk::new(parts)))
@@ -189,8 +209,12 @@ impl Bound {
         let Self {
             listeners,
             admin,
-            tap,
+            slots,
+            current,
+            outcomes,
+            reloads,
         } = self;
+        let tap = current.tap();
         tap.begin();
         let mut accepting = tokio::task::JoinSet::new();
         if let Some(desk) = desk {
@@ -199,15 +223,22 @@ impl Bound {
                 accepting.spawn(admin::serve(Arc::clone(&desk), socket.listener));
             }
         }
-        let leaves = listeners.iter().filter_map(|listener| {
-            let leaves = listener.leaves.clone()?;
-            Some((listener.addr, leaves))
-        });
+        let leaves = listeners
+            .iter()
+            .map(|listener| (listener.addr, listener.leaves.clone()));
         accepting.spawn(leaves::watch(leaves.collect()));
         for listener in listeners {
-            accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
+            accepting.spawn(listener.acceptor.run(Arc::clone(&current)));
         }
-        tap.follow_files();
+        if let Some((source, asked)) = reloads {
+            let reloader = Reloader {
+                source,
+                current: Arc::clone(&current),
+                slots,
+                outcomes,
+            };
+            accepting.spawn(reloader.follow(asked, tap.draining().clone()));
+        }
         let outlet = Arc::clone(tap.outlet());
         accepting.spawn(async move {
             let mut every = tokio::time::interval(SETTLE_EVERY);
@@ -219,7 +250,7 @@ impl Bound {
             }
         });
         shutdown.await;
-        tap.drain().await;
+        current.tap().drain().await;
         accepting.shutdown().await;
         let outlet = Arc::clone(tap.outlet());
         let flushed = tokio::task::spawn_blocking(move || outlet.close(FLUSH)).await;

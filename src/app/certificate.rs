@@ -6,7 +6,6 @@ use super::StartError;
 use crate::config::identity::Identity;
 use crate::config::{Config, ListenerTls, TlsPolicy};
 use crate::transport::dev_ca::{self, DevFiles};
-use crate::transport::tls::leaves::Leaf;
 use crate::transport::tls::{Lasting, Terminator};
 
 /// The certificates of a listener.
@@ -45,10 +44,5 @@ impl Certificate {
     pub(super) fn terminator(&self, lasting: &Lasting) -> Result<Terminator, StartError> {
         Terminator::new(self.identities.clone(), self.policy.clone(), lasting)
             .map_err(StartError::ServerTls)
-    }
-
-    /// What is told of it.
-    pub(super) fn leaves(&self) -> Vec<Leaf> {
-        self.identities.iter().map(Leaf::of).collect()
     }
 }

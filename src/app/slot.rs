@@ -1,0 +1,106 @@
+//! What is spoken on a listener, in a place where a reload can change it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::{Certificate, StartError};
+use crate::config::{Config, ListenerTls};
+use crate::transport::tls::leaves::{Leaves, leaf_change};
+use crate::transport::tls::{Lasting, Terminator};
+
+/// What a reload has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    Info(String),
+    Warn(String),
+}
+
+impl Told {
+    pub(super) fn tell(&self) {
+        match self {
+            Self::Info(line) => tracing::info!("reload: {line}"),
+            Self::Warn(line) => tracing::warn!("reload: {line}"),
+        }
+    }
+}
+
+/// The TLS of one configured listener, which may have several sockets.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    /// As configured.
+    name: String,
+    /// Read for each connection; `None` in it for plain HTTP.
+    pub(super) tls: Arc<ArcSwapOption<Terminator>>,
+    /// What is told of its certificates; none for plain HTTP.
+    pub(super) leaves: Leaves,
+    certificate: Arc<ArcSwapOption<Certificate>>,
+    /// Tickets of clients stay good.
+    lasting: Lasting,
+}
+
+/// What a slot is to hold.
+pub(super) struct Change {
+    tls: Option<Arc<Terminator>>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl Slot {
+    pub(super) fn new(
+        name: String,
+        config: &Config,
+        wanted: &ListenerTls,
+        lasting: Lasting,
+    ) -> Result<Self, StartError> {
+        let slot = Self {
+            name,
+            tls: Arc::default(),
+            leaves: Leaves::new(Vec::new()),
+            certificate: Arc::default(),
+            lasting,
+        };
+        let change = slot.prepare(config, wanted)?;
+        slot.put(change);
+        Ok(slot)
+    }
+
+    /// The certificate that is shown now.
+    pub(super) fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.certificate.load_full()
+    }
+
+    /// Everything that can fail.
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        wanted: &ListenerTls,
+    ) -> Result<Change, StartError> {
+        let certificate = Certificate::load(config, wanted)?;
+        let tls = certificate.as_ref().map(|it| it.terminator(&self.lasting));
+        Ok(Change {
+            tls: tls.transpose()?.map(Arc::new),
+            certificate: certificate.map(Arc::new),
+        })
+    }
+
+    /// For the connections that come from now on.
+    pub(super) fn replace(&self, change: Change) -> Option<Told> {
+        let (before, shown) = (self.certificate(), self.leaves.now());
+        self.put(change);
+        let name = &self.name;
+        match (before, self.certificate()) {
+            (None, Some(_)) => Some(Told::Info(format!("{name}: speaks TLS now"))),
+            (Some(_), None) => Some(Told::Warn(format!("{name}: speaks plain HTTP now"))),
+            _ => leaf_change(&shown, &self.leaves.now())
+                .map(|line| Told::Warn(format!("{name}: {line}"))),
+        }
+    }
+
+    fn put(&self, change: Change) {
+        let Change { tls, certificate } = change;
+        let leaves = tls.as_ref().map(|tls| tls.leaves()).unwrap_or_default();
+        self.tls.store(tls);
+        self.certificate.store(certificate);
+        self.leaves.swap(leaves);
+    }
+}
