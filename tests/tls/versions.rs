@@ -6,6 +6,7 @@ use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 use wstap::session::record::TlsFailureKind;
+use wstap::session::text::PeerText;
 
 use super::pki::{Authority, Kind};
 use super::visitor::{BOTH, client, visit};
@@ -88,7 +89,7 @@ async fn protocols_that_we_do_not_speak_are_named() {
         let visit = visit(https(&tap), &Arc::new(config), "gw.example", "gw.example").await;
         assert_eq!(visit.unwrap().status, 200);
         let tls = book.next(&tap).await.client.tls.unwrap();
-        assert_eq!(tls.alpn.as_ref().map(|name| name.as_str()), agreed);
+        assert_eq!(tls.alpn.as_ref().map(PeerText::as_str), agreed);
         assert!(tls.alpn_offered.is_empty());
     }
 }
