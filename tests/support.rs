@@ -1,5 +1,6 @@
 //! What tests and peers are made of: wires, frames, heads, certificates, and the tap itself.
 
+pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod conn;
