@@ -28,6 +28,7 @@ mod backpressure;
 mod canary;
 mod confusion;
 mod credentials;
+mod deploy;
 mod drain;
 mod endings;
 mod explain;
