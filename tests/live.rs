@@ -5,6 +5,7 @@
 
 mod browser;
 mod cli;
+mod compose;
 mod connected;
 mod ends;
 mod gateway;

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod conn;
+pub mod containers;
 pub mod deadline;
 pub mod deflate;
 pub mod device;

@@ -317,7 +317,14 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     );
     let found = error(view, Kind::Refused, summary)?;
     if !is_loopback(view) {
-        return Some(found);
+        if !view.expects_openclaw() {
+            return Some(found);
+        }
+        // Its host is there. A gateway that runs on it and refuses listens on its loopback only.
+        return Some(found.next(
+            "start the gateway; if it runs, let it listen beyond its own loopback (`openclaw \
+             gateway run --bind lan`, gateway.bind in openclaw.json), or correct gateway.url",
+        ));
     }
     Some(found.next(
         "start the gateway (`openclaw gateway run`); in a container use its service name, as \
