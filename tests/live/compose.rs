@@ -11,9 +11,10 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use wstap::session::SessionRecord;
+use wstap::session::record::dialect::ConnectResult;
 use wstap::session::record::gateway::ForwardedMode;
 use wstap::session::record::verdict::ActOn;
-use wstap::session::record::{Class, Confidence};
+use wstap::session::record::{Class, Confidence, OriginDecision};
 
 use self::services::{Service, Town, shipped};
 use super::gateway::{Gateway, Options, Place, TOKEN};
@@ -73,35 +74,59 @@ async fn gateway_and_tap_on_a_bridge_network() {
     })
     .await;
 
-    // The command line in another container: remote, so its device has to be approved once.
+    // The command line in another container. It is remote, so a token alone gets it in, and no
+    // further.
     let cli = town.command_line(&install);
-    let refused = cli.call("wss://wstap:8443", &tap).await;
+    let fine = cli.call("health", "wss://wstap:8443", &tap).await;
+    assert_eq!(fine.code, Some(0), "{}", fine.stderr);
     let record = tap.newest().await;
-    eprintln!("DEBUG {:?}\n{:?}\n{:?}", record.dialect, record.gateway, record.verdict);
-    assert_eq!(refused.code, Some(1));
-    assert_eq!(class(&record), Class::GatewayPairing);
-    assert_eq!(client_ip(&record), town.addr("cli").to_string());
-    let request = pairing_request(&record);
+    assert_eq!(class(&record), Class::Ok);
+    let cli_addr = town.addr("cli").to_string();
+    assert_eq!(
+        written_as(&record),
+        Some((ForwardedMode::Overwrite, cli_addr))
+    );
+    let dialect = record.dialect.as_ref().expect("a dialect");
+    assert_eq!(dialect.result, ConnectResult::Accepted);
+    assert_eq!(dialect.scopes_granted.as_ref().map(Vec::len), Some(0));
+    let tls = record.client.tls.as_ref().and_then(|tls| tls.sni.as_ref());
+    assert_eq!(tls.map(|sni| sni.as_str()), Some("wstap"));
+    let more = cli.call("config.get", "wss://wstap:8443", &tap).await;
+    assert_eq!(more.code, Some(1), "{}", more.stdout);
+    let record = tap.newest().await;
+    assert_eq!(
+        (class(&record), rule(&record)),
+        (Class::Channel, "channel.locality_lost")
+    );
     assert!(
-        next(&record).contains(&format!("openclaw devices approve {request}")),
+        next(&record).contains("openclaw devices approve"),
         "{}",
         next(&record)
     );
+
+    // A device is approved once, with the command that the verdict gives.
+    let visitor = Visitor::command_line().with_new_device();
+    visitor
+        .visit(tap.connect_from(&cli.container, "wstap").await)
+        .await;
+    let record = tap.record_of(&visitor).await;
+    assert_eq!(class(&record), Class::GatewayPairing);
+    let request = pairing_request(&record);
+    let command = format!("openclaw devices approve {request}");
+    assert!(next(&record).contains(&command), "{}", next(&record));
     let approved = gateway
         .command_line(&install, &["devices", "approve", &request])
         .await;
     assert!(approved.status.success(), "{approved:?}");
-
-    let fine = cli.call("wss://wstap:8443", &tap).await;
-    assert_eq!(fine.code, Some(0), "{fine:?}");
-    let record = tap.newest().await;
-    assert_eq!(class(&record), Class::Ok);
-    assert_eq!(
-        written_as(&record),
-        Some((ForwardedMode::Overwrite, town.addr("cli").to_string()))
+    let visitor = visitor.again();
+    let answer = visitor
+        .visit(tap.connect_from(&cli.container, "wstap").await)
+        .await;
+    assert!(
+        matches!(&answer, Answer::Accepted { scopes, .. } if !scopes.is_empty()),
+        "{answer}"
     );
-    let tls = record.client.tls.as_ref().and_then(|tls| tls.sni.as_ref());
-    assert_eq!(tls.map(|sni| sni.as_str()), Some("wstap"));
+    assert_eq!(class(&tap.record_of(&visitor).await), Class::Ok);
 
     // Without a device it is not local either: it gets in, and may do nothing.
     let visitor = Visitor::command_line();
@@ -120,6 +145,8 @@ async fn gateway_and_tap_on_a_bridge_network() {
         panic!("{answer}");
     };
     assert_eq!(details, "PAIRING_REQUIRED");
+    let origin = tap.record_of(&page).await.origin.expect("an origin");
+    assert_eq!(origin.decision, OriginDecision::Allowed);
 
     localhost_is_the_container_itself(&town, &cli, &tap).await;
     the_name_is_wrong(&town).await;
@@ -133,12 +160,12 @@ async fn localhost_is_the_container_itself(
     cli: &services::CommandLine<'_>,
     tap: &Service,
 ) {
-    let before = tap.records().len();
-    let lost = cli.call("ws://localhost:18789", tap).await;
+    let before = tap.settled().await;
+    let lost = cli.call("health", "ws://localhost:18789", tap).await;
     assert_eq!(lost.code, Some(1), "{lost:?}");
     let said = format!("{}{}", lost.stdout, lost.stderr);
     assert!(said.contains("ECONNREFUSED"), "{said}");
-    assert_eq!(tap.records().len(), before, "something reached the tap");
+    assert_eq!(tap.settled().await, before + 1, "something reached the tap");
 
     let gateway = [("WSTAP_GATEWAY", "http://localhost:18789")];
     let tap = Service::start(town.container("other"), &gateway).await;
@@ -292,10 +319,12 @@ fn client_ip(record: &SessionRecord) -> String {
     addr.ip().to_canonical().to_string()
 }
 
-/// How it was forwarded, and as whom.
+/// How it was forwarded, and the client that the gateway was told.
 fn written_as(record: &SessionRecord) -> Option<(ForwardedMode, String)> {
     let forwarded = record.gateway.as_ref()?.forwarded.as_ref()?;
-    Some((forwarded.mode, client_ip(record)))
+    let mut sent = forwarded.sent.iter();
+    let told = sent.find(|header| header.name == "x-forwarded-for")?;
+    Some((forwarded.mode, told.value.as_str().to_owned()))
 }
 
 fn pairing_request(record: &SessionRecord) -> String {

@@ -181,6 +181,15 @@ impl Service {
         found
     }
 
+    /// How many upgrade attempts it has recorded, one that is made now included.
+    pub async fn settled(&self) -> usize {
+        let marker = Visitor::command_line();
+        let conn = self.connect_from(&self.container, "wstap").await;
+        marker.visit(conn).await;
+        self.record_of(&marker).await;
+        websockets(&self.container).len()
+    }
+
     pub fn records(&self) -> Vec<SessionRecord> {
         records::read(&records_file(&self.container))
     }
@@ -228,11 +237,11 @@ pub struct CommandLine<'a> {
 }
 
 impl CommandLine<'_> {
-    /// `gateway call health` to a URL, trusting the tap's development CA.
-    pub async fn call(&self, url: &str, tap: &Service) -> Output {
+    /// `gateway call METHOD` to a URL, trusting the tap's development CA.
+    pub async fn call(&self, method: &str, url: &str, tap: &Service) -> Output {
         let mut command = command(self.install, self.container.folder());
         command
-            .args(["gateway", "call", "health", "--url", url, "--token", TOKEN])
+            .args(["gateway", "call", method, "--url", url, "--token", TOKEN])
             .env(
                 "OPENCLAW_CONFIG_PATH",
                 self.container.folder().join("none.json"),
