@@ -216,6 +216,8 @@ async fn is_told(browser: &mut Browser, door: &Door) {
     );
     let reason = seen["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("wstap: origin"), "{reason}");
+    browser.until(&format!("{APP} !== null")).await;
+    browser.screenshot(&picture("control-ui-told.png")).await;
     assert_denied(door, &door.record_of_the_other_socket().await);
 }
 
