@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use wstap::session::SessionRecord;
 use wstap::session::record::dialect::ConnectResult;
 use wstap::session::record::{Class, Kind, OriginDecision};
+use wstap::session::text::PeerText;
 
 use super::gateway::{Gateway, TOKEN};
 use super::turn;
@@ -131,7 +132,7 @@ async fn works(browser: &mut Browser, door: &Door) {
     browser.go("about:blank").await;
     let record = door.tap.websocket().await;
     let origin = record.origin.as_ref().expect("an origin");
-    let sent = origin.value.as_ref().map(|value| value.as_str());
+    let sent = origin.value.as_ref().map(PeerText::as_str);
     assert_eq!(sent, Some(door.origin.as_str()));
     assert_eq!(origin.decision, OriginDecision::Allowed);
     assert_eq!(origin.rule.as_deref(), Some(door.origin.as_str()));
@@ -141,7 +142,7 @@ async fn works(browser: &mut Browser, door: &Door) {
         .client
         .as_ref()
         .and_then(|client| client.id.as_ref());
-    assert_eq!(client.map(|id| id.as_str()), Some("openclaw-control-ui"));
+    assert_eq!(client.map(PeerText::as_str), Some("openclaw-control-ui"));
     assert_eq!(
         record
             .close
@@ -162,7 +163,7 @@ async fn works(browser: &mut Browser, door: &Door) {
 }
 
 /// What the browser says it spoke is what the record says: whatever the tap offers by ALPN. A tap
-/// with HTTP/2 answers this page with `h2`; WebSockets stay on HTTP/1.1 unless they are told to.
+/// with HTTP/2 answers this page with `h2`; sockets stay on HTTP/1.1 unless they are told to.
 async fn assert_same_protocol(door: &Door, spoken: &Value) {
     let is_page = |record: &SessionRecord| {
         let path = record.request.as_ref().map(|request| request.path.as_str());
@@ -180,7 +181,7 @@ async fn assert_same_protocol(door: &Door, spoken: &Value) {
         "{version:?}"
     );
     let tls = record.client.tls.as_ref().expect("TLS");
-    assert_eq!(tls.alpn.as_ref().map(|it| it.as_str()), Some(alpn));
+    assert_eq!(tls.alpn.as_ref().map(PeerText::as_str), Some(alpn));
 }
 
 /// Refused with 403: the script sees 1006 and no reason, the record and the answer say why.

@@ -15,6 +15,7 @@ use wstap::session::record::dialect::ConnectResult;
 use wstap::session::record::gateway::ForwardedMode;
 use wstap::session::record::verdict::ActOn;
 use wstap::session::record::{Class, Confidence, OriginDecision};
+use wstap::session::text::PeerText;
 
 use self::services::{Service, Town, shipped};
 use super::gateway::{Gateway, Options, Place, TOKEN};
@@ -90,7 +91,7 @@ async fn gateway_and_tap_on_a_bridge_network() {
     assert_eq!(dialect.result, ConnectResult::Accepted);
     assert_eq!(dialect.scopes_granted.as_ref().map(Vec::len), Some(0));
     let tls = record.client.tls.as_ref().and_then(|tls| tls.sni.as_ref());
-    assert_eq!(tls.map(|sni| sni.as_str()), Some("wstap"));
+    assert_eq!(tls.map(PeerText::as_str), Some("wstap"));
     let more = cli.call("config.get", "wss://wstap:8443", &tap).await;
     assert_eq!(more.code, Some(1), "{}", more.stdout);
     let record = tap.newest().await;

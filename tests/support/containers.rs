@@ -5,6 +5,7 @@
 //! neighbours by the names of their services and nothing else by name, and a host name of twelve
 //! hexadecimal digits.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -51,7 +52,7 @@ impl Bridge {
         }
         let mut hosts = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
         for (name, addr) in members {
-            hosts.push_str(&format!("{addr} {name}\n"));
+            writeln!(hosts, "{addr} {name}").expect("writing to a string");
         }
         let mut bridge = Self {
             host,
