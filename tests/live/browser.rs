@@ -25,6 +25,8 @@ const TEST: &str = "live: the page in a browser";
 const OTHER: &str = "https://other.example";
 /// The page's own element.
 const APP: &str = "document.querySelector('openclaw-app')";
+/// It asks for the gateway's URL and token, as it does while it is not connected.
+const FORM: &str = "document.body.innerText.includes('Gateway URL')";
 
 #[tokio::test]
 async fn the_page_works_in_a_browser_and_a_refusal_is_explained() {
@@ -193,7 +195,7 @@ async fn is_refused(browser: &mut Browser, door: &Door) {
         json!({ "code": 1006, "reason": "", "wasClean": false })
     );
     assert_denied(door, &door.record_of_the_other_socket().await);
-    browser.until(&format!("{APP} !== null")).await;
+    browser.until(FORM).await;
     browser.screenshot(&picture("control-ui-refused.png")).await;
 
     // What a browser keeps from its scripts, for whoever asks without one.
@@ -217,7 +219,8 @@ async fn is_told(browser: &mut Browser, door: &Door) {
     );
     let reason = seen["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("wstap: origin"), "{reason}");
-    browser.until(&format!("{APP} !== null")).await;
+    browser.until(FORM).await;
+    eprintln!("DEBUG {}", browser.eval("document.body.textContent").await);
     browser.screenshot(&picture("control-ui-told.png")).await;
     assert_denied(door, &door.record_of_the_other_socket().await);
 }
