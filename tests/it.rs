@@ -26,6 +26,7 @@ mod admin;
 mod attacks;
 mod backpressure;
 mod canary;
+mod comparison;
 mod confusion;
 mod credentials;
 mod deploy;

@@ -219,8 +219,12 @@ async fn is_told(browser: &mut Browser, door: &Door) {
     );
     let reason = seen["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("wstap: origin"), "{reason}");
+    // And its reader, below "Raw error".
     browser.until(FORM).await;
-    eprintln!("DEBUG {}", browser.eval("document.body.textContent").await);
+    let told = "document.body.textContent.includes('wstap: origin not in origins.allowed')";
+    assert_eq!(browser.eval(told).await, true);
+    let open = "document.querySelectorAll('details').forEach((it) => { it.open = true })";
+    browser.eval(open).await;
     browser.screenshot(&picture("control-ui-told.png")).await;
     assert_denied(door, &door.record_of_the_other_socket().await);
 }
