@@ -32,10 +32,10 @@ fn is_there(test: &str) -> bool {
         .join("tests")
         .join(module.replace("::", "/"))
         .with_extension("rs");
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let of_a_test = |attribute: &str| text.contains(&format!("{attribute}\nfn {name}("));
+    let code = fs::read_to_string(file).unwrap_or_default();
+    let of_a_test = |attribute: &str| code.contains(&format!("{attribute}\nfn {name}("));
     let awaited = format!("]\nasync fn {name}(");
-    of_a_test("#[test]") || text.contains(&awaited)
+    of_a_test("#[test]") || code.contains(&awaited)
 }
 
 #[test]

@@ -34,7 +34,7 @@ const PUBLISHED: &str = "live: a published port";
 /// The gateway in its container, as a Compose file's command starts it.
 fn options(town: &Town, file: &str, bind: &str) -> Options {
     let gateway = town.container("openclaw-gateway");
-    gateway.secret("openclaw-gateway-token", TOKEN);
+    gateway.secret("openclaw-gateway-token", TOKEN, 0);
     let host = if bind == "lan" {
         town.addr("openclaw-gateway")
     } else {
@@ -69,6 +69,11 @@ async fn gateway_and_tap_on_a_bridge_network() {
     let gateway = Gateway::start_with(&install, &options(&town, BRIDGE, "lan")).await;
     let tap = Service::start(town.container("wstap"), &[]).await;
 
+    assert_eq!(
+        tap.capabilities(),
+        (0, 0, true),
+        "it has more rights than it needs"
+    );
     // HEALTHCHECK.
     within("the container to be healthy", async {
         while !tap.is_healthy().await {}

@@ -5,10 +5,12 @@
 //! neighbours by the names of their services and nothing else by name, and a host name of twelve
 //! hexadecimal digits.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -151,6 +153,14 @@ impl Drop for Bridge {
     }
 }
 
+fn own(path: &Path, mode: u32, user: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("set its mode");
+    chown(path, Some(user), Some(user)).expect("set its owner");
+}
+
+/// Where [`Container::run_confined`] puts the configuration.
+pub const CONFIG_INSIDE: &str = "/run/image/config.yaml";
+
 /// What happens to the file system before a program starts; only it sees that.
 const MOUNTS: &str = "
     set -e
@@ -166,12 +176,44 @@ const MOUNTS: &str = "
     mount -t tmpfs -o mode=0755 tmpfs /var/lib
     mkdir /var/lib/wstap
     mount --bind \"$folder/state\" /var/lib/wstap
-    exec \"$@\"
+";
+
+/// A command as it is, as root.
+const FREE: &str = "exec \"$@\"";
+
+/// Only the volume can be written to; another user, no capability, and none to be had. The program
+/// and its configuration may stand where that user cannot go.
+const CONFINED: &str = "
+    user=$1 program=$2 config=$3
+    shift 3
+    mkdir /run/image
+    touch /run/image/program
+    mount --bind \"$program\" /run/image/program
+    touch /run/image/config.yaml
+    mount --bind \"$config\" /run/image/config.yaml
+    mount -o remount,bind,ro /run
+    mount -o remount,bind,ro /
+    exec setpriv --reuid \"$user\" --regid \"$user\" --clear-groups --inh-caps=-all \\
+        --bounding-set=-all --no-new-privs /run/image/program \"$@\"
 ";
 
 impl Container {
     /// The same command inside. Of the environment it keeps only what it sets itself.
     pub fn run(&self, command: &Command) -> Command {
+        let words = [command.get_program()];
+        self.start(FREE, &words, command)
+    }
+
+    /// The same as this user with nothing else that could be taken away: `read_only`, `cap_drop`,
+    /// `no-new-privileges`. It finds this configuration at [`CONFIG_INSIDE`].
+    pub fn run_confined(&self, command: &Command, user: u32, config: &Path) -> Command {
+        let user = user.to_string();
+        let words = [OsStr::new(&user), command.get_program(), config.as_os_str()];
+        self.start(CONFINED, &words, command)
+    }
+
+    /// Runs this script inside with these words, then the command's arguments.
+    fn start(&self, script: &str, words: &[&OsStr], command: &Command) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
         folders.extend(["/usr/sbin".into(), "/sbin".into()]);
@@ -182,10 +224,12 @@ impl Container {
         let mut inside = Command::new(program.expect("ip is there"));
         inside
             .args(["netns", "exec", &self.namespace])
-            .args(["unshare", "--uts", "sh", "-c", MOUNTS, "sh"])
+            .args(["unshare", "--uts", "sh", "-c"])
+            .arg(format!("{MOUNTS}{script}"))
+            .arg("sh")
             .arg(&self.folder)
             .arg(&self.host_name)
-            .arg(command.get_program())
+            .args(words)
             .args(command.get_args())
             .env_clear()
             .env("PATH", std::env::join_paths(&folders).expect("a path"));
@@ -221,12 +265,16 @@ impl Container {
         }
     }
 
-    /// `/run/secrets/NAME` from now on.
-    pub fn secret(&self, name: &str, value: &str) {
+    /// `/run/secrets/NAME` from now on, of this user alone.
+    pub fn secret(&self, name: &str, value: &str, user: u32) {
         let file = self.folder.join("secrets").join(name);
         fs::write(&file, value).expect("write a secret");
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(&file, private).expect("make it private");
+        own(&file, 0o600, user);
+    }
+
+    /// The volume at `/var/lib/wstap` is this user's, as an image makes it.
+    pub fn volume_of(&self, user: u32) {
+        own(&self.state(), 0o700, user);
     }
 
     /// `/var/lib/wstap` as the test sees it.

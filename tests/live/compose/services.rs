@@ -18,7 +18,7 @@ use crate::live::gateway::{TOKEN, command};
 use crate::live::visitor::Visitor;
 use crate::support::certs;
 use crate::support::conn::Conn;
-use crate::support::containers::{Bridge, Container};
+use crate::support::containers::{Bridge, CONFIG_INSIDE, Container};
 use crate::support::deadline::{STEP, poll, within};
 use crate::support::netns::Net;
 use crate::support::records::{self, is_websocket, tail};
@@ -91,7 +91,9 @@ pub struct Service {
 impl Service {
     /// Starts it with these variables, as `environment` of a Compose file sets them.
     pub async fn start(container: &Container, env: &[(&str, &str)]) -> Self {
-        container.secret("wstap-fingerprint-key", "0123456789abcdef0123456789abcdef");
+        let key = "0123456789abcdef0123456789abcdef";
+        container.secret("wstap-fingerprint-key", key, user());
+        container.volume_of(user());
         let stderr = container.folder().join("stderr");
         let file = File::create(&stderr).expect("create stderr");
         // Where an earlier one has left off.
@@ -121,6 +123,18 @@ impl Service {
             tail(&said(), 1500)
         );
         service
+    }
+
+    /// Its effective and its bounding capabilities, and whether it can get none by others.
+    pub fn capabilities(&self) -> (u64, u64, bool) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("read /proc");
+        let value = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("a line").trim()
+        };
+        let set = |name| u64::from_str_radix(value(name), 16).expect("hexadecimal");
+        (set("CapEff:"), set("CapBnd:"), value("NoNewPrivs:") == "1")
     }
 
     /// What `HEALTHCHECK` asks.
@@ -221,13 +235,22 @@ fn websockets(container: &Container) -> Vec<SessionRecord> {
     found
 }
 
-/// The program in a container, as the image has it.
+/// The program in a container, as image and Compose file run it.
 fn wstap(container: &Container, args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wstap"));
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONFIG);
-    command.args(args).env("WSTAP_CONFIG", config);
+    command.args(args).env("WSTAP_CONFIG", CONFIG_INSIDE);
     command.env("NO_COLOR", "1").envs(env.iter().copied());
-    container.run(&command)
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(CONFIG);
+    container.run_confined(&command, user(), &config)
+}
+
+/// The image's user.
+fn user() -> u32 {
+    let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/Dockerfile");
+    let text = fs::read_to_string(dockerfile).expect("read the Dockerfile");
+    let user = text.lines().find_map(|line| line.strip_prefix("USER "));
+    let (user, _) = user.and_then(|it| it.split_once(':')).expect("a USER");
+    user.parse().expect("a number")
 }
 
 /// The real command line tool in its container, with a device that it keeps.
