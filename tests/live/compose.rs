@@ -179,8 +179,8 @@ async fn localhost_is_the_container_itself(
     assert_eq!(class(&record), Class::GatewayUnreachable);
     assert_eq!(rule(&record), "gateway.unreachable.loopback_in_container");
     assert_eq!(act_on(&record), ActOn::Operator);
-    let advice = "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789";
-    assert_eq!(next(&record), advice);
+    let advice = "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789;";
+    assert!(next(&record).starts_with(advice), "{}", next(&record));
     assert!(!tap.is_healthy().await);
 }
 
@@ -242,7 +242,7 @@ async fn gateway_and_tap_in_one_namespace() {
     let trusting = options(&town, SHARED, "loopback");
     let mut strict = trusting.clone();
     strict.more["gateway"]["trustedProxies"] = json!([]);
-    let gateway = Gateway::start_with(&install, &strict).await;
+    let mut gateway = Gateway::start_with(&install, &strict).await;
     let cli = town.container("cli");
 
     // As in compose.yaml, but the gateway listens on its own loopback only.
@@ -302,6 +302,13 @@ async fn gateway_and_tap_in_one_namespace() {
         written_as(&record),
         Some((ForwardedMode::Overwrite, town.addr("cli").to_string()))
     );
+
+    // The same address is right here, so that the advice for localhost has to name both.
+    gateway.kill().await;
+    let record = tap.visited_from(cli).await;
+    assert_eq!(rule(&record), "gateway.unreachable.loopback_in_container");
+    let advice = next(&record);
+    assert!(advice.contains("or start the gateway"), "{advice}");
 }
 
 /// Accepted, and left with no scopes: that is what a remote client without a device is.
