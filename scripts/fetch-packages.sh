@@ -5,8 +5,8 @@
 #
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx and HAProxy stand before and
 # behind the tap; promtool (prometheus) reads its metrics; Chromium loads the gateway's page through
-# it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit. What
-# is on the PATH is used.
+# it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
+# strace says which system calls it has to allow. What is on the PATH is used.
 #
 # Missing ones are downloaded as Debian packages and unpacked into target/packages (or
 # $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have: nothing is installed, so
@@ -75,11 +75,11 @@ unpack() {
     dpkg-deb -x "$1"_*.deb "$dir"
 }
 
-# Unpacks the libraries that the unpacked program $1 does not find here, and those that they need.
+# Unpacks the libraries that the unpacked program $1, at $2, does not find here, and those that they need.
 # A library's package is named after its soname (Debian policy 8.1): liblua5.3.so.0 is in
 # liblua5.3-0, libopentracing.so.1 in libopentracing1.
 unpack_libraries() {
-    program=$dir/usr/sbin/$1
+    program=$2
     for _ in 1 2 3; do
         missing=$(LD_LIBRARY_PATH=$(unpacked_libraries) ldd "$program" 2>/dev/null |
             sed -n 's/^[[:space:]]*\(lib[^ ]*\)\.so\.\([0-9]*\) => not found.*/\1 \2/p' |
@@ -103,7 +103,9 @@ need() {
     : >"$dir/apt.log"
     cd "$dir/archives"
     unpack "$3" "$1"
-    [ ! -f "$dir/usr/sbin/$1" ] || unpack_libraries "$1"
+    for program in "$dir/usr/sbin/$1" "$dir/usr/bin/$1"; do
+        [ ! -f "$program" ] || unpack_libraries "$1" "$program"
+    done
     runs "$1" "$2" || fail "$1 of package $3 does not start here: install $3 and run this again"
     echo "fetch-packages: $1 is $found"
 }
@@ -153,6 +155,7 @@ schema() {
 
 need ip -V iproute2
 need nft -v nftables
+need strace -V strace
 need nginx -v nginx
 need haproxy -v haproxy
 need promtool --version prometheus

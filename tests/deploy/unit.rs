@@ -1,5 +1,6 @@
 //! The systemd units, read by systemd itself.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -63,6 +64,23 @@ impl Units {
         self.run(&["verify", "--man=no"], &["wstap.service", "wstap.socket"])
     }
 
+    /// What is in a set, sets in it included.
+    fn system_calls(&self, set: &str) -> BTreeSet<String> {
+        let (fine, said) = self.run(&["syscall-filter", set], &[]);
+        assert!(fine, "{said}");
+        let mut found = BTreeSet::new();
+        for line in said.lines().filter_map(|line| line.strip_prefix("    ")) {
+            match line.split_whitespace().next() {
+                Some(set) if set.starts_with('@') => found.extend(self.system_calls(set)),
+                Some(call) if !call.starts_with('#') => {
+                    found.insert(call.to_owned());
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
     fn security(&self) -> (bool, String) {
         let words = ["security", "--offline=true", "--no-pager", EXPOSURE];
         self.run(&words, &["wstap.service"])
@@ -100,6 +118,57 @@ fn the_service_is_shut_in() {
     units.break_with("DynamicUser=yes", "");
     let (fine, said) = units.security();
     assert!(!fine, "not noticed: {said}");
+}
+
+/// `SystemCallFilter=` against what the program does: it serves, with TLS, to good and bad clients.
+#[test]
+fn every_system_call_that_it_makes_is_allowed() {
+    let test = "deploy: SystemCallFilter";
+    let Some(units) = units(test) else {
+        return;
+    };
+    let Some(strace) = Program::find("strace") else {
+        return skip(test, "strace is missing: run make fetch");
+    };
+    let trace = units.path("trace");
+    let mut command = strace.command();
+    command.args(["-f", "-qq", "-o"]).arg(&trace);
+    command.arg(env!("CARGO_BIN_EXE_wstap"));
+    command.args(["demo", "--once", "--state-dir"]);
+    let output = command
+        .arg(units.path("state"))
+        .output()
+        .expect("run strace");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let trace = fs::read_to_string(trace).expect("read the trace");
+    // `1234  read(3, …`; signals and ends of processes look otherwise.
+    let calls = trace.lines().filter_map(|line| line.split_once(' '));
+    let calls = calls.filter_map(|(_, rest)| rest.trim_start().split_once('('));
+    let calls: BTreeSet<&str> = calls.map(|(call, _)| call).collect();
+    let calls = calls.into_iter().filter(|call| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        call.chars().all(plain)
+    });
+    let calls: Vec<&str> = calls.collect();
+    assert!(calls.contains(&"accept4"), "{calls:?}");
+
+    let service = read(SERVICE);
+    let [allowed, denied] = values(&service, "SystemCallFilter")[..] else {
+        panic!("two filters: what is allowed, and what of that is not");
+    };
+    let mut filter = units.system_calls("@default");
+    filter.extend(units.system_calls(allowed));
+    for set in denied.trim_start_matches('~').split(' ') {
+        let taken = units.system_calls(set);
+        filter.retain(|call| !taken.contains(call));
+    }
+    let refused: Vec<&&str> = calls.iter().filter(|&&it| !filter.contains(it)).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    assert!(
+        !filter.contains("mount") && !filter.contains("setuid"),
+        "the filter filters"
+    );
 }
 
 /// The values of a key, in their order.
