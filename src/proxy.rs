@@ -20,6 +20,7 @@ mod headers;
 mod heads;
 mod interim;
 mod layers;
+mod misdirected;
 mod origins;
 mod page;
 mod relay;

@@ -167,7 +167,7 @@ fn the_commented_keys_of_the_full_file_are_legal() {
         let about_files = ["no file ", "no readable file", "found both", "it beside"];
         assert!(about_files.iter().any(|part| text.contains(part)), "{text}");
     }
-    assert_eq!(errors.as_slice().len(), 9, "{errors}");
+    assert_eq!(errors.as_slice().len(), 11, "{errors}");
 }
 
 #[test]

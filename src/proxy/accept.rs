@@ -10,7 +10,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
 use tower::ServiceExt;
@@ -32,7 +31,8 @@ use crate::transport::listening::Listening;
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::socket::ClientSocket;
 use crate::transport::stream::Stream;
-use crate::transport::{cause, clock, tls};
+use crate::transport::tls::{self, Terminator};
+use crate::transport::{cause, clock};
 
 /// hyper takes no smaller buffer.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -47,7 +47,7 @@ pub struct Acceptor {
     /// The socket.
     listener: Listening,
     /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
-    tls: Arc<ArcSwapOption<ServerConfig>>,
+    tls: Arc<ArcSwapOption<Terminator>>,
     /// Its place among the listeners of the configuration.
     index: usize,
     key: Arc<str>,
@@ -56,7 +56,7 @@ pub struct Acceptor {
 impl Acceptor {
     /// For the listener at this place of the configuration.
     #[must_use]
-    pub fn new(listener: Listening, tls: Arc<ArcSwapOption<ServerConfig>>, index: usize) -> Self {
+    pub fn new(listener: Listening, tls: Arc<ArcSwapOption<Terminator>>, index: usize) -> Self {
         Self {
             listener,
             tls,
@@ -90,15 +90,11 @@ impl Acceptor {
                 },
                 accepted,
                 guard,
+                tls: self.tls.load_full(),
             };
             match admitted {
-                Ok(()) if relays => {
-                    drop(
-                        tap.tasks
-                            .spawn(arrival.relayed(socket, self.tls.load_full())),
-                    );
-                }
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(socket, self.tls.load_full()))),
+                Ok(()) if relays => drop(tap.tasks.spawn(arrival.relayed(socket))),
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(socket))),
                 Err(denial) => arrival.turn_away(socket, denial),
             }
         }
@@ -113,6 +109,8 @@ pub(super) struct Arrival {
     pub(super) ends: Ends,
     pub(super) accepted: Anchor,
     pub(super) guard: ConnectionGuard,
+    /// As it was when the connection came.
+    tls: Option<Arc<Terminator>>,
 }
 
 impl Arrival {
@@ -127,10 +125,11 @@ impl Arrival {
             ends,
             accepted,
             guard,
+            tls: terminator,
         } = self;
         let drain = Arc::clone(&tap.drain);
         let connection = Connection::new(ends, tls, accepted, sensed, drain, guard);
-        (tap, Arc::new(connection))
+        (tap, Arc::new(connection.through(terminator)))
     }
 
     /// A limit is reached: closed at once.
@@ -147,8 +146,8 @@ impl Arrival {
         drop(socket);
     }
 
-    pub(super) async fn serve(self, socket: ClientSocket, tls: Option<Arc<ServerConfig>>) {
-        let Some(config) = tls else {
+    pub(super) async fn serve(self, socket: ClientSocket) {
+        let Some(terminator) = self.tls.clone() else {
             let (sensor, sensed) = Sensor::new(socket.into_plain());
             let current = Arc::clone(&self.current);
             let (tap, connection) = self.connection(None, sensed);
@@ -176,7 +175,7 @@ impl Arrival {
             FirstBytes::Tls | FirstBytes::Proxy | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
                 let accepted = tokio::select! {
-                    accepted = timeout_at(deadline, tls::accept(socket, config, &mut facts)) => {
+                    accepted = timeout_at(deadline, tls::accept(socket, &terminator, &mut facts)) => {
                         accepted
                     }
                     () = draining.cancelled() => return self.drained(facts),
@@ -245,8 +244,8 @@ impl Arrival {
     fn too_slow(self, limit: Duration, first: FirstBytes, mut facts: ClientTls) {
         let detail = "the TLS handshake did not complete in time".to_owned();
         facts.failure = Some(TlsFailure {
-            alert: None,
             detail,
+            ..TlsFailure::default()
         });
         let session = self.early(Some(facts), first);
         session.with(|rec| {
@@ -265,8 +264,8 @@ impl Arrival {
         let detail = "plain HTTP came where TLS was expected".to_owned();
         let facts = ClientTls {
             failure: Some(TlsFailure {
-                alert: None,
                 detail,
+                ..TlsFailure::default()
             }),
             ..ClientTls::default()
         };

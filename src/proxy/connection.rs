@@ -11,6 +11,7 @@ use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
 use crate::session::record::proxy_protocol::ProxyProtocolFacts;
 use crate::transport::sensor::Sensed;
+use crate::transport::tls::Terminator;
 
 /// Who is at the ends of a connection.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Connection {
     pub ends: Ends,
     /// What TLS agreed; `None` on a plain listener.
     pub tls: Option<ClientTls>,
+    /// What its TLS is served by; `None` on a plain listener.
+    pub(super) terminator: Option<Arc<Terminator>>,
     /// When it was accepted.
     pub accepted: Anchor,
     /// What is sensed of it.
@@ -58,6 +61,7 @@ impl Connection {
         Self {
             ends,
             tls,
+            terminator: None,
             accepted,
             sensed,
             heads: Heads::default(),
@@ -93,6 +97,13 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.ends.peer
+    }
+
+    /// Its TLS is served by this.
+    #[must_use]
+    pub fn through(mut self, terminator: Option<Arc<Terminator>>) -> Self {
+        self.terminator = terminator;
+        self
     }
 
     /// Its first request is read, or its upgrade is answered: it is no handshake any more.

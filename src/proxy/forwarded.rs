@@ -172,7 +172,8 @@ mod tests {
         let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
         let outlet = Arc::new(Outlet::new(Vec::new(), HttpFilter::All));
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
-        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
+        let tap =
+            Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
         let connection = Connection::of(peer.parse().unwrap(), &tap);
         let session = tap.open_record(&connection, clock::anchor());
         let way = Way {

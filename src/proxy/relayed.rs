@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
 use tokio::time::timeout_at;
 
 use super::accept::Arrival;
@@ -21,11 +20,7 @@ use crate::transport::socket::{ClientSocket, NoHeader};
 
 impl Arrival {
     /// A connection of a peer that must send a header.
-    pub(super) async fn relayed(
-        mut self,
-        mut socket: ClientSocket,
-        tls: Option<Arc<ServerConfig>>,
-    ) {
+    pub(super) async fn relayed(mut self, mut socket: ClientSocket) {
         let limit = self.tap.config.timeouts().proxy_header;
         let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
         let drain = Arc::clone(&self.tap.drain);
@@ -48,7 +43,7 @@ impl Arrival {
                         Err(denial) => return self.turn_away(socket, denial),
                     }
                 }
-                self.serve(socket, tls).await;
+                self.serve(socket).await;
             }
             Ok(Err(NoHeader::Fault(fault))) => self.unheard(first, Unheard::Fault(fault)),
             Ok(Err(NoHeader::Ended(fault))) => {

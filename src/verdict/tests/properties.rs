@@ -19,7 +19,7 @@ use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyPr
 use crate::session::record::{
     AnswerBy, AnswerFacts, BodyKind, Class, ClientTls, CloseFacts, CloseSeen, DirectionFrames,
     FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind, Latency, RequestFacts,
-    Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TransportEnd,
+    Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TlsFailureKind, TransportEnd,
 };
 use crate::session::record::{HeadFault, RefusedHead};
 use crate::session::text::{PeerText, must_escape};
@@ -371,15 +371,7 @@ impl Dice<'_> {
                 detail: dice.pick(&["", "a"]).to_owned(),
             })
             .filter(|_| self.byte() > 200);
-        record.client.first_bytes = self.maybe(|dice| {
-            dice.pick(&[
-                FirstBytes::None,
-                FirstBytes::Tls,
-                FirstBytes::Http,
-                FirstBytes::Proxy,
-                FirstBytes::Other,
-            ])
-        });
+        record.client.first_bytes = self.maybe(|dice| dice.pick(&FIRST_BYTES));
         record.client.proxy_protocol = self.maybe(|dice| Box::new(dice.proxy_protocol()));
         record.client.bytes_read = self.maybe(|dice| u64::from(dice.byte() % 3));
         record.client.tcp = self.maybe(Self::tcp);
@@ -387,6 +379,15 @@ impl Dice<'_> {
             failure: dice.maybe(|dice| TlsFailure {
                 alert: dice
                     .maybe(|dice| dice.pick(&["unknown_ca", "handshake_failure"]).to_owned()),
+                kind: dice.maybe(|dice| {
+                    dice.pick(&[
+                        TlsFailureKind::Alpn,
+                        TlsFailureKind::ClientCertMissing,
+                        TlsFailureKind::ClientCertExpired,
+                        TlsFailureKind::ClientCertUnknownCa,
+                        TlsFailureKind::ClientCertInvalid,
+                    ])
+                }),
                 detail: "words".to_owned(),
             }),
             ..ClientTls::default()
@@ -408,6 +409,14 @@ impl Dice<'_> {
         }
     }
 }
+
+const FIRST_BYTES: [FirstBytes; 5] = [
+    FirstBytes::None,
+    FirstBytes::Tls,
+    FirstBytes::Http,
+    FirstBytes::Proxy,
+    FirstBytes::Other,
+];
 
 const PHASES: [Phase; 9] = [
     Phase::Handshake,
