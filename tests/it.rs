@@ -26,6 +26,7 @@ mod admin;
 mod attacks;
 mod backpressure;
 mod canary;
+mod caps;
 mod confusion;
 mod credentials;
 mod drain;

@@ -210,6 +210,29 @@ pub(super) struct LimitsSchema {
     /// Header lines of a request. (The library behind us takes no more than 32768 in all.)
     #[schemars(extend("default" = 128))]
     pub(super) headers: Option<Scalar<Count<1, 10_000>>>,
+    /// Caps on each open WebSocket session; each is off unless set. What would go over one is not
+    /// passed on: both ends get Close 1009, or are cut off where no Close may stand.
+    pub(super) session: Option<SessionCapsSchema>,
+}
+
+/// Caps on each open WebSocket session, in bytes as they are on the wire (compressed messages:
+/// compressed). Bodies of plain HTTP requests are not capped.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionCapsSchema {
+    /// Bytes in each direction, from the 101 to the end. Default: no cap.
+    pub(super) bytes: Option<Scalar<Size<1>>>,
+    /// Bytes of one message, all its fragments together, in either direction. Default: no cap.
+    pub(super) message_bytes: Option<Scalar<Size<1>>>,
+    /// Messages of the client a second, in the long run. Default: no cap.
+    pub(super) messages_per_second: Option<Scalar<Count<1>>>,
+    /// Messages of the client that may come at once. Default: those of ten seconds.
+    pub(super) messages_burst: Option<At<Scalar<Count<1>>>>,
+    /// Bytes of the client a second, in the long run. Default: no cap.
+    pub(super) bytes_per_second: Option<Scalar<Size<1>>>,
+    /// Bytes of the client that may come at once; no single frame may be larger. Default: those of
+    /// ten seconds.
+    pub(super) bytes_burst: Option<At<Scalar<Size<1>>>>,
 }
 
 /// The file with one record a session.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::session::caps::Caps;
+
 /// Every timer of the tap; none is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -74,6 +76,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Header lines of a request; at least 1.
     pub headers: usize,
+    /// What one open session may carry.
+    pub session: Caps,
 }
 
 impl Default for Limits {
@@ -84,6 +88,7 @@ impl Default for Limits {
             handshakes: 4096,
             head_bytes: 64 * 1024,
             headers: 128,
+            session: Caps::default(),
         }
     }
 }

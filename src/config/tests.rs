@@ -10,6 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::caps::{Caps, Rate};
 
 fn parse_text(text: &str) -> Result<Config, ConfigErrors> {
     parse(text, Path::new("f.yaml"), &Overrides::default())
@@ -76,7 +77,10 @@ gateway:
   tls: {{ ca: '{}', server_name: other }}
 origins: {{ allowedOrigins: ['https://a.example'] }}
 timeouts: {{ tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
-limits: {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3 }}
+limits:
+  {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3,
+     session: {{ bytes: 1MiB, message_bytes: 1KiB, messages_per_second: 7, bytes_per_second: 10,
+                 bytes_burst: 2KiB }} }}
 records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
 output: json
 session_header: false
@@ -113,7 +117,19 @@ state_dir: state
             per_client: 4,
             handshakes: 5,
             head_bytes: 8192,
-            headers: 3
+            headers: 3,
+            session: Caps {
+                bytes: Some(1 << 20),
+                message_bytes: Some(1024),
+                messages: Some(Rate {
+                    per_second: 7,
+                    burst: 70
+                }),
+                byte_rate: Some(Rate {
+                    per_second: 10,
+                    burst: 2048
+                }),
+            }
         }
     );
     let records = config.records();

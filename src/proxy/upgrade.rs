@@ -186,8 +186,8 @@ impl Tunnel {
         let (Some(client), Some(gateway)) = (client_wire(client), gateway_wire(gateway)) else {
             return fault(&session, "an upgraded connection is of a foreign type");
         };
-        let timeouts = tap.config.timeouts();
-        Relay::new(client, gateway, extensions, reader, timeouts, session)
+        let bounds = (tap.config.timeouts(), &tap.config.limits().session);
+        Relay::new(client, gateway, extensions, reader, bounds, session)
             .run(&tap.drain)
             .await;
     }

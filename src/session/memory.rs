@@ -87,7 +87,8 @@ struct Remembered {
 pub fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
     let close = &record.close;
     let silent = close.client.is_none() && close.gateway.is_none() && close.tap.is_none();
-    if !record.had_tunnel() || !silent || close.timer.is_some() || close.drained {
+    let ours = close.timer.is_some() || close.cap.is_some() || close.drained;
+    if !record.had_tunnel() || !silent || ours {
         return None;
     }
     let ends = &close.transport;

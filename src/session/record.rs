@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use client::{ClientFacts, ClientTls, FirstBytes, TlsFailure};
-pub use close::{CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd};
+pub use close::{
+    CapFact, CapKey, CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
+};
 pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};

@@ -30,7 +30,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "limits: { per_clients: 512 }",
-            "f.yaml:1:11: limits.per_clients: expected one of `connections`, `per_client`, `handshakes`, `head_bytes` or `headers`, found the unknown key `per_clients` (did you mean `per_client`?)",
+            "f.yaml:1:11: limits.per_clients: expected one of `connections`, `per_client`, `handshakes`, `head_bytes`, `headers` or `session`, found the unknown key `per_clients` (did you mean `per_client`?)",
         ),
         (
             "allowedOrigins: ['*']",
@@ -68,6 +68,14 @@ fn errors_name_line_column_and_key_path() {
         (
             "state_dir: ''",
             "f.yaml:1:12: state_dir: expected a path, found an empty text",
+        ),
+        (
+            "limits: { session: { messages_burst: 5 } }",
+            "f.yaml:1:38: limits.session.messages_burst: expected `messages_per_second` beside it, found a burst without a rate",
+        ),
+        (
+            "limits: { session: { bytes_per_second: 0B } }",
+            "f.yaml:1:40: limits.session.bytes_per_second: expected a size of at least `1B`, found `0B`",
         ),
         (
             "limits: { headers: -1 }",
