@@ -45,7 +45,9 @@ pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
 pub use self::listener::{Listener, ListenerTls};
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
-pub use self::settings::{HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput};
+pub use self::settings::{
+    HttpRecords, Limits, OutputFormat, Records, Tcp, Timeouts, UnknownOutput,
+};
 pub use self::warnings::Warning;
 
 pub(crate) use self::scalar::{duration_text, size_text};
@@ -63,6 +65,7 @@ pub struct Config {
     origins: Origins,
     trusted_proxies: Trusted,
     timeouts: Timeouts,
+    tcp: Tcp,
     limits: Limits,
     records: Records,
     admin: Option<Admin>,
@@ -110,6 +113,12 @@ impl Config {
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    /// What the kernel is told of TCP connections.
+    #[must_use]
+    pub fn tcp(&self) -> Tcp {
+        self.tcp
     }
 
     /// Bounds on what clients may occupy.

@@ -22,6 +22,7 @@
 mod peers;
 mod support;
 
+mod addresses;
 mod admin;
 mod attacks;
 mod backpressure;
@@ -51,3 +52,4 @@ mod smuggling;
 mod timers;
 mod together;
 mod upgrade;
+mod vanished;

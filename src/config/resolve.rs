@@ -5,6 +5,7 @@ mod admin;
 mod caps;
 mod listeners;
 mod locality;
+mod tcp;
 
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,7 @@ pub(super) fn resolve(
     let admin = resolver.admin(schema.admin, overrides.admin.as_ref());
     let records = resolver.records(schema.records.unwrap_or_default());
     let state_dir = resolver.state_dir(schema.state_dir, overrides.state_dir.as_ref());
+    let tcp = resolver.tcp(schema.tcp.unwrap_or_default());
     let mut section = schema.limits.unwrap_or_default();
     let session = resolver.caps(section.session.take().unwrap_or_default());
     let limits = Limits {
@@ -57,6 +59,7 @@ pub(super) fn resolve(
         gateway: gateway?,
         origins,
         trusted_proxies: proxies.into_iter().map(|net| net.value.0.0).collect(),
+        tcp,
         timeouts: timeouts(schema.timeouts.unwrap_or_default()),
         limits,
         records,

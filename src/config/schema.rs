@@ -18,7 +18,7 @@ use super::admin::AdminHost;
 use super::gateway::{CertName, Dialect, GatewayUrl};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
-use super::scalar::{Count, Scalar, Size, Timer};
+use super::scalar::{Count, Scalar, Seconds, Size, Timer};
 use super::settings::{HttpRecords, OutputFormat};
 use super::trusted::ProxyNetwork;
 use crate::admission::forwarded::Mode as ForwardedMode;
@@ -40,6 +40,8 @@ pub(super) struct FileSchema {
     pub(super) trusted_proxies: Option<Vec<At<Scalar<ProxyNetwork>>>>,
     /// Timers; durations such as `500ms`, `10s`, `1h 30m`. None may be zero.
     pub(super) timeouts: Option<TimeoutsSchema>,
+    /// What the kernel is told of TCP connections, on both legs.
+    pub(super) tcp: Option<TcpSchema>,
     /// What clients may occupy.
     pub(super) limits: Option<LimitsSchema>,
     /// The file with one record a session.
@@ -187,6 +189,23 @@ pub(super) struct TimeoutsSchema {
     /// Open sessions at shutdown.
     #[schemars(extend("default" = "8s"))]
     pub(super) drain: Option<Scalar<Timer>>,
+}
+
+/// What the kernel is told of TCP connections: how a peer is found that is gone without a word.
+/// The same for clients and the gateway.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TcpSchema {
+    /// Silence after which the peer is asked whether it is there; whole seconds.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) keepalive: Option<At<Scalar<Seconds>>>,
+    /// Between two such questions; whole seconds.
+    #[schemars(extend("default" = "15s"))]
+    pub(super) keepalive_interval: Option<At<Scalar<Seconds>>>,
+    /// A peer that acknowledges nothing, answers none of those questions, or reads nothing for so
+    /// long is given up. At least `keepalive` and two of `keepalive_interval`.
+    #[schemars(extend("default" = "2m"))]
+    pub(super) user_timeout: Option<At<Scalar<Timer>>>,
 }
 
 /// What clients may occupy.

@@ -77,6 +77,7 @@ gateway:
   tls: {{ ca: '{}', server_name: other }}
 origins: {{ allowedOrigins: ['https://a.example'] }}
 timeouts: {{ tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
+tcp: {{ keepalive: 2s, keepalive_interval: 1m, user_timeout: 1h }}
 limits:
   {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3,
      session: {{ bytes: 1MiB, message_bytes: 1KiB, messages_per_second: 7, bytes_per_second: 10,
@@ -110,6 +111,9 @@ state_dir: state
     let seconds = [1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
     assert_eq!(timers[..7], seconds);
     assert_eq!(timers[7], Duration::from_millis(8));
+    let tcp = config.tcp();
+    let tcp = [tcp.keepalive, tcp.keepalive_interval, tcp.user_timeout];
+    assert_eq!(tcp, [2, 60, 3600].map(Duration::from_secs));
     assert_eq!(
         config.limits(),
         Limits {

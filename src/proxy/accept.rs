@@ -30,7 +30,7 @@ use crate::session::record::{
 };
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::stream::Stream;
-use crate::transport::{cause, clock, listener, tls};
+use crate::transport::{cause, clock, listener, options, tls};
 
 /// hyper takes no smaller buffer.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -58,6 +58,7 @@ impl Acceptor {
                 accepted = listener::accept(&self.listener) => accepted,
             };
             let accepted = clock::anchor();
+            options::apply(&stream, &tap.config.tcp());
             let local = stream.local_addr().unwrap_or(peer);
             let (guard, admitted) = tap.admit_connection(peer.ip());
             let arrival = Arrival {

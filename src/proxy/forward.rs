@@ -22,6 +22,7 @@ use super::{Tap, facts, forwarded, upgrade};
 use crate::admission::head::Asks;
 use crate::session::moment::millis;
 use crate::session::party::{Leg, Phase};
+use crate::session::record::gateway::DialAttempt;
 use crate::session::record::{
     FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
 };
@@ -206,9 +207,18 @@ pub(super) fn note_dial(session: &Shared, dial: &DialFacts) {
         facts.local_addr.clone_from(&dial.local_addr);
         facts.dns.clone_from(&dial.dns);
         facts.connect_ms = dial.connect_ms;
+        facts.attempts = several(&dial.attempts);
         facts.tls.clone_from(&dial.tls);
         rec.reach(Phase::Upgrade);
     });
+}
+
+/// Of one address the other fields tell all.
+fn several(attempts: &[DialAttempt]) -> Vec<DialAttempt> {
+    if attempts.len() < 2 {
+        return Vec::new();
+    }
+    attempts.to_vec()
 }
 
 /// Notes the head of the gateway's answer.
@@ -236,6 +246,7 @@ pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: std::tim
         facts.local_addr.clone_from(&failed.facts.local_addr);
         facts.dns.clone_from(&failed.facts.dns);
         facts.connect_ms = failed.facts.connect_ms;
+        facts.attempts = several(&failed.facts.attempts);
         facts.tls.clone_from(&failed.facts.tls);
         facts.error = Some(failed.error.clone());
         if let Some(observed) = failed.timed_out {

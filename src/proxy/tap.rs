@@ -55,7 +55,7 @@ impl Tap {
         outlet: Arc<Outlet>,
         name: String,
     ) -> Result<Self, TlsSetupError> {
-        let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
+        let dialler = Dialler::new(config.gateway(), config.timeouts().connect, config.tcp())?;
         Ok(Self {
             pool: Pool::new(dialler.clone()),
             attribution: Attribution::new(&config),

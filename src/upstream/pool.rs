@@ -250,7 +250,7 @@ mod tests {
         });
         let text = format!("gateway: {{ url: '{url}' }}");
         let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
-        Pool::new(Dialler::new(config.gateway(), Duration::from_secs(5)).unwrap())
+        Pool::new(Dialler::new(config.gateway(), Duration::from_secs(5), config.tcp()).unwrap())
     }
 
     fn request() -> Request<Full<Bytes>> {

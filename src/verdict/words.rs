@@ -1,7 +1,7 @@
 //! The words that rules share: facts, codes, sizes and times as people read them.
 
 use crate::session::moment::Moment;
-use crate::session::record::{CapFact, CapKey, CloseSeen, Evidence};
+use crate::session::record::{CapFact, CapKey, CloseSeen, Evidence, GatewayErrorKind};
 use crate::session::text::PeerText;
 use crate::ws::{Opcode, Violation};
 
@@ -169,5 +169,16 @@ pub fn cap_words(cap: &CapFact) -> String {
             human_bytes(limit),
             human_bytes(cap.burst.unwrap_or_default())
         ),
+    }
+}
+
+/// What became of an attempt to connect, after the address.
+#[must_use]
+pub fn error_words(kind: GatewayErrorKind) -> &'static str {
+    match kind {
+        GatewayErrorKind::Refused => "refused",
+        GatewayErrorKind::Unreachable => "has no route",
+        GatewayErrorKind::ConnectTimeout => "timed out",
+        _ => "failed",
     }
 }

@@ -34,7 +34,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "allowedOrigins: ['*']",
-            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `limits`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file` or `state_dir`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
+            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file` or `state_dir`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
         ),
         // Wrong types.
         (
@@ -76,6 +76,22 @@ fn errors_name_line_column_and_key_path() {
         (
             "limits: { session: { bytes_per_second: 0B } }",
             "f.yaml:1:40: limits.session.bytes_per_second: expected a size of at least `1B`, found `0B`",
+        ),
+        (
+            "tcp: { user_timeout: 20s }",
+            "f.yaml:1:22: tcp.user_timeout: expected `tcp.user_timeout` to be at least 1m, which is `keepalive` and two of `keepalive_interval`: with less, one lost packet ends a quiet connection, found 20s",
+        ),
+        (
+            "tcp: { keepalive: 3m }",
+            "f.yaml:1:19: tcp.keepalive: expected `tcp.user_timeout` to be at least 3m 30s, which is `keepalive` and two of `keepalive_interval`: with less, one lost packet ends a quiet connection, found 2m",
+        ),
+        (
+            "tcp: { keepalive: 1500ms }",
+            "f.yaml:1:19: tcp.keepalive: expected a duration of whole seconds, such as `30s` or `1m`, found `1500ms`",
+        ),
+        (
+            "tcp: { keepalive_interval: 10h }",
+            "f.yaml:1:28: tcp.keepalive_interval: expected a duration of at most `9h`, found `10h`",
         ),
         (
             "limits: { headers: -1 }",

@@ -131,6 +131,7 @@ impl Dice<'_> {
             retransmits: u32::from(self.byte() % 4),
             unacked: u32::from(self.byte() % 2),
             retries: u32::from(self.byte() % 4),
+            probes: u32::from(self.byte() % 4),
             pmtu: 1500,
         }
     }
