@@ -21,6 +21,7 @@ mod interim;
 mod layers;
 mod origins;
 mod page;
+mod progress;
 mod relay;
 pub mod session;
 pub mod tap;

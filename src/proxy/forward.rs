@@ -3,9 +3,8 @@
 use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
@@ -17,6 +16,7 @@ use super::error::Failure;
 use super::forwarded::Way;
 use super::headers::strip_hop_by_hop;
 use super::layers::asks;
+use super::progress::Progress;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
 use crate::admission::head::Asks;
@@ -116,8 +116,8 @@ async fn plain(
     let reach = forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let client_version = std::mem::replace(&mut head.version, Version::HTTP_11);
     let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
-    let request_bytes = Arc::new(AtomicU64::new(0));
-    let body = Body::request(body, Arc::clone(&request_bytes));
+    let progress: Arc<Progress> = head.extensions.remove().unwrap_or_default();
+    let body = Body::request(body, Arc::clone(&progress));
     let started = Instant::now();
     // A kept connection has brought earlier answers.
     let mut came_before = 0;
@@ -147,7 +147,7 @@ async fn plain(
     Ok(pass_on(
         session,
         response,
-        request_bytes,
+        (progress, tap.config.timeouts().idle),
         stripped_websocket,
     ))
 }
@@ -187,7 +187,7 @@ async fn way(tap: &Tap, connection: &Connection, session: &Shared) -> Result<Way
 pub(super) fn pass_on(
     session: Shared,
     response: Response<Incoming>,
-    request_bytes: Arc<AtomicU64>,
+    progress: (Arc<Progress>, Duration),
     look: bool,
 ) -> Response<Body> {
     let (mut head, body) = response.into_parts();
@@ -196,7 +196,7 @@ pub(super) fn pass_on(
     // A refusal's status matters too: bodies of plain errors are looked at as well.
     let look = (look || head.status.is_client_error() || head.status.is_server_error())
         .then(|| head.headers.clone());
-    Response::from_parts(head, Body::response(body, session, request_bytes, look))
+    Response::from_parts(head, Body::response(body, session, progress, look))
 }
 
 /// Notes how the gateway was reached.
@@ -238,7 +238,7 @@ pub(super) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
 }
 
 /// Notes a dial that failed.
-pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: std::time::Duration) {
+pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration) {
     session.with(|rec| {
         let now = Instant::now();
         let facts = rec.facts.gateway.get_or_insert_default();
