@@ -8,6 +8,7 @@ mod attribution;
 pub mod body;
 mod clients;
 pub mod connection;
+mod current;
 mod denial;
 pub mod drain;
 mod error;
@@ -36,6 +37,7 @@ use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder};
 
 pub use body::Body;
+pub use current::Current;
 pub use tap::Tap;
 
 /// The service that answers the requests of one connection. From the outside in: the record is
@@ -45,7 +47,8 @@ fn stack(
     tap: &Arc<Tap>,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
-+ Send {
++ Send
++ use<> {
     ServiceBuilder::new()
         .layer(layers::record::Layer::new(tap))
         .layer(layers::respond::Layer::new(tap))

@@ -107,7 +107,7 @@ async fn a_peer_that_is_gone_without_a_word_is_found() {
             )
         },
     );
-    for (record, far, rule) in [
+    for (record, far, rule) in vec![
         (a, Leg::Client, "network.cut.client_unanswered"),
         (b, Leg::Gateway, "network.cut.gateway_unanswered"),
         (c, Leg::Client, "network.cut.client"),

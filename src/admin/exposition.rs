@@ -5,6 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::Reloads;
 use crate::session::party::Phase;
 use crate::session::record::Class;
 use crate::sink::live::Traffic;
@@ -27,6 +28,7 @@ pub(super) struct Facts {
     pub(super) certificates: Vec<(String, i64)>,
     /// Whether the last connection to the gateway came through; `None`: none was tried lately.
     pub(super) gateway: Option<bool>,
+    pub(super) reloads: Reloads,
     pub(super) draining: bool,
     /// Seconds since 1970.
     pub(super) started: i64,
@@ -94,7 +96,31 @@ pub(super) fn text(facts: &Facts) -> String {
     for (listener, end) in &facts.certificates {
         page.sample(name, &[("listener", listener)], end);
     }
+    reloads(&mut page, &facts.reloads);
     page.0
+}
+
+fn reloads(page: &mut Page, reloads: &Reloads) {
+    let name = "wstap_config_reloads_total";
+    page.family(name, "counter", "Reloads of the configuration.");
+    for (result, count) in [("applied", reloads.applied), ("refused", reloads.refused)] {
+        page.sample(name, &[("result", &result)], &count);
+    }
+    page.one(
+        "wstap_config_last_reload_successful",
+        "gauge",
+        "0 while the last reload was refused: what runs is not what the files say.",
+        &u8::from(!reloads.last_failed),
+    );
+    if let Some(at) = reloads.applied_at {
+        let name = "wstap_config_last_reload_success_timestamp_seconds";
+        page.one(
+            name,
+            "gauge",
+            "When the last reload was applied.",
+            &at.as_second(),
+        );
+    }
 }
 
 fn sessions(page: &mut Page, facts: &Facts) {

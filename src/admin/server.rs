@@ -80,7 +80,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::admin::{Load, LoadReader, Parts};
+    use crate::admin::{Now, NowReader, Parts, Reloads};
     use crate::config::{self, Overrides};
     use crate::sink::{HttpFilter, Outlet};
     use crate::upstream::Dialler;
@@ -89,13 +89,18 @@ mod tests {
         let text = "gateway: { url: 'http://127.0.0.1:1' }\nadmin: {}";
         let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
         let limit = config.timeouts().connect;
+        let dialler = Dialler::new(config.gateway(), limit, config.tcp()).unwrap();
         let parts = Parts {
             admin: config.admin().unwrap().clone(),
             listeners: Vec::new(),
-            dialler: Dialler::new(config.gateway(), limit, config.tcp()).unwrap(),
             draining: CancellationToken::new(),
             outlet: Arc::new(Outlet::new(Vec::new(), HttpFilter::All)),
-            load: LoadReader(Box::new(Load::default)),
+            now: NowReader(Box::new(move || Now {
+                connections: 0,
+                handshakes: 0,
+                dialler: dialler.clone(),
+                reloads: Reloads::default(),
+            })),
         };
         Arc::new(Desk::new(parts))
     }

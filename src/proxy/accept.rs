@@ -6,10 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,7 @@ use tokio::time::{timeout, timeout_at};
 use tower::ServiceExt;
 
 use super::connection::Connection;
+use super::current::Current;
 use super::gate::Gate;
 use super::layers::record;
 use super::session::Shared;
@@ -44,24 +46,27 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Acceptor {
     /// The socket.
     pub listener: TcpListener,
-    /// `None` for plain HTTP.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
+    pub tls: Arc<ArcSwapOption<ServerConfig>>,
 }
 
 impl Acceptor {
     /// Accepts until the drain begins.
-    pub async fn run(self, tap: Arc<Tap>) {
-        let mut drained = pin!(tap.drain.token().cancelled());
+    pub async fn run(self, current: Arc<Current>) {
+        let drain = Arc::clone(&current.tap().drain);
+        let mut drained = pin!(drain.token().cancelled());
         loop {
             let (stream, peer) = tokio::select! {
                 () = &mut drained => return,
                 accepted = listener::accept(&self.listener) => accepted,
             };
             let accepted = clock::anchor();
+            let tap = current.tap();
             options::apply(&stream, &tap.config.tcp());
             let local = stream.local_addr().unwrap_or(peer);
             let (guard, admitted) = tap.admit_connection(peer.ip());
             let arrival = Arrival {
+                current: Arc::clone(&current),
                 tap: Arc::clone(&tap),
                 peer,
                 local: listener::canonical(local),
@@ -69,7 +74,7 @@ impl Acceptor {
                 guard,
             };
             match admitted {
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.clone()))),
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.load_full()))),
                 Err(denial) => arrival.turn_away(stream, denial),
             }
         }
@@ -78,6 +83,8 @@ impl Acceptor {
 
 /// A connection that was just accepted.
 struct Arrival {
+    current: Arc<Current>,
+    /// As it was when the connection came.
     tap: Arc<Tap>,
     peer: SocketAddr,
     local: SocketAddr,
@@ -92,6 +99,7 @@ impl Arrival {
         sensed: Arc<Sensed>,
     ) -> (Arc<Tap>, Arc<Connection>) {
         let Self {
+            current: _,
             tap,
             peer,
             local,
@@ -120,8 +128,9 @@ impl Arrival {
     async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
         let Some(config) = tls else {
             let (sensor, sensed) = Sensor::new(Stream::Tcp(stream));
+            let current = Arc::clone(&self.current);
             let (tap, connection) = self.connection(None, sensed);
-            return serve_http(&tap, connection, sensor).await;
+            return serve_http(&current, &tap, connection, sensor).await;
         };
         let drain = Arc::clone(&self.tap.drain);
         let draining = drain.token();
@@ -155,8 +164,9 @@ impl Arrival {
                         let took = self.accepted.since(Instant::now());
                         facts.handshake_ms = Some(millis(took));
                         let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
+                        let current = Arc::clone(&self.current);
                         let (tap, connection) = self.connection(Some(facts), sensed);
-                        serve_http(&tap, connection, sensor).await;
+                        serve_http(&current, &tap, connection, sensor).await;
                     }
                     Ok(Err(failed)) => self.tls_failed(first, failed),
                     Err(_) => self.too_slow(limit, first, facts),
@@ -294,8 +304,15 @@ async fn peek(stream: &TcpStream) -> std::io::Result<FirstBytes> {
     Ok(FirstBytes::of(front.get(..count).unwrap_or_default()))
 }
 
-/// Serves the requests of a connection and records an ending that no request explains.
-async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor) {
+/// Serves the requests of a connection and records an ending that no request explains. Each
+/// request is served under the configuration of its time; the limits of heads are those of the
+/// connection's beginning.
+async fn serve_http(
+    current: &Arc<Current>,
+    tap: &Arc<Tap>,
+    connection: Arc<Connection>,
+    sensor: Sensor,
+) {
     let limits = tap.config.limits();
     let timeouts = tap.config.timeouts();
     let heads = head::Limits {
@@ -309,9 +326,10 @@ async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor)
         timeouts.request_head,
     );
     let about = Arc::clone(&connection);
-    let service = stack(tap).map_request(move |mut request: http::Request<Incoming>| {
+    let now = Arc::clone(current);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&about));
-        request
+        stack(&now.tap()).oneshot(request)
     });
     let mut serving = pin!(
         http1::Builder::new()
@@ -322,7 +340,7 @@ async fn serve_http(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor)
             .preserve_header_case(true)
             // The gateway's answers go out as they are; it knows the time itself.
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(gate), TowerToHyperService::new(service))
+            .serve_connection(TokioIo::new(gate), service)
             .with_upgrades()
     );
     let served = tokio::select! {
