@@ -107,36 +107,36 @@ async fn a_peer_that_is_gone_without_a_word_is_found() {
             )
         },
     );
-    for (record, far, rule) in vec![
-        (a, Leg::Client, "network.cut.client_unanswered"),
-        (b, Leg::Gateway, "network.cut.gateway_unanswered"),
-        (c, Leg::Client, "network.cut.client"),
-        (d, Leg::Gateway, "network.cut.gateway"),
-    ] {
-        let ends = &record.close.transport;
-        let (end, cause, first, tcp) = match far {
-            Leg::Client => (
-                ends.client,
-                &ends.client_cause,
-                Party::Client,
-                record.client.tcp,
-            ),
-            Leg::Gateway => (
-                ends.gateway,
-                &ends.gateway_cause,
-                Party::Gateway,
-                record.gateway.as_ref().unwrap().tcp,
-            ),
-        };
-        let verdict = record.verdict.as_ref().expect("a verdict");
-        assert_eq!(verdict.rule, rule, "{tcp:?} {ends:?}");
-        assert_eq!(end, TransportEnd::Timeout, "{rule}");
-        assert!(cause.as_ref().unwrap().contains("timed out"), "{cause:?}");
-        assert_eq!(
-            (record.close.first, class(&record)),
-            (Some(first), Class::NetworkCut)
-        );
-        let named = |it: &wstap::session::record::Evidence| it.fact.contains("keepalive probes");
-        assert!(verdict.evidence.iter().any(named), "{:?}", verdict.evidence);
-    }
+    check(&a, Leg::Client, "network.cut.client_unanswered");
+    check(&b, Leg::Gateway, "network.cut.gateway_unanswered");
+    check(&c, Leg::Client, "network.cut.client");
+    check(&d, Leg::Gateway, "network.cut.gateway");
+}
+
+fn check(record: &SessionRecord, far: Leg, rule: &str) {
+    let ends = &record.close.transport;
+    let (end, cause, first, tcp) = match far {
+        Leg::Client => (
+            ends.client,
+            &ends.client_cause,
+            Party::Client,
+            record.client.tcp,
+        ),
+        Leg::Gateway => (
+            ends.gateway,
+            &ends.gateway_cause,
+            Party::Gateway,
+            record.gateway.as_ref().unwrap().tcp,
+        ),
+    };
+    let verdict = record.verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.rule, rule, "{tcp:?} {ends:?}");
+    assert_eq!(end, TransportEnd::Timeout, "{rule}");
+    assert!(cause.as_ref().unwrap().contains("timed out"), "{cause:?}");
+    assert_eq!(
+        (record.close.first, class(record)),
+        (Some(first), Class::NetworkCut)
+    );
+    let named = |it: &wstap::session::record::Evidence| it.fact.contains("keepalive probes");
+    assert!(verdict.evidence.iter().any(named), "{:?}", verdict.evidence);
 }
