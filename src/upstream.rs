@@ -2,7 +2,7 @@
 //!
 //! A WebSocket gets a connection of its own. Each dial resolves the name anew, because a
 //! container that restarts may come back under another address. Of several addresses the first
-//! that answers counts, see [`race`].
+//! that answers counts, see `race`.
 
 pub mod dial;
 pub mod lately;

@@ -276,3 +276,23 @@ async fn a_request_that_stands_still_is_answered() {
         verdict.summary
     );
 }
+
+/// An upload may take longer in all than a pause may, also before there is any answer.
+#[tokio::test]
+async fn a_long_upload_that_moves_is_not_idle() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let peer = scripted::start(&Via::Plain, answer).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "1s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n";
+    conn.send(head.as_bytes()).await.unwrap();
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+    for _ in 0..12 {
+        tick.tick().await;
+        conn.send(b"on").await.unwrap();
+    }
+    assert_eq!(conn.head().await.unwrap().status(), 200);
+}
