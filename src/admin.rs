@@ -159,6 +159,7 @@ impl Desk {
         let facts = Facts {
             counts: self.outlet.metrics().counts(),
             traffic: live.traffic(),
+            added: live.added(),
             phases: live.phases().to_vec(),
             connections,
             handshakes,

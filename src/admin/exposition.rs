@@ -6,6 +6,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::Reloads;
+use crate::session::added::{Added, BOUNDS_US};
 use crate::session::party::Phase;
 use crate::session::record::Class;
 use crate::sink::live::Traffic;
@@ -19,6 +20,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(super) struct Facts {
     pub(super) counts: Counts,
     pub(super) traffic: Traffic,
+    pub(super) added: Added,
     pub(super) phases: Vec<(Phase, usize)>,
     pub(super) connections: usize,
     pub(super) handshakes: usize,
@@ -76,6 +78,7 @@ pub(super) fn text(facts: &Facts) -> String {
     sessions(&mut page, facts);
     endings(&mut page, counts);
     flows(&mut page, counts, traffic);
+    added(&mut page, &facts.added);
     steps(&mut page, counts);
 
     let name = "wstap_records_dropped_total";
@@ -227,6 +230,35 @@ fn flows(page: &mut Page, counts: &Counts, traffic: &Traffic) {
             .unwrap_or(0.0);
         page.sample(name, &[("direction", direction)], &seconds);
     }
+}
+
+/// Bounds in microseconds that are shown; each is a bound of [`Added`] too.
+const SHOWN_US: [u32; 12] = [
+    5, 10, 25, 50, 100, 250, 500, 1000, 5000, 25_000, 100_000, 1_000_000,
+];
+
+fn added(page: &mut Page, added: &Added) {
+    let name = "wstap_added_latency_seconds";
+    let help =
+        "Time in the tap from the wake-up in which bytes could be read to their being written.";
+    page.family(name, "histogram", help);
+    let bucket = format!("{name}_bucket");
+    let (mut so_far, mut shown) = (0, SHOWN_US.into_iter().peekable());
+    for (bound, count) in BOUNDS_US.into_iter().zip(added.counts) {
+        so_far += count;
+        if shown.next_if_eq(&bound).is_some() {
+            let seconds = f64::from(bound) / 1e6;
+            page.sample(&bucket, &[("le", &seconds)], &so_far);
+        }
+    }
+    page.sample(&bucket, &[("le", &"+Inf")], &added.count());
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "2^53 nanoseconds are a hundred days"
+    )]
+    let sum = added.sum_ns as f64 / 1e9;
+    page.sample(&format!("{name}_sum"), &[], &sum);
+    page.sample(&format!("{name}_count"), &[], &added.count());
 }
 
 fn steps(page: &mut Page, counts: &Counts) {
