@@ -7,6 +7,7 @@ pub mod cause;
 pub mod clock;
 pub mod dev_ca;
 pub mod listener;
+pub mod options;
 pub mod sensor;
 pub mod stream;
 pub mod tcp_info;

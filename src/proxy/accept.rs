@@ -32,7 +32,7 @@ use crate::session::record::{
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::stream::Stream;
 use crate::transport::tls::{self, Terminator};
-use crate::transport::{cause, clock, listener};
+use crate::transport::{cause, clock, listener, options};
 
 /// hyper takes no smaller buffer.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -62,6 +62,7 @@ impl Acceptor {
             };
             let accepted = clock::anchor();
             let tap = current.tap();
+            options::apply(&stream, &tap.config.tcp());
             let local = stream.local_addr().unwrap_or(peer);
             let (guard, admitted) = tap.admit_connection(peer.ip());
             let arrival = Arrival {

@@ -78,6 +78,30 @@ fn three_of_the_same_age_are_a_cadence_and_two_are_not() {
     assert_eq!(last_context(&odd).cadence, None);
 }
 
+/// Peers that vanished are all found after the same silence: that timer is our own.
+#[test]
+fn what_our_keepalive_gave_up_is_no_cadence() {
+    let lives: [(i64, i64); 4] = [
+        (0, 60_000),
+        (70_000, 130_500),
+        (140_000, 199_800),
+        (210_000, 270_000),
+    ];
+    let mut records: Vec<_> = (0..)
+        .zip(lives)
+        .map(|(n, (a, b))| session(n, a, b))
+        .collect();
+    assert!(last_context(&records).cadence.is_some());
+    let given_up = TransportEnd::Timeout;
+    records[3].close.transport.gateway = given_up;
+    assert_eq!(last_context(&records).cadence, None);
+    records[3].close.transport.gateway = TransportEnd::Fin;
+    for record in &mut records[..2] {
+        record.close.transport.gateway = given_up;
+    }
+    assert_eq!(last_context(&records).cadence, None);
+}
+
 #[test]
 fn deaths_of_one_moment_are_no_cadence() {
     let records: Vec<_> = (0..5).map(|n| session(n, 0, 60_000)).collect();
