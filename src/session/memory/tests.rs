@@ -42,7 +42,7 @@ fn last_context(records: &[SessionRecord]) -> ContextFacts {
 
 #[test]
 fn sessions_lost_within_a_second_are_lost_together() {
-    let records = [
+    let records = vec![
         session(0, 0, 10_000),
         session(1, 0, 50_000),
         session(2, 3_000, 50_400),
@@ -125,7 +125,7 @@ fn other_credentials_of_the_same_client_what_works_first() {
         });
         record
     };
-    let records = [
+    let records = vec![
         with(0, "right", ConnectResult::Accepted),
         with(1, "older", ConnectResult::Refused),
         with(2, "wrong", ConnectResult::Refused),
@@ -215,7 +215,7 @@ fn what_was_as_silent_is_counted_among_what_was_lost_together() {
         frames.to_client.last_at = Some(at(last));
         record
     };
-    let records = [
+    let records = vec![
         silent_since(0, 20_000),
         silent_since(1, 20_300),
         silent_since(2, 49_000),
