@@ -52,7 +52,7 @@ pub use self::listener::{
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
-    HttpRecords, Limits, OutputFormat, Records, ReloadOn, Timeouts, UnknownOutput,
+    HttpRecords, Limits, OutputFormat, Records, ReloadOn, Tcp, Timeouts, UnknownOutput,
 };
 pub use self::warnings::Warning;
 
@@ -72,6 +72,7 @@ pub struct Config {
     origins: Origins,
     trusted_proxies: Trusted,
     timeouts: Timeouts,
+    tcp: Tcp,
     limits: Limits,
     records: Records,
     admin: Option<Admin>,
@@ -128,6 +129,12 @@ impl Config {
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    /// What the kernel is told of TCP connections.
+    #[must_use]
+    pub fn tcp(&self) -> Tcp {
+        self.tcp
     }
 
     /// Bounds on what clients may occupy.

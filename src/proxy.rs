@@ -23,6 +23,7 @@ mod layers;
 mod misdirected;
 mod origins;
 mod page;
+mod progress;
 mod relay;
 mod relayed;
 pub mod session;

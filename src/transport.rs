@@ -10,6 +10,7 @@ pub mod dev_ca;
 pub mod listener;
 pub mod listening;
 pub mod notify;
+pub mod options;
 pub mod sensor;
 pub mod socket;
 pub mod stream;

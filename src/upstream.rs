@@ -1,11 +1,13 @@
 //! The way to the gateway: resolve, connect, TLS; and the pool for plain requests.
 //!
 //! A WebSocket gets a connection of its own. Each dial resolves the name anew, because a
-//! container that restarts may come back under another address.
+//! container that restarts may come back under another address. Of several addresses the first
+//! that answers counts, see `race`.
 
 pub mod dial;
 pub mod lately;
 pub mod pool;
+mod race;
 pub mod tls;
 
 pub use dial::{DialFacts, DialFailed, Dialler};

@@ -4,6 +4,7 @@
 //! Rules live one file a family in `rules/`; [`registry`] puts them into the order in which they
 //! are asked, which is the precedence.
 
+pub mod attempts;
 pub mod credential;
 pub mod docs;
 pub mod foreign;
@@ -81,6 +82,7 @@ pub fn decide(record: &SessionRecord) -> Verdict {
         if let Some(finding) = (rule.find)(&view) {
             let finding = finding
                 .because(view.hop_evidence(rule.class))
+                .because(view.attempts_evidence())
                 .because(siblings::evidence(&view, rule.class));
             return rule.verdict(finding);
         }

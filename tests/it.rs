@@ -22,10 +22,12 @@
 mod peers;
 mod support;
 
+mod addresses;
 mod admin;
 mod attacks;
 mod backpressure;
 mod canary;
+mod caps;
 mod comparison;
 mod confusion;
 mod credentials;
@@ -56,3 +58,4 @@ mod timers;
 mod tls;
 mod together;
 mod upgrade;
+mod vanished;

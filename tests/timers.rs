@@ -4,7 +4,9 @@ use wstap::session::party::{Party, Phase};
 use wstap::session::record::{Class, Kind, TimerKey};
 use wstap::ws::CloseCode;
 
-use crate::peers::{Via, close_code, echo, half_closer, never_answers, tunnel};
+use crate::peers::{
+    Via, close_code, echo, half_closer, http_plain, never_answers, scripted, tunnel,
+};
 use crate::support::client::connect;
 use crate::support::frame::Frame;
 use crate::support::records::class;
@@ -198,4 +200,99 @@ async fn a_frame_that_is_under_way_is_not_cut_by_a_close_of_ours() {
     let record = tap.websocket().await;
     assert_eq!(record.close.timer.unwrap().key, TimerKey::Idle);
     assert_eq!(class(&record), Class::TapTimeout);
+}
+
+/// An answer that stops in the middle holds nobody for ever.
+#[tokio::test]
+async fn an_answer_that_stands_still_is_ended() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nthe front";
+    let peer = scripted::start(&Via::Plain, head).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "400ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(conn.head().await.unwrap().status(), 200);
+    let (body, ending) = conn.rest().await;
+    assert_eq!(body, b"the front");
+    assert_ne!(ending, Ending::StillOpen);
+    let record = tap.wait_for("a record", |_| true).await;
+    let timer = record.close.timer.unwrap();
+    assert_eq!((timer.key, timer.limit_ms), (TimerKey::Idle, 400));
+    assert!(!record.answer.as_ref().unwrap().complete);
+    let verdict = record.verdict.unwrap();
+    assert_eq!(verdict.rule, "tap.timeout.answer", "{}", verdict.summary);
+    assert_ne!(peer.log.ending(0).await, Ending::StillOpen);
+}
+
+/// An answer in pieces with pauses that are shorter goes on, however long it takes in all.
+#[tokio::test]
+async fn a_body_that_moves_is_not_idle() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "1s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    conn.send(head.as_bytes()).await.unwrap();
+    assert_eq!(conn.head().await.unwrap().status(), 200);
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+    for _ in 0..12 {
+        tick.tick().await;
+        conn.send(&http_plain::as_chunk(b"on")).await.unwrap();
+        assert_eq!(conn.chunk().await.unwrap(), b"on");
+    }
+    // And then it stops.
+    assert_ne!(conn.rest().await.1, Ending::StillOpen);
+    let record = tap.wait_for("a record", |_| true).await;
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::Idle);
+    assert_eq!(class(&record), Class::TapTimeout);
+}
+
+/// The client stops in the middle of its request's body: that is not the gateway's silence.
+#[tokio::test]
+async fn a_request_that_stands_still_is_answered() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "400ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nthe front";
+    conn.send(head.as_bytes()).await.unwrap();
+    let answer = conn.head().await.unwrap();
+    assert_eq!(answer.status(), 408, "{}", answer.text());
+    assert!(answer.value("proxy-status").is_some());
+    let record = tap.wait_for("a record", |_| true).await;
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::Idle);
+    let verdict = record.verdict.unwrap();
+    assert_eq!(
+        verdict.rule, "tap.timeout.request_body",
+        "{}",
+        verdict.summary
+    );
+}
+
+/// An upload may take longer in all than a pause may, also before there is any answer.
+#[tokio::test]
+async fn a_long_upload_that_moves_is_not_idle() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let peer = scripted::start(&Via::Plain, answer).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.idle", "1s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n";
+    conn.send(head.as_bytes()).await.unwrap();
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+    for _ in 0..12 {
+        tick.tick().await;
+        conn.send(b"on").await.unwrap();
+    }
+    assert_eq!(conn.head().await.unwrap().status(), 200);
 }

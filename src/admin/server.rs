@@ -8,7 +8,8 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -42,13 +43,16 @@ pub async fn serve(desk: Arc<Desk>, listener: TcpListener) {
         {
             oldest.abort();
         }
-        open.push_back(tasks.spawn(connection(Arc::clone(&desk), stream)));
+        let reached = stream.local_addr().map(|addr| addr.ip().to_canonical());
+        let reached = reached.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        open.push_back(tasks.spawn(connection(Arc::clone(&desk), stream, reached)));
     }
 }
 
-async fn connection(desk: Arc<Desk>, stream: TcpStream) {
-    let reached = stream.local_addr().map(|addr| addr.ip().to_canonical());
-    let reached = reached.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+async fn connection<S>(desk: Arc<Desk>, stream: S, reached: IpAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(move |request| {
         let desk = Arc::clone(&desk);
         async move { Ok::<_, std::convert::Infallible>(desk.answer(request, reached).await) }
@@ -64,5 +68,92 @@ async fn connection(desk: Arc<Desk>, stream: TcpStream) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection of the admin listener failed"),
         Err(_) => tracing::debug!("a connection of the admin listener took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::admin::{Now, NowReader, Parts, Reloads};
+    use crate::config::{self, Overrides};
+    use crate::sink::{HttpFilter, Outlet};
+    use crate::upstream::Dialler;
+
+    fn desk() -> Arc<Desk> {
+        let text = "gateway: { url: 'http://127.0.0.1:1' }\nadmin: {}";
+        let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
+        let limit = config.timeouts().connect;
+        let dialler = Dialler::new(config.gateway(), limit, config.tcp(), None).unwrap();
+        let parts = Parts {
+            admin: config.admin().unwrap().clone(),
+            listeners: Vec::new(),
+            tls_keylog: None,
+            draining: CancellationToken::new(),
+            outlet: Arc::new(Outlet::new(Vec::new(), HttpFilter::All)),
+            now: NowReader(Box::new(move || Now {
+                connections: 0,
+                handshakes: 0,
+                dialler: dialler.clone(),
+                reloads: Reloads::default(),
+            })),
+        };
+        Arc::new(Desk::new(parts))
+    }
+
+    /// A client on loopback with room for 64 bytes, and how long the server keeps it.
+    fn serve() -> (DuplexStream, impl Future<Output = Duration>) {
+        let (client, server) = duplex(64);
+        let started = Instant::now();
+        let serving = connection(desk(), server, Ipv4Addr::LOCALHOST.into());
+        (client, async move {
+            serving.await;
+            started.elapsed()
+        })
+    }
+
+    const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_its_answer_is_let_go() {
+        let (mut client, kept) = serve();
+        client.write_all(ASK).await.unwrap();
+        assert_eq!(kept.await, LIFETIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_a_byte_now_and_then_is_let_go_too() {
+        let (mut client, kept) = serve();
+        client.write_all(ASK).await.unwrap();
+        let reading = async {
+            let mut byte = [0];
+            while client.read(&mut byte).await.is_ok_and(|count| count > 0) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let (kept, ()) = tokio::join!(kept, reading);
+        assert_eq!(kept, LIFETIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_for_nothing_is_let_go_earlier() {
+        let (_client, kept) = serve();
+        assert_eq!(kept.await, HEAD_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_has_its_answer_at_once() {
+        let (mut client, kept) = serve();
+        client.write_all(ASK).await.unwrap();
+        let mut answer = String::new();
+        let (kept, read) = tokio::join!(kept, client.read_to_string(&mut answer));
+        read.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert_eq!(kept, Duration::ZERO);
     }
 }

@@ -2,8 +2,10 @@
 //! than one key or a look at a file. Goes on after a mistake, so that all of them are found.
 
 mod admin;
+mod caps;
 mod listeners;
 mod locality;
+mod tcp;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -48,13 +50,21 @@ pub(super) fn resolve(
     let admin = resolver.admin(schema.admin, overrides.admin.as_ref());
     let records = resolver.records(schema.records.unwrap_or_default());
     let state_dir = resolver.state_dir(schema.state_dir, overrides.state_dir.as_ref());
+    let tcp = resolver.tcp(schema.tcp.unwrap_or_default());
+    let mut section = schema.limits.unwrap_or_default();
+    let session = resolver.caps(section.session.take().unwrap_or_default());
+    let limits = Limits {
+        session,
+        ..limits(&section)
+    };
     Some(Config {
         listeners,
         gateway: gateway?,
         origins,
         trusted_proxies: trusted::list(proxies.into_iter().map(|entry| entry.value.0)),
+        tcp,
         timeouts: timeouts(schema.timeouts.unwrap_or_default()),
-        limits: limits(&schema.limits.unwrap_or_default()),
+        limits,
         records,
         admin,
         output: overrides.output.or(schema.output).unwrap_or_default(),
@@ -313,6 +323,7 @@ fn limits(section: &LimitsSchema) -> Limits {
             .headers
             .as_ref()
             .map_or(default.headers, |Scalar(n)| count(n.0.into())),
+        session: default.session,
     }
 }
 

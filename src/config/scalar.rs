@@ -124,6 +124,40 @@ impl FromScalar for Timer {
     }
 }
 
+/// A timer of the kernel's: whole seconds, at least one, at most 9 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl Seconds {
+    /// The kernel takes 32767 seconds.
+    const MOST: Duration = Duration::from_hours(9);
+}
+
+impl FromScalar for Seconds {
+    fn expected() -> String {
+        "a duration of whole seconds, such as `30s` or `1m`".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let Timer(duration) = Timer::from_text(text)?;
+        if duration.subsec_nanos() != 0 {
+            return Err(Complaint::new(Self::expected(), quoted(text)));
+        }
+        if duration > Self::MOST {
+            return Err(Complaint::new("a duration of at most `9h`", quoted(text)));
+        }
+        Ok(Self(duration))
+    }
+
+    fn from_number(number: u64) -> Result<Self, Complaint> {
+        Err(without_unit(&number.to_string()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["30s", "1m"] })
+    }
+}
+
 fn without_unit(number: &str) -> Complaint {
     let shown: String = number.chars().take(20).collect();
     let expected = format!("a duration with a unit, such as `{shown}s` or `{shown}ms`");

@@ -20,7 +20,7 @@ use super::listen::{Listen, SocketMode};
 use super::listener::policy::{ClientAuthMode, MinVersion};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
-use super::scalar::{Count, Scalar, Size, Timer};
+use super::scalar::{Count, Scalar, Seconds, Size, Timer};
 use super::settings::{HttpRecords, OutputFormat, ReloadOn};
 use super::trusted::ProxyNetwork;
 use crate::admission::forwarded::Mode as ForwardedMode;
@@ -43,6 +43,8 @@ pub(super) struct FileSchema {
     pub(super) trusted_proxies: Option<Vec<At<Scalar<ProxyNetwork>>>>,
     /// Timers; durations such as `500ms`, `10s`, `1h 30m`. None may be zero.
     pub(super) timeouts: Option<TimeoutsSchema>,
+    /// What the kernel is told of TCP connections, on both legs.
+    pub(super) tcp: Option<TcpSchema>,
     /// What clients may occupy.
     pub(super) limits: Option<LimitsSchema>,
     /// The file with one record a session.
@@ -237,6 +239,23 @@ pub(super) struct TimeoutsSchema {
     pub(super) drain: Option<Scalar<Timer>>,
 }
 
+/// What the kernel is told of TCP connections: how a peer is found that is gone without a word.
+/// The same for clients and the gateway.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TcpSchema {
+    /// Silence after which the peer is asked whether it is there; whole seconds.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) keepalive: Option<At<Scalar<Seconds>>>,
+    /// Between two such questions; whole seconds.
+    #[schemars(extend("default" = "15s"))]
+    pub(super) keepalive_interval: Option<At<Scalar<Seconds>>>,
+    /// A peer that acknowledges nothing, answers none of those questions, or reads nothing for so
+    /// long is given up. At least `keepalive` and two of `keepalive_interval`.
+    #[schemars(extend("default" = "2m"))]
+    pub(super) user_timeout: Option<At<Scalar<Timer>>>,
+}
+
 /// What clients may occupy.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -258,6 +277,29 @@ pub(super) struct LimitsSchema {
     /// Header lines of a request. (The library behind us takes no more than 32768 in all.)
     #[schemars(extend("default" = 128))]
     pub(super) headers: Option<Scalar<Count<1, 10_000>>>,
+    /// Caps on each open WebSocket session; each is off unless set. What would go over one is not
+    /// passed on: both ends get Close 1009, or are cut off where no Close may stand.
+    pub(super) session: Option<SessionCapsSchema>,
+}
+
+/// Caps on each open WebSocket session, in bytes as they are on the wire (compressed messages:
+/// compressed). Bodies of plain HTTP requests are not capped.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionCapsSchema {
+    /// Bytes in each direction, from the 101 to the end. Default: no cap.
+    pub(super) bytes: Option<Scalar<Size<1>>>,
+    /// Bytes of one message, all its fragments together, in either direction. Default: no cap.
+    pub(super) message_bytes: Option<Scalar<Size<1>>>,
+    /// Messages of the client a second, in the long run. Default: no cap.
+    pub(super) messages_per_second: Option<Scalar<Count<1>>>,
+    /// Messages of the client that may come at once. Default: those of ten seconds.
+    pub(super) messages_burst: Option<At<Scalar<Count<1>>>>,
+    /// Bytes of the client a second, in the long run. Default: no cap.
+    pub(super) bytes_per_second: Option<Scalar<Size<1>>>,
+    /// Bytes of the client that may come at once; no single frame may be larger. Default: those of
+    /// ten seconds.
+    pub(super) bytes_burst: Option<At<Scalar<Size<1>>>>,
 }
 
 /// The file with one record a session.

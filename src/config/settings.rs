@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::session::caps::Caps;
+
 /// Every timer of the tap; none is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -65,6 +67,28 @@ impl Timeouts {
     }
 }
 
+/// What the kernel is told of the TCP connections of both legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tcp {
+    /// Silence after which the peer is asked whether it is there; whole seconds.
+    pub keepalive: Duration,
+    /// Between two such questions; whole seconds.
+    pub keepalive_interval: Duration,
+    /// Without a packet of a peer that has something to acknowledge or to answer, until it is given
+    /// up; at least `keepalive` and two of `keepalive_interval`.
+    pub user_timeout: Duration,
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self {
+            keepalive: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(15),
+            user_timeout: Duration::from_mins(2),
+        }
+    }
+}
+
 /// Bounds on what clients may occupy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -78,6 +102,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Header lines of a request; at least 1.
     pub headers: usize,
+    /// What one open session may carry.
+    pub session: Caps,
 }
 
 impl Default for Limits {
@@ -88,6 +114,7 @@ impl Default for Limits {
             handshakes: 4096,
             head_bytes: 64 * 1024,
             headers: 128,
+            session: Caps::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::caps::{Caps, Rate};
 
 fn parse_text(text: &str) -> Result<Config, ConfigErrors> {
     parse(text, Path::new("f.yaml"), &Overrides::default())
@@ -55,6 +56,16 @@ fn defaults_are_complete() {
     assert!(config.warnings().is_empty());
 }
 
+fn assert_sockets(config: &Config) {
+    let unix = &config.listeners()[2];
+    assert_eq!(unix.listen, Listen::Unix("/run/tap.sock".into()));
+    assert_eq!(unix.mode, SocketMode(0o600));
+    assert_eq!(unix.proxy_protocol.entries(), ["10.0.0.0/8", "unix"]);
+    let passed = Listen::Systemd(Some("tap".to_owned()));
+    assert_eq!(config.listeners()[3].listen, passed);
+    assert!(config.trusted_proxies().has_unix());
+}
+
 #[test]
 fn every_key_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -82,7 +93,11 @@ gateway:
   tls: {{ ca: '{}', server_name: other }}
 origins: {{ allowedOrigins: ['https://a.example'] }}
 timeouts: {{ proxy_header: 9s, tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
-limits: {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3 }}
+tcp: {{ keepalive: 2s, keepalive_interval: 1m, user_timeout: 1h }}
+limits:
+  {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3,
+     session: {{ bytes: 1MiB, message_bytes: 1KiB, messages_per_second: 7, bytes_per_second: 10,
+                 bytes_burst: 2KiB }} }}
 records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
 output: json
 session_header: false
@@ -97,13 +112,7 @@ state_dir: state
     assert!(
         matches!(&config.listeners()[1].tls, ListenerTls::SelfSigned { names, .. } if names == &["a.example", "10.0.0.1"])
     );
-    let unix = &config.listeners()[2];
-    assert_eq!(unix.listen, Listen::Unix("/run/tap.sock".into()));
-    assert_eq!(unix.mode, SocketMode(0o600));
-    assert_eq!(unix.proxy_protocol.entries(), ["10.0.0.0/8", "unix"]);
-    let passed = Listen::Systemd(Some("tap".to_owned()));
-    assert_eq!(config.listeners()[3].listen, passed);
-    assert!(config.trusted_proxies().has_unix());
+    assert_sockets(&config);
     assert_eq!(config.gateway().url(), "wss://gw:3");
     assert_eq!(config.gateway().dialect(), Dialect::Plain);
     assert_eq!(config.gateway().tls().ca().len(), 1);
@@ -119,6 +128,9 @@ state_dir: state
     let seconds = [9, 1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
     assert_eq!(timers[..8], seconds);
     assert_eq!(timers[8], Duration::from_millis(8));
+    let tcp = config.tcp();
+    let tcp = [tcp.keepalive, tcp.keepalive_interval, tcp.user_timeout];
+    assert_eq!(tcp, [2, 60, 3600].map(Duration::from_secs));
     assert_eq!(
         config.limits(),
         Limits {
@@ -126,7 +138,19 @@ state_dir: state
             per_client: 4,
             handshakes: 5,
             head_bytes: 8192,
-            headers: 3
+            headers: 3,
+            session: Caps {
+                bytes: Some(1 << 20),
+                message_bytes: Some(1024),
+                messages: Some(Rate {
+                    per_second: 7,
+                    burst: 70
+                }),
+                byte_rate: Some(Rate {
+                    per_second: 10,
+                    burst: 2048
+                }),
+            }
         }
     );
     let records = config.records();

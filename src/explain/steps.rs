@@ -62,6 +62,7 @@ pub enum Event {
     CutFrame,
     Close,
     Timer,
+    Cap,
     Drained,
     Fault,
     LegEnded,

@@ -32,7 +32,7 @@ use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::socket::ClientSocket;
 use crate::transport::stream::Stream;
 use crate::transport::tls::{self, Terminator};
-use crate::transport::{cause, clock};
+use crate::transport::{cause, clock, options};
 
 /// hyper takes no smaller buffer.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -76,6 +76,9 @@ impl Acceptor {
             };
             let accepted = clock::anchor();
             let tap = current.tap();
+            if let ClientSocket::Tcp(tcp) = &socket {
+                options::apply(tcp, &tap.config.tcp());
+            }
             let wanted = tap.config.listeners().get(self.index);
             let relays = wanted.is_some_and(|wanted| peer.is_in(&wanted.proxy_protocol));
             let (guard, admitted) = tap.admit_connection(&peer, relays);

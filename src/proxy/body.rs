@@ -2,17 +2,19 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep_until};
 
 use super::page;
+use super::progress::Progress;
 use super::session::Shared;
-use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind};
+use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey};
 
 /// How much of a refusal's body is looked at.
 const LOOK: usize = 1024;
@@ -34,7 +36,7 @@ pub enum Body {
 #[derive(Debug)]
 pub struct Counted {
     inner: Incoming,
-    bytes: Arc<AtomicU64>,
+    progress: Arc<Progress>,
 }
 
 /// A response body that belongs to a record: when it ends, the session does.
@@ -42,39 +44,57 @@ pub struct Counted {
 pub struct Answered {
     inner: Incoming,
     session: Shared,
-    request_bytes: Arc<AtomicU64>,
+    progress: Arc<Progress>,
+    /// `timeouts.idle`, while the gateway is waited for.
+    idle: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
     bytes: u64,
     declared: Option<u64>,
     complete: bool,
     look: Option<(Vec<u8>, HeaderMap)>,
 }
 
+/// A body that broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection that it comes from broke.
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+    /// Nothing moved for too long.
+    #[error("nothing moved for timeouts.idle")]
+    Idle,
+}
+
 impl Body {
-    /// Counts a request's body into `bytes`.
+    /// A request's body, whose progress is noted.
     #[must_use]
-    pub fn request(inner: Incoming, bytes: Arc<AtomicU64>) -> Self {
+    pub fn request(inner: Incoming, progress: Arc<Progress>) -> Self {
         if inner.is_end_stream() {
             Self::Empty
         } else {
-            Self::Request(Counted { inner, bytes })
+            Self::Request(Counted { inner, progress })
         }
     }
 
-    /// A response's body. With `look` (the answer's headers) its front says whose body it is.
+    /// A response's body, which ends when neither body has moved for `idle`. With `look` (the
+    /// answer's headers) its front says whose body it is.
     #[must_use]
     pub fn response(
         inner: Incoming,
         session: Shared,
-        request_bytes: Arc<AtomicU64>,
+        (progress, idle): (Arc<Progress>, Duration),
         look: Option<HeaderMap>,
     ) -> Self {
         let declared = inner.size_hint().exact();
         let complete = inner.is_end_stream();
         let look = look.map(|headers| (Vec::new(), headers));
+        progress.moved();
         let answered = Answered {
             inner,
             session,
-            request_bytes,
+            progress,
+            idle,
+            sleep: None,
             bytes: 0,
             declared,
             complete,
@@ -92,25 +112,23 @@ impl Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Request(counted) => {
                 let poll = Pin::new(&mut counted.inner).poll_frame(cx);
-                if let Poll::Ready(Some(Ok(frame))) = &poll
-                    && let Some(data) = frame.data_ref()
-                {
-                    counted
-                        .bytes
-                        .fetch_add(data.len() as u64, Ordering::Relaxed);
+                counted.progress.await_client(poll.is_pending());
+                if let Poll::Ready(Some(Ok(frame))) = &poll {
+                    let data = frame.data_ref();
+                    counted.progress.sent_on(data.map_or(0, Bytes::len));
                 }
-                poll
+                poll.map_err(BodyError::from)
             }
             Self::Response(answered) => answered.poll_frame(cx),
         }
@@ -139,10 +157,11 @@ impl Answered {
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let poll = Pin::new(&mut self.inner).poll_frame(cx);
         match &poll {
             Poll::Ready(Some(Ok(frame))) => {
+                self.progress.moved();
                 if let Some(data) = frame.data_ref() {
                     self.bytes += data.len() as u64;
                     if let Some((front, _)) = &mut self.look {
@@ -164,16 +183,44 @@ impl Answered {
                 });
                 self.session.settle();
             }
-            Poll::Pending => {}
+            Poll::Pending => {
+                ready!(self.poll_idle(cx));
+                self.session.settle();
+                return Poll::Ready(Some(Err(BodyError::Idle)));
+            }
         }
-        poll
+        poll.map_err(BodyError::from)
+    }
+
+    /// Ready, and noted, when nothing has moved for too long.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let since = self.progress.last();
+            let deadline = tokio::time::Instant::from_std(since + self.idle);
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if sleep.deadline() != deadline && sleep.is_elapsed() {
+                sleep.as_mut().reset(deadline);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() < deadline {
+                continue;
+            }
+            let (limit, now) = (self.idle, Instant::now());
+            self.session.with(|rec| {
+                let observed = now.saturating_duration_since(since);
+                rec.ending.timer_fired(TimerKey::Idle, limit, observed, now);
+            });
+            return Poll::Ready(());
+        }
     }
 }
 
 impl Drop for Answered {
     fn drop(&mut self) {
         let (bytes, complete) = (self.bytes, self.complete);
-        let request_bytes = self.request_bytes.load(Ordering::Relaxed);
+        let request_bytes = self.progress.request_bytes();
         let look = self.look.take();
         let page_by = look.as_ref().and_then(|(front, _)| page::made_by(front));
         let kind = look.map(|(front, headers)| kind_of(&front, &headers));

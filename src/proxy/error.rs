@@ -31,6 +31,9 @@ pub(super) enum Failure {
     /// The client's connection ended in the middle of its request's body.
     #[error("failed to read the request's body: the client ended the connection before its end")]
     CutBody,
+    /// The client sent a part of its request's body and then nothing for too long.
+    #[error("failed to read the request's body: nothing came for timeouts.idle")]
+    SlowBody,
     /// Our policy refuses a well-formed request.
     #[error("failed to let the request in: {text}")]
     Denied {
@@ -93,6 +96,11 @@ impl Failure {
                 StatusCode::BAD_REQUEST,
                 "http_request_error",
                 "the connection ended in the middle of the request's body",
+            ),
+            Self::SlowBody => (
+                StatusCode::REQUEST_TIMEOUT,
+                "http_request_error",
+                "the rest of the request's body did not come in time",
             ),
             Self::RemoteAsLocal { .. } => (
                 StatusCode::FORBIDDEN,

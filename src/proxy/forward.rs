@@ -3,9 +3,8 @@
 use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
@@ -17,11 +16,13 @@ use super::error::Failure;
 use super::forwarded::Way;
 use super::headers::strip_hop_by_hop;
 use super::layers::asks;
+use super::progress::Progress;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
 use crate::admission::head::Asks;
 use crate::session::moment::millis;
 use crate::session::party::{Leg, Phase};
+use crate::session::record::gateway::DialAttempt;
 use crate::session::record::{
     FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
 };
@@ -115,8 +116,8 @@ async fn plain(
     let reach = forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let client_version = std::mem::replace(&mut head.version, Version::HTTP_11);
     let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
-    let request_bytes = Arc::new(AtomicU64::new(0));
-    let body = Body::request(body, Arc::clone(&request_bytes));
+    let progress: Arc<Progress> = head.extensions.remove().unwrap_or_default();
+    let body = Body::request(body, Arc::clone(&progress));
     let started = Instant::now();
     // A kept connection has brought earlier answers.
     let mut came_before = 0;
@@ -146,7 +147,7 @@ async fn plain(
     Ok(pass_on(
         session,
         response,
-        request_bytes,
+        (progress, tap.config.timeouts().idle),
         stripped_websocket,
     ))
 }
@@ -186,7 +187,7 @@ async fn way(tap: &Tap, connection: &Connection, session: &Shared) -> Result<Way
 pub(super) fn pass_on(
     session: Shared,
     response: Response<Incoming>,
-    request_bytes: Arc<AtomicU64>,
+    progress: (Arc<Progress>, Duration),
     look: bool,
 ) -> Response<Body> {
     let (mut head, body) = response.into_parts();
@@ -195,7 +196,7 @@ pub(super) fn pass_on(
     // A refusal's status matters too: bodies of plain errors are looked at as well.
     let look = (look || head.status.is_client_error() || head.status.is_server_error())
         .then(|| head.headers.clone());
-    Response::from_parts(head, Body::response(body, session, request_bytes, look))
+    Response::from_parts(head, Body::response(body, session, progress, look))
 }
 
 /// Notes how the gateway was reached.
@@ -206,9 +207,18 @@ pub(super) fn note_dial(session: &Shared, dial: &DialFacts) {
         facts.local_addr.clone_from(&dial.local_addr);
         facts.dns.clone_from(&dial.dns);
         facts.connect_ms = dial.connect_ms;
+        facts.attempts = several(&dial.attempts);
         facts.tls.clone_from(&dial.tls);
         rec.reach(Phase::Upgrade);
     });
+}
+
+/// Of one address the other fields tell all.
+fn several(attempts: &[DialAttempt]) -> Vec<DialAttempt> {
+    if attempts.len() < 2 {
+        return Vec::new();
+    }
+    attempts.to_vec()
 }
 
 /// Notes the head of the gateway's answer.
@@ -228,7 +238,7 @@ pub(super) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
 }
 
 /// Notes a dial that failed.
-pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: std::time::Duration) {
+pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration) {
     session.with(|rec| {
         let now = Instant::now();
         let facts = rec.facts.gateway.get_or_insert_default();
@@ -236,6 +246,7 @@ pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: std::tim
         facts.local_addr.clone_from(&failed.facts.local_addr);
         facts.dns.clone_from(&failed.facts.dns);
         facts.connect_ms = failed.facts.connect_ms;
+        facts.attempts = several(&failed.facts.attempts);
         facts.tls.clone_from(&failed.facts.tls);
         facts.error = Some(failed.error.clone());
         if let Some(observed) = failed.timed_out {

@@ -3,9 +3,10 @@
 //! Each slice is written first and shown to the observer afterwards, so that observing never
 //! delays. While a peer is slow its leg keeps the rest and the other leg is not read: exact
 //! backpressure. Endings pass in kind: FIN as FIN, `close_notify` as `close_notify`, a reset as a
-//! reset; no Close frame is invented. Only a timer or the drain makes the tap send a Close of its
-//! own, and only at a frame boundary with nothing waiting; otherwise it aborts.
+//! reset; no Close frame is invented. Only a timer, a cap or the drain makes the tap send a Close of
+//! its own, and only at a frame boundary with nothing waiting; otherwise it aborts.
 
+mod caps;
 mod ending;
 mod timers;
 
@@ -24,6 +25,7 @@ use crate::dialect::observer::{Observer, Shared as ObserverShared};
 use crate::dialect::{Dialect, Ending};
 use crate::proxy::drain::Drain;
 use crate::proxy::session::Shared;
+use crate::session::caps::{Caps, Meter};
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Direction, Leg, Phase};
@@ -87,6 +89,8 @@ pub(super) struct Relay {
 struct Half {
     direction: Direction,
     observer: Observer,
+    /// Asked before anything is passed on, where the direction is capped.
+    meter: Option<Box<Meter>>,
     /// The source has ended its side.
     ended: bool,
     /// The sink has been told so.
@@ -101,10 +105,11 @@ struct Half {
 }
 
 impl Half {
-    fn new(direction: Direction, extensions: Extensions) -> Self {
+    fn new(direction: Direction, extensions: Extensions, caps: &Caps) -> Self {
         Self {
             direction,
             observer: Observer::new(direction, extensions),
+            meter: Meter::new(caps, direction, Instant::now()).map(Box::new),
             ended: false,
             passed_on: false,
             notified: false,
@@ -143,14 +148,14 @@ impl Relay {
         gateway: Wire,
         extensions: Extensions,
         dialect: Box<dyn Dialect>,
-        timeouts: Timeouts,
+        (timeouts, caps): (Timeouts, &Caps),
         session: Shared,
     ) -> Self {
         Self {
             client: Some(client),
             gateway: Some(gateway),
-            to_gateway: Half::new(Direction::ToGateway, extensions),
-            to_client: Half::new(Direction::ToClient, extensions),
+            to_gateway: Half::new(Direction::ToGateway, extensions, caps),
+            to_client: Half::new(Direction::ToClient, extensions, caps),
             dialect,
             heartbeats: Heartbeats::default(),
             timers: Timers::new(timeouts, Instant::now()),
@@ -301,6 +306,11 @@ impl Relay {
             Poll::Pending => Turn::Waiting,
             Poll::Ready(Readout::Bytes(count)) => {
                 let bytes = scratch.plain(count);
+                if let Some(meter) = half.meter.as_mut().filter(|_| !self.closing_ourselves)
+                    && let Some(over) = meter.look(bytes, now)
+                {
+                    return self.cap_met(direction, over, cx, bytes, now);
+                }
                 let (mut written, mut flushed) = (Ok(()), false);
                 if let Some(sink) = sink.filter(|_| !self.closing_ourselves) {
                     written = sink.write(cx, bytes);

@@ -69,7 +69,7 @@ impl Tap {
         key_log: Option<Arc<dyn KeyLog>>,
     ) -> Result<Self, TlsSetupError> {
         let limit = config.timeouts().connect;
-        let dialler = Dialler::new(config.gateway(), limit, key_log.clone())?;
+        let dialler = Dialler::new(config.gateway(), limit, config.tcp(), key_log.clone())?;
         Ok(Self {
             key_log,
             pool: Pool::new(dialler.clone()),
@@ -97,7 +97,7 @@ impl Tap {
             (self.dialler.clone(), self.pool.clone(), attribution)
         } else {
             let (limit, key_log) = (config.timeouts().connect, self.key_log.clone());
-            let dialler = Dialler::new(config.gateway(), limit, key_log)?;
+            let dialler = Dialler::new(config.gateway(), limit, config.tcp(), key_log)?;
             let pool = Pool::new(dialler.clone());
             (dialler, pool, Arc::new(Attribution::new(&config)))
         };
@@ -129,6 +129,7 @@ impl Tap {
     fn goes_the_way_of(&self, config: &Config) -> bool {
         self.config.gateway().is_reached_like(config.gateway())
             && self.config.timeouts().connect == config.timeouts().connect
+            && self.config.tcp() == config.tcp()
             && self.config.trusted_proxies() == config.trusted_proxies()
             && self.config.serves_this_host_only() == config.serves_this_host_only()
     }

@@ -4,7 +4,6 @@
 //! 4.2.2); everything else the gateway says is passed on as it is, and the connection closes.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use http::header::{
@@ -26,6 +25,7 @@ use super::forwarded::{self, Way};
 use super::gate::Gate;
 use super::headers::values;
 use super::layers::respond::SESSION_HEADER;
+use super::progress::Progress;
 use super::relay::Relay;
 use super::session::Shared;
 use super::{Tap, facts};
@@ -71,8 +71,8 @@ pub(super) async fn attempt(
         }
     });
 
-    let request_bytes = Arc::new(AtomicU64::new(0));
-    let body = Body::request(body, Arc::clone(&request_bytes));
+    let progress = Arc::<Progress>::default();
+    let body = Body::request(body, Arc::clone(&progress));
     let sent = Instant::now();
     let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let reader = dialect::reader(tap.dialect(), &tap.fingerprinter, target);
@@ -86,7 +86,12 @@ pub(super) async fn attempt(
     tap.attribution.answered(response.status());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         session.with(|rec| rec.ending.refused(Leg::Gateway, Instant::now()));
-        let mut response = pass_on(session, response, request_bytes, true);
+        let mut response = pass_on(
+            session,
+            response,
+            (progress, tap.config.timeouts().idle),
+            true,
+        );
         // What the client may have sent behind the upgrade is not a request to us.
         response
             .headers_mut()
@@ -186,8 +191,8 @@ impl Tunnel {
         let (Some(client), Some(gateway)) = (client_wire(client), gateway_wire(gateway)) else {
             return fault(&session, "an upgraded connection is of a foreign type");
         };
-        let timeouts = tap.config.timeouts();
-        Relay::new(client, gateway, extensions, reader, timeouts, session)
+        let bounds = (tap.config.timeouts(), &tap.config.limits().session);
+        Relay::new(client, gateway, extensions, reader, bounds, session)
             .run(&tap.drain)
             .await;
     }

@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::caps::Over;
 use super::credential::Seen;
 use super::moment::{Anchor, millis};
-use super::party::{Leg, Party};
+use super::party::{Direction, Leg, Party};
 use super::record::close::{
-    CloseFacts, CloseSeen, DeniedFact, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
+    CapFact, CloseFacts, CloseSeen, DeniedFact, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
     TransportEnds,
 };
 use super::record::request::{HeadFault, RefusedHead};
@@ -28,6 +29,7 @@ pub struct Ending {
     /// When the tap first acted of its own accord: a timer, a denial, the drain.
     acted: Option<Instant>,
     timer: Option<TimerFired>,
+    cap: Option<(Over, Direction, Instant)>,
     drained: bool,
     fault: Option<String>,
     denied: Option<DeniedFact>,
@@ -228,6 +230,12 @@ impl Ending {
         });
     }
 
+    /// A frame in `direction` would have gone over a cap of ours; the first one counts.
+    pub fn cap_met(&mut self, over: Over, direction: Direction, at: Instant) {
+        self.acted.get_or_insert(at);
+        self.cap.get_or_insert((over, direction, at));
+    }
+
     /// The tap shuts down and ends this session.
     pub fn drained(&mut self, at: Instant) {
         self.acted.get_or_insert(at);
@@ -288,6 +296,15 @@ impl Ending {
                 limit_ms: fired.limit_ms,
                 observed_ms: fired.observed_ms,
                 at: anchor.at(fired.at),
+            }),
+            cap: self.cap.map(|(over, direction, at)| CapFact {
+                key: over.key,
+                direction,
+                limit: over.limit,
+                burst: over.burst,
+                observed: over.observed,
+                within_ms: over.within.map(millis),
+                at: anchor.at(at),
             }),
             drained: self.drained,
             fault: self.fault.clone(),

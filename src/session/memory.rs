@@ -68,6 +68,8 @@ struct Remembered {
     lost: Option<(Leg, Moment)>,
     age_ms: u64,
     silence_ms: Option<u64>,
+    /// Our kernel gave up on a leg: after what silence is decided by our own keepalive.
+    given_up: bool,
     credential: Option<(String, String)>,
     accepted: bool,
     mismatch: bool,
@@ -87,7 +89,8 @@ struct Remembered {
 pub fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
     let close = &record.close;
     let silent = close.client.is_none() && close.gateway.is_none() && close.tap.is_none();
-    if !record.had_tunnel() || !silent || close.timer.is_some() || close.drained {
+    let ours = close.timer.is_some() || close.cap.is_some() || close.drained;
+    if !record.had_tunnel() || !silent || ours {
         return None;
     }
     let ends = &close.transport;
@@ -126,6 +129,11 @@ impl Remembered {
             lost,
             age_ms: span(record.opened_at),
             silence_ms: last_byte.map(span),
+            given_up: [
+                record.close.transport.client,
+                record.close.transport.gateway,
+            ]
+            .contains(&super::record::TransportEnd::Timeout),
             credential: credential(record),
             accepted: result == Some(ConnectResult::Accepted),
             mismatch: dialect
@@ -298,7 +306,7 @@ fn alike(value: u64, own: u64) -> bool {
 
 /// The most numerous cluster that this death belongs to; silence before age, as it says more.
 fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
-    let (leg, _) = this.lost?;
+    let (leg, _) = this.lost.filter(|_| !this.given_up)?;
     let value = |measure: Measure, one: &Remembered| match measure {
         Measure::Silence => one.silence_ms,
         Measure::Age => Some(one.age_ms),
@@ -307,7 +315,7 @@ fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
         let own = value(measure, this).filter(|own| *own >= LEAST_PERIOD_MS)?;
         let mut deaths: Vec<(Moment, u64)> = others
             .iter()
-            .filter(|other| other.lost.is_some_and(|(its, _)| its == leg))
+            .filter(|other| other.lost.is_some_and(|(its, _)| its == leg) && !other.given_up)
             .filter_map(|other| Some((other.closed_at, value(measure, other)?)))
             .filter(|(_, value)| alike(*value, own))
             .collect();

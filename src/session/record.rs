@@ -20,7 +20,9 @@ use uuid::Uuid;
 pub use client::{
     ClientCert, ClientFacts, ClientTls, FirstBytes, SniMatch, TlsFailure, TlsFailureKind,
 };
-pub use close::{CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd};
+pub use close::{
+    CapFact, CapKey, CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
+};
 pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};

@@ -35,6 +35,7 @@ pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
         retransmits: info.tcpi_total_retrans,
         unacked: info.tcpi_unacked,
         retries: u32::from(info.tcpi_retransmits),
+        probes: u32::from(info.tcpi_probes),
         pmtu: info.tcpi_pmtu,
     })
 }

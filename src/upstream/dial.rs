@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,13 @@ use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
 use super::lately::Lately;
+use super::race::{interleaved, race};
 use super::tls::{self, TlsSetupError};
-use crate::config::{Gateway, Host, Scheme, Target};
+use crate::config::{Gateway, Host, Scheme, Target, Tcp};
 use crate::session::moment::millis;
-use crate::session::record::gateway::{DnsFacts, GatewayTlsFacts};
+use crate::session::record::gateway::{DialAttempt, DnsFacts, GatewayTlsFacts};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::transport::options;
 use crate::transport::stream::Stream;
 
 /// What is known of a dial, successful or not.
@@ -31,6 +34,8 @@ pub struct DialFacts {
     pub dns: Option<DnsFacts>,
     /// Time to connect, without name resolution and TLS.
     pub connect_ms: Option<f64>,
+    /// What became of each address.
+    pub attempts: Vec<DialAttempt>,
     /// What TLS agreed.
     pub tls: Option<GatewayTlsFacts>,
 }
@@ -63,6 +68,15 @@ pub struct DialFailed {
     pub timed_out: Option<Duration>,
 }
 
+/// A name's addresses, in the order in which to try them.
+type Lookup = Arc<dyn Fn(String, u16) -> LookingUp + Send + Sync>;
+type LookingUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+async fn by_system(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host((name, port)).await?;
+    Ok(found.collect())
+}
+
 /// Dials the configured gateway.
 #[derive(Clone)]
 pub struct Dialler {
@@ -72,6 +86,8 @@ pub struct Dialler {
     /// comes over it for local.
     loopback_only: bool,
     limit: Duration,
+    tcp: Tcp,
+    lookup: Lookup,
     /// Of every copy of this dialler.
     lately: Arc<Lately>,
 }
@@ -90,6 +106,7 @@ impl Dialler {
     pub fn new(
         gateway: &Gateway,
         limit: Duration,
+        tcp: Tcp,
         key_log: Option<Arc<dyn KeyLog>>,
     ) -> Result<Self, TlsSetupError> {
         let tls = match gateway.scheme() {
@@ -105,6 +122,8 @@ impl Dialler {
             tls,
             loopback_only,
             limit,
+            tcp,
+            lookup: Arc::new(|name, port| Box::pin(by_system(name, port))),
             lately: Arc::default(),
         })
     }
@@ -137,13 +156,8 @@ impl Dialler {
                 timed_out: None,
             }),
             Err(_) => {
-                let tried = facts.addr.as_deref().unwrap_or("the gateway's name");
-                let detail = format!("no answer from {tried} within {:?}", self.limit);
-                let error = GatewayError {
-                    kind: Kind::ConnectTimeout,
-                    detail,
-                };
                 let timed_out = Some(started.elapsed());
+                let error = self.too_late(&mut facts, started);
                 Err(DialFailed {
                     facts: Box::new(facts),
                     error,
@@ -158,9 +172,9 @@ impl Dialler {
             Target::Unix(path) => return connect_unix(path, facts).await,
             Target::Tcp { host, port } => (host, *port),
         };
-        let addresses = resolve(host, port, facts).await?;
-        let addresses = self.permitted(host, addresses)?;
-        let tcp = connect_any(&addresses, facts).await?;
+        let addresses = self.resolve(host, port, facts).await?;
+        let addresses = interleaved(self.permitted(host, addresses)?);
+        let tcp = self.connect_first(&addresses, facts).await?;
         let Some((config, name)) = &self.tls else {
             return Ok(Stream::Tcp(tcp));
         };
@@ -178,6 +192,60 @@ impl Dialler {
             tls::agreed(stream.get_ref().1, facts);
         }
         Ok(Stream::TlsClient(Box::new(stream)))
+    }
+
+    /// The first address that answers; what became of each is told.
+    async fn connect_first(
+        &self,
+        addresses: &[SocketAddr],
+        facts: &mut DialFacts,
+    ) -> Result<TcpStream, GatewayError> {
+        let started = Instant::now();
+        facts.addr = addresses.first().map(ToString::to_string);
+        let raced = race(addresses, &mut facts.attempts, TcpStream::connect).await;
+        let (addr, tcp) = raced.inspect_err(|error| {
+            let kind = Some(error.kind);
+            let told = facts.attempts.iter().find(|attempt| attempt.error == kind);
+            facts.addr = told.map(|attempt| attempt.addr.clone());
+        })?;
+        facts.addr = Some(addr.to_string());
+        facts.connect_ms = Some(millis(started.elapsed()));
+        facts.local_addr = tcp.local_addr().ok().map(|addr| addr.to_string());
+        options::apply(&tcp, &self.tcp);
+        Ok(tcp)
+    }
+
+    /// The limit passed before all was done.
+    fn too_late(&self, facts: &mut DialFacts, started: Instant) -> GatewayError {
+        let limit = self.limit;
+        let waiting: Vec<&str> = facts
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.ms.is_none())
+            .map(|attempt| attempt.addr.as_str())
+            .collect();
+        let name = match &self.target {
+            Target::Tcp { host, .. } if facts.dns.is_none() && facts.addr.is_none() => host.name(),
+            _ => None,
+        };
+        if let Some(name) = name {
+            facts.dns = Some(dns(name, 0, started));
+            return GatewayError {
+                kind: Kind::Dns,
+                detail: format!("{name} does not resolve: no answer within {limit:?}"),
+            };
+        }
+        // Connected, TLS did not get on.
+        let connected = facts.connect_ms.and(facts.addr.as_deref());
+        let tried = match (connected, waiting.as_slice()) {
+            (Some(addr), _) => addr.to_owned(),
+            (None, []) => facts.addr.clone().unwrap_or_default(),
+            (None, waiting) => waiting.join(", "),
+        };
+        GatewayError {
+            kind: Kind::ConnectTimeout,
+            detail: format!("no answer from {tried} within {limit:?}"),
+        }
     }
 
     fn permitted(
@@ -228,36 +296,39 @@ async fn connect_unix(path: &Path, facts: &mut DialFacts) -> Result<Stream, Gate
     }
 }
 
-async fn resolve(
-    host: &Host,
-    port: u16,
-    facts: &mut DialFacts,
-) -> Result<Vec<SocketAddr>, GatewayError> {
-    let name = match host {
-        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
-        Host::Name(name) => name,
-    };
-    let started = Instant::now();
-    let found = tokio::net::lookup_host((name.as_str(), port)).await;
-    let addresses: Vec<SocketAddr> = match found {
-        Ok(found) => found.collect(),
-        Err(error) => {
-            facts.dns = Some(dns(name, 0, started));
-            let detail = format!("{name} does not resolve: {error}");
+impl Dialler {
+    /// Asks anew each time: a gateway that was started again may have another address.
+    async fn resolve(
+        &self,
+        host: &Host,
+        port: u16,
+        facts: &mut DialFacts,
+    ) -> Result<Vec<SocketAddr>, GatewayError> {
+        let name = match host {
+            Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+            Host::Name(name) => name,
+        };
+        let started = Instant::now();
+        let addresses = match (self.lookup)(name.clone(), port).await {
+            Ok(found) => found,
+            Err(error) => {
+                facts.dns = Some(dns(name, 0, started));
+                let detail = format!("{name} does not resolve: {error}");
+                return Err(GatewayError {
+                    kind: Kind::Dns,
+                    detail,
+                });
+            }
+        };
+        facts.dns = Some(dns(name, addresses.len(), started));
+        if addresses.is_empty() {
             return Err(GatewayError {
                 kind: Kind::Dns,
-                detail,
+                detail: format!("{name} has no address"),
             });
         }
-    };
-    facts.dns = Some(dns(name, addresses.len(), started));
-    if addresses.is_empty() {
-        return Err(GatewayError {
-            kind: Kind::Dns,
-            detail: format!("{name} has no address"),
-        });
+        Ok(addresses)
     }
-    Ok(addresses)
 }
 
 fn dns(name: &str, addresses: usize, started: Instant) -> DnsFacts {
@@ -268,42 +339,5 @@ fn dns(name: &str, addresses: usize, started: Instant) -> DnsFacts {
     }
 }
 
-/// Tries the addresses one after the other; the last error is told.
-async fn connect_any(
-    addresses: &[SocketAddr],
-    facts: &mut DialFacts,
-) -> Result<TcpStream, GatewayError> {
-    let mut last = GatewayError {
-        kind: Kind::Dns,
-        detail: "no address".to_owned(),
-    };
-    for addr in addresses {
-        facts.addr = Some(addr.to_string());
-        let started = Instant::now();
-        match TcpStream::connect(addr).await {
-            Ok(stream) => {
-                facts.connect_ms = Some(millis(started.elapsed()));
-                facts.local_addr = stream.local_addr().ok().map(|addr| addr.to_string());
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "failed to set TCP_NODELAY");
-                }
-                return Ok(stream);
-            }
-            Err(error) => {
-                let kind = match error.kind() {
-                    io::ErrorKind::ConnectionRefused => Kind::Refused,
-                    io::ErrorKind::TimedOut => Kind::ConnectTimeout,
-                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                        Kind::Unreachable
-                    }
-                    _ => Kind::Connect,
-                };
-                last = GatewayError {
-                    kind,
-                    detail: format!("{addr}: {error}"),
-                };
-            }
-        }
-    }
-    Err(last)
-}
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub enum Decisive {
     GatewayClose,
     /// The client sent a Close frame.
     ClientClose,
-    /// A timer of ours fired, or we shut down.
+    /// A timer of ours fired, a cap of ours was met, or we shut down.
     Tap,
     /// The gateway's transport ended.
     GatewayTransport,
@@ -493,6 +493,7 @@ fn decisive(record: &SessionRecord) -> (Decisive, Option<Moment>) {
         .map(|timer| timer.at)
         .into_iter()
         .chain(close.tap.as_ref().map(|close| close.at))
+        .chain(close.cap.map(|cap| cap.at))
         .chain((close.drained && close.first == Some(Party::Tap)).then_some(record.closed_at))
         .min();
     let by_peer = |end: TransportEnd, at: Option<Moment>| {

@@ -1,7 +1,7 @@
 //! The words that rules share: facts, codes, sizes and times as people read them.
 
 use crate::session::moment::Moment;
-use crate::session::record::{CloseSeen, Evidence};
+use crate::session::record::{CapFact, CapKey, CloseSeen, Evidence, GatewayErrorKind};
 use crate::session::text::PeerText;
 use crate::ws::{Opcode, Violation};
 
@@ -137,5 +137,48 @@ pub fn human_bytes(bytes: u64) -> String {
         1024..1_048_576 => format!("{:.1} KiB", float / 1024.0),
         1_048_576..1_073_741_824 => format!("{:.1} MiB", float / 1_048_576.0),
         _ => format!("{:.1} GiB", float / 1_073_741_824.0),
+    }
+}
+
+/// Which cap of ours a frame would have gone over, in the present tense and without who sent it.
+#[must_use]
+pub fn cap_words(cap: &CapFact) -> String {
+    let CapFact {
+        limit, observed, ..
+    } = *cap;
+    let key = cap.key.as_str();
+    let within = human_ms(cap.within_ms.unwrap_or_default());
+    match cap.key {
+        CapKey::Bytes => format!(
+            "would bring its direction to {} (limits.session.{key} is {})",
+            human_bytes(observed),
+            human_bytes(limit)
+        ),
+        CapKey::MessageBytes => format!(
+            "sends a message of {} (limits.session.{key} is {})",
+            human_bytes(observed),
+            human_bytes(limit)
+        ),
+        CapKey::MessagesPerSecond => format!(
+            "sends {observed} messages in {within} (limits.session.{key} is {limit}, {} at once)",
+            cap.burst.unwrap_or_default()
+        ),
+        CapKey::BytesPerSecond => format!(
+            "sends {} in {within} (limits.session.{key} is {}, {} at once)",
+            human_bytes(observed),
+            human_bytes(limit),
+            human_bytes(cap.burst.unwrap_or_default())
+        ),
+    }
+}
+
+/// What became of an attempt to connect, after the address.
+#[must_use]
+pub fn error_words(kind: GatewayErrorKind) -> &'static str {
+    match kind {
+        GatewayErrorKind::Refused => "refused",
+        GatewayErrorKind::Unreachable => "has no route",
+        GatewayErrorKind::ConnectTimeout => "timed out",
+        _ => "failed",
     }
 }

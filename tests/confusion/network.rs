@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::table::{Fault, NOTHING, fault, open_before, refused, written};
+use super::table::{Fault, NOTHING, fault, open, refused, written};
 use super::tunnel::patience;
 use crate::peers::tunnel::{Control, Do};
 use crate::peers::{Peer, Via, tunnel};
@@ -16,14 +16,11 @@ use crate::support::netns::{HERE_PRIVATE, Net, THERE_V4, THERE_V6};
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Wire;
 
-/// The kernel then gives up after 3 s: 0.2, 0.4, 0.8 and 1.6 s.
-const RETRANSMITS: u32 = 3;
-
 pub fn faults(net: Net) -> Vec<Fault> {
-    net.retransmit_at_most(RETRANSMITS);
     let net = Arc::new(net);
     let handle = || Arc::clone(&net);
     let (one, two, three, four, five) = (handle(), handle(), handle(), handle(), handle());
+    let (six, seven) = (handle(), handle());
     vec![
         fault(
             "tcp: refused by another host",
@@ -71,6 +68,26 @@ pub fn faults(net: Net) -> Vec<Fault> {
         )
         .saw(NOTHING, written(1006)),
         fault(
+            "network: the gateway is gone, nothing under way",
+            "network.cut.gateway_unanswered",
+            || async move {
+                let (peer, _control, tap, _conn) = gateway_there(&six, THERE_V4.into()).await;
+                six.lose(peer.addr().port());
+                tap.websocket().await
+            },
+        )
+        .saw(written(1006), NOTHING),
+        fault(
+            "network: the client is gone, nothing under way",
+            "network.cut.client_unanswered",
+            || async move {
+                let (_peer, _control, tap, _conn) = client_there(&seven).await;
+                seven.lose(tap.addr(Face::Plain).port());
+                tap.websocket().await
+            },
+        )
+        .saw(NOTHING, written(1006)),
+        fault(
             "network: a stall towards the gateway, the client leaves",
             "network.cut.gateway_stalled",
             || async move {
@@ -106,17 +123,25 @@ pub fn faults(net: Net) -> Vec<Fault> {
     ]
 }
 
+/// The kernel then gives up after 3 s.
+fn soon(setup: Setup) -> Setup {
+    setup
+        .set("tcp.keepalive", "1s")
+        .set("tcp.keepalive_interval", "1s")
+        .set("tcp.user_timeout", "3s")
+}
+
 async fn gateway_there(net: &Net, on: IpAddr) -> (Peer, Control, Tap, Conn) {
     let listener = net.listen_there(on).expect("listen there");
     let (peer, control) = tunnel::start(&Via::Bound(Arc::new(listener))).await;
-    let (tap, conn) = open_before(&peer).await;
+    let (tap, conn) = open(soon(Setup::before(&peer)), Face::Plain).await;
     (peer, control, tap, conn)
 }
 
 async fn client_there(net: &Net) -> (Peer, Control, Tap, Conn) {
     let (peer, control) = tunnel::start(&Via::Plain).await;
     let listeners = json!([{ "listen": format!("{HERE_PRIVATE}:0") }]);
-    let tap = Setup::before(&peer)
+    let tap = soon(Setup::before(&peer))
         .set("listeners", listeners)
         .start()
         .await;

@@ -14,6 +14,7 @@ use crate::support::tap::{Face, Setup, Tap};
 pub fn faults() -> Vec<Fault> {
     let mut all = timers();
     all.extend(denials());
+    all.extend(caps());
     all.extend(drain());
     all
 }
@@ -179,6 +180,69 @@ fn denials() -> Vec<Fault> {
 
 async fn with_origin(tap: &Tap, origin: &str) -> SessionRecord {
     refused_by(tap, &[("Origin", origin)]).await
+}
+
+fn caps() -> Vec<Fault> {
+    vec![
+        fault(
+            "cap: a message of the client",
+            "tap.denied.message_bytes",
+            || {
+                capped(
+                    "message_bytes",
+                    "1KiB".into(),
+                    Frame::text(&"x".repeat(1025)),
+                )
+            },
+        )
+        .saw(acked(1009), acked(1009)),
+        fault(
+            "cap: bytes of a session",
+            "tap.denied.session_bytes",
+            || capped("bytes", "1KiB".into(), Frame::text(&"x".repeat(1025))),
+        )
+        .saw(acked(1009), acked(1009)),
+        fault("cap: messages a second", "tap.denied.session_rate", || {
+            capped(
+                "bytes_per_second",
+                100.into(),
+                Frame::text(&"x".repeat(1025)),
+            )
+        })
+        .saw(acked(1009), acked(1009)),
+        fault(
+            "cap: a message, in the middle of another frame",
+            "tap.denied.message_bytes",
+            || async {
+                let (peer, control) = tunnel::start(&Via::Plain).await;
+                let setup = Setup::before(&peer)
+                    .set("limits.session.message_bytes", "1KiB")
+                    .set("timeouts.close", "300ms");
+                let (tap, mut conn) = open(setup, Face::Plain).await;
+                let bytes = Frame::binary(vec![0; 1000]).to_bytes();
+                control
+                    .send(tunnel::Do::Send(bytes[..500].to_vec()))
+                    .unwrap();
+                conn.exactly(500).await.unwrap();
+                let large = Frame::text(&"x".repeat(1025));
+                conn.send_masked(large).await.unwrap();
+                conn.rest().await;
+                tap.websocket().await
+            },
+        )
+        .saw(written(1006), written(1009)),
+    ]
+}
+
+/// The client sends what goes over a cap, and then answers our Close.
+async fn capped(key: &str, value: serde_json::Value, frame: Frame) -> SessionRecord {
+    let (_peer, setup) = before_echo().await;
+    let setup = setup.set(&format!("limits.session.{key}"), value);
+    let (tap, mut conn) = open(setup, Face::Plain).await;
+    conn.send_masked(frame).await.unwrap();
+    conn.frame().await.expect("our Close");
+    conn.send_masked(Frame::close(1009, "")).await.unwrap();
+    over(tap, conn).await
 }
 
 /// One place, and it is taken.

@@ -135,13 +135,6 @@ impl Net {
             }
         }
     }
-
-    /// How often the kernel here sends something again before it gives a connection up.
-    pub fn retransmit_at_most(&self, times: u32) {
-        let here = here(&self.name);
-        let setting = format!("netns exec {here} sysctl -q net.ipv4.tcp_retries2={times}");
-        ip(&setting).expect("set tcp_retries2");
-    }
 }
 
 /// A connection from this namespace.

@@ -30,11 +30,11 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "limits: { per_clients: 512 }",
-            "f.yaml:1:11: limits.per_clients: expected one of `connections`, `per_client`, `handshakes`, `head_bytes` or `headers`, found the unknown key `per_clients` (did you mean `per_client`?)",
+            "f.yaml:1:11: limits.per_clients: expected one of `connections`, `per_client`, `handshakes`, `head_bytes`, `headers` or `session`, found the unknown key `per_clients` (did you mean `per_client`?)",
         ),
         (
             "allowedOrigins: ['*']",
-            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `limits`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir` or `reload`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
+            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir` or `reload`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
         ),
         // Wrong types.
         (
@@ -68,6 +68,30 @@ fn errors_name_line_column_and_key_path() {
         (
             "state_dir: ''",
             "f.yaml:1:12: state_dir: expected a path, found an empty text",
+        ),
+        (
+            "limits: { session: { messages_burst: 5 } }",
+            "f.yaml:1:38: limits.session.messages_burst: expected `messages_per_second` beside it, found a burst without a rate",
+        ),
+        (
+            "limits: { session: { bytes_per_second: 0B } }",
+            "f.yaml:1:40: limits.session.bytes_per_second: expected a size of at least `1B`, found `0B`",
+        ),
+        (
+            "tcp: { user_timeout: 20s }",
+            "f.yaml:1:22: tcp.user_timeout: expected `tcp.user_timeout` to be at least 1m, which is `keepalive` and two of `keepalive_interval`: with less, one lost packet ends a quiet connection, found 20s",
+        ),
+        (
+            "tcp: { keepalive: 3m }",
+            "f.yaml:1:19: tcp.keepalive: expected `tcp.user_timeout` to be at least 3m 30s, which is `keepalive` and two of `keepalive_interval`: with less, one lost packet ends a quiet connection, found 2m",
+        ),
+        (
+            "tcp: { keepalive: 1500ms }",
+            "f.yaml:1:19: tcp.keepalive: expected a duration of whole seconds, such as `30s` or `1m`, found `1500ms`",
+        ),
+        (
+            "tcp: { keepalive_interval: 10h }",
+            "f.yaml:1:28: tcp.keepalive_interval: expected a duration of at most `9h`, found `10h`",
         ),
         (
             "limits: { headers: -1 }",

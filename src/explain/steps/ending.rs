@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use super::Place::{Client, Gateway, Tap};
 use super::{Event, Place, Steps};
 use crate::session::moment::Moment;
+use crate::session::party::Direction;
 use crate::session::record::{Saw, SawBasis, TransportEnd};
-use crate::verdict::words::{close_words, human_ms, limit};
+use crate::verdict::words::{cap_words, close_words, human_ms, limit};
 
 pub(super) fn tell(steps: &mut Steps<'_>) {
     let record = steps.record;
@@ -33,6 +34,14 @@ pub(super) fn tell(steps: &mut Steps<'_>) {
             human_ms(timer.observed_ms),
         );
         steps.add(Some(timer.at), (Tap, Tap), Event::Timer, text);
+    }
+    if let Some(cap) = &close.cap {
+        let (from, who) = match cap.direction {
+            Direction::ToGateway => (Client, "client"),
+            Direction::ToClient => (Gateway, "gateway"),
+        };
+        let text = format!("the {who} {}", cap_words(cap));
+        steps.add(Some(cap.at), (from, Tap), Event::Cap, text);
     }
     if close.drained {
         let at = close.tap.as_ref().map(|seen| seen.at);

@@ -11,6 +11,7 @@ use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::{
     AnswerBy, ClientTls, GatewayFacts, OriginDecision, OriginFacts, RequestFacts, SniMatch,
 };
+use crate::verdict::attempts::dead_addresses;
 use crate::verdict::words::{human_bytes, human_ms, quoted};
 
 pub(super) fn tell(steps: &mut Steps<'_>) {
@@ -252,7 +253,13 @@ fn dial_words(gateway: &GatewayFacts) -> String {
     let target = gateway.addr.as_ref().unwrap_or(&gateway.url);
     let _ = match (gateway.reused, gateway.connect_ms) {
         (true, _) => write!(text, "uses a kept connection to {target}"),
-        (false, Some(ms)) => write!(text, "connects to {target} in {}", human_ms(ms)),
+        (false, Some(ms)) => {
+            let dead = dead_addresses(gateway);
+            if !dead.is_empty() {
+                let _ = write!(text, "{}; ", dead.join(", "));
+            }
+            write!(text, "connects to {target} in {}", human_ms(ms))
+        }
         (false, None) => write!(text, "dials {target}"),
     };
     if let Some(local) = &gateway.local_addr {

@@ -141,6 +141,7 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
             // Who found it has noted it.
             Failure::GatewayTimeout
             | Failure::CutBody
+            | Failure::SlowBody
             | Failure::Denied { .. }
             | Failure::Misdirected(_)
             | Failure::TooMany(_) => {}

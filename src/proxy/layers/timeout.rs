@@ -1,20 +1,22 @@
 //! Bounds the wait for the gateway's answer.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::admission::head::Asks;
 use crate::proxy::body::Body;
 use crate::proxy::error::Failure;
+use crate::proxy::progress::Progress;
 use crate::session::record::{GatewayError, GatewayErrorKind, TimerKey};
 
 layer! {
-    /// `timeouts.upgrade` for an upgrade; a plain request may take as long as an idle tunnel.
+    /// `timeouts.upgrade` for an upgrade; a plain request may be idle for as long as a tunnel.
 }
 
 impl<S> tower::Service<Request<Incoming>> for Service<S>
@@ -30,7 +32,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let timeouts = self.tap.config.timeouts();
         let websocket = super::asks(&request) != Asks::Nothing;
         let (key, limit) = if websocket {
@@ -39,22 +41,42 @@ where
             (TimerKey::Idle, timeouts.idle)
         };
         let session = super::session(&request);
-        let started = Instant::now();
+        let progress = Arc::<Progress>::default();
+        request.extensions_mut().insert(Arc::clone(&progress));
         let inner = self.inner.call(request);
         Box::pin(async move {
-            if let Ok(result) = timeout(limit, inner).await {
-                return result;
+            let mut inner = pin!(inner);
+            let mut since = progress.last();
+            loop {
+                let deadline = since + limit;
+                if let Ok(result) = timeout_at(deadline.into(), &mut inner).await {
+                    return result;
+                }
+                // A body that is under way is not idle; an upgrade has none.
+                let last = progress.last();
+                if websocket || last == since {
+                    break;
+                }
+                since = last;
             }
+            let slow_body = !websocket && progress.awaits_client();
             session?.with(|rec| {
                 let now = Instant::now();
                 rec.ending
-                    .timer_fired(key, limit, now.saturating_duration_since(started), now);
+                    .timer_fired(key, limit, now.saturating_duration_since(since), now);
+                if slow_body {
+                    return;
+                }
                 let kind = GatewayErrorKind::UpgradeTimeout;
                 let detail = format!("no answer to the request within {limit:?}");
                 let gateway = rec.facts.gateway.get_or_insert_default();
                 gateway.error.get_or_insert(GatewayError { kind, detail });
             });
-            Err(Failure::GatewayTimeout)
+            Err(if slow_body {
+                Failure::SlowBody
+            } else {
+                Failure::GatewayTimeout
+            })
         })
     }
 }

@@ -105,8 +105,14 @@ impl Relay {
             Poll::Pending => Turn::Waiting,
             Poll::Ready(Readout::Bytes(count)) => {
                 let bytes = scratch.plain(count);
+                let capped = !self.closing_ourselves
+                    && half
+                        .meter
+                        .as_mut()
+                        .is_some_and(|meter| meter.look(bytes, now).is_some());
                 let written = !half.sink_gone
                     && !self.closing_ourselves
+                    && !capped
                     && sink.is_flushed()
                     && sink.write(cx, bytes).is_ok()
                     && sink.is_flushed();
@@ -209,14 +215,29 @@ impl Relay {
         }
     }
 
-    /// Sends a Close of our own where that is legal; where it is not, the tunnel is aborted.
+    /// Goes away with a Close of our own where that is legal; where it is not, by an abort.
     pub(super) fn close_ourselves(
         &mut self,
         cx: &mut Context<'_>,
         reason: &str,
         now: Instant,
     ) -> Poll<()> {
-        let code = CloseCode::GOING_AWAY;
+        if self.send_closes(cx, CloseCode::GOING_AWAY, reason, now) {
+            return Poll::Pending;
+        }
+        self.break_off(cx, Lent::take().get(), now);
+        Poll::Ready(())
+    }
+
+    /// Sends both ends a Close of our own. A leg where none is legal is aborted; `false`, and
+    /// nothing done, where that is so on both.
+    pub(super) fn send_closes(
+        &mut self,
+        cx: &mut Context<'_>,
+        code: CloseCode,
+        reason: &str,
+        now: Instant,
+    ) -> bool {
         let close = CloseFrame {
             code: Some(code),
             reason: reason.as_bytes().to_vec(),
@@ -254,8 +275,7 @@ impl Relay {
             });
         }
         if !any {
-            self.break_off(cx, Lent::take().get(), now);
-            return Poll::Ready(());
+            return false;
         }
         for leg in aborted {
             self.abort(leg, now);
@@ -264,7 +284,7 @@ impl Relay {
         self.timers.close_seen(now);
         // A Close that an end had sent before ours is the answer that is waited for.
         self.finish_own_close(now);
-        Poll::Pending
+        true
     }
 
     /// Resets one leg, in the middle of a frame where no Close may stand.

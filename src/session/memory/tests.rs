@@ -42,7 +42,7 @@ fn last_context(records: &[SessionRecord]) -> ContextFacts {
 
 #[test]
 fn sessions_lost_within_a_second_are_lost_together() {
-    let records = [
+    let records = vec![
         session(0, 0, 10_000),
         session(1, 0, 50_000),
         session(2, 3_000, 50_400),
@@ -78,6 +78,30 @@ fn three_of_the_same_age_are_a_cadence_and_two_are_not() {
     assert_eq!(last_context(&odd).cadence, None);
 }
 
+/// Peers that vanished are all found after the same silence: that timer is our own.
+#[test]
+fn what_our_keepalive_gave_up_is_no_cadence() {
+    let lives: [(i64, i64); 4] = [
+        (0, 60_000),
+        (70_000, 130_500),
+        (140_000, 199_800),
+        (210_000, 270_000),
+    ];
+    let mut records: Vec<_> = (0..)
+        .zip(lives)
+        .map(|(n, (a, b))| session(n, a, b))
+        .collect();
+    assert!(last_context(&records).cadence.is_some());
+    let given_up = TransportEnd::Timeout;
+    records[3].close.transport.gateway = given_up;
+    assert_eq!(last_context(&records).cadence, None);
+    records[3].close.transport.gateway = TransportEnd::Fin;
+    for record in &mut records[..2] {
+        record.close.transport.gateway = given_up;
+    }
+    assert_eq!(last_context(&records).cadence, None);
+}
+
 #[test]
 fn deaths_of_one_moment_are_no_cadence() {
     let records: Vec<_> = (0..5).map(|n| session(n, 0, 60_000)).collect();
@@ -101,7 +125,7 @@ fn other_credentials_of_the_same_client_what_works_first() {
         });
         record
     };
-    let records = [
+    let records = vec![
         with(0, "right", ConnectResult::Accepted),
         with(1, "older", ConnectResult::Refused),
         with(2, "wrong", ConnectResult::Refused),
@@ -191,7 +215,7 @@ fn what_was_as_silent_is_counted_among_what_was_lost_together() {
         frames.to_client.last_at = Some(at(last));
         record
     };
-    let records = [
+    let records = vec![
         silent_since(0, 20_000),
         silent_since(1, 20_300),
         silent_since(2, 49_000),

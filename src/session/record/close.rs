@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::request::RefusedHead;
 use crate::session::moment::Moment;
-use crate::session::party::Party;
+use crate::session::party::{Direction, Party};
 use crate::session::text::PeerText;
 use crate::ws::CloseCode;
 
@@ -29,6 +29,8 @@ pub struct CloseFacts {
     pub gateway_saw: Option<Saw>,
     /// Which timer of ours fired.
     pub timer: Option<TimerFact>,
+    /// Which cap of ours on a session was met.
+    pub cap: Option<CapFact>,
     /// The tap was shutting down and ended this session.
     pub drained: bool,
     /// A bug of ours: what the panic or failed assumption was about.
@@ -181,6 +183,49 @@ impl TimerKey {
             Self::HalfClose => "half_close",
             Self::Close => "close",
             Self::Drain => "drain",
+        }
+    }
+}
+
+/// A cap of ours that a frame would have gone over.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CapFact {
+    /// The configuration key below `limits.session`.
+    pub key: CapKey,
+    /// Who sent the frame: the direction that it was going.
+    pub direction: Direction,
+    /// The configured cap; of a rate: a second.
+    pub limit: u64,
+    /// Of a rate: what may come at once.
+    pub burst: Option<u64>,
+    /// What it would have come to, with this frame. Of a rate: within `within_ms`.
+    pub observed: u64,
+    /// Of a rate: for how long this is counted.
+    pub within_ms: Option<f64>,
+    /// When its header was complete.
+    pub at: Moment,
+}
+
+/// The keys below `limits.session`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "docs/configuration.md explains each key")]
+pub enum CapKey {
+    Bytes,
+    MessageBytes,
+    MessagesPerSecond,
+    BytesPerSecond,
+}
+
+impl CapKey {
+    /// As the configuration spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::MessageBytes => "message_bytes",
+            Self::MessagesPerSecond => "messages_per_second",
+            Self::BytesPerSecond => "bytes_per_second",
         }
     }
 }

@@ -168,6 +168,9 @@ pub struct TcpFacts {
     /// How often the oldest of them had been sent again by then, which outlives the connection.
     #[serde(default)]
     pub retries: u32,
+    /// Questions whether the peer is there that had no answer by then.
+    #[serde(default)]
+    pub probes: u32,
     /// Path MTU in bytes.
     pub pmtu: u32,
 }

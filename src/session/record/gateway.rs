@@ -21,8 +21,11 @@ pub struct GatewayFacts {
     pub local_addr: Option<String>,
     /// Name resolution; `null` for an address or a socket path.
     pub dns: Option<DnsFacts>,
-    /// Time to connect, without name resolution and TLS.
+    /// Time to connect, without name resolution and TLS; over all addresses that were tried.
     pub connect_ms: Option<f64>,
+    /// What became of each address, in the order in which they were tried; empty where there was
+    /// one only.
+    pub attempts: Vec<DialAttempt>,
     /// `null` for a plain target.
     pub tls: Option<GatewayTlsFacts>,
     /// A connection of the pool was used again (plain requests only).
@@ -59,6 +62,19 @@ pub struct DnsFacts {
     pub addresses: usize,
     /// How long it took.
     pub ms: f64,
+}
+
+/// One address of the gateway that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DialAttempt {
+    /// Address and port.
+    pub addr: String,
+    /// When it was begun, after the first one.
+    pub at_ms: f64,
+    /// How long it took; `null` where there was no answer by the time that all was decided.
+    pub ms: Option<f64>,
+    /// Why it failed; `null` without an answer, and for the one that was connected.
+    pub error: Option<GatewayErrorKind>,
 }
 
 /// TLS with the gateway.

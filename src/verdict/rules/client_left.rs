@@ -4,7 +4,7 @@ use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes};
+use crate::verdict::view::{fact, human_bytes, human_ms};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
@@ -107,7 +107,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The client did not answer the network any more",
         explanation: "The system gave up on the client's connection: nothing acknowledged our \
-                      packets, or keepalive had no answer. The machine is off, asleep or without \
+                      packets, keepalive had no answer, or it read nothing for \
+                      tcp.user_timeout. The machine is off, asleep or without \
                       network.",
         evidence: "a time-out of the kernel on the client's connection, and no retransmitted bytes",
         versions: Versions::Any,
@@ -289,8 +290,21 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
     {
         return None;
     }
-    let summary = "the client stopped answering the network";
-    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+    let waited = (view.latency.as_ref()).map_or(0.0, |latency| latency.blocked_ms.to_client);
+    let unread = (waited > 0.0).then(|| {
+        fact(format!(
+            "bytes had waited for it to read for {} in all: tcp.user_timeout gives up on a peer \
+             that reads nothing, too",
+            human_ms(waited)
+        ))
+    });
+    let summary = if unread.is_some() {
+        "the client did not read or did not answer until the system gave up on it"
+    } else {
+        "the client stopped answering the network"
+    };
+    let found = Finding::new(Confidence::Possible, summary).because(view.both_legs());
+    Some(found.because(unread))
 }
 
 fn request_head(view: &View<'_>) -> Option<Finding> {

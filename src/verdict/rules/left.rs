@@ -4,7 +4,7 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TransportEnd};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes};
+use crate::verdict::view::{fact, human_bytes, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
@@ -82,7 +82,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway did not answer the network any more",
         explanation: "The system gave up on the gateway's connection: nothing acknowledged our \
-                      packets, or keepalive had no answer. Its host or container went away without \
+                      packets, keepalive had no answer, or it read nothing for \
+                      tcp.user_timeout. Its host or container went away without \
                       a word.",
         evidence: "a time-out of the kernel on the gateway's connection, and no retransmitted bytes",
         versions: Versions::Any,
@@ -203,8 +204,21 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
     {
         return None;
     }
-    let summary = "the gateway stopped answering the network";
-    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+    let waited = (view.latency.as_ref()).map_or(0.0, |latency| latency.blocked_ms.to_gateway);
+    let unread = (waited > 0.0).then(|| {
+        fact(format!(
+            "bytes had waited for it to read for {} in all: tcp.user_timeout gives up on a peer \
+             that reads nothing, too",
+            human_ms(waited)
+        ))
+    });
+    let summary = if unread.is_some() {
+        "the gateway did not read or did not answer until the system gave up on it"
+    } else {
+        "the gateway stopped answering the network"
+    };
+    let found = Finding::new(Confidence::Possible, summary).because(view.both_legs());
+    Some(found.because(unread))
 }
 
 fn tls(view: &View<'_>) -> Option<Finding> {

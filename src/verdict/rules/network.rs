@@ -47,6 +47,42 @@ pub(super) const RULES: &[Rule] = &[
         find: client_stalled,
     },
     Rule {
+        id: "network.cut.client_unanswered",
+        class: Class::NetworkCut,
+        party: Party::Network,
+        act_on: ActOn::Network,
+        stage: Stage::Close,
+        order: 5,
+        title: "The client's end of the network fell silent",
+        explanation: "Nothing was under way on the client's connection, and the kernel's questions \
+                      whether it is still there (tcp.keepalive) had no answer for \
+                      tcp.user_timeout. A client that ends, even by a crash, has its system say \
+                      so: its machine is off, asleep or without network, or a NAT or firewall \
+                      on the way forgot the connection.",
+        evidence: "a time-out of the client's connection with nothing to retransmit, and keepalive probes without an answer",
+        versions: Versions::Any,
+        action: "look whether the client's machine was off, asleep or changed its network at that time; if it was not, a NAT or firewall forgot the connection: set tcp.keepalive below its limit",
+        find: client_unanswered,
+    },
+    Rule {
+        id: "network.cut.gateway_unanswered",
+        class: Class::NetworkCut,
+        party: Party::Network,
+        act_on: ActOn::Network,
+        stage: Stage::Close,
+        order: 5,
+        title: "The gateway's end of the network fell silent",
+        explanation: "Nothing was under way on the gateway's connection, and the kernel's questions \
+                      whether it is still there (tcp.keepalive) had no answer for \
+                      tcp.user_timeout. A gateway that crashes has its system say so: its machine \
+                      or container was stopped hard, its network went away, or something on the \
+                      way forgot the connection.",
+        evidence: "a time-out of the gateway's connection with nothing to retransmit, and keepalive probes without an answer",
+        versions: Versions::Any,
+        action: "look whether the gateway's host or container was stopped or lost its network; if it was not, a NAT or firewall forgot the connection: set tcp.keepalive below its limit",
+        find: gateway_unanswered,
+    },
+    Rule {
         id: "network.cut.gateway",
         class: Class::NetworkCut,
         party: Party::Network,
@@ -110,6 +146,37 @@ fn cut(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> {
     )
 }
 
+fn client_unanswered(view: &View<'_>) -> Option<Finding> {
+    unanswered(view, Leg::Client, view.client.tcp)
+}
+
+fn gateway_unanswered(view: &View<'_>) -> Option<Finding> {
+    unanswered(view, Leg::Gateway, view.gateway.as_ref()?.tcp)
+}
+
+fn unanswered(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> {
+    let tcp = tcp.filter(|tcp| tcp.probes > 0 && tcp.retries == 0)?;
+    if !view.left(leg) || view.end_of(leg) != TransportEnd::Timeout {
+        return None;
+    }
+    let who = leg.party().as_str();
+    let summary = format!(
+        "the {who}'s end of the network fell silent: {} keepalive probes had no answer",
+        tcp.probes
+    );
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.both_legs())
+            .because([kernel(leg, tcp)])
+            .because(view.quiet_ms().map(|quiet| {
+                fact(format!(
+                    "nothing had moved for {} when the kernel gave up",
+                    human_ms(quiet)
+                ))
+            })),
+    )
+}
+
 fn client_stalled(view: &View<'_>) -> Option<Finding> {
     stalled(view, Leg::Client, view.client.tcp)
 }
@@ -166,7 +233,8 @@ pub(super) fn kernel(leg: Leg, tcp: TcpFacts) -> Evidence {
     let who = leg.party().as_str();
     fact(format!(
         "the kernel's last word on the {who}'s connection: {} segments unacknowledged, the oldest \
-         sent again {} times, {} retransmitted in all, round trip {} µs, path MTU {}",
-        tcp.unacked, tcp.retries, tcp.retransmits, tcp.rtt_us, tcp.pmtu
+         sent again {} times, {} retransmitted in all, {} keepalive probes unanswered, round trip \
+         {} µs, path MTU {}",
+        tcp.unacked, tcp.retries, tcp.retransmits, tcp.probes, tcp.rtt_us, tcp.pmtu
     ))
 }

@@ -309,7 +309,8 @@ fn drained_request(view: &View<'_>) -> Option<Finding> {
 }
 
 fn drained_session(view: &View<'_>) -> Option<Finding> {
-    if !view.close.drained || view.decisive() != Decisive::Tap || view.close.timer.is_some() {
+    let other = view.close.timer.is_some() || view.close.cap.is_some();
+    if !view.close.drained || view.decisive() != Decisive::Tap || other {
         return None;
     }
     let summary = if view.close.tap.is_some() {

@@ -4,9 +4,9 @@
 use super::hop_header::{key, sender};
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, TimerFact, TimerKey};
+use crate::session::record::{AnswerBy, AnswerFacts, Class, Confidence, TimerFact, TimerKey};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_ms, limit};
+use crate::verdict::view::{fact, human_bytes, human_ms, limit};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn timeout(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
@@ -27,6 +27,38 @@ const fn timeout(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find:
 }
 
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "An answer stood still",
+        explanation: "The gateway's answer to a plain request had begun, and then no byte of it, or \
+                      of the request's body, moved for timeouts.idle. The tap ended both \
+                      connections; the client sees a body that broke off. Streams of events that \
+                      pause for longer need a longer timer.",
+        evidence: "timeouts.idle fired in the middle of an answer's body",
+        versions: Versions::Any,
+        action: "look into the gateway's log why it stopped sending; raise timeouts.idle if such a pause is normal",
+        ..timeout(
+            "tap.timeout.answer",
+            ActOn::Operator,
+            Stage::Answer,
+            30,
+            answer,
+        )
+    },
+    Rule {
+        title: "A request's body stood still",
+        explanation: "The client sent a request's head and a part of its body, and then nothing for \
+                      timeouts.idle; the tap answered 408.",
+        evidence: "timeouts.idle fired while the rest of a request's body was awaited from the client",
+        versions: Versions::Any,
+        action: "look at the client's log at this time; raise timeouts.idle if such a pause is normal",
+        ..timeout(
+            "tap.timeout.request_body",
+            ActOn::Client,
+            Stage::Answer,
+            30,
+            request_body,
+        )
+    },
     Rule {
         title: "Nobody ended the session, so we did",
         explanation: "timeouts.half_close or timeouts.close ran out, and the record shows neither \
@@ -135,6 +167,38 @@ fn fired(view: &View<'_>, keys: &[TimerKey]) -> Option<TimerFact> {
 /// The timer, when it decided the end of a tunnel.
 fn decided(view: &View<'_>, keys: &[TimerKey]) -> Option<TimerFact> {
     fired(view, keys).filter(|_| view.decisive() == Decisive::Tap)
+}
+
+/// The idle timer of a plain request, by whose answer it was that it ended.
+fn still<'a>(view: &View<'a>, by: AnswerBy) -> Option<(TimerFact, &'a AnswerFacts)> {
+    let timer = fired(view, &[TimerKey::Idle]).filter(|_| !view.had_tunnel())?;
+    let answer = view.record().answer.as_ref();
+    let answer = answer.filter(|answer| answer.by == by)?;
+    Some((timer, answer))
+}
+
+fn answer(view: &View<'_>) -> Option<Finding> {
+    let (timer, answer) = still(view, AnswerBy::Gateway).filter(|(_, it)| !it.complete)?;
+    let summary = format!(
+        "the gateway's answer stood still for {} after {} (timeouts.idle is {})",
+        human_ms(timer.observed_ms),
+        human_bytes(answer.body_bytes.unwrap_or_default()),
+        limit(timer.limit_ms)
+    );
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.timer_evidence())
+            .because(view.answer_evidence()),
+    )
+}
+
+fn request_body(view: &View<'_>) -> Option<Finding> {
+    let (timer, _) = still(view, AnswerBy::Tap).filter(|(_, it)| it.status == 408)?;
+    let summary = format!(
+        "the client stopped in the middle of its request's body (timeouts.idle is {})",
+        limit(timer.limit_ms)
+    );
+    Some(Finding::new(Confidence::Certain, summary).because(view.timer_evidence()))
 }
 
 fn closing(view: &View<'_>) -> Option<Finding> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::session::credential::{Credential, Shape};
 use crate::session::moment::Moment;
-use crate::session::party::{Party, Phase};
+use crate::session::party::{Direction, Party, Phase};
 use crate::session::record::close::{DeniedFact, TransportEnds};
 use crate::session::record::dialect::{
     ConnectResult, DialectError, DialectFacts, FirstMessage, RpcFacts, RpcFailure, ShutdownFacts,
@@ -17,9 +17,10 @@ use crate::session::record::gateway::{
 };
 use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyProtocolFacts};
 use crate::session::record::{
-    AnswerBy, AnswerFacts, BodyKind, Class, ClientTls, CloseFacts, CloseSeen, DirectionFrames,
-    FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind, Latency, RequestFacts,
-    Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TlsFailureKind, TransportEnd,
+    AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, Class, ClientTls, CloseFacts, CloseSeen,
+    DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind,
+    Latency, RequestFacts, Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TlsFailureKind,
+    TransportEnd,
 };
 use crate::session::record::{HeadFault, RefusedHead};
 use crate::session::text::{PeerText, must_escape};
@@ -132,6 +133,7 @@ impl Dice<'_> {
             retransmits: u32::from(self.byte() % 4),
             unacked: u32::from(self.byte() % 2),
             retries: u32::from(self.byte() % 4),
+            probes: u32::from(self.byte() % 4),
             pmtu: 1500,
         }
     }
@@ -293,6 +295,22 @@ impl Dice<'_> {
                 observed_ms: 1.0,
                 at: dice.moment(),
             }),
+            cap: self
+                .maybe(|dice| CapFact {
+                    key: dice.pick(&[
+                        CapKey::Bytes,
+                        CapKey::MessageBytes,
+                        CapKey::MessagesPerSecond,
+                        CapKey::BytesPerSecond,
+                    ]),
+                    direction: dice.pick(&[Direction::ToClient, Direction::ToGateway]),
+                    limit: u64::from(dice.byte()),
+                    burst: dice.maybe(|dice| u64::from(dice.byte())),
+                    observed: dice.pick(&[0, 1 << 20, u64::MAX]),
+                    within_ms: dice.maybe(|_| 7.0),
+                    at: dice.moment(),
+                })
+                .filter(|_| self.byte() > 200),
             drained: self.flag(),
             fault: None,
             denied: None,

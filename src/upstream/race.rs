@@ -1,0 +1,258 @@
+//! A connection to whichever of a name's addresses answers first (Happy Eyeballs, RFC 8305).
+//!
+//! One address is tried after the other, the families in turn, each with a head start before the
+//! next: a dead one among them costs that much and no more. The first connection wins, the other
+//! attempts are dropped. What became of each is noted, also when the caller gives up.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until};
+
+use crate::session::moment::millis;
+use crate::session::record::gateway::DialAttempt;
+use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+
+/// Before the next address is tried as well (RFC 8305 section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// So many attempts are noted.
+const MOST_NOTED: usize = 16;
+
+/// So many are named in an error.
+const MOST_TOLD: usize = 4;
+
+/// The families in turn, in the order that the resolver has put them in (RFC 8305 section 4).
+pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
+        return addresses;
+    };
+    let (mut ours, mut others): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|addr| addr.is_ipv6() == first);
+    ours.reverse();
+    others.reverse();
+    let mut turns = Vec::with_capacity(ours.len() + others.len());
+    while !ours.is_empty() || !others.is_empty() {
+        turns.extend(ours.pop());
+        turns.extend(others.pop());
+    }
+    turns
+}
+
+/// Connects to the first of `addresses` that answers.
+pub(super) async fn race<T, F>(
+    addresses: &[SocketAddr],
+    attempts: &mut Vec<DialAttempt>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<(SocketAddr, T), GatewayError>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let started = Instant::now();
+    let mut left = addresses.iter().copied().enumerate();
+    let mut running = FuturesUnordered::new();
+    let mut failures = Vec::new();
+    let mut next_at = started;
+    let mut more = true;
+    while more || !running.is_empty() {
+        tokio::select! {
+            // An answer that is there counts before another attempt.
+            biased;
+            Some((number, addr, begun, result)) = running.next(), if !running.is_empty() => {
+                let attempt = attempts.get_mut::<usize>(number);
+                let took = Instant::now().saturating_duration_since(begun);
+                match result {
+                    Ok(connected) => {
+                        if let Some(attempt) = attempt {
+                            attempt.ms = Some(millis(took));
+                        }
+                        return Ok((addr, connected));
+                    }
+                    Err(error) => {
+                        if let Some(attempt) = attempt {
+                            attempt.ms = Some(millis(took));
+                            attempt.error = Some(kind_of(&error));
+                        }
+                        failures.push((addr, error));
+                        next_at = Instant::now();
+                    }
+                }
+            }
+            () = sleep_until(next_at), if more => {
+                let Some((number, addr)) = left.next() else {
+                    more = false;
+                    continue;
+                };
+                let begun = Instant::now();
+                next_at = begun + HEAD_START;
+                if number < MOST_NOTED {
+                    attempts.push(DialAttempt {
+                        addr: addr.to_string(),
+                        at_ms: millis(begun.saturating_duration_since(started)),
+                        ms: None,
+                        error: None,
+                    });
+                }
+                let connecting = connect(addr);
+                running.push(async move { (number, addr, begun, connecting.await) });
+            }
+        }
+    }
+    Err(told(&failures))
+}
+
+/// What a failed attempt to connect was.
+fn kind_of(error: &io::Error) -> Kind {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Kind::Refused,
+        io::ErrorKind::TimedOut => Kind::ConnectTimeout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Kind::Unreachable,
+        _ => Kind::Connect,
+    }
+}
+
+/// One error for all: of the kind that says most, with every address's own words. A host that
+/// refuses is there, one that times out may be, and where there is no route nobody was asked.
+fn told(failures: &[(SocketAddr, io::Error)]) -> GatewayError {
+    let kinds = failures.iter().map(|(_, error)| kind_of(error));
+    let kind = kinds.min_by_key(|kind| match kind {
+        Kind::Refused => 0,
+        Kind::ConnectTimeout => 1,
+        Kind::Connect => 2,
+        _ => 3,
+    });
+    let mut detail = String::new();
+    for (addr, error) in failures.iter().take(MOST_TOLD) {
+        let gap = if detail.is_empty() { "" } else { "; " };
+        let _ = write!(detail, "{gap}{addr}: {error}");
+    }
+    if let Some(more) = failures
+        .len()
+        .checked_sub(MOST_TOLD)
+        .filter(|more| *more > 0)
+    {
+        let _ = write!(detail, "; and {more} more");
+    }
+    GatewayError {
+        kind: kind.unwrap_or(Kind::Dns),
+        detail: if detail.is_empty() {
+            "no address".to_owned()
+        } else {
+            detail
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: io::ErrorKind = io::ErrorKind::ConnectionRefused;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// Each address: after how many milliseconds it answers, and how.
+    async fn run(
+        plan: &[(&str, u64, Option<io::ErrorKind>)],
+    ) -> (Result<SocketAddr, GatewayError>, Vec<DialAttempt>, Duration) {
+        let started = Instant::now();
+        let mut attempts = Vec::new();
+        let hosts: Vec<&str> = plan.iter().map(|(host, ..)| *host).collect();
+        let connect = |addr: SocketAddr| {
+            let (_, ms, error) = *plan
+                .iter()
+                .find(|(host, ..)| host.parse() == Ok(addr))
+                .unwrap();
+            async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                error.map_or(Ok(()), |error| Err(error.into()))
+            }
+        };
+        let raced = race(&addresses(&hosts), &mut attempts, connect).await;
+        (raced.map(|(addr, ())| addr), attempts, started.elapsed())
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let given = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"]);
+        let turns = addresses(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]);
+        assert_eq!(interleaved(given), turns);
+        let given = addresses(&["1.1.1.1:1", "1.1.1.2:1", "[::1]:1"]);
+        let turns = addresses(&["1.1.1.1:1", "[::1]:1", "1.1.1.2:1"]);
+        assert_eq!(interleaved(given), turns);
+        assert_eq!(interleaved(Vec::new()), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_healthy_first_address_is_the_only_one_that_is_tried() {
+        let (won, attempts, took) = run(&[("[::1]:1", 40, None), ("1.1.1.1:1", 1, None)]).await;
+        assert_eq!(won.unwrap().to_string(), "[::1]:1");
+        assert_eq!((attempts.len(), took.as_millis()), (1, 40));
+        assert_eq!((attempts[0].ms, attempts[0].error), (Some(40.0), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_first_address_costs_a_head_start() {
+        let (won, attempts, took) =
+            run(&[("[::1]:1", 60_000, None), ("1.1.1.1:1", 30, None)]).await;
+        assert_eq!(won.unwrap().to_string(), "1.1.1.1:1");
+        assert_eq!(took.as_millis(), 280);
+        assert_eq!((attempts[0].ms, attempts[0].error), (None, None));
+        assert_eq!((attempts[1].at_ms, attempts[1].ms), (250.0, Some(30.0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_refusal_the_next_one_is_tried_at_once() {
+        let (won, attempts, took) = run(&[
+            ("[::1]:1", 3, Some(REFUSED)),
+            ("1.1.1.1:1", 4, Some(io::ErrorKind::NetworkUnreachable)),
+            ("[::2]:1", 5, None),
+        ])
+        .await;
+        assert_eq!(won.unwrap().to_string(), "[::2]:1");
+        assert_eq!(took.as_millis(), 12);
+        let errors: Vec<_> = attempts.iter().map(|attempt| attempt.error).collect();
+        assert_eq!(errors, [Some(Kind::Refused), Some(Kind::Unreachable), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_first_address_may_still_win() {
+        let (won, attempts, took) = run(&[("[::1]:1", 300, None), ("1.1.1.1:1", 100, None)]).await;
+        assert_eq!(won.unwrap().to_string(), "[::1]:1");
+        assert_eq!((attempts.len(), took.as_millis()), (2, 300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_error_names_every_address_and_the_most_telling_kind() {
+        let (failed, attempts, _) = run(&[
+            ("[::1]:1", 1, Some(io::ErrorKind::NetworkUnreachable)),
+            ("1.1.1.1:1", 1, Some(io::ErrorKind::TimedOut)),
+            ("1.1.1.2:1", 1, Some(REFUSED)),
+        ])
+        .await;
+        let error = failed.unwrap_err();
+        assert_eq!(error.kind, Kind::Refused);
+        for addr in ["[::1]:1", "1.1.1.1:1", "1.1.1.2:1"] {
+            assert!(error.detail.contains(addr), "{}", error.detail);
+        }
+        assert_eq!(attempts.len(), 3);
+        assert_eq!(run(&[]).await.0.unwrap_err().detail, "no address");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn very_many_addresses_stay_bounded() {
+        let hosts: Vec<String> = (0..60).map(|n| format!("10.0.0.{n}:1")).collect();
+        let plan = hosts.iter().map(|host| (host.as_str(), 1, Some(REFUSED)));
+        let plan: Vec<_> = plan.collect();
+        let (failed, attempts, _) = run(&plan).await;
+        assert_eq!(attempts.len(), MOST_NOTED);
+        assert!(failed.unwrap_err().detail.ends_with("; and 56 more"));
+    }
+}
