@@ -17,6 +17,7 @@ mod forwarded;
 mod gate;
 mod headers;
 mod heads;
+mod http1;
 mod interim;
 mod layers;
 mod origins;
