@@ -292,7 +292,7 @@ async fn plain_echo() -> (SocketAddr, impl Future<Output = ()>) {
 }
 
 async fn tls_echo(identity: Identity) -> (SocketAddr, impl Future<Output = ()>) {
-    let acceptor = TlsAcceptor::from(tls::server_config(identity.certified).unwrap());
+    let acceptor = TlsAcceptor::from(tls::server_config(identity.certified, false).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (listener.local_addr().unwrap(), async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -97,7 +97,9 @@ impl Bound {
         let mut listeners = Vec::new();
         for (wanted, bound) in config.listeners().iter().zip(sockets) {
             let certificate = certificate(&config, &wanted.tls)?;
-            let tls = certificate.as_ref().map(server_config).transpose()?;
+            let http2 = config.http2().enabled;
+            let tls = certificate.as_ref().map(|it| server_config(it, http2));
+            let tls = tls.transpose()?;
             for listener in bound {
                 let addr = listener.local_addr()?;
                 let acceptor = Acceptor {
@@ -251,9 +253,9 @@ fn certificate(config: &Config, tls: &ListenerTls) -> Result<Option<Certificate>
     }
 }
 
-fn server_config(certificate: &Certificate) -> Result<Arc<ServerConfig>, StartError> {
+fn server_config(certificate: &Certificate, http2: bool) -> Result<Arc<ServerConfig>, StartError> {
     let certified = Arc::clone(&certificate.identity.certified);
-    tls::server_config(certified).map_err(StartError::ServerTls)
+    tls::server_config(certified, http2).map_err(StartError::ServerTls)
 }
 
 /// Refuses a gateway whose name leads to this host where that would make remote clients local. A

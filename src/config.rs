@@ -45,7 +45,9 @@ pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
 pub use self::listener::{Listener, ListenerTls};
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
-pub use self::settings::{HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput};
+pub use self::settings::{
+    Http2, HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput,
+};
 pub use self::warnings::Warning;
 
 pub(crate) use self::scalar::{duration_text, size_text};
@@ -64,6 +66,7 @@ pub struct Config {
     trusted_proxies: Trusted,
     timeouts: Timeouts,
     limits: Limits,
+    http2: Http2,
     records: Records,
     admin: Option<Admin>,
     output: OutputFormat,
@@ -118,6 +121,12 @@ impl Config {
         self.limits
     }
 
+    /// HTTP/2 with clients.
+    #[must_use]
+    pub fn http2(&self) -> Http2 {
+        self.http2
+    }
+
     /// Where records go besides the terminal.
     #[must_use]
     pub fn records(&self) -> &Records {
@@ -168,6 +177,7 @@ impl fmt::Debug for Config {
             .field("gateway", &self.gateway.url())
             .field("timeouts", &self.timeouts)
             .field("limits", &self.limits)
+            .field("http2", &self.http2)
             .finish_non_exhaustive()
     }
 }

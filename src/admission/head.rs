@@ -11,6 +11,7 @@
 //! more of a head than [`Limits::bytes`].
 
 mod chunked;
+pub mod http2;
 mod lines;
 mod octets;
 mod raw;

@@ -45,6 +45,7 @@ fn defaults_are_complete() {
     assert_eq!(config.gateway().dialect(), Dialect::OpenClaw);
     assert_eq!(config.timeouts(), Timeouts::default());
     assert_eq!(config.limits(), Limits::default());
+    assert_eq!(config.http2(), Http2::default());
     assert_eq!(config.records(), &Records::default());
     assert_eq!(config.output(), OutputFormat::Line);
     assert!(config.session_header());
@@ -77,6 +78,7 @@ gateway:
 origins: {{ allowedOrigins: ['https://a.example'] }}
 timeouts: {{ tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
 limits: {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3 }}
+http2: {{ enabled: false, websocket: true, max_concurrent_streams: 7 }}
 records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
 output: json
 session_header: false
@@ -116,6 +118,9 @@ state_dir: state
             headers: 3
         }
     );
+    let http2 = config.http2();
+    assert_eq!((http2.enabled, http2.websocket), (false, true));
+    assert_eq!(http2.max_concurrent_streams, 7);
     let records = config.records();
     assert_eq!(
         (records.rotate_bytes, records.keep, records.http),

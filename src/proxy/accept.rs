@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
 
 use super::connection::Connection;
-use super::http1;
 use super::session::Shared;
 use super::tap::{ConnectionGuard, Denial, Tap};
+use super::{http1, http2};
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{
@@ -142,9 +142,14 @@ impl Arrival {
                     Ok(Ok(stream)) => {
                         let took = self.accepted.since(Instant::now());
                         facts.handshake_ms = Some(millis(took));
+                        let is_http2 = tls::is_http2(&stream);
                         let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
                         let (tap, connection) = self.connection(Some(facts), sensed);
-                        http1::serve(&tap, connection, sensor).await;
+                        if is_http2 {
+                            http2::serve(&tap, connection, sensor).await;
+                        } else {
+                            http1::serve(&tap, connection, sensor).await;
+                        }
                     }
                     Ok(Err(failed)) => self.tls_failed(first, failed),
                     Err(_) => self.too_slow(limit, first, facts),

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::page;
 use super::session::Shared;
+use super::upload::Upload;
 use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind};
 
 /// How much of a refusal's body is looked at.
@@ -30,10 +31,64 @@ pub enum Body {
     Response(Box<Answered>),
 }
 
+/// The body of a client's request, by what it comes.
+#[derive(Debug)]
+pub enum FromClient {
+    /// There is none, and none can come: the stream becomes a tunnel.
+    None,
+    /// Behind a head of HTTP/1.
+    Http1(Incoming),
+    /// In the stream of an HTTP/2 connection.
+    Http2(Upload),
+}
+
+/// A body that could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Of HTTP/1: from the client or from the gateway.
+    #[error(transparent)]
+    Http1(#[from] hyper::Error),
+    /// Of HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+}
+
+impl HttpBody for FromClient {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::None => Poll::Ready(None),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Http2(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A request body that is counted.
 #[derive(Debug)]
 pub struct Counted {
-    inner: Incoming,
+    inner: FromClient,
     bytes: Arc<AtomicU64>,
 }
 
@@ -52,7 +107,7 @@ pub struct Answered {
 impl Body {
     /// Counts a request's body into `bytes`.
     #[must_use]
-    pub fn request(inner: Incoming, bytes: Arc<AtomicU64>) -> Self {
+    pub fn request(inner: FromClient, bytes: Arc<AtomicU64>) -> Self {
         if inner.is_end_stream() {
             Self::Empty
         } else {
@@ -92,12 +147,12 @@ impl Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
@@ -112,7 +167,7 @@ impl HttpBody for Body {
                 }
                 poll
             }
-            Self::Response(answered) => answered.poll_frame(cx),
+            Self::Response(answered) => answered.poll_frame(cx).map_err(BodyError::from),
         }
     }
 

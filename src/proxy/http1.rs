@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout_at;
 use tower::ServiceExt;
 
+use super::body::FromClient;
 use super::connection::Connection;
 use super::gate::Gate;
 use super::layers::record;
@@ -43,7 +44,7 @@ pub(super) async fn serve(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: S
     let about = Arc::clone(&connection);
     let service = stack(tap).map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&about));
-        request
+        request.map(FromClient::Http1)
     });
     let mut serving = pin!(
         http1::Builder::new()

@@ -16,6 +16,9 @@ use crate::session::text::PeerText;
 /// Longest server name that is kept; DNS allows 253.
 const SNI_CAP: usize = 255;
 
+/// HTTP/2 in ALPN (RFC 9113 section 3.2).
+const H2: &[u8] = b"h2";
+
 /// The one certificate that every client gets.
 #[derive(Debug)]
 struct One(Arc<CertifiedKey>);
@@ -26,16 +29,33 @@ impl ResolvesServerCert for One {
     }
 }
 
-/// A server configuration: TLS 1.2 and 1.3, HTTP/1.1 by ALPN, session resumption.
-pub fn server_config(certified: Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, rustls::Error> {
+/// A server configuration: TLS 1.2 and 1.3, session resumption; by ALPN HTTP/1.1, and before it
+/// HTTP/2 if that is wanted.
+pub fn server_config(
+    certified: Arc<CertifiedKey>,
+    http2: bool,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(One(certified)));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = application_protocols(http2);
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     Ok(Arc::new(config))
+}
+
+/// What we speak inside TLS, the best first.
+fn application_protocols(http2: bool) -> Vec<Vec<u8>> {
+    let all = [H2, b"http/1.1"];
+    let some = all.into_iter().filter(|name| http2 || *name != H2);
+    some.map(<[u8]>::to_vec).collect()
+}
+
+/// Whether ALPN agreed on HTTP/2.
+#[must_use]
+pub fn is_http2(stream: &server::TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(H2)
 }
 
 /// A handshake that did not complete: what is known of it, and the error itself.

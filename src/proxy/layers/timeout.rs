@@ -5,11 +5,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::admission::head::Asks;
-use crate::proxy::body::Body;
+use crate::proxy::body::{Body, FromClient};
 use crate::proxy::error::Failure;
 use crate::session::record::{GatewayError, GatewayErrorKind, TimerKey};
 
@@ -17,9 +16,9 @@ layer! {
     /// `timeouts.upgrade` for an upgrade; a plain request may take as long as an idle tunnel.
 }
 
-impl<S> tower::Service<Request<Incoming>> for Service<S>
+impl<S> tower::Service<Request<FromClient>> for Service<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Failure>,
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Failure>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -30,7 +29,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<FromClient>) -> Self::Future {
         let timeouts = self.tap.config.timeouts();
         let websocket = super::asks(&request) != Asks::Nothing;
         let (key, limit) = if websocket {

@@ -27,7 +27,7 @@ async fn pair() -> Pair {
     let names = ["localhost".to_owned()];
     let files = dev_ca::ensure(folder.path(), &names, jiff::Timestamp::now()).unwrap();
     let identity = Identity::load(&files.cert, &files.key).unwrap();
-    let server = tls::server_config(identity.certified).unwrap();
+    let server = tls::server_config(identity.certified, false).unwrap();
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(&files.ca).unwrap())
