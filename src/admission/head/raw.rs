@@ -81,6 +81,16 @@ impl RawHead {
         }
     }
 
+    /// The digit behind `HTTP/1.`
+    #[must_use]
+    pub fn minor_version(&self) -> Option<u8> {
+        match self.version()? {
+            Version::Http10 => Some(0),
+            Version::Http11 => Some(1),
+            Version::Http2 => None,
+        }
+    }
+
     pub(super) fn version(&self) -> Option<Version> {
         self.line.as_ref().map(|line| line.version)
     }
