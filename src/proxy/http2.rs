@@ -93,7 +93,7 @@ pub(super) async fn serve(tap: &Arc<Tap>, mut connection: Arc<Connection>, senso
     };
     let ending = match opened {
         Err(_) => Ending::Silent(began.elapsed()),
-        Ok(Err(error)) => Ending::of_error(&connection, &error),
+        Ok(Err(error)) => Ending::of_error(&error),
         Ok(Ok(inner)) => {
             let serving = Serving {
                 tap,
@@ -164,7 +164,7 @@ impl Serving<'_> {
                 }) => match accepted {
                     Some(Ok((request, respond))) => self.begin(request, respond),
                     Some(Err(error)) => {
-                        let ending = Ending::of_error(&self.connection, &error);
+                        let ending = Ending::of_error(&error);
                         return self.ending.unwrap_or(ending);
                     }
                     None => return self.ending.unwrap_or(Ending::Left),

@@ -52,7 +52,7 @@ async fn pages_pass_and_each_has_its_record() {
     let lost = client.get("/nothing", &[]).await;
     assert_eq!(lost.status.as_u16(), 404);
 
-    let record = record_of(&tap, "/?a=***").await;
+    let record = record_of(&tap, "/?a=[masked 1]").await;
     assert_eq!((record.kind, class(&record)), (Kind::Http, Class::Ok));
     let request = record.request.as_ref().unwrap();
     assert_eq!(request.http_version, "HTTP/2.0");
@@ -106,7 +106,7 @@ async fn bodies_pass_both_ways() {
     assert!(echoed.body == body, "the same bytes");
     let length = [("content-length", "5")];
     assert_eq!(client.post("/echo", &length, b"hello").await.body, b"hello");
-    let seen = peer.log.head(1).await;
+    let seen = &peer.log.heads()[1];
     assert_eq!(seen.value("content-length").as_deref(), Some("5"));
     let record = record_of(&tap, "/echo").await;
     let answer = record.answer.unwrap();
@@ -195,12 +195,9 @@ async fn many_streams_at_once_keep_their_own_answers() {
         let answer = whole(within("an answer", answer).await.unwrap()).await;
         assert_eq!(answer.text(), body);
     }
-    let whole = |record: &SessionRecord| record.kind == Kind::Http && class(record) == Class::Ok;
-    tap.wait_for("the last record", |record| {
-        whole(record) && stream_of(record) == Some(119)
-    })
-    .await;
-    let mut streams: Vec<_> = tap.records().iter().filter_map(stream_of).collect();
+    let records = tap.wait_for_count(60).await;
+    assert!(records.iter().all(|record| class(record) == Class::Ok));
+    let mut streams: Vec<_> = records.iter().filter_map(stream_of).collect();
     streams.sort_unstable();
     streams.dedup();
     assert_eq!(streams.len(), 60, "{streams:?}");
@@ -218,7 +215,7 @@ async fn a_cancelled_stream_is_the_clients_doing_and_the_connection_goes_on() {
     let piece = within("a piece", answer.body_mut().data()).await;
     assert_eq!(piece.unwrap().unwrap(), "piece");
     send.send_reset(Reason::CANCEL);
-    let record = record_of(&tap, "/echo?***").await;
+    let record = record_of(&tap, "/echo?cancelled").await;
     assert_eq!(rule(&record), "client.left.answer");
     assert_eq!(record.close.transport.client, TransportEnd::Rst);
     let cause = record.close.transport.client_cause.as_deref();
@@ -247,7 +244,7 @@ async fn cookies_are_joined_and_secrets_stay_out_of_the_record() {
     assert_eq!(seen.values("cookie"), [format!("a=1; {crumb}")]);
     assert_eq!(seen.values("authorization"), [bearer.clone()]);
     assert_eq!(seen.values("x_forwarded_for"), [""; 0]);
-    let record = record_of(&tap, "/?token=***").await;
+    let record = record_of(&tap, "/?token=[masked 39]").await;
     let places: Vec<_> = record.auth.iter().map(|it| it.place.clone()).collect();
     for place in ["header:authorization", "query:token", "cookie:session"] {
         assert!(places.iter().any(|it| it == place), "{place}: {places:?}");

@@ -167,10 +167,10 @@ impl Http2 {
 
     /// How the connection ended.
     pub async fn ended(self) -> Result<(), h2::Error> {
+        // With its last handle the client itself would end it.
+        let ended = within("the connection's end", self.driver).await;
         drop(self.send);
-        within("the connection's end", self.driver)
-            .await
-            .expect("no panic")
+        ended.expect("no panic")
     }
 
     /// The socket goes away without a word.

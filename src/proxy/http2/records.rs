@@ -31,9 +31,9 @@ pub(super) enum Ending {
 
 impl Ending {
     /// The library has ended the connection with GOAWAY, or has found it ended.
-    pub(super) fn of_error(connection: &Connection, error: &h2::Error) -> Self {
+    pub(super) fn of_error(error: &h2::Error) -> Self {
         // A client's own GOAWAY, and an error of the socket, are its way to leave.
-        if error.is_io() || error.is_remote() || connection.sensed.end().is_some() {
+        if !error.is_library() {
             return Self::Left;
         }
         let fault = match error.reason() {
