@@ -1,4 +1,4 @@
-//! HTTP/2 with clients: pages, WebSockets in streams, and what goes wrong.
+//! HTTP/2 with clients: pages, `WebSocket`s in streams, and what goes wrong.
 
 mod attacks;
 mod pages;

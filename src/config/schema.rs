@@ -225,7 +225,7 @@ pub(super) struct Http2Schema {
     /// connection of HTTP/1.1 for each.
     #[schemars(extend("default" = false))]
     pub(super) websocket: Option<bool>,
-    /// Requests and WebSockets at the same time on one connection.
+    /// Requests and `WebSocket`s at the same time on one connection.
     #[schemars(extend("default" = 128))]
     pub(super) max_concurrent_streams: Option<Scalar<Count<1, 10_000>>>,
 }

@@ -6,6 +6,7 @@
 //! section 5).
 
 mod floods;
+mod life;
 mod records;
 mod request;
 mod stream;
@@ -24,6 +25,7 @@ use http::Request;
 use tokio::time::{Instant as Deadline, interval, sleep_until, timeout_at};
 
 use self::floods::Pressure;
+use self::life::{Life, Look};
 use self::records::Ending;
 use super::connection::Connection;
 use super::tap::Tap;
@@ -41,12 +43,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// Malformed requests that one connection may send.
 const MAX_MALFORMED: usize = 64;
-
-/// A connection on which nothing comes although streams are open is asked whether it lives.
-const PING_AFTER: Duration = Duration::from_secs(30);
-
-/// How long the answer to that may take.
-const PONG_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a connection without streams may take to end after our GOAWAY.
 const LAST_WORDS: Duration = LINGER.saturating_add(Duration::from_secs(1));
@@ -153,7 +149,8 @@ impl Serving<'_> {
         let mut draining = pin!(self.tap.drain.token().cancelled());
         let look = (limit / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
         let mut looks = interval(look);
-        let mut life = Life::new(self.inner.ping_pong(), limit);
+        let mut pings = self.inner.ping_pong();
+        let mut life = Life::new(limit, Instant::now());
         loop {
             let leaving = self.leaving;
             tokio::select! {
@@ -177,8 +174,10 @@ impl Serving<'_> {
                 _ = looks.tick(), if leaving.is_none() => {
                     let open = self.inner.has_streams();
                     let first = self.counts.facts(None) == Http2Facts::default();
-                    match life.look(&self.connection, open) {
+                    let read = self.connection.sensed.bytes_read();
+                    match life.look(Instant::now(), read, open) {
                         Look::Well => {}
+                        Look::Ask => ask(pings.as_mut()),
                         Look::Idle(waited) => {
                             self.ending = first.then_some(Ending::Silent(waited));
                             self.go_away(Deadline::now() + LAST_WORDS);
@@ -255,72 +254,11 @@ async fn until(deadline: Option<Deadline>) {
     }
 }
 
-/// What a look at a connection's life shows.
-enum Look {
-    Well,
-    /// It carries nothing, and for so long.
-    Idle(Duration),
-    /// Its client does not answer.
-    Dead,
-}
-
-/// Whether a connection is used, and whether its client is there.
-struct Life {
-    pings: Option<PingPong>,
-    limit: Duration,
-    idle_since: Option<Instant>,
-    read: u64,
-    read_at: Instant,
-    asked: Option<Instant>,
-}
-
-impl Life {
-    fn new(pings: Option<PingPong>, limit: Duration) -> Self {
-        Self {
-            pings,
-            limit,
-            idle_since: None,
-            read: 0,
-            read_at: Instant::now(),
-            asked: None,
-        }
-    }
-
-    fn look(&mut self, connection: &Connection, streams: bool) -> Look {
-        let now = Instant::now();
-        let read = connection.sensed.bytes_read();
-        let moved = std::mem::replace(&mut self.read, read) != read;
-        if moved {
-            self.read_at = now;
-            self.asked = None;
-        }
-        if !streams {
-            // As long as a head may take: the next one, on a kept connection of HTTP/1 too.
-            let since = *self.idle_since.get_or_insert(now);
-            let waited = now.saturating_duration_since(since);
-            return if waited >= self.limit {
-                Look::Idle(waited)
-            } else {
-                Look::Well
-            };
-        }
-        self.idle_since = None;
-        if let Some(asked) = self.asked {
-            return if now.saturating_duration_since(asked) >= PONG_WITHIN {
-                Look::Dead
-            } else {
-                Look::Well
-            };
-        }
-        if now.saturating_duration_since(self.read_at) >= PING_AFTER
-            && let Some(pings) = &mut self.pings
-        {
-            // The answer to the one before, if there was one, has been counted as bytes.
-            let _ = pings.poll_pong(&mut Context::from_waker(Waker::noop()));
-            if pings.send_ping(Ping::opaque()).is_ok() {
-                self.asked = Some(now);
-            }
-        }
-        Look::Well
+/// Sends a ping. Its answer is seen as bytes that came.
+fn ask(pings: Option<&mut PingPong>) {
+    if let Some(pings) = pings {
+        // The library waits until somebody has looked at the answer to the one before.
+        let _ = pings.poll_pong(&mut Context::from_waker(Waker::noop()));
+        let _ = pings.send_ping(Ping::opaque());
     }
 }

@@ -376,3 +376,29 @@ async fn an_extended_connect_that_was_not_offered_is_told_of() {
     assert!(next.contains("http2.websocket"), "{next}");
     assert_eq!(peer.log.requests(), 0);
 }
+
+#[tokio::test]
+async fn a_preface_or_a_head_that_does_not_come_is_waited_for_as_long_as_a_head() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.request_head", "200ms")
+        .start()
+        .await;
+    for half_a_head in [false, true] {
+        let mut raw = if half_a_head {
+            let mut raw = Raw::connect(&tap).await;
+            let front = frame(HEADERS, END_STREAM, 1, &block(&[(b":method", b"GET")]));
+            raw.conn.send(&front).await.unwrap();
+            raw
+        } else {
+            Raw::bare(&tap).await
+        };
+        while raw.next().await.is_some() {}
+        let records = tap.wait_for_count(1 + usize::from(half_a_head)).await;
+        let record = records.last().unwrap();
+        assert_eq!(class(record), Class::TapTimeout, "{}", rule(record));
+        let timer = record.close.timer.as_ref().unwrap();
+        assert_eq!(timer.key.as_str(), "request_head");
+    }
+    assert_eq!(peer.log.requests(), 0);
+}

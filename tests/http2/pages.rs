@@ -242,7 +242,7 @@ async fn cookies_are_joined_and_secrets_stay_out_of_the_record() {
     assert_eq!(answer.status.as_u16(), 200);
     let seen = peer.log.head(0).await;
     assert_eq!(seen.values("cookie"), [format!("a=1; {crumb}")]);
-    assert_eq!(seen.values("authorization"), [bearer.clone()]);
+    assert_eq!(seen.values("authorization"), [bearer.as_str()]);
     assert_eq!(seen.values("x_forwarded_for"), [""; 0]);
     let record = record_of(&tap, "/?token=[masked 39]").await;
     let places: Vec<_> = record.auth.iter().map(|it| it.place.clone()).collect();
@@ -350,4 +350,29 @@ async fn what_the_drain_cuts_is_recorded_so() {
     peer.log.head(0).await;
     assert_eq!(tap.terminate().await, Some(0));
     assert_eq!(class(&record_of(&tap, "/cut").await), Class::TapDrain);
+}
+
+#[tokio::test]
+async fn each_stream_counts_for_its_client_behind_a_proxy() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("trusted_proxies", vec!["127.0.0.1"])
+        .set("limits.per_client", 1)
+        .start()
+        .await;
+    let mut client = Http2::connect(&tap).await;
+    let of = |ip| [("x-forwarded-for", ip)];
+    let request = client.request("GET", "/first", &of("203.0.113.9"));
+    let (_waiting, _) = client.begin(request, true).await;
+    peer.log.head(0).await;
+    let second = client.get("/second", &of("203.0.113.9")).await;
+    assert_eq!(second.status.as_u16(), 429);
+    let request = client.request("GET", "/other", &of("203.0.113.8"));
+    let (_waiting, _) = client.begin(request, true).await;
+    let seen = peer.log.head(1).await;
+    assert_eq!(seen.target(), "/other");
+    assert_eq!(seen.values("x-forwarded-for"), ["203.0.113.8"]);
+    assert_eq!(seen.values("x-forwarded-proto"), ["https"]);
+    let record = record_of(&tap, "/second").await;
+    assert_eq!(class(&record), Class::TapDenied, "{}", rule(&record));
 }

@@ -1,4 +1,4 @@
-//! WebSockets in streams of HTTP/2 (RFC 8441), translated to an upgrade of HTTP/1.1.
+//! `WebSocket`s in streams of HTTP/2 (RFC 8441), translated to an upgrade of HTTP/1.1.
 
 use bytes::Bytes;
 use h2::Reason;

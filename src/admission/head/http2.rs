@@ -36,6 +36,7 @@ pub struct Pseudo<'a> {
 }
 
 /// Checks a request. `:authority` stands as Host in front of the fields.
+#[must_use]
 pub fn check(pseudo: Pseudo<'_>, fields: &[(&[u8], &[u8])], limits: Limits) -> Checked {
     let head = written(pseudo, fields);
     let connect = pseudo.method == "CONNECT";
@@ -87,7 +88,7 @@ fn written(pseudo: Pseudo<'_>, fields: &[(&[u8], &[u8])]) -> RawHead {
     let mut lines = Vec::new();
     let fields = fields.iter().copied().filter(|(name, value)| {
         let same = *name == b"host" && authority.is_some_and(|host| is_same(host, value));
-        !(same && !std::mem::replace(&mut left_out, true))
+        !same || std::mem::replace(&mut left_out, true)
     });
     for (name, value) in host.into_iter().chain(protocol).chain(fields) {
         lines.push(Field {

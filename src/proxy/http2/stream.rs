@@ -136,15 +136,16 @@ impl Exchange {
             Poll::Ready(Err(never)) => match never {},
             Poll::Pending => {
                 let broken = ready!(self.respond.poll_reset(cx));
-                Poll::Ready(Err(self.gone(broken)))
+                Poll::Ready(Err(self.gone(&broken)))
             }
         }
     }
 
     /// Notes how the stream was broken off, before whoever works for it is dropped and looks.
-    fn gone(&self, broken: Result<Reason, h2::Error>) -> Gone {
+    fn gone(&self, broken: &Result<Reason, h2::Error>) -> Gone {
         match broken {
             Ok(reason) => {
+                let reason = *reason;
                 if let Some(http2) = &self.stream.http2 {
                     http2.counts.cancelled();
                 }
@@ -207,12 +208,12 @@ impl Exchange {
                     waiting: Bytes::new(),
                 };
                 if let Err(broken) = poll_fn(|cx| pipe.poll(cx)).await {
-                    self.gone(broken);
+                    self.gone(&broken);
                 }
             }
             Ok(_) => {}
             Err(error) => {
-                self.gone(error.reason().ok_or(error));
+                self.gone(&error.reason().ok_or(error));
                 drop(body);
             }
         }
