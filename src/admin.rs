@@ -46,26 +46,43 @@ pub struct Desk {
     ready: Ready,
     draining: CancellationToken,
     outlet: Arc<Outlet>,
-    load: LoadReader,
+    now: NowReader,
     started: Instant,
     started_at: Timestamp,
 }
 
-/// How busy the tap is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Load {
+/// The tap as it is now.
+#[derive(Clone, Debug)]
+pub struct Now {
     /// Client connections and tunnels that are open.
     pub connections: usize,
     /// Those that have no session yet.
     pub handshakes: usize,
+    /// The way to the gateway.
+    pub dialler: Dialler,
+    /// What reloads came to.
+    pub reloads: Reloads,
 }
 
-/// Reads the load of a tap, which stands beside this layer.
-pub struct LoadReader(pub Box<dyn Fn() -> Load + Send + Sync>);
+/// What reloads of the configuration came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reloads {
+    /// Those that are in force, or found nothing different.
+    pub applied: u64,
+    /// Those that changed nothing because something was wrong.
+    pub refused: u64,
+    /// The last one was refused: what runs is not what the files say.
+    pub last_failed: bool,
+    /// When the last one was applied.
+    pub applied_at: Option<Timestamp>,
+}
 
-impl std::fmt::Debug for LoadReader {
+/// Reads of a tap, which stands beside this layer.
+pub struct NowReader(pub Box<dyn Fn() -> Now + Send + Sync>);
+
+impl std::fmt::Debug for NowReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LoadReader")
+        f.write_str("NowReader")
     }
 }
 
@@ -76,14 +93,12 @@ pub struct Parts {
     pub admin: Admin,
     /// The listeners of the tap.
     pub listeners: Vec<ListenerFacts>,
-    /// The way to the gateway.
-    pub dialler: Dialler,
     /// Cancelled when the tap shuts down.
     pub draining: CancellationToken,
     /// What counts records and knows the open sessions.
     pub outlet: Arc<Outlet>,
-    /// How busy the tap is.
-    pub load: LoadReader,
+    /// The rest, which changes.
+    pub now: NowReader,
 }
 
 impl Desk {
@@ -93,17 +108,16 @@ impl Desk {
         let Parts {
             admin,
             listeners,
-            dialler,
             draining,
             outlet,
-            load,
+            now,
         } = parts;
         Self {
             admin,
-            ready: Ready::new(listeners, dialler),
+            ready: Ready::new(listeners),
             draining,
             outlet,
-            load,
+            now,
             started: Instant::now(),
             started_at: Timestamp::now(),
         }
@@ -134,21 +148,25 @@ impl Desk {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let Load {
+        let Now {
             connections,
             handshakes,
-        } = (self.load.0)();
+            dialler,
+            reloads,
+        } = (self.now.0)();
         let live = self.outlet.live();
         let ends = self.ready.expiries().into_iter();
         let facts = Facts {
             counts: self.outlet.metrics().counts(),
             traffic: live.traffic(),
+            added: live.added(),
             phases: live.phases().to_vec(),
             connections,
             handshakes,
             dropped: self.outlet.lost(),
             certificates: ends.map(|(addr, end)| (addr, end.as_second())).collect(),
-            gateway: self.ready.gateway_is_up(),
+            gateway: ready::gateway_is_up(&dialler),
+            reloads,
             draining: self.draining.is_cancelled(),
             started: self.started_at.as_second(),
         };
@@ -170,7 +188,12 @@ impl Desk {
     }
 
     async fn readiness(&self) -> Response<Full<Bytes>> {
-        let told = self.ready.ask(self.draining.is_cancelled()).await;
+        let told = {
+            let now = (self.now.0)();
+            self.ready
+                .ask(&now.dialler, self.draining.is_cancelled())
+                .await
+        };
         let status = if told.ready {
             StatusCode::OK
         } else {

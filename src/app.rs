@@ -1,5 +1,9 @@
 //! The bound app: sockets are open and their addresses known before anything is served.
 
+mod files;
+pub mod reload;
+mod slot;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,13 +12,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
+use self::reload::{Outcomes, Reloader, Source};
+use self::slot::Slot;
 use crate::admin::ready::{CertificateFacts, ListenerFacts};
-use crate::admin::{self, Desk, Load, LoadReader};
+use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::{Identity, IdentityError};
 use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
-use crate::proxy::Tap;
 use crate::proxy::accept::Acceptor;
+use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::jsonl::RotatingFile;
 use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
@@ -64,7 +71,7 @@ pub struct BoundListener {
     /// Where it listens.
     pub addr: SocketAddr,
     /// `None` for plain HTTP.
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<Arc<Certificate>>,
     acceptor: Acceptor,
 }
 
@@ -84,7 +91,10 @@ pub struct Bound {
     pub listeners: Vec<BoundListener>,
     /// The sockets of the admin listener, if there is one.
     pub admin: Vec<admin::Socket>,
-    tap: Arc<Tap>,
+    slots: Vec<Slot>,
+    current: Arc<Current>,
+    outcomes: Arc<Outcomes>,
+    reloads: Option<(Source, mpsc::Receiver<()>)>,
 }
 
 impl Bound {
@@ -94,24 +104,19 @@ impl Bound {
         locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
         let (sockets, admin) = bind_all(&config).await?;
-        let mut listeners = Vec::new();
+        let (mut listeners, mut slots) = (Vec::new(), Vec::new());
         for (wanted, bound) in config.listeners().iter().zip(sockets) {
-            let certificate = certificate(&config, &wanted.tls)?;
-            let http2 = config.http2().enabled;
-            let tls = certificate.as_ref().map(|it| server_config(it, http2));
-            let tls = tls.transpose()?;
+            let slot = Slot::new(wanted.listen.to_string(), &config, &wanted.tls)?;
             for listener in bound {
                 let addr = listener.local_addr()?;
-                let acceptor = Acceptor {
-                    listener,
-                    tls: tls.clone(),
-                };
+                let tls = Arc::clone(&slot.tls);
                 listeners.push(BoundListener {
                     addr,
-                    certificate: certificate.clone(),
-                    acceptor,
+                    certificate: slot.certificate(),
+                    acceptor: Acceptor { listener, tls },
                 });
             }
+            slots.push(slot);
         }
         let records = config.records();
         if let Some(path) = &records.path {
@@ -139,19 +144,30 @@ impl Bound {
         Ok(Self {
             listeners,
             admin,
-            tap,
+            slots,
+            current: Arc::new(Current::new(tap)),
+            outcomes: Arc::default(),
+            reloads: None,
         })
     }
 
-    /// The tap, for what one wants to know of it while it runs.
+    /// Reads the configuration again when `asked` says so or its files have changed.
     #[must_use]
-    pub fn tap(&self) -> &Arc<Tap> {
-        &self.tap
+    pub fn reloading(mut self, source: Source, asked: mpsc::Receiver<()>) -> Self {
+        self.reloads = Some((source, asked));
+        self
+    }
+
+    /// The tap as it is now.
+    #[must_use]
+    pub fn tap(&self) -> Arc<Tap> {
+        self.current.tap()
     }
 
     /// What the admin listener tells, if there is one.
     fn desk(&self) -> Option<Arc<Desk>> {
-        let admin = self.tap.config().admin()?.clone();
+        let tap = self.current.tap();
+        let admin = tap.config().admin()?.clone();
         let facts = |listener: &BoundListener| ListenerFacts {
             addr: listener.addr,
             certificate: listener.certificate.as_ref().map(|it| CertificateFacts {
@@ -159,16 +175,20 @@ impl Bound {
                 not_after: it.identity.not_after,
             }),
         };
-        let tap = Arc::clone(&self.tap);
+        let (current, outcomes) = (Arc::clone(&self.current), Arc::clone(&self.outcomes));
         let parts = admin::Parts {
             admin,
             listeners: self.listeners.iter().map(facts).collect(),
-            dialler: self.tap.dialler().clone(),
-            draining: self.tap.draining().clone(),
-            outlet: Arc::clone(self.tap.outlet()),
-            load: LoadReader(Box::new(move || Load {
-                connections: tap.connections(),
-                handshakes: tap.handshakes(),
+            draining: tap.draining().clone(),
+            outlet: Arc::clone(tap.outlet()),
+            now: NowReader(Box::new(move || {
+                let tap = current.tap();
+                Now {
+                    connections: tap.connections(),
+                    handshakes: tap.handshakes(),
+                    dialler: tap.dialler().clone(),
+                    reloads: outcomes.so_far(),
+                }
             })),
         };
         Some(Arc::new(Desk::new(parts)))
@@ -180,8 +200,12 @@ impl Bound {
         let Self {
             listeners,
             admin,
-            tap,
+            slots,
+            current,
+            outcomes,
+            reloads,
         } = self;
+        let tap = current.tap();
         tap.begin();
         let mut accepting = tokio::task::JoinSet::new();
         if let Some(desk) = desk {
@@ -191,9 +215,17 @@ impl Bound {
             }
         }
         for listener in listeners {
-            accepting.spawn(listener.acceptor.run(Arc::clone(&tap)));
+            accepting.spawn(listener.acceptor.run(Arc::clone(&current)));
         }
-        tap.follow_files();
+        if let Some((source, asked)) = reloads {
+            let reloader = Reloader {
+                source,
+                current: Arc::clone(&current),
+                slots,
+                outcomes,
+            };
+            accepting.spawn(reloader.follow(asked, tap.draining().clone()));
+        }
         let outlet = Arc::clone(tap.outlet());
         accepting.spawn(async move {
             let mut every = tokio::time::interval(SETTLE_EVERY);
@@ -205,7 +237,7 @@ impl Bound {
             }
         });
         shutdown.await;
-        tap.drain().await;
+        current.tap().drain().await;
         accepting.shutdown().await;
         let outlet = Arc::clone(tap.outlet());
         let flushed = tokio::task::spawn_blocking(move || outlet.close(FLUSH)).await;

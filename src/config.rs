@@ -8,6 +8,7 @@
 
 mod address;
 mod admin;
+mod difference;
 mod document;
 mod error;
 mod gateway;
@@ -40,18 +41,20 @@ use jiff::Timestamp;
 
 pub use self::address::{Host, ListenAddr};
 pub use self::admin::Admin;
+pub use self::difference::Difference;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
 pub use self::listener::{Listener, ListenerTls};
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
-    Http2, HttpRecords, Limits, OutputFormat, Records, Timeouts, UnknownOutput,
+    Http2, HttpRecords, Limits, OutputFormat, Records, ReloadOn, Timeouts, UnknownOutput,
 };
 pub use self::warnings::Warning;
 
 pub(crate) use self::scalar::{duration_text, size_text};
 
+use self::difference::Written;
 use self::error::{Place, Spot};
 use crate::admission::forwarded::Trusted;
 
@@ -73,6 +76,9 @@ pub struct Config {
     session_header: bool,
     fingerprint_key: Option<FingerprintKey>,
     state_dir: PathBuf,
+    reload_on: ReloadOn,
+    files: Vec<PathBuf>,
+    written: Written,
     warnings: Vec<Warning>,
 }
 
@@ -161,6 +167,18 @@ impl Config {
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
+    }
+
+    /// What makes a running tap read its configuration again.
+    #[must_use]
+    pub fn reload_on(&self) -> ReloadOn {
+        self.reload_on
+    }
+
+    /// The certificates and keys that were read for it.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// What is legal but odd, in no particular order.
@@ -260,8 +278,9 @@ pub fn parse(text: &str, file: &Path, overrides: &Overrides) -> Result<Config, C
 
 fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigErrors> {
     let mut errors = Vec::new();
-    let (schema, lost) = match document::parse(text, &mut errors) {
-        Some(root) => read::read(&root, &mut errors),
+    let root = document::parse(text, &mut errors);
+    let (schema, lost) = match &root {
+        Some(root) => read::read(root, &mut errors),
         None => (None, read::Lost::default()),
     };
     let config = resolve::resolve(schema, overrides, &lost, &mut errors);
@@ -277,6 +296,7 @@ fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Confi
                     admin.place = admin.place.clone().in_file(&file);
                 }
             }
+            config.written = root.as_ref().map(Written::of).unwrap_or_default();
             config.warnings = warnings::warnings(&config, Timestamp::now());
             Ok(config)
         }

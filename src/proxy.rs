@@ -9,6 +9,7 @@ pub mod body;
 mod client_leg;
 mod clients;
 pub mod connection;
+mod current;
 mod denial;
 pub mod drain;
 mod error;
@@ -38,6 +39,7 @@ use http::{Request, Response};
 use tower::{Service, ServiceBuilder};
 
 pub use body::{Body, FromClient};
+pub use current::Current;
 pub use tap::Tap;
 
 /// The service that answers the requests of one connection. From the outside in: the record is

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::app::reload::Source;
 use crate::app::{Bound, BoundListener, StartError};
-use crate::config::{self, Config, Origins, OutputFormat, Overrides};
+use crate::config::{Config, Origins, OutputFormat, Overrides};
 use crate::exit;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
@@ -21,7 +22,11 @@ const STDOUT_QUEUE: usize = 4096;
 #[must_use]
 pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     let mut err = io::stderr();
-    let config = match config::load(file, overrides) {
+    let source = Source {
+        file: file.map(Path::to_owned),
+        overrides: overrides.clone(),
+    };
+    let config = match source.load() {
         Ok(config) => config,
         Err(errors) => {
             let _ = writeln!(err, "{errors}");
@@ -38,7 +43,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, source));
     // What a stuck disk still holds must not keep us from ending.
     runtime.shutdown_background();
     match served {
@@ -50,10 +55,12 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     }
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
+async fn serve(config: Config, source: Source) -> Result<(), StartError> {
     let queue = stdout_queue(config.output())?;
     let shutdown = Signals::listen()?;
+    let asked = hangups()?;
     let bound = Bound::bind(config, vec![queue]).await?;
+    let bound = bound.reloading(source, asked);
     let _ = announce(&bound, &mut io::stderr());
     let outlet = bound.tap().outlet().clone();
     let (shutdown, again) = shutdown.split();
@@ -64,6 +71,18 @@ async fn serve(config: Config) -> Result<(), StartError> {
     }
     tell_dropped(&outlet);
     Ok(())
+}
+
+/// SIGHUP, from now on. One that comes while another is being worked on counts; more do not.
+fn hangups() -> io::Result<mpsc::Receiver<()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (ask, asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let _ = ask.try_send(());
+        }
+    });
+    Ok(asked)
 }
 
 /// Records on stdout, in the wanted form.
@@ -122,7 +141,8 @@ impl Signals {
 
 /// Says where it listens, with which certificate, and what it forwards to.
 pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
-    let config = bound.tap().config();
+    let tap = bound.tap();
+    let config = tap.config();
     writeln!(out, "wstap {}", env!("CARGO_PKG_VERSION"))?;
     for listener in &bound.listeners {
         announce_listener(listener, out)?;

@@ -4,6 +4,7 @@
 //! Everything here is pure: events and `now` come in as arguments, a record comes out. Nothing
 //! here says whose fault an ending was; that is [`crate::verdict`]'s job alone.
 
+pub mod added;
 pub mod credential;
 pub mod heartbeats;
 pub mod legs;

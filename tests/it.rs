@@ -45,6 +45,7 @@ mod losses;
 mod origins;
 mod program;
 mod relay;
+mod reload;
 mod requests;
 mod selftest;
 mod smuggling;

@@ -15,6 +15,7 @@ pub mod netns;
 pub mod nginx;
 pub mod packages;
 pub mod records;
+pub mod reload;
 pub mod secret;
 pub mod skip;
 pub mod tap;

@@ -5,6 +5,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::Reloads;
+use crate::session::added::{Added, BOUNDS_US};
 use crate::session::party::Phase;
 use crate::session::record::Class;
 use crate::sink::live::Traffic;
@@ -18,6 +20,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(super) struct Facts {
     pub(super) counts: Counts,
     pub(super) traffic: Traffic,
+    pub(super) added: Added,
     pub(super) phases: Vec<(Phase, usize)>,
     pub(super) connections: usize,
     pub(super) handshakes: usize,
@@ -27,6 +30,7 @@ pub(super) struct Facts {
     pub(super) certificates: Vec<(String, i64)>,
     /// Whether the last connection to the gateway came through; `None`: none was tried lately.
     pub(super) gateway: Option<bool>,
+    pub(super) reloads: Reloads,
     pub(super) draining: bool,
     /// Seconds since 1970.
     pub(super) started: i64,
@@ -74,6 +78,7 @@ pub(super) fn text(facts: &Facts) -> String {
     sessions(&mut page, facts);
     endings(&mut page, counts);
     flows(&mut page, counts, traffic);
+    added(&mut page, &facts.added);
     steps(&mut page, counts);
 
     let name = "wstap_records_dropped_total";
@@ -94,7 +99,31 @@ pub(super) fn text(facts: &Facts) -> String {
     for (listener, end) in &facts.certificates {
         page.sample(name, &[("listener", listener)], end);
     }
+    reloads(&mut page, &facts.reloads);
     page.0
+}
+
+fn reloads(page: &mut Page, reloads: &Reloads) {
+    let name = "wstap_config_reloads_total";
+    page.family(name, "counter", "Reloads of the configuration.");
+    for (result, count) in [("applied", reloads.applied), ("refused", reloads.refused)] {
+        page.sample(name, &[("result", &result)], &count);
+    }
+    page.one(
+        "wstap_config_last_reload_successful",
+        "gauge",
+        "0 while the last reload was refused: what runs is not what the files say.",
+        &u8::from(!reloads.last_failed),
+    );
+    if let Some(at) = reloads.applied_at {
+        let name = "wstap_config_last_reload_success_timestamp_seconds";
+        page.one(
+            name,
+            "gauge",
+            "When the last reload was applied.",
+            &at.as_second(),
+        );
+    }
 }
 
 fn sessions(page: &mut Page, facts: &Facts) {
@@ -201,6 +230,35 @@ fn flows(page: &mut Page, counts: &Counts, traffic: &Traffic) {
             .unwrap_or(0.0);
         page.sample(name, &[("direction", direction)], &seconds);
     }
+}
+
+/// Bounds in microseconds that are shown; each is a bound of [`Added`] too.
+const SHOWN_US: [u32; 12] = [
+    5, 10, 25, 50, 100, 250, 500, 1000, 5000, 25_000, 100_000, 1_000_000,
+];
+
+fn added(page: &mut Page, added: &Added) {
+    let name = "wstap_added_latency_seconds";
+    let help =
+        "Time in the tap from the wake-up in which bytes could be read to their being written.";
+    page.family(name, "histogram", help);
+    let bucket = format!("{name}_bucket");
+    let (mut so_far, mut shown) = (0, SHOWN_US.into_iter().peekable());
+    for (bound, count) in BOUNDS_US.into_iter().zip(added.counts) {
+        so_far += count;
+        if shown.next_if_eq(&bound).is_some() {
+            let seconds = f64::from(bound) / 1e6;
+            page.sample(&bucket, &[("le", &seconds)], &so_far);
+        }
+    }
+    page.sample(&bucket, &[("le", &"+Inf")], &added.count());
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "2^53 nanoseconds are a hundred days"
+    )]
+    let sum = added.sum_ns as f64 / 1e9;
+    page.sample(&format!("{name}_sum"), &[], &sum);
+    page.sample(&format!("{name}_count"), &[], &added.count());
 }
 
 fn steps(page: &mut Page, counts: &Counts) {

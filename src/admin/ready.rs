@@ -72,17 +72,15 @@ impl Check {
 #[derive(Debug)]
 pub(super) struct Ready {
     listeners: Vec<ListenerFacts>,
-    dialler: Dialler,
     /// When the check itself dialled last; held while it does.
-    dialled: Mutex<Option<Instant>>,
+    last_try: Mutex<Option<Instant>>,
 }
 
 impl Ready {
-    pub(super) fn new(listeners: Vec<ListenerFacts>, dialler: Dialler) -> Self {
+    pub(super) fn new(listeners: Vec<ListenerFacts>) -> Self {
         Self {
             listeners,
-            dialler,
-            dialled: Mutex::default(),
+            last_try: Mutex::default(),
         }
     }
 
@@ -95,16 +93,7 @@ impl Ready {
         ends.collect()
     }
 
-    /// Whether the last connection to the gateway came through, without trying.
-    pub(super) fn gateway_is_up(&self) -> Option<bool> {
-        match self.reached() {
-            Reached::Unknown => None,
-            Reached::Answered(_) => Some(true),
-            Reached::Failed(..) => Some(false),
-        }
-    }
-
-    pub(super) async fn ask(&self, draining: bool) -> Readiness {
+    pub(super) async fn ask(&self, dialler: &Dialler, draining: bool) -> Readiness {
         let running = if draining {
             Check::new("running", false, "shutting down")
         } else {
@@ -114,7 +103,7 @@ impl Ready {
             running,
             self.bound(),
             certificates(&self.listeners, Timestamp::now()),
-            self.gateway().await,
+            self.gateway(dialler).await,
         ];
         Readiness {
             ready: checks.iter().all(|check| check.ok),
@@ -133,39 +122,48 @@ impl Ready {
     }
 
     /// Sessions tell whether the gateway can be reached; only while there are none it is dialled.
-    async fn gateway(&self) -> Check {
-        if let Reached::Answered(_) = self.reached() {
-            return self.told();
+    async fn gateway(&self, dialler: &Dialler) -> Check {
+        if let Reached::Answered(_) = reached(dialler) {
+            return told(dialler);
         }
-        let mut dialled = self.dialled.lock().await;
-        let may = dialled.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
-        if may && !matches!(self.reached(), Reached::Answered(_)) {
-            if timeout(DIAL_LIMIT, self.dialler.dial()).await.is_err() {
+        let mut last_try = self.last_try.lock().await;
+        let may = last_try.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
+        if may && !matches!(reached(dialler), Reached::Answered(_)) {
+            if timeout(DIAL_LIMIT, dialler.dial()).await.is_err() {
                 let why = format!("no answer within {}", seconds(DIAL_LIMIT));
-                self.dialler.lately().failed(&why, Instant::now());
+                dialler.lately().failed(&why, Instant::now());
             }
-            *dialled = Some(Instant::now());
+            *last_try = Some(Instant::now());
         }
-        drop(dialled);
-        self.told()
+        drop(last_try);
+        told(dialler)
     }
+}
 
-    fn reached(&self) -> Reached {
-        self.dialler.lately().reached(LATELY, Instant::now())
+/// Whether the last connection to the gateway came through, without trying.
+pub(super) fn gateway_is_up(dialler: &Dialler) -> Option<bool> {
+    match reached(dialler) {
+        Reached::Unknown => None,
+        Reached::Answered(_) => Some(true),
+        Reached::Failed(..) => Some(false),
     }
+}
 
-    fn told(&self) -> Check {
-        match self.reached() {
-            Reached::Answered(age) => {
-                let detail = format!("reached {} ago", seconds(age));
-                Check::new("gateway", true, detail)
-            }
-            Reached::Failed(age, why) => {
-                let detail = format!("could not be reached {} ago: {why}", seconds(age));
-                Check::new("gateway", false, detail)
-            }
-            Reached::Unknown => Check::new("gateway", false, "not dialled yet"),
+fn reached(dialler: &Dialler) -> Reached {
+    dialler.lately().reached(LATELY, Instant::now())
+}
+
+fn told(dialler: &Dialler) -> Check {
+    match reached(dialler) {
+        Reached::Answered(age) => {
+            let detail = format!("reached {} ago", seconds(age));
+            Check::new("gateway", true, detail)
         }
+        Reached::Failed(age, why) => {
+            let detail = format!("could not be reached {} ago: {why}", seconds(age));
+            Check::new("gateway", false, detail)
+        }
+        Reached::Unknown => Check::new("gateway", false, "not dialled yet"),
     }
 }
 

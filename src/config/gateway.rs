@@ -45,6 +45,24 @@ impl Gateway {
         &self.url.target
     }
 
+    /// Whether both are the same gateway, reached and told of clients in the same way.
+    #[must_use]
+    pub fn is_reached_like(&self, other: &Self) -> bool {
+        let Self {
+            url,
+            dialect,
+            tls,
+            forwarded,
+            allow_remote_as_local,
+            only_elsewhere: _,
+        } = self;
+        url.text == other.url.text
+            && *dialect == other.dialect
+            && *tls == other.tls
+            && *forwarded == other.forwarded
+            && *allow_remote_as_local == other.allow_remote_as_local
+    }
+
     /// What the gateway speaks inside the WebSocket.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
@@ -168,7 +186,7 @@ impl fmt::Display for Dialect {
 }
 
 /// How the gateway's certificate is verified.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct GatewayTls {
     pub(super) ca: Vec<CertificateDer<'static>>,
     pub(super) server_name: Option<ServerName<'static>>,

@@ -7,6 +7,7 @@ mod locality;
 
 use std::path::{Path, PathBuf};
 
+use super::difference::Written;
 use super::error::{Complaint, ConfigError, Spot};
 use super::gateway::{Gateway, GatewayTls, GatewayUrl, Scheme, Target};
 use super::identity;
@@ -34,6 +35,7 @@ pub(super) fn resolve(
     let mut resolver = Resolver {
         lost,
         unread,
+        files: Vec::new(),
         errors,
     };
     let listeners = resolver.listeners(schema.listeners, &overrides.listen);
@@ -59,6 +61,9 @@ pub(super) fn resolve(
         session_header: schema.session_header.unwrap_or(true),
         fingerprint_key,
         state_dir,
+        reload_on: schema.reload.unwrap_or_default(),
+        files: resolver.files,
+        written: Written::default(),
         warnings: Vec::new(),
     })
 }
@@ -67,6 +72,8 @@ struct Resolver<'a> {
     lost: &'a Lost,
     /// Nothing of the file could be read, so nothing can be called missing.
     unread: bool,
+    /// Those that were read.
+    files: Vec<PathBuf>,
     errors: &'a mut Vec<ConfigError>,
 }
 
@@ -76,6 +83,7 @@ impl Resolver<'_> {
         path: &At<PathBuf>,
         load: impl FnOnce(&Path) -> Result<T, identity::IdentityError>,
     ) -> Option<T> {
+        self.files.push(path.value.clone());
         load(&path.value)
             .map_err(|error| self.errors.push(error.complaint().at(&path.spot)))
             .ok()
@@ -263,7 +271,7 @@ impl Resolver<'_> {
 
 impl Override {
     /// An empty environment variable counts as not set, as Compose passes `${UNSET:-}` so.
-    fn is_given(&self) -> bool {
+    pub(super) fn is_given(&self) -> bool {
         matches!(self.source, OverrideSource::Flag(_)) || !self.value.trim().is_empty()
     }
 }

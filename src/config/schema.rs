@@ -19,7 +19,7 @@ use super::gateway::{CertName, Dialect, GatewayUrl};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
 use super::scalar::{Count, Scalar, Size, Timer};
-use super::settings::{HttpRecords, OutputFormat};
+use super::settings::{HttpRecords, OutputFormat, ReloadOn};
 use super::trusted::ProxyNetwork;
 use crate::admission::forwarded::Mode as ForwardedMode;
 use crate::admission::origin::policy::Mode;
@@ -60,6 +60,10 @@ pub(super) struct FileSchema {
     /// Folder for the development certificate. Default: `$XDG_STATE_HOME/wstap`, else
     /// `~/.local/state/wstap`.
     pub(super) state_dir: Option<At<PathBuf>>,
+    /// What makes a running tap read its configuration and certificates again: SIGHUP and every
+    /// change of their files, or SIGHUP alone.
+    #[schemars(extend("default" = "change"))]
+    pub(super) reload: Option<ReloadOn>,
 }
 
 /// One address to accept connections on.

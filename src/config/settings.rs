@@ -156,6 +156,17 @@ impl fmt::Display for HttpRecords {
     }
 }
 
+/// What makes a running tap read its configuration and certificates again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadOn {
+    /// SIGHUP, and every change of a file that it was read from.
+    #[default]
+    Change,
+    /// SIGHUP alone.
+    Signal,
+}
+
 /// What is written to the standard output for each session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -6,12 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
 
 use super::connection::Connection;
+use super::current::Current;
 use super::session::Shared;
 use super::tap::{ConnectionGuard, Denial, Tap};
 use super::{http1, http2};
@@ -33,23 +35,26 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Acceptor {
     /// The socket.
     pub listener: TcpListener,
-    /// `None` for plain HTTP.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
+    pub tls: Arc<ArcSwapOption<ServerConfig>>,
 }
 
 impl Acceptor {
     /// Accepts until the drain begins.
-    pub async fn run(self, tap: Arc<Tap>) {
-        let mut drained = pin!(tap.drain.token().cancelled());
+    pub async fn run(self, current: Arc<Current>) {
+        let drain = Arc::clone(&current.tap().drain);
+        let mut drained = pin!(drain.token().cancelled());
         loop {
             let (stream, peer) = tokio::select! {
                 () = &mut drained => return,
                 accepted = listener::accept(&self.listener) => accepted,
             };
             let accepted = clock::anchor();
+            let tap = current.tap();
             let local = stream.local_addr().unwrap_or(peer);
             let (guard, admitted) = tap.admit_connection(peer.ip());
             let arrival = Arrival {
+                current: Arc::clone(&current),
                 tap: Arc::clone(&tap),
                 peer,
                 local: listener::canonical(local),
@@ -57,7 +62,7 @@ impl Acceptor {
                 guard,
             };
             match admitted {
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.clone()))),
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.load_full()))),
                 Err(denial) => arrival.turn_away(stream, denial),
             }
         }
@@ -66,6 +71,8 @@ impl Acceptor {
 
 /// A connection that was just accepted.
 struct Arrival {
+    current: Arc<Current>,
+    /// As it was when the connection came.
     tap: Arc<Tap>,
     peer: SocketAddr,
     local: SocketAddr,
@@ -80,6 +87,7 @@ impl Arrival {
         sensed: Arc<Sensed>,
     ) -> (Arc<Tap>, Arc<Connection>) {
         let Self {
+            current: _,
             tap,
             peer,
             local,
@@ -108,8 +116,9 @@ impl Arrival {
     async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
         let Some(config) = tls else {
             let (sensor, sensed) = Sensor::new(Stream::Tcp(stream));
+            let current = Arc::clone(&self.current);
             let (tap, connection) = self.connection(None, sensed);
-            return http1::serve(&tap, connection, sensor).await;
+            return http1::serve(&current, &tap, connection, sensor).await;
         };
         let drain = Arc::clone(&self.tap.drain);
         let draining = drain.token();
@@ -144,11 +153,12 @@ impl Arrival {
                         facts.handshake_ms = Some(millis(took));
                         let is_http2 = tls::is_http2(&stream);
                         let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
+                        let current = Arc::clone(&self.current);
                         let (tap, connection) = self.connection(Some(facts), sensed);
                         if is_http2 {
-                            http2::serve(&tap, connection, sensor).await;
+                            http2::serve(&current, &tap, connection, sensor).await;
                         } else {
-                            http1::serve(&tap, connection, sensor).await;
+                            http1::serve(&current, &tap, connection, sensor).await;
                         }
                     }
                     Ok(Err(failed)) => self.tls_failed(first, failed),

@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::Tap;
 use crate::admission::forwarded::acceptance::{CHECK_CLIENT, Outcome, Plan, takes_us_for_local};
@@ -40,6 +41,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Attribution {
     known: Mutex<Known>,
     changed: Notify,
+    /// Another configuration has taken its place.
+    retired: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -82,7 +85,13 @@ impl Attribution {
         Self {
             known,
             changed: Notify::new(),
+            retired: CancellationToken::new(),
         }
+    }
+
+    /// Nobody asks any more.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
     }
 
     /// What the checks found so far.
@@ -144,8 +153,18 @@ pub(super) fn begin(tap: &Arc<Tap>) {
     }
 }
 
-/// Asks when it is time to, until the drain.
+/// Asks when it is time to, until the drain or until nobody wants to know.
 async fn run(tap: Arc<Tap>) {
+    let (drain, retired) = (tap.drain.token(), &tap.attribution.retired);
+    tokio::select! {
+        biased;
+        () = drain.cancelled() => {}
+        () = retired.cancelled() => {}
+        () = ask_in_time(&tap) => {}
+    }
+}
+
+async fn ask_in_time(tap: &Tap) {
     let attribution = &tap.attribution;
     loop {
         let due = attribution.lock().plan.due();
@@ -157,15 +176,10 @@ async fn run(tap: Arc<Tap>) {
         };
         tokio::select! {
             biased;
-            () = tap.drain.token().cancelled() => return,
             () = attribution.changed.notified() => continue,
             () = wait => {}
         }
-        let answer = tokio::select! {
-            biased;
-            () = tap.drain.token().cancelled() => return,
-            answer = check(&tap) => answer,
-        };
+        let answer = check(tap).await;
         let outcome = answer
             .as_ref()
             .map_or(Outcome::NoAnswer, |found| found.outcome);
@@ -181,7 +195,7 @@ async fn run(tap: Arc<Tap>) {
         }
         drop(known);
         if let (true, Some(found)) = (changed, answer) {
-            tell(&tap, was, &found);
+            tell(tap, was, &found);
         }
     }
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout_at;
 use tower::ServiceExt;
 
 use super::body::FromClient;
 use super::connection::Connection;
+use super::current::Current;
 use super::gate::Gate;
 use super::layers::record;
 use super::stack;
@@ -27,8 +28,15 @@ use crate::transport::sensor::Sensor;
 /// hyper takes no smaller buffer.
 const MIN_BUFFER: usize = 8 * 1024;
 
-/// Serves the requests of a connection and records an ending that no request explains.
-pub(super) async fn serve(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: Sensor) {
+/// Serves the requests of a connection and records an ending that no request explains. Each
+/// request is served under the configuration of its time; the limits of heads are those of the
+/// connection's beginning.
+pub(super) async fn serve(
+    current: &Arc<Current>,
+    tap: &Arc<Tap>,
+    connection: Arc<Connection>,
+    sensor: Sensor,
+) {
     let limits = tap.config.limits();
     let timeouts = tap.config.timeouts();
     let heads = head::Limits {
@@ -42,9 +50,10 @@ pub(super) async fn serve(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: S
         timeouts.request_head,
     );
     let about = Arc::clone(&connection);
-    let service = stack(tap).map_request(move |mut request: http::Request<Incoming>| {
+    let now = Arc::clone(current);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&about));
-        request.map(FromClient::Http1)
+        stack(&now.tap()).oneshot(request.map(FromClient::Http1))
     });
     let mut serving = pin!(
         http1::Builder::new()
@@ -55,7 +64,7 @@ pub(super) async fn serve(tap: &Arc<Tap>, connection: Arc<Connection>, sensor: S
             .preserve_header_case(true)
             // The gateway's answers go out as they are; it knows the time itself.
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(gate), TowerToHyperService::new(service))
+            .serve_connection(TokioIo::new(gate), service)
             .with_upgrades()
     );
     let served = tokio::select! {

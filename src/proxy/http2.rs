@@ -28,6 +28,7 @@ use self::floods::Pressure;
 use self::life::{Life, Look};
 use self::records::Ending;
 use super::connection::Connection;
+use super::current::Current;
 use super::tap::Tap;
 use crate::session::record::client::Http2Facts;
 use crate::session::record::{HeadFault, TransportEnd};
@@ -71,8 +72,15 @@ impl Counts {
     }
 }
 
-/// Serves the streams of a connection and records an ending that no request explains.
-pub(super) async fn serve(tap: &Arc<Tap>, mut connection: Arc<Connection>, sensor: Sensor) {
+/// Serves the streams of a connection and records an ending that no request explains. Each request
+/// is served under the configuration of its time; what was told to the client at the connection's
+/// beginning stays.
+pub(super) async fn serve(
+    current: &Current,
+    tap: &Arc<Tap>,
+    mut connection: Arc<Connection>,
+    sensor: Sensor,
+) {
     let counts = Arc::new(Counts::default());
     if let Some(connection) = Arc::get_mut(&mut connection) {
         connection.speaks_http2(Arc::clone(&counts));
@@ -92,6 +100,7 @@ pub(super) async fn serve(tap: &Arc<Tap>, mut connection: Arc<Connection>, senso
         Ok(Err(error)) => Ending::of_error(&error),
         Ok(Ok(inner)) => {
             let serving = Serving {
+                current,
                 tap,
                 connection: Arc::clone(&connection),
                 counts,
@@ -130,6 +139,8 @@ fn builder(tap: &Tap) -> server::Builder {
 
 /// A connection whose preface has come.
 struct Serving<'a> {
+    current: &'a Current,
+    /// As it was when the connection came.
     tap: &'a Arc<Tap>,
     connection: Arc<Connection>,
     counts: Arc<Counts>,
@@ -205,7 +216,7 @@ impl Serving<'_> {
         };
         let stream = Arc::new(self.connection.stream(id, opened));
         let carrier = Arc::clone(&self.connection);
-        let exchange = stream::Exchange::new(self.tap, stream, carrier, respond);
+        let exchange = stream::Exchange::new(self.current.tap(), stream, carrier, respond);
         self.tap.tasks.spawn(exchange.run(request));
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Origins {
     settings: config::Origins,
     file: Option<RwLock<Arc<GatewayFile>>>,
     told: Told<String>,
+    /// Another configuration has taken its place.
+    retired: CancellationToken,
 }
 
 impl Origins {
@@ -39,7 +41,13 @@ impl Origins {
             settings,
             file: file.map(|file| RwLock::new(Arc::new(file))),
             told: Told::default(),
+            retired: CancellationToken::new(),
         }
+    }
+
+    /// The file is not looked at any more.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
     }
 
     /// How a client is refused.
@@ -116,30 +124,33 @@ impl Origins {
         }
     }
 
-    /// Reads the gateway's file again whenever it has changed, until `stop`.
+    /// Reads the gateway's file again whenever it has changed, until `stop` or until it is retired.
     pub(super) async fn watch(&self, stop: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.retired.cancelled() => {}
+            () = self.look() => {}
+        }
+    }
+
+    async fn look(&self) {
         let Some(file) = self.file() else { return };
         let mut watch = Watch::new(&file);
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+            tokio::time::sleep(LOOK_EVERY).await;
             let Some(file) = self.file() else { return };
             // A file can stand on a disk that hangs.
             let looking = tokio::task::spawn_blocking(move || {
                 let change = watch.look(&file);
                 (watch, change)
             });
-            let (back, change) = tokio::select! {
-                () = stop.cancelled() => return,
-                looked = looking => match looked {
-                    Ok(looked) => looked,
-                    Err(error) => {
-                        tracing::error!(%error, "the gateway's file is not looked at any more");
-                        return;
-                    }
-                },
+            let (back, change) = match looking.await {
+                Ok(looked) => looked,
+                Err(error) => {
+                    tracing::error!(%error, "the gateway's file is not looked at any more");
+                    return;
+                }
             };
             watch = back;
             match change {

@@ -74,6 +74,9 @@ pub(super) struct Relay {
     buffered_max: usize,
     /// When a leg broke. What is still read then had been sent before.
     broke_at: Option<Instant>,
+    /// When this turn began, until its first slice is written: what one takes is measured once a
+    /// wake-up, by a second look at the clock.
+    woken: Option<Instant>,
     tcp_noted: bool,
     session: Shared,
     live: Arc<Live>,
@@ -154,6 +157,7 @@ impl Relay {
             closing_ourselves: false,
             buffered_max: 0,
             broke_at: None,
+            woken: None,
             tcp_noted: false,
             live: session.live(),
             session,
@@ -205,6 +209,7 @@ impl Relay {
     /// Serves both directions until neither moves.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
+        self.woken = Some(now);
         let mut lent = Lent::take();
         let scratch = lent.get();
         for _ in 0..READS_PER_POLL {
@@ -303,6 +308,8 @@ impl Relay {
                     self.buffered_max = self.buffered_max.max(sink.waiting());
                     if !flushed {
                         half.blocked_since.get_or_insert(now);
+                    } else if let Some(woken) = self.woken.take() {
+                        self.live.took(woken.elapsed());
                     }
                 }
                 self.observed(direction, bytes, flushed && written.is_ok(), now);
@@ -428,6 +435,7 @@ impl Drop for Relay {
         let (to_gateway, to_client) = (&self.to_gateway, &self.to_client);
         let (dialect, heartbeats) = (&self.dialect, &self.heartbeats);
         let buffered_max_bytes = self.buffered_max as u64;
+        let added_us = self.live.added().summary();
         self.session.with(|rec| {
             let anchor = *rec.anchor();
             let summary = |half: &Half| {
@@ -440,7 +448,7 @@ impl Drop for Relay {
                 to_client: summary(to_client),
             });
             rec.facts.latency = Some(Latency {
-                added_us: None,
+                added_us,
                 blocked_ms: BlockedMs {
                     to_gateway: millis(to_gateway.blocked),
                     to_client: millis(to_client.blocked),

@@ -27,24 +27,31 @@ use crate::sink::Outlet;
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Dialler, Pool};
 
-/// A running tap.
+/// A running tap under one configuration. A reload makes another one that shares what must
+/// outlast it: counts, records, the drain, and the way to the gateway where that stays the same.
 #[derive(Debug)]
 pub struct Tap {
     pub(super) config: Config,
-    pub(super) fingerprinter: Fingerprinter,
+    pub(super) fingerprinter: Arc<Fingerprinter>,
     pub(super) outlet: Arc<Outlet>,
     pub(super) origins: Arc<Origins>,
     pub(super) dialler: Dialler,
     pub(super) pool: Pool<Body>,
     pub(super) drain: Arc<Drain>,
     pub(super) tasks: TaskTracker,
-    pub(super) attribution: Attribution,
+    pub(super) attribution: Arc<Attribution>,
     name: String,
-    connections: AtomicUsize,
-    handshakes: AtomicUsize,
+    counts: Arc<Counts>,
     clients: Arc<Clients>,
     /// Clients that were told of for a token in their URL.
-    pub(super) url_tokens: Told<IpAddr>,
+    pub(super) url_tokens: Arc<Told<IpAddr>>,
+}
+
+/// What is open.
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicUsize,
+    handshakes: AtomicUsize,
 }
 
 impl Tap {
@@ -58,26 +65,82 @@ impl Tap {
         let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
         Ok(Self {
             pool: Pool::new(dialler.clone()),
-            attribution: Attribution::new(&config),
+            attribution: Arc::new(Attribution::new(&config)),
             origins: Arc::new(Origins::new(config.origins().clone())),
             dialler,
             config,
-            fingerprinter,
+            fingerprinter: Arc::new(fingerprinter),
             outlet,
             drain: Arc::default(),
             tasks: TaskTracker::new(),
             name,
-            connections: AtomicUsize::new(0),
-            handshakes: AtomicUsize::new(0),
+            counts: Arc::default(),
             clients: Arc::default(),
-            url_tokens: Told::default(),
+            url_tokens: Arc::default(),
         })
     }
 
+    /// The same tap under another configuration, for the sessions that begin from now on. What is
+    /// known of the gateway is kept where the way to it stays the same. Nothing happens before
+    /// it takes the place of this one.
+    pub fn renewed(&self, config: Config) -> Result<Self, TlsSetupError> {
+        let (dialler, pool, attribution) = if self.goes_the_way_of(&config) {
+            let attribution = Arc::clone(&self.attribution);
+            (self.dialler.clone(), self.pool.clone(), attribution)
+        } else {
+            let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
+            let pool = Pool::new(dialler.clone());
+            (dialler, pool, Arc::new(Attribution::new(&config)))
+        };
+        let origins = if self.config.origins() == config.origins() {
+            Arc::clone(&self.origins)
+        } else {
+            Arc::new(Origins::new(config.origins().clone()))
+        };
+        Ok(Self {
+            config,
+            fingerprinter: Arc::clone(&self.fingerprinter),
+            outlet: Arc::clone(&self.outlet),
+            origins,
+            dialler,
+            pool,
+            drain: Arc::clone(&self.drain),
+            tasks: self.tasks.clone(),
+            attribution,
+            name: self.name.clone(),
+            counts: Arc::clone(&self.counts),
+            clients: Arc::clone(&self.clients),
+            url_tokens: Arc::clone(&self.url_tokens),
+        })
+    }
+
+    /// Whether this configuration leads to the gateway as ours does, and tells it the same of
+    /// clients.
+    fn goes_the_way_of(&self, config: &Config) -> bool {
+        self.config.gateway().is_reached_like(config.gateway())
+            && self.config.timeouts().connect == config.timeouts().connect
+            && self.config.trusted_proxies() == config.trusted_proxies()
+            && self.config.serves_this_host_only() == config.serves_this_host_only()
+    }
+
     /// Begins what runs beside the connections: the check whether the gateway believes what we
-    /// say of clients. It ends with the drain.
+    /// say of clients, and the look at files. They end with the drain, or when they are of no use
+    /// any more.
     pub fn begin(self: &Arc<Self>) {
         attribution::begin(self);
+        self.follow_origins();
+    }
+
+    /// Begins in the place of `before`.
+    pub(super) fn supersedes(self: &Arc<Self>, before: &Self) {
+        if !Arc::ptr_eq(&self.attribution, &before.attribution) {
+            before.attribution.retire();
+            attribution::begin(self);
+        }
+        if !Arc::ptr_eq(&self.origins, &before.origins) {
+            before.origins.retire();
+            self.follow_origins();
+        }
     }
 
     /// The configuration.
@@ -107,17 +170,16 @@ impl Tap {
     /// Connections and tunnels that are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        self.counts.connections.load(Ordering::Relaxed)
     }
 
     /// Connections that have not got through to a session yet; see `limits.handshakes`.
     #[must_use]
     pub fn handshakes(&self) -> usize {
-        self.handshakes.load(Ordering::Relaxed)
+        self.counts.handshakes.load(Ordering::Relaxed)
     }
 
-    /// Follows the files whose changes count while the tap runs; ends with the drain.
-    pub fn follow_files(&self) {
+    fn follow_origins(&self) {
         let (origins, drain) = (Arc::clone(&self.origins), Arc::clone(&self.drain));
         self.tasks
             .spawn(async move { origins.watch(drain.token()).await });
@@ -167,13 +229,10 @@ impl Tap {
     }
 
     /// Counts a connection while the guard lives, and says which limit forbids it.
-    pub(super) fn admit_connection(
-        self: &Arc<Self>,
-        client: IpAddr,
-    ) -> (ConnectionGuard, Result<(), Denial>) {
+    pub(super) fn admit_connection(&self, client: IpAddr) -> (ConnectionGuard, Result<(), Denial>) {
         let limits = self.config.limits();
-        let open = self.connections.fetch_add(1, Ordering::Relaxed);
-        let handshakes = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        let open = self.counts.connections.fetch_add(1, Ordering::Relaxed);
+        let handshakes = self.counts.handshakes.fetch_add(1, Ordering::Relaxed);
         // Through a trusted proxy many clients come: each request tells which.
         let is_proxy = self.config.trusted_proxies().contains(client);
         let place = if is_proxy {
@@ -197,7 +256,7 @@ impl Tap {
             Ok(())
         };
         let guard = ConnectionGuard {
-            tap: Arc::clone(self),
+            counts: Arc::clone(&self.counts),
             handshake: AtomicBool::new(true),
             _place: place.ok().flatten(),
         };
@@ -227,7 +286,7 @@ pub(super) struct Denial {
 /// Counts one connection; see [`Tap::connections`].
 #[derive(Debug)]
 pub struct ConnectionGuard {
-    tap: Arc<Tap>,
+    counts: Arc<Counts>,
     /// It counts among the handshakes.
     handshake: AtomicBool,
     _place: Option<Place>,
@@ -237,7 +296,7 @@ impl ConnectionGuard {
     /// It has got through: it is no handshake any more.
     pub(super) fn is_established(&self) {
         if self.handshake.swap(false, Ordering::Relaxed) {
-            self.tap.handshakes.fetch_sub(1, Ordering::Relaxed);
+            self.counts.handshakes.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -245,6 +304,6 @@ impl ConnectionGuard {
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.is_established();
-        self.tap.connections.fetch_sub(1, Ordering::Relaxed);
+        self.counts.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,14 +5,18 @@
 //! own: no lock, no allocation, no line of cache that other sessions write to. Only opening, ending
 //! and looking take the lock.
 
+mod added;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use self::added::Counting;
 use crate::session::SessionRecord;
+use crate::session::added::Added;
 use crate::session::moment::{Anchor, Moment, millis};
 use crate::session::party::{Direction, Phase};
 use crate::session::record::Kind;
@@ -41,6 +45,8 @@ struct Sessions {
     open: BTreeMap<Uuid, Arc<Live>>,
     /// What ended sessions had relayed.
     ended: Traffic,
+    /// What the tap had added to them.
+    added: Added,
 }
 
 /// One open session.
@@ -53,6 +59,8 @@ pub struct Live {
     about: OnceLock<About>,
     to_gateway: Way,
     to_client: Way,
+    /// Only a tunnel has it.
+    added: OnceLock<Box<Counting>>,
 }
 
 /// What its request said.
@@ -140,6 +148,7 @@ impl Registry {
             about: OnceLock::new(),
             to_gateway: Way::default(),
             to_client: Way::default(),
+            added: OnceLock::new(),
         });
         self.lock().open.insert(id, Arc::clone(&live));
         Entry {
@@ -165,6 +174,17 @@ impl Registry {
         let mut all = sessions.ended;
         for live in sessions.open.values() {
             all.add(live.traffic());
+        }
+        all
+    }
+
+    /// The time that the tap added to slices so far, open sessions included.
+    #[must_use]
+    pub fn added(&self) -> Added {
+        let sessions = self.lock();
+        let mut all = sessions.added;
+        for live in sessions.open.values() {
+            all.add(&live.added());
         }
         all
     }
@@ -217,6 +237,20 @@ impl Live {
         way.waiting.store(bytes as u64, Relaxed);
     }
 
+    /// A slice was written so long after it could be read. Only the session's own task calls this.
+    pub fn took(&self, time: Duration) {
+        self.added.get_or_init(Box::default).count(time);
+    }
+
+    /// What [`Live::took`] has counted.
+    #[must_use]
+    pub fn added(&self) -> Added {
+        self.added
+            .get()
+            .map(|added| added.look())
+            .unwrap_or_default()
+    }
+
     fn way(&self, direction: Direction) -> &Way {
         match direction {
             Direction::ToGateway => &self.to_gateway,
@@ -240,7 +274,7 @@ impl Live {
         let age = self.opened.since(now);
         let quiet = |way: &Way| {
             let last = way.last.load(Relaxed).checked_sub(1)?;
-            let last = std::time::Duration::from_micros(last);
+            let last = Duration::from_micros(last);
             Some(millis(age.saturating_sub(last)))
         };
         let about = self.about.get();
@@ -278,6 +312,7 @@ impl Drop for Entry {
         last.to_gateway.waiting = 0;
         last.to_client.waiting = 0;
         sessions.ended.add(last);
+        sessions.added.add(&self.live.added());
     }
 }
 
@@ -296,8 +331,6 @@ impl Traffic {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn open(registry: &Arc<Registry>, number: u128, start: Instant) -> Entry {
@@ -343,6 +376,7 @@ mod tests {
         for entry in &all {
             entry.live().relayed(Direction::ToClient, 1, 10, start);
             entry.live().waits(Direction::ToClient, 3);
+            entry.live().took(Duration::from_micros(7));
         }
         let (shown, count) = registry.look(2, start);
         assert_eq!((shown.len(), count), (2, 5));
@@ -351,6 +385,11 @@ mod tests {
             drop(entry);
             let flow = registry.traffic().to_client;
             assert_eq!((flow.messages, flow.bytes), (5, 50));
+            let added = registry.added();
+            assert_eq!(
+                (added.count(), added.sum_ns, added.max_ns),
+                (5, 35_000, 7_000)
+            );
             assert_eq!(flow.waiting, 3 * all.len() as u64);
         }
         assert_eq!(registry.look(9, start).1, 0);

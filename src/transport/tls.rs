@@ -52,6 +52,12 @@ fn application_protocols(http2: bool) -> Vec<Vec<u8>> {
     some.map(<[u8]>::to_vec).collect()
 }
 
+/// Whether clients are offered HTTP/2.
+#[must_use]
+pub fn offers_http2(config: &ServerConfig) -> bool {
+    config.alpn_protocols.iter().any(|name| name == H2)
+}
+
 /// Whether ALPN agreed on HTTP/2.
 #[must_use]
 pub fn is_http2(stream: &server::TlsStream<TcpStream>) -> bool {

@@ -42,9 +42,18 @@ impl PooledConnection {
 }
 
 /// Sends plain requests.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pool<B> {
     client: Client<Connector, B>,
+}
+
+/// Another handle of the same pool.
+impl<B> Clone for Pool<B> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+        }
+    }
 }
 
 /// Which connections a request may go out on.

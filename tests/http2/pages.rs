@@ -376,3 +376,20 @@ async fn each_stream_counts_for_its_client_behind_a_proxy() {
     let record = record_of(&tap, "/second").await;
     assert_eq!(class(&record), Class::TapDenied, "{}", rule(&record));
 }
+
+#[tokio::test]
+async fn a_reload_counts_for_the_next_request_and_for_what_the_next_connection_is_offered() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).set("reload", "signal").start().await;
+    let mut client = Http2::connect(&tap).await;
+    let many = [("x-a", "1"), ("x-b", "2")];
+    assert_eq!(client.get("/", &many).await.status.as_u16(), 200);
+    tap.set("http2.enabled", false);
+    tap.set("limits.headers", 1);
+    tap.reload("done").await;
+    // It was told h2 when it came, and stays.
+    assert_eq!(client.get("/", &many).await.status.as_u16(), 431);
+    let config = offering(&tap, b"h2");
+    let refused = client::try_connect_tls(tap.addr(Face::Tls), &config, "localhost").await;
+    assert!(refused.is_err(), "it is offered no more");
+}

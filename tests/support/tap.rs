@@ -335,6 +335,16 @@ impl Tap {
         signal("TERM", &self.child.id().to_string());
     }
 
+    /// Sends SIGHUP.
+    pub fn signal_hup(&self) {
+        signal("HUP", &self.child.id().to_string());
+    }
+
+    /// The file of its configuration.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("wstap.yaml")
+    }
+
     /// Waits until it has exited by itself.
     pub async fn exited(&mut self, limit: Duration) -> ExitStatus {
         let child = &mut self.child;

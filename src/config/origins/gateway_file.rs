@@ -43,7 +43,8 @@ pub struct Stamp {
 
 impl Stamp {
     /// Of the file that stands at this path now; links are followed.
-    fn of(path: &Path) -> Option<Self> {
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
         Some(Self {
             modified: (meta.mtime(), meta.mtime_nsec()),

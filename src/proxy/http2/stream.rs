@@ -61,13 +61,13 @@ struct Gone;
 
 impl Exchange {
     pub(super) fn new(
-        tap: &Arc<Tap>,
+        tap: Arc<Tap>,
         stream: Arc<Connection>,
         carrier: Arc<Connection>,
         respond: SendResponse<Bytes>,
     ) -> Self {
         Self {
-            tap: Arc::clone(tap),
+            tap,
             stream,
             carrier,
             respond,

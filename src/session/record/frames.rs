@@ -102,7 +102,9 @@ pub struct ViolationCount {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Latency {
-    /// Time in the tap from readable to written; `null` until that is measured.
+    /// Time in the tap from the wake-up in which bytes could be read to their being written, of the
+    /// first slice of each wake-up; slices that waited for a slow receiver are in `blocked_ms`.
+    /// Quantiles are upper bounds of buckets. `null`: nothing was relayed.
     pub added_us: Option<AddedLatency>,
     /// Time in which bytes waited because their receiver did not read.
     pub blocked_ms: BlockedMs,

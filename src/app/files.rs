@@ -1,0 +1,112 @@
+//! Whether files have changed, one look at a time.
+//!
+//! Looking at paths instead of holding files open follows editors that write a new file and rename
+//! it, and folders whose links are swapped, as Kubernetes does with mounted secrets. A change counts
+//! when the next look finds the files the same again: whoever writes a certificate and its key may
+//! be in the middle of it.
+
+use std::path::PathBuf;
+
+use crate::config::Stamp;
+
+/// The files of a configuration, and what the last looks saw.
+#[derive(Debug)]
+pub(super) struct Files {
+    paths: Vec<PathBuf>,
+    /// As they were when they were read last.
+    read: Vec<Option<Stamp>>,
+    /// As the last look saw them.
+    seen: Vec<Option<Stamp>>,
+}
+
+impl Files {
+    /// Begins with files as they are now: before they are read, so that what is written meanwhile
+    /// shows as a change.
+    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+        let read: Vec<_> = paths.iter().map(|path| Stamp::of(path)).collect();
+        Self {
+            seen: read.clone(),
+            paths,
+            read,
+        }
+    }
+
+    /// Goes on with other paths: known files are as they were when these were made, the others as
+    /// they are now.
+    pub(super) fn with_paths(&self, paths: Vec<PathBuf>) -> Self {
+        let known = |path: &PathBuf| {
+            let at = self.paths.iter().position(|known| known == path);
+            at.and_then(|at| self.read.get(at)).copied()
+        };
+        let read: Vec<_> = paths
+            .iter()
+            .map(|path| known(path).unwrap_or_else(|| Stamp::of(path)))
+            .collect();
+        Self {
+            seen: read.clone(),
+            paths,
+            read,
+        }
+    }
+
+    /// Whether they have changed and are at rest. What it tells of once it does not tell again.
+    pub(super) fn have_changed(&mut self) -> bool {
+        let now: Vec<_> = self.paths.iter().map(|path| Stamp::of(path)).collect();
+        let at_rest = now == self.seen;
+        self.seen = now;
+        let changed = at_rest && self.seen != self.read;
+        if changed {
+            self.read.clone_from(&self.seen);
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_change_counts_once_and_only_at_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let [cert, key] = ["cert", "key"].map(|name| folder.path().join(name));
+        fs::write(&cert, "1").unwrap();
+        fs::write(&key, "1").unwrap();
+        let mut files = Files::new(vec![cert.clone(), key.clone()]);
+        assert!(!files.have_changed());
+        fs::write(&cert, "22").unwrap();
+        assert!(!files.have_changed(), "the key may follow");
+        fs::write(&key, "22").unwrap();
+        assert!(!files.have_changed(), "it has just come");
+        assert!(files.have_changed());
+        assert!(!files.have_changed(), "told once");
+        fs::remove_file(&key).unwrap();
+        assert!(!files.have_changed());
+        assert!(files.have_changed(), "gone counts too");
+    }
+
+    #[test]
+    fn renames_and_swapped_links_are_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for version in ["v1", "v2"] {
+            fs::create_dir(path(version)).unwrap();
+            fs::write(path(version).join("tls.crt"), version).unwrap();
+        }
+        // As Kubernetes mounts a secret: tls.crt -> ..data/tls.crt, ..data -> v1.
+        symlink("v1", path("..data")).unwrap();
+        symlink("..data/tls.crt", path("tls.crt")).unwrap();
+        let mut files = Files::new(vec![path("tls.crt")]);
+        symlink("v2", path("..new")).unwrap();
+        fs::rename(path("..new"), path("..data")).unwrap();
+        assert!(!files.have_changed());
+        assert!(files.have_changed());
+        fs::write(path("new"), "v3").unwrap();
+        fs::rename(path("new"), path("v2/tls.crt")).unwrap();
+        assert!(!files.have_changed());
+        assert!(files.have_changed());
+    }
+}
