@@ -21,8 +21,9 @@ test: fetch
 unit:
 	$(CARGO) test --lib --bins
 
-# The real gateway and its Node, from the npm registry, into target/openclaw; nginx, HAProxy and promtool into
-# target/packages. Without the latter its tests are skipped, and fail in CI.
+# The real gateway and its Node, from the npm registry, into target/openclaw; nginx, HAProxy, promtool,
+# nft and strace into target/packages; Chromium, certutil and systemd-analyze onto this machine, which takes
+# root. Without the latter two lines' programs their tests are skipped, and fail in CI.
 fetch:
 	scripts/fetch-gateway.sh
 	scripts/fetch-packages.sh || [ "$(CI)" != true ]

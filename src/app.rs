@@ -1,32 +1,38 @@
 //! The bound app: sockets are open and their addresses known before anything is served.
 
+mod certificate;
 mod files;
 pub mod reload;
 mod slot;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use rustls::ServerConfig;
+use rustls::KeyLog;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+pub use self::certificate::Certificate;
+
 use self::reload::{Outcomes, Reloader, Source};
 use self::slot::Slot;
-use crate::admin::ready::{CertificateFacts, ListenerFacts};
+use crate::admin::ready::ListenerFacts;
 use crate::admin::{self, Desk, Now, NowReader};
-use crate::config::identity::{Identity, IdentityError};
-use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, ListenerTls, Target};
+use crate::config::identity::IdentityError;
+use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, Target};
 use crate::proxy::accept::Acceptor;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::jsonl::RotatingFile;
 use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
-use crate::transport::dev_ca::{self, DevCaError, DevFiles};
-use crate::transport::{listener, tls};
+use crate::transport::dev_ca::DevCaError;
+use crate::transport::listener;
+use crate::transport::tls::Lasting;
+use crate::transport::tls::key_log::{KeyLogError, KeyLogFile};
+use crate::transport::tls::leaves::{self, Leaves};
 use crate::upstream::tls::TlsSetupError;
 
 /// Records that may wait for a slow file or reader.
@@ -50,6 +56,8 @@ pub enum StartError {
     #[error("failed to set up TLS for listeners: {0}")]
     ServerTls(rustls::Error),
     #[error(transparent)]
+    KeyLog(#[from] KeyLogError),
+    #[error(transparent)]
     GatewayTls(#[from] TlsSetupError),
     #[error("failed to open the records file {path}: {source}")]
     Records { path: String, source: io::Error },
@@ -72,16 +80,9 @@ pub struct BoundListener {
     pub addr: SocketAddr,
     /// `None` for plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
+    /// What is told of its certificates, live; nothing for plain HTTP.
+    pub leaves: Leaves,
     acceptor: Acceptor,
-}
-
-/// The certificate of a listener.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// The leaf and its key.
-    pub identity: Identity,
-    /// The development CA's files, when it is self-signed.
-    pub development: Option<DevFiles>,
 }
 
 /// Everything is bound; nothing is served yet.
@@ -104,15 +105,19 @@ impl Bound {
         locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
         let (sockets, admin) = bind_all(&config).await?;
+        let key_log = key_log(&config)?;
         let (mut listeners, mut slots) = (Vec::new(), Vec::new());
         for (wanted, bound) in config.listeners().iter().zip(sockets) {
-            let slot = Slot::new(wanted.listen.to_string(), &config, &wanted.tls)?;
+            let lasting = Lasting::new(key_log.clone()).map_err(StartError::ServerTls)?;
+            let name = wanted.listen.to_string();
+            let slot = Slot::new(name, &config, &wanted.tls, lasting)?;
             for listener in bound {
                 let addr = listener.local_addr()?;
                 let tls = Arc::clone(&slot.tls);
                 listeners.push(BoundListener {
                     addr,
                     certificate: slot.certificate(),
+                    leaves: slot.leaves.clone(),
                     acceptor: Acceptor { listener, tls },
                 });
             }
@@ -140,7 +145,13 @@ impl Bound {
             outlet = outlet.keeping_recent();
         }
         let outlet = Arc::new(outlet);
-        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, host_name())?);
+        let tap = Arc::new(Tap::new(
+            config,
+            fingerprinter,
+            outlet,
+            host_name(),
+            key_log,
+        )?);
         Ok(Self {
             listeners,
             admin,
@@ -170,10 +181,7 @@ impl Bound {
         let admin = tap.config().admin()?.clone();
         let facts = |listener: &BoundListener| ListenerFacts {
             addr: listener.addr,
-            certificate: listener.certificate.as_ref().map(|it| CertificateFacts {
-                not_before: it.identity.not_before,
-                not_after: it.identity.not_after,
-            }),
+            certificates: Some(listener.leaves.clone()),
         };
         let (current, outcomes) = (Arc::clone(&self.current), Arc::clone(&self.outcomes));
         let parts = admin::Parts {
@@ -181,6 +189,7 @@ impl Bound {
             listeners: self.listeners.iter().map(facts).collect(),
             draining: tap.draining().clone(),
             outlet: Arc::clone(tap.outlet()),
+            tls_keylog: tap.config().tls_keylog().map(Path::to_path_buf),
             now: NowReader(Box::new(move || {
                 let tap = current.tap();
                 Now {
@@ -214,6 +223,10 @@ impl Bound {
                 accepting.spawn(admin::serve(Arc::clone(&desk), socket.listener));
             }
         }
+        let leaves = listeners
+            .iter()
+            .map(|listener| (listener.addr, listener.leaves.clone()));
+        accepting.spawn(leaves::watch(leaves.collect()));
         for listener in listeners {
             accepting.spawn(listener.acceptor.run(Arc::clone(&current)));
         }
@@ -267,27 +280,17 @@ pub fn ephemeral_fingerprinter() -> Fingerprinter {
     Fingerprinter::ephemeral(key)
 }
 
-fn certificate(config: &Config, tls: &ListenerTls) -> Result<Option<Certificate>, StartError> {
-    match tls {
-        ListenerTls::Plain => Ok(None),
-        ListenerTls::Files(identity) => Ok(Some(Certificate {
-            identity: identity.clone(),
-            development: None,
-        })),
-        ListenerTls::SelfSigned { names } => {
-            let files = dev_ca::ensure(config.state_dir(), names, Timestamp::now())?;
-            let identity = Identity::load(&files.cert, &files.key)?;
-            Ok(Some(Certificate {
-                identity,
-                development: Some(files),
-            }))
-        }
-    }
-}
-
-fn server_config(certificate: &Certificate, http2: bool) -> Result<Arc<ServerConfig>, StartError> {
-    let certified = Arc::clone(&certificate.identity.certified);
-    tls::server_config(certified, http2).map_err(StartError::ServerTls)
+/// Opens the file of TLS secrets, if there is to be one, and says so where nobody can miss it.
+fn key_log(config: &Config) -> Result<Option<Arc<dyn KeyLog>>, StartError> {
+    let Some(path) = config.tls_keylog() else {
+        return Ok(None);
+    };
+    let file = KeyLogFile::open(path)?;
+    tracing::warn!(
+        path = %path.display(),
+        "the secrets of every TLS session are written to a file: whoever has it reads them all"
+    );
+    Ok(Some(Arc::new(file)))
 }
 
 /// Refuses a gateway whose name leads to this host where that would make remote clients local. A

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::admission::forwarded::Mode;
 use crate::config::{
-    self, Config, ConfigError, ConfigErrors, Listener, ListenerTls, Overrides, Target, Timeouts,
-    Warning, duration_text, size_text,
+    self, ClientAuthMode, Config, ConfigError, ConfigErrors, Listener, ListenerTls, MinVersion,
+    Overrides, Target, Timeouts, Warning, duration_text, size_text,
 };
 use crate::exit;
 
@@ -144,26 +144,42 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
 fn summarise_listener(listener: &Listener, config: &Config, out: &mut dyn Write) -> io::Result<()> {
     let address = &listener.listen;
     match &listener.tls {
-        ListenerTls::Plain => row(out, "listener", &format!("{address}, plain HTTP")),
-        ListenerTls::SelfSigned { names } => {
+        ListenerTls::Plain => row(out, "listener", &format!("{address}, plain HTTP"))?,
+        ListenerTls::SelfSigned { names, .. } => {
             row(out, "listener", &format!("{address}, TLS"))?;
             let folder = config.state_dir().display();
             let text = format!(
                 "development certificate in {folder} for {}",
                 names.join(", ")
             );
-            row(out, "", &text)
+            row(out, "", &text)?;
         }
-        ListenerTls::Files(identity) => {
+        ListenerTls::Files { identities, .. } => {
             row(out, "listener", &format!("{address}, TLS"))?;
-            row(
-                out,
-                "",
-                &format!("certificate for {}", identity.names.join(", ")),
-            )?;
-            row(out, "", &format!("SHA-256 {}", identity.sha256_hex()))?;
-            row(out, "", &format!("expires {}", identity.not_after))
+            for (index, identity) in identities.iter().enumerate() {
+                let role = if index == 0 && identities.len() > 1 {
+                    " (default)"
+                } else {
+                    ""
+                };
+                let names = identity.names.join(", ");
+                row(out, "", &format!("certificate for {names}{role}"))?;
+                row(out, "", &format!("{} key", identity.kind))?;
+                row(out, "", &format!("SHA-256 {}", identity.sha256_hex()))?;
+                row(out, "", &format!("expires {}", identity.not_after))?;
+            }
         }
+    }
+    let Some(policy) = listener.tls.policy() else {
+        return Ok(());
+    };
+    if policy.min_version == MinVersion::Tls13 {
+        row(out, "", "TLS 1.3 only")?;
+    }
+    match policy.client_auth.as_ref().map(|auth| auth.mode) {
+        Some(ClientAuthMode::Required) => row(out, "", "client certificates required"),
+        Some(ClientAuthMode::Optional) => row(out, "", "client certificates asked for"),
+        None => Ok(()),
     }
 }
 

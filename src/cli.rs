@@ -76,6 +76,10 @@ struct ServeArgs {
     /// What to write to stdout: two readable lines a session, or its record as JSON.
     #[arg(long, value_name = "line|json")]
     output: Option<OutputFormat>,
+    /// Write the secrets of every TLS session, of both legs, to this file: whoever has it can read
+    /// a capture of them. There is no environment variable for it.
+    #[arg(long, value_name = "FILE")]
+    tls_keylog: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +206,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Serve(args) => {
             let mut overrides = args.config.overrides();
             overrides.output = args.output;
+            overrides.tls_keylog = args.tls_keylog;
             if let Some(admin) = &args.admin {
                 overrides.admin = Some(from_flag(admin, "--admin"));
             }
@@ -274,6 +279,7 @@ impl ConfigArgs {
                 .state_dir
                 .clone()
                 .or_else(|| path_from_env("WSTAP_STATE_DIR")),
+            tls_keylog: None,
         }
     }
 }

@@ -44,7 +44,9 @@ pub use self::admin::Admin;
 pub use self::difference::Difference;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
-pub use self::listener::{Listener, ListenerTls};
+pub use self::listener::{
+    ClientAuth, ClientAuthMode, Listener, ListenerTls, MinVersion, TlsPolicy,
+};
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
@@ -76,6 +78,7 @@ pub struct Config {
     session_header: bool,
     fingerprint_key: Option<FingerprintKey>,
     state_dir: PathBuf,
+    tls_keylog: Option<PathBuf>,
     reload_on: ReloadOn,
     files: Vec<PathBuf>,
     written: Written,
@@ -113,6 +116,12 @@ impl Config {
         self.listeners
             .iter()
             .all(|listener| listener.listen.host.is_loopback())
+    }
+
+    /// Where the secrets of TLS sessions are written (`--tls-keylog`), if anywhere.
+    #[must_use]
+    pub fn tls_keylog(&self) -> Option<&Path> {
+        self.tls_keylog.as_deref()
     }
 
     /// Every timer.
@@ -215,6 +224,9 @@ pub struct Overrides {
     pub output: Option<OutputFormat>,
     /// Replaces `state_dir`.
     pub state_dir: Option<PathBuf>,
+    /// Where the secrets of TLS sessions are written. No key of the file: who can change that must
+    /// not be able to open every session with it.
+    pub tls_keylog: Option<PathBuf>,
 }
 
 /// One value from a flag or an environment variable. White space around it is ignored; an empty

@@ -23,6 +23,7 @@ mod http1;
 mod http2;
 mod interim;
 mod layers;
+mod misdirected;
 mod origins;
 mod page;
 mod relay;

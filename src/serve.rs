@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::app::reload::Source;
 use crate::app::{Bound, BoundListener, StartError};
-use crate::config::{Config, Origins, OutputFormat, Overrides};
+use crate::config::{ClientAuthMode, Config, Origins, OutputFormat, Overrides};
 use crate::exit;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
@@ -179,15 +179,23 @@ fn announce_listener(listener: &BoundListener, out: &mut dyn Write) -> io::Resul
     let Some(certificate) = &listener.certificate else {
         return writeln!(out, "listening on http://{}", listener.addr);
     };
-    let identity = &certificate.identity;
     writeln!(out, "listening on https://{}", listener.addr)?;
-    writeln!(
-        out,
-        "  certificate sha256 {}, valid until {:.0}, for {}",
-        identity.sha256_hex(),
-        identity.not_after,
-        identity.names.join(", "),
-    )?;
+    for identity in &certificate.identities {
+        writeln!(
+            out,
+            "  certificate sha256 {}, valid until {:.0}, for {}",
+            identity.sha256_hex(),
+            identity.not_after,
+            identity.names.join(", "),
+        )?;
+    }
+    if let Some(auth) = &certificate.policy.client_auth {
+        let mode = match auth.mode {
+            ClientAuthMode::Required => "required",
+            ClientAuthMode::Optional => "asked for",
+        };
+        writeln!(out, "  client certificates {mode}")?;
+    }
     if let Some(files) = &certificate.development {
         writeln!(
             out,

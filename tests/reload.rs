@@ -261,7 +261,7 @@ async fn a_renewed_certificate_is_noticed_without_a_signal() {
     symlink("v2", mount.join("..new")).unwrap();
     fs::rename(mount.join("..new"), mount.join("..data")).unwrap();
     let told = tap.told(before, "done").await;
-    assert!(told.contains("clients that pin the old one"), "{told}");
+    assert!(told.contains("clients that pin a fingerprint"), "{told}");
     let mut conn = connect_tls(addr, &new.client()).await;
     conn.open("/").await;
     echoes(&mut conn, "the new one").await;

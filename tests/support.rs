@@ -1,8 +1,10 @@
 //! What tests and peers are made of: wires, frames, heads, certificates, and the tap itself.
 
+pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod conn;
+pub mod containers;
 pub mod deadline;
 pub mod deflate;
 pub mod device;

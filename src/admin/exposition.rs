@@ -6,6 +6,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::Reloads;
+use super::ready::Expiry;
 use crate::session::added::{Added, BOUNDS_US};
 use crate::session::party::Phase;
 use crate::session::record::Class;
@@ -27,7 +28,7 @@ pub(super) struct Facts {
     /// Lost records by sink.
     pub(super) dropped: Vec<(String, u64)>,
     /// Listeners with the end of their certificate's validity, in seconds since 1970.
-    pub(super) certificates: Vec<(String, i64)>,
+    pub(super) certificates: Vec<Expiry>,
     /// Whether the last connection to the gateway came through; `None`: none was tried lately.
     pub(super) gateway: Option<bool>,
     pub(super) reloads: Reloads,
@@ -96,8 +97,17 @@ pub(super) fn text(facts: &Facts) -> String {
         "gauge",
         "When a listener's certificate ends to be valid.",
     );
-    for (listener, end) in &facts.certificates {
-        page.sample(name, &[("listener", listener)], end);
+    for Expiry {
+        listener,
+        position,
+        at,
+    } in &facts.certificates
+    {
+        page.sample(
+            name,
+            &[("listener", listener), ("certificate", position)],
+            at,
+        );
     }
     reloads(&mut page, &facts.reloads);
     page.0

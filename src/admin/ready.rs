@@ -1,6 +1,7 @@
 //! Whether the tap can do its job now: each thing that it needs, and why one fails.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::seconds;
+use crate::transport::tls::leaves::Leaves;
 use crate::upstream::{Dialler, Reached};
 
 /// A connection to the gateway that came through within this time says that it can be reached.
@@ -25,17 +27,8 @@ const DIAL_LIMIT: Duration = Duration::from_secs(3);
 pub struct ListenerFacts {
     /// Where it listens.
     pub addr: SocketAddr,
-    /// `None` for plain HTTP.
-    pub certificate: Option<CertificateFacts>,
-}
-
-/// The certificate that a listener shows.
-#[derive(Clone, Copy, Debug)]
-pub struct CertificateFacts {
-    /// Start of its validity.
-    pub not_before: Timestamp,
-    /// End of its validity.
-    pub not_after: Timestamp,
+    /// What it shows now; `None` for plain HTTP.
+    pub certificates: Option<Leaves>,
 }
 
 /// The answer of `/readyz`.
@@ -50,7 +43,7 @@ pub struct Readiness {
 /// One thing that the tap needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// `running`, `listeners`, `certificates` or `gateway`.
+    /// `running`, `listeners`, `certificates`, `gateway`, or `tls_keylog` where there is one.
     pub name: String,
     /// It is as it has to be.
     pub ok: bool,
@@ -68,29 +61,50 @@ impl Check {
     }
 }
 
+/// The end of a certificate, for metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expiry {
+    /// The address that shows it.
+    pub(super) listener: String,
+    /// Which of its certificates, counted from 0 as in the configuration.
+    pub(super) position: usize,
+    /// Seconds since 1970.
+    pub(super) at: i64,
+}
+
 /// What readiness is judged by.
 #[derive(Debug)]
 pub(super) struct Ready {
     listeners: Vec<ListenerFacts>,
+    /// Where TLS secrets are written to: it keeps nothing from working, and nobody may forget it.
+    tls_keylog: Option<PathBuf>,
     /// When the check itself dialled last; held while it does.
     last_try: Mutex<Option<Instant>>,
 }
 
 impl Ready {
-    pub(super) fn new(listeners: Vec<ListenerFacts>) -> Self {
+    pub(super) fn new(listeners: Vec<ListenerFacts>, tls_keylog: Option<PathBuf>) -> Self {
         Self {
             listeners,
+            tls_keylog,
             last_try: Mutex::default(),
         }
     }
 
-    /// Listeners with the end of their certificate's validity.
-    pub(super) fn expiries(&self) -> Vec<(String, Timestamp)> {
-        let ends = self.listeners.iter().filter_map(|listener| {
-            let certificate = listener.certificate?;
-            Some((listener.addr.to_string(), certificate.not_after))
-        });
-        ends.collect()
+    /// When each certificate ends to be valid.
+    pub(super) fn expiries(&self) -> Vec<Expiry> {
+        let mut all = Vec::new();
+        for listener in &self.listeners {
+            let leaves = listener.certificates.as_ref().map(Leaves::now);
+            for (position, leaf) in leaves.iter().flat_map(|leaves| leaves.iter()).enumerate() {
+                all.push(Expiry {
+                    listener: listener.addr.to_string(),
+                    position,
+                    at: leaf.not_after.as_second(),
+                });
+            }
+        }
+        all
     }
 
     pub(super) async fn ask(&self, dialler: &Dialler, draining: bool) -> Readiness {
@@ -99,12 +113,16 @@ impl Ready {
         } else {
             Check::new("running", true, "serving")
         };
-        let checks = vec![
+        let mut checks = vec![
             running,
             self.bound(),
             certificates(&self.listeners, Timestamp::now()),
             self.gateway(dialler).await,
         ];
+        if let Some(path) = &self.tls_keylog {
+            let detail = format!("TLS secrets are written to {}", path.display());
+            checks.push(Check::new("tls_keylog", true, detail));
+        }
         Readiness {
             ready: checks.iter().all(|check| check.ok),
             checks,
@@ -170,20 +188,23 @@ fn told(dialler: &Dialler) -> Check {
 fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
     let mut bad = Vec::new();
     let mut ends: Option<Timestamp> = None;
-    for ListenerFacts { addr, certificate } in listeners {
-        let Some(certificate) = certificate else {
-            continue;
-        };
-        let CertificateFacts {
-            not_before,
-            not_after,
-        } = *certificate;
-        if now < not_before {
-            bad.push(format!("of {addr}: not valid before {not_before:.0}"));
-        } else if now > not_after {
-            bad.push(format!("of {addr}: expired at {not_after:.0}"));
+    for ListenerFacts { addr, certificates } in listeners {
+        let leaves = certificates.as_ref().map(Leaves::now);
+        for (position, leaf) in leaves.iter().flat_map(|leaves| leaves.iter()).enumerate() {
+            let (not_before, not_after) = (leaf.not_before, leaf.not_after);
+            // The only one needs no number.
+            let which = if leaves.as_ref().is_some_and(|leaves| leaves.len() > 1) {
+                format!("{position} of {addr}")
+            } else {
+                format!("of {addr}")
+            };
+            if now < not_before {
+                bad.push(format!("{which}: not valid before {not_before:.0}"));
+            } else if now > not_after {
+                bad.push(format!("{which}: expired at {not_after:.0}"));
+            }
+            ends = Some(ends.map_or(not_after, |end| end.min(not_after)));
         }
-        ends = Some(ends.map_or(not_after, |end| end.min(not_after)));
     }
     match (bad.is_empty(), ends) {
         (false, _) => Check::new("certificates", false, bad.join("; ")),
@@ -195,22 +216,50 @@ fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::identity::KeyKind;
+    use crate::transport::tls::leaves::Leaf;
+
+    fn leaf(from: &str, to: &str) -> Leaf {
+        Leaf {
+            names: Vec::new(),
+            sha256: String::new(),
+            kind: KeyKind::Ecdsa,
+            not_before: from.parse().unwrap(),
+            not_after: to.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_swapped_set_is_seen_and_each_of_it_counts() {
+        let good = leaf("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        let old = leaf("2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+        let leaves = Leaves::new(vec![good.clone(), old.clone()]);
+        let listeners = [ListenerFacts {
+            addr: ([127, 0, 0, 1], 1).into(),
+            certificates: Some(leaves.clone()),
+        }];
+        let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        let check = certificates(&listeners, now);
+        assert_eq!(
+            (check.ok, check.detail.as_str()),
+            (false, "1 of 127.0.0.1:1: expired at 2026-02-01T00:00:00Z")
+        );
+        leaves.swap(vec![good.clone(), good]);
+        assert!(certificates(&listeners, now).ok);
+    }
 
     #[test]
     fn every_certificate_has_to_be_valid_now() {
         let listener = |port: u16, from: &str, to: &str| ListenerFacts {
             addr: ([127, 0, 0, 1], port).into(),
-            certificate: Some(CertificateFacts {
-                not_before: from.parse().unwrap(),
-                not_after: to.parse().unwrap(),
-            }),
+            certificates: Some(Leaves::new(vec![leaf(from, to)])),
         };
         let good = listener(1, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
         let old = listener(2, "2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         let early = listener(3, "2026-12-01T00:00:00Z", "2027-02-01T00:00:00Z");
         let plain = ListenerFacts {
             addr: ([127, 0, 0, 1], 4).into(),
-            certificate: None,
+            certificates: None,
         };
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
         let check = |all: &[&ListenerFacts]| {

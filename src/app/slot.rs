@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use rustls::ServerConfig;
 
-use super::{Certificate, StartError, certificate, server_config};
+use super::{Certificate, StartError};
 use crate::config::{Config, ListenerTls};
-use crate::transport::tls;
+use crate::transport::tls::leaves::{Leaves, leaf_change};
+use crate::transport::tls::{Lasting, Terminator};
 
 /// What a reload has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +31,17 @@ pub(super) struct Slot {
     /// As configured.
     name: String,
     /// Read for each connection; `None` in it for plain HTTP.
-    pub(super) tls: Arc<ArcSwapOption<ServerConfig>>,
+    pub(super) tls: Arc<ArcSwapOption<Terminator>>,
+    /// What is told of its certificates; none for plain HTTP.
+    pub(super) leaves: Leaves,
     certificate: Arc<ArcSwapOption<Certificate>>,
+    /// Tickets of clients stay good.
+    lasting: Lasting,
 }
 
 /// What a slot is to hold.
 pub(super) struct Change {
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<Terminator>>,
     certificate: Option<Arc<Certificate>>,
 }
 
@@ -46,15 +50,17 @@ impl Slot {
         name: String,
         config: &Config,
         wanted: &ListenerTls,
+        lasting: Lasting,
     ) -> Result<Self, StartError> {
         let slot = Self {
             name,
             tls: Arc::default(),
+            leaves: Leaves::new(Vec::new()),
             certificate: Arc::default(),
+            lasting,
         };
         let change = slot.prepare(config, wanted)?;
-        slot.tls.store(change.tls);
-        slot.certificate.store(change.certificate);
+        slot.put(change);
         Ok(slot)
     }
 
@@ -69,46 +75,32 @@ impl Slot {
         config: &Config,
         wanted: &ListenerTls,
     ) -> Result<Change, StartError> {
-        let certificate = certificate(config, wanted)?;
-        let before = self.certificate();
-        let http2 = config.http2().enabled;
-        let offered = self.tls.load();
-        if let (Some(new), Some(old)) = (&certificate, &before)
-            && new.identity.certified.cert == old.identity.certified.cert
-            && offered
-                .as_ref()
-                .is_some_and(|it| tls::offers_http2(it) == http2)
-        {
-            // Tickets of clients stay good.
-            return Ok(Change {
-                tls: self.tls.load_full(),
-                certificate: before,
-            });
-        }
-        let tls = certificate.as_ref().map(|it| server_config(it, http2));
+        let certificate = Certificate::load(config, wanted)?;
+        let tls = certificate.as_ref().map(|it| it.terminator(&self.lasting));
         Ok(Change {
-            tls: tls.transpose()?,
+            tls: tls.transpose()?.map(Arc::new),
             certificate: certificate.map(Arc::new),
         })
     }
 
     /// For the connections that come from now on.
     pub(super) fn replace(&self, change: Change) -> Option<Told> {
-        let Change { tls, certificate } = change;
-        self.tls.store(tls);
-        let before = self.certificate.swap(certificate.clone());
+        let (before, shown) = (self.certificate(), self.leaves.now());
+        self.put(change);
         let name = &self.name;
-        match (before, certificate) {
-            (Some(old), Some(new)) if old.identity.sha256 != new.identity.sha256 => {
-                let (old, new) = (old.identity.sha256_hex(), new.identity.sha256_hex());
-                Some(Told::Warn(format!(
-                    "{name}: the certificate is another one now; clients that pin the old one \
-                     refuse it: sha256 {old} -> {new}"
-                )))
-            }
+        match (before, self.certificate()) {
             (None, Some(_)) => Some(Told::Info(format!("{name}: speaks TLS now"))),
             (Some(_), None) => Some(Told::Warn(format!("{name}: speaks plain HTTP now"))),
-            _ => None,
+            _ => leaf_change(&shown, &self.leaves.now())
+                .map(|line| Told::Warn(format!("{name}: {line}"))),
         }
+    }
+
+    fn put(&self, change: Change) {
+        let Change { tls, certificate } = change;
+        let leaves = tls.as_ref().map(|tls| tls.leaves()).unwrap_or_default();
+        self.tls.store(tls);
+        self.certificate.store(certificate);
+        self.leaves.swap(leaves);
     }
 }

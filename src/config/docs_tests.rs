@@ -168,7 +168,7 @@ fn the_commented_keys_of_the_full_file_are_legal() {
         let about_files = ["no file ", "no readable file", "found both", "it beside"];
         assert!(about_files.iter().any(|part| text.contains(part)), "{text}");
     }
-    assert_eq!(errors.as_slice().len(), 8, "{errors}");
+    assert_eq!(errors.as_slice().len(), 10, "{errors}");
 }
 
 #[test]

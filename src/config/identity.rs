@@ -4,10 +4,17 @@
 //! with an alert that names neither file. So everything that can be wrong is told apart here.
 //! PEM as in RFC 7468; keys in PKCS#8, PKCS#1 or SEC1.
 
+mod contents;
+mod error;
+pub mod expiry;
+pub mod names;
+mod order;
+
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,13 +22,15 @@ use rustls::RootCertStore;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use super::error::{Complaint, quoted};
+pub use self::contents::Contents;
+pub use self::error::{Fault, IdentityError, Role};
+pub use self::order::Stray;
 
 /// Files larger than this are no certificates or keys.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -39,6 +48,40 @@ pub struct Identity {
     pub not_after: Timestamp,
     /// Its subject alternative names (DNS names and IP addresses), in its order.
     pub names: Vec<String>,
+    /// The kind of its key.
+    pub kind: KeyKind,
+}
+
+/// The kind of a certificate's key: a client names those that it can work with. In the order in
+/// which they are preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyKind {
+    /// ECDSA, on whatever curve.
+    Ecdsa,
+    /// Ed25519.
+    Ed25519,
+    /// RSA.
+    Rsa,
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ecdsa => "ECDSA",
+            Self::Ed25519 => "Ed25519",
+            Self::Rsa => "RSA",
+        })
+    }
+}
+
+impl KeyKind {
+    fn of(key: &dyn SigningKey) -> Self {
+        match key.algorithm() {
+            rustls::SignatureAlgorithm::RSA => Self::Rsa,
+            rustls::SignatureAlgorithm::ED25519 => Self::Ed25519,
+            _ => Self::Ecdsa,
+        }
+    }
 }
 
 impl fmt::Debug for Identity {
@@ -89,8 +132,13 @@ impl Identity {
             }
             Err(error) => return Err(bad(&error)),
         }
+        if let Some(stray) = order::stray(&certified.cert) {
+            let fault = Fault::OutOfOrder(stray);
+            return Err(IdentityError::new(Role::Certificate, cert_path, fault));
+        }
         let (not_before, not_after, names) = facts;
         Ok(Self {
+            kind: KeyKind::of(certified.key.as_ref()),
             certified: Arc::new(certified),
             sha256,
             not_before,
@@ -102,14 +150,18 @@ impl Identity {
     /// The SHA-256 as 64 hexadecimal digits.
     #[must_use]
     pub fn sha256_hex(&self) -> String {
-        self.sha256
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                // Writing to a String cannot fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        hex(&self.sha256)
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digits = String::with_capacity(2 * bytes.len());
+    bytes.iter().fold(digits, |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// Which certificate of the file (counted from 1) the key belongs to, when not the first.
@@ -142,15 +194,16 @@ fn facts(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>
 fn name_text(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes)
-                .ok()
-                .map(|b| std::net::Ipv4Addr::from(b).to_string()),
-            16 => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|b| std::net::Ipv6Addr::from(b).to_string()),
-            _ => None,
-        },
+        GeneralName::IPAddress(bytes) => address(bytes).map(|address| address.to_string()),
+        _ => None,
+    }
+}
+
+/// An address as certificates write it (RFC 5280 section 4.2.1.6).
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
         _ => None,
     }
 }
@@ -163,9 +216,25 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Identit
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| fail(Fault::BadPem(pem_fault(&error))))?;
     if chain.is_empty() {
-        Err(fail(Fault::NoCertificate))
+        Err(fail(Fault::NoCertificate(contents::of(&bytes))))
     } else {
         Ok(chain)
+    }
+}
+
+/// The revocation lists of a PEM file; at least one.
+pub(super) fn revocations(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, IdentityError> {
+    let fail = |fault| IdentityError::new(Role::Revocations, path, fault);
+    let bytes = read(path).map_err(fail)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| fail(Fault::BadPem(pem_fault(&error))))?;
+    if lists.is_empty() {
+        Err(fail(Fault::NoRevocations(contents::of(&bytes))))
+    } else {
+        Ok(lists)
     }
 }
 
@@ -191,7 +260,9 @@ pub(super) fn signing_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityEr
         Ok(key) => {
             any_supported_type(&key).map_err(|error| fail(Fault::UnsupportedKey(error.to_string())))
         }
-        Err(rustls_pki_types::pem::Error::NoItemsFound) => Err(fail(Fault::NoKey)),
+        Err(rustls_pki_types::pem::Error::NoItemsFound) => {
+            Err(fail(Fault::NoKey(contents::of(&bytes))))
+        }
         Err(error) => Err(fail(Fault::BadPem(pem_fault(&error)))),
     }
 }
@@ -235,173 +306,6 @@ fn pem_fault(error: &rustls_pki_types::pem::Error) -> String {
         _ => "broken PEM",
     }
     .to_owned()
-}
-
-/// Which of the two files is at fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The certificate chain.
-    Certificate,
-    /// The private key.
-    Key,
-}
-
-/// Why an identity could not be loaded.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to load {} {}: expected {}, found {}", .role, .path.display(), self.expected(), self.found())]
-pub struct IdentityError {
-    role: Role,
-    path: PathBuf,
-    fault: Fault,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Certificate => "certificate",
-            Self::Key => "key",
-        })
-    }
-}
-
-/// What is wrong with a certificate or key file.
-#[derive(Debug)]
-pub enum Fault {
-    /// There is no such file.
-    Missing,
-    /// The file exists but could not be read.
-    Unreadable(io::Error),
-    /// The file is not valid PEM.
-    BadPem(String),
-    /// No `CERTIFICATE` section.
-    NoCertificate,
-    /// A certificate that cannot be used; the reason.
-    BadCertificate(String),
-    /// No private key section.
-    NoKey,
-    /// The private key is protected by a pass phrase.
-    EncryptedKey,
-    /// A key of a kind or size that the TLS library does not sign with; the reason.
-    UnsupportedKey(String),
-    /// The key belongs to another certificate.
-    Mismatch {
-        /// The certificate file.
-        cert: PathBuf,
-        /// Where in that file (from 1) the certificate of this key stands, if it does.
-        position: Option<usize>,
-    },
-}
-
-impl IdentityError {
-    fn new(role: Role, path: &Path, fault: Fault) -> Self {
-        Self {
-            role,
-            path: path.to_path_buf(),
-            fault,
-        }
-    }
-
-    /// Which of the two files is at fault; a mismatch is the key's.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What is wrong with it.
-    #[must_use]
-    pub fn fault(&self) -> &Fault {
-        &self.fault
-    }
-
-    pub(super) fn complaint(&self) -> Complaint {
-        let found = format!(
-            "{} in {}",
-            self.found(),
-            quoted(&self.path.to_string_lossy())
-        );
-        let found = match &self.fault {
-            Fault::Missing => {
-                let advice = if self.path.is_relative() {
-                    " (relative to the working directory)"
-                } else {
-                    ""
-                };
-                format!("no file {}{advice}", quoted(&self.path.to_string_lossy()))
-            }
-            Fault::Unreadable(error) => {
-                format!(
-                    "{} that cannot be read: {error}",
-                    quoted(&self.path.to_string_lossy())
-                )
-            }
-            _ => found,
-        };
-        Complaint::new(self.expected(), found)
-    }
-
-    fn expected(&self) -> String {
-        match (&self.fault, self.role) {
-            (Fault::EncryptedKey, _) => {
-                "a private key without a pass phrase (`openssl pkey -in KEY -out PLAIN`)".to_owned()
-            }
-            (Fault::UnsupportedKey(_), _) => {
-                "an RSA key of 2048 to 4096 bits, an ECDSA key (P-256, P-384) or an Ed25519 key"
-                    .to_owned()
-            }
-            (
-                Fault::Mismatch {
-                    cert,
-                    position: None,
-                },
-                _,
-            ) => {
-                format!(
-                    "the key of the certificate in {}",
-                    quoted(&cert.to_string_lossy())
-                )
-            }
-            (
-                Fault::Mismatch {
-                    cert,
-                    position: Some(_),
-                },
-                _,
-            ) => {
-                format!(
-                    "the key of the first certificate in {}",
-                    quoted(&cert.to_string_lossy())
-                )
-            }
-            (_, Role::Certificate) => "a PEM file with certificates".to_owned(),
-            (_, Role::Key) => "a PEM file with a private key".to_owned(),
-        }
-    }
-
-    fn found(&self) -> String {
-        match &self.fault {
-            Fault::Missing => "no such file".to_owned(),
-            Fault::Unreadable(error) => error.to_string(),
-            Fault::BadPem(detail) => detail.clone(),
-            Fault::NoCertificate => "no CERTIFICATE section".to_owned(),
-            Fault::BadCertificate(detail) => format!("an unusable certificate ({detail})"),
-            Fault::NoKey => "no PRIVATE KEY section".to_owned(),
-            Fault::EncryptedKey => "an encrypted key".to_owned(),
-            Fault::UnsupportedKey(detail) => format!("an unsupported key ({detail})"),
-            Fault::Mismatch { position: None, .. } => "the key of another certificate".to_owned(),
-            Fault::Mismatch {
-                position: Some(position),
-                ..
-            } => {
-                format!("the key of certificate {position} of that file")
-            }
-        }
-    }
 }
 
 #[cfg(test)]

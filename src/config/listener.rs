@@ -1,9 +1,13 @@
 //! Listeners: an address, and what is spoken on it.
 
+pub(in crate::config) mod policy;
+
 use super::address::{Host, ListenAddr};
 use super::error::{Complaint, ConfigError};
 use super::identity::Identity;
 use super::scalar::FromScalar;
+
+pub use policy::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
 
 /// What a listener's address must be, besides well-formed.
 pub(super) const EXPECTED: &str = "an address that is free to listen on";
@@ -28,18 +32,40 @@ pub enum ListenerTls {
     SelfSigned {
         /// The names and addresses that it is valid for; at least one.
         names: Vec<String>,
+        /// What clients have to bring.
+        policy: TlsPolicy,
     },
-    /// A certificate from files.
-    Files(Identity),
+    /// Certificates from files.
+    Files {
+        /// At least one; the first is the default.
+        identities: Vec<Identity>,
+        /// What clients have to bring.
+        policy: TlsPolicy,
+    },
+}
+
+impl ListenerTls {
+    /// What is demanded of TLS clients; `None` where there is no TLS.
+    #[must_use]
+    pub fn policy(&self) -> Option<&TlsPolicy> {
+        match self {
+            Self::Plain => None,
+            Self::SelfSigned { policy, .. } | Self::Files { policy, .. } => Some(policy),
+        }
+    }
+
+    /// The development certificate, for clients of every kind.
+    fn self_signed(names: Vec<String>) -> Self {
+        let policy = TlsPolicy::default();
+        Self::SelfSigned { names, policy }
+    }
 }
 
 impl Listener {
     /// What is used when nothing is configured: TLS on port 8443 of every address.
     pub(super) fn fallback() -> Self {
         let host = Host::Ip(std::net::Ipv6Addr::UNSPECIFIED.into());
-        let tls = ListenerTls::SelfSigned {
-            names: default_names(),
-        };
+        let tls = ListenerTls::self_signed(default_names());
         Self::unplaced(ListenAddr { host, port: 8443 }, tls)
     }
 
@@ -87,7 +113,7 @@ impl Listener {
         {
             names.push(name.to_owned());
         }
-        Ok(Self::unplaced(listen, ListenerTls::SelfSigned { names }))
+        Ok(Self::unplaced(listen, ListenerTls::self_signed(names)))
     }
 
     fn unplaced(listen: ListenAddr, tls: ListenerTls) -> Self {
@@ -115,7 +141,7 @@ mod tests {
             let listener = Listener::from_override(text).unwrap();
             assert_eq!(listener.listen.to_string(), "127.0.0.1:8443");
             assert!(
-                matches!(&listener.tls, ListenerTls::SelfSigned { names } if names == &default_names())
+                matches!(&listener.tls, ListenerTls::SelfSigned { names, .. } if names == &default_names())
             );
         }
         for text in ["http://[::]:80", "ws://[::]:80/"] {
@@ -127,7 +153,7 @@ mod tests {
     #[test]
     fn a_host_name_joins_the_names() {
         let names = |text| match Listener::from_override(text).unwrap().tls {
-            ListenerTls::SelfSigned { names } => names,
+            ListenerTls::SelfSigned { names, .. } => names,
             other => panic!("{other:?}"),
         };
         assert_eq!(

@@ -4,6 +4,7 @@
 mod admin;
 mod listeners;
 mod locality;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,7 @@ pub(super) fn resolve(
         session_header: schema.session_header.unwrap_or(true),
         fingerprint_key,
         state_dir,
+        tls_keylog: overrides.tls_keylog.clone(),
         reload_on: schema.reload.unwrap_or_default(),
         files: resolver.files,
         written: Written::default(),

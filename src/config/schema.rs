@@ -16,6 +16,7 @@ pub(super) use at::At;
 use super::address::ListenAddr;
 use super::admin::AdminHost;
 use super::gateway::{CertName, Dialect, GatewayUrl};
+use super::listener::policy::{ClientAuthMode, MinVersion};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
 use super::scalar::{Count, Scalar, Size, Timer};
@@ -73,20 +74,42 @@ pub(super) struct ListenerSchema {
     /// `host:port`.
     #[schemars(required)]
     pub(super) listen: Option<At<Scalar<ListenAddr>>>,
-    /// Absent: plain HTTP. Otherwise exactly one of `self_signed` and `certificates`.
+    /// Absent: plain HTTP. Otherwise one of `self_signed` and `certificates`.
     #[serde(default, deserialize_with = "at::not_empty")]
     #[schemars(with = "ListenerTlsSchema")]
     pub(super) tls: Option<At<ListenerTlsSchema>>,
 }
 
-/// Which certificate a listener shows.
+/// Which certificates a listener shows, and what it demands of clients. See `docs/tls.md`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenerTlsSchema {
     /// The development certificate that wstap makes itself.
     pub(super) self_signed: Option<SelfSignedSchema>,
-    /// A certificate from files; exactly one entry in this version.
+    /// Certificates from files. Which one a client gets is decided by the server name that it asks
+    /// for (SNI) and by the keys that it can work with; the first is the default.
     pub(super) certificates: Option<At<Vec<At<CertificateSchema>>>>,
+    /// The oldest version of TLS that is spoken: `1.2` or `1.3`.
+    #[schemars(extend("default" = "1.2"))]
+    pub(super) min_version: Option<Scalar<MinVersion>>,
+    /// Asks clients for certificates of their own (mTLS). Absent: none are asked for.
+    #[serde(default, deserialize_with = "at::not_empty")]
+    #[schemars(with = "ClientAuthSchema")]
+    pub(super) client_auth: Option<At<ClientAuthSchema>>,
+}
+
+/// Which client certificates are good.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientAuthSchema {
+    /// PEM file with the CAs that sign clients' certificates.
+    #[schemars(required)]
+    pub(super) ca: Option<At<PathBuf>>,
+    /// Whether a client has to show one; `required` if not given. What it does show has to be good
+    /// in both cases.
+    pub(super) mode: Option<ClientAuthMode>,
+    /// PEM file with revocation lists (X509 CRL), one of each CA that signs clients' certificates.
+    pub(super) crl: Option<At<PathBuf>>,
 }
 
 /// The development certificate.

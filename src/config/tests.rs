@@ -1,6 +1,7 @@
 //! What a whole configuration comes to: defaults, every key, overrides, warnings, and texts
 //! that nobody thought of.
 
+mod certificates;
 mod locality;
 mod mistakes;
 
@@ -40,7 +41,7 @@ fn defaults_are_complete() {
     assert_eq!(config.listeners().len(), 1);
     assert_eq!(config.listeners()[0].listen.to_string(), "[::]:8443");
     assert!(
-        matches!(&config.listeners()[0].tls, ListenerTls::SelfSigned { names } if names == &["localhost", "wstap"])
+        matches!(&config.listeners()[0].tls, ListenerTls::SelfSigned { names, .. } if names == &["localhost", "wstap"])
     );
     assert_eq!(config.gateway().dialect(), Dialect::OpenClaw);
     assert_eq!(config.timeouts(), Timeouts::default());
@@ -91,7 +92,7 @@ state_dir: state
     .unwrap();
     assert!(matches!(config.listeners()[0].tls, ListenerTls::Plain));
     assert!(
-        matches!(&config.listeners()[1].tls, ListenerTls::SelfSigned { names } if names == &["a.example", "10.0.0.1"])
+        matches!(&config.listeners()[1].tls, ListenerTls::SelfSigned { names, .. } if names == &["a.example", "10.0.0.1"])
     );
     assert_eq!(config.gateway().url(), "wss://gw:3");
     assert_eq!(config.gateway().dialect(), Dialect::Plain);
@@ -148,6 +149,7 @@ fn overrides_win_and_are_named_in_errors() {
         admin: Some(env("WSTAP_ADMIN", "[::1]:9")),
         output: Some(OutputFormat::Json),
         state_dir: Some("s".into()),
+        tls_keylog: None,
     };
     let text = "admin: { hosts: [tap.lan] }\nlisteners: [{ listen: 'a:9' }]\ngateway: { url: 'http://gw', dialect: plain }\n\
                 origins: { allowed: ['https://a.example'] }\noutput: line\nstate_dir: t";

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::address::Host;
 use super::gateway::Target;
+use super::identity::{expiry, names};
 use super::listener::ListenerTls;
 use super::scalar::duration_text;
 use super::settings::Records;
@@ -15,8 +16,6 @@ use crate::admission::forwarded::Mode;
 
 /// A container stop kills after this long unless it is told otherwise.
 const CONTAINER_GRACE: Duration = Duration::from_secs(10);
-/// Days before its end from which on a certificate is mentioned.
-const EXPIRY_NOTICE_DAYS: i64 = 14;
 
 /// Something legal but odd.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +56,7 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         warnings.extend(plain(index, listener));
-        warnings.extend(validity(index, listener, now));
+        warnings.extend(certificates(index, listener, now));
         warnings.extend(own_address(index, listener, config.gateway.target()));
     }
     let odd = super::origins::odd::odd(&config.origins).into_iter();
@@ -77,6 +76,14 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.push(Warning::new("admin.listen", message));
     }
     warnings.extend(pass_for_strangers(config));
+    if let Some(path) = &config.tls_keylog {
+        let message = format!(
+            "the secrets of every TLS session are written to {}: whoever has that file can read \
+             all of them; delete it when you are done",
+            path.display()
+        );
+        warnings.push(Warning::new("--tls-keylog", message));
+    }
     if config.timeouts.drain > CONTAINER_GRACE {
         let drain = duration_text(config.timeouts.drain);
         let message = format!(
@@ -133,30 +140,26 @@ fn plain(index: usize, listener: &Listener) -> Option<Warning> {
     })
 }
 
-fn validity(index: usize, listener: &Listener, now: Timestamp) -> Option<Warning> {
-    let ListenerTls::Files(identity) = &listener.tls else {
-        return None;
+/// Certificates of a listener that end soon, and names that one has in vain.
+fn certificates(index: usize, listener: &Listener, now: Timestamp) -> Vec<Warning> {
+    let ListenerTls::Files { identities, .. } = &listener.tls else {
+        return Vec::new();
     };
-    let left = identity.not_after.duration_since(now);
-    let message = if left.is_negative() {
-        format!(
-            "the certificate expired at {}; clients will refuse it",
-            identity.not_after
-        )
-    } else if identity.not_before > now {
-        format!(
-            "the certificate is not valid before {}",
-            identity.not_before
-        )
-    } else if left < SignedDuration::from_hours(EXPIRY_NOTICE_DAYS * 24) {
-        format!("the certificate expires soon, at {}", identity.not_after)
-    } else {
-        return None;
-    };
-    Some(Warning::new(
-        format!("listeners[{index}].tls.certificates[0].cert"),
-        message,
-    ))
+    let path = |position| format!("listeners[{index}].tls.certificates[{position}].cert");
+    let validity = identities.iter().enumerate().filter_map(|(position, one)| {
+        let message = expiry::warning(one.not_before, one.not_after, now)?;
+        Some(Warning::new(path(position), message))
+    });
+    let clashes = names::clashes(identities).into_iter().map(|clash| {
+        let message = format!(
+            "clients that ask for {} get certificates[{}], which comes first and has the same kind \
+             of key",
+            clash.names.join(", "),
+            clash.earlier
+        );
+        Warning::new(path(clash.position), message)
+    });
+    validity.chain(clashes).collect()
 }
 
 /// A listener that answers at the gateway's own address would forward to itself.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
@@ -24,7 +23,8 @@ use crate::session::record::{
 };
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::stream::Stream;
-use crate::transport::{cause, clock, listener, tls};
+use crate::transport::tls::{self, Terminator};
+use crate::transport::{cause, clock, listener};
 
 /// How long we read what a client still sends after an answer that ends the connection, so that a
 /// reset does not destroy the answer on its way.
@@ -36,7 +36,7 @@ pub struct Acceptor {
     /// The socket.
     pub listener: TcpListener,
     /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
-    pub tls: Arc<ArcSwapOption<ServerConfig>>,
+    pub tls: Arc<ArcSwapOption<Terminator>>,
 }
 
 impl Acceptor {
@@ -60,9 +60,10 @@ impl Acceptor {
                 local: listener::canonical(local),
                 accepted,
                 guard,
+                tls: self.tls.load_full(),
             };
             match admitted {
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream, self.tls.load_full()))),
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream))),
                 Err(denial) => arrival.turn_away(stream, denial),
             }
         }
@@ -78,6 +79,8 @@ struct Arrival {
     local: SocketAddr,
     accepted: Anchor,
     guard: ConnectionGuard,
+    /// As it was when the connection came.
+    tls: Option<Arc<Terminator>>,
 }
 
 impl Arrival {
@@ -93,10 +96,11 @@ impl Arrival {
             local,
             accepted,
             guard,
+            tls: terminator,
         } = self;
         let drain = Arc::clone(&tap.drain);
         let connection = Connection::new(peer, local, tls, accepted, sensed, drain, guard);
-        (tap, Arc::new(connection))
+        (tap, Arc::new(connection.through(terminator)))
     }
 
     /// A limit is reached: closed at once.
@@ -113,8 +117,8 @@ impl Arrival {
         drop(stream);
     }
 
-    async fn serve(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
-        let Some(config) = tls else {
+    async fn serve(self, stream: TcpStream) {
+        let Some(terminator) = self.tls.clone() else {
             let (sensor, sensed) = Sensor::new(Stream::Tcp(stream));
             let current = Arc::clone(&self.current);
             let (tap, connection) = self.connection(None, sensed);
@@ -142,7 +146,7 @@ impl Arrival {
             FirstBytes::Tls | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
                 let accepted = tokio::select! {
-                    accepted = timeout_at(deadline, tls::accept(stream, config, &mut facts)) => {
+                    accepted = timeout_at(deadline, tls::accept(stream, &terminator, &mut facts)) => {
                         accepted
                     }
                     () = draining.cancelled() => return self.drained(facts),
@@ -216,8 +220,8 @@ impl Arrival {
     fn too_slow(self, limit: Duration, first: FirstBytes, mut facts: ClientTls) {
         let detail = "the TLS handshake did not complete in time".to_owned();
         facts.failure = Some(TlsFailure {
-            alert: None,
             detail,
+            ..TlsFailure::default()
         });
         let session = self.early(Some(facts), first);
         session.with(|rec| {
@@ -236,8 +240,8 @@ impl Arrival {
         let detail = "plain HTTP came where TLS was expected".to_owned();
         let facts = ClientTls {
             failure: Some(TlsFailure {
-                alert: None,
                 detail,
+                ..TlsFailure::default()
             }),
             ..ClientTls::default()
         };

@@ -12,6 +12,7 @@ use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
 use crate::session::record::client::Http2Facts;
 use crate::transport::sensor::Sensed;
+use crate::transport::tls::Terminator;
 
 /// One client connection.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// What TLS agreed; `None` on a plain listener.
     pub tls: Option<ClientTls>,
+    /// What its TLS is served by; `None` on a plain listener.
+    pub(super) terminator: Option<Arc<Terminator>>,
     /// When it was accepted.
     pub accepted: Anchor,
     /// What is sensed of it.
@@ -60,6 +63,7 @@ impl Connection {
             peer,
             local,
             tls,
+            terminator: None,
             accepted,
             sensed,
             heads: Heads::default(),
@@ -84,6 +88,7 @@ impl Connection {
             peer: self.peer,
             local: self.local,
             tls: self.tls.clone(),
+            terminator: self.terminator.clone(),
             accepted: opened,
             sensed: Arc::default(),
             heads: Heads::default(),
@@ -101,6 +106,13 @@ impl Connection {
     pub(super) fn http2_facts(&self) -> Option<Http2Facts> {
         let Http2 { stream, counts } = self.http2.as_ref()?;
         Some(counts.facts(*stream))
+    }
+
+    /// Its TLS is served by this.
+    #[must_use]
+    pub fn through(mut self, terminator: Option<Arc<Terminator>>) -> Self {
+        self.terminator = terminator;
+        self
     }
 
     /// Its first request is read, or its upgrade is answered: it is no handshake any more.

@@ -37,6 +37,9 @@ pub(super) enum Failure {
         /// For whoever reads the body.
         text: String,
     },
+    /// It came on a connection that was opened for another host (RFC 9110 section 15.5.20).
+    #[error("failed to take the request: {0}")]
+    Misdirected(String),
     /// The client has too many sessions already.
     #[error("failed to take the request: {0} is reached")]
     TooMany(&'static str),
@@ -69,6 +72,15 @@ impl Failure {
                     status: StatusCode::FORBIDDEN,
                     proxy_error: DENIED,
                     text: Cow::Owned(text.clone()),
+                };
+            }
+            Self::Misdirected(detail) => {
+                return Answer {
+                    status: StatusCode::MISDIRECTED_REQUEST,
+                    proxy_error: DENIED,
+                    text: Cow::Owned(format!(
+                        "{detail}; connect again for the host that you want"
+                    )),
                 };
             }
             Self::GatewayTimeout => (

@@ -166,7 +166,8 @@ mod tests {
         let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
         let outlet = Arc::new(Outlet::new(Vec::new(), HttpFilter::All));
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
-        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
+        let tap =
+            Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
         let peer: SocketAddr = peer.parse().unwrap();
         let (counted, _) = tap.admit_connection(peer.ip());
         let drain = Arc::clone(&tap.drain);

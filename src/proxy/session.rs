@@ -203,7 +203,8 @@ mod tests {
         let text = "gateway: { url: \"http://127.0.0.1:1\" }";
         let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
-        let tap = Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned()).unwrap());
+        let tap =
+            Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
         let addr: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
         let (counted, _) = tap.admit_connection(addr.ip());
         let drain = Arc::clone(&tap.drain);

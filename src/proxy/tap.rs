@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rustls::KeyLog;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub struct Tap {
     pub(super) drain: Arc<Drain>,
     pub(super) tasks: TaskTracker,
     pub(super) attribution: Arc<Attribution>,
+    /// Where secrets of TLS with the gateway go, whatever the gateway is.
+    key_log: Option<Arc<dyn KeyLog>>,
     name: String,
     counts: Arc<Counts>,
     clients: Arc<Clients>,
@@ -55,15 +58,19 @@ struct Counts {
 }
 
 impl Tap {
-    /// A tap for this configuration; `name` stands in its records.
+    /// A tap for this configuration; `name` stands in its records, secrets of TLS with the gateway
+    /// go to `key_log`.
     pub fn new(
         config: Config,
         fingerprinter: Fingerprinter,
         outlet: Arc<Outlet>,
         name: String,
+        key_log: Option<Arc<dyn KeyLog>>,
     ) -> Result<Self, TlsSetupError> {
-        let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
+        let limit = config.timeouts().connect;
+        let dialler = Dialler::new(config.gateway(), limit, key_log.clone())?;
         Ok(Self {
+            key_log,
             pool: Pool::new(dialler.clone()),
             attribution: Arc::new(Attribution::new(&config)),
             origins: Arc::new(Origins::new(config.origins().clone())),
@@ -88,7 +95,8 @@ impl Tap {
             let attribution = Arc::clone(&self.attribution);
             (self.dialler.clone(), self.pool.clone(), attribution)
         } else {
-            let dialler = Dialler::new(config.gateway(), config.timeouts().connect)?;
+            let (limit, key_log) = (config.timeouts().connect, self.key_log.clone());
+            let dialler = Dialler::new(config.gateway(), limit, key_log)?;
             let pool = Pool::new(dialler.clone());
             (dialler, pool, Arc::new(Attribution::new(&config)))
         };
@@ -98,6 +106,7 @@ impl Tap {
             Arc::new(Origins::new(config.origins().clone()))
         };
         Ok(Self {
+            key_log: self.key_log.clone(),
             config,
             fingerprinter: Arc::clone(&self.fingerprinter),
             outlet: Arc::clone(&self.outlet),

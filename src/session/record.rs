@@ -16,7 +16,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use client::{ClientFacts, ClientTls, FirstBytes, TlsFailure};
+pub use client::{
+    ClientCert, ClientFacts, ClientTls, FirstBytes, SniMatch, TlsFailure, TlsFailureKind,
+};
 pub use close::{CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd};
 pub use context::ContextFacts;
 pub use dialect::DialectFacts;

@@ -1,16 +1,22 @@
-//! TLS with clients: the server's configuration and the handshake.
+//! TLS with clients: the handshake, and what is noted of it. What is served stands in `terminator`.
+
+mod chooser;
+pub mod key_log;
+pub mod leaves;
+mod peer;
+pub mod terminator;
 
 use std::io;
-use std::sync::Arc;
 
-use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{CommonState, ServerConfig};
+use rustls::server::Acceptor;
+use rustls::{CommonState, HandshakeKind, PeerIncompatible};
 use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, server};
 
+pub use self::terminator::{Lasting, Terminator};
+
 use super::cause;
-use crate::session::record::{ClientTls, TlsFailure};
+use crate::session::record::{ClientTls, SniMatch, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
 
 /// Longest server name that is kept; DNS allows 253.
@@ -19,43 +25,14 @@ const SNI_CAP: usize = 255;
 /// HTTP/2 in ALPN (RFC 9113 section 3.2).
 const H2: &[u8] = b"h2";
 
-/// The one certificate that every client gets.
-#[derive(Debug)]
-struct One(Arc<CertifiedKey>);
+/// Offered application protocols that are kept, and how long each may be: ALPN allows 255 bytes.
+const ALPN_CAP: usize = 8;
 
-impl ResolvesServerCert for One {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-}
-
-/// A server configuration: TLS 1.2 and 1.3, session resumption; by ALPN HTTP/1.1, and before it
-/// HTTP/2 if that is wanted.
-pub fn server_config(
-    certified: Arc<CertifiedKey>,
-    http2: bool,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(One(certified)));
-    config.alpn_protocols = application_protocols(http2);
-    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
-    Ok(Arc::new(config))
-}
-
-/// What we speak inside TLS, the best first.
-fn application_protocols(http2: bool) -> Vec<Vec<u8>> {
+/// What we offer by ALPN, best first.
+pub(in crate::transport) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
     let all = [H2, b"http/1.1"];
     let some = all.into_iter().filter(|name| http2 || *name != H2);
     some.map(<[u8]>::to_vec).collect()
-}
-
-/// Whether clients are offered HTTP/2.
-#[must_use]
-pub fn offers_http2(config: &ServerConfig) -> bool {
-    config.alpn_protocols.iter().any(|name| name == H2)
 }
 
 /// Whether ALPN agreed on HTTP/2.
@@ -77,26 +54,57 @@ pub struct Failed {
 /// the TLS library has sent its alert.
 pub async fn accept(
     tcp: TcpStream,
-    config: Arc<ServerConfig>,
+    terminator: &Terminator,
     facts: &mut ClientTls,
 ) -> Result<server::TlsStream<TcpStream>, Failed> {
-    let failed = |facts: &ClientTls, error: io::Error| {
-        let mut facts = facts.clone();
-        facts.failure = Some(failure(&error));
-        Failed { facts, error }
-    };
     let acceptor = LazyConfigAcceptor::new(Acceptor::default(), tcp);
-    let start = acceptor.await.map_err(|error| failed(facts, error))?;
-    facts.sni = start
-        .client_hello()
+    let start = match acceptor.await {
+        Ok(start) => start,
+        Err(error) => return Err(failed(facts.clone(), error)),
+    };
+    let hello = start.client_hello();
+    facts.sni = hello
         .server_name()
         .map(|name| PeerText::from_bytes(name.as_bytes(), SNI_CAP));
-    let stream = start
-        .into_stream(config)
-        .await
-        .map_err(|error| failed(facts, error))?;
-    agreed(stream.get_ref().1, facts);
-    Ok(stream)
+    facts.sni_match = hello.server_name().map(|name| terminator.sni_match(name));
+    let offered: Vec<PeerText> = hello
+        .alpn()
+        .into_iter()
+        .flatten()
+        .take(ALPN_CAP)
+        .map(|name| PeerText::from_bytes(name, SNI_CAP))
+        .collect();
+    if facts.sni_match == Some(SniMatch::Default) {
+        facts.our_names = terminator.names();
+    }
+    let (config, noted) = terminator.for_one_handshake();
+    match start.into_stream(config).await {
+        Ok(stream) => {
+            let state = stream.get_ref().1;
+            agreed(state, facts);
+            let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
+            facts.resumed = Some(resumed);
+            if !resumed {
+                facts.certificate = terminator.shown(&noted);
+            }
+            let shown = state.peer_certificates().and_then(|chain| chain.first());
+            facts.client_cert = shown.map(|der| Box::new(peer::facts(der)));
+            Ok(stream)
+        }
+        Err(error) => {
+            let mut facts = facts.clone();
+            facts.alpn_offered = offered;
+            facts.certificate = terminator.shown(&noted);
+            facts.our_names = terminator.names();
+            facts.client_cert = noted.refused().map(Box::new);
+            Err(failed(facts, error))
+        }
+    }
+}
+
+fn failed(mut facts: ClientTls, error: io::Error) -> Failed {
+    facts.failure = Some(failure(&error));
+    Failed { facts, error }
 }
 
 /// Notes what a finished handshake agreed.
@@ -129,5 +137,27 @@ fn failure(error: &io::Error) -> TlsFailure {
     } else {
         cause::words(error)
     };
-    TlsFailure { alert, detail }
+    let kind = cause::tls_error(error).and_then(kind);
+    TlsFailure {
+        alert,
+        kind,
+        detail,
+    }
 }
+
+/// The faults that we found ourselves; what a client finds fault with, it says by an alert.
+fn kind(error: &rustls::Error) -> Option<TlsFailureKind> {
+    use rustls::Error;
+    match error {
+        Error::NoApplicationProtocol => Some(TlsFailureKind::Alpn),
+        Error::NoCertificatesPresented => Some(TlsFailureKind::ClientCertMissing),
+        Error::InvalidCertificate(error) => Some(peer::fault(error)),
+        // Its keys, our certificates: that is no want of a version or a suite.
+        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon) => None,
+        Error::PeerIncompatible(_) => Some(TlsFailureKind::Incompatible),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, KeyLog};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
@@ -85,10 +85,15 @@ impl std::fmt::Debug for Dialler {
 }
 
 impl Dialler {
-    /// For this gateway; `limit` bounds resolving, connecting and TLS together.
-    pub fn new(gateway: &Gateway, limit: Duration) -> Result<Self, TlsSetupError> {
+    /// For this gateway; `limit` bounds resolving, connecting and TLS together. TLS secrets go to
+    /// `key_log`.
+    pub fn new(
+        gateway: &Gateway,
+        limit: Duration,
+        key_log: Option<Arc<dyn KeyLog>>,
+    ) -> Result<Self, TlsSetupError> {
         let tls = match gateway.scheme() {
-            Scheme::Https => Some(tls::client_config(gateway)?),
+            Scheme::Https => Some(tls::client_config(gateway, key_log)?),
             Scheme::Http => None,
         };
         let loopback_only = match gateway.target() {

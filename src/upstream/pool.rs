@@ -259,7 +259,7 @@ mod tests {
         });
         let text = format!("gateway: {{ url: '{url}' }}");
         let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
-        Pool::new(Dialler::new(config.gateway(), Duration::from_secs(5)).unwrap())
+        Pool::new(Dialler::new(config.gateway(), Duration::from_secs(5), None).unwrap())
     }
 
     fn request() -> Request<Full<Bytes>> {

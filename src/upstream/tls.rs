@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, CommonState, Error, InvalidMessage, RootCertStore};
+use rustls::{
+    CertificateError, ClientConfig, CommonState, Error, InvalidMessage, KeyLog, RootCertStore,
+};
 
 use crate::config::{Gateway, Target};
 use crate::session::record::gateway::GatewayTlsFacts;
@@ -28,6 +30,7 @@ pub enum TlsSetupError {
 /// The configuration, and the name that the gateway's certificate must carry.
 pub(super) fn client_config(
     gateway: &Gateway,
+    key_log: Option<Arc<dyn KeyLog>>,
 ) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsSetupError> {
     let name = match (gateway.tls().server_name(), gateway.target()) {
         (Some(name), _) => name.clone(),
@@ -58,6 +61,9 @@ pub(super) fn client_config(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if let Some(key_log) = key_log {
+        config.key_log = key_log;
+    }
     Ok((Arc::new(config), name))
 }
 

@@ -209,7 +209,7 @@ async fn counts_are_those_of_the_records() {
         samples.is(name, wanted);
     }
     let expiry = format!(
-        "wstap_certificate_expiry_timestamp_seconds{{listener=\"{}\"}}",
+        "wstap_certificate_expiry_timestamp_seconds{{listener=\"{}\",certificate=\"0\"}}",
         tap.addr(Face::Tls)
     );
     assert!(samples.of_name(&expiry) > 1.7e9, "{expiry}");

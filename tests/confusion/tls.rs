@@ -6,11 +6,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::ring;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use serde_json::json;
 use wstap::session::SessionRecord;
 
 use super::table::{Fault, fault, first_record};
 use crate::peers::{Via, echo};
-use crate::support::certs::trusting_nothing;
+use crate::support::certs::{Ca, trusting_nothing};
 use crate::support::client::{connect, try_connect_tls};
 use crate::support::tap::{Face, Setup};
 
@@ -68,6 +69,27 @@ pub fn faults() -> Vec<Fault> {
                 handshake(Picky::client(None, schemes), "localhost")
             },
         ),
+        fault(
+            "tls: a name that we have not, found out after the handshake",
+            "tap.certificate.name",
+            || async {
+                let peer = echo::start(&Via::Plain).await;
+                let tap = Setup::before(&peer).start().await;
+                let schemes = ring::default_provider()
+                    .signature_verification_algorithms
+                    .supported_schemes();
+                let config = Picky::client(None, schemes);
+                let attempt = try_connect_tls(tap.addr(Face::Tls), &config, "claw.lan").await;
+                attempt.unwrap().finish().await;
+                first_record(&tap).await
+            },
+        )
+        .says("it asked for the name \"claw.lan\", which none of our certificates carries"),
+        fault(
+            "tls: no client certificate",
+            "client.fault.certificate_missing",
+            without_certificate,
+        ),
         fault("tls: ALPN h2 only", "client.fault.alpn", || {
             let mut config = Arc::unwrap_or_clone(trusting_nothing());
             config.alpn_protocols = vec![b"h2".to_vec()];
@@ -92,6 +114,28 @@ async fn handshake(config: Arc<ClientConfig>, name: &str) -> SessionRecord {
         // TLS 1.3: the client is done before the server has judged.
         conn.rest().await;
         panic!("the handshake succeeded");
+    }
+    first_record(&tap).await
+}
+
+/// A tap that requires client certificates, and a client that has none.
+async fn without_certificate() -> SessionRecord {
+    let peer = echo::start(&Via::Plain).await;
+    let setup = Setup::before(&peer);
+    let path = setup.path("clients.pem");
+    let ca = Ca::new().write(path.parent().expect("a folder"));
+    let tls = json!({ "self_signed": {}, "client_auth": { "ca": ca } });
+    let tap = setup
+        .set(
+            "listeners",
+            json!([{ "listen": "127.0.0.1:0", "tls": tls }]),
+        )
+        .start()
+        .await;
+    let attempt = try_connect_tls(tap.addr(Face::Tls), &tap.trust(), "localhost").await;
+    if let Ok(mut conn) = attempt {
+        // TLS 1.3: the client is done before the server has judged.
+        conn.rest().await;
     }
     first_record(&tap).await
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::Install;
+use crate::support::containers::Container;
 use crate::support::deadline::{STEP, poll};
 use crate::support::packages::free_port;
 use crate::support::records::tail;
@@ -39,13 +40,24 @@ pub struct Options {
     pub more: Value,
     /// Variables of its environment.
     pub env: Vec<(&'static str, &'static str)>,
+    /// Where it runs, when that is not here.
+    pub place: Option<Place>,
+}
+
+/// A container, and where the gateway listens in it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub container: Container,
+    /// As its own container reaches it. Its port is fixed: nobody else is in there.
+    pub addr: SocketAddr,
 }
 
 /// A running gateway. It and its children are killed when dropped.
 pub struct Gateway {
     child: Child,
     folder: TempDir,
-    port: u16,
+    addr: SocketAddr,
+    place: Option<Place>,
 }
 
 impl Gateway {
@@ -72,7 +84,7 @@ impl Gateway {
     }
 
     pub fn addr(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        self.addr
     }
 
     /// Its configuration file.
@@ -82,7 +94,7 @@ impl Gateway {
 
     /// Gives it another configuration while it runs. It takes it over by itself, a moment later.
     pub fn rewrite(&self, options: &Options) {
-        config(self.folder.path(), self.port, options);
+        config(self.folder.path(), self.addr.port(), options);
     }
 
     /// Runs the command line tool on the gateway's host: with its configuration and its state.
@@ -90,8 +102,9 @@ impl Gateway {
         let mut command = command(install, self.folder.path());
         command
             .env("OPENCLAW_CONFIG_PATH", self.config_path())
-            .args(args)
-            .stdin(Stdio::null());
+            .args(args);
+        let mut command = placed(command, self.place.as_ref());
+        command.stdin(Stdio::null());
         let mut command = tokio::process::Command::from(command);
         let running = command.kill_on_drop(true).output();
         let output = timeout(START, running).await;
@@ -142,8 +155,8 @@ impl Gateway {
 
     fn spawn(install: &Install, options: &Options) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let port = free_port().port();
-        let config = config(folder.path(), port, options);
+        let addr = options.place.as_ref().map_or_else(free_port, |it| it.addr);
+        let config = config(folder.path(), addr.port(), options);
         let output = File::create(folder.path().join("output")).expect("create its output");
         let errors = output.try_clone().expect("a second handle");
         let mut command = command(install, folder.path());
@@ -151,6 +164,7 @@ impl Gateway {
             .env("OPENCLAW_CONFIG_PATH", config)
             .envs(options.env.iter().copied())
             .args(["gateway", "run", "--verbose"]);
+        let mut command = placed(command, options.place.as_ref());
         // In a group of its own, so that its children can be ended with it.
         command
             .process_group(0)
@@ -161,7 +175,8 @@ impl Gateway {
         Self {
             child,
             folder,
-            port,
+            addr,
+            place: options.place.clone(),
         }
     }
 
@@ -172,8 +187,8 @@ impl Gateway {
             if let Some(status) = self.child.try_wait().expect("wait for the gateway") {
                 return Some(Err(status.to_string()));
             }
-            live = live || status(self.port, "/healthz") == Some(200);
-            (live && status(self.port, "/readyz") == Some(200)).then_some(Ok(()))
+            live = live || self.status("/healthz") == Some(200);
+            (live && self.status("/readyz") == Some(200)).then_some(Ok(()))
         })
         .await;
         let output = fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
@@ -183,6 +198,26 @@ impl Gateway {
             Some(Err(status)) => Err(format!("the gateway ended with {status}:\n{output}")),
             None => Err(format!("the gateway was not ready in {START:?}:\n{output}")),
         }
+    }
+
+    /// The status of a GET, if it is answered at once.
+    fn status(&self, path: &str) -> Option<u16> {
+        let limit = Duration::from_secs(1);
+        let addr = self.addr;
+        let mut tcp = match &self.place {
+            Some(place) => place.container.connect(addr).ok()?,
+            None => TcpStream::connect_timeout(&addr, limit).ok()?,
+        };
+        tcp.set_read_timeout(Some(limit)).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        tcp.write_all(request.as_bytes()).ok()?;
+        let mut line = [0; 12];
+        tcp.read_exact(&mut line).ok()?;
+        std::str::from_utf8(&line)
+            .ok()?
+            .strip_prefix("HTTP/1.1 ")?
+            .parse()
+            .ok()
     }
 
     async fn gone(&mut self) {
@@ -226,6 +261,13 @@ pub fn command(install: &Install, folder: &Path) -> Command {
     command
 }
 
+fn placed(command: Command, place: Option<&Place>) -> Command {
+    match place {
+        Some(place) => place.container.run(&command),
+        None => command,
+    }
+}
+
 fn config(folder: &Path, port: u16, options: &Options) -> PathBuf {
     let path = folder.join(CONFIG);
     let bind = if options.lan { "lan" } else { "loopback" };
@@ -259,21 +301,4 @@ fn lay_over(below: &mut Value, above: &Value) {
         Value::Null => {}
         value => value.clone_into(below),
     }
-}
-
-/// The status of a GET, if it is answered at once.
-fn status(port: u16, path: &str) -> Option<u16> {
-    let limit = Duration::from_secs(1);
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut tcp = TcpStream::connect_timeout(&addr, limit).ok()?;
-    tcp.set_read_timeout(Some(limit)).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    tcp.write_all(request.as_bytes()).ok()?;
-    let mut line = [0; 12];
-    tcp.read_exact(&mut line).ok()?;
-    std::str::from_utf8(&line)
-        .ok()?
-        .strip_prefix("HTTP/1.1 ")?
-        .parse()
-        .ok()
 }

@@ -70,6 +70,12 @@ impl Visitor {
         self
     }
 
+    /// The same, device and all, once more: with a `User-Agent` of its own.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.guest.clone())
+    }
+
     /// Another path than `/`. The gateway takes any.
     #[must_use]
     pub fn target(mut self, target: &str) -> Self {

@@ -81,14 +81,12 @@ impl Switch {
 impl Net {
     /// A connection from the other host.
     pub fn connect_from_there(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let there = namespace(&there(&self.name))?;
-        // A socket stays in the namespace that it was made in, and only a thread can move: this
-        // one ends with the call.
-        let dial = move || {
-            move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
-            TcpStream::connect_timeout(&to, DIAL)
-        };
-        thread::spawn(dial).join().expect("the dialling thread")
+        connect_in(&there(&self.name), to)
+    }
+
+    /// What the namespaces of this network begin with.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// A second way to the other host, through a switch.
@@ -144,6 +142,18 @@ impl Net {
         let setting = format!("netns exec {here} sysctl -q net.ipv4.tcp_retries2={times}");
         ip(&setting).expect("set tcp_retries2");
     }
+}
+
+/// A connection from this namespace.
+pub fn connect_in(name: &str, to: SocketAddr) -> io::Result<TcpStream> {
+    let there = namespace(name)?;
+    // A socket stays in the namespace that it was made in, and only a thread can move: this one
+    // ends with the call.
+    let dial = move || {
+        move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
+        TcpStream::connect_timeout(&to, DIAL)
+    };
+    thread::spawn(dial).join().expect("the dialling thread")
 }
 
 /// What [`try_enter`] came to.
@@ -250,7 +260,7 @@ impl Drop for Cable {
     }
 }
 
-fn here(name: &str) -> String {
+pub(super) fn here(name: &str) -> String {
     format!("{name}-here")
 }
 
@@ -262,7 +272,7 @@ fn middle(name: &str) -> String {
     format!("{name}-middle")
 }
 
-fn namespace(name: &str) -> io::Result<File> {
+pub(super) fn namespace(name: &str) -> io::Result<File> {
     File::open(Path::new("/run/netns").join(name))
 }
 
@@ -284,7 +294,7 @@ fn sweep() -> Result<(), String> {
 }
 
 /// Ends what still runs inside a namespace of ours, and the namespace.
-fn remove(name: &str) {
+pub(super) fn remove(name: &str) {
     for pid in ip(&format!("netns pids {name}"))
         .unwrap_or_default()
         .lines()
@@ -295,7 +305,7 @@ fn remove(name: &str) {
 }
 
 /// What `ip` says, or complains of.
-fn ip(arguments: &str) -> Result<String, String> {
+pub(super) fn ip(arguments: &str) -> Result<String, String> {
     let output = Command::new("ip")
         .args(arguments.split(' '))
         .stdin(Stdio::null())

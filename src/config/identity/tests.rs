@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::PathBuf;
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
@@ -74,10 +75,13 @@ fn each_fault_is_told_apart() {
         fault(files.folder.path(), &key).fault(),
         Fault::Unreadable(_)
     ));
-    assert!(matches!(fault(&empty, &key).fault(), Fault::NoCertificate));
-    assert!(matches!(fault(&key, &key).fault(), Fault::NoCertificate));
-    assert!(matches!(fault(&cert, &empty).fault(), Fault::NoKey));
-    assert!(matches!(fault(&cert, &cert).fault(), Fault::NoKey));
+    assert!(matches!(
+        fault(&empty, &key).fault(),
+        Fault::NoCertificate(_)
+    ));
+    assert!(matches!(fault(&key, &key).fault(), Fault::NoCertificate(_)));
+    assert!(matches!(fault(&cert, &empty).fault(), Fault::NoKey(_)));
+    assert!(matches!(fault(&cert, &cert).fault(), Fault::NoKey(_)));
 
     let cut = files.write("cut.pem", cert_pem.split("-----END").next().unwrap());
     assert!(matches!(fault(&cut, &key).fault(), Fault::BadPem(_)));

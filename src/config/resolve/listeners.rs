@@ -1,14 +1,10 @@
-//! Listeners and their certificates.
+//! Listeners.
 
 use super::Resolver;
 use crate::config::Override;
 use crate::config::error::{Complaint, ConfigError};
-use crate::config::identity::{self, Identity};
-use crate::config::listener::{self, Listener, ListenerTls, default_names};
-use crate::config::scalar::Scalar;
-use crate::config::schema::{
-    At, CertificateSchema, ListenerSchema, ListenerTlsSchema, SelfSignedSchema,
-};
+use crate::config::listener::{self, Listener, ListenerTls};
+use crate::config::schema::{At, ListenerSchema};
 
 impl Resolver<'_> {
     pub(super) fn listeners(
@@ -71,96 +67,5 @@ impl Resolver<'_> {
             listen: listen.value.0,
             tls: tls?,
         })
-    }
-
-    fn listener_tls(&mut self, section: At<ListenerTlsSchema>) -> Option<ListenerTls> {
-        let At { spot, value } = section;
-        let expected = "exactly one of `self_signed` and `certificates`";
-        match (value.self_signed, value.certificates) {
-            (Some(self_signed), None) => self.self_signed(self_signed),
-            (None, Some(certificates)) => self.certificates(certificates),
-            (Some(_), Some(certificates)) => {
-                self.certificates(certificates);
-                self.errors.push(ConfigError::at(&spot, expected, "both"));
-                None
-            }
-            (None, None) => {
-                let incomplete = ["self_signed", "certificates"]
-                    .iter()
-                    .any(|key| self.lost.contains(&format!("{}.{key}", spot.key_path)));
-                if !incomplete {
-                    self.errors
-                        .push(ConfigError::at(&spot, expected, "neither"));
-                }
-                None
-            }
-        }
-    }
-
-    fn self_signed(&mut self, section: SelfSignedSchema) -> Option<ListenerTls> {
-        let Some(names) = section.names else {
-            return Some(ListenerTls::SelfSigned {
-                names: default_names(),
-            });
-        };
-        if names.value.is_empty() {
-            // An entry that was refused has been reported and is not here any more.
-            if !self.lost.contains(&format!("{}[0]", names.spot.key_path)) {
-                self.errors.push(ConfigError::at(
-                    &names.spot,
-                    "at least one name",
-                    "an empty list",
-                ));
-            }
-            return None;
-        }
-        let names = names.value.iter().map(|Scalar(name)| name.text()).collect();
-        Some(ListenerTls::SelfSigned { names })
-    }
-
-    fn certificates(&mut self, section: At<Vec<At<CertificateSchema>>>) -> Option<ListenerTls> {
-        let At { spot, value } = section;
-        let count = value.len();
-        let mut entries = value.into_iter();
-        let first = entries.next();
-        if let Some(second) = entries.next() {
-            let expected = "exactly one certificate for each listener in this version";
-            self.errors
-                .push(ConfigError::at(&second.spot, expected, format!("{count}")));
-        }
-        let Some(first) = first else {
-            if !self.lost.contains(&format!("{}[0]", spot.key_path)) {
-                let expected = "exactly one entry with `cert` and `key`";
-                self.errors
-                    .push(ConfigError::at(&spot, expected, "an empty list"));
-            }
-            return None;
-        };
-        self.identity(first).map(ListenerTls::Files)
-    }
-
-    fn identity(&mut self, section: At<CertificateSchema>) -> Option<Identity> {
-        let At { spot, value } = section;
-        let cert = self.required(&spot, "cert", "the path of a certificate", value.cert);
-        let key = self.required(&spot, "key", "the path of a private key", value.key);
-        let chain = cert
-            .as_ref()
-            .and_then(|cert| self.file(cert, identity::chain));
-        let signing_key = key
-            .as_ref()
-            .and_then(|key| self.file(key, identity::signing_key));
-        let (cert, key) = (cert?, key?);
-        match Identity::join(chain?, signing_key?, (&cert.value, &key.value)) {
-            Ok(identity) => Some(identity),
-            Err(error) => {
-                let spot = if error.role() == identity::Role::Key {
-                    &key
-                } else {
-                    &cert
-                };
-                self.errors.push(error.complaint().at(&spot.spot));
-                None
-            }
-        }
     }
 }

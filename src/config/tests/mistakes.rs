@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use super::super::{ListenerTls, Overrides, load};
+use super::super::{Overrides, load};
 use super::{parse_text, with_gateway};
 
 /// The errors of a text, one a line.
-fn lines(text: &str) -> Vec<String> {
+pub(super) fn lines(text: &str) -> Vec<String> {
     match parse_text(text) {
         Ok(config) => panic!("no error in {text:?}: {config:?}"),
         Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
@@ -14,7 +14,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 /// The only error of a text.
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     let mut lines = lines(text);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     lines.remove(0)
@@ -159,7 +159,7 @@ fn lists_name_the_entry() {
         // TLS of a listener.
         (
             "listeners:\n- listen: 'a:1'\n  tls:",
-            "f.yaml:3:3: listeners[0].tls: expected a mapping with `self_signed` or `certificates`, found nothing",
+            "f.yaml:3:3: listeners[0].tls: expected a mapping with `self_signed`, `certificates`, `min_version` or `client_auth`, found nothing",
         ),
         (
             "listeners:\n- listen: 'a:1'\n  tls: {}",
@@ -167,7 +167,7 @@ fn lists_name_the_entry() {
         ),
         (
             "listeners:\n- listen: 'a:1'\n  tls: { certificates: [] }",
-            "f.yaml:3:10: listeners[0].tls.certificates: expected exactly one entry with `cert` and `key`, found an empty list",
+            "f.yaml:3:10: listeners[0].tls.certificates: expected at least one entry with `cert` and `key`, found an empty list",
         ),
         (
             "listeners:\n- listen: 'a:1'\n  tls: { self_signed: { names: [] } }",
@@ -310,95 +310,6 @@ fingerprint_key_file: /nonexistent/key
             "f.yaml:11:33 origins.allowed[1]",
             "f.yaml:12:18 admin.listen",
             "f.yaml:13:23 fingerprint_key_file",
-        ]
-    );
-}
-
-#[test]
-fn certificate_files_are_checked() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &str| {
-        fs::write(folder.path().join(name), content).unwrap();
-    };
-    let pair = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
-    let other = rcgen::generate_simple_self_signed(["b.example".to_owned()]).unwrap();
-    write("cert.pem", &pair.cert.pem());
-    write("key.pem", &pair.signing_key.serialize_pem());
-    write("other.pem", &other.signing_key.serialize_pem());
-    write("words.pem", "no PEM at all");
-    let encrypted =
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    write("encrypted.pem", encrypted);
-    let text = |cert: &str, key: &str| {
-        with_gateway(&format!(
-            "listeners:\n- listen: 'a:1'\n  tls:\n    certificates:\n    - cert: {0}/{cert}\n      key: {0}/{key}",
-            folder.path().display()
-        ))
-    };
-    let config = parse_text(&text("cert.pem", "key.pem")).unwrap();
-    assert!(
-        matches!(&config.listeners()[0].tls, ListenerTls::Files(identity) if identity.names == ["a.example"])
-    );
-    for (cert, key, place, expected, found) in [
-        (
-            "none.pem",
-            "key.pem",
-            "5:13",
-            "a PEM file with certificates",
-            "no file ",
-        ),
-        (
-            "words.pem",
-            "key.pem",
-            "5:13",
-            "a PEM file with certificates",
-            "no CERTIFICATE section",
-        ),
-        (
-            "cert.pem",
-            "none.pem",
-            "6:12",
-            "a PEM file with a private key",
-            "no file ",
-        ),
-        (
-            "cert.pem",
-            "words.pem",
-            "6:12",
-            "a PEM file with a private key",
-            "no PRIVATE KEY section",
-        ),
-        (
-            "cert.pem",
-            "other.pem",
-            "6:12",
-            "the key of the certificate in",
-            "the key of another certificate",
-        ),
-        (
-            "cert.pem",
-            "encrypted.pem",
-            "6:12",
-            "a private key without a pass phrase",
-            "an encrypted key",
-        ),
-    ] {
-        let line = line(&text(cert, key));
-        let field = if place == "5:13" { "cert" } else { "key" };
-        let start = format!(
-            "f.yaml:{place}: listeners[0].tls.certificates[0].{field}: expected {expected}"
-        );
-        assert!(line.starts_with(&start), "{line}");
-        assert!(line.contains(found), "{line}");
-    }
-    let two = "listeners:\n- listen: 'a:1'\n  tls:\n    self_signed: {}\n    certificates:\n    - {}\n    - {}";
-    assert_eq!(
-        lines(&with_gateway(two)),
-        [
-            "f.yaml:3:3: listeners[0].tls: expected exactly one of `self_signed` and `certificates`, found both",
-            "f.yaml:6:7: listeners[0].tls.certificates[0].cert: expected the path of a certificate, found nothing",
-            "f.yaml:6:7: listeners[0].tls.certificates[0].key: expected the path of a private key, found nothing",
-            "f.yaml:7:7: listeners[0].tls.certificates[1]: expected exactly one certificate for each listener in this version, found 2",
         ]
     );
 }

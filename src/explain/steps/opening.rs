@@ -9,7 +9,7 @@ use crate::session::moment::Moment;
 use crate::session::party::Phase;
 use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::{
-    AnswerBy, ClientTls, GatewayFacts, OriginDecision, OriginFacts, RequestFacts,
+    AnswerBy, ClientTls, GatewayFacts, OriginDecision, OriginFacts, RequestFacts, SniMatch,
 };
 use crate::verdict::words::{human_bytes, human_ms, quoted};
 
@@ -73,8 +73,15 @@ fn tls_words(tls: &ClientTls) -> String {
     }
     let parts = [
         tls.version.clone(),
-        tls.sni.as_ref().map(|name| format!("for {name}")),
+        tls.sni.as_ref().map(|name| match tls.sni_match {
+            Some(SniMatch::Default) => format!("for {name} (none of ours: the default is shown)"),
+            _ => format!("for {name}"),
+        }),
         tls.alpn.as_ref().map(|name| format!("ALPN {name}")),
+        (tls.resumed == Some(true)).then(|| "an earlier session is resumed".to_owned()),
+        tls.client_cert
+            .as_ref()
+            .map(|cert| format!("client certificate of {}", cert.subject)),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() {

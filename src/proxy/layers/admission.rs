@@ -16,7 +16,7 @@ use crate::proxy::body::{Body, FromClient};
 use crate::proxy::connection::Connection;
 use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
-use crate::proxy::{Tap, denial, facts};
+use crate::proxy::{Tap, denial, facts, misdirected};
 use crate::session::party::Phase;
 use crate::session::record::OriginDecision;
 
@@ -43,13 +43,14 @@ where
             Ok(session) => session,
             Err(failure) => return answer(Err(failure)),
         };
+        session.with(|rec| rec.reach(Phase::Admission));
+        if let Err(failure) = misdirected::check(&request, &session) {
+            return answer(Err(failure));
+        }
         let ruling = rule(&self.tap, &request);
         let origin = facts::origin_facts(request.headers(), &ruling);
         let sent = origin.value.as_ref().map(ToString::to_string);
-        session.with(|rec| {
-            rec.reach(Phase::Admission);
-            rec.facts.origin = Some(origin);
-        });
+        session.with(|rec| rec.facts.origin = Some(origin));
         if ruling.decision == OriginDecision::Denied {
             return answer(deny(
                 &self.tap,

@@ -141,6 +141,7 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
             Failure::GatewayTimeout
             | Failure::CutBody
             | Failure::Denied { .. }
+            | Failure::Misdirected(_)
             | Failure::TooMany(_) => {}
         }
         rec.facts.answer = Some(AnswerFacts {

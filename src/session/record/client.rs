@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod tls;
+
 use super::frames::TcpFacts;
 use crate::session::text::PeerText;
+pub use tls::{ClientCert, ClientTls, SniMatch, TlsFailure, TlsFailureKind};
 
 /// Who the client is and what it spoke.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,35 +80,6 @@ pub enum ChainHeader {
     /// One address.
     #[serde(rename = "x-real-ip")]
     XRealIp,
-}
-
-/// What TLS settled with the client, or how it failed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct ClientTls {
-    /// For example `TLSv1.3`.
-    pub version: Option<String>,
-    /// For example `TLS13_AES_256_GCM_SHA384`.
-    pub cipher: Option<String>,
-    /// The agreed application protocol.
-    pub alpn: Option<PeerText>,
-    /// The server name that the client asked for.
-    pub sni: Option<PeerText>,
-    /// The client certificate's subject; `null` until that is built.
-    pub client_cert: Option<PeerText>,
-    /// From the accept to the end of the handshake; `null` when it did not complete.
-    pub handshake_ms: Option<f64>,
-    /// Set when the handshake did not complete.
-    pub failure: Option<TlsFailure>,
-}
-
-/// Why a TLS handshake with the client failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TlsFailure {
-    /// The alert that the client sent, by its RFC 8446 name (`unknown_ca`, `bad_certificate` …).
-    pub alert: Option<String>,
-    /// What went wrong, in words.
-    pub detail: String,
 }
 
 /// What a peer's first bytes looked like.

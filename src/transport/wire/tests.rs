@@ -12,7 +12,9 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
+use crate::config::TlsPolicy;
 use crate::config::identity::Identity;
+use crate::transport::tls::Terminator;
 use crate::transport::{dev_ca, tls};
 
 /// A leg, and a client at its other end whose TLS records the test sends itself.
@@ -27,7 +29,9 @@ async fn pair() -> Pair {
     let names = ["localhost".to_owned()];
     let files = dev_ca::ensure(folder.path(), &names, jiff::Timestamp::now()).unwrap();
     let identity = Identity::load(&files.cert, &files.key).unwrap();
-    let server = tls::server_config(identity.certified, false).unwrap();
+    let lasting = tls::Lasting::new(None).unwrap();
+    let server = Terminator::new(vec![identity], TlsPolicy::default(), &lasting).unwrap();
+    let server = Arc::clone(server.config());
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(&files.ca).unwrap())

@@ -2,9 +2,9 @@
 
 use crate::session::party::{Direction, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, FirstBytes, Kind};
+use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsFailureKind};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, violation_words};
+use crate::verdict::view::{fact, short, violation_words};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
@@ -86,7 +86,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "TLS could not be agreed with the client",
         explanation: "The TLS handshake failed and not because of our certificate: no version or \
-                      cipher suite in common (we speak TLS 1.2 and 1.3), or a broken handshake. \
+                      cipher suite in common (we speak TLS 1.3, and 1.2 unless tls.min_version \
+                      forbids it), or a broken handshake. \
                       What the TLS library said is in the evidence.",
         evidence: "a TLS handshake that failed without an alert about a certificate",
         versions: Versions::Any,
@@ -128,15 +129,27 @@ fn tls_failure<'a>(view: &View<'a>) -> Option<&'a crate::session::record::TlsFai
 
 fn alpn(view: &View<'_>) -> Option<Finding> {
     let failure = tls_failure(view)?;
-    let ours = failure
-        .detail
-        .contains("doesn't support any known protocol");
+    let ours = failure.kind == Some(TlsFailureKind::Alpn)
+        || failure
+            .detail
+            .contains("doesn't support any known protocol");
     let theirs = failure.alert.as_deref() == Some("no_application_protocol");
     if !ours && !theirs {
         return None;
     }
     let summary = "the client's TLS does not offer http/1.1 (ALPN)";
-    Some(Finding::new(Confidence::Certain, summary).because([fact(failure.detail.clone())]))
+    let offered = view.client.tls.as_ref().map(|tls| &tls.alpn_offered);
+    let offered = offered
+        .filter(|offered| !offered.is_empty())
+        .map(|offered| {
+            let offered: Vec<String> = offered.iter().map(short).collect();
+            fact(format!(
+                "it offered {}, and we speak none of it",
+                offered.join(", ")
+            ))
+        });
+    let said = fact(failure.detail.clone());
+    Some(Finding::new(Confidence::Certain, summary).because(offered.into_iter().chain([said])))
 }
 
 fn close_code(view: &View<'_>) -> Option<Finding> {
@@ -198,12 +211,10 @@ fn plain_on_tls(view: &View<'_>) -> Option<Finding> {
 fn tls(view: &View<'_>) -> Option<Finding> {
     let failure = tls_failure(view)?;
     let summary = match failure.alert.as_deref() {
-        Some("protocol_version") => {
-            "the client refused TLS: no TLS version in common (we speak 1.2 and 1.3)".to_owned()
-        }
+        Some("protocol_version") => "the client refused TLS: no TLS version in common".to_owned(),
         Some(alert) => format!("the client ended the TLS handshake with the alert {alert}"),
         None if failure.detail.contains("incompatible") => {
-            "the client's TLS has no version or cipher in common with ours (1.2 and 1.3)".to_owned()
+            "the client's TLS has no version or cipher in common with ours".to_owned()
         }
         None => "the TLS handshake with the client failed".to_owned(),
     };

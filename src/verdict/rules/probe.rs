@@ -2,7 +2,7 @@
 
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, FirstBytes, Kind};
+use crate::session::record::{Class, Confidence};
 use crate::verdict::view::{fact, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -65,17 +65,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn bare(view: &View<'_>) -> bool {
-    view.kind == Kind::Connection
-        && view.answer.is_none()
-        && view.close.timer.is_none()
-        && matches!(view.client.first_bytes, None | Some(FirstBytes::None))
-        && view.client.bytes_read.unwrap_or(0) == 0
-        && view.end_of(Leg::Client).is_by_peer()
-}
-
 fn tcp(view: &View<'_>) -> Option<Finding> {
-    if !bare(view) || view.client.tls.is_some() {
+    if !view.is_bare_connect() || view.client.tls.is_some() {
         return None;
     }
     let summary = "the client connected, sent nothing and left: a health check";
@@ -84,7 +75,7 @@ fn tcp(view: &View<'_>) -> Option<Finding> {
 
 fn tls(view: &View<'_>) -> Option<Finding> {
     let tls = view.client.tls.as_ref()?;
-    if !bare(view) || tls.failure.is_some() || view.phase < Phase::Request {
+    if !view.is_bare_connect() || tls.failure.is_some() || view.phase < Phase::Request {
         return None;
     }
     let summary = "the client completed TLS, asked for nothing and left: a health check";

@@ -1,8 +1,9 @@
 //! Clients that refused our certificate, told by the alert that they sent (RFC 8446 section 6.2).
 
-use crate::session::party::Party;
+use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{Class, ClientTls, Confidence, SniMatch};
+use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -24,6 +25,10 @@ const fn certificate(id: &'static str, order: u8, find: Find) -> Rule {
     }
 }
 
+/// Without the name itself: what is pasted must not be a client's to choose.
+const OTHER_NAME: &str = "give the listener a certificate for the name in the client's URL, or let the \
+     client use a name that the certificates carry (both are named above)";
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The client takes our certificate for expired",
@@ -33,6 +38,18 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "renew the listener's certificate (`wstap check` shows its dates), or set the client's clock",
         ..certificate("tap.certificate.expired", 30, expired)
+    },
+    Rule {
+        title: "No certificate of ours carries the client's name",
+        explanation: "The client asked for a server name that none of the listener's certificates \
+                      carries, was shown the default one, completed TLS and left without a request. \
+                      Node, and so the OpenClaw CLI, and curl compare the name only then and send no \
+                      alert; they say \"Hostname/IP does not match certificate's altnames\" or the \
+                      like. A health check that asks for such a name looks the same.",
+        evidence: "a completed TLS handshake for a name that no certificate of ours carries, and no byte of a request",
+        versions: Versions::Any,
+        action: OTHER_NAME,
+        ..certificate("tap.certificate.name", 10, name)
     },
     Rule {
         title: "The client refused our certificate",
@@ -86,19 +103,66 @@ fn alert(
         .alert
         .as_deref()
         .filter(|alert| names.contains(alert))?;
-    let asked = match &tls.sni {
-        Some(name) => format!("it asked for the name {}", short(name)),
-        None => "it asked for no server name (an IP address in its URL)".to_owned(),
-    };
-    Some(Finding::new(confidence, summary).because([
+    let mut facts = vec![
         fact(format!("the client sent the TLS alert {alert}")),
-        fact(asked),
-    ]))
+        fact(asked(tls)),
+    ];
+    facts.extend(
+        tls.certificate
+            .as_ref()
+            .map(|sha256| fact(format!("we showed the certificate with sha256 {sha256}"))),
+    );
+    let finding = Finding::new(confidence, summary).because(facts);
+    Some(if tls.sni_match == Some(SniMatch::Default) {
+        finding.next(OTHER_NAME)
+    } else {
+        finding
+    })
+}
+
+/// The name that the client asked for, and whether we have it.
+fn asked(tls: &ClientTls) -> String {
+    let Some(name) = &tls.sni else {
+        return "it asked for no server name (an IP address in its URL)".to_owned();
+    };
+    let name = short(name);
+    match tls.sni_match {
+        Some(SniMatch::Default) => format!(
+            "it asked for the name {name}, which none of our certificates carries; they are for {}",
+            our_names(tls)
+        ),
+        Some(SniMatch::Wildcard) => {
+            format!("it asked for the name {name}, which a wildcard of ours covers")
+        }
+        Some(SniMatch::Exact) | None => format!("it asked for the name {name}"),
+    }
+}
+
+fn our_names(tls: &ClientTls) -> String {
+    if tls.our_names.is_empty() {
+        return "no name at all".to_owned();
+    }
+    let names: Vec<&str> = tls.our_names.iter().map(PeerText::as_str).collect();
+    names.join(", ")
 }
 
 fn expired(view: &View<'_>) -> Option<Finding> {
     let summary = "the client refused our certificate as expired";
     alert(view, &["certificate_expired"], Confidence::Certain, summary)
+}
+
+fn name(view: &View<'_>) -> Option<Finding> {
+    let tls = view.client.tls.as_ref()?;
+    let unknown = tls.sni_match == Some(SniMatch::Default) && tls.failure.is_none();
+    if !unknown || !view.is_bare_connect() || view.phase < Phase::Request {
+        return None;
+    }
+    let summary = "the client completed TLS and left, as it does when the name is wrong";
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because([fact(asked(tls))])
+            .because(view.end_evidence(Leg::Client)),
+    )
 }
 
 fn refused(view: &View<'_>) -> Option<Finding> {

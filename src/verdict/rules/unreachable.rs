@@ -90,10 +90,13 @@ pub(super) const RULES: &[Rule] = &[
         title: "127.0.0.1 is the container itself",
         explanation: "The connection to a loopback address was refused, and the tap's host name \
                       looks like a container's. Inside a container 127.0.0.1 is the container \
-                      itself, not the host and not the gateway's container.",
+                      itself, not the host and not the gateway's container. Only where both share \
+                      one network namespace (network_mode: service:…, a pod) it is the gateway's \
+                      as well, and then the gateway is not up.",
         evidence: "ECONNREFUSED of a loopback address, and a host name as containers have them",
         versions: Versions::Any,
-        action: "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789",
+        action: "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789; \
+                 or start the gateway, if it shares this container's network (network_mode: service:…)",
         ..cause(
             "gateway.unreachable.loopback_in_container",
             ActOn::Operator,
@@ -317,7 +320,14 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     );
     let found = error(view, Kind::Refused, summary)?;
     if !is_loopback(view) {
-        return Some(found);
+        if !view.expects_openclaw() {
+            return Some(found);
+        }
+        // Its host is there. A gateway that runs on it and refuses listens on its loopback only.
+        return Some(found.next(
+            "start the gateway; if it runs, let it listen beyond its own loopback (`openclaw \
+             gateway run --bind lan`, gateway.bind in openclaw.json), or correct gateway.url",
+        ));
     }
     Some(found.next(
         "start the gateway (`openclaw gateway run`); in a container use its service name, as \

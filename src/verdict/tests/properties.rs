@@ -18,7 +18,7 @@ use crate::session::record::gateway::{
 use crate::session::record::{
     AnswerBy, AnswerFacts, BodyKind, Class, ClientTls, CloseFacts, CloseSeen, DirectionFrames,
     FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind, Latency, RequestFacts,
-    Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TransportEnd,
+    Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TlsFailureKind, TransportEnd,
 };
 use crate::session::record::{HeadFault, RefusedHead};
 use crate::session::text::{PeerText, must_escape};
@@ -384,6 +384,15 @@ impl Dice<'_> {
             failure: dice.maybe(|dice| TlsFailure {
                 alert: dice
                     .maybe(|dice| dice.pick(&["unknown_ca", "handshake_failure"]).to_owned()),
+                kind: dice.maybe(|dice| {
+                    dice.pick(&[
+                        TlsFailureKind::Alpn,
+                        TlsFailureKind::ClientCertMissing,
+                        TlsFailureKind::ClientCertExpired,
+                        TlsFailureKind::ClientCertUnknownCa,
+                        TlsFailureKind::ClientCertInvalid,
+                    ])
+                }),
                 detail: "words".to_owned(),
             }),
             ..ClientTls::default()

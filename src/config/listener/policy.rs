@@ -1,0 +1,139 @@
+//! What a listener demands of TLS clients, besides that they ask for a certificate of ours.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use schemars::{JsonSchema, Schema, json_schema};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::config::error::{Complaint, quoted};
+use crate::config::scalar::FromScalar;
+
+/// What a listener demands of TLS clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsPolicy {
+    /// The oldest version of TLS.
+    pub min_version: MinVersion,
+    /// Whether clients show certificates of their own.
+    pub client_auth: Option<ClientAuth>,
+    /// Whether HTTP/2 is offered: `http2.enabled`, which is one for all listeners.
+    pub http2: bool,
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinVersion {
+    /// TLS 1.2 and 1.3.
+    #[default]
+    Tls12,
+    /// TLS 1.3 only.
+    Tls13,
+}
+
+impl FromScalar for MinVersion {
+    fn expected() -> String {
+        "`1.2` or `1.3` (in quotes in a file)".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "1.2" => Ok(Self::Tls12),
+            "1.3" => Ok(Self::Tls13),
+            "1.0" | "1.1" => Err(Complaint::new(
+                Self::expected(),
+                format!(
+                    "{}, which nobody should speak any more (RFC 8996)",
+                    quoted(text)
+                ),
+            )),
+            _ => Err(Complaint::new(Self::expected(), quoted(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["1.2", "1.3"] })
+    }
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuthMode {
+    /// It need not, but one that it shows has to be good.
+    Optional,
+    /// Without one there is no connection.
+    #[default]
+    Required,
+}
+
+/// Which client certificates are good.
+#[derive(Clone)]
+pub struct ClientAuth {
+    /// Whether one has to be shown.
+    pub mode: ClientAuthMode,
+    /// Checks them.
+    pub verifier: Arc<dyn ClientCertVerifier>,
+    /// Of everything that it checks by: equal for equal policies.
+    digest: [u8; 32],
+}
+
+impl ClientAuth {
+    /// Trusts the roots of `ca`, and refuses what `crls` revoke. With revocation lists there has to
+    /// be one of each CA that signs clients' certificates; those of other certificates of the chain
+    /// are not asked for.
+    pub(in crate::config) fn new(
+        mode: ClientAuthMode,
+        ca: Vec<CertificateDer<'static>>,
+        crls: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<Self, String> {
+        let mut hash = Sha256::new();
+        for der in ca
+            .iter()
+            .map(AsRef::as_ref)
+            .chain(crls.iter().map(AsRef::as_ref))
+        {
+            let der: &[u8] = der;
+            hash.update(u64::try_from(der.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(der);
+        }
+        let mut roots = RootCertStore::empty();
+        for root in ca {
+            roots.add(root).map_err(|error| error.to_string())?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        if !crls.is_empty() {
+            builder = builder.with_crls(crls).only_check_end_entity_revocation();
+        }
+        if mode == ClientAuthMode::Optional {
+            builder = builder.allow_unauthenticated();
+        }
+        let verifier = builder.build().map_err(|error| error.to_string())?;
+        Ok(Self {
+            mode,
+            verifier,
+            digest: hash.finalize().into(),
+        })
+    }
+}
+
+impl PartialEq for ClientAuth {
+    fn eq(&self, other: &Self) -> bool {
+        self.mode == other.mode && self.digest == other.digest
+    }
+}
+
+impl Eq for ClientAuth {}
+
+impl fmt::Debug for ClientAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAuth")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}

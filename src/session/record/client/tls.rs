@@ -1,0 +1,107 @@
+//! What TLS settled with a client, or how it failed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::session::moment::Moment;
+use crate::session::text::PeerText;
+
+/// What TLS settled with the client, or how it failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ClientTls {
+    /// For example `TLSv1.3`.
+    pub version: Option<String>,
+    /// For example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: Option<String>,
+    /// The agreed application protocol.
+    pub alpn: Option<PeerText>,
+    /// The application protocols that the client offered, at most 8; only of a handshake that failed.
+    pub alpn_offered: Vec<PeerText>,
+    /// The server name that the client asked for.
+    pub sni: Option<PeerText>,
+    /// How a certificate was found for that name; `null` when the client asked for none.
+    pub sni_match: Option<SniMatch>,
+    /// The request's Host is another name than the one that TLS asked for.
+    pub host_differs: bool,
+    /// SHA-256 of the certificate that we showed, 64 hexadecimal digits; `null` when the session was
+    /// resumed or none was shown.
+    pub certificate: Option<String>,
+    /// The names that the listener's certificates are for, at most 16; only of a handshake that failed,
+    /// or where none of them is the one that was asked for.
+    pub our_names: Vec<PeerText>,
+    /// An earlier session was resumed; `null` when the handshake did not complete.
+    pub resumed: Option<bool>,
+    /// The certificate that the client showed, good or not.
+    pub client_cert: Option<Box<ClientCert>>,
+    /// From the accept to the end of the handshake; `null` when it did not complete.
+    pub handshake_ms: Option<f64>,
+    /// Set when the handshake did not complete.
+    pub failure: Option<TlsFailure>,
+}
+
+/// See [`ClientTls::sni_match`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SniMatch {
+    /// A certificate has the name.
+    Exact,
+    /// A certificate has a wildcard that covers it.
+    Wildcard,
+    /// None has it: the default was shown.
+    Default,
+}
+
+/// A certificate of a client: what it says of itself, believed only when the handshake completed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ClientCert {
+    /// Its subject, as `CN=…, O=…`.
+    pub subject: PeerText,
+    /// Who signed it.
+    pub issuer: PeerText,
+    /// Its subject alternative names, at most 8.
+    pub names: Vec<PeerText>,
+    /// SHA-256 of its DER, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Start of its validity.
+    pub not_before: Option<Moment>,
+    /// End of its validity.
+    pub not_after: Option<Moment>,
+}
+
+/// Why a TLS handshake with the client failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TlsFailure {
+    /// The alert that the client sent, by its RFC 8446 name (`unknown_ca`, `bad_certificate` …).
+    pub alert: Option<String>,
+    /// What it was, where we found the fault.
+    pub kind: Option<TlsFailureKind>,
+    /// What went wrong, in words.
+    pub detail: String,
+}
+
+/// See [`TlsFailure::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsFailureKind {
+    /// The client offers no application protocol that we speak.
+    Alpn,
+    /// No version or cipher suite in common.
+    Incompatible,
+    /// A certificate is required, and the client showed none.
+    ClientCertMissing,
+    /// The client's certificate is signed by nobody that `client_auth.ca` has.
+    ClientCertUnknownCa,
+    /// The client's certificate is past its end.
+    ClientCertExpired,
+    /// The client's certificate is not valid yet.
+    ClientCertNotYetValid,
+    /// The client's certificate is revoked by `client_auth.crl`.
+    ClientCertRevoked,
+    /// `client_auth.crl` has no list of the CA that signed the client's certificate.
+    ClientCertRevocationUnknown,
+    /// The client's certificate is not good for another reason.
+    ClientCertInvalid,
+}

@@ -1,0 +1,99 @@
+//! Which certificate a client gets: by the name that it asks for (SNI), then by the keys that it
+//! can work with.
+
+use std::collections::HashMap;
+
+use rustls::SignatureScheme;
+
+use crate::config::identity::{Identity, names};
+use crate::session::record::SniMatch;
+
+/// The certificates of a listener by name.
+#[derive(Debug)]
+pub(super) struct Chooser {
+    identities: Vec<Identity>,
+    /// Positions in `identities`, the preferred kind of key first.
+    exact: HashMap<String, Vec<usize>>,
+    /// By what follows the star.
+    wildcard: HashMap<String, Vec<usize>>,
+    defaults: Vec<usize>,
+}
+
+impl Chooser {
+    pub(super) fn new(identities: Vec<Identity>) -> Self {
+        let mut exact: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut wildcard: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut order: Vec<(usize, &Identity)> = identities.iter().enumerate().collect();
+        // Stable: of two with the same kind the first entry wins.
+        order.sort_by_key(|(_, identity)| identity.kind);
+        for (position, identity) in order {
+            for name in names::asked_for(identity) {
+                match names::wildcard(&name) {
+                    Some(parent) => wildcard
+                        .entry(parent.to_owned())
+                        .or_default()
+                        .push(position),
+                    None => exact.entry(name).or_default().push(position),
+                }
+            }
+        }
+        Self {
+            defaults: names::defaults(&identities),
+            identities,
+            exact,
+            wildcard,
+        }
+    }
+
+    pub(super) fn identities(&self) -> &[Identity] {
+        &self.identities
+    }
+
+    /// Who may be shown for a name, best first, and why.
+    pub(super) fn candidates(&self, name: &str) -> (SniMatch, Vec<usize>) {
+        let name = names::normal(name);
+        let exact = self.exact.get(&name);
+        let parent = name.split_once('.').filter(|(label, _)| !label.is_empty());
+        let wildcard = parent.and_then(|(_, parent)| self.wildcard.get(parent));
+        let found: Vec<usize> = exact
+            .into_iter()
+            .chain(wildcard)
+            .flatten()
+            .copied()
+            .collect();
+        match (exact, wildcard) {
+            (Some(_), _) => (SniMatch::Exact, found),
+            (None, Some(_)) => (SniMatch::Wildcard, found),
+            (None, None) => (SniMatch::Default, self.defaults.clone()),
+        }
+    }
+
+    /// The certificate for a client; `None` when it can work with no key of ours.
+    pub(super) fn choose(
+        &self,
+        name: Option<&str>,
+        schemes: &[SignatureScheme],
+    ) -> Option<(usize, &Identity)> {
+        let candidates = match name {
+            Some(name) => self.candidates(name).1,
+            None => self.defaults.clone(),
+        };
+        candidates.into_iter().find_map(|position| {
+            let identity = self.identities.get(position)?;
+            identity.certified.key.choose_scheme(schemes)?;
+            Some((position, identity))
+        })
+    }
+
+    /// Whether a request for `host` is served by another certificate than the connection, which
+    /// asked for `name`, was: then it belongs on a connection of its own.
+    pub(super) fn sends_elsewhere(&self, name: &str, host: &str) -> bool {
+        let shown = self.candidates(name).1;
+        let covered = shown
+            .iter()
+            .filter_map(|position| self.identities.get(*position))
+            .flat_map(|identity| &identity.names)
+            .any(|pattern| names::covers(pattern, host));
+        !covered && shown != self.candidates(host).1
+    }
+}

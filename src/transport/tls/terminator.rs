@@ -1,0 +1,318 @@
+//! What a listener serves TLS with: certificates, policy, and what outlives both.
+//!
+//! A [`Terminator`] is made anew whenever the configuration is loaded again; [`Lasting`] is what a
+//! listener keeps all the while, so that clients can go on resuming their sessions.
+//!
+//! # Client certificates and resumption
+//! A resumed session is believed to be whoever it was made by: nothing is verified again. So where
+//! client certificates are asked for no session can be resumed, and none that was made without them
+//! is taken. Every connection is verified against what is configured now: a certificate that has
+//! expired or was revoked since does not go on by its ticket, and a listener that begins to ask for
+//! certificates has no way around them. Connections live long here; this costs a signature for each.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+    ServerSessionMemoryCache, StoresServerSessions,
+};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, KeyLog, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::chooser::Chooser;
+use super::leaves::Leaf;
+use super::peer;
+use crate::config::identity::{Identity, names};
+use crate::config::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
+use crate::session::record::{ClientCert, SniMatch};
+use crate::session::text::PeerText;
+
+/// Names of ours that a record holds.
+const NAMES: usize = 16;
+
+/// Sessions that can be resumed by their id (TLS 1.2 without tickets).
+const SESSIONS: usize = 1024;
+
+/// What a listener keeps while its configuration changes: the keys of its session tickets, its
+/// sessions, and where secrets are logged to.
+#[derive(Clone, Debug)]
+pub struct Lasting {
+    ticketer: Arc<dyn ProducesTickets>,
+    sessions: Arc<dyn StoresServerSessions>,
+    key_log: Option<Arc<dyn KeyLog>>,
+}
+
+impl Lasting {
+    /// New keys, for one listener: what it has issued is good nowhere else.
+    pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> Result<Self, Error> {
+        Ok(Self {
+            ticketer: rustls::crypto::ring::Ticketer::new()?,
+            sessions: ServerSessionMemoryCache::new(SESSIONS),
+            key_log,
+        })
+    }
+}
+
+/// Serves TLS by one loaded configuration.
+#[derive(Debug)]
+pub struct Terminator {
+    chooser: Arc<Chooser>,
+    policy: TlsPolicy,
+    lasting: Lasting,
+    provider: Arc<CryptoProvider>,
+    config: Arc<ServerConfig>,
+}
+
+impl Terminator {
+    /// TLS 1.2 and 1.3 or only the latter, with what `alpn_protocols` names.
+    pub fn new(
+        identities: Vec<Identity>,
+        policy: TlsPolicy,
+        lasting: &Lasting,
+    ) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chooser = Arc::new(Chooser::new(identities));
+        let noted = Arc::<Noted>::default();
+        let config = configured(&provider, &policy, lasting, &chooser, &noted)?;
+        Ok(Self {
+            chooser,
+            policy,
+            lasting: lasting.clone(),
+            provider,
+            config: Arc::new(config),
+        })
+    }
+
+    /// The configuration; [`super::accept`] uses copies of it that note what they did.
+    #[must_use]
+    pub fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+
+    /// What is told of its certificates, in their order.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<Leaf> {
+        self.chooser.identities().iter().map(Leaf::of).collect()
+    }
+
+    pub(super) fn for_one_handshake(&self) -> (Arc<ServerConfig>, Arc<Noted>) {
+        let noted = Arc::<Noted>::default();
+        let made = match self.policy.client_auth {
+            None => {
+                let mut config = ServerConfig::clone(&self.config);
+                config.cert_resolver = Arc::new(Choosing {
+                    chooser: Arc::clone(&self.chooser),
+                    noted: Arc::clone(&noted),
+                });
+                Ok(config)
+            }
+            // The verifier cannot be changed afterwards.
+            Some(_) => configured(
+                &self.provider,
+                &self.policy,
+                &self.lasting,
+                &self.chooser,
+                &noted,
+            ),
+        };
+        // What could be made once can be made again; the first one only notes nothing.
+        let config = made.map_or_else(|_| Arc::clone(&self.config), Arc::new);
+        (config, noted)
+    }
+
+    pub(super) fn sni_match(&self, name: &str) -> SniMatch {
+        self.chooser.candidates(name).0
+    }
+
+    pub(super) fn shown(&self, noted: &Noted) -> Option<String> {
+        let position = *noted.shown.get()?;
+        let identity = self.chooser.identities().get(position)?;
+        Some(identity.sha256_hex())
+    }
+
+    /// The names of all its certificates.
+    pub(super) fn names(&self) -> Vec<PeerText> {
+        let names: BTreeSet<&String> = self
+            .chooser
+            .identities()
+            .iter()
+            .flat_map(|identity| &identity.names)
+            .collect();
+        let names = names.into_iter().take(NAMES);
+        names.map(|name| PeerText::new(name, 255)).collect()
+    }
+
+    /// Why a request for `host` does not belong on a connection whose TLS asked for `sni`
+    /// (RFC 9110 section 15.5.20), if so. Both are only names, without a port.
+    #[must_use]
+    pub fn misdirected(&self, sni: &str, host: &str) -> Option<Misdirected> {
+        let auth = self.policy.client_auth.as_ref().map(|auth| auth.mode);
+        if !names::differ(sni, host) {
+            None
+        } else if auth == Some(ClientAuthMode::Required) {
+            // The certificate was shown for one name; nothing says that it is meant for another.
+            Some(Misdirected::ClientAuth)
+        } else if self.chooser.sends_elsewhere(sni, host) {
+            Some(Misdirected::OtherCertificate)
+        } else {
+            None
+        }
+    }
+}
+
+/// Why a request is on the wrong connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misdirected {
+    /// Client certificates are required, and the one that was shown was for another name.
+    ClientAuth,
+    /// Another certificate of ours is for that name.
+    OtherCertificate,
+}
+
+fn configured(
+    provider: &Arc<CryptoProvider>,
+    policy: &TlsPolicy,
+    lasting: &Lasting,
+    chooser: &Arc<Chooser>,
+    noted: &Arc<Noted>,
+) -> Result<ServerConfig, Error> {
+    let versions: &[&SupportedProtocolVersion] = match policy.min_version {
+        MinVersion::Tls12 => &[&TLS13, &TLS12],
+        MinVersion::Tls13 => &[&TLS13],
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(versions)?;
+    let resolver = Arc::new(Choosing {
+        chooser: Arc::clone(chooser),
+        noted: Arc::clone(noted),
+    });
+    let mut config = match &policy.client_auth {
+        None => {
+            let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+            config.ticketer = Arc::clone(&lasting.ticketer);
+            config.session_storage = Arc::clone(&lasting.sessions);
+            config
+        }
+        Some(ClientAuth { verifier, .. }) => {
+            let verifier = Arc::new(Verifying {
+                verifier: Arc::clone(verifier),
+                noted: Arc::clone(noted),
+            });
+            let mut config = builder
+                .with_client_cert_verifier(verifier)
+                .with_cert_resolver(resolver);
+            // See above: no session is resumed.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        }
+    };
+    config.alpn_protocols = super::alpn_protocols(policy.http2);
+    if let Some(key_log) = &lasting.key_log {
+        config.key_log = Arc::clone(key_log);
+    }
+    Ok(config)
+}
+
+/// What one handshake did.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    shown: OnceLock<usize>,
+    refused: OnceLock<ClientCert>,
+}
+
+impl Noted {
+    /// The client's certificate that was found not to be good.
+    pub(super) fn refused(&self) -> Option<ClientCert> {
+        self.refused.get().cloned()
+    }
+}
+
+#[derive(Debug)]
+struct Choosing {
+    chooser: Arc<Chooser>,
+    noted: Arc<Noted>,
+}
+
+impl ResolvesServerCert for Choosing {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let chosen = self
+            .chooser
+            .choose(hello.server_name(), hello.signature_schemes());
+        let (position, identity) = chosen?;
+        // A second hello of the same handshake is chosen for alike.
+        let _ = self.noted.shown.set(position);
+        Some(Arc::clone(&identity.certified))
+    }
+}
+
+/// Verifies as it is configured, and keeps what was refused for the record.
+struct Verifying {
+    verifier: Arc<dyn ClientCertVerifier>,
+    noted: Arc<Noted>,
+}
+
+impl fmt::Debug for Verifying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifying")
+    }
+}
+
+impl ClientCertVerifier for Verifying {
+    fn offer_client_auth(&self) -> bool {
+        self.verifier.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.verifier.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.verifier.verify_client_cert(leaf, intermediates, now);
+        if verified.is_err() {
+            let _ = self.noted.refused.set(peer::facts(leaf));
+        }
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

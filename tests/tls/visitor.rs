@@ -1,0 +1,149 @@
+//! TLS clients that are told what to trust, what to show and which keys to work with.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::pki::{Authority, Leaf};
+use crate::support::deadline::within;
+
+pub const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
+
+/// A client that trusts this authority, and shows a certificate if it has one.
+pub fn client(
+    trusted: &Authority,
+    own: Option<&Leaf>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.der()).expect("a root");
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("versions of TLS")
+        .with_root_certificates(roots);
+    match own {
+        None => builder.with_no_client_auth(),
+        Some(leaf) => builder
+            .with_client_auth_cert(leaf.chain.clone(), leaf.key.clone_key())
+            .expect("a certificate of the client"),
+    }
+}
+
+/// What a visit came to: the certificates that were shown, and the answer.
+#[derive(Debug)]
+pub struct Visit {
+    pub shown: Vec<CertificateDer<'static>>,
+    pub status: u16,
+    pub body: String,
+}
+
+/// Connects, asks for `/` of `host`, reads to the end.
+pub async fn visit(
+    addr: SocketAddr,
+    config: &Arc<ClientConfig>,
+    name: &str,
+    host: &str,
+) -> io::Result<Visit> {
+    let name = ServerName::try_from(name.to_owned()).expect("a server name");
+    let steps = async {
+        let tcp = TcpStream::connect(addr).await?;
+        let connector = TlsConnector::from(Arc::clone(config));
+        let mut stream = connector.connect(name, tcp).await?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let shown = shown.unwrap_or_default().to_vec();
+        let shown = shown.into_iter().map(CertificateDer::into_owned).collect();
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        if answer.is_empty() {
+            read?;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let status = answer.split(' ').nth(1).and_then(|text| text.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok(Visit {
+            shown,
+            status: status.unwrap_or_default(),
+            body: body.to_owned(),
+        })
+    };
+    within("a visit", steps).await
+}
+
+/// A client that takes every certificate, works with these keys only, and keeps what it was shown.
+#[derive(Debug)]
+pub struct Curious {
+    schemes: Vec<SignatureScheme>,
+    shown: Mutex<Option<CertificateDer<'static>>>,
+}
+
+impl Curious {
+    pub fn with(schemes: &[SignatureScheme]) -> (Arc<Self>, Arc<ClientConfig>) {
+        let curious = Arc::new(Self {
+            schemes: schemes.to_vec(),
+            shown: Mutex::default(),
+        });
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&curious) as Arc<dyn ServerCertVerifier>)
+            .with_no_client_auth();
+        (curious, Arc::new(config))
+    }
+
+    pub fn shown(&self) -> CertificateDer<'static> {
+        let shown = self.shown.lock().expect("no panic").take();
+        shown.expect("a certificate that was shown")
+    }
+}
+
+impl ServerCertVerifier for Curious {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.shown.lock().expect("no panic") = Some(leaf.clone().into_owned());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
