@@ -50,7 +50,7 @@ pub use self::listener::{
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
-    HttpRecords, Limits, OutputFormat, Records, ReloadOn, Tcp, Timeouts, UnknownOutput,
+    Http2, HttpRecords, Limits, OutputFormat, Records, ReloadOn, Tcp, Timeouts, UnknownOutput,
 };
 pub use self::warnings::Warning;
 
@@ -72,6 +72,7 @@ pub struct Config {
     timeouts: Timeouts,
     tcp: Tcp,
     limits: Limits,
+    http2: Http2,
     records: Records,
     admin: Option<Admin>,
     output: OutputFormat,
@@ -142,6 +143,12 @@ impl Config {
         self.limits
     }
 
+    /// HTTP/2 with clients.
+    #[must_use]
+    pub fn http2(&self) -> Http2 {
+        self.http2
+    }
+
     /// Where records go besides the terminal.
     #[must_use]
     pub fn records(&self) -> &Records {
@@ -204,6 +211,7 @@ impl fmt::Debug for Config {
             .field("gateway", &self.gateway.url())
             .field("timeouts", &self.timeouts)
             .field("limits", &self.limits)
+            .field("http2", &self.http2)
             .finish_non_exhaustive()
     }
 }

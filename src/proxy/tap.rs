@@ -229,6 +229,7 @@ impl Tap {
         };
         facts.client.addr = connection.peer.to_string();
         facts.client.tls.clone_from(&connection.tls);
+        facts.client.http2 = connection.http2_facts();
         Shared::new(
             recorder,
             Arc::clone(connection),

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
+use super::http2_stream::Http2Stream;
+
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
 /// the socket and the TLS state back out of hyper.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub enum Stream {
     TlsServer(Box<server::TlsStream<TcpStream>>),
     /// TLS with the gateway.
     TlsClient(Box<client::TlsStream<TcpStream>>),
+    /// A stream of a client's HTTP/2 connection.
+    Http2(Box<Http2Stream>),
 }
 
 macro_rules! each {
@@ -29,6 +33,7 @@ macro_rules! each {
             Stream::Unix($stream) => $call,
             Stream::TlsServer($stream) => $call,
             Stream::TlsClient($stream) => $call,
+            Stream::Http2($stream) => $call,
         }
     };
 }
