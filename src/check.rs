@@ -263,7 +263,7 @@ mod tests {
         let (code, text) = check("listenrs: 1\ngateway: { url: gw }\noutput: xml\n", false);
         assert_eq!(code, 2);
         insta::assert_snapshot!(text, @r"
-        wstap.yaml:1:1: listenrs: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir` or `reload`, found the unknown key `listenrs` (did you mean `listeners`?)
+        wstap.yaml:1:1: listenrs: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `http2`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir` or `reload`, found the unknown key `listenrs` (did you mean `listeners`?)
         wstap.yaml:2:17: gateway.url: expected a URL with a scheme: `http://gw:18789`, found no scheme
         wstap.yaml:3:9: output: expected one of `line` or `json`, found `xml`
         3 errors

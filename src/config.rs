@@ -52,7 +52,7 @@ pub use self::listener::{
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
-    HttpRecords, Limits, OutputFormat, Records, ReloadOn, Tcp, Timeouts, UnknownOutput,
+    Http2, HttpRecords, Limits, OutputFormat, Records, ReloadOn, Tcp, Timeouts, UnknownOutput,
 };
 pub use self::warnings::Warning;
 
@@ -74,6 +74,7 @@ pub struct Config {
     timeouts: Timeouts,
     tcp: Tcp,
     limits: Limits,
+    http2: Http2,
     records: Records,
     admin: Option<Admin>,
     output: OutputFormat,
@@ -143,6 +144,12 @@ impl Config {
         self.limits
     }
 
+    /// HTTP/2 with clients.
+    #[must_use]
+    pub fn http2(&self) -> Http2 {
+        self.http2
+    }
+
     /// Where records go besides the terminal.
     #[must_use]
     pub fn records(&self) -> &Records {
@@ -205,6 +212,7 @@ impl fmt::Debug for Config {
             .field("gateway", &self.gateway.url())
             .field("timeouts", &self.timeouts)
             .field("limits", &self.limits)
+            .field("http2", &self.http2)
             .finish_non_exhaustive()
     }
 }

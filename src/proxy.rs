@@ -6,6 +6,7 @@
 pub mod accept;
 mod attribution;
 pub mod body;
+mod client_leg;
 mod clients;
 pub mod connection;
 mod current;
@@ -18,6 +19,8 @@ mod forwarded;
 mod gate;
 mod headers;
 mod heads;
+mod http1;
+mod http2;
 mod interim;
 mod layers;
 mod misdirected;
@@ -30,15 +33,15 @@ pub mod session;
 pub mod tap;
 mod told;
 mod upgrade;
+mod upload;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder};
 
-pub use body::Body;
+pub use body::{Body, FromClient};
 pub use current::Current;
 pub use tap::Tap;
 
@@ -47,7 +50,7 @@ pub use tap::Tap;
 /// admission each may refuse; the innermost part proxies.
 fn stack(
     tap: &Arc<Tap>,
-) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+) -> impl Service<Request<FromClient>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
 + Send
 + use<> {

@@ -1,12 +1,14 @@
 //! Sockets and TLS: how bytes come in and go out, and how a connection really ended.
 //!
-//! Nothing here knows of HTTP or WebSocket. Errors are kept as evidence: a reset, an end without
+//! Nothing here knows of requests or WebSocket. Errors are kept as evidence: a reset, an end without
 //! `close_notify` and a timeout stay different things (see [`cause`]).
 
 pub mod activation;
 pub mod cause;
 pub mod clock;
 pub mod dev_ca;
+pub mod http2_stream;
+pub mod http2_watch;
 pub mod listener;
 pub mod listening;
 pub mod notify;

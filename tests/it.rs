@@ -39,6 +39,7 @@ mod forwarded;
 mod heads;
 mod hops;
 mod http;
+mod http2;
 mod input;
 mod interim;
 mod layers;

@@ -11,6 +11,7 @@ pub mod device;
 pub mod dice;
 pub mod frame;
 pub mod head;
+pub mod http2;
 pub mod log;
 pub mod netns;
 pub mod nginx;

@@ -11,6 +11,7 @@
 //! more of a head than [`Limits::bytes`].
 
 mod chunked;
+pub mod http2;
 mod lines;
 mod octets;
 mod raw;
@@ -169,7 +170,7 @@ impl Requests {
                 match lines.read(bytes, self.limits) {
                     Ok(None) => Step::More,
                     Ok(Some(end)) => self.head(bytes.get(..end).unwrap_or_default()),
-                    Err(refusal) => Step::Refused(self.refuse(refusal, bytes)),
+                    Err(refusal) => Step::Refused(Box::new(self.refuse(refusal, bytes))),
                 }
             }
         }
@@ -177,7 +178,7 @@ impl Requests {
 
     /// Gives up on a head that does not come to an end in time.
     pub fn too_slow(&mut self, bytes: &[u8], detail: String) -> Box<Checked> {
-        self.refuse(Refusal::new(HeadFault::TooSlow, detail), bytes)
+        Box::new(self.refuse(Refusal::new(HeadFault::TooSlow, detail), bytes))
     }
 
     /// All of a head is there.
@@ -212,18 +213,18 @@ impl Requests {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal, bytes: &[u8]) -> Box<Checked> {
+    fn refuse(&mut self, refusal: Refusal, bytes: &[u8]) -> Checked {
         let head = match std::mem::replace(&mut self.state, State::Over) {
             State::Head(lines) => lines.into_head(bytes),
             _ => RawHead::default(),
         };
         let asks = rules::asks(&head);
         let refusal = Some(refusal);
-        Box::new(Checked {
+        Checked {
             head,
             asks,
             refusal,
-        })
+        }
     }
 }
 

@@ -22,18 +22,23 @@ pub struct Certificate {
 impl Certificate {
     /// Reads or makes what the configuration wants; `None` for plain HTTP.
     pub(super) fn load(config: &Config, tls: &ListenerTls) -> Result<Option<Self>, StartError> {
+        let http2 = config.http2().enabled;
+        let with = |policy: &TlsPolicy| TlsPolicy {
+            http2,
+            ..policy.clone()
+        };
         Ok(match tls {
             ListenerTls::Plain => None,
             ListenerTls::Files { identities, policy } => Some(Self {
                 identities: identities.clone(),
-                policy: policy.clone(),
+                policy: with(policy),
                 development: None,
             }),
             ListenerTls::SelfSigned { names, policy } => {
                 let files = dev_ca::ensure(config.state_dir(), names, Timestamp::now())?;
                 Some(Self {
                     identities: vec![Identity::load(&files.cert, &files.key)?],
-                    policy: policy.clone(),
+                    policy: with(policy),
                     development: Some(files),
                 })
             }

@@ -128,6 +128,7 @@ fn the_full_file_is_the_default_configuration() {
     assert_eq!(full.timeouts(), bare.timeouts());
     assert_eq!(full.tcp(), bare.tcp());
     assert_eq!(full.limits(), bare.limits());
+    assert_eq!(full.http2(), bare.http2());
     assert_eq!(full.records(), bare.records());
     assert!(full.admin().is_none() && bare.admin().is_none());
     assert_eq!(full.output(), bare.output());

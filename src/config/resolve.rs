@@ -19,11 +19,11 @@ use super::origins::{GatewayFile, Origins};
 use super::read::Lost;
 use super::scalar::{Count, FromScalar, Scalar, Timer};
 use super::schema::{
-    At, FileSchema, GatewaySchema, GatewayTlsSchema, LimitsSchema, OriginsSchema, RecordsSchema,
-    TimeoutsSchema,
+    At, FileSchema, GatewaySchema, GatewayTlsSchema, Http2Schema, LimitsSchema, OriginsSchema,
+    RecordsSchema, TimeoutsSchema,
 };
 use super::secret::FingerprintKey;
-use super::settings::{Limits, Records, Timeouts};
+use super::settings::{Http2, Limits, Records, Timeouts};
 use super::{Config, Listener, Override, OverrideSource, Overrides, trusted};
 
 /// Resolves what could be read; every mistake goes to `errors`. `None` only together with one.
@@ -65,6 +65,7 @@ pub(super) fn resolve(
         tcp,
         timeouts: timeouts(schema.timeouts.unwrap_or_default()),
         limits,
+        http2: http2(&schema.http2.unwrap_or_default()),
         records,
         admin,
         output: overrides.output.or(schema.output).unwrap_or_default(),
@@ -324,6 +325,16 @@ fn limits(section: &LimitsSchema) -> Limits {
             .as_ref()
             .map_or(default.headers, |Scalar(n)| count(n.0.into())),
         session: default.session,
+    }
+}
+
+fn http2(section: &Http2Schema) -> Http2 {
+    let default = Http2::default();
+    let streams = section.max_concurrent_streams.as_ref();
+    Http2 {
+        enabled: section.enabled.unwrap_or(default.enabled),
+        websocket: section.websocket.unwrap_or(default.websocket),
+        max_concurrent_streams: streams.map_or(default.max_concurrent_streams, |Scalar(n)| n.0),
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct FileSchema {
     pub(super) tcp: Option<TcpSchema>,
     /// What clients may occupy.
     pub(super) limits: Option<LimitsSchema>,
+    /// HTTP/2, on listeners with TLS.
+    pub(super) http2: Option<Http2Schema>,
     /// The file with one record a session.
     pub(super) records: Option<RecordsSchema>,
     /// A listener for whoever runs the tap: health, metrics, open sessions. Absent: none.
@@ -300,6 +302,22 @@ pub(super) struct SessionCapsSchema {
     /// Bytes of the client that may come at once; no single frame may be larger. Default: those of
     /// ten seconds.
     pub(super) bytes_burst: Option<At<Scalar<Size<1>>>>,
+}
+
+/// HTTP/2, on listeners with TLS, see `docs/http2.md`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http2Schema {
+    /// Whether `h2` is offered to clients (ALPN), for pages and API requests.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Option<bool>,
+    /// Whether a WebSocket may come in a stream of HTTP/2 (RFC 8441). Off, browsers open a
+    /// connection of HTTP/1.1 for each.
+    #[schemars(extend("default" = false))]
+    pub(super) websocket: Option<bool>,
+    /// Requests and `WebSocket`s at the same time on one connection.
+    #[schemars(extend("default" = 128))]
+    pub(super) max_concurrent_streams: Option<Scalar<Count<1, 10_000>>>,
 }
 
 /// The file with one record a session.

@@ -119,6 +119,27 @@ impl Default for Limits {
     }
 }
 
+/// HTTP/2 with clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2 {
+    /// It is offered on listeners with TLS.
+    pub enabled: bool,
+    /// A stream may become a WebSocket (RFC 8441).
+    pub websocket: bool,
+    /// Streams at the same time on one connection; at least 1.
+    pub max_concurrent_streams: u32,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            websocket: false,
+            max_concurrent_streams: 128,
+        }
+    }
+}
+
 /// Where records go besides the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {

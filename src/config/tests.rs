@@ -47,6 +47,7 @@ fn defaults_are_complete() {
     assert_eq!(config.gateway().dialect(), Dialect::OpenClaw);
     assert_eq!(config.timeouts(), Timeouts::default());
     assert_eq!(config.limits(), Limits::default());
+    assert_eq!(config.http2(), Http2::default());
     assert_eq!(config.records(), &Records::default());
     assert_eq!(config.output(), OutputFormat::Line);
     assert!(config.session_header());
@@ -64,6 +65,15 @@ fn assert_sockets(config: &Config) {
     let passed = Listen::Systemd(Some("tap".to_owned()));
     assert_eq!(config.listeners()[3].listen, passed);
     assert!(config.trusted_proxies().has_unix());
+}
+
+fn assert_records(config: &Config) {
+    let records = config.records();
+    assert_eq!(
+        (records.rotate_bytes, records.keep, records.http),
+        (4096, 0, HttpRecords::All)
+    );
+    assert_eq!(records.path.as_deref(), Some(Path::new("r.jsonl")));
 }
 
 #[test]
@@ -98,6 +108,7 @@ limits:
   {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3,
      session: {{ bytes: 1MiB, message_bytes: 1KiB, messages_per_second: 7, bytes_per_second: 10,
                  bytes_burst: 2KiB }} }}
+http2: {{ enabled: false, websocket: true, max_concurrent_streams: 7 }}
 records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
 output: json
 session_header: false
@@ -153,12 +164,10 @@ state_dir: state
             }
         }
     );
-    let records = config.records();
-    assert_eq!(
-        (records.rotate_bytes, records.keep, records.http),
-        (4096, 0, HttpRecords::All)
-    );
-    assert_eq!(records.path.as_deref(), Some(Path::new("r.jsonl")));
+    let http2 = config.http2();
+    assert_eq!((http2.enabled, http2.websocket), (false, true));
+    assert_eq!(http2.max_concurrent_streams, 7);
+    assert_records(&config);
     assert_eq!(config.output(), OutputFormat::Json);
     assert!(!config.session_header());
     assert_eq!(

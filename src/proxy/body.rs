@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::page;
 use super::progress::Progress;
 use super::session::Shared;
+use super::upload::Upload;
 use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey};
 
 /// How much of a refusal's body is looked at.
@@ -32,10 +33,67 @@ pub enum Body {
     Response(Box<Answered>),
 }
 
+/// The body of a client's request, by what it comes.
+#[derive(Debug)]
+pub enum FromClient {
+    /// There is none, and none can come: the stream becomes a tunnel.
+    None,
+    /// Behind a head of HTTP/1.
+    Http1(Incoming),
+    /// In the stream of an HTTP/2 connection.
+    Http2(Upload),
+}
+
+/// A body that could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Of HTTP/1: from the client or from the gateway.
+    #[error(transparent)]
+    Http1(#[from] hyper::Error),
+    /// Of HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// Nothing moved for too long.
+    #[error("nothing moved for timeouts.idle")]
+    Idle,
+}
+
+impl HttpBody for FromClient {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::None => Poll::Ready(None),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Http2(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A request body that is counted.
 #[derive(Debug)]
 pub struct Counted {
-    inner: Incoming,
+    inner: FromClient,
     progress: Arc<Progress>,
 }
 
@@ -54,21 +112,10 @@ pub struct Answered {
     look: Option<(Vec<u8>, HeaderMap)>,
 }
 
-/// A body that broke off.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The connection that it comes from broke.
-    #[error(transparent)]
-    Broken(#[from] hyper::Error),
-    /// Nothing moved for too long.
-    #[error("nothing moved for timeouts.idle")]
-    Idle,
-}
-
 impl Body {
     /// A request's body, whose progress is noted.
     #[must_use]
-    pub fn request(inner: Incoming, progress: Arc<Progress>) -> Self {
+    pub fn request(inner: FromClient, progress: Arc<Progress>) -> Self {
         if inner.is_end_stream() {
             Self::Empty
         } else {
@@ -128,7 +175,7 @@ impl HttpBody for Body {
                     let data = frame.data_ref();
                     counted.progress.sent_on(data.map_or(0, Bytes::len));
                 }
-                poll.map_err(BodyError::from)
+                poll
             }
             Self::Response(answered) => answered.poll_frame(cx),
         }

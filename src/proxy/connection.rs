@@ -1,20 +1,22 @@
-//! What all requests of one client connection have in common.
+//! What all requests of one client connection have in common; of HTTP/2, what one stream has.
 
 use std::sync::Arc;
 
 use crate::admission::peer::Peer;
 use crate::proxy::drain::Drain;
 use crate::proxy::heads::Heads;
+use crate::proxy::http2::Counts;
 use crate::proxy::interim::Interim;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
+use crate::session::record::client::Http2Facts;
 use crate::session::record::proxy_protocol::ProxyProtocolFacts;
 use crate::transport::sensor::Sensed;
 use crate::transport::tls::Terminator;
 
 /// Who is at the ends of a connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
     /// The client, as far as the connection itself tells.
     pub peer: Peer,
@@ -43,8 +45,18 @@ pub struct Connection {
     pub(super) heads: Heads,
     /// Interim answers for its client.
     pub(super) interim: Arc<Interim>,
+    /// What is counted of an HTTP/2 connection.
+    pub(super) http2: Option<Http2>,
     drain: Arc<Drain>,
-    counted: ConnectionGuard,
+    counted: Arc<ConnectionGuard>,
+}
+
+/// A request's place in an HTTP/2 connection.
+#[derive(Clone, Debug)]
+pub(super) struct Http2 {
+    /// Its stream; `None`: the connection itself.
+    pub(super) stream: Option<u32>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Connection {
@@ -66,8 +78,9 @@ impl Connection {
             sensed,
             heads: Heads::default(),
             interim: Arc::default(),
+            http2: None,
             drain,
-            counted,
+            counted: Arc::new(counted),
         }
     }
 
@@ -97,6 +110,39 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.ends.peer
+    }
+
+    /// It speaks HTTP/2.
+    pub(super) fn speaks_http2(&mut self, counts: Arc<Counts>) {
+        let stream = None;
+        self.http2 = Some(Http2 { stream, counts });
+    }
+
+    /// A stream of it, which ends for itself. The first one's record tells of the connection's
+    /// beginning too.
+    pub(super) fn stream(&self, stream: u32, opened: Anchor) -> Self {
+        let http2 = self.http2.clone();
+        Self {
+            ends: self.ends.clone(),
+            tls: self.tls.clone(),
+            terminator: self.terminator.clone(),
+            accepted: opened,
+            sensed: Arc::default(),
+            heads: Heads::default(),
+            interim: Arc::default(),
+            http2: http2.map(|http2| Http2 {
+                stream: Some(stream),
+                ..http2
+            }),
+            drain: Arc::clone(&self.drain),
+            counted: Arc::clone(&self.counted),
+        }
+    }
+
+    /// For its records.
+    pub(super) fn http2_facts(&self) -> Option<Http2Facts> {
+        let Http2 { stream, counts } = self.http2.as_ref()?;
+        Some(counts.facts(*stream))
     }
 
     /// Its TLS is served by this.

@@ -13,16 +13,13 @@ use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{timeout, timeout_at};
 
 use super::Tap;
-use super::body::Body;
+use super::body::{Body, FromClient};
+use super::client_leg::ClientLeg;
 use super::error::DENIED;
-use super::gate::Gate;
 use super::layers::respond::{SESSION_HEADER, proxy_status};
 use super::session::Shared;
 use crate::session::party::{Leg, Phase};
@@ -42,12 +39,12 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 pub(super) fn by_close(
     tap: &Arc<Tap>,
     session: &Shared,
-    request: &mut Request<Incoming>,
+    request: &mut Request<FromClient>,
     reason: String,
 ) -> Option<Response<Body>> {
     let key = request.headers().get(SEC_WEBSOCKET_KEY)?;
     let accept = HeaderValue::from_str(&accept_key(key.as_bytes())).ok()?;
-    let upgrade = hyper::upgrade::on(&mut *request);
+    let upgrade = ClientLeg::of(request);
     let refused = Refused {
         tap: Arc::clone(tap),
         session: session.clone(),
@@ -98,19 +95,20 @@ struct Refused {
 }
 
 impl Refused {
-    async fn run(self, upgrade: OnUpgrade) {
+    async fn run(self, upgrade: ClientLeg) {
         // When the client is gone before, dropping the session tells so.
-        let Ok(upgraded) = upgrade.await else { return };
+        let Some(upgraded) = upgrade.ready().await else {
+            return;
+        };
         self.session.with(|rec| rec.reach(Phase::Handshake));
         self.session.settle();
-        let Ok(parts) = upgraded.downcast::<TokioIo<Gate>>() else {
+        let Some((stream, ahead)) = upgraded.into_parts() else {
             let what = "an upgraded connection is of a foreign type";
             tracing::error!(what, "a WebSocket could not be refused");
             self.session
                 .with(|rec| rec.ending.fault(what.to_owned(), Instant::now()));
             return;
         };
-        let (stream, ahead) = parts.io.into_inner().into_parts();
         let (mut stream, sensed) = Sensor::new(stream);
         self.close(&mut stream, &ahead).await;
         let now = Instant::now();

@@ -202,6 +202,7 @@ fn head_answer(refusal: &Refusal) -> Answer {
         HeadFault::HeadBytes | HeadFault::Headers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         HeadFault::WebsocketVersion => StatusCode::UPGRADE_REQUIRED,
         HeadFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        HeadFault::ConnectProtocol => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::BAD_REQUEST,
     };
     Answer {

@@ -30,14 +30,9 @@ pub(super) fn request(head: &RawHead, asks: Asks) -> RequestFacts {
         ))
     };
     let extensions = joined(head, "sec-websocket-extensions");
-    let version = match head.minor_version() {
-        Some(0) => "HTTP/1.0",
-        Some(_) => "HTTP/1.1",
-        None => "",
-    };
     RequestFacts {
         method: method.as_str().to_owned(),
-        http_version: version.to_owned(),
+        http_version: head.http_version().to_owned(),
         host: one("host"),
         path: PeerText::new(&mask::mask_target(&target), mask::TARGET_CAP),
         origin: one("origin"),

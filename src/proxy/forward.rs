@@ -10,7 +10,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
-use super::body::Body;
+use super::body::{Body, FromClient};
 use super::connection::Connection;
 use super::error::Failure;
 use super::forwarded::Way;
@@ -46,7 +46,7 @@ impl Forward {
     }
 }
 
-impl tower::Service<Request<Incoming>> for Forward {
+impl tower::Service<Request<FromClient>> for Forward {
     type Response = Response<Body>;
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
@@ -55,7 +55,7 @@ impl tower::Service<Request<Incoming>> for Forward {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<FromClient>) -> Self::Future {
         let tap = Arc::clone(&self.tap);
         let extensions = request.extensions_mut();
         let session = extensions.remove::<Shared>();
@@ -108,7 +108,7 @@ async fn plain(
     tap: &Tap,
     connection: &Connection,
     session: Shared,
-    request: Request<Incoming>,
+    request: Request<FromClient>,
 ) -> Result<Response<Body>, Failure> {
     let (mut head, body) = request.into_parts();
     prepare(tap, &session, &mut head.headers, false);

@@ -330,7 +330,7 @@ impl AsyncWrite for Gate {
         let gate = self.get_mut();
         // hyper flushes when all of its own bytes are written.
         if gate.interim.is_empty() {
-            gate.interim = gate.connection.interim.take();
+            gate.interim = gate.connection.interim.take_text();
         }
         while !gate.interim.is_empty() {
             let written = Pin::new(&mut gate.io).poll_write(cx, &gate.interim);

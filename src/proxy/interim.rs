@@ -2,18 +2,21 @@
 //! and whatever else is no 100 and no 101.
 //!
 //! hyper's server cannot send them. The gate writes them, and only when hyper flushes: then its
-//! own buffer is empty, so that they stand whole between two of its messages. The final answer
-//! waits for that.
+//! own buffer is empty, so that they stand whole between two of its messages. With HTTP/2 the
+//! stream sends them. The final answer waits for that.
 
 use std::fmt::Write as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use http::{HeaderMap, Request, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 /// Bytes of interim heads that may wait; more are dropped.
 const MAX_WAITING: usize = 64 * 1024;
+
+/// What is counted for a status line and the empty line.
+const STATUS_LINE: usize = 64;
 
 /// Interim heads that wait for the gate.
 #[derive(Debug, Default)]
@@ -21,7 +24,9 @@ pub(super) struct Interim(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    bytes: Vec<u8>,
+    heads: Vec<Response<()>>,
+    /// About so many bytes.
+    size: usize,
     /// The gate has taken some and has not written all of them.
     writing: bool,
     /// The connection's task, by way of the request that is under way.
@@ -49,10 +54,32 @@ impl Interim {
         ) {
             return;
         }
-        let text = as_text(status, headers);
+        let mut head = Response::new(());
+        *head.status_mut() = status;
+        for (name, value) in headers {
+            if !super::headers::is_hop_by_hop(name) {
+                head.headers_mut().append(name.clone(), value.clone());
+            }
+        }
+        self.push(head);
+    }
+
+    /// The client waits to be told to send its body, and somebody is there to read it.
+    pub(super) fn go_on(&self) {
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::CONTINUE;
+        self.push(head);
+    }
+
+    fn push(&self, head: Response<()>) {
+        let lines = head.headers().iter();
+        let size: usize = lines
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum();
         let mut inner = self.inner();
-        if inner.bytes.len() + text.len() <= MAX_WAITING {
-            inner.bytes.extend_from_slice(&text);
+        if inner.size + size + STATUS_LINE <= MAX_WAITING {
+            inner.size += size + STATUS_LINE;
+            inner.heads.push(head);
         }
         if let Some(task) = inner.task.take() {
             task.wake();
@@ -70,7 +97,7 @@ impl Interim {
                 answer = Some(ready);
             }
             let mut inner = self.inner();
-            if inner.bytes.is_empty()
+            if inner.heads.is_empty()
                 && !inner.writing
                 && let Some(answer) = answer.take()
             {
@@ -83,10 +110,16 @@ impl Interim {
     }
 
     /// What is to be written now; [`Interim::written`] says when it is.
-    pub(super) fn take(&self) -> Vec<u8> {
+    pub(super) fn take(&self) -> Vec<Response<()>> {
         let mut inner = self.inner();
-        inner.writing = !inner.bytes.is_empty();
-        std::mem::take(&mut inner.bytes)
+        inner.writing = !inner.heads.is_empty();
+        inner.size = 0;
+        std::mem::take(&mut inner.heads)
+    }
+
+    /// The same as bytes of HTTP/1.
+    pub(super) fn take_text(&self) -> Vec<u8> {
+        self.take().iter().flat_map(as_text).collect()
     }
 
     /// What was taken is written.
@@ -104,15 +137,13 @@ impl Interim {
 }
 
 /// A head as it goes out. What hyper has read holds no line break in a value.
-fn as_text(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+fn as_text(head: &Response<()>) -> Vec<u8> {
+    let status = head.status();
     let reason = status.canonical_reason().unwrap_or_default();
     let mut text = String::new();
     let _ = write!(text, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
     let mut bytes = text.into_bytes();
-    for (name, value) in headers {
-        if super::headers::is_hop_by_hop(name) {
-            continue;
-        }
+    for (name, value) in head.headers() {
         bytes.extend_from_slice(name.as_str().as_bytes());
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value.as_bytes());
@@ -135,7 +166,7 @@ mod tests {
         let mut answer = pin!(interim.before(std::future::ready(1)));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(answer.as_mut().poll(&mut cx).is_pending());
-        assert_eq!(interim.take(), b"HTTP/1.1 103 Early Hints\r\n\r\n");
+        assert_eq!(interim.take_text(), b"HTTP/1.1 103 Early Hints\r\n\r\n");
         // Half of them are in the socket of a client that does not read.
         assert!(answer.as_mut().poll(&mut cx).is_pending());
         interim.written();

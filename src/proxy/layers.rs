@@ -38,20 +38,20 @@ pub(super) mod respond;
 pub(super) mod timeout;
 
 use http::Request;
-use hyper::body::Incoming;
 
+use super::body::FromClient;
 use super::error::Failure;
 use super::session::Shared;
 use crate::admission::head::Asks;
 
 /// What the check of the request's head found that it asks for.
-pub(super) fn asks(request: &Request<Incoming>) -> Asks {
+pub(super) fn asks(request: &Request<FromClient>) -> Asks {
     let found = request.extensions().get::<Asks>();
     found.copied().unwrap_or(Asks::Nothing)
 }
 
 /// The session that the outermost layer opened for a request.
-fn session(request: &Request<Incoming>) -> Result<Shared, Failure> {
+fn session(request: &Request<FromClient>) -> Result<Shared, Failure> {
     request
         .extensions()
         .get::<Shared>()

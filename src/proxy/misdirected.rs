@@ -11,8 +11,8 @@ use std::time::Instant;
 use http::Request;
 use http::header::HOST;
 use http::uri::Authority;
-use hyper::body::Incoming;
 
+use super::body::FromClient;
 use super::connection::Connection;
 use super::error::Failure;
 use super::session::Shared;
@@ -23,7 +23,7 @@ use crate::transport::tls::terminator::Misdirected;
 const KEY: &str = "listeners[].tls";
 
 /// Notes it, and refuses it where it matters.
-pub(super) fn check(request: &Request<Incoming>, session: &Shared) -> Result<(), Failure> {
+pub(super) fn check(request: &Request<FromClient>, session: &Shared) -> Result<(), Failure> {
     let Some(Differs { sni, host, why }) = differs(request) else {
         return Ok(());
     };
@@ -49,7 +49,7 @@ struct Differs {
     why: Option<Misdirected>,
 }
 
-fn differs(request: &Request<Incoming>) -> Option<Differs> {
+fn differs(request: &Request<FromClient>) -> Option<Differs> {
     let connection = request.extensions().get::<Arc<Connection>>()?;
     let terminator = connection.terminator.as_ref()?;
     let sni = connection.tls.as_ref()?.sni.as_ref()?.as_str();
@@ -65,7 +65,7 @@ fn differs(request: &Request<Incoming>) -> Option<Differs> {
 }
 
 /// The request's host without its port. One that cannot be read is no name of ours.
-fn host(request: &Request<Incoming>) -> Option<String> {
+fn host(request: &Request<FromClient>) -> Option<String> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.host().to_owned());
     }

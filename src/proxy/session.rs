@@ -143,6 +143,10 @@ impl Drop for Session {
 impl Session {
     /// The request was dropped before its answer was out: the client went away, or we did.
     fn cut_short(&self, recorder: &mut Recorder, now: Instant) {
+        if let Some(refusal) = self.connection.heads.broken_body() {
+            let detail = refusal.detail;
+            recorder.ending.refused_head(refusal.fault, detail, now);
+        }
         match self.connection.sensed.end() {
             Some(end) => {
                 recorder

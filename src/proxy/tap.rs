@@ -231,6 +231,7 @@ impl Tap {
         };
         connection.ends.note(&mut facts.client);
         facts.client.tls.clone_from(&connection.tls);
+        facts.client.http2 = connection.http2_facts();
         Shared::new(
             recorder,
             Arc::clone(connection),

@@ -12,17 +12,16 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
-use super::body::Body;
+use super::body::{Body, FromClient};
+use super::client_leg::ClientLeg;
 use super::connection::Connection;
 use super::error::Failure;
 use super::forward::{dial, no_answer, note_dial, note_head, pass_on, prepare};
 use super::forwarded::{self, Way};
-use super::gate::Gate;
 use super::headers::values;
 use super::layers::respond::SESSION_HEADER;
 use super::progress::Progress;
@@ -42,9 +41,9 @@ pub(super) async fn attempt(
     tap: &Arc<Tap>,
     connection: &Arc<Connection>,
     session: Shared,
-    mut request: Request<Incoming>,
+    mut request: Request<FromClient>,
 ) -> Result<Response<Body>, Failure> {
-    let client = hyper::upgrade::on(&mut request);
+    let client = ClientLeg::of(&mut request);
     let (mut head, body) = request.into_parts();
     prepare(tap, &session, &mut head.headers, true);
     head.version = Version::HTTP_11;
@@ -172,7 +171,7 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    async fn run(self, client: OnUpgrade, gateway: OnUpgrade) {
+    async fn run(self, client: ClientLeg, gateway: OnUpgrade) {
         let Self {
             tap,
             extensions,
@@ -181,17 +180,21 @@ impl Tunnel {
         } = self;
         // The client's side is there once hyper has written the 101. When the client is gone
         // before, dropping the session tells so.
-        let Ok(client) = client.await else { return };
+        let Some(client) = client.ready().await else {
+            return;
+        };
         session.with(|rec| rec.reach(Phase::Handshake));
         session.settle();
         let gateway = match gateway.await {
             Ok(gateway) => gateway,
             Err(error) => return fault(&session, &error.to_string()),
         };
-        let (Some(client), Some(gateway)) = (client_wire(client), gateway_wire(gateway)) else {
+        let client = client.into_parts();
+        let (Some((client, ahead)), Some(gateway)) = (client, gateway_wire(gateway)) else {
             return fault(&session, "an upgraded connection is of a foreign type");
         };
         let bounds = (tap.config.timeouts(), &tap.config.limits().session);
+        let client = Wire::new(client, ahead);
         Relay::new(client, gateway, extensions, reader, bounds, session)
             .run(&tap.drain)
             .await;
@@ -201,15 +204,6 @@ impl Tunnel {
 fn fault(session: &Shared, what: &str) {
     tracing::error!(what, "a tunnel could not be opened");
     session.with(|rec| rec.ending.fault(what.to_owned(), Instant::now()));
-}
-
-/// The client's stream out of hyper and out of the gate, which has kept what came behind the
-/// upgrade.
-pub(super) fn client_wire(upgraded: Upgraded) -> Option<Wire> {
-    let parts = upgraded.downcast::<TokioIo<Gate>>().ok()?;
-    let (stream, held) = parts.io.into_inner().into_parts();
-    debug_assert!(parts.read_buf.is_empty(), "the gate gives hyper one head");
-    Some(Wire::new(stream, held))
 }
 
 /// The gateway's stream out of hyper, with the bytes that it had read already.

@@ -93,7 +93,13 @@ impl Sensed {
         }
     }
 
-    fn ended(&self, end: TransportEnd, cause: Option<String>) {
+    /// Bytes came in a stream of it that is sensed for itself.
+    pub fn came(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// It has ended; the first who tells it is right.
+    pub fn ended(&self, end: TransportEnd, cause: Option<String>) {
         self.rare().end.get_or_insert(End {
             end,
             cause,

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
+use super::http2_stream::Http2Stream;
 use super::socket::ClientSocket;
 
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
@@ -22,6 +23,8 @@ pub enum Stream {
     TlsServer(Box<server::TlsStream<ClientSocket>>),
     /// TLS with the gateway.
     TlsClient(Box<client::TlsStream<TcpStream>>),
+    /// A stream of a client's HTTP/2 connection.
+    Http2(Box<Http2Stream>),
 }
 
 macro_rules! each {
@@ -31,6 +34,7 @@ macro_rules! each {
             Stream::Unix($stream) => $call,
             Stream::TlsServer($stream) => $call,
             Stream::TlsClient($stream) => $call,
+            Stream::Http2($stream) => $call,
         }
     };
 }

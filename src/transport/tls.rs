@@ -22,12 +22,23 @@ use crate::session::text::PeerText;
 /// Longest server name that is kept; DNS allows 253.
 const SNI_CAP: usize = 255;
 
+/// HTTP/2 in ALPN (RFC 9113 section 3.2).
+const H2: &[u8] = b"h2";
+
 /// Offered application protocols that are kept, and how long each may be: ALPN allows 255 bytes.
 const ALPN_CAP: usize = 8;
 
 /// What we offer by ALPN, best first.
-pub(in crate::transport) fn alpn_protocols() -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
+pub(in crate::transport) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
+    let all = [H2, b"http/1.1"];
+    let some = all.into_iter().filter(|name| http2 || *name != H2);
+    some.map(<[u8]>::to_vec).collect()
+}
+
+/// Whether ALPN agreed on HTTP/2.
+#[must_use]
+pub fn is_http2(stream: &server::TlsStream<ClientSocket>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(H2)
 }
 
 /// A handshake that did not complete: what is known of it, and the error itself.

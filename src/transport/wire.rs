@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::cause;
+use super::http2_stream::Http2Stream;
 use super::socket::ClientSocket;
 use super::stream::Stream;
 use super::tcp_info;
@@ -105,6 +106,7 @@ struct Socket {
 enum Raw {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Http2(Box<Http2Stream>),
 }
 
 impl Wire {
@@ -114,6 +116,7 @@ impl Wire {
         let (stream, tls) = match stream {
             Stream::Tcp(tcp) => (Raw::Tcp(tcp), None),
             Stream::Unix(unix) => (Raw::Unix(unix), None),
+            Stream::Http2(stream) => (Raw::Http2(stream), None),
             Stream::TlsServer(tls) => {
                 let (socket, state) = tls.into_inner();
                 let raw = match socket {
@@ -286,6 +289,7 @@ impl Wire {
         let poll = match &mut self.socket.stream {
             Raw::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Raw::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Raw::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
         };
         poll.map_err(WriteEnd::from)
     }
@@ -293,18 +297,23 @@ impl Wire {
     /// Ends the leg at once with a reset, as a far end that was reset must see it. On a unix
     /// socket there is no reset; it is closed.
     pub fn reset(self) {
-        if let Raw::Tcp(tcp) = &self.socket.stream
-            && let Err(error) = tcp.set_zero_linger()
-        {
-            tracing::debug!(%error, "failed to set SO_LINGER; the leg ends with FIN");
+        match self.socket.stream {
+            Raw::Tcp(tcp) => {
+                if let Err(error) = tcp.set_zero_linger() {
+                    tracing::debug!(%error, "failed to set SO_LINGER; the leg ends with FIN");
+                }
+            }
+            Raw::Unix(_) => {}
+            Raw::Http2(stream) => stream.reset(),
         }
     }
 
     /// Whether the kernel has learned that the far end broke, without reading: while the other
     /// leg is blocked this leg is not read, and a reset would go unnoticed.
     #[must_use]
-    pub fn broke(&self) -> Option<(TransportEnd, String)> {
-        let error = match &self.socket.stream {
+    pub fn broke(&mut self) -> Option<(TransportEnd, String)> {
+        let error = match &mut self.socket.stream {
+            Raw::Http2(stream) => return stream.broke(),
             Raw::Tcp(tcp) => tcp.take_error(),
             Raw::Unix(unix) => unix.take_error(),
         };
@@ -316,7 +325,7 @@ impl Wire {
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
         match &self.socket.stream {
             Raw::Tcp(tcp) => tcp_info::read(tcp),
-            Raw::Unix(_) => None,
+            Raw::Unix(_) | Raw::Http2(_) => None,
         }
     }
 
@@ -359,6 +368,7 @@ fn poll_socket(
     let poll = match &mut socket.stream {
         Raw::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
         Raw::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
+        Raw::Http2(stream) => Pin::new(stream).poll_read(cx, &mut buf),
     };
     let poll = poll.map_ok(|()| buf.filled().len());
     if poll.is_ready() || !socket.at_once {
@@ -367,6 +377,8 @@ fn poll_socket(
     let socket = match &socket.stream {
         Raw::Tcp(tcp) => SockRef::from(tcp),
         Raw::Unix(unix) => SockRef::from(unix),
+        // Nothing comes to a stream but by way of its connection.
+        Raw::Http2(_) => return poll,
     };
     match (&*socket).read(room) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
@@ -382,6 +394,7 @@ fn poll_write_socket(
     let poll = match &mut socket.stream {
         Raw::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
         Raw::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+        Raw::Http2(stream) => Pin::new(stream).poll_write(cx, bytes),
     };
     count_written(&mut socket.written, &poll);
     poll
@@ -524,6 +537,7 @@ fn flush_tls(
             let poll = match &mut self.socket.stream {
                 Raw::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(self.cx, bufs),
                 Raw::Unix(unix) => Pin::new(unix).poll_write_vectored(self.cx, bufs),
+                Raw::Http2(stream) => Pin::new(stream).poll_write_vectored(self.cx, bufs),
             };
             count_written(&mut self.socket.written, &poll);
             match poll {

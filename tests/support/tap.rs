@@ -329,6 +329,14 @@ impl Tap {
         })
     }
 
+    /// The records, as soon as there are so many.
+    pub async fn wait_for_count(&self, count: usize) -> Vec<SessionRecord> {
+        let look = || Some(self.records()).filter(|found| found.len() >= count);
+        poll(STEP, look)
+            .await
+            .unwrap_or_else(|| panic!("no {count} records:\n{}", records::summary(&self.records())))
+    }
+
     /// Resident memory in KiB (`/proc/PID/status`).
     pub fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -99,6 +99,14 @@ impl Wire {
     }
 
     /// The TCP connection below.
+    /// What ALPN agreed on.
+    pub fn alpn(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+            Self::Plain(_) | Self::Unix(_) => None,
+        }
+    }
+
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(tcp) => Some(tcp),

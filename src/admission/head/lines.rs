@@ -4,16 +4,16 @@
 use std::ops::Range;
 
 use super::octets::{is_token, is_token_byte, is_value_byte, trim};
-use super::raw::{Field, RawHead, RequestLine};
+use super::raw::{Field, RawHead, RequestLine, Version};
 use super::target;
 use super::{Limits, Refusal};
 use crate::session::record::HeadFault;
 
 /// Longest method; the registered ones have up to 17 characters.
-const MAX_METHOD: usize = 32;
+pub(super) const MAX_METHOD: usize = 32;
 
 /// Longest header name.
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 
 /// A head that is being read. Offsets count from the head's first byte.
 #[derive(Debug, Default)]
@@ -51,11 +51,7 @@ impl Lines {
             } else {
                 self.fields.push(field(line, begin)?);
                 if self.fields.len() > limits.fields {
-                    let detail = format!(
-                        "more than {} header lines came, which is what limits.headers allows",
-                        limits.fields
-                    );
-                    return Err(Refusal::new(HeadFault::Headers, detail));
+                    return Err(too_many(limits));
                 }
             }
         }
@@ -80,7 +76,7 @@ impl Lines {
     }
 }
 
-fn too_long(length: usize, limits: Limits) -> Result<(), Refusal> {
+pub(super) fn too_long(length: usize, limits: Limits) -> Result<(), Refusal> {
     if length <= limits.bytes {
         return Ok(());
     }
@@ -89,6 +85,14 @@ fn too_long(length: usize, limits: Limits) -> Result<(), Refusal> {
         limits.bytes
     );
     Err(Refusal::new(HeadFault::HeadBytes, detail))
+}
+
+pub(super) fn too_many(limits: Limits) -> Refusal {
+    let detail = format!(
+        "more than {} header lines came, which is what limits.headers allows",
+        limits.fields
+    );
+    Refusal::new(HeadFault::Headers, detail)
 }
 
 fn no_http() -> Refusal {
@@ -120,9 +124,14 @@ fn request_line(line: &[u8], begin: usize) -> Result<RequestLine, Refusal> {
         let detail = "the request line has not exactly three parts with one blank between them";
         return Err(Refusal::new(HeadFault::RequestLine, detail));
     };
-    let minor = match version {
-        b"HTTP/1.1" => 1,
-        b"HTTP/1.0" => 0,
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        b"HTTP/2.0" if method == b"PRI" && target == b"*" => {
+            let detail = "the HTTP/2 preface came on a connection that speaks HTTP/1.1; HTTP/2 is \
+                          spoken over TLS only, where ALPN agrees on h2";
+            return Err(Refusal::new(HeadFault::Http2Preface, detail));
+        }
         _ => {
             let detail = "the version is neither HTTP/1.1 nor HTTP/1.0";
             return Err(Refusal::new(HeadFault::Version, detail));
@@ -133,7 +142,7 @@ fn request_line(line: &[u8], begin: usize) -> Result<RequestLine, Refusal> {
     Ok(RequestLine {
         method: range(begin, method.len()),
         target: range(target_at, target.len()),
-        minor,
+        version,
     })
 }
 

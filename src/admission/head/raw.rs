@@ -19,8 +19,16 @@ pub struct RawHead {
 pub(super) struct RequestLine {
     pub(super) method: Range<usize>,
     pub(super) target: Range<usize>,
-    /// The digit behind `HTTP/1.`
-    pub(super) minor: u8,
+    pub(super) version: Version,
+}
+
+/// What a request came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http10,
+    Http11,
+    /// Written down as if it had come in lines.
+    Http2,
 }
 
 /// Where the parts of a header line stand.
@@ -62,10 +70,29 @@ impl RawHead {
             .map_or(b"", |line| self.slice(&line.target))
     }
 
+    /// `HTTP/1.1` for example; empty without a request line.
+    #[must_use]
+    pub fn http_version(&self) -> &'static str {
+        match self.version() {
+            Some(Version::Http10) => "HTTP/1.0",
+            Some(Version::Http11) => "HTTP/1.1",
+            Some(Version::Http2) => "HTTP/2.0",
+            None => "",
+        }
+    }
+
     /// The digit behind `HTTP/1.`
     #[must_use]
     pub fn minor_version(&self) -> Option<u8> {
-        self.line.as_ref().map(|line| line.minor)
+        match self.version()? {
+            Version::Http10 => Some(0),
+            Version::Http11 => Some(1),
+            Version::Http2 => None,
+        }
+    }
+
+    pub(super) fn version(&self) -> Option<Version> {
+        self.line.as_ref().map(|line| line.version)
     }
 
     /// Names as spelled and values without the blanks around them, line by line.

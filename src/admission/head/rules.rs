@@ -2,7 +2,7 @@
 //! asks for. Everything that two readers could understand in two ways is refused.
 
 use super::octets::{is_token, trim};
-use super::raw::RawHead;
+use super::raw::{RawHead, Version};
 use super::{Asks, Refusal};
 use crate::admission::hop::{is_protected, nominated};
 use crate::session::record::HeadFault;
@@ -49,7 +49,7 @@ fn refuse<T>(fault: HeadFault, detail: impl Into<String>) -> Result<T, Refusal> 
 fn host(head: &RawHead) -> Result<(), Refusal> {
     let mut values = head.values("host");
     match (values.next(), values.next()) {
-        (None, _) if head.minor_version() == Some(0) => Ok(()),
+        (None, _) if head.version() == Some(Version::Http10) => Ok(()),
         (None, _) => refuse(HeadFault::HostMissing, "there is no Host header"),
         (Some(_), Some(_)) => refuse(HeadFault::HostDuplicate, "there are two Host headers"),
         (Some(host), None) if is_host(host) => Ok(()),
@@ -158,7 +158,7 @@ fn framing(head: &RawHead) -> Result<Framing, Refusal> {
         let detail = "the Transfer-Encoding is not exactly `chunked`";
         return refuse(HeadFault::EncodingInvalid, detail);
     }
-    if head.minor_version() == Some(0) {
+    if head.version() == Some(Version::Http10) {
         let detail = "there is a Transfer-Encoding in HTTP/1.0";
         return refuse(HeadFault::EncodingInvalid, detail);
     }
@@ -179,7 +179,7 @@ fn websocket(head: &RawHead, framing: Framing) -> Result<(), Refusal> {
         let detail = "a WebSocket is asked for with GET";
         return refuse(HeadFault::UpgradeMethod, detail);
     }
-    if head.minor_version() != Some(1) {
+    if head.version() != Some(Version::Http11) {
         let detail = "a WebSocket is asked for with HTTP/1.1";
         return refuse(HeadFault::UpgradeHttp10, detail);
     }
@@ -187,22 +187,7 @@ fn websocket(head: &RawHead, framing: Framing) -> Result<(), Refusal> {
         let detail = "the upgrade request announces a body";
         return refuse(HeadFault::UpgradeWithBody, detail);
     }
-    let mut versions = head.values("sec-websocket-version");
-    match (versions.next(), versions.next()) {
-        (Some(b"13"), None) => {}
-        (Some(_), None) => {
-            let detail = "Sec-WebSocket-Version is not 13";
-            return refuse(HeadFault::WebsocketVersion, detail);
-        }
-        (None, _) => {
-            let detail = "there is no Sec-WebSocket-Version";
-            return refuse(HeadFault::WebsocketVersion, detail);
-        }
-        _ => {
-            let detail = "there are two Sec-WebSocket-Version headers";
-            return refuse(HeadFault::WebsocketVersion, detail);
-        }
-    }
+    websocket_version(head)?;
     let mut keys = head.values("sec-websocket-key");
     match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key) => {}
@@ -220,6 +205,41 @@ fn websocket(head: &RawHead, framing: Framing) -> Result<(), Refusal> {
             );
         }
     }
+    websocket_lists(head)
+}
+
+/// A WebSocket by extended CONNECT (RFC 8441 section 5): no key, and the method says what is asked.
+pub(super) fn connect(head: &RawHead) -> Result<(), Refusal> {
+    host(head)?;
+    origin(head)?;
+    if framing(head)? != Framing::Length(0) {
+        let detail = "the upgrade request announces a body";
+        return refuse(HeadFault::UpgradeWithBody, detail);
+    }
+    websocket_version(head)?;
+    websocket_lists(head)
+}
+
+fn websocket_version(head: &RawHead) -> Result<(), Refusal> {
+    let mut versions = head.values("sec-websocket-version");
+    match (versions.next(), versions.next()) {
+        (Some(b"13"), None) => Ok(()),
+        (Some(_), None) => {
+            let detail = "Sec-WebSocket-Version is not 13";
+            refuse(HeadFault::WebsocketVersion, detail)
+        }
+        (None, _) => {
+            let detail = "there is no Sec-WebSocket-Version";
+            refuse(HeadFault::WebsocketVersion, detail)
+        }
+        _ => {
+            let detail = "there are two Sec-WebSocket-Version headers";
+            refuse(HeadFault::WebsocketVersion, detail)
+        }
+    }
+}
+
+fn websocket_lists(head: &RawHead) -> Result<(), Refusal> {
     for name in ["sec-websocket-protocol", "sec-websocket-extensions"] {
         if head.values(name).any(<[u8]>::is_empty) {
             let detail = format!("there is an empty {name} header");

@@ -114,7 +114,7 @@ fn heads_that_do_not_pass() {
         (line("GET / HTTP/2.0"), F::Version),
         (line("GET / HTTP/1.2"), F::Version),
         (line("GET / http/1.1"), F::Version),
-        (line("PRI * HTTP/2.0"), F::Version),
+        (line("PRI * HTTP/2.0"), F::Http2Preface),
         (line("G(T / HTTP/1.1"), F::NotHttp),
         ("\u{16}\u{3}\u{1}".to_owned(), F::NotHttp),
         ("\r\n\r\n".to_owned(), F::NotHttp),

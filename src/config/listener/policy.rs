@@ -21,6 +21,8 @@ pub struct TlsPolicy {
     pub min_version: MinVersion,
     /// Whether clients show certificates of their own.
     pub client_auth: Option<ClientAuth>,
+    /// Whether HTTP/2 is offered: `http2.enabled`, which is one for all listeners.
+    pub http2: bool,
 }
 
 /// The oldest version of TLS that is spoken.

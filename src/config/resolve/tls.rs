@@ -56,6 +56,8 @@ impl Resolver<'_> {
                 .map(|Scalar(version)| version)
                 .unwrap_or_default(),
             client_auth,
+            // Set where the listener is made ready: it is no key of a listener.
+            http2: false,
         })
     }
 

@@ -6,14 +6,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use crate::admission::forwarded::{Mode, brings_attribution};
 use crate::admission::head::Asks;
 use crate::admission::origin::policy::{Key, Ruling};
 use crate::admission::origin::refusal;
 use crate::config::DenyWith;
-use crate::proxy::body::Body;
+use crate::proxy::body::{Body, FromClient};
 use crate::proxy::connection::Connection;
 use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
@@ -25,9 +24,9 @@ layer! {
     /// Notes the Origin and refuses what the policy does not let in.
 }
 
-impl<S> tower::Service<Request<Incoming>> for Service<S>
+impl<S> tower::Service<Request<FromClient>> for Service<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Failure>,
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Failure>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -38,7 +37,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<FromClient>) -> Self::Future {
         let answer = |answer| Box::pin(std::future::ready(answer));
         let session = match super::session(&request) {
             Ok(session) => session,
@@ -65,7 +64,7 @@ where
     }
 }
 
-fn rule(tap: &Tap, request: &Request<Incoming>) -> Ruling {
+fn rule(tap: &Tap, request: &Request<FromClient>) -> Ruling {
     let headers = request.headers();
     // Only a request that reaches the gateway as it came from this machine is local there.
     let local_client = request
@@ -83,7 +82,7 @@ fn rule(tap: &Tap, request: &Request<Incoming>) -> Ruling {
 fn deny(
     tap: &Arc<Tap>,
     session: &Shared,
-    request: &mut Request<Incoming>,
+    request: &mut Request<FromClient>,
     ruling: &Ruling,
     sent: Option<&str>,
 ) -> Result<Response<Body>, Failure> {

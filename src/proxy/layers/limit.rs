@@ -6,10 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use crate::admission::head::Refusal;
-use crate::proxy::body::Body;
+use crate::proxy::body::{Body, FromClient};
 use crate::proxy::error::Failure;
 use crate::proxy::tap::Denial;
 
@@ -17,9 +16,9 @@ layer! {
     /// Refuses heads that may not pass, and everything while the tap shuts down.
 }
 
-impl<S> tower::Service<Request<Incoming>> for Service<S>
+impl<S> tower::Service<Request<FromClient>> for Service<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Failure>,
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Failure>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -30,7 +29,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<FromClient>) -> Self::Future {
         if self.tap.drain.has_begun() {
             return Box::pin(ready(Err(Failure::Draining)));
         }

@@ -10,14 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use crate::admission::credentials;
 use crate::admission::forwarded::client_of;
 use crate::admission::head::{Asks, Checked};
 use crate::dialect::Choice;
 use crate::dialect::openclaw::endpoint;
-use crate::proxy::body::Body;
+use crate::proxy::body::{Body, FromClient};
 use crate::proxy::connection::Connection;
 use crate::proxy::heads::Seen;
 use crate::proxy::layers::respond;
@@ -34,9 +33,9 @@ layer! {
     /// Opens and closes records.
 }
 
-impl<S> tower::Service<Request<Incoming>> for Service<S>
+impl<S> tower::Service<Request<FromClient>> for Service<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -47,7 +46,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<FromClient>) -> Self::Future {
         let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
             // Cannot happen: the acceptor puts it there. The client gets an answer all the same.
             return Box::pin(async { Ok(internal_error()) });

@@ -9,11 +9,10 @@ use http::header::{
     CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use crate::admission::head::Refusal;
 use crate::proxy::Tap;
-use crate::proxy::body::Body;
+use crate::proxy::body::{Body, FromClient};
 use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
 use crate::session::legs::Ending;
@@ -30,9 +29,9 @@ layer! {
     /// Answers where the inner service failed.
 }
 
-impl<S> tower::Service<Request<Incoming>> for Service<S>
+impl<S> tower::Service<Request<FromClient>> for Service<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Failure>,
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Failure>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -43,7 +42,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<FromClient>) -> Self::Future {
         let session = super::session(&request).ok();
         let inner = self.inner.call(request);
         let tap = Arc::clone(&self.tap);

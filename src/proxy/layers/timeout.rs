@@ -6,11 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
 use crate::admission::head::Asks;
-use crate::proxy::body::Body;
+use crate::proxy::body::{Body, FromClient};
 use crate::proxy::error::Failure;
 use crate::proxy::progress::Progress;
 use crate::session::record::{GatewayError, GatewayErrorKind, TimerKey};
@@ -19,9 +18,9 @@ layer! {
     /// `timeouts.upgrade` for an upgrade; a plain request may be idle for as long as a tunnel.
 }
 
-impl<S> tower::Service<Request<Incoming>> for Service<S>
+impl<S> tower::Service<Request<FromClient>> for Service<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<Body>, Error = Failure>,
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Failure>,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -32,7 +31,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<FromClient>) -> Self::Future {
         let timeouts = self.tap.config.timeouts();
         let websocket = super::asks(&request) != Asks::Nothing;
         let (key, limit) = if websocket {

@@ -131,10 +131,10 @@ impl Relay {
         let now = Instant::now();
         for leg in [Leg::Client, Leg::Gateway] {
             let (half, wire) = match leg {
-                Leg::Client => (&mut self.to_gateway, &self.client),
-                Leg::Gateway => (&mut self.to_client, &self.gateway),
+                Leg::Client => (&mut self.to_gateway, &mut self.client),
+                Leg::Gateway => (&mut self.to_client, &mut self.gateway),
             };
-            let unread = wire.as_ref().filter(|_| half.blocked_since.is_some());
+            let unread = wire.as_mut().filter(|_| half.blocked_since.is_some());
             let Some((end, cause)) = unread.and_then(Wire::broke) else {
                 continue;
             };

@@ -31,6 +31,22 @@ pub struct ClientFacts {
     pub bytes_read: Option<u64>,
     /// From the kernel, at the end.
     pub tcp: Option<TcpFacts>,
+    /// Where the request stands in an HTTP/2 connection; `null` with HTTP/1.
+    pub http2: Option<Http2Facts>,
+}
+
+/// A place in an HTTP/2 connection, and what had been counted of it by then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Http2Facts {
+    /// The request's stream; `null` in a record of the connection itself.
+    pub stream: Option<u32>,
+    /// Requests that came.
+    pub requests: u64,
+    /// Those that the client reset before they were answered.
+    pub cancelled: u64,
+    /// Those that were so malformed, or so large, that they were refused before they were read.
+    pub refused: u64,
 }
 
 /// How a client's address was learned from somebody else.

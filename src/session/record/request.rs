@@ -11,7 +11,7 @@ use crate::session::text::PeerText;
 pub struct RequestFacts {
     /// The method.
     pub method: String,
-    /// `HTTP/1.0` or `HTTP/1.1`.
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     pub http_version: String,
     /// The `Host` header.
     pub host: Option<PeerText>,
@@ -156,12 +156,24 @@ pub enum HeadFault {
     RequestLine,
     /// Neither HTTP/1.1 nor HTTP/1.0.
     Version,
+    /// The preface of HTTP/2 where HTTP/1.1 is spoken.
+    Http2Preface,
+    /// HTTP/2: a header that only HTTP/1 has, or blanks around a value.
+    Http2Field,
+    /// HTTP/2: a malformed request, which got a `RST_STREAM` and nothing else.
+    Http2Stream,
+    /// HTTP/2: the connection itself is broken, and was ended with GOAWAY.
+    Http2Connection,
+    /// HTTP/2: more resets, or more frames that cost us work, than anybody needs.
+    Http2Flood,
     /// No path, or with bytes that must be encoded.
     Target,
     /// A whole URL as the target.
     AbsoluteForm,
     /// CONNECT.
     ConnectMethod,
+    /// HTTP/2: an extended CONNECT for something else than a WebSocket.
+    ConnectProtocol,
     /// CR without LF.
     BareCr,
     /// LF without CR.
@@ -178,6 +190,8 @@ pub enum HeadFault {
     HostMissing,
     /// Two Hosts.
     HostDuplicate,
+    /// HTTP/2: `:authority` and Host name different hosts.
+    HostMismatch,
     /// A Host that is no `host[:port]`.
     HostInvalid,
     /// Two Origins, or a list in one.

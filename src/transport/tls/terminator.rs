@@ -217,7 +217,7 @@ fn configured(
             config
         }
     };
-    config.alpn_protocols = super::alpn_protocols();
+    config.alpn_protocols = super::alpn_protocols(policy.http2);
     if let Some(key_log) = &lasting.key_log {
         config.key_log = Arc::clone(key_log);
     }

@@ -114,6 +114,7 @@ fn ambiguous(view: &View<'_>) -> Option<Finding> {
             HeadFault::BareLf,
             HeadFault::EncodingInvalid,
             HeadFault::HostDuplicate,
+            HeadFault::HostMismatch,
             HeadFault::LengthAndEncoding,
             HeadFault::LengthDuplicate,
             HeadFault::ObsFold,

@@ -1,0 +1,81 @@
+//! A client's stream once it is a tunnel: taken back out of hyper and of the gate, or a stream of
+//! its HTTP/2 connection.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::Request;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
+
+use super::body::FromClient;
+use super::gate::Gate;
+use crate::transport::http2_stream::Http2Stream;
+use crate::transport::stream::Stream;
+
+/// Stands in the extensions of a request that may become a tunnel on HTTP/2.
+#[derive(Clone, Debug)]
+pub(super) struct Promised(Arc<Mutex<Option<oneshot::Receiver<Http2Stream>>>>);
+
+impl Promised {
+    /// What is to be kept with the request, and the other end, which keeps the promise.
+    pub(super) fn new() -> (Self, oneshot::Sender<Http2Stream>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Arc::new(Mutex::new(Some(receiver)))), sender)
+    }
+}
+
+/// A tunnel's client, not there yet.
+#[derive(Debug)]
+pub(super) enum ClientLeg {
+    Http1(OnUpgrade),
+    Http2(Promised),
+}
+
+impl ClientLeg {
+    /// Of this request.
+    pub(super) fn of(request: &mut Request<FromClient>) -> Self {
+        match request.extensions_mut().remove::<Promised>() {
+            Some(promised) => Self::Http2(promised),
+            None => Self::Http1(hyper::upgrade::on(request)),
+        }
+    }
+
+    /// The client's side, once the answer that opens the tunnel is written. `None`: the client was
+    /// gone before.
+    pub(super) async fn ready(self) -> Option<Ready> {
+        match self {
+            Self::Http1(upgrade) => upgrade.await.ok().map(Ready::Http1),
+            Self::Http2(Promised(receiver)) => {
+                let receiver = receiver
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                let stream = receiver?.await.ok()?;
+                Some(Ready::Http2(Box::new(stream)))
+            }
+        }
+    }
+}
+
+/// A tunnel's client.
+#[derive(Debug)]
+pub(super) enum Ready {
+    Http1(Upgraded),
+    Http2(Box<Http2Stream>),
+}
+
+impl Ready {
+    /// Its stream, and what came behind the upgrade, which the gate has kept. `None` is a bug.
+    pub(super) fn into_parts(self) -> Option<(Stream, Bytes)> {
+        match self {
+            Self::Http1(upgraded) => {
+                let parts = upgraded.downcast::<TokioIo<Gate>>().ok()?;
+                debug_assert!(parts.read_buf.is_empty(), "the gate gives hyper one head");
+                Some(parts.io.into_inner().into_parts())
+            }
+            Self::Http2(stream) => Some((Stream::Http2(stream), Bytes::new())),
+        }
+    }
+}

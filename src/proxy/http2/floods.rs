@@ -1,0 +1,47 @@
+//! When a client's resets are no use of HTTP/2 any more (CVE-2023-44487, "rapid reset").
+
+use crate::session::record::client::Http2Facts;
+
+/// Resets that are never too many: a page that is left cancels all that it was loading.
+const ALWAYS: u64 = 100;
+
+/// What a connection's requests cost, and what they were worth.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pressure {
+    requests: u64,
+    cancelled: u64,
+}
+
+impl Pressure {
+    pub(super) fn of(facts: &Http2Facts) -> Self {
+        Self {
+            requests: facts.requests,
+            cancelled: facts.cancelled,
+        }
+    }
+
+    /// More than a hundred, and more than half of all.
+    pub(super) fn is_flood(self) -> bool {
+        self.cancelled > ALWAYS && self.cancelled > self.requests / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_left_is_no_flood() {
+        let flood = |cancelled, requests| {
+            Pressure {
+                requests,
+                cancelled,
+            }
+            .is_flood()
+        };
+        assert!(!flood(100, 100));
+        assert!(flood(101, 101));
+        assert!(!flood(101, 400));
+        assert!(flood(201, 400));
+    }
+}

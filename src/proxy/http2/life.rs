@@ -1,0 +1,114 @@
+//! Whether an HTTP/2 connection is used, and whether its client is there at all. Pure: the time and
+//! what was read come in.
+
+use std::time::{Duration, Instant};
+
+/// A connection on which nothing comes although streams are open is asked whether it lives.
+const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// How long the answer to that may take.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+
+/// What a look at a connection's life shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing to do.
+    Well,
+    /// A ping is due.
+    Ask,
+    /// It carries nothing, and for so long.
+    Idle(Duration),
+    /// Its client does not answer.
+    Dead,
+}
+
+/// What earlier looks showed.
+#[derive(Debug)]
+pub(super) struct Life {
+    /// How long it may carry nothing.
+    limit: Duration,
+    idle_since: Option<Instant>,
+    read: u64,
+    read_at: Instant,
+    asked: Option<Instant>,
+}
+
+impl Life {
+    pub(super) fn new(limit: Duration, now: Instant) -> Self {
+        Self {
+            limit,
+            idle_since: None,
+            read: 0,
+            read_at: now,
+            asked: None,
+        }
+    }
+
+    /// `read`: bytes that came so far, the answers to pings among them.
+    pub(super) fn look(&mut self, now: Instant, read: u64, streams: bool) -> Look {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        if std::mem::replace(&mut self.read, read) != read {
+            self.read_at = now;
+            self.asked = None;
+        }
+        if !streams {
+            // As long as a head may take: as for the next one on a kept connection of HTTP/1.
+            let waited = since(*self.idle_since.get_or_insert(now));
+            return if waited >= self.limit {
+                Look::Idle(waited)
+            } else {
+                Look::Well
+            };
+        }
+        self.idle_since = None;
+        match self.asked {
+            Some(asked) if since(asked) >= PONG_WITHIN => Look::Dead,
+            None if since(self.read_at) >= PING_AFTER => {
+                self.asked = Some(now);
+                Look::Ask
+            }
+            Some(_) | None => Look::Well,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_client_that_does_not_answer_is_dead() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut life = Life::new(LIMIT, start);
+        assert_eq!(life.look(at(29), 0, true), Look::Well);
+        assert_eq!(life.look(at(30), 0, true), Look::Ask);
+        assert_eq!(life.look(at(49), 0, true), Look::Well);
+        assert_eq!(life.look(at(50), 0, true), Look::Dead);
+    }
+
+    #[test]
+    fn an_answer_starts_anew() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut life = Life::new(LIMIT, start);
+        assert_eq!(life.look(at(30), 0, true), Look::Ask);
+        assert_eq!(life.look(at(40), 17, true), Look::Well);
+        assert_eq!(life.look(at(69), 17, true), Look::Well);
+        assert_eq!(life.look(at(70), 17, true), Look::Ask);
+    }
+
+    #[test]
+    fn without_streams_it_may_wait_as_long_as_for_a_head() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut life = Life::new(LIMIT, start);
+        assert_eq!(life.look(at(1), 0, false), Look::Well);
+        assert_eq!(life.look(at(10), 90, false), Look::Well);
+        assert_eq!(life.look(at(11), 99, false), Look::Idle(LIMIT));
+        assert_eq!(life.look(at(11), 99, true), Look::Well);
+        assert_eq!(life.look(at(12), 99, false), Look::Well);
+    }
+}

@@ -1,0 +1,184 @@
+//! One stream of an HTTP/2 connection as a client's leg of a tunnel (RFC 8441 section 5): DATA
+//! frames are its bytes, `END_STREAM` its FIN, `RST_STREAM` its reset.
+//!
+//! Flow control is the backpressure: what nobody reads here is not asked for again, and what the
+//! client does not take is not taken from the gateway.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use h2::{Reason, RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::cause;
+use super::sensor::Sensed;
+use crate::session::record::TransportEnd;
+
+/// Both directions of a stream.
+#[derive(Debug)]
+pub struct Http2Stream {
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    /// Came and is not read yet.
+    ahead: Bytes,
+    /// Our side has ended.
+    ended: bool,
+    /// Whoever was waiting last.
+    waker: Waker,
+    /// The connection that carries it.
+    connection: Arc<Sensed>,
+}
+
+impl Http2Stream {
+    /// A stream whose answer is sent.
+    #[must_use]
+    pub fn new(send: SendStream<Bytes>, recv: RecvStream, connection: Arc<Sensed>) -> Self {
+        Self {
+            send,
+            recv,
+            ahead: Bytes::new(),
+            ended: false,
+            waker: Waker::noop().clone(),
+            connection,
+        }
+    }
+
+    /// Ends both directions at once, as a reset of TCP does (RFC 8441 section 5).
+    pub fn reset(mut self) {
+        self.send.send_reset(Reason::CANCEL);
+    }
+
+    /// Whether the client has broken it off, without reading.
+    pub fn broke(&mut self) -> Option<(TransportEnd, String)> {
+        // The library remembers one task only: the one that it knows must stay.
+        let waker = self.waker.clone();
+        match self.send.poll_reset(&mut Context::from_waker(&waker)) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(reason)) => Some((TransportEnd::Rst, reset_words(reason))),
+            Poll::Ready(Err(error)) => Some(cause::of_error(&self.error(&error))),
+        }
+    }
+
+    fn error(&self, error: &h2::Error) -> io::Error {
+        if error.is_reset()
+            && let Some(reason) = error.reason()
+        {
+            return io::Error::new(io::ErrorKind::ConnectionReset, reset_words(reason));
+        }
+        of_connection(&self.connection, error)
+    }
+
+    fn waits(&mut self, cx: &Context<'_>) {
+        if !self.waker.will_wake(cx.waker()) {
+            self.waker.clone_from(cx.waker());
+        }
+    }
+}
+
+/// What a reset of a stream is called in a record.
+#[must_use]
+pub fn reset_words(reason: Reason) -> String {
+    format!("the stream was reset (RST_STREAM {reason:?})")
+}
+
+/// A stream ended with its connection: how that ended is how the stream did.
+fn of_connection(connection: &Sensed, error: &h2::Error) -> io::Error {
+    let Some(end) = connection.end() else {
+        return io::Error::other(error.to_string());
+    };
+    let kind = match end.end {
+        TransportEnd::Rst => io::ErrorKind::ConnectionReset,
+        TransportEnd::Timeout => io::ErrorKind::TimedOut,
+        TransportEnd::TlsTruncated => io::ErrorKind::UnexpectedEof,
+        // In order: whoever reads is told of an end instead.
+        TransportEnd::Fin | TransportEnd::TlsClose => io::ErrorKind::BrokenPipe,
+        TransportEnd::Local | TransportEnd::None => io::ErrorKind::Other,
+    };
+    let words = end.cause.unwrap_or_else(|| error.to_string());
+    io::Error::new(kind, words)
+}
+
+impl AsyncRead for Http2Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = self.get_mut();
+        stream.waits(cx);
+        while stream.ahead.is_empty() {
+            match std::task::ready!(stream.recv.poll_data(cx)) {
+                Some(Ok(bytes)) => stream.ahead = bytes,
+                None => return Poll::Ready(Ok(())),
+                Some(Err(error)) => {
+                    let error = stream.error(&error);
+                    return Poll::Ready(if error.kind() == io::ErrorKind::BrokenPipe {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    });
+                }
+            }
+        }
+        let count = stream.ahead.len().min(buf.remaining());
+        buf.put_slice(stream.ahead.get(..count).unwrap_or_default());
+        stream.ahead.advance(count);
+        // Fails only where there is nothing left to control.
+        let _ = stream.recv.flow_control().release_capacity(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Http2Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.get_mut();
+        stream.waits(cx);
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        match stream.send.poll_reset(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(reason)) => {
+                let words = reset_words(reason);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, words)));
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(stream.error(&error))),
+        }
+        stream.send.reserve_capacity(bytes.len());
+        while stream.send.capacity() == 0 {
+            match std::task::ready!(stream.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(stream.error(&error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let count = stream.send.capacity().min(bytes.len());
+        let now = bytes.get(..count).unwrap_or_default();
+        let sent = stream.send.send_data(Bytes::copy_from_slice(now), false);
+        Poll::Ready(match sent {
+            Ok(()) => Ok(count),
+            Err(error) => Err(stream.error(&error)),
+        })
+    }
+
+    /// What was written belongs to the connection, which sends it as fast as its client reads.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.get_mut();
+        if std::mem::replace(&mut stream.ended, true) {
+            return Poll::Ready(Ok(()));
+        }
+        let sent = stream.send.send_data(Bytes::new(), true);
+        Poll::Ready(sent.map_err(|error| stream.error(&error)))
+    }
+}

@@ -1,0 +1,6 @@
+//! HTTP/2 with clients: pages, `WebSocket`s in streams, and what goes wrong.
+
+mod attacks;
+mod pages;
+mod same;
+mod websocket;
