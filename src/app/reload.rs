@@ -14,7 +14,7 @@ use super::files::Files;
 use super::slot::{Change, Slot, Told};
 use super::{StartError, locality};
 use crate::admin::Reloads;
-use crate::config::{self, Config, ConfigErrors, Overrides, ReloadOn};
+use crate::config::{self, Config, ConfigErrors, Named, Overrides, ReloadOn};
 use crate::proxy::Current;
 
 /// How often the files are looked at.
@@ -92,7 +92,7 @@ impl Reloader {
     /// certificates that end soon, until `stop`.
     pub(super) async fn follow(self, mut asked: mpsc::Receiver<()>, stop: CancellationToken) {
         let following = async {
-            let mut files = Files::new(self.paths());
+            let mut files = Files::new(self.current.tap().config().files());
             let mut renewals = interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY);
             let mut unable = None;
             loop {
@@ -109,10 +109,7 @@ impl Reloader {
                 (files, changed) = look(files).await;
                 let counts = self.current.tap().config().reload_on() == ReloadOn::Change;
                 if by_signal || (changed && counts) {
-                    // Before they are read: what is written meanwhile is a change.
-                    files = Files::new(self.paths());
-                    self.reload().await;
-                    files = files.with_paths(self.paths());
+                    files = Files::new(&self.reload().await);
                 }
             }
         };
@@ -123,14 +120,11 @@ impl Reloader {
         }
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
-        let tap = self.current.tap();
-        let own = self.source.file.iter();
-        own.chain(tap.config().files()).cloned().collect()
-    }
-
-    async fn reload(&self) {
-        let applied = self.try_to().await;
+    /// Answers with the files to follow from now on: those that were read, also for a configuration
+    /// that was refused, which can be mended in one of them.
+    async fn reload(&self) -> Vec<Named> {
+        let mut files = self.current.tap().config().files().to_vec();
+        let applied = self.try_to(&mut files).await;
         self.outcomes.count(applied.is_ok());
         match applied {
             Ok(told) if told.is_empty() => tracing::info!("reload: nothing is different"),
@@ -147,6 +141,7 @@ impl Reloader {
                 tracing::error!("reload: refused; everything stays as it is");
             }
         }
+        files
     }
 
     /// A tap that runs for a year must not show a certificate of its own that has ended. What keeps
@@ -181,11 +176,16 @@ impl Reloader {
     }
 
     /// What was different and is in force now.
-    async fn try_to(&self) -> Result<Vec<Told>, ReloadError> {
+    async fn try_to(&self, files: &mut Vec<Named>) -> Result<Vec<Told>, ReloadError> {
         let source = self.source.clone();
         // Files can stand on a disk that hangs.
         let loading = tokio::task::spawn_blocking(move || source.load());
-        let new = loading.await.map_err(|_| ReloadError::Panic)??;
+        let loaded = loading.await.map_err(|_| ReloadError::Panic)?;
+        let read = loaded.as_ref();
+        *files = read
+            .map_or_else(|errors| errors.files(), Config::files)
+            .to_vec();
+        let new = loaded?;
         let running = self.current.tap();
         let old = running.config();
         if old.serves_this_host_only() != new.serves_this_host_only() {
@@ -230,7 +230,7 @@ async fn look(mut files: Files) -> (Files, bool) {
     });
     looking.await.unwrap_or_else(|error| {
         tracing::error!(%error, "files are not looked at any more");
-        (Files::new(Vec::new()), false)
+        (Files::new(&[]), false)
     })
 }
 
@@ -315,5 +315,45 @@ mod tests {
         assert_eq!(shown(&bound), before, "the old one is shown on");
         let text = unable.unwrap();
         assert!(text.contains("key is missing"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn nothing_keeps_an_old_configuration_alive() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("wstap.yaml");
+        // Each makes another way to the gateway, another check of it and another list.
+        let write = |round: usize| {
+            let text = format!(
+                "gateway: {{ url: 'http://127.0.0.1:1', forwarded: overwrite }}\nlisteners: [{{ \
+                 listen: '127.0.0.1:0' }}]\ntimeouts: {{ connect: {}ms }}\norigins: {{ allowed: \
+                 ['https://{round}.example'] }}\n",
+                round + 100
+            );
+            std::fs::write(&file, text).unwrap();
+        };
+        write(0);
+        let source = Source {
+            file: Some(file.clone()),
+            overrides: Overrides::default(),
+        };
+        let bound = Bound::bind(source.load().unwrap(), Vec::new())
+            .await
+            .unwrap();
+        bound.tap().begin();
+        let tasks = bound.tap().tasks_running();
+        let mut reloader = reloader(&bound, Timestamp::now);
+        reloader.source = source;
+        let mut old = Vec::new();
+        for round in 1..=1000 {
+            old.push(Arc::downgrade(&bound.tap()));
+            write(round);
+            reloader.reload().await;
+        }
+        assert_eq!(reloader.outcomes.so_far().applied, 1000);
+        while bound.tap().tasks_running() > tasks {
+            tokio::task::yield_now().await;
+        }
+        let alive = old.iter().filter(|tap| tap.strong_count() > 0).count();
+        assert_eq!(alive, 0);
     }
 }

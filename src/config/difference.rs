@@ -85,7 +85,8 @@ fn listener_key(key: &str) -> Option<(usize, &str)> {
 /// port 0.
 fn pairs(running: &[Listener], new: &[Listener]) -> Vec<Option<usize>> {
     let mut free: Vec<usize> = (0..new.len()).collect();
-    let same = |at: usize, bound: &Listener| new.get(at).is_some_and(|it| it.listen == bound.listen);
+    let same =
+        |at: usize, bound: &Listener| new.get(at).is_some_and(|it| it.listen == bound.listen);
     let all = running.iter();
     all.map(|bound| {
         let found = free.iter().position(|at| same(*at, bound))?;

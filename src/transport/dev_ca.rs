@@ -259,8 +259,7 @@ fn inspect(paths: &Paths, wanted: &[Name], now: Timestamp) -> Result<State, DevC
             names: Vec::new(),
         });
     };
-    let lasts = leaf.not_after >= ca.not_after
-        || !is_due(leaf.not_after, now);
+    let lasts = leaf.not_after >= ca.not_after || !is_due(leaf.not_after, now);
     let good = lasts
         && wanted.iter().all(|name| leaf.names.contains(name))
         && key.is_some_and(|key| leaf.has_key(&key))
