@@ -16,6 +16,7 @@ use super::{StartError, locality};
 use crate::admin::Reloads;
 use crate::config::{self, Config, ConfigErrors, Named, Overrides, ReloadOn};
 use crate::proxy::Current;
+use crate::transport::notify;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -123,9 +124,15 @@ impl Reloader {
     /// Answers with the files to follow from now on: those that were read, also for a configuration
     /// that was refused, which can be mended in one of them.
     async fn reload(&self) -> Vec<Named> {
+        notify::reloading();
         let mut files = self.current.tap().config().files().to_vec();
         let applied = self.try_to(&mut files).await;
         self.outcomes.count(applied.is_ok());
+        notify::ready(if applied.is_ok() {
+            "serving; the last reload was applied"
+        } else {
+            "serving; the last reload was refused, see the log"
+        });
         match applied {
             Ok(told) if told.is_empty() => tracing::info!("reload: nothing is different"),
             Ok(told) => {

@@ -13,7 +13,7 @@ use super::{Config, Listener, Override, OverrideSource, Overrides};
 
 mod contents;
 
-/// Keys that only a start looks at; beside them listeners that come and go.
+/// Keys that only a start looks at; beside them listeners that come and go, and a socket's permissions.
 const AT_START: [&str; 4] = ["admin", "fingerprint_key_file", "output", "records"];
 
 /// The text of a configuration by key path: `timeouts.idle`, `listeners[0].listen`.
@@ -103,7 +103,7 @@ fn needs_a_start(key: &str, runs: impl Fn(usize) -> bool) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
     match listener_key(key) {
-        Some((at, rest)) => rest.starts_with(" of before") || !runs(at),
+        Some((at, rest)) => rest.starts_with(" of before") || rest == ".mode" || !runs(at),
         None => AT_START.into_iter().any(under),
     }
 }

@@ -63,10 +63,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "Neither TLS nor HTTP",
         explanation: "A TLS port received bytes that are no TLS handshake and no HTTP: another \
-                      protocol, a scanner, or a PROXY protocol header that is not expected here.",
+                      protocol, or a scanner.",
         evidence: "first bytes on a TLS port that are neither TLS nor HTTP",
         versions: Versions::Any,
-        action: "check what connects here; if it is a load balancer, turn its PROXY protocol off for this port",
+        action: "check what connects here: it should speak TLS",
         ..fault("client.fault.not_tls", Stage::Connection, 40, not_tls)
     },
     Rule {
