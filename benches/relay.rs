@@ -275,7 +275,7 @@ fn start_tap(state_dir: &Path, gateway: SocketAddr, dialect: &str) -> (SocketAdd
         let task = rustix::thread::gettid().as_raw_nonzero().get();
         sender.send(u32::try_from(task).unwrap()).unwrap();
         let bound = Bound::bind(config, Vec::new()).await.unwrap();
-        let addr = bound.listeners.first().unwrap().addr;
+        let addr = bound.listeners.first().unwrap().place.addr().unwrap();
         (addr, async move { bound.run(std::future::pending()).await })
     });
     (addr, task.recv().unwrap())

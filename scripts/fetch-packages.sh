@@ -3,8 +3,8 @@
 #
 #   scripts/fetch-packages.sh
 #
-# ip (iproute2) and nft (nftables) make the tests' own networks; nginx and HAProxy stand before and
-# behind the tap; promtool (prometheus) reads its metrics; Chromium loads the gateway's page through
+# ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
+# stand before and behind the tap; promtool (prometheus) reads its metrics; openssl tries its TLS; Chromium loads the gateway's page through
 # it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
 # strace says which system calls it has to allow. What is on the PATH is used.
 #
@@ -110,6 +110,19 @@ need() {
     echo "fetch-packages: $1 is $found"
 }
 
+# Makes nginx's stream module available, which is a package of its own.
+need_stream() {
+    module=usr/lib/nginx/modules/ngx_stream_module.so
+    if [ ! -f "/$module" ] && [ ! -f "$dir/$module" ]; then
+        mkdir -p "$dir/archives"
+        : >"$dir/apt.log"
+        cd "$dir/archives"
+        unpack libnginx-mod-stream nginx
+        [ -f "$dir/$module" ] || fail "libnginx-mod-stream has no $module"
+    fi
+    echo "fetch-packages: nginx has its stream module"
+}
+
 # Installs package $2 for program $1. The program itself is not started: Chromium does not say its
 # version without a home.
 installed() {
@@ -157,7 +170,9 @@ need ip -V iproute2
 need nft -v nftables
 need strace -V strace
 need nginx -v nginx
+need_stream
 need haproxy -v haproxy
+need openssl version openssl
 need promtool --version prometheus
 installed systemd-analyze systemd
 installed certutil libnss3-tools

@@ -11,4 +11,6 @@ pub mod head;
 pub mod hop;
 pub mod mask;
 pub mod origin;
+pub mod peer;
+pub mod proxy_header;
 mod suspects;

@@ -22,17 +22,21 @@ use self::slot::Slot;
 use crate::admin::ready::ListenerFacts;
 use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::IdentityError;
-use crate::config::{Admin, Config, ConfigError, HttpRecords, ListenAddr, Target};
+use crate::config::{
+    Admin, Config, ConfigError, HttpRecords, Listen, ListenAddr, Listener, Target,
+};
 use crate::proxy::accept::Acceptor;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::jsonl::RotatingFile;
 use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
+use crate::transport::activation::Passed;
 use crate::transport::dev_ca::DevCaError;
-use crate::transport::listener;
+use crate::transport::listening::{Listening, Place};
 use crate::transport::tls::Lasting;
 use crate::transport::tls::key_log::{KeyLogError, KeyLogFile};
 use crate::transport::tls::leaves::{self, Leaves};
+use crate::transport::{listener, unix};
 use crate::upstream::tls::TlsSetupError;
 
 /// Records that may wait for a slow file or reader.
@@ -77,7 +81,7 @@ fn lines(errors: &[ConfigError]) -> String {
 #[derive(Debug)]
 pub struct BoundListener {
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub place: Place,
     /// `None` for plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
     /// What is told of its certificates, live; nothing for plain HTTP.
@@ -101,24 +105,33 @@ pub struct Bound {
 impl Bound {
     /// Opens every file and socket that the configuration names. `queues` are consumers of
     /// records besides the configured file.
-    pub async fn bind(config: Config, mut queues: Vec<Queue>) -> Result<Self, StartError> {
+    pub async fn bind(config: Config, queues: Vec<Queue>) -> Result<Self, StartError> {
+        Self::bind_with(config, queues, Passed::default()).await
+    }
+
+    /// The same, with sockets that the service manager has opened for us.
+    pub async fn bind_with(
+        config: Config,
+        mut queues: Vec<Queue>,
+        passed: Passed,
+    ) -> Result<Self, StartError> {
         locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
-        let (sockets, admin) = bind_all(&config).await?;
+        let (sockets, admin) = bind_all(&config, passed).await?;
         let key_log = key_log(&config)?;
         let (mut listeners, mut slots) = (Vec::new(), Vec::new());
-        for (wanted, bound) in config.listeners().iter().zip(sockets) {
+        for (index, (wanted, bound)) in config.listeners().iter().zip(sockets).enumerate() {
             let lasting = Lasting::new(key_log.clone()).map_err(StartError::ServerTls)?;
             let name = wanted.listen.to_string();
             let slot = Slot::new(name, &config, &wanted.tls, lasting)?;
             for listener in bound {
-                let addr = listener.local_addr()?;
+                let place = listener.place()?;
                 let tls = Arc::clone(&slot.tls);
                 listeners.push(BoundListener {
-                    addr,
+                    place,
                     certificate: slot.certificate(),
                     leaves: slot.leaves.clone(),
-                    acceptor: Acceptor { listener, tls },
+                    acceptor: Acceptor::new(listener, tls, index),
                 });
             }
             slots.push(slot);
@@ -180,7 +193,7 @@ impl Bound {
         let tap = self.current.tap();
         let admin = tap.config().admin()?.clone();
         let facts = |listener: &BoundListener| ListenerFacts {
-            addr: listener.addr,
+            place: listener.place.clone(),
             certificates: Some(listener.leaves.clone()),
         };
         let (current, outcomes) = (Arc::clone(&self.current), Arc::clone(&self.outcomes));
@@ -225,7 +238,7 @@ impl Bound {
         }
         let leaves = listeners
             .iter()
-            .map(|listener| (listener.addr, listener.leaves.clone()));
+            .map(|listener| (listener.place.clone(), listener.leaves.clone()));
         accepting.spawn(leaves::watch(leaves.collect()));
         for listener in listeners {
             accepting.spawn(listener.acceptor.run(Arc::clone(&current)));
@@ -322,14 +335,20 @@ async fn locality(config: &Config) -> Result<(), StartError> {
 /// The sockets of each listener and of the admin listener, or every error.
 async fn bind_all(
     config: &Config,
-) -> Result<(Vec<Vec<TcpListener>>, Vec<admin::Socket>), StartError> {
+    mut passed: Passed,
+) -> Result<(Vec<Vec<Listening>>, Vec<admin::Socket>), StartError> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for wanted in config.listeners() {
-        match bind_one(&wanted.listen).await {
+        match bind_listener(wanted, &mut passed).await {
             Ok(bound) => all.push(bound),
             Err(found) => errors.push(wanted.cannot_listen(found)),
         }
     }
+    errors.extend(
+        passed
+            .left_over()
+            .map(|names| Listener::missing_for(&names)),
+    );
     let mut admin = Vec::new();
     if let Some(wanted) = config.admin() {
         match bind_admin(wanted).await {
@@ -358,6 +377,24 @@ async fn bind_admin(wanted: &Admin) -> Result<Vec<admin::Socket>, String> {
         sockets.push(admin::Socket { addr, listener });
     }
     Ok(sockets)
+}
+
+async fn bind_listener(wanted: &Listener, passed: &mut Passed) -> Result<Vec<Listening>, String> {
+    match &wanted.listen {
+        Listen::Tcp(addr) => {
+            let bound = bind_one(addr).await?;
+            Ok(bound.into_iter().map(Listening::Tcp).collect())
+        }
+        Listen::Unix(path) => {
+            let (listener, file) = unix::bind(path, wanted.mode.0)?;
+            Ok(vec![Listening::Unix {
+                listener,
+                path: path.clone(),
+                file: Some(file),
+            }])
+        }
+        Listen::Systemd(name) => passed.listeners(name.as_deref()),
+    }
 }
 
 async fn bind_one(listen: &ListenAddr) -> Result<Vec<TcpListener>, String> {

@@ -71,6 +71,10 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "the configuration is fine")?;
     for listener in config.listeners() {
         summarise_listener(listener, config, out)?;
+        if !listener.proxy_protocol.is_empty() {
+            let from = listener.proxy_protocol.entries().join(", ");
+            row(out, "", &format!("PROXY header required from {from}"))?;
+        }
     }
     let gateway = config.gateway();
     let target = match gateway.target() {
@@ -96,10 +100,9 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     if gateway.forwarded() != Mode::default() {
         row(out, "forwarded", gateway.forwarded().as_str())?;
     }
-    let proxies = config.trusted_proxies().networks();
+    let proxies = config.trusted_proxies();
     if !proxies.is_empty() {
-        let shown: Vec<String> = proxies.iter().map(ToString::to_string).collect();
-        row(out, "trusted", &shown.join(", "))?;
+        row(out, "trusted", &proxies.entries().join(", "))?;
     }
     row(out, "origins", &config.origins().to_string())?;
     let default = Timeouts::default().named();

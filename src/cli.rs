@@ -50,8 +50,8 @@ struct ConfigArgs {
     /// The configuration file [env: `WSTAP_CONFIG`].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen, with TLS; <http://ADDR> for a plain listener [env: `WSTAP_LISTEN`, a list
-    /// separated by commas].
+    /// Where to listen, with TLS; <http://ADDR> for a plain listener, <unix:/path> or systemd:NAME
+    /// [env: `WSTAP_LISTEN`, a list separated by commas].
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// What to forward to: http, https, ws, wss or <unix:/path> [env: `WSTAP_GATEWAY`].

@@ -13,6 +13,7 @@ mod document;
 mod error;
 mod gateway;
 pub mod identity;
+mod listen;
 mod listener;
 mod origin;
 mod origins;
@@ -44,6 +45,7 @@ pub use self::admin::Admin;
 pub use self::difference::Difference;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::gateway::{Dialect, Gateway, GatewayTls, Scheme, Target};
+pub use self::listen::{Listen, SocketMode};
 pub use self::listener::{
     ClientAuth, ClientAuthMode, Listener, ListenerTls, MinVersion, TlsPolicy,
 };
@@ -111,12 +113,11 @@ impl Config {
         &self.trusted_proxies
     }
 
-    /// Whether only this host can connect to the tap, as far as the listeners' addresses tell.
+    /// Whether only this host can connect to the tap, as far as the listeners' addresses tell, and
+    /// nobody speaks for others by PROXY protocol.
     #[must_use]
     pub fn serves_this_host_only(&self) -> bool {
-        self.listeners
-            .iter()
-            .all(|listener| listener.listen.host.is_loopback())
+        self.listeners.iter().all(Listener::serves_this_host_only)
     }
 
     /// Where the secrets of TLS sessions are written (`--tls-keylog`), if anywhere.

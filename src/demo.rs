@@ -111,7 +111,10 @@ async fn play(options: &Options) -> Result<bool, DemoError> {
         let config = stage_config(gateway, timeouts, options.state_dir.as_deref())?;
         let queue = Queue::start("demo", 1024, ToScript(sender.clone()))?;
         let bound = Bound::bind(config, vec![queue]).await?;
-        let addr = bound.listeners.first().map(|listener| listener.addr);
+        let addr = bound
+            .listeners
+            .first()
+            .and_then(|listener| listener.place.addr());
         let addr = addr.ok_or_else(|| io::Error::other("no listener"))?;
         Ok::<Stage, DemoError>(Stage { addr, bound })
     };

@@ -28,6 +28,7 @@ mod origins;
 mod page;
 mod progress;
 mod relay;
+mod relayed;
 pub mod session;
 pub mod tap;
 mod told;

@@ -1,5 +1,7 @@
 //! `wstap serve`: runs the tap until a signal ends it.
 
+mod manager;
+
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use self::manager::Watched;
 use crate::app::reload::Source;
 use crate::app::{Bound, BoundListener, StartError};
 use crate::config::{ClientAuthMode, Config, Origins, OutputFormat, Overrides};
@@ -14,6 +17,9 @@ use crate::exit;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
 use crate::sink::{Outlet, Queue};
+use crate::transport::activation::Passed;
+use crate::transport::listening::Place;
+use crate::transport::notify;
 
 /// Records that may wait for whoever reads stdout.
 const STDOUT_QUEUE: usize = 4096;
@@ -22,6 +28,7 @@ const STDOUT_QUEUE: usize = 4096;
 #[must_use]
 pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     let mut err = io::stderr();
+    let passed = Passed::take();
     let source = Source {
         file: file.map(Path::to_owned),
         overrides: overrides.clone(),
@@ -43,7 +50,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let served = runtime.block_on(serve(config, source));
+    let served = runtime.block_on(serve(config, source, passed));
     // What a stuck disk still holds must not keep us from ending.
     runtime.shutdown_background();
     match served {
@@ -55,15 +62,22 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     }
 }
 
-async fn serve(config: Config, source: Source) -> Result<(), StartError> {
+async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), StartError> {
     let queue = stdout_queue(config.output())?;
     let shutdown = Signals::listen()?;
     let asked = hangups()?;
-    let bound = Bound::bind(config, vec![queue]).await?;
+    let bound = Bound::bind_with(config, vec![queue], passed).await?;
     let bound = bound.reloading(source, asked);
     let _ = announce(&bound, &mut io::stderr());
     let outlet = bound.tap().outlet().clone();
     let (shutdown, again) = shutdown.split();
+    let status = manager::status(&bound);
+    let shutdown = async move {
+        notify::ready(&status);
+        shutdown.await;
+        notify::stopping("draining");
+    };
+    let _watched = Watched::begin();
     tokio::select! {
         () = bound.run(shutdown) => {}
         // Asked twice: whoever asks does not want to wait for the drain.
@@ -175,11 +189,19 @@ pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// `http://127.0.0.1:8443`, `http+unix:/run/wstap.sock`
+fn url(scheme: &str, place: &Place) -> String {
+    match place {
+        Place::Tcp(addr) => format!("{scheme}://{addr}"),
+        Place::Unix(_) => format!("{scheme}+{place}"),
+    }
+}
+
 fn announce_listener(listener: &BoundListener, out: &mut dyn Write) -> io::Result<()> {
     let Some(certificate) = &listener.certificate else {
-        return writeln!(out, "listening on http://{}", listener.addr);
+        return writeln!(out, "listening on {}", url("http", &listener.place));
     };
-    writeln!(out, "listening on https://{}", listener.addr)?;
+    writeln!(out, "listening on {}", url("https", &listener.place))?;
     for identity in &certificate.identities {
         writeln!(
             out,

@@ -3,15 +3,20 @@
 //! Nothing here knows of requests or WebSocket. Errors are kept as evidence: a reset, an end without
 //! `close_notify` and a timeout stay different things (see [`cause`]).
 
+pub mod activation;
 pub mod cause;
 pub mod clock;
 pub mod dev_ca;
 pub mod http2_stream;
 pub mod http2_watch;
 pub mod listener;
+pub mod listening;
+pub mod notify;
 pub mod options;
 pub mod sensor;
+pub mod socket;
 pub mod stream;
 pub mod tcp_info;
 pub mod tls;
+pub mod unix;
 pub mod wire;

@@ -150,7 +150,7 @@ async fn a_chain_from_a_trusted_proxy_is_written_anew_as_one_set() {
     let via = record.client.via.as_ref().expect("by a chain");
     assert_eq!(
         (via.header, via.resolved),
-        (ChainHeader::XForwardedFor, true)
+        (Some(ChainHeader::XForwardedFor), true)
     );
     assert!(via.peer.starts_with("127.0.0.1:"));
     let looked_at: Vec<&str> = via.chain.iter().map(PeerText::as_str).collect();

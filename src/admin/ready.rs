@@ -1,6 +1,5 @@
 //! Whether the tap can do its job now: each thing that it needs, and why one fails.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::seconds;
+use crate::transport::listening::Place;
 use crate::transport::tls::leaves::Leaves;
 use crate::upstream::{Dialler, Reached};
 
@@ -26,7 +26,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct ListenerFacts {
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub place: Place,
     /// What it shows now; `None` for plain HTTP.
     pub certificates: Option<Leaves>,
 }
@@ -98,7 +98,7 @@ impl Ready {
             let leaves = listener.certificates.as_ref().map(Leaves::now);
             for (position, leaf) in leaves.iter().flat_map(|leaves| leaves.iter()).enumerate() {
                 all.push(Expiry {
-                    listener: listener.addr.to_string(),
+                    listener: listener.place.to_string(),
                     position,
                     at: leaf.not_after.as_second(),
                 });
@@ -134,7 +134,7 @@ impl Ready {
         let all: Vec<String> = self
             .listeners
             .iter()
-            .map(|listener| listener.addr.to_string())
+            .map(|listener| listener.place.to_string())
             .collect();
         Check::new("listeners", !all.is_empty(), all.join(", "))
     }
@@ -188,15 +188,19 @@ fn told(dialler: &Dialler) -> Check {
 fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
     let mut bad = Vec::new();
     let mut ends: Option<Timestamp> = None;
-    for ListenerFacts { addr, certificates } in listeners {
+    for ListenerFacts {
+        place,
+        certificates,
+    } in listeners
+    {
         let leaves = certificates.as_ref().map(Leaves::now);
         for (position, leaf) in leaves.iter().flat_map(|leaves| leaves.iter()).enumerate() {
             let (not_before, not_after) = (leaf.not_before, leaf.not_after);
             // The only one needs no number.
             let which = if leaves.as_ref().is_some_and(|leaves| leaves.len() > 1) {
-                format!("{position} of {addr}")
+                format!("{position} of {place}")
             } else {
-                format!("of {addr}")
+                format!("of {place}")
             };
             if now < not_before {
                 bad.push(format!("{which}: not valid before {not_before:.0}"));
@@ -235,7 +239,7 @@ mod tests {
         let old = leaf("2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         let leaves = Leaves::new(vec![good.clone(), old.clone()]);
         let listeners = [ListenerFacts {
-            addr: ([127, 0, 0, 1], 1).into(),
+            place: Place::Tcp(([127, 0, 0, 1], 1).into()),
             certificates: Some(leaves.clone()),
         }];
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
@@ -251,14 +255,14 @@ mod tests {
     #[test]
     fn every_certificate_has_to_be_valid_now() {
         let listener = |port: u16, from: &str, to: &str| ListenerFacts {
-            addr: ([127, 0, 0, 1], port).into(),
+            place: Place::Tcp(([127, 0, 0, 1], port).into()),
             certificates: Some(Leaves::new(vec![leaf(from, to)])),
         };
         let good = listener(1, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
         let old = listener(2, "2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         let early = listener(3, "2026-12-01T00:00:00Z", "2027-02-01T00:00:00Z");
         let plain = ListenerFacts {
-            addr: ([127, 0, 0, 1], 4).into(),
+            place: Place::Tcp(([127, 0, 0, 1], 4).into()),
             certificates: None,
         };
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();

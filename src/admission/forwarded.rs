@@ -75,8 +75,10 @@ pub struct Situation {
     pub mode: Mode,
     /// `gateway.allow_remote_as_local`.
     pub allow_remote_as_local: bool,
-    /// The TCP peer.
+    /// The peer; of a relayed one the client that the proxy named.
     pub peer: IpAddr,
+    /// It came through a proxy by PROXY protocol: it is remote, whatever address stands there.
+    pub relayed: bool,
     /// The peer is in `trusted_proxies`.
     pub trusted: bool,
     /// The request has attribution headers.
@@ -91,6 +93,13 @@ pub struct Situation {
     pub our_ip: Option<IpAddr>,
     /// The request says that its page is one of this machine ([`page::claims_local_page`]).
     pub local_page: bool,
+}
+
+impl Situation {
+    /// The peer itself is a process of our host.
+    fn is_on_loopback(&self) -> bool {
+        self.peer.is_loopback() && !self.relayed
+    }
 }
 
 /// What is done with the attribution headers of a request.
@@ -123,18 +132,18 @@ pub struct Decision {
 pub fn decide(situation: &Situation) -> Decision {
     let Situation {
         mode,
-        peer,
         trusted,
         brought,
         gateway_local,
         ..
     } = *situation;
+    let loopback = situation.is_on_loopback();
     let chain = trusted && brought;
     let (action, why) = match mode {
         Mode::Pass => (Action::Pass, Why::Configured),
         Mode::None => (Action::Strip, Why::Configured),
         // What a process on the gateway's own host says, the gateway itself trusts or refuses.
-        Mode::Auto if !chain && peer.is_loopback() && gateway_local => {
+        Mode::Auto if !chain && loopback && gateway_local => {
             let why = if brought {
                 Why::LoopbackProxy
             } else {
@@ -155,7 +164,7 @@ pub fn decide(situation: &Situation) -> Decision {
         Action::Strip => true,
         Action::Overwrite(_) | Action::Refuse => false,
     };
-    let stranger = !peer.is_loopback() || brought;
+    let stranger = !loopback || brought;
     let allowed = situation.allow_remote_as_local && mode != Mode::Auto;
     let only_remote = bare && stranger && !allowed;
     if only_remote && gateway_local {
@@ -198,7 +207,7 @@ fn overwrite(situation: &Situation) -> (Action, Why) {
     }
     let why = if trusted && brought {
         Why::TrustedChain
-    } else if peer.is_loopback() {
+    } else if situation.is_on_loopback() {
         Why::Configured
     } else if brought {
         Why::Stranger

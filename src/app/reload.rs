@@ -15,6 +15,7 @@ use super::{StartError, locality};
 use crate::admin::Reloads;
 use crate::config::{self, Config, ConfigErrors, Overrides, ReloadOn};
 use crate::proxy::Current;
+use crate::transport::notify;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -117,8 +118,14 @@ impl Reloader {
     }
 
     async fn reload(&self) {
+        notify::reloading();
         let applied = self.try_to().await;
         self.outcomes.count(applied.is_ok());
+        notify::ready(if applied.is_ok() {
+            "serving; the last reload was applied"
+        } else {
+            "serving; the last reload was refused, see the log"
+        });
         match applied {
             Ok(told) if told.is_empty() => tracing::info!("reload: nothing is different"),
             Ok(told) => {

@@ -9,7 +9,7 @@ use super::document::{Node, Value};
 use super::error::quoted;
 use super::{Config, Override, OverrideSource, Overrides};
 
-/// Keys that only a start looks at. Of a listener it is the address alone.
+/// Keys that only a start looks at. Of a listener it is the address alone, and a socket's permissions.
 const AT_START: [&str; 4] = ["admin", "fingerprint_key_file", "output", "records"];
 
 /// The text of a configuration by key path: `timeouts.idle`, `listeners[0].listen`.
@@ -98,7 +98,8 @@ impl Difference {
                 .strip_prefix(section)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        AT_START.into_iter().any(under) || (under("listeners") && self.key.ends_with(".listen"))
+        AT_START.into_iter().any(under)
+            || (under("listeners") && [".listen", ".mode"].iter().any(|it| self.key.ends_with(it)))
     }
 }
 

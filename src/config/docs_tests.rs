@@ -104,7 +104,7 @@ fn the_full_file_names_every_key_and_shows_its_default() {
     }
 }
 
-fn places_aside(listeners: &[Listener]) -> Vec<(&ListenAddr, &ListenerTls)> {
+fn places_aside(listeners: &[Listener]) -> Vec<(&Listen, &ListenerTls)> {
     listeners
         .iter()
         .map(|listener| (&listener.listen, &listener.tls))
@@ -169,7 +169,7 @@ fn the_commented_keys_of_the_full_file_are_legal() {
         let about_files = ["no file ", "no readable file", "found both", "it beside"];
         assert!(about_files.iter().any(|part| text.contains(part)), "{text}");
     }
-    assert_eq!(errors.as_slice().len(), 10, "{errors}");
+    assert_eq!(errors.as_slice().len(), 11, "{errors}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ pub(in crate::config) mod policy;
 use super::address::{Host, ListenAddr};
 use super::error::{Complaint, ConfigError};
 use super::identity::Identity;
+use super::listen::{Listen, SocketMode};
 use super::scalar::FromScalar;
+use crate::admission::forwarded::Trusted;
 
 pub use policy::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
 
@@ -16,7 +18,12 @@ pub(super) const EXPECTED: &str = "an address that is free to listen on";
 #[derive(Debug, Clone)]
 pub struct Listener {
     /// Where to bind.
-    pub listen: ListenAddr,
+    pub listen: Listen,
+    /// Permissions of the file, for a unix socket.
+    pub mode: SocketMode,
+    /// Who puts a PROXY protocol header in front of each connection, and must; nobody where it is
+    /// empty.
+    pub proxy_protocol: Trusted,
     /// What is spoken there.
     pub tls: ListenerTls,
     /// Where it is configured: the error for when it turns out that nothing can listen there.
@@ -66,13 +73,26 @@ impl Listener {
     pub(super) fn fallback() -> Self {
         let host = Host::Ip(std::net::Ipv6Addr::UNSPECIFIED.into());
         let tls = ListenerTls::self_signed(default_names());
-        Self::unplaced(ListenAddr { host, port: 8443 }, tls)
+        Self::unplaced(Listen::Tcp(ListenAddr { host, port: 8443 }), tls)
+    }
+
+    /// Only this host can connect, as far as the configuration tells, and nobody speaks for others.
+    #[must_use]
+    pub fn serves_this_host_only(&self) -> bool {
+        self.listen.is_this_host_only() && self.proxy_protocol.is_empty()
     }
 
     /// The error that nothing can listen here, with file, line and key where there is a file.
     #[must_use]
     pub fn cannot_listen(&self, found: impl Into<String>) -> ConfigError {
         self.place.with_found(found)
+    }
+
+    /// The error that systemd passes sockets which no listener asks for.
+    #[must_use]
+    pub fn missing_for(sockets: &str) -> ConfigError {
+        let expected = "a `listen: systemd:NAME` for each socket from systemd";
+        ConfigError::somewhere("listeners", expected, format!("none for {sockets}"))
     }
 
     /// From `--listen`: an address, or one with a scheme. TLS unless the scheme says otherwise.
@@ -92,6 +112,19 @@ impl Listener {
         } else {
             rest
         };
+        if address.starts_with("unix:") || address.starts_with("systemd") {
+            let listen = Listen::from_text(address)?;
+            // Nothing crosses a network here: plain, unless the scheme wants TLS.
+            if listen.tcp().is_none() {
+                let names = default_names();
+                let tls = if has_scheme && secure {
+                    ListenerTls::self_signed(names)
+                } else {
+                    ListenerTls::Plain
+                };
+                return Ok(Self::unplaced(listen, tls));
+            }
+        }
         if address.contains(['/', '?', '#']) {
             return Err(Complaint::new(expected(), "more than an address"));
         }
@@ -103,7 +136,7 @@ impl Listener {
             }
         })?;
         if !secure {
-            return Ok(Self::unplaced(listen, ListenerTls::Plain));
+            return Ok(Self::unplaced(Listen::Tcp(listen), ListenerTls::Plain));
         }
         let mut names = default_names();
         if let Some(name) = listen
@@ -113,12 +146,19 @@ impl Listener {
         {
             names.push(name.to_owned());
         }
-        Ok(Self::unplaced(listen, ListenerTls::self_signed(names)))
+        let tls = ListenerTls::self_signed(names);
+        Ok(Self::unplaced(Listen::Tcp(listen), tls))
     }
 
-    fn unplaced(listen: ListenAddr, tls: ListenerTls) -> Self {
+    fn unplaced(listen: Listen, tls: ListenerTls) -> Self {
         let place = ConfigError::somewhere("listeners", EXPECTED, "");
-        Self { listen, tls, place }
+        Self {
+            listen,
+            mode: SocketMode::default(),
+            proxy_protocol: Trusted::default(),
+            tls,
+            place,
+        }
     }
 }
 
@@ -147,6 +187,22 @@ mod tests {
         for text in ["http://[::]:80", "ws://[::]:80/"] {
             let listener = Listener::from_override(text).unwrap();
             assert!(matches!(listener.tls, ListenerTls::Plain));
+        }
+    }
+
+    #[test]
+    fn sockets_without_a_network_are_plain_unless_told() {
+        for (text, place, plain) in [
+            ("unix:/run/tap.sock", "unix:/run/tap.sock", true),
+            ("http://unix:/run/tap.sock", "unix:/run/tap.sock", true),
+            ("https://unix:/run/tap.sock", "unix:/run/tap.sock", false),
+            ("systemd", "systemd", true),
+            ("wss://systemd:tap", "systemd:tap", false),
+            ("systemd:8443", "systemd:8443", false),
+        ] {
+            let listener = Listener::from_override(text).unwrap();
+            assert_eq!(listener.listen.to_string(), place);
+            assert_eq!(matches!(listener.tls, ListenerTls::Plain), plain, "{text}");
         }
     }
 

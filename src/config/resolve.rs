@@ -24,7 +24,7 @@ use super::schema::{
 };
 use super::secret::FingerprintKey;
 use super::settings::{Http2, Limits, Records, Timeouts};
-use super::{Config, Listener, Override, OverrideSource, Overrides};
+use super::{Config, Listener, Override, OverrideSource, Overrides, trusted};
 
 /// Resolves what could be read; every mistake goes to `errors`. `None` only together with one.
 pub(super) fn resolve(
@@ -61,7 +61,7 @@ pub(super) fn resolve(
         listeners,
         gateway: gateway?,
         origins,
-        trusted_proxies: proxies.into_iter().map(|net| net.value.0.0).collect(),
+        trusted_proxies: trusted::list(proxies.into_iter().map(|entry| entry.value.0)),
         tcp,
         timeouts: timeouts(schema.timeouts.unwrap_or_default()),
         limits,
@@ -292,6 +292,7 @@ fn timeouts(section: TimeoutsSchema) -> Timeouts {
     let or = |given: Option<Scalar<Timer>>, default| given.map_or(default, |Scalar(timer)| timer.0);
     let default = Timeouts::default();
     Timeouts {
+        proxy_header: or(section.proxy_header, default.proxy_header),
         tls_handshake: or(section.tls_handshake, default.tls_handshake),
         request_head: or(section.request_head, default.request_head),
         connect: or(section.connect, default.connect),

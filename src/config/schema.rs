@@ -16,6 +16,7 @@ pub(super) use at::At;
 use super::address::ListenAddr;
 use super::admin::AdminHost;
 use super::gateway::{CertName, Dialect, GatewayUrl};
+use super::listen::{Listen, SocketMode};
 use super::listener::policy::{ClientAuthMode, MinVersion};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
@@ -36,7 +37,8 @@ pub(super) struct FileSchema {
     pub(super) gateway: Option<At<GatewaySchema>>,
     /// Which pages may connect.
     pub(super) origins: Option<OriginsSchema>,
-    /// Proxies in front of the tap whose word about clients is taken: IP addresses and networks.
+    /// Proxies in front of the tap whose word about clients is taken: IP addresses and networks, and
+    /// `unix` for whoever connects to a unix socket.
     #[schemars(extend("default" = []))]
     pub(super) trusted_proxies: Option<Vec<At<Scalar<ProxyNetwork>>>>,
     /// Timers; durations such as `500ms`, `10s`, `1h 30m`. None may be zero.
@@ -73,13 +75,29 @@ pub(super) struct FileSchema {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenerSchema {
-    /// `host:port`.
+    /// `host:port`, `unix:/path`, or `systemd:NAME` for a socket that systemd passes under that name
+    /// (`systemd` for the only one).
     #[schemars(required)]
-    pub(super) listen: Option<At<Scalar<ListenAddr>>>,
+    pub(super) listen: Option<At<Scalar<Listen>>>,
+    /// Permissions of the file of a unix socket, as in `chmod`; `"0660"` if not given. Only with
+    /// `unix:/path`.
+    pub(super) mode: Option<At<Scalar<SocketMode>>>,
+    /// PROXY protocol headers, version 1 and 2. Absent: nobody sends one.
+    pub(super) proxy_protocol: Option<At<ProxyProtocolSchema>>,
     /// Absent: plain HTTP. Otherwise one of `self_signed` and `certificates`.
     #[serde(default, deserialize_with = "at::not_empty")]
     #[schemars(with = "ListenerTlsSchema")]
     pub(super) tls: Option<At<ListenerTlsSchema>>,
+}
+
+/// Proxies that put a PROXY protocol header in front of each connection.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProxyProtocolSchema {
+    /// Who sends one, and must: IP addresses and networks, and `unix` for whoever connects to a unix
+    /// socket. Nobody else's is read.
+    #[schemars(required)]
+    pub(super) from: Option<At<Vec<At<Scalar<ProxyNetwork>>>>>,
 }
 
 /// Which certificates a listener shows, and what it demands of clients. See `docs/tls.md`.
@@ -194,6 +212,9 @@ pub(super) struct OriginsSchema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TimeoutsSchema {
+    /// The PROXY header of a peer in `proxy_protocol.from`.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) proxy_header: Option<Scalar<Timer>>,
     /// TLS handshake of a client.
     #[schemars(extend("default" = "10s"))]
     pub(super) tls_handshake: Option<Scalar<Timer>>,

@@ -13,6 +13,8 @@ use crate::session::caps::Caps;
 /// Every timer of the tap; none is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From accept to the end of the PROXY header, where one is required.
+    pub proxy_header: Duration,
     /// From accept to the end of the TLS handshake.
     pub tls_handshake: Duration,
     /// From the first byte of a connection to the end of a request head.
@@ -34,6 +36,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            proxy_header: Duration::from_secs(5),
             tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
             connect: Duration::from_secs(5),
@@ -49,8 +52,9 @@ impl Default for Timeouts {
 impl Timeouts {
     /// The timers by the names of their keys, in the order of the file.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, Duration); 8] {
+    pub fn named(&self) -> [(&'static str, Duration); 9] {
         [
+            ("proxy_header", self.proxy_header),
             ("tls_handshake", self.tls_handshake),
             ("request_head", self.request_head),
             ("connect", self.connect),

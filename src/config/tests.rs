@@ -57,6 +57,25 @@ fn defaults_are_complete() {
     assert!(config.warnings().is_empty());
 }
 
+fn assert_sockets(config: &Config) {
+    let unix = &config.listeners()[2];
+    assert_eq!(unix.listen, Listen::Unix("/run/tap.sock".into()));
+    assert_eq!(unix.mode, SocketMode(0o600));
+    assert_eq!(unix.proxy_protocol.entries(), ["10.0.0.0/8", "unix"]);
+    let passed = Listen::Systemd(Some("tap".to_owned()));
+    assert_eq!(config.listeners()[3].listen, passed);
+    assert!(config.trusted_proxies().has_unix());
+}
+
+fn assert_records(config: &Config) {
+    let records = config.records();
+    assert_eq!(
+        (records.rotate_bytes, records.keep, records.http),
+        (4096, 0, HttpRecords::All)
+    );
+    assert_eq!(records.path.as_deref(), Some(Path::new("r.jsonl")));
+}
+
 #[test]
 fn every_key_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,12 +92,17 @@ fn every_key_is_read() {
 - listen: '[::1]:1'
 - listen: 'host:2'
   tls: {{ self_signed: {{ names: [a.example, 10.0.0.1] }} }}
+- listen: 'unix:/run/tap.sock'
+  mode: '0600'
+  proxy_protocol: {{ from: [10.0.0.0/8, unix] }}
+- listen: systemd:tap
+trusted_proxies: [unix]
 gateway:
   url: wss://gw:3
   dialect: plain
   tls: {{ ca: '{}', server_name: other }}
 origins: {{ allowedOrigins: ['https://a.example'] }}
-timeouts: {{ tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
+timeouts: {{ proxy_header: 9s, tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
 tcp: {{ keepalive: 2s, keepalive_interval: 1m, user_timeout: 1h }}
 limits:
   {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3,
@@ -99,6 +123,7 @@ state_dir: state
     assert!(
         matches!(&config.listeners()[1].tls, ListenerTls::SelfSigned { names, .. } if names == &["a.example", "10.0.0.1"])
     );
+    assert_sockets(&config);
     assert_eq!(config.gateway().url(), "wss://gw:3");
     assert_eq!(config.gateway().dialect(), Dialect::Plain);
     assert_eq!(config.gateway().tls().ca().len(), 1);
@@ -111,9 +136,9 @@ state_dir: state
         "https://a.example"
     );
     let timers: Vec<_> = config.timeouts().named().map(|(_, timer)| timer).into();
-    let seconds = [1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
-    assert_eq!(timers[..7], seconds);
-    assert_eq!(timers[7], Duration::from_millis(8));
+    let seconds = [9, 1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
+    assert_eq!(timers[..8], seconds);
+    assert_eq!(timers[8], Duration::from_millis(8));
     let tcp = config.tcp();
     let tcp = [tcp.keepalive, tcp.keepalive_interval, tcp.user_timeout];
     assert_eq!(tcp, [2, 60, 3600].map(Duration::from_secs));
@@ -142,12 +167,7 @@ state_dir: state
     let http2 = config.http2();
     assert_eq!((http2.enabled, http2.websocket), (false, true));
     assert_eq!(http2.max_concurrent_streams, 7);
-    let records = config.records();
-    assert_eq!(
-        (records.rotate_bytes, records.keep, records.http),
-        (4096, 0, HttpRecords::All)
-    );
-    assert_eq!(records.path.as_deref(), Some(Path::new("r.jsonl")));
+    assert_records(&config);
     assert_eq!(config.output(), OutputFormat::Json);
     assert!(!config.session_header());
     assert_eq!(
@@ -222,7 +242,7 @@ fn empty_environment_counts_as_not_set() {
     )
     .unwrap();
     assert_eq!(config.gateway().url(), "http://gw");
-    assert_eq!(config.listeners()[0].listen.port, 8443);
+    assert_eq!(config.listeners()[0].listen.tcp().unwrap().port, 8443);
 
     let gateway = Some(flag("--gateway", ""));
     let errors = load(

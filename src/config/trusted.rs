@@ -1,4 +1,5 @@
-//! `trusted_proxies`: addresses and networks, written exactly.
+//! `trusted_proxies` and `proxy_protocol.from`: addresses and networks, written exactly, and `unix`
+//! for whoever connects by a unix socket.
 //!
 //! A network with host bits, a name or a port may mean more than one thing, and a wrong guess here
 //! lets strangers say who they are; so each is an error that shows what to write.
@@ -10,14 +11,34 @@ use schemars::{Schema, json_schema};
 
 use super::error::{Complaint, quoted};
 use super::scalar::FromScalar;
+use crate::admission::forwarded::Trusted;
 
 /// One entry of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ProxyNetwork(pub(super) IpNet);
+pub(super) enum ProxyNetwork {
+    /// Addresses.
+    Net(IpNet),
+    /// Whoever connects by a unix socket.
+    Unix,
+}
+
+/// The list of these entries.
+pub(super) fn list(entries: impl IntoIterator<Item = ProxyNetwork>) -> Trusted {
+    let mut networks = Vec::new();
+    let mut unix = false;
+    for entry in entries {
+        match entry {
+            ProxyNetwork::Net(net) => networks.push(net),
+            ProxyNetwork::Unix => unix = true,
+        }
+    }
+    let list = Trusted::new(networks);
+    if unix { list.with_unix() } else { list }
+}
 
 impl FromScalar for ProxyNetwork {
     fn expected() -> String {
-        "an IP address or a network, such as `10.0.0.5` or `10.0.0.0/8`".to_owned()
+        "an IP address or a network, such as `10.0.0.5` or `10.0.0.0/8`, or `unix`".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, Complaint> {
@@ -27,7 +48,10 @@ impl FromScalar for ProxyNetwork {
             if plain != ip {
                 return rather(format!("`{plain}`"));
             }
-            return Ok(Self(plain.into()));
+            return Ok(Self::Net(plain.into()));
+        }
+        if text == "unix" {
+            return Ok(Self::Unix);
         }
         if let Ok(net) = text.parse::<IpNet>() {
             return Self::exact(net, text);
@@ -60,7 +84,7 @@ impl FromScalar for ProxyNetwork {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "examples": ["10.0.0.5", "10.0.0.0/8", "fd00::/8"] })
+        json_schema!({ "type": "string", "examples": ["10.0.0.5", "10.0.0.0/8", "fd00::/8", "unix"] })
     }
 }
 
@@ -78,7 +102,7 @@ impl ProxyNetwork {
             );
             return Err(Complaint::new(expected, quoted(text)));
         }
-        Ok(Self(net))
+        Ok(Self::Net(net))
     }
 }
 
@@ -125,6 +149,19 @@ pub(super) fn oddity(net: IpNet) -> Option<String> {
     })
 }
 
+/// What is odd about a network of `proxy_protocol.from`. Loopback is not: nobody becomes local by a
+/// PROXY header.
+pub(super) fn oddity_of_header(net: IpNet) -> Option<String> {
+    if net.prefix_len() == 0 {
+        return Some(format!(
+            "{net} lets everybody name any address as its own, and refuses whoever sends no header"
+        ));
+    }
+    wide(net).then(|| {
+        format!("{net} is a wide public network: whoever is in it can name any address as its own")
+    })
+}
+
 /// Larger than anybody's own: public and wider than /16 (IPv6: /32), or wider than the private
 /// networks.
 fn wide(net: IpNet) -> bool {
@@ -164,7 +201,10 @@ mod tests {
             ("fd00::/8", "fd00::/8"),
             ("0.0.0.0/0", "0.0.0.0/0"),
         ] {
-            assert_eq!(ProxyNetwork::from_text(text).unwrap().0.to_string(), net);
+            let ProxyNetwork::Net(read) = ProxyNetwork::from_text(text).unwrap() else {
+                panic!("{text} is no network");
+            };
+            assert_eq!(read.to_string(), net);
         }
     }
 

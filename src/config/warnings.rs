@@ -58,6 +58,10 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
         warnings.extend(plain(index, listener));
         warnings.extend(certificates(index, listener, now));
         warnings.extend(own_address(index, listener, config.gateway.target()));
+        for (at, net) in listener.proxy_protocol.networks().iter().enumerate() {
+            let path = format!("listeners[{index}].proxy_protocol.from[{at}]");
+            warnings.extend(trusted::oddity_of_header(*net).map(|it| Warning::new(path, it)));
+        }
     }
     let odd = super::origins::odd::odd(&config.origins).into_iter();
     warnings.extend(odd.map(|(key, message)| Warning::new(key, message)));
@@ -107,7 +111,7 @@ fn pass_for_strangers(config: &Config) -> Option<Warning> {
     let strangers = config
         .listeners
         .iter()
-        .any(|listener| !listener.listen.host.is_loopback());
+        .any(|listener| !listener.serves_this_host_only());
     (strangers && config.gateway.forwarded() == Mode::Pass).then(|| {
         let message = "clients that bring X-Forwarded-For choose the address that a gateway which \
                        trusts us believes them to have";
@@ -130,7 +134,11 @@ fn remote_as_local(config: &Config) -> Option<Warning> {
 }
 
 fn plain(index: usize, listener: &Listener) -> Option<Warning> {
-    let exposed = matches!(listener.tls, ListenerTls::Plain) && !listener.listen.host.is_loopback();
+    let elsewhere = listener
+        .listen
+        .host()
+        .is_some_and(|host| !host.is_loopback());
+    let exposed = matches!(listener.tls, ListenerTls::Plain) && elsewhere;
     exposed.then(|| {
         let message = format!(
             "{} is plain HTTP: credentials cross the network readable",
@@ -167,15 +175,13 @@ fn own_address(index: usize, listener: &Listener, target: &Target) -> Option<War
     let Target::Tcp { host, port } = target else {
         return None;
     };
+    let own = listener.listen.tcp()?;
     let everywhere = |host: &Host| host.ip().is_some_and(|address| address.is_unspecified());
-    let same_host = listener.listen.host == *host
-        || (host.is_loopback()
-            && (everywhere(&listener.listen.host) || listener.listen.host.is_loopback()));
-    (same_host && listener.listen.port == *port).then(|| {
-        let message = format!(
-            "the gateway's URL points at this listener ({}); the tap would call itself",
-            listener.listen
-        );
+    let same_host = own.host == *host
+        || (host.is_loopback() && (everywhere(&own.host) || own.host.is_loopback()));
+    (same_host && own.port == *port).then(|| {
+        let message =
+            format!("the gateway's URL points at this listener ({own}); the tap would call itself");
         Warning::new(format!("listeners[{index}].listen"), message)
     })
 }

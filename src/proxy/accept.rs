@@ -1,17 +1,15 @@
 //! From an accepted connection to HTTP: TLS, what is no TLS, and how a connection ended that never
 //! became one.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
 
-use super::connection::Connection;
+use super::connection::{Connection, Ends};
 use super::current::Current;
 use super::session::Shared;
 use super::tap::{ConnectionGuard, Denial, Tap};
@@ -21,10 +19,12 @@ use crate::session::party::{Leg, Phase};
 use crate::session::record::{
     AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
 };
+use crate::transport::listening::Listening;
 use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::socket::ClientSocket;
 use crate::transport::stream::Stream;
 use crate::transport::tls::{self, Terminator};
-use crate::transport::{cause, clock, listener, options};
+use crate::transport::{cause, clock, options};
 
 /// How long we read what a client still sends after an answer that ends the connection, so that a
 /// reset does not destroy the answer on its way.
@@ -34,58 +34,79 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Acceptor {
     /// The socket.
-    pub listener: TcpListener,
+    listener: Listening,
     /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
-    pub tls: Arc<ArcSwapOption<Terminator>>,
+    tls: Arc<ArcSwapOption<Terminator>>,
+    /// Its place among the listeners of the configuration.
+    index: usize,
+    key: Arc<str>,
 }
 
 impl Acceptor {
+    /// For the listener at this place of the configuration.
+    #[must_use]
+    pub fn new(listener: Listening, tls: Arc<ArcSwapOption<Terminator>>, index: usize) -> Self {
+        Self {
+            listener,
+            tls,
+            index,
+            key: format!("listeners[{index}]").into(),
+        }
+    }
+
     /// Accepts until the drain begins.
     pub async fn run(self, current: Arc<Current>) {
         let drain = Arc::clone(&current.tap().drain);
         let mut drained = pin!(drain.token().cancelled());
         loop {
-            let (stream, peer) = tokio::select! {
+            let (socket, peer, local) = tokio::select! {
                 () = &mut drained => return,
-                accepted = listener::accept(&self.listener) => accepted,
+                accepted = self.listener.accept() => accepted,
             };
             let accepted = clock::anchor();
             let tap = current.tap();
-            options::apply(&stream, &tap.config.tcp());
-            let local = stream.local_addr().unwrap_or(peer);
-            let (guard, admitted) = tap.admit_connection(peer.ip());
+            if let ClientSocket::Tcp(tcp) = &socket {
+                options::apply(tcp, &tap.config.tcp());
+            }
+            let wanted = tap.config.listeners().get(self.index);
+            let relays = wanted.is_some_and(|wanted| peer.is_in(&wanted.proxy_protocol));
+            let (guard, admitted) = tap.admit_connection(&peer, relays);
             let arrival = Arrival {
                 current: Arc::clone(&current),
                 tap: Arc::clone(&tap),
-                peer,
-                local: listener::canonical(local),
+                ends: Ends {
+                    peer,
+                    local,
+                    listener: Arc::clone(&self.key),
+                    header: None,
+                },
                 accepted,
                 guard,
                 tls: self.tls.load_full(),
             };
             match admitted {
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(stream))),
-                Err(denial) => arrival.turn_away(stream, denial),
+                Ok(()) if relays => drop(tap.tasks.spawn(arrival.relayed(socket))),
+                Ok(()) => drop(tap.tasks.spawn(arrival.serve(socket))),
+                Err(denial) => arrival.turn_away(socket, denial),
             }
         }
     }
 }
 
 /// A connection that was just accepted.
-struct Arrival {
+pub(super) struct Arrival {
     current: Arc<Current>,
     /// As it was when the connection came.
-    tap: Arc<Tap>,
-    peer: SocketAddr,
-    local: SocketAddr,
-    accepted: Anchor,
-    guard: ConnectionGuard,
+    pub(super) tap: Arc<Tap>,
+    pub(super) ends: Ends,
+    pub(super) accepted: Anchor,
+    pub(super) guard: ConnectionGuard,
     /// As it was when the connection came.
     tls: Option<Arc<Terminator>>,
 }
 
 impl Arrival {
-    fn connection(
+    pub(super) fn connection(
         self,
         tls: Option<ClientTls>,
         sensed: Arc<Sensed>,
@@ -93,19 +114,18 @@ impl Arrival {
         let Self {
             current: _,
             tap,
-            peer,
-            local,
+            ends,
             accepted,
             guard,
             tls: terminator,
         } = self;
         let drain = Arc::clone(&tap.drain);
-        let connection = Connection::new(peer, local, tls, accepted, sensed, drain, guard);
+        let connection = Connection::new(ends, tls, accepted, sensed, drain, guard);
         (tap, Arc::new(connection.through(terminator)))
     }
 
     /// A limit is reached: closed at once.
-    fn turn_away(self, stream: TcpStream, denial: Denial) {
+    pub(super) fn turn_away(self, socket: ClientSocket, denial: Denial) {
         let (tap, connection) = self.connection(None, Arc::default());
         let session = tap.open_record(&connection, connection.accepted);
         session.with(|rec| {
@@ -115,12 +135,12 @@ impl Arrival {
                 .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         });
         session.settle();
-        drop(stream);
+        drop(socket);
     }
 
-    async fn serve(self, stream: TcpStream) {
+    pub(super) async fn serve(self, socket: ClientSocket) {
         let Some(terminator) = self.tls.clone() else {
-            let (sensor, sensed) = Sensor::new(Stream::Tcp(stream));
+            let (sensor, sensed) = Sensor::new(socket.into_plain());
             let current = Arc::clone(&self.current);
             let (tap, connection) = self.connection(None, sensed);
             return http1::serve(&current, &tap, connection, sensor).await;
@@ -130,7 +150,7 @@ impl Arrival {
         let limit = self.tap.config.timeouts().tls_handshake;
         let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
         let peeked = tokio::select! {
-            peeked = timeout_at(deadline, peek(&stream)) => peeked,
+            peeked = timeout_at(deadline, peek(&socket)) => peeked,
             () = draining.cancelled() => return self.drained(ClientTls::default()),
         };
         let first = match peeked {
@@ -143,11 +163,11 @@ impl Arrival {
         };
         match first {
             FirstBytes::None => self.no_tls(first, TransportEnd::Fin, None),
-            FirstBytes::Http => self.plain_http_on_tls(stream).await,
-            FirstBytes::Tls | FirstBytes::Other => {
+            FirstBytes::Http => self.plain_http_on_tls(socket).await,
+            FirstBytes::Tls | FirstBytes::Proxy | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
                 let accepted = tokio::select! {
-                    accepted = timeout_at(deadline, tls::accept(stream, &terminator, &mut facts)) => {
+                    accepted = timeout_at(deadline, tls::accept(socket, &terminator, &mut facts)) => {
                         accepted
                     }
                     () = draining.cancelled() => return self.drained(facts),
@@ -236,7 +256,7 @@ impl Arrival {
     }
 
     /// Somebody typed `http://`: say so in plain HTTP, the only language they speak.
-    async fn plain_http_on_tls(self, mut stream: TcpStream) {
+    async fn plain_http_on_tls(self, mut socket: ClientSocket) {
         let header = self.tap.config.session_header();
         let detail = "plain HTTP came where TLS was expected".to_owned();
         let facts = ClientTls {
@@ -260,7 +280,7 @@ impl Arrival {
              error=http_request_error\r\n{session_line}\r\n{body}",
             body.len(),
         );
-        let written = stream.write_all(answer.as_bytes()).await;
+        let written = socket.write_all(answer.as_bytes()).await;
         session.with(|rec| {
             rec.ending.acted(Instant::now());
             rec.facts.answer = Some(AnswerFacts {
@@ -272,7 +292,7 @@ impl Arrival {
                 complete: written.is_ok(),
             });
         });
-        linger(stream).await;
+        linger(socket).await;
         session.with(|rec| {
             rec.ending
                 .transport_ended(Leg::Client, TransportEnd::Local, None, Instant::now());
@@ -281,7 +301,7 @@ impl Arrival {
 }
 
 /// Ends our side and reads what still comes, for a short time and up to a bound.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: ClientSocket) {
     let _ = timeout(LINGER, async {
         stream.shutdown().await?;
         let mut left = [0; 4096];
@@ -296,8 +316,8 @@ async fn linger(mut stream: TcpStream) {
 }
 
 /// Looks at the first bytes without taking them.
-async fn peek(stream: &TcpStream) -> std::io::Result<FirstBytes> {
+async fn peek(socket: &ClientSocket) -> std::io::Result<FirstBytes> {
     let mut front = [0; 8];
-    let count = stream.peek(&mut front).await?;
+    let count = socket.peek(&mut front).await?;
     Ok(FirstBytes::of(front.get(..count).unwrap_or_default()))
 }

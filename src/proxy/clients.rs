@@ -2,23 +2,59 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::admission::peer::Peer;
+
 /// Counts by client address. Holds no more entries than there are open connections.
 #[derive(Debug, Default)]
-pub(super) struct Clients(Mutex<HashMap<IpAddr, usize>>);
+pub(super) struct Clients(Mutex<HashMap<Counted, usize>>);
+
+/// What counts as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Counted {
+    /// An address.
+    Ip(IpAddr),
+    /// Whoever connects to unix sockets.
+    Unix,
+}
+
+impl Counted {
+    pub(super) fn of(peer: &Peer) -> Self {
+        match peer {
+            Peer::Unix(_) => Self::Unix,
+            Peer::Inet(_) | Peer::Relayed { .. } => Self::Ip(peer.ip()),
+        }
+    }
+}
+
+impl From<IpAddr> for Counted {
+    fn from(ip: IpAddr) -> Self {
+        Self::Ip(ip)
+    }
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Unix => f.write_str("unix sockets"),
+        }
+    }
+}
 
 /// One connection, or one session through a trusted proxy, of a client; gone when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     clients: Arc<Clients>,
-    key: IpAddr,
+    key: Counted,
 }
 
 impl Clients {
     /// A place for one more of `client`, or `None` when `limit` are taken.
-    pub(super) fn enter(self: &Arc<Self>, client: IpAddr, limit: usize) -> Option<Place> {
+    pub(super) fn enter(self: &Arc<Self>, client: Counted, limit: usize) -> Option<Place> {
         let key = bucket(client);
         let mut counts = self.counts();
         let count = counts.entry(key).or_default();
@@ -32,7 +68,7 @@ impl Clients {
         })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Counted, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,22 +86,25 @@ impl Drop for Place {
 
 /// IPv6 hosts choose addresses of their own within a /64 (RFC 4291 section 2.5.4): that is one
 /// client.
-fn bucket(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
+fn bucket(client: Counted) -> Counted {
+    let Counted::Ip(ip) = client else {
+        return client;
+    };
+    Counted::Ip(match ip.to_canonical() {
         IpAddr::V6(ip) => {
             let network = u128::from(ip) & (u128::MAX << 64);
             IpAddr::V6(Ipv6Addr::from(network))
         }
         v4 @ IpAddr::V4(_) => v4,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Counted {
+        Counted::Ip(text.parse().unwrap())
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What all requests of one client connection have in common; of HTTP/2, what one stream has.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::admission::peer::Peer;
 use crate::proxy::drain::Drain;
 use crate::proxy::heads::Heads;
 use crate::proxy::http2::Counts;
@@ -11,16 +11,28 @@ use crate::proxy::tap::ConnectionGuard;
 use crate::session::moment::Anchor;
 use crate::session::record::ClientTls;
 use crate::session::record::client::Http2Facts;
+use crate::session::record::proxy_protocol::ProxyProtocolFacts;
 use crate::transport::sensor::Sensed;
 use crate::transport::tls::Terminator;
+
+/// Who is at the ends of a connection.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// The client, as far as the connection itself tells.
+    pub peer: Peer,
+    /// Our own address, as records name it.
+    pub local: String,
+    /// The listener's key in the configuration.
+    pub listener: Arc<str>,
+    /// The PROXY header that came, or what came in its place.
+    pub header: Option<Box<ProxyProtocolFacts>>,
+}
 
 /// One client connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The client.
-    pub peer: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
+    /// Who is at its ends.
+    pub ends: Ends,
     /// What TLS agreed; `None` on a plain listener.
     pub tls: Option<ClientTls>,
     /// What its TLS is served by; `None` on a plain listener.
@@ -51,8 +63,7 @@ impl Connection {
     /// A connection that was just accepted.
     #[must_use]
     pub fn new(
-        peer: SocketAddr,
-        local: SocketAddr,
+        ends: Ends,
         tls: Option<ClientTls>,
         accepted: Anchor,
         sensed: Arc<Sensed>,
@@ -60,8 +71,7 @@ impl Connection {
         counted: ConnectionGuard,
     ) -> Self {
         Self {
-            peer,
-            local,
+            ends,
             tls,
             terminator: None,
             accepted,
@@ -72,6 +82,34 @@ impl Connection {
             drain,
             counted,
         }
+    }
+
+    /// A connection of this client, for tests.
+    #[cfg(test)]
+    pub(super) fn of(peer: std::net::SocketAddr, tap: &Arc<super::Tap>) -> Arc<Self> {
+        let peer = Peer::inet(peer);
+        let (counted, _) = tap.admit_connection(&peer, false);
+        let ends = Ends {
+            peer,
+            local: "127.0.0.1:8443".to_owned(),
+            listener: "listeners[0]".into(),
+            header: None,
+        };
+        let (drain, anchor) = (Arc::clone(&tap.drain), crate::transport::clock::anchor());
+        Arc::new(Self::new(
+            ends,
+            None,
+            anchor,
+            Arc::default(),
+            drain,
+            counted,
+        ))
+    }
+
+    /// The client, as far as the connection itself tells.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.ends.peer
     }
 
     /// It speaks HTTP/2.
@@ -86,8 +124,7 @@ impl Connection {
         self.is_established();
         let http2 = self.http2.clone();
         Self {
-            peer: self.peer,
-            local: self.local,
+            ends: self.ends.clone(),
             tls: self.tls.clone(),
             terminator: self.terminator.clone(),
             accepted: opened,

@@ -176,7 +176,7 @@ fn unreadable_body(
 /// The way of a plain request: by the pool. A client on our own host needs the address that a
 /// gateway elsewhere sees us under; when no connection has told it yet, one is made to learn it.
 async fn way(tap: &Tap, connection: &Connection, session: &Shared) -> Result<Way, Failure> {
-    let own_host = connection.peer.ip().to_canonical().is_loopback();
+    let own_host = connection.peer().ip().is_loopback();
     if own_host && !tap.config.gateway().is_local() && tap.attribution.our_ip().is_none() {
         dial(tap, session).await?;
     }

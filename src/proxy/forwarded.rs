@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use super::Tap;
+use super::clients::Counted;
 use super::connection::Connection;
 use super::error::Failure;
 use super::session::Shared;
@@ -68,12 +69,17 @@ pub(super) fn note_client(
     headers: &HeaderMap,
 ) -> Result<(), Denial> {
     let proxies = tap.config.trusted_proxies();
-    if !proxies.contains(connection.peer.ip().to_canonical()) {
+    if !connection.peer().is_in(proxies) {
         // Its connection was counted when it was accepted.
         return Ok(());
     }
-    let client = client_of(connection.peer, headers, proxies);
-    let place = tap.place_for(client.ip);
+    let client = client_of(connection.peer(), headers, proxies);
+    // A trusted proxy that names nobody, by a unix socket, has no address of its own.
+    let counted = match client.via {
+        Some(_) => client.ip.into(),
+        None => Counted::of(connection.peer()),
+    };
+    let place = tap.place_for(counted);
     if client.via.is_some() {
         session.with(|rec| {
             rec.facts.client.addr = client.shown();
@@ -95,15 +101,16 @@ pub(super) fn apply(
 ) -> Result<Reach, Failure> {
     let gateway = tap.config.gateway();
     let proxies = tap.config.trusted_proxies();
-    let peer = connection.peer.ip().to_canonical();
+    let peer = connection.peer();
     let mode = gateway.forwarded();
     let situation = Situation {
         mode,
         allow_remote_as_local: gateway.allow_remote_as_local(),
-        peer,
-        trusted: proxies.contains(peer),
+        peer: peer.ip(),
+        relayed: peer.is_relayed(),
+        trusted: peer.is_in(proxies),
         brought: brings_attribution(headers),
-        client: client_of(connection.peer, headers, proxies).ip,
+        client: client_of(peer, headers, proxies).ip,
         gateway_local: way.local,
         acceptance: tap.attribution.acceptance(),
         our_ip: way.our_ip,
@@ -150,7 +157,6 @@ fn mode_of(decision: &Decision) -> ForwardedMode {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -168,13 +174,7 @@ mod tests {
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
             Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
-        let peer: SocketAddr = peer.parse().unwrap();
-        let (counted, _) = tap.admit_connection(peer.ip());
-        let drain = Arc::clone(&tap.drain);
-        let anchor = clock::anchor();
-        let sensed = Arc::default();
-        let connection = Connection::new(peer, peer, None, anchor, sensed, drain, counted);
-        let connection = Arc::new(connection);
+        let connection = Connection::of(peer.parse().unwrap(), &tap);
         let session = tap.open_record(&connection, clock::anchor());
         let way = Way {
             addr: "127.0.0.1:80".to_owned(),

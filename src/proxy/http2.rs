@@ -30,6 +30,7 @@ use self::records::Ending;
 use super::connection::Connection;
 use super::current::Current;
 use super::tap::Tap;
+use crate::admission::peer::Peer;
 use crate::session::record::client::Http2Facts;
 use crate::session::record::{HeadFault, TransportEnd};
 use crate::transport::clock;
@@ -217,7 +218,9 @@ impl Serving<'_> {
         let tap = self.current.tap();
         // What a connection may occupy, each of its streams can: a tunnel, and a connection to the
         // gateway.
-        let (counted, admitted) = tap.admit_connection(self.connection.peer.ip());
+        let peer = self.connection.peer();
+        let unnamed = matches!(peer, Peer::Relayed { client: None, .. });
+        let (counted, admitted) = tap.admit_connection(peer, unnamed);
         if let Err(denial) = admitted {
             request.extensions_mut().insert(denial);
         }

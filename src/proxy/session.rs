@@ -205,20 +205,9 @@ mod tests {
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
             Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
-        let addr: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
-        let (counted, _) = tap.admit_connection(addr.ip());
-        let drain = Arc::clone(&tap.drain);
-        let connection = Connection::new(
-            addr,
-            addr,
-            None,
-            clock::anchor(),
-            Arc::default(),
-            drain,
-            counted,
-        );
+        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
         let anchor = clock::anchor();
-        (tap.open_record(&Arc::new(connection), anchor), receiver)
+        (tap.open_record(&connection, anchor), receiver)
     }
 
     fn records(receiver: &Receiver<SessionRecord>) -> Vec<SessionRecord> {

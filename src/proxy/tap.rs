@@ -12,12 +12,13 @@ use uuid::Uuid;
 use super::attribution;
 use super::attribution::Attribution;
 use super::body::Body;
-use super::clients::{Clients, Place};
+use super::clients::{Clients, Counted, Place};
 use super::connection::Connection;
 use super::drain::Drain;
 use super::origins::Origins;
 use super::session::Shared;
 use super::told::Told;
+use crate::admission::peer::Peer;
 use crate::config::{Config, Dialect};
 use crate::dialect::Choice;
 use crate::session::Recorder;
@@ -225,9 +226,10 @@ impl Tap {
         facts.tap = TapFacts {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            listener: connection.local.to_string(),
+            listener: connection.ends.local.clone(),
+            listener_key: connection.ends.listener.to_string(),
         };
-        facts.client.addr = connection.peer.to_string();
+        connection.ends.note(&mut facts.client);
         facts.client.tls.clone_from(&connection.tls);
         facts.client.http2 = connection.http2_facts();
         Shared::new(
@@ -238,17 +240,22 @@ impl Tap {
         )
     }
 
-    /// Counts a connection while the guard lives, and says which limit forbids it.
-    pub(super) fn admit_connection(&self, client: IpAddr) -> (ConnectionGuard, Result<(), Denial>) {
+    /// Counts a connection while the guard lives, and says which limit forbids it. With `relays` the
+    /// peer is a proxy that names its client by a PROXY header, which has yet to come.
+    pub(super) fn admit_connection(
+        &self,
+        peer: &Peer,
+        relays: bool,
+    ) -> (ConnectionGuard, Result<(), Denial>) {
         let limits = self.config.limits();
         let open = self.counts.connections.fetch_add(1, Ordering::Relaxed);
         let handshakes = self.counts.handshakes.fetch_add(1, Ordering::Relaxed);
         // Through a trusted proxy many clients come: each request tells which.
-        let is_proxy = self.config.trusted_proxies().contains(client);
+        let is_proxy = relays || peer.is_in(self.config.trusted_proxies());
         let place = if is_proxy {
             Ok(None)
         } else {
-            self.place_for(client).map(Some)
+            self.place_for(Counted::of(peer)).map(Some)
         };
         let denied = |key, what: String| {
             Err(Denial {
@@ -268,13 +275,13 @@ impl Tap {
         let guard = ConnectionGuard {
             counts: Arc::clone(&self.counts),
             handshake: AtomicBool::new(true),
-            _place: place.ok().flatten(),
+            place: place.ok().flatten(),
         };
         (guard, admitted)
     }
 
     /// A place for one more connection or session of a client.
-    pub(super) fn place_for(&self, client: IpAddr) -> Result<Place, Denial> {
+    pub(super) fn place_for(&self, client: Counted) -> Result<Place, Denial> {
         let limit = self.config.limits().per_client;
         let place = self.clients.enter(client, limit);
         place.ok_or_else(|| Denial {
@@ -299,10 +306,15 @@ pub struct ConnectionGuard {
     counts: Arc<Counts>,
     /// It counts among the handshakes.
     handshake: AtomicBool,
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl ConnectionGuard {
+    /// It keeps the place of the client that a PROXY header named.
+    pub(super) fn keep(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
     /// It has got through: it is no handshake any more.
     pub(super) fn is_established(&self) {
         if self.handshake.swap(false, Ordering::Relaxed) {

@@ -9,6 +9,7 @@ pub mod context;
 pub mod dialect;
 pub mod frames;
 pub mod gateway;
+pub mod proxy_protocol;
 pub mod request;
 pub mod verdict;
 
@@ -119,8 +120,11 @@ pub struct TapFacts {
     pub name: String,
     /// The version of wstap.
     pub version: String,
-    /// The local address that accepted the connection.
+    /// The local address that accepted the connection; `unix:/path` for a unix socket.
     pub listener: String,
+    /// The listener's key in the configuration, such as `listeners[0]`.
+    #[serde(default)]
+    pub listener_key: String,
 }
 
 /// Who gave the HTTP answer.

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that wait in the kernel to be accepted.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 /// First pause after an accept error that will not go away by itself at once, such as EMFILE.
 /// Each further one doubles it.
@@ -31,19 +31,23 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The next connection. Errors of a single connection are passed over; when the system is out of
-/// descriptors or memory this waits a little instead of spinning.
+/// The next connection.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let (stream, peer) = patiently(|| listener.accept()).await;
+    // Frames are small and must not wait for the last one's acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "failed to set TCP_NODELAY");
+    }
+    (stream, canonical(peer))
+}
+
+/// Accepts until it works. Errors of a single connection are passed over; when the system is out of
+/// descriptors or memory this waits a little instead of spinning.
+pub async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
     let mut pause = ERROR_PAUSE;
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Frames are small and must not wait for the last one's acknowledgement.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "failed to set TCP_NODELAY");
-                }
-                return (stream, canonical(peer));
-            }
+        match accept().await {
+            Ok(accepted) => return accepted,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 if pause == ERROR_PAUSE {

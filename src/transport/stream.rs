@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
 use super::http2_stream::Http2Stream;
+use super::socket::ClientSocket;
 
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
 /// the socket and the TLS state back out of hyper.
@@ -16,10 +17,10 @@ use super::http2_stream::Http2Stream;
 pub enum Stream {
     /// TCP.
     Tcp(TcpStream),
-    /// A unix socket (gateway only).
+    /// A unix socket.
     Unix(UnixStream),
     /// TLS with a client.
-    TlsServer(Box<server::TlsStream<TcpStream>>),
+    TlsServer(Box<server::TlsStream<ClientSocket>>),
     /// TLS with the gateway.
     TlsClient(Box<client::TlsStream<TcpStream>>),
     /// A stream of a client's HTTP/2 connection.

@@ -10,12 +10,12 @@ use std::io;
 
 use rustls::server::Acceptor;
 use rustls::{CommonState, HandshakeKind, PeerIncompatible};
-use tokio::net::TcpStream;
 use tokio_rustls::{LazyConfigAcceptor, server};
 
 pub use self::terminator::{Lasting, Terminator};
 
 use super::cause;
+use super::socket::ClientSocket;
 use crate::session::record::{ClientTls, SniMatch, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
 
@@ -37,7 +37,7 @@ pub(in crate::transport) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
 
 /// Whether ALPN agreed on HTTP/2.
 #[must_use]
-pub fn is_http2(stream: &server::TlsStream<TcpStream>) -> bool {
+pub fn is_http2(stream: &server::TlsStream<ClientSocket>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(H2)
 }
 
@@ -53,11 +53,11 @@ pub struct Failed {
 /// Does the handshake. On failure the facts hold what was learned, the server name among them;
 /// the TLS library has sent its alert.
 pub async fn accept(
-    tcp: TcpStream,
+    socket: ClientSocket,
     terminator: &Terminator,
     facts: &mut ClientTls,
-) -> Result<server::TlsStream<TcpStream>, Failed> {
-    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), tcp);
+) -> Result<server::TlsStream<ClientSocket>, Failed> {
+    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), socket);
     let start = match acceptor.await {
         Ok(start) => start,
         Err(error) => return Err(failed(facts.clone(), error)),

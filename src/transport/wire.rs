@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::cause;
 use super::http2_stream::Http2Stream;
+use super::socket::ClientSocket;
 use super::stream::Stream;
 use super::tcp_info;
 use crate::session::record::TransportEnd;
@@ -117,8 +118,12 @@ impl Wire {
             Stream::Unix(unix) => (Raw::Unix(unix), None),
             Stream::Http2(stream) => (Raw::Http2(stream), None),
             Stream::TlsServer(tls) => {
-                let (tcp, state) = tls.into_inner();
-                (Raw::Tcp(tcp), Some(Box::new(Connection::from(state))))
+                let (socket, state) = tls.into_inner();
+                let raw = match socket {
+                    ClientSocket::Tcp(tcp) => Raw::Tcp(tcp),
+                    ClientSocket::Unix(unix) => Raw::Unix(unix),
+                };
+                (raw, Some(Box::new(Connection::from(state))))
             }
             Stream::TlsClient(tls) => {
                 let (tcp, state) = tls.into_inner();

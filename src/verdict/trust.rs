@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::view::{View, fact};
 use crate::session::record::Evidence;
+use crate::session::record::client::ViaKind;
 use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy};
 use crate::session::text::PeerText;
 
@@ -73,11 +74,22 @@ impl View<'_> {
         }
         if let Some(via) = &self.record().client.via {
             let chain: Vec<&str> = via.chain.iter().map(PeerText::as_str).collect();
-            all.push(fact(format!(
-                "the proxy at {} sent {}",
-                via.peer,
-                chain.join(", ")
-            )));
+            all.push(fact(match via.kind {
+                ViaKind::ForwardedChain => {
+                    format!("the proxy at {} sent {}", via.peer, chain.join(", "))
+                }
+                ViaKind::ProxyProtocol if via.resolved => format!(
+                    "the proxy at {} named {} by PROXY protocol",
+                    via.peer,
+                    self.record().client.addr
+                ),
+                ViaKind::ProxyProtocol => {
+                    format!(
+                        "the proxy at {} named no client by PROXY protocol",
+                        via.peer
+                    )
+                }
+            }));
         }
         if let Some(ip) = self.our_address() {
             all.push(fact(format!("the gateway sees us as {ip}")));
@@ -140,7 +152,11 @@ impl View<'_> {
             }
             Disbelief::Proxy => {
                 let peer = address(&self.record().client.addr);
-                let peer = peer.map_or_else(|| "its address".to_owned(), |ip| ip.to_string());
+                let peer = match peer {
+                    Some(ip) => ip.to_string(),
+                    None if self.record().client.addr == "unix" => "unix".to_owned(),
+                    None => "its address".to_owned(),
+                };
                 format!(
                     "if that proxy is yours, put {peer} into trusted_proxies of wstap; then {}",
                     self.trust_us()
@@ -202,6 +218,9 @@ impl View<'_> {
         let proxy = via.and_then(|via| address(&via.peer));
         let proxy = proxy.map_or_else(|| "the proxy".to_owned(), |ip| format!("the proxy at {ip}"));
         match (via, why) {
+            (Some(via), _) if !via.resolved && via.kind == ViaKind::ProxyProtocol => {
+                format!("make {proxy} name its client in the PROXY header")
+            }
             (Some(via), _) if !via.resolved => {
                 format!("make {proxy} write its client's address into X-Forwarded-For")
             }

@@ -23,10 +23,7 @@ pub struct Program {
 impl Program {
     /// `None` when it is nowhere.
     pub fn find(name: &str) -> Option<Self> {
-        let fetched = match env::var_os("WSTAP_PACKAGES_DIR") {
-            Some(folder) => PathBuf::from(folder),
-            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/packages"),
-        };
+        let fetched = folder();
         let path = env::var_os("PATH").unwrap_or_default();
         let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
         let unpacked = ["usr/sbin", "usr/bin"].map(|folder| fetched.join(folder));
@@ -45,6 +42,14 @@ impl Program {
             command.env("LD_LIBRARY_PATH", libraries);
         }
         command
+    }
+}
+
+/// Where `scripts/fetch-packages.sh` unpacks them.
+pub fn folder() -> PathBuf {
+    match env::var_os("WSTAP_PACKAGES_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/packages"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub struct Setup {
     config: Value,
     trace: bool,
     under: Vec<String>,
+    passed: Vec<OwnedFd>,
 }
 
 impl Setup {
@@ -60,6 +62,7 @@ impl Setup {
             config,
             trace: false,
             under: Vec::new(),
+            passed: Vec::new(),
         }
     }
 
@@ -122,6 +125,22 @@ impl Setup {
         self
     }
 
+    /// With sockets that are open already, as systemd passes them: with their names, at most two.
+    #[must_use]
+    pub fn passing(mut self, sockets: Vec<(&str, OwnedFd)>) -> Self {
+        let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+        // They come as the first two descriptors and go on as the ones that systemd uses.
+        let script = format!(
+            "exec 3<&0 4>&1 </dev/null >stdout
+            [ {count} = 2 ] || exec 4>&-
+            LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={} exec \"$0\" \"$@\"",
+            names.join(":"),
+            count = names.len(),
+        );
+        self.passed = sockets.into_iter().map(|(_, socket)| socket).collect();
+        self.under(&["sh", "-c", &script])
+    }
+
     /// Starts it and waits until it listens.
     pub async fn start(self) -> Tap {
         let listeners = self.config["listeners"].as_array().map_or(0, Vec::len);
@@ -170,6 +189,13 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr);
+        let mut passed = self.passed.into_iter();
+        if let Some(first) = passed.next() {
+            command.stdin(first);
+        }
+        if let Some(second) = passed.next() {
+            command.stdout(second);
+        }
         let child = command.spawn().expect("start wstap");
         Tap {
             child,
@@ -330,6 +356,11 @@ impl Tap {
         fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
     }
 
+    /// Sends SIGKILL.
+    pub fn signal_kill(&self) {
+        signal("KILL", &self.child.id().to_string());
+    }
+
     /// Sends SIGTERM.
     pub fn signal_term(&self) {
         signal("TERM", &self.child.id().to_string());
@@ -368,8 +399,13 @@ impl Tap {
         let ready = poll(limit, || {
             let stderr = self.stderr();
             let listeners: Vec<_> = stderr.lines().filter_map(listening_on).collect();
+            // Unix sockets have no address to connect to.
+            let bound = stderr
+                .lines()
+                .filter(|line| line.starts_with("listening on "))
+                .count();
             let forwards = stderr.lines().any(|line| line.contains("forwarding to "));
-            if listeners.len() >= wanted && forwards {
+            if bound >= wanted && forwards {
                 return Some(Ok(listeners));
             }
             self.child.try_wait().expect("wait for wstap").map(Err)

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::Trusted;
 use crate::admission::mask;
+use crate::admission::peer::Peer;
 use crate::session::record::client::{ChainHeader, Via, ViaKind};
 use crate::session::text::PeerText;
 
@@ -53,17 +54,17 @@ impl Client {
     }
 }
 
-/// The client of a request: the TCP peer, or, when that is a trusted proxy that says so, whoever
+/// The client of a request: the peer, or, when that is a trusted proxy that says so, whoever
 /// it speaks for. X-Forwarded-For counts before Forwarded, and that before X-Real-IP; only one of
 /// them is read.
 #[must_use]
-pub fn client_of(peer: SocketAddr, headers: &HeaderMap, trusted: &Trusted) -> Client {
+pub fn client_of(peer: &Peer, headers: &HeaderMap, trusted: &Trusted) -> Client {
     let own = Client {
-        ip: peer.ip().to_canonical(),
-        port: Some(peer.port()),
+        ip: peer.ip(),
+        port: peer.port(),
         via: None,
     };
-    if !trusted.contains(own.ip) {
+    if !peer.is_in(trusted) {
         return own;
     }
     if headers.contains_key(X_FORWARDED_FOR) {
@@ -118,7 +119,7 @@ impl Hop<'_> {
 /// Right to left: past the trusted hops to the first other one.
 fn walk<'a>(
     own: &Client,
-    peer: SocketAddr,
+    peer: &Peer,
     header: ChainHeader,
     hops: impl Iterator<Item = Hop<'a>>,
     trusted: &Trusted,
@@ -150,7 +151,7 @@ fn walk<'a>(
         via: Some(Via {
             kind: ViaKind::ForwardedChain,
             peer: peer.to_string(),
-            header,
+            header: Some(header),
             chain: kept,
             resolved,
         }),

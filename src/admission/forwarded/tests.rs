@@ -42,10 +42,11 @@ fn situations() -> Vec<Situation> {
                             for our_ip in [None, Some(ip(OURS))] {
                                 for allow_remote_as_local in [false, true] {
                                     for local_page in [false, true] {
-                                        all.push(Situation {
+                                        let direct = Situation {
                                             mode,
                                             allow_remote_as_local,
                                             peer: ip(peer),
+                                            relayed: false,
                                             trusted,
                                             brought,
                                             client: ip(client),
@@ -53,6 +54,11 @@ fn situations() -> Vec<Situation> {
                                             acceptance,
                                             our_ip,
                                             local_page,
+                                        };
+                                        all.push(direct);
+                                        all.push(Situation {
+                                            relayed: true,
+                                            ..direct
                                         });
                                     }
                                 }
@@ -68,7 +74,7 @@ fn situations() -> Vec<Situation> {
 
 /// The request would be a local one to this gateway without the tap.
 fn local_without_us(situation: &Situation) -> bool {
-    situation.peer.is_loopback() && !situation.brought
+    situation.peer.is_loopback() && !situation.relayed && !situation.brought
 }
 
 /// No attribution header goes out.
@@ -107,6 +113,7 @@ fn a_page_of_localhost_from_elsewhere_goes_out_by_its_address_or_not_at_all() {
         mode: Mode::Auto,
         allow_remote_as_local: false,
         peer: ip(REMOTE),
+        relayed: false,
         trusted: false,
         brought: false,
         client: ip(REMOTE),
@@ -194,12 +201,25 @@ fn auto_falls_back_only_before_a_gateway_elsewhere_that_refuses() {
     }
 }
 
+#[test]
+fn whatever_address_a_proxy_claims_its_client_goes_out_with_headers_or_not_to_this_host() {
+    for situation in situations() {
+        let decision = decide(&situation);
+        let told_to =
+            situation.allow_remote_as_local && matches!(situation.mode, Mode::Pass | Mode::None);
+        if situation.relayed && situation.gateway_local && !told_to {
+            assert!(!bare(&situation, decision.action), "{situation:?}");
+        }
+    }
+}
+
 /// One line a situation, for people: what goes out, and why.
 #[test]
 fn the_table() {
     let mut table = String::new();
     for situation in situations() {
         let shown = situation.our_ip.is_some()
+            && !situation.relayed
             && !situation.allow_remote_as_local
             && [LOOPBACK, REMOTE].map(ip).contains(&situation.peer)
             && matches!(situation.acceptance, Acceptance::Accepted | Acceptance::Refused)

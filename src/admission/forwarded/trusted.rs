@@ -4,17 +4,43 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Networks of proxies that are believed.
+/// Proxies that are believed: networks, and whoever connects by a unix socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted {
     networks: Vec<IpNet>,
+    unix: bool,
 }
 
 impl Trusted {
     /// These networks.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self { networks }
+        Self {
+            networks,
+            unix: false,
+        }
+    }
+
+    /// And whoever connects by a unix socket.
+    #[must_use]
+    pub fn with_unix(mut self) -> Self {
+        self.unix = true;
+        self
+    }
+
+    /// Whether those who connect by a unix socket are believed.
+    #[must_use]
+    pub fn has_unix(&self) -> bool {
+        self.unix
+    }
+
+    /// Every entry as a file has it; `unix` is the last.
+    #[must_use]
+    pub fn entries(&self) -> Vec<String> {
+        let networks = self.networks.iter().map(ToString::to_string);
+        networks
+            .chain(self.unix.then(|| "unix".to_owned()))
+            .collect()
     }
 
     /// The networks, in the order of the file.
@@ -26,7 +52,7 @@ impl Trusted {
     /// Whether nobody is believed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.networks.is_empty()
+        self.networks.is_empty() && !self.unix
     }
 
     /// Whether this address is in the list; an IPv4 address also when it is written as IPv6

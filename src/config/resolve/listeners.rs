@@ -1,10 +1,12 @@
 //! Listeners.
 
 use super::Resolver;
+use crate::admission::forwarded::Trusted;
 use crate::config::Override;
 use crate::config::error::{Complaint, ConfigError};
 use crate::config::listener::{self, Listener, ListenerTls};
-use crate::config::schema::{At, ListenerSchema};
+use crate::config::schema::{At, ListenerSchema, ProxyProtocolSchema};
+use crate::config::{Listen, SocketMode, trusted};
 
 impl Resolver<'_> {
     pub(super) fn listeners(
@@ -24,7 +26,7 @@ impl Resolver<'_> {
             };
             let taken = |other: &Listener| other.listen == listener.listen;
             if let (Some(spot), true) = (&spot, listeners.iter().any(taken))
-                && listener.listen.port != 0
+                && listener.listen.is_exclusive()
             {
                 let expected = "an address that no other listener has";
                 self.errors.push(ConfigError::at(
@@ -61,11 +63,42 @@ impl Resolver<'_> {
             Some(tls) => self.listener_tls(tls),
             None => Some(ListenerTls::Plain),
         };
+        let proxy_protocol = match value.proxy_protocol {
+            Some(section) => self.proxy_protocol(section),
+            None => Some(Trusted::default()),
+        };
         let listen = self.required(&spot, "listen", "an address to listen on", value.listen)?;
+        let mode = match value.mode {
+            Some(mode) if !matches!(listen.value.0, Listen::Unix(_)) => {
+                let expected = "no `mode` without `listen: unix:/path`";
+                let found = format!("it beside `{}`", listen.value.0);
+                self.errors
+                    .push(ConfigError::at(&mode.spot, expected, found));
+                None
+            }
+            mode => mode,
+        };
         Some(Listener {
             place: ConfigError::at(&listen.spot, listener::EXPECTED, ""),
             listen: listen.value.0,
+            mode: mode.map_or_else(SocketMode::default, |mode| mode.value.0),
+            proxy_protocol: proxy_protocol?,
             tls: tls?,
         })
+    }
+
+    /// Nobody in the list would mean that the section does nothing: a mistake.
+    fn proxy_protocol(&mut self, section: At<ProxyProtocolSchema>) -> Option<Trusted> {
+        let At { spot, value } = section;
+        let expected = "the addresses or networks of the proxies that send it";
+        let from = self.required(&spot, "from", expected, value.from)?;
+        if from.value.is_empty() && !self.lost.contains(&format!("{}[0]", from.spot.key_path)) {
+            self.errors
+                .push(ConfigError::at(&from.spot, expected, "an empty list"));
+            return None;
+        }
+        Some(trusted::list(
+            from.value.into_iter().map(|entry| entry.value.0),
+        ))
     }
 }

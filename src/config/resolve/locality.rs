@@ -15,7 +15,7 @@ const EXPECTED: &str = "`auto` (or `allow_remote_as_local: true` beside it, whic
 pub(super) fn only_elsewhere(mode: &At<Mode>, listeners: &[Listener]) -> Option<ConfigError> {
     let reachable = listeners
         .iter()
-        .any(|listener| !listener.listen.host.is_loopback());
+        .any(|listener| !listener.serves_this_host_only());
     let risky = match mode.value {
         Mode::None => true,
         Mode::Pass => reachable,

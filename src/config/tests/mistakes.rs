@@ -26,7 +26,7 @@ fn errors_name_line_column_and_key_path() {
         // Unknown keys, with the nearest legal one.
         (
             "timeouts:\n  idel: 1h",
-            "f.yaml:2:3: timeouts.idel: expected one of `tls_handshake`, `request_head`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found the unknown key `idel` (did you mean `idle`?)",
+            "f.yaml:2:3: timeouts.idel: expected one of `proxy_header`, `tls_handshake`, `request_head`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found the unknown key `idel` (did you mean `idle`?)",
         ),
         (
             "limits: { per_clients: 512 }",
@@ -43,11 +43,11 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "listeners:\n- 5",
-            "f.yaml:2:3: listeners[0]: expected a mapping with `listen` or `tls`, found a number",
+            "f.yaml:2:3: listeners[0]: expected a mapping with `listen`, `mode`, `proxy_protocol` or `tls`, found a number",
         ),
         (
             "timeouts:\n  - 1s",
-            "f.yaml:1:1: timeouts: expected a mapping with `tls_handshake`, `request_head`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found a list",
+            "f.yaml:1:1: timeouts: expected a mapping with `proxy_header`, `tls_handshake`, `request_head`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found a list",
         ),
         (
             "session_header: yes",
@@ -209,6 +209,42 @@ fn lists_name_the_entry() {
         (
             "output: line\noutput: json",
             "f.yaml:2:1: output: expected each key once, found it again (first at 1:1)",
+        ),
+    ] {
+        assert_eq!(line(&with_gateway(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn sockets_and_who_speaks_for_others_there() {
+    for (text, expected) in [
+        (
+            "listeners: [{ listen: 'unix:' }]",
+            "f.yaml:1:23: listeners[0].listen: expected `unix:/path/of/the.sock`, found no file name",
+        ),
+        (
+            "listeners: [{ listen: 'unix:/a', mode: 0660 }]",
+            "f.yaml:1:40: listeners[0].mode: expected permissions in quotes, such as `\"0660\"` (owner and group) or `\"0600\"`, found a number without quotes",
+        ),
+        (
+            "listeners: [{ listen: 'a:1', mode: '0660' }]",
+            "f.yaml:1:36: listeners[0].mode: expected no `mode` without `listen: unix:/path`, found it beside `a:1`",
+        ),
+        (
+            "listeners: [{ listen: 'unix:/a' }, { listen: 'unix:/a' }]",
+            "f.yaml:1:46: listeners[1].listen: expected an address that no other listener has, found `unix:/a` again",
+        ),
+        (
+            "listeners: [{ listen: 'a:1', proxy_protocol: {} }]",
+            "f.yaml:1:30: listeners[0].proxy_protocol.from: expected the addresses or networks of the proxies that send it, found nothing",
+        ),
+        (
+            "listeners: [{ listen: 'a:1', proxy_protocol: { from: [] } }]",
+            "f.yaml:1:48: listeners[0].proxy_protocol.from: expected the addresses or networks of the proxies that send it, found an empty list",
+        ),
+        (
+            "listeners: [{ listen: 'a:1', proxy_protocol: { from: [10.0.0.5/8] } }]",
+            "f.yaml:1:55: listeners[0].proxy_protocol.from[0]: expected `10.0.0.0/8` for the network, or `10.0.0.5` for the one address, found `10.0.0.5/8`",
         ),
     ] {
         assert_eq!(line(&with_gateway(text)), expected, "{text}");

@@ -27,22 +27,35 @@ fn accept(steps: &mut Steps<'_>) {
     let client = &record.client;
     let mut text = match &client.via {
         None => format!("connects from {}", client.addr),
-        Some(via) => format!(
-            "connects from {}, which says by {} that it speaks for {}{}",
-            via.peer,
-            word(&via.header),
-            client.addr,
-            if via.resolved {
-                ""
-            } else {
-                " (the nearest known hop)"
-            },
-        ),
+        Some(via) => {
+            let by = via
+                .header
+                .as_ref()
+                .map_or_else(|| "PROXY protocol".to_owned(), word);
+            format!(
+                "connects from {}, which says by {by} that it speaks for {}{}",
+                via.peer,
+                client.addr,
+                if via.resolved {
+                    ""
+                } else {
+                    " (the nearest known hop)"
+                },
+            )
+        }
     };
     if !record.tap.listener.is_empty() {
         let _ = write!(text, " to {}", record.tap.listener);
     }
     steps.add(Some(record.opened_at), (Client, Tap), Event::Accepted, text);
+    if let Some(fault) = client
+        .proxy_protocol
+        .as_ref()
+        .and_then(|it| it.fault.as_ref())
+    {
+        let text = format!("its PROXY header is refused: {}", fault.detail);
+        steps.add(None, (Client, Tap), Event::FirstBytes, text);
+    }
     if let Some(tls) = &client.tls {
         let done = tls.handshake_ms.and_then(|ms| after(record.opened_at, ms));
         // A later request of the connection began when TLS was long there.
@@ -58,6 +71,7 @@ fn accept(steps: &mut Steps<'_>) {
             "none" => "not one byte comes".to_owned(),
             "tls" => format!("what comes looks like TLS{bytes}"),
             "http" => format!("what comes looks like HTTP{bytes}"),
+            "proxy" => format!("what comes looks like a PROXY protocol header{bytes}"),
             _ => format!("what comes is neither TLS nor HTTP{bytes}"),
         };
         steps.add(None, (Client, Tap), Event::FirstBytes, text);

@@ -70,7 +70,7 @@ fn rule(tap: &Tap, request: &Request<FromClient>) -> Ruling {
     let local_client = request
         .extensions()
         .get::<Arc<Connection>>()
-        .is_some_and(|connection| connection.peer.ip().to_canonical().is_loopback())
+        .is_some_and(|connection| connection.peer().is_on_this_host())
         && tap.config.gateway().is_local()
         && tap.config.gateway().forwarded() != Mode::Overwrite
         && !brings_attribution(headers);

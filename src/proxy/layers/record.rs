@@ -163,7 +163,7 @@ fn warn_of_url_tokens(tap: &Tap, connection: &Connection, session: &Shared, head
         return;
     };
     // Behind a trusted proxy many clients come from one address.
-    let client = client_of(connection.peer, headers, tap.config.trusted_proxies()).ip;
+    let client = client_of(connection.peer(), headers, tap.config.trusted_proxies()).ip;
     if tap.url_tokens.is_news(client) {
         let place = credential.place.as_str();
         let ignored = credential.effective == Some(false);

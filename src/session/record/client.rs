@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 pub mod tls;
 
 use super::frames::TcpFacts;
+use super::proxy_protocol::ProxyProtocolFacts;
 use crate::session::text::PeerText;
 pub use tls::{ClientCert, ClientTls, SniMatch, TlsFailure, TlsFailureKind};
 
@@ -14,10 +15,14 @@ pub use tls::{ClientCert, ClientTls, SniMatch, TlsFailure, TlsFailureKind};
 #[serde(default)]
 pub struct ClientFacts {
     /// `address:port` of the peer; behind a trusted proxy the client that it names, often without a
-    /// port.
+    /// port; `unix` for a process that connected to a unix socket.
     pub addr: String,
     /// How `addr` was learned, where it is not the TCP peer's.
     pub via: Option<Via>,
+    /// The PROXY protocol header in front of the connection; `null` where none was expected.
+    pub proxy_protocol: Option<Box<ProxyProtocolFacts>>,
+    /// The process at the other end of a unix socket.
+    pub process: Option<Process>,
     /// `null` on a plain listener.
     pub tls: Option<ClientTls>,
     /// What the first bytes looked like; `null` once a request was read.
@@ -49,10 +54,11 @@ pub struct Http2Facts {
 pub struct Via {
     /// By what.
     pub kind: ViaKind,
-    /// `address:port` of the TCP peer, which is in `trusted_proxies`.
+    /// `address:port` of the peer, which is in `trusted_proxies` or `proxy_protocol.from`; `unix`
+    /// when it came by a unix socket.
     pub peer: String,
-    /// The header that was read.
-    pub header: ChainHeader,
+    /// The header that was read; `null` with the PROXY protocol.
+    pub header: Option<ChainHeader>,
     /// Its last entries, at most 8, in their order.
     pub chain: Vec<PeerText>,
     /// The chain could be read down to the client. Otherwise the address is that of the nearest
@@ -66,6 +72,17 @@ pub struct Via {
 pub enum ViaKind {
     /// Attribution headers of a peer in `trusted_proxies`.
     ForwardedChain,
+    /// The PROXY protocol header of a peer in `proxy_protocol.from`.
+    ProxyProtocol,
+}
+
+/// A process that connected to a unix socket, as the kernel tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Process {
+    /// Its id at that time; `null` from another PID namespace.
+    pub pid: Option<i32>,
+    /// Whom it ran as.
+    pub uid: u32,
 }
 
 /// See [`Via::header`].
@@ -92,7 +109,9 @@ pub enum FirstBytes {
     Tls,
     /// An HTTP/1 request line.
     Http,
-    /// Neither.
+    /// A PROXY protocol header.
+    Proxy,
+    /// None of these.
     Other,
 }
 
@@ -104,6 +123,9 @@ impl FirstBytes {
             [] => Self::None,
             // A handshake record of any TLS version (RFC 8446 section 5.1).
             [0x16] | [0x16, 0x03, ..] => Self::Tls,
+            // The two versions of the PROXY protocol, by as much as tells them from anything else.
+            [b'P', b'R', b'O', b'X', b'Y', b' ', b'T' | b'U', ..]
+            | [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, ..] => Self::Proxy,
             [first, ..] if first.is_ascii_uppercase() => {
                 let word = bytes
                     .iter()
@@ -126,6 +148,11 @@ mod tests {
         assert_eq!(FirstBytes::of(b""), FirstBytes::None);
         assert_eq!(FirstBytes::of(b"\x16\x03\x01\x02\x00"), FirstBytes::Tls);
         assert_eq!(FirstBytes::of(b"GET / HT"), FirstBytes::Http);
+        assert_eq!(FirstBytes::of(b"PROXY TC"), FirstBytes::Proxy);
+        assert_eq!(FirstBytes::of(b"PROXY UN"), FirstBytes::Proxy);
+        assert_eq!(FirstBytes::of(b"PROXY / "), FirstBytes::Http);
+        assert_eq!(FirstBytes::of(b"\r\n\r\n\0\r\nQ"), FirstBytes::Proxy);
+        assert_eq!(FirstBytes::of(b"\r\n\r\nGET "), FirstBytes::Other);
         assert_eq!(FirstBytes::of(b"GE"), FirstBytes::Http);
         assert_eq!(FirstBytes::of(b"PROPFIND"), FirstBytes::Http);
         assert_eq!(FirstBytes::of(b"SSH-2.0-"), FirstBytes::Other);

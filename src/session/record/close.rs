@@ -158,6 +158,7 @@ pub struct TimerFact {
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "docs/configuration.md explains each key")]
 pub enum TimerKey {
+    ProxyHeader,
     TlsHandshake,
     RequestHead,
     Connect,
@@ -173,6 +174,7 @@ impl TimerKey {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ProxyHeader => "proxy_header",
             Self::TlsHandshake => "tls_handshake",
             Self::RequestHead => "request_head",
             Self::Connect => "connect",

@@ -2,7 +2,6 @@
 //! log. A reload puts a new set in place; readers see it at once.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::config::identity::expiry::{self, Stage};
 use crate::config::identity::{Identity, KeyKind};
+use crate::transport::listening::Place;
 
 /// How often the ends of certificates are looked at.
 const EVERY: Duration = Duration::from_hours(1);
@@ -119,7 +119,7 @@ fn shares_a_name(one: &Leaf, other: &Leaf) -> bool {
 
 /// Warns once an hour of certificates that came nearer to their end; never ends by itself. What is
 /// wrong already at the start has been told.
-pub async fn watch(listeners: Vec<(SocketAddr, Leaves)>) {
+pub async fn watch(listeners: Vec<(Place, Leaves)>) {
     let mut told = Told::default();
     told.news(&listeners, Timestamp::now());
     let mut every = tokio::time::interval(EVERY);
@@ -137,9 +137,9 @@ struct Told(Vec<(String, Stage)>);
 
 impl Told {
     /// Lines about certificates that came nearer to their end since the last look.
-    fn news(&mut self, listeners: &[(SocketAddr, Leaves)], now: Timestamp) -> Vec<String> {
+    fn news(&mut self, listeners: &[(Place, Leaves)], now: Timestamp) -> Vec<String> {
         let (mut lines, mut seen) = (Vec::new(), Vec::new());
-        for (addr, leaves) in listeners {
+        for (place, leaves) in listeners {
             for leaf in leaves.now().iter() {
                 let stage = expiry::stage(leaf.not_before, leaf.not_after, now);
                 let before = self.0.iter().find(|(sha256, _)| *sha256 == leaf.sha256);
@@ -148,7 +148,7 @@ impl Told {
                 {
                     let names = leaf.names.join(", ");
                     lines.push(format!(
-                        "{addr}, for {names} (sha256 {}): {text}",
+                        "{place}, for {names} (sha256 {}): {text}",
                         leaf.sha256
                     ));
                 }
@@ -213,7 +213,8 @@ mod tests {
     #[test]
     fn each_step_towards_the_end_is_told_once_and_a_new_certificate_is_seen() {
         let leaves = Leaves::new(vec![leaf("aa", KeyKind::Ecdsa, &["gw.example"])]);
-        let listeners = [(([127, 0, 0, 1], 8443).into(), leaves.clone())];
+        let place = Place::Tcp(([127, 0, 0, 1], 8443).into());
+        let listeners = [(place, leaves.clone())];
         let mut told = Told::default();
         let mut at = |time: &str| told.news(&listeners, time.parse().unwrap());
         assert!(at("2026-06-01T00:00:00Z").is_empty());

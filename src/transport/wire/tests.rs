@@ -51,7 +51,10 @@ async fn pair() -> Pair {
         .unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(server);
-    let accepting = tokio::spawn(async move { acceptor.accept(accepted).await.unwrap() });
+    let accepting = tokio::spawn(async move {
+        let socket = ClientSocket::Tcp(accepted);
+        acceptor.accept(socket).await.unwrap()
+    });
     let mut buffer = vec![0; 16 * 1024];
     while client.is_handshaking() || client.wants_write() {
         socket.write_all(&records(&mut client)).await.unwrap();

@@ -1,6 +1,7 @@
 //! Timers of ours that decided. Those about the gateway's silence are in `silent.rs` and
 //! `unreachable.rs`; a timer that only ended the wait after a Close or a FIN decides nothing.
 
+use super::hop_header::{key, sender};
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, AnswerFacts, Class, Confidence, TimerFact, TimerKey};
@@ -91,6 +92,23 @@ pub(super) const RULES: &[Rule] = &[
             Stage::Close,
             88,
             other,
+        )
+    },
+    Rule {
+        title: "The PROXY header was too slow",
+        explanation: "A proxy that is listed in proxy_protocol.from connected, and its PROXY \
+                      protocol header was not whole within timeouts.proxy_header. A proxy that is \
+                      listed and sends none looks the same where its client waits for the server \
+                      to speak first.",
+        evidence: "timeouts.proxy_header fired",
+        versions: Versions::Any,
+        action: "check that the proxy sends the header (HAProxy: `send-proxy-v2`; nginx: `proxy_protocol on`); for slow networks raise timeouts.proxy_header",
+        ..timeout(
+            "tap.timeout.proxy_header",
+            ActOn::Hop,
+            Stage::Connection,
+            4,
+            proxy_header,
         )
     },
     Rule {
@@ -246,6 +264,19 @@ fn other(view: &View<'_>) -> Option<Finding> {
             .because(view.both_legs())
             .next(next),
     )
+}
+
+fn proxy_header(view: &View<'_>) -> Option<Finding> {
+    let timer = fired(view, &[TimerKey::ProxyHeader])?;
+    let (who, key) = (sender(&view.client.addr), key(view));
+    let summary = format!(
+        "{who} is in {key} and sent no whole PROXY header within timeouts.proxy_header ({})",
+        limit(timer.limit_ms)
+    );
+    let header = view.client.proxy_protocol.as_ref();
+    let fault = header.and_then(|header| header.fault.as_ref());
+    let detail = fault.map(|fault| fact(fault.detail.clone()));
+    Some(Finding::new(Confidence::Certain, summary).because(detail))
 }
 
 fn request_head(view: &View<'_>) -> Option<Finding> {

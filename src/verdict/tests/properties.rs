@@ -15,6 +15,7 @@ use crate::session::record::frames::{InProgress, TcpFacts, ViolationCount};
 use crate::session::record::gateway::{
     Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy, SentHeader,
 };
+use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyProtocolFacts};
 use crate::session::record::{
     AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, Class, ClientTls, CloseFacts, CloseSeen,
     DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind,
@@ -388,14 +389,8 @@ impl Dice<'_> {
                 detail: dice.pick(&["", "a"]).to_owned(),
             })
             .filter(|_| self.byte() > 200);
-        record.client.first_bytes = self.maybe(|dice| {
-            dice.pick(&[
-                FirstBytes::None,
-                FirstBytes::Tls,
-                FirstBytes::Http,
-                FirstBytes::Other,
-            ])
-        });
+        record.client.first_bytes = self.maybe(|dice| dice.pick(&FIRST_BYTES));
+        record.client.proxy_protocol = self.maybe(|dice| Box::new(dice.proxy_protocol()));
         record.client.bytes_read = self.maybe(|dice| u64::from(dice.byte() % 3));
         record.client.tcp = self.maybe(Self::tcp);
         record.client.tls = self.maybe(|dice| ClientTls {
@@ -417,7 +412,29 @@ impl Dice<'_> {
         });
         record
     }
+
+    fn proxy_protocol(&mut self) -> ProxyProtocolFacts {
+        ProxyProtocolFacts {
+            fault: self.maybe(|dice| ProxyFault {
+                kind: dice.pick(&[
+                    ProxyFaultKind::Missing,
+                    ProxyFaultKind::Checksum,
+                    ProxyFaultKind::Late,
+                ]),
+                detail: "words".to_owned(),
+            }),
+            ..ProxyProtocolFacts::default()
+        }
+    }
 }
+
+const FIRST_BYTES: [FirstBytes; 5] = [
+    FirstBytes::None,
+    FirstBytes::Tls,
+    FirstBytes::Http,
+    FirstBytes::Proxy,
+    FirstBytes::Other,
+];
 
 const PHASES: [Phase; 9] = [
     Phase::Handshake,
@@ -431,11 +448,12 @@ const PHASES: [Phase; 9] = [
     Phase::Upgrade,
 ];
 
-const TIMERS: [TimerKey; 8] = [
+const TIMERS: [TimerKey; 9] = [
     TimerKey::Idle,
     TimerKey::HalfClose,
     TimerKey::Close,
     TimerKey::Drain,
+    TimerKey::ProxyHeader,
     TimerKey::TlsHandshake,
     TimerKey::RequestHead,
     TimerKey::Connect,

@@ -1,9 +1,12 @@
 //! Chains as proxies write them, and as those do who would like to be somebody else.
 
+use std::net::SocketAddr;
+
 use proptest::prelude::*;
 
 use super::super::chain::MAX_HOPS;
 use super::*;
+use crate::admission::peer::Peer;
 use crate::session::record::client::ChainHeader;
 use crate::session::text::PeerText;
 
@@ -17,8 +20,12 @@ fn trusted() -> Trusted {
         .collect()
 }
 
+fn peer(text: &str) -> Peer {
+    Peer::inet(text.parse().unwrap())
+}
+
 fn client(lines: &[(&'static str, &str)]) -> Client {
-    client_of(PROXY.parse().unwrap(), &head(lines), &trusted())
+    client_of(&peer(PROXY), &head(lines), &trusted())
 }
 
 /// The client of this X-Forwarded-For, and whether the chain could be read down to it.
@@ -91,17 +98,16 @@ fn a_stranger_is_never_believed() {
         ("x-real-ip", "127.0.0.1"),
     ]);
     for peer in ["203.0.113.9:5", "127.0.0.2:5", "[::1]:5"] {
-        let peer = peer.parse().unwrap();
-        let client = client_of(peer, &headers, &trusted());
+        let peer: SocketAddr = peer.parse().unwrap();
+        let client = client_of(&Peer::inet(peer), &headers, &trusted());
         assert_eq!((client.ip, client.via), (peer.ip(), None));
     }
 }
 
 #[test]
 fn a_v4_mapped_peer_is_found_in_the_list() {
-    let peer = "[::ffff:10.0.0.5]:4242".parse().unwrap();
     let client = client_of(
-        peer,
+        &peer("[::ffff:10.0.0.5]:4242"),
         &head(&[("x-forwarded-for", "203.0.113.7")]),
         &trusted(),
     );
@@ -123,7 +129,7 @@ fn chain_spoof_left_of_the_trusted_hop() {
         let value = format!("{spoof}, 203.0.113.7, 10.1.1.1");
         if let Ok(value) = value.parse() {
             headers.append("x-forwarded-for", value);
-            let client = client_of(PROXY.parse().unwrap(), &headers, &trusted());
+            let client = client_of(&peer(PROXY), &headers, &trusted());
             assert_eq!(client.shown(), "203.0.113.7", "{spoof:?}");
             assert!(client.via.unwrap().resolved);
         }
@@ -147,7 +153,7 @@ fn forwarded_and_x_real_ip_beside_x_forwarded_for_are_ignored() {
         ("x-forwarded-for", "203.0.113.7"),
     ]);
     assert_eq!(named.shown(), "203.0.113.7");
-    assert_eq!(named.via.unwrap().header, ChainHeader::XForwardedFor);
+    assert_eq!(named.via.unwrap().header, Some(ChainHeader::XForwardedFor));
     // Also when it is of no use: the next best header may be the client's own.
     let empty = client(&[("forwarded", "for=127.0.0.1"), ("x-forwarded-for", "")]);
     assert_eq!(empty.shown(), PROXY);
@@ -159,7 +165,7 @@ fn forwarded_and_x_real_ip_beside_x_forwarded_for_are_ignored() {
 fn x_real_ip_counts_when_it_stands_alone() {
     let named = client(&[("x-real-ip", "203.0.113.7")]);
     assert_eq!(named.shown(), "203.0.113.7");
-    assert_eq!(named.via.unwrap().header, ChainHeader::XRealIp);
+    assert_eq!(named.via.unwrap().header, Some(ChainHeader::XRealIp));
     let list = client(&[("x-real-ip", "127.0.0.1, 203.0.113.7")]);
     assert_eq!(list.shown(), PROXY);
 }
@@ -238,7 +244,7 @@ fn a_huge_header_costs_what_is_looked_at() {
     let headers = head(&[("x-forwarded-for", &value)]);
     let started = std::time::Instant::now();
     for _ in 0..1000 {
-        let client = client_of(PROXY.parse().unwrap(), &headers, &trusted());
+        let client = client_of(&peer(PROXY), &headers, &trusted());
         assert_eq!(client.shown(), "203.0.113.7");
     }
     assert!(started.elapsed() < std::time::Duration::from_secs(5));
@@ -321,7 +327,7 @@ fn what_records_keep_is_bounded_and_inert() {
     let mut headers = HeaderMap::new();
     let hostile = http::HeaderValue::from_bytes(b"\xff\xfe\t203.0.113.7").unwrap();
     headers.insert("x-forwarded-for", hostile);
-    let named = client_of(PROXY.parse().unwrap(), &headers, &trusted());
+    let named = client_of(&peer(PROXY), &headers, &trusted());
     assert_eq!((named.shown(), false), unread_with_port());
 }
 
@@ -341,7 +347,7 @@ proptest! {
         value.extend_from_slice(b", 203.0.113.7");
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-for", http::HeaderValue::from_bytes(&value).unwrap());
-        let named = client_of(PROXY.parse().unwrap(), &headers, &trusted());
+        let named = client_of(&peer(PROXY), &headers, &trusted());
         prop_assert_eq!(named.shown(), "203.0.113.7");
     }
 
@@ -357,7 +363,7 @@ proptest! {
         value.extend_from_slice(own);
         let mut headers = HeaderMap::new();
         headers.insert("forwarded", http::HeaderValue::from_bytes(&value).unwrap());
-        let named = client_of(PROXY.parse().unwrap(), &headers, &trusted());
+        let named = client_of(&peer(PROXY), &headers, &trusted());
         let shown = named.shown();
         prop_assert!(shown == "203.0.113.7" || shown == PROXY, "{}", shown);
     }

@@ -1,0 +1,189 @@
+//! Who is at the other end of a client connection, as far as the connection itself tells: before
+//! any header of a request is read.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::forwarded::Trusted;
+use crate::session::record::client::Process;
+
+/// The other end of a client connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Whoever connected by TCP; the address is canonical.
+    Inet(SocketAddr),
+    /// A process of this host that connected to a unix socket.
+    Unix(Process),
+    /// Somebody who came through a proxy that is listed in `proxy_protocol.from`.
+    Relayed {
+        /// The client that the proxy's header named, canonical; `None` where it named none.
+        client: Option<SocketAddr>,
+        /// The proxy, canonical; `None` when it connected to a unix socket.
+        proxy: Option<SocketAddr>,
+    },
+}
+
+/// A unix socket has no address; its other end is on this host.
+const THIS_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+impl Peer {
+    /// A client that connected by TCP.
+    #[must_use]
+    pub fn inet(addr: SocketAddr) -> Self {
+        Self::Inet(canonical(addr))
+    }
+
+    /// The client behind this peer, which is a proxy that sent a PROXY header.
+    #[must_use]
+    pub fn relaying(self, client: Option<SocketAddr>) -> Self {
+        let proxy = match self {
+            Self::Inet(addr) => Some(addr),
+            Self::Unix(_) => None,
+            Self::Relayed { proxy, .. } => proxy,
+        };
+        Self::Relayed {
+            client: client.map(canonical),
+            proxy,
+        }
+    }
+
+    /// The address that stands for it, canonical. Loopback in the word of a proxy is that proxy's
+    /// own host, and without a word the proxy is the nearest that is known.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        match self {
+            Self::Inet(addr) => addr.ip(),
+            Self::Unix(_) => THIS_HOST,
+            Self::Relayed { client, proxy } => client
+                .map(|client| client.ip())
+                .filter(|ip| !ip.is_loopback())
+                .or(proxy.map(|proxy| proxy.ip()))
+                .unwrap_or(THIS_HOST),
+        }
+    }
+
+    /// Its port, where it has one of its own.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Inet(addr) => Some(addr.port()),
+            Self::Unix(_) => None,
+            Self::Relayed { client, .. } => client.map(|client| client.port()),
+        }
+    }
+
+    /// It speaks for somebody else by PROXY protocol: never local, whatever the header claims.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        matches!(self, Self::Relayed { .. })
+    }
+
+    /// It is a process of this host, which a gateway on this host would take for local without us
+    /// as well.
+    #[must_use]
+    pub fn is_on_this_host(&self) -> bool {
+        !self.is_relayed() && self.ip().is_loopback()
+    }
+
+    /// Whether what it says about clients is believed. Nobody is who claims to be on loopback by
+    /// somebody else's word.
+    #[must_use]
+    pub fn is_in(&self, trusted: &Trusted) -> bool {
+        match self {
+            Self::Inet(addr) => trusted.contains(addr.ip()),
+            Self::Unix(_) => trusted.has_unix(),
+            Self::Relayed { client, .. } => client
+                .is_some_and(|client| !client.ip().is_loopback() && trusted.contains(client.ip())),
+        }
+    }
+
+    /// How an entry of a list names it.
+    #[must_use]
+    pub fn entry(&self) -> String {
+        match self {
+            Self::Unix(_) => "unix".to_owned(),
+            Self::Inet(_) | Self::Relayed { .. } => self.ip().to_string(),
+        }
+    }
+}
+
+/// `address:port`, or `unix`. Of a relayed client its own address, or the proxy's where it is not
+/// known.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addr = match self {
+            Self::Inet(addr) => Some(addr),
+            Self::Unix(_) => None,
+            Self::Relayed { client, proxy } => client.as_ref().or(proxy.as_ref()),
+        };
+        match addr {
+            Some(addr) => addr.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}
+
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIX: Peer = Peer::Unix(Process { pid: None, uid: 0 });
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn relayed(client: &str, proxy: &str) -> Peer {
+        Peer::inet(addr(proxy)).relaying(Some(addr(client)))
+    }
+
+    #[test]
+    fn who_came_through_a_proxy_is_never_on_this_host() {
+        for claimed in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            for proxy in ["127.0.0.1:2", "[::1]:2", "10.0.0.5:2"] {
+                let peer = relayed(claimed, proxy);
+                assert!(!peer.is_on_this_host(), "{claimed} by {proxy}");
+                assert_eq!(peer.ip(), addr(proxy).ip());
+            }
+            assert!(!UNIX.relaying(Some(addr(claimed))).is_on_this_host());
+        }
+        assert!(!UNIX.relaying(None).is_on_this_host());
+        assert!(UNIX.is_on_this_host());
+        assert!(Peer::inet(addr("[::ffff:127.0.0.1]:1")).is_on_this_host());
+    }
+
+    #[test]
+    fn loopback_in_the_word_of_a_proxy_gains_no_trust() {
+        let trusted: Trusted = ["127.0.0.0/8", "10.0.0.0/8"]
+            .iter()
+            .map(|net| net.parse::<ipnet::IpNet>().unwrap())
+            .collect();
+        assert!(!relayed("127.0.0.1:1", "10.0.0.5:2").is_in(&trusted));
+        // The proxy itself is in the list, and named nobody.
+        assert!(
+            !Peer::inet(addr("10.0.0.5:2"))
+                .relaying(None)
+                .is_in(&trusted)
+        );
+        assert!(relayed("10.1.1.1:1", "192.0.2.1:2").is_in(&trusted));
+        assert!(!relayed("203.0.113.9:1", "10.0.0.5:2").is_in(&trusted));
+        assert!(!UNIX.is_in(&trusted));
+        assert!(UNIX.is_in(&trusted.clone().with_unix()));
+    }
+
+    #[test]
+    fn it_is_shown_as_what_is_known_of_it() {
+        assert_eq!(UNIX.to_string(), "unix");
+        assert_eq!(UNIX.relaying(None).to_string(), "unix");
+        let peer = Peer::inet(addr("[::ffff:10.0.0.5]:2"));
+        assert_eq!(peer.to_string(), "10.0.0.5:2");
+        assert_eq!(peer.relaying(None).to_string(), "10.0.0.5:2");
+        let client = peer.relaying(Some(addr("[2001:db8::1]:7")));
+        assert_eq!(client.to_string(), "[2001:db8::1]:7");
+        assert_eq!(client.port(), Some(7));
+    }
+}

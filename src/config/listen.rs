@@ -1,0 +1,227 @@
+//! Where a listener listens: a TCP address, a unix socket, or a socket that systemd passes.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::{Schema, json_schema};
+
+use super::address::{Host, ListenAddr, parse_port};
+use super::error::{Complaint, quoted};
+use super::scalar::FromScalar;
+
+/// Longest path of a unix socket on Linux: `sun_path` has 108 bytes, the last one is a zero.
+const LONGEST_PATH: usize = 107;
+
+/// Longest name of a passed socket (systemd.socket(5), `FileDescriptorName`).
+const LONGEST_NAME: usize = 255;
+
+/// `listeners[].listen`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// `host:port`.
+    Tcp(ListenAddr),
+    /// `unix:/path`; a relative path is relative to the working directory.
+    Unix(PathBuf),
+    /// `systemd:NAME`: the sockets that systemd passes under this name; `systemd`: the only one,
+    /// whatever its name.
+    Systemd(Option<String>),
+}
+
+impl Listen {
+    /// The TCP address; `None` for the others.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&ListenAddr> {
+        match self {
+            Self::Tcp(addr) => Some(addr),
+            Self::Unix(_) | Self::Systemd(_) => None,
+        }
+    }
+
+    /// The host of the TCP address.
+    #[must_use]
+    pub fn host(&self) -> Option<&Host> {
+        self.tcp().map(|addr| &addr.host)
+    }
+
+    /// Only this host can connect, as far as the configuration tells; of a passed socket it tells
+    /// nothing.
+    #[must_use]
+    pub fn is_this_host_only(&self) -> bool {
+        match self {
+            Self::Tcp(addr) => addr.host.is_loopback(),
+            Self::Unix(_) => true,
+            Self::Systemd(_) => false,
+        }
+    }
+
+    /// Two listeners cannot both have this one.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.tcp().is_none_or(|addr| addr.port != 0)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(Some(name)) => write!(f, "systemd:{name}"),
+            Self::Systemd(None) => f.write_str("systemd"),
+        }
+    }
+}
+
+impl FromScalar for Listen {
+    fn expected() -> String {
+        ListenAddr::expected()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return unix(path).map(Self::Unix);
+        }
+        if text == "systemd" {
+            return Ok(Self::Systemd(None));
+        }
+        match text.strip_prefix("systemd:") {
+            // A host may have this name, and then it has a port.
+            Some(rest) if parse_port(rest).is_none() => name(rest),
+            _ => ListenAddr::from_text(text).map(Self::Tcp),
+        }
+    }
+
+    fn from_number(number: u64) -> Result<Self, Complaint> {
+        ListenAddr::from_number(number).map(Self::Tcp)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "examples": ["[::]:8443", "127.0.0.1:8443", "unix:/run/wstap/wstap.sock", "systemd:https"],
+        })
+    }
+}
+
+fn unix(path: &str) -> Result<PathBuf, Complaint> {
+    let wrong = |found: &str| Err(Complaint::new("`unix:/path/of/the.sock`", found));
+    let path = match path.strip_prefix("//") {
+        Some(rest) if rest.starts_with('/') => rest,
+        Some(_) => return wrong("a host after `unix://`"),
+        None => path,
+    };
+    if path.starts_with('@') || path.contains('\0') {
+        return wrong("an abstract socket, which everybody on this host could connect to");
+    }
+    if path.is_empty() || path.ends_with('/') {
+        return wrong("no file name");
+    }
+    if path.len() > LONGEST_PATH {
+        let expected = format!(
+            "a path of at most {LONGEST_PATH} bytes, which is all that a unix socket can have"
+        );
+        return Err(Complaint::new(expected, format!("{} bytes", path.len())));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// As systemd allows it: ASCII without control characters and `:`.
+fn name(text: &str) -> Result<Listen, Complaint> {
+    let legal = |byte: u8| byte.is_ascii_graphic() && byte != b':' || byte == b' ';
+    if text.is_empty() || text.len() > LONGEST_NAME || !text.bytes().all(legal) {
+        let expected = "`systemd:NAME` with the `FileDescriptorName` of the socket unit";
+        return Err(Complaint::new(expected, quoted(text)));
+    }
+    Ok(Listen::Systemd(Some(text.to_owned())))
+}
+
+/// `listeners[].mode`: the permissions of a socket's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketMode(pub u32);
+
+impl Default for SocketMode {
+    fn default() -> Self {
+        Self(0o660)
+    }
+}
+
+impl FromScalar for SocketMode {
+    fn expected() -> String {
+        "permissions in quotes, such as `\"0660\"` (owner and group) or `\"0600\"`".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let octal =
+            (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let mode = u32::from_str_radix(text, 8)
+            .ok()
+            .filter(|mode| octal && *mode <= 0o777);
+        mode.map(Self)
+            .ok_or_else(|| Complaint::new(Self::expected(), quoted(text)))
+    }
+
+    fn from_number(_: u64) -> Result<Self, Complaint> {
+        // YAML reads 0660 as six hundred and sixty.
+        Err(Complaint::new(Self::expected(), "a number without quotes"))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^0?[0-7]{3}$", "examples": ["0660", "0600"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_and_written_back() {
+        for text in [
+            "[::]:8443",
+            "unix:/run/wstap.sock",
+            "unix:tap.sock",
+            "systemd",
+            "systemd:https",
+        ] {
+            assert_eq!(Listen::from_text(text).unwrap().to_string(), text);
+        }
+        let short = Listen::from_text("unix:///run/wstap.sock").unwrap();
+        assert_eq!(short.to_string(), "unix:/run/wstap.sock");
+        assert!(Listen::from_text("systemd:8443").unwrap().tcp().is_some());
+        let longest = format!("unix:/{}", "x".repeat(106));
+        assert!(Listen::from_text(&longest).is_ok());
+    }
+
+    #[test]
+    fn bad_places_get_advice() {
+        let long = format!("unix:/{}", "x".repeat(107));
+        for (text, expected) in [
+            ("unix:", "`unix:/path"),
+            ("unix:/run/", "`unix:/path"),
+            ("unix://run/wstap.sock", "`unix:/path"),
+            ("unix:@wstap", "`unix:/path"),
+            (&long, "at most 107 bytes"),
+            ("systemd:", "`FileDescriptorName`"),
+            ("systemd:a:b", "`FileDescriptorName`"),
+            ("systemd:\u{7}", "`FileDescriptorName`"),
+            ("8443", "`[::]:8443`"),
+        ] {
+            let complaint = Listen::from_text(text).unwrap_err();
+            assert!(
+                complaint.expected.contains(expected),
+                "{text}: {complaint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        for (text, mode) in [("0660", 0o660), ("600", 0o600), ("0777", 0o777)] {
+            assert_eq!(SocketMode::from_text(text).unwrap(), SocketMode(mode));
+        }
+        for text in ["", "66", "0888", "1777", "06600", "u+rw", "-660"] {
+            assert!(SocketMode::from_text(text).is_err(), "{text}");
+        }
+        assert!(SocketMode::from_number(660).is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! What the service manager is told while the tap runs.
+
+use tokio::task::JoinHandle;
+
+use crate::app::Bound;
+use crate::transport::notify;
+
+/// The line that it shows.
+pub(super) fn status(bound: &Bound) -> String {
+    let places: Vec<String> = bound
+        .listeners
+        .iter()
+        .map(|listener| listener.place.to_string())
+        .collect();
+    let tap = bound.tap();
+    let gateway = tap.config().gateway().url();
+    format!("serving on {}, forwarding to {gateway}", places.join(", "))
+}
+
+/// Tells its watchdog that the runtime still runs tasks, while this lives.
+pub(super) struct Watched(Option<JoinHandle<()>>);
+
+impl Watched {
+    pub(super) fn begin() -> Self {
+        Self(notify::watchdog().map(|every| {
+            // A task of its own: with all workers stuck it does not run.
+            tokio::spawn(async move {
+                let mut every = tokio::time::interval(every);
+                loop {
+                    every.tick().await;
+                    notify::alive();
+                }
+            })
+        }))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the tap accepts connections on: TCP and unix sockets, its own or passed by systemd.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::listener;
+use super::socket::ClientSocket;
+use super::unix::SocketFile;
+use crate::admission::peer::Peer;
+use crate::session::record::client::Process;
+
+/// A bound socket.
+#[derive(Debug)]
+pub enum Listening {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix {
+        /// The socket.
+        listener: UnixListener,
+        /// Where it is.
+        path: PathBuf,
+        /// Its file, where we have made it: removed with this.
+        file: Option<SocketFile>,
+    },
+}
+
+/// Where a socket listens: displays as `address:port` or `unix:/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// The TCP address.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(addr) => Some(*addr),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Listening {
+    /// Where it listens.
+    pub fn place(&self) -> io::Result<Place> {
+        match self {
+            Self::Tcp(tcp) => tcp.local_addr().map(Place::Tcp),
+            Self::Unix { path, .. } => Ok(Place::Unix(path.clone())),
+        }
+    }
+
+    /// The next connection, who is at its other end, and our own end as records name it.
+    pub async fn accept(&self) -> (ClientSocket, Peer, String) {
+        match self {
+            Self::Tcp(tcp) => {
+                let (stream, peer) = listener::accept(tcp).await;
+                let local = stream.local_addr().unwrap_or(peer);
+                let local = listener::canonical(local).to_string();
+                (ClientSocket::Tcp(stream), Peer::inet(peer), local)
+            }
+            Self::Unix { listener, path, .. } => {
+                let stream = listener::patiently(|| listener.accept()).await.0;
+                let peer = stream.peer_cred().map_or(UNKNOWN, |cred| Process {
+                    pid: cred.pid(),
+                    uid: cred.uid(),
+                });
+                let local = format!("unix:{}", path.display());
+                (ClientSocket::Unix(stream), Peer::Unix(peer), local)
+            }
+        }
+    }
+}
+
+/// The kernel always tells; `nobody` stands for whom it could not name.
+const UNKNOWN: Process = Process {
+    pid: None,
+    uid: 65534,
+};
