@@ -145,7 +145,9 @@ impl Ready {
             return told(dialler);
         }
         let mut last_try = self.last_try.lock().await;
-        let may = last_try.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
+        // Where nothing is known it was not this gateway that was tried lately: a reload has come.
+        let unknown = reached(dialler) == Reached::Unknown;
+        let may = unknown || last_try.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
         if may && !matches!(reached(dialler), Reached::Answered(_)) {
             if timeout(DIAL_LIMIT, dialler.dial()).await.is_err() {
                 let why = format!("no answer within {}", seconds(DIAL_LIMIT));

@@ -117,11 +117,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The client did not answer the network any more",
-        explanation: "The system gave up on the client's connection: nothing acknowledged our \
-                      packets, keepalive had no answer, or it read nothing for \
-                      tcp.user_timeout. The machine is off, asleep or without \
-                      network.",
-        evidence: "a time-out of the kernel on the client's connection, and no retransmitted bytes",
+        explanation: "The client's connection was given up: nothing acknowledged our packets, \
+                      keepalive had no answer, it read nothing for tcp.user_timeout, or (with \
+                      HTTP/2) it answered no ping within 20 s. The machine is off, asleep or \
+                      without network.",
+        evidence: "a time-out on the client's connection, and no retransmitted bytes",
         versions: Versions::Any,
         action: "check that the client's machine is up and has its network",
         ..left("client.left.timeout", Stage::Transport, 75, timeout)
@@ -320,17 +320,23 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let waited = (view.latency.as_ref()).map_or(0.0, |latency| latency.blocked_ms.to_client);
+    let http2 = view.client.http2.is_some();
     let unread = (waited > 0.0).then(|| {
+        let waited = human_ms(waited);
+        let why = if http2 {
+            "a client of HTTP/2 that reads nothing answers no ping, either"
+        } else {
+            "tcp.user_timeout gives up on a peer that reads nothing, too"
+        };
         fact(format!(
-            "bytes had waited for it to read for {} in all: tcp.user_timeout gives up on a peer \
-             that reads nothing, too",
-            human_ms(waited)
+            "bytes had waited for it to read for {waited} in all: {why}"
         ))
     });
-    let summary = if unread.is_some() {
-        "the client did not read or did not answer until the system gave up on it"
-    } else {
-        "the client stopped answering the network"
+    let summary = match (http2, unread.is_some()) {
+        (true, true) => "the client did not read or was gone: it did not answer an HTTP/2 ping",
+        (true, false) => "the client did not answer an HTTP/2 ping",
+        (false, true) => "the client did not read or did not answer until the system gave up on it",
+        (false, false) => "the client stopped answering the network",
     };
     let found = Finding::new(Confidence::Possible, summary).because(view.both_legs());
     Some(found.because(unread))

@@ -232,10 +232,7 @@ fn connections(view: &View<'_>) -> Option<Finding> {
 fn handshakes(view: &View<'_>) -> Option<Finding> {
     let denied = denied(view, "limits.handshakes")?;
     let limit = numbers(&denied.detail).max().unwrap_or(4096);
-    let summary = format!(
-        "{}: limits.handshakes ({limit}) was reached",
-        refusal(view)
-    );
+    let summary = format!("{}: limits.handshakes ({limit}) was reached", refusal(view));
     let wanted = limit.saturating_mul(2);
     Some(denial(
         denied,
