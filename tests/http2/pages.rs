@@ -11,7 +11,7 @@ use crate::peers::http_plain::{self, CHUNKS, LIVE, PAGE};
 use crate::peers::{Via, never_answers, scripted};
 use crate::support::client;
 use crate::support::deadline::{STEP, poll, within};
-use crate::support::http2::{Http2, offering, whole};
+use crate::support::http2::{ACK, Http2, Raw, RawFrame, SETTINGS, offering, whole};
 use crate::support::records::{class, rule};
 use crate::support::tap::{Face, Setup, Tap};
 
@@ -307,11 +307,23 @@ async fn an_idle_connection_is_ended_in_order() {
     let record = tap.wait_for("a silent connection", silent).await;
     assert_eq!(record.kind, Kind::Connection);
     assert_eq!(class(&record), Class::TapTimeout, "{}", rule(&record));
-    // One that its client leaves unused is no fault.
-    let client = Http2::connect(&tap).await;
-    client.vanish();
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_no_fault() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let mut client = Raw::connect(&tap).await;
+    // Without this a reset might destroy the preface on its way: the tap would never have seen it.
+    let acked = |frame: &RawFrame| frame.kind == SETTINGS && frame.flags == ACK;
+    client.find("that the preface was read", acked).await;
+    drop(client);
     let probe = |record: &SessionRecord| rule(record) == "probe.http2";
     tap.wait_for("an unused connection", probe).await;
+    // Nothing but TLS.
+    drop(Raw::bare(&tap).await);
+    let probe = |record: &SessionRecord| rule(record) == "probe.tls";
+    tap.wait_for("a bare connection", probe).await;
 }
 
 #[tokio::test]
