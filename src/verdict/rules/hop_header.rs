@@ -57,7 +57,13 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn fault<'a>(view: &View<'a>, kinds: &[ProxyFaultKind]) -> Option<&'a ProxyFault> {
-    let fault = view.record().client.proxy_protocol.as_ref()?.fault.as_ref()?;
+    let fault = view
+        .record()
+        .client
+        .proxy_protocol
+        .as_ref()?
+        .fault
+        .as_ref()?;
     let ours = view.close.timer.is_none() && kinds.contains(&fault.kind);
     ours.then_some(fault)
 }
@@ -74,7 +80,10 @@ fn listener(view: &View<'_>) -> String {
         .strip_prefix("listeners[")
         .and_then(|rest| rest.strip_suffix(']'))
         .and_then(|index| index.parse::<u16>().ok());
-    index.map_or_else(|| "listeners[]".to_owned(), |index| format!("listeners[{index}]"))
+    index.map_or_else(
+        || "listeners[]".to_owned(),
+        |index| format!("listeners[{index}]"),
+    )
 }
 
 /// As an entry of the list names it: an address, or `unix`.
