@@ -62,7 +62,7 @@ async fn whom_a_header_names_is_never_local_to_the_real_gateway() {
         // The control: without the tap this one is local, and keeps its scopes.
         let direct = Visitor::command_line();
         let answer = direct.visit(connect(gateway.addr()).await).await;
-        assert!(is_local(&answer), "{answer}");
+        assert!(is_local(&answer), "trusts {trusts}: {answer}");
 
         let tap = tap_before(&gateway).await;
         for (header, addr) in [
