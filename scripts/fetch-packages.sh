@@ -4,7 +4,7 @@
 #   scripts/fetch-packages.sh
 #
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
-# stand before and behind the tap; promtool (prometheus) reads its metrics; Chromium loads the gateway's page through
+# stand before and behind the tap; promtool (prometheus) reads its metrics; openssl tries its TLS; Chromium loads the gateway's page through
 # it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
 # strace says which system calls it has to allow. What is on the PATH is used.
 #
@@ -172,6 +172,7 @@ need strace -V strace
 need nginx -v nginx
 need_stream
 need haproxy -v haproxy
+need openssl version openssl
 need promtool --version prometheus
 installed systemd-analyze systemd
 installed certutil libnss3-tools

@@ -21,4 +21,5 @@ pub mod reload;
 pub mod secret;
 pub mod skip;
 pub mod tap;
+pub mod verifier;
 pub mod wire;

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, SignatureScheme};
 use serde_json::json;
 use wstap::session::SessionRecord;
 
@@ -14,10 +12,11 @@ use crate::peers::{Via, echo};
 use crate::support::certs::{Ca, trusting_nothing};
 use crate::support::client::{connect, try_connect_tls};
 use crate::support::tap::{Face, Setup};
+use crate::support::verifier::Verifier;
 
 pub fn faults() -> Vec<Fault> {
     let alert = |name, rule, error| {
-        let config = Picky::refusing(error);
+        let config = Verifier::refusing(error);
         fault(name, rule, move || handshake(config, "localhost"))
     };
     vec![
@@ -66,7 +65,7 @@ pub fn faults() -> Vec<Fault> {
             "tap.fault.certificate",
             || {
                 let schemes = vec![SignatureScheme::RSA_PSS_SHA256];
-                handshake(Picky::client(None, schemes), "localhost")
+                handshake(Verifier::taking(&schemes).1, "localhost")
             },
         ),
         fault(
@@ -78,7 +77,7 @@ pub fn faults() -> Vec<Fault> {
                 let schemes = ring::default_provider()
                     .signature_verification_algorithms
                     .supported_schemes();
-                let config = Picky::client(None, schemes);
+                let (_, config) = Verifier::taking(&schemes);
                 let attempt = try_connect_tls(tap.addr(Face::Tls), &config, "claw.lan").await;
                 attempt.unwrap().finish().await;
                 first_record(&tap).await
@@ -90,9 +89,9 @@ pub fn faults() -> Vec<Fault> {
             "client.fault.certificate_missing",
             without_certificate,
         ),
-        fault("tls: ALPN h2 only", "client.fault.alpn", || {
+        fault("tls: ALPN h3 only", "client.fault.alpn", || {
             let mut config = Arc::unwrap_or_clone(trusting_nothing());
-            config.alpn_protocols = vec![b"h2".to_vec()];
+            config.alpn_protocols = vec![b"h3".to_vec()];
             handshake(Arc::new(config), "localhost")
         }),
         fault("tls: TLS 1.0 only", "client.fault.tls", || async {
@@ -138,70 +137,6 @@ async fn without_certificate() -> SessionRecord {
         conn.rest().await;
     }
     first_record(&tap).await
-}
-
-/// A client that finds fault with every certificate.
-#[derive(Debug)]
-struct Picky {
-    error: Option<CertificateError>,
-    schemes: Vec<SignatureScheme>,
-}
-
-impl Picky {
-    fn refusing(error: CertificateError) -> Arc<ClientConfig> {
-        let schemes = ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes();
-        Self::client(Some(error), schemes)
-    }
-
-    fn client(error: Option<CertificateError>, schemes: Vec<SignatureScheme>) -> Arc<ClientConfig> {
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Self { error, schemes }))
-            .with_no_client_auth();
-        Arc::new(config)
-    }
-}
-
-impl ServerCertVerifier for Picky {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        match &self.error {
-            Some(error) => Err(Error::InvalidCertificate(error.clone())),
-            None => Ok(ServerCertVerified::assertion()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }
 
 /// A `ClientHello` of TLS 1.0 with one cipher suite and no extensions (RFC 2246).

@@ -9,10 +9,11 @@ use serde_json::json;
 use wstap::session::record::{Class, SniMatch};
 
 use super::pki::{Authority, Kind, Leaf};
-use super::visitor::{BOTH, Curious, client, visit};
+use super::visitor::{BOTH, client, visit};
 use super::{Book, https, said, setup, tap};
 use crate::peers::{Via, ok_instead_of_101};
 use crate::support::certs::Validity;
+use crate::support::verifier::Verifier;
 
 const EC: &[Scheme] = &[Scheme::ECDSA_NISTP256_SHA256];
 const RSA: &[Scheme] = &[Scheme::RSA_PSS_SHA256];
@@ -54,10 +55,10 @@ async fn a_name_and_the_keys_of_a_client_choose_its_certificate() {
     ];
     let mut book = Book(0);
     for (name, schemes, wanted, how) in cases {
-        let (curious, config) = Curious::with(schemes);
+        let (verifier, config) = Verifier::taking(schemes);
         let visit = visit(https(&tap), &config, name, name).await.expect(name);
         assert_eq!(visit.status, 200, "{name}");
-        assert_eq!(curious.shown(), wanted.der, "{name} {schemes:?}");
+        assert_eq!(verifier.shown(), wanted.der, "{name} {schemes:?}");
         let tls = book.next(&tap).await.client.tls.unwrap();
         assert_eq!(tls.certificate, Some(wanted.sha256()), "{name} {schemes:?}");
         assert_eq!(tls.sni_match, *how, "{name}");
@@ -67,7 +68,7 @@ async fn a_name_and_the_keys_of_a_client_choose_its_certificate() {
     }
 
     // Nothing that this client can work with for this name.
-    let (_, config) = Curious::with(RSA);
+    let (_, config) = Verifier::taking(RSA);
     visit(https(&tap), &config, "x.w.example", "x.w.example")
         .await
         .unwrap_err();

@@ -10,7 +10,8 @@ use wstap::session::text::PeerText;
 
 use super::pki::{Authority, Kind};
 use super::visitor::{BOTH, client, visit};
-use super::{Book, https, said, tap};
+use super::{Book, https, said, setup, tap};
+use crate::peers::{Via, ok_instead_of_101};
 use crate::support::certs::Validity;
 
 #[tokio::test]
@@ -92,4 +93,25 @@ async fn protocols_that_we_do_not_speak_are_named() {
         assert_eq!(tls.alpn.as_ref().map(PeerText::as_str), agreed);
         assert!(tls.alpn_offered.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_client_of_http2_alone_is_told_the_key_where_it_is_off() {
+    let root = Authority::root("root");
+    let leaf = root.server(&["gw.example"], Kind::Ec, Validity::Now);
+    let peer = ok_instead_of_101::start(&Via::Plain, &[], "ok").await;
+    let tap = setup(&peer, &[&leaf], json!({}))
+        .set("http2.enabled", false)
+        .start()
+        .await;
+    let mut config = client(&root, None, BOTH);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    visit(https(&tap), &Arc::new(config), "gw.example", "gw.example")
+        .await
+        .unwrap_err();
+    let record = Book(0).next(&tap).await;
+    let verdict = record.verdict.unwrap();
+    assert_eq!(verdict.rule, "client.fault.alpn");
+    let next = verdict.next;
+    assert!(next.contains("http2: { enabled: true }"), "{next}");
 }

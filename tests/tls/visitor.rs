@@ -2,16 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -82,68 +78,4 @@ pub async fn visit(
         })
     };
     within("a visit", steps).await
-}
-
-/// A client that takes every certificate, works with these keys only, and keeps what it was shown.
-#[derive(Debug)]
-pub struct Curious {
-    schemes: Vec<SignatureScheme>,
-    shown: Mutex<Option<CertificateDer<'static>>>,
-}
-
-impl Curious {
-    pub fn with(schemes: &[SignatureScheme]) -> (Arc<Self>, Arc<ClientConfig>) {
-        let curious = Arc::new(Self {
-            schemes: schemes.to_vec(),
-            shown: Mutex::default(),
-        });
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&curious) as Arc<dyn ServerCertVerifier>)
-            .with_no_client_auth();
-        (curious, Arc::new(config))
-    }
-
-    pub fn shown(&self) -> CertificateDer<'static> {
-        let shown = self.shown.lock().expect("no panic").take();
-        shown.expect("a certificate that was shown")
-    }
-}
-
-impl ServerCertVerifier for Curious {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        *self.shown.lock().expect("no panic") = Some(leaf.clone().into_owned());
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }

@@ -27,11 +27,11 @@ const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A client speaks no protocol that we do",
-        explanation: "The client's TLS offers only application protocols (ALPN) other than \
-                      http/1.1, for example h2 alone.",
+        explanation: "The client's TLS offers application protocols (ALPN), and none of those that \
+                      we speak: http/1.1, and h2 unless `http2.enabled` is false.",
         evidence: "a TLS handshake that failed because no application protocol is common",
         versions: Versions::Any,
-        action: "let the client offer http/1.1 in ALPN, or no ALPN at all",
+        action: "let the client offer http/1.1 or h2 in ALPN, or no ALPN at all",
         ..fault("client.fault.alpn", Stage::Connection, 30, alpn)
     },
     Rule {
@@ -137,8 +137,9 @@ fn alpn(view: &View<'_>) -> Option<Finding> {
     if !ours && !theirs {
         return None;
     }
-    let summary = "the client's TLS does not offer http/1.1 (ALPN)";
+    let summary = "the client's TLS offers no protocol that we speak (ALPN)";
     let offered = view.client.tls.as_ref().map(|tls| &tls.alpn_offered);
+    let h2 = offered.is_some_and(|all| all.iter().any(|name| name.as_str() == "h2"));
     let offered = offered
         .filter(|offered| !offered.is_empty())
         .map(|offered| {
@@ -149,7 +150,17 @@ fn alpn(view: &View<'_>) -> Option<Finding> {
             ))
         });
     let said = fact(failure.detail.clone());
-    Some(Finding::new(Confidence::Certain, summary).because(offered.into_iter().chain([said])))
+    let found = Finding::new(Confidence::Certain, summary);
+    let found = found.because(offered.into_iter().chain([said]));
+    Some(if h2 {
+        // We speak it unless we were told not to.
+        found.next(
+            "set `http2: { enabled: true }` in wstap's configuration, or let the client offer \
+             http/1.1 as well",
+        )
+    } else {
+        found
+    })
 }
 
 fn close_code(view: &View<'_>) -> Option<Finding> {
