@@ -249,6 +249,7 @@ impl Bound {
                 current: Arc::clone(&current),
                 slots,
                 outcomes,
+                clock: jiff::Timestamp::now,
             };
             accepting.spawn(reloader.follow(asked, tap.draining().clone()));
         }

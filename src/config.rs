@@ -83,7 +83,7 @@ pub struct Config {
     state_dir: PathBuf,
     tls_keylog: Option<PathBuf>,
     reload_on: ReloadOn,
-    files: Vec<PathBuf>,
+    files: Vec<Named>,
     written: Written,
     warnings: Vec<Warning>,
 }
@@ -192,9 +192,9 @@ impl Config {
         self.reload_on
     }
 
-    /// The certificates and keys that were read for it.
+    /// The file itself, and the certificates and keys that were read for it.
     #[must_use]
-    pub fn files(&self) -> &[PathBuf] {
+    pub fn files(&self) -> &[Named] {
         &self.files
     }
 
@@ -214,6 +214,27 @@ impl fmt::Debug for Config {
             .field("limits", &self.limits)
             .field("http2", &self.http2)
             .finish_non_exhaustive()
+    }
+}
+
+/// A file that is read for a configuration, and what it was when that began: what is written
+/// meanwhile is a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// `None`: there was none.
+    pub stamp: Option<Stamp>,
+}
+
+impl Named {
+    /// As it is now.
+    #[must_use]
+    pub fn now(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            stamp: Stamp::of(path),
+        }
     }
 }
 
@@ -279,11 +300,12 @@ impl fmt::Display for OverrideSource {
 /// Every mistake in the file, the overrides, and the files that it names.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigErrors> {
     let Some(file) = file else {
-        return build("", None, overrides);
+        return build("", None, overrides, Vec::new());
     };
+    let named = vec![Named::now(file)];
     match read_file(file) {
-        Ok(text) => build(&text, Some(file), overrides),
-        Err(error) => Err(finish(vec![error], Some(file))),
+        Ok(text) => build(&text, Some(file), overrides, named),
+        Err(error) => Err(finish(vec![error], Some(file), named)),
     }
 }
 
@@ -293,17 +315,23 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Config
 /// # Errors
 /// Every mistake in the text, the overrides, and the files that it names.
 pub fn parse(text: &str, file: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> {
-    build(text, Some(file), overrides)
+    build(text, Some(file), overrides, Vec::new())
 }
 
-fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigErrors> {
-    let mut errors = Vec::new();
+/// `named`: the file itself, if it is one.
+fn build(
+    text: &str,
+    file: Option<&Path>,
+    overrides: &Overrides,
+    mut named: Vec<Named>,
+) -> Result<Config, ConfigErrors> {
+    let (mut errors, own) = (Vec::new(), named.clone());
     let root = document::parse(text, &mut errors);
     let (schema, lost) = match &root {
         Some(root) => read::read(root, &mut errors),
         None => (None, read::Lost::default()),
     };
-    let config = resolve::resolve(schema, overrides, &lost, &mut errors);
+    let config = resolve::resolve(schema, overrides, &lost, &mut named, &mut errors);
     match config {
         Some(mut config) if errors.is_empty() => {
             if let Some(file) = file.map(Arc::<Path>::from) {
@@ -316,21 +344,22 @@ fn build(text: &str, file: Option<&Path>, overrides: &Overrides) -> Result<Confi
                     admin.place = admin.place.clone().in_file(&file);
                 }
             }
+            config.files.extend(own);
             config.written = root.as_ref().map(Written::of).unwrap_or_default();
             config.warnings = warnings::warnings(&config, Timestamp::now());
             Ok(config)
         }
-        _ => Err(finish(errors, file)),
+        _ => Err(finish(errors, file, named)),
     }
 }
 
-fn finish(errors: Vec<ConfigError>, file: Option<&Path>) -> ConfigErrors {
+fn finish(errors: Vec<ConfigError>, file: Option<&Path>, named: Vec<Named>) -> ConfigErrors {
     let file: Option<Arc<Path>> = file.map(Into::into);
-    let named = errors.into_iter().map(|error| match &file {
+    let placed = errors.into_iter().map(|error| match &file {
         Some(file) => error.in_file(file),
         None => error,
     });
-    ConfigErrors::collect(named.collect())
+    ConfigErrors::collect(placed.collect()).naming(named)
 }
 
 fn read_file(file: &Path) -> Result<String, ConfigError> {

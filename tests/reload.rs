@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use serde_json::json;
 use wstap::session::record::{Class, TimerKey};
@@ -285,6 +286,86 @@ async fn a_renewed_certificate_is_noticed_without_a_signal() {
 }
 
 #[tokio::test]
+async fn what_was_refused_for_a_file_is_taken_once_that_file_is_mended() {
+    let peer = echo::start(&Via::Plain).await;
+    let setup = Setup::before(&peer);
+    let (folder, gateways) = (setup.path("new"), setup.path("gateway.json"));
+    let tap = setup.start().await;
+    fs::create_dir_all(&folder).unwrap();
+    let ca = Ca::new();
+    let (cert, key) = ca.write_leaf(&folder, &["localhost"], Validity::Now);
+    let (whole, later) = (fs::read_to_string(&key).unwrap(), folder.join("later.pem"));
+    fs::rename(&key, &later).unwrap();
+
+    // The configuration comes before the key that it names, and the gateway's file is half written.
+    let before = tap.stderr().len();
+    fs::write(&gateways, "{ \"gateway\": {").unwrap();
+    tap.set("origins.from_gateway_config", json!(gateways));
+    let listeners = json!([
+        { "listen": "127.0.0.1:0" },
+        { "listen": "127.0.0.1:0", "tls": { "certificates": [{ "cert": cert, "key": key }] } },
+    ]);
+    tap.set("listeners", listeners);
+    let told = tap.told(before, "refused").await;
+    assert!(told.contains("origins.from_gateway_config"), "{told}");
+    let before = tap.stderr().len();
+    put(&gateways, "{}");
+    let told = tap.told(before, "refused").await;
+    assert!(!told.contains("origins.from_gateway_config"), "{told}");
+    assert!(
+        told.contains("listeners[1].tls.certificates[0].key"),
+        "{told}"
+    );
+    let before = tap.stderr().len();
+    put(&key, &whole);
+    tap.told(before, "done").await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_vanishes_changes_nothing_and_may_come_back() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("origins.allowed", json!([CLAW]))
+        .start()
+        .await;
+    let away = tap.config_path().with_extension("away");
+    let before = tap.stderr().len();
+    fs::rename(tap.config_path(), &away).unwrap();
+    let told = tap.told(before, "refused").await;
+    assert!(told.contains("expected a readable file"), "{told}");
+    assert_eq!(status(&tap, "https://other.example").await, 403);
+    assert_eq!(status(&tap, CLAW).await, 101);
+    let before = tap.stderr().len();
+    fs::rename(&away, tap.config_path()).unwrap();
+    tap.told(before, "nothing is different").await;
+}
+
+#[tokio::test]
+async fn a_reload_while_the_tap_shuts_down_does_no_harm() {
+    let peer = echo::start(&Via::Plain).await;
+    let mut tap = Setup::before(&peer)
+        .set("timeouts.drain", "3s")
+        .start()
+        .await;
+    let mut open = tap.connect(Face::Plain).await;
+    open.open("/").await;
+    tap.signal_term();
+    let (code, _) = open.frame().await.unwrap().as_close().expect("a Close");
+    assert_eq!(code, Some(1001));
+    tap.set("timeouts.drain", "1h");
+    tap.set("gateway.url", "http://127.0.0.1:1");
+    for _ in 0..10 {
+        tap.signal_hup();
+    }
+    open.send_masked(Frame::close(1001, "")).await.unwrap();
+    open.rest().await;
+    assert!(tap.exited(Duration::from_secs(30)).await.success());
+    let records = tap.websockets(1).await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(tap.reloads("done") + tap.reloads("refused"), 0);
+}
+
+#[tokio::test]
 async fn the_file_itself_is_followed_unless_only_the_signal_counts() {
     let peer = echo::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
@@ -301,12 +382,19 @@ async fn the_file_itself_is_followed_unless_only_the_signal_counts() {
 async fn what_only_a_start_can_change_is_told_and_stays() {
     let peer = echo::start(&Via::Plain).await;
     let tap = Setup::before(&peer).set("reload", "signal").start().await;
+    let elsewhere = tap.folder().join("elsewhere.jsonl");
     tap.set("records.keep", 3);
+    tap.set("records.path", json!(elsewhere));
+    tap.set("output", "json");
+    tap.set("admin", json!({ "listen": "127.0.0.1:0" }));
     tap.set("listeners", json!([{ "listen": "127.0.0.1:1" }]));
     let told = tap.reload("done").await;
     let later = "(counts from the next start on)";
     for key in [
         "records.keep: not set -> 3",
+        "/elsewhere.jsonl`",
+        "admin.listen: not set -> `127.0.0.1:0`",
+        "output: not set -> `json`",
         "listeners[0].listen: `127.0.0.1:0` -> `127.0.0.1:1`",
     ] {
         assert!(told.contains(&format!("{key} {later}")), "{key} in {told}");
@@ -314,6 +402,8 @@ async fn what_only_a_start_can_change_is_told_and_stays() {
     for face in Face::BOTH {
         tap.connect(face).await.open("/").await;
     }
+    assert_eq!(tap.websockets(2).await.len(), 2);
+    assert!(!elsewhere.exists());
     // Whether others than this host can connect decides who is local: that is no small change.
     // A proxy that speaks for others changes it as well.
     let proxied = json!({ "listen": "127.0.0.1:0", "proxy_protocol": { "from": ["127.0.0.1"] } });

@@ -6,6 +6,7 @@ mod key_log;
 mod names;
 mod openssl;
 mod pki;
+mod reload;
 mod versions;
 mod visitor;
 

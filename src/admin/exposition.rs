@@ -69,7 +69,7 @@ pub(super) fn text(facts: &Facts) -> String {
     page.one(
         "wstap_connections",
         "gauge",
-        "Client connections and tunnels that are open.",
+        "Client connections, and streams of HTTP/2, that are open.",
         &facts.connections,
     );
     let help =

@@ -20,8 +20,13 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads or makes what the configuration wants; `None` for plain HTTP.
-    pub(super) fn load(config: &Config, tls: &ListenerTls) -> Result<Option<Self>, StartError> {
+    /// Reads or makes what the configuration wants; `None` for plain HTTP. Blocks: see
+    /// [`dev_ca::ensure`].
+    pub(super) fn load(
+        config: &Config,
+        tls: &ListenerTls,
+        now: Timestamp,
+    ) -> Result<Option<Self>, StartError> {
         let http2 = config.http2().enabled;
         let with = |policy: &TlsPolicy| TlsPolicy {
             http2,
@@ -35,7 +40,7 @@ impl Certificate {
                 development: None,
             }),
             ListenerTls::SelfSigned { names, policy } => {
-                let files = dev_ca::ensure(config.state_dir(), names, Timestamp::now())?;
+                let files = dev_ca::ensure(config.state_dir(), names, now)?;
                 Some(Self {
                     identities: vec![Identity::load(&files.cert, &files.key)?],
                     policy: with(policy),
@@ -43,6 +48,12 @@ impl Certificate {
                 })
             }
         })
+    }
+
+    /// It is one of ours, and the time has come to make another.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        let mut all = self.identities.iter();
+        self.development.is_some() && all.any(|one| dev_ca::is_due(one.not_after, now))
     }
 
     /// What serves it.

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::Stamp;
+use crate::config::{Named, Stamp};
 
 /// The files of a configuration, and what the last looks saw.
 #[derive(Debug)]
@@ -20,31 +20,12 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Begins with files as they are now: before they are read, so that what is written meanwhile
-    /// shows as a change.
-    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
-        let read: Vec<_> = paths.iter().map(|path| Stamp::of(path)).collect();
+    /// Begins with files as they were when they began to be read.
+    pub(super) fn new(named: &[Named]) -> Self {
+        let read: Vec<_> = named.iter().map(|file| file.stamp).collect();
         Self {
+            paths: named.iter().map(|file| file.path.clone()).collect(),
             seen: read.clone(),
-            paths,
-            read,
-        }
-    }
-
-    /// Goes on with other paths: known files are as they were when these were made, the others as
-    /// they are now.
-    pub(super) fn with_paths(&self, paths: Vec<PathBuf>) -> Self {
-        let known = |path: &PathBuf| {
-            let at = self.paths.iter().position(|known| known == path);
-            at.and_then(|at| self.read.get(at)).copied()
-        };
-        let read: Vec<_> = paths
-            .iter()
-            .map(|path| known(path).unwrap_or_else(|| Stamp::of(path)))
-            .collect();
-        Self {
-            seen: read.clone(),
-            paths,
             read,
         }
     }
@@ -75,7 +56,7 @@ mod tests {
         let [cert, key] = ["cert", "key"].map(|name| folder.path().join(name));
         fs::write(&cert, "1").unwrap();
         fs::write(&key, "1").unwrap();
-        let mut files = Files::new(vec![cert.clone(), key.clone()]);
+        let mut files = Files::new(&[&cert, &key].map(|path| Named::now(path)));
         assert!(!files.have_changed());
         fs::write(&cert, "22").unwrap();
         assert!(!files.have_changed(), "the key may follow");
@@ -99,7 +80,7 @@ mod tests {
         // As Kubernetes mounts a secret: tls.crt -> ..data/tls.crt, ..data -> v1.
         symlink("v1", path("..data")).unwrap();
         symlink("..data/tls.crt", path("tls.crt")).unwrap();
-        let mut files = Files::new(vec![path("tls.crt")]);
+        let mut files = Files::new(&[Named::now(&path("tls.crt"))]);
         symlink("v2", path("..new")).unwrap();
         fs::rename(path("..new"), path("..data")).unwrap();
         assert!(!files.have_changed());

@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::files::Files;
-use super::slot::{Slot, Told};
+use super::slot::{Change, Slot, Told};
 use super::{StartError, locality};
 use crate::admin::Reloads;
-use crate::config::{self, Config, ConfigErrors, Overrides, ReloadOn};
+use crate::config::{self, Config, ConfigErrors, Named, Overrides, ReloadOn};
 use crate::proxy::Current;
 use crate::transport::notify;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the ends of development certificates are looked at.
+const RENEW_EVERY: Duration = Duration::from_hours(1);
 
 /// Where a configuration comes from, to read it again.
 #[derive(Debug, Clone)]
@@ -96,27 +100,33 @@ pub(super) struct Reloader {
     pub(super) current: Arc<Current>,
     pub(super) slots: Vec<Slot>,
     pub(super) outcomes: Arc<Outcomes>,
+    /// The time of day.
+    pub(super) clock: fn() -> Timestamp,
 }
 
 impl Reloader {
-    /// Reloads whenever it is asked to and whenever a file has changed, until `stop`.
+    /// Reloads whenever it is asked to and whenever a file has changed, and renews development
+    /// certificates that end soon, until `stop`.
     pub(super) async fn follow(self, mut asked: mpsc::Receiver<()>, stop: CancellationToken) {
         let following = async {
-            let mut files = Files::new(self.paths());
+            let mut files = Files::new(self.current.tap().config().files());
+            let mut renewals = interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY);
+            let mut unable = None;
             loop {
                 let by_signal = tokio::select! {
                     biased;
                     Some(()) = asked.recv() => true,
+                    _ = renewals.tick() => {
+                        self.renew(&mut unable).await;
+                        continue;
+                    }
                     () = tokio::time::sleep(LOOK_EVERY) => false,
                 };
                 let changed;
                 (files, changed) = look(files).await;
                 let counts = self.current.tap().config().reload_on() == ReloadOn::Change;
                 if by_signal || (changed && counts) {
-                    // Before they are read: what is written meanwhile is a change.
-                    files = Files::new(self.paths());
-                    self.reload().await;
-                    files = files.with_paths(self.paths());
+                    files = Files::new(&self.reload().await);
                 }
             }
         };
@@ -127,15 +137,12 @@ impl Reloader {
         }
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
-        let tap = self.current.tap();
-        let own = self.source.file.iter();
-        own.chain(tap.config().files()).cloned().collect()
-    }
-
-    async fn reload(&self) {
+    /// Answers with the files to follow from now on: those that were read, also for a configuration
+    /// that was refused, which can be mended in one of them.
+    async fn reload(&self) -> Vec<Named> {
         notify::reloading();
-        let applied = self.try_to().await;
+        let mut files = self.current.tap().config().files().to_vec();
+        let applied = self.try_to(&mut files).await;
         self.outcomes.count(applied.is_ok());
         notify::ready(if applied.is_ok() {
             "serving; the last reload was applied"
@@ -146,7 +153,7 @@ impl Reloader {
             Ok(told) if told.is_empty() => tracing::info!("reload: nothing is different"),
             Ok(told) => {
                 for line in &told {
-                    line.tell();
+                    line.tell("reload");
                 }
                 tracing::info!("reload: done; sessions that begin from now on are under it");
             }
@@ -157,14 +164,51 @@ impl Reloader {
                 tracing::error!("reload: refused; everything stays as it is");
             }
         }
+        files
+    }
+
+    /// A tap that runs for a year must not show a certificate of its own that has ended. What keeps
+    /// it from being renewed is told once.
+    async fn renew(&self, unable: &mut Option<String>) {
+        let (tap, slots, now) = (self.current.tap(), self.slots.clone(), (self.clock)());
+        let renewing = tokio::task::spawn_blocking(move || {
+            let config = tap.config();
+            let each = slots.iter().zip(config.listeners());
+            each.map(|(slot, wanted)| slot.renewal(config, &wanted.tls, now))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let renewed = renewing.await.map_err(|_| ReloadError::Panic);
+        match renewed.and_then(|made| made.map_err(ReloadError::from)) {
+            Ok(changes) => {
+                *unable = None;
+                for (slot, change) in self.slots.iter().zip(changes) {
+                    let told = change.and_then(|change| slot.replace(change));
+                    if let Some(told) = told {
+                        told.tell("renewal");
+                    }
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if unable.as_ref() != Some(&text) {
+                    tracing::error!("renewal: {text}");
+                    *unable = Some(text);
+                }
+            }
+        }
     }
 
     /// What was different and is in force now.
-    async fn try_to(&self) -> Result<Vec<Told>, ReloadError> {
+    async fn try_to(&self, files: &mut Vec<Named>) -> Result<Vec<Told>, ReloadError> {
         let source = self.source.clone();
         // Files can stand on a disk that hangs.
         let loading = tokio::task::spawn_blocking(move || source.load());
-        let new = loading.await.map_err(|_| ReloadError::Panic)??;
+        let loaded = loading.await.map_err(|_| ReloadError::Panic)?;
+        let read = loaded.as_ref();
+        *files = read
+            .map_or_else(|errors| errors.files(), Config::files)
+            .to_vec();
+        let new = loaded?;
         let running = self.current.tap();
         let old = running.config();
         if old.serves_this_host_only() != new.serves_this_host_only() {
@@ -183,10 +227,15 @@ impl Reloader {
         told.extend(news.map(|warning| Told::Warn(warning.to_string())));
         let new = new.keeping_what_runs(old);
         locality(&new).await?;
-        let mut changes = Vec::new();
-        for (slot, wanted) in self.slots.iter().zip(new.listeners()) {
-            changes.push(slot.prepare(&new, &wanted.tls)?);
-        }
+        let (slots, now) = (self.slots.clone(), (self.clock)());
+        let preparing = tokio::task::spawn_blocking(move || {
+            let each = slots.iter().zip(new.listeners());
+            let changes: Result<Vec<Change>, StartError> = each
+                .map(|(slot, wanted)| slot.prepare(&new, &wanted.tls, now))
+                .collect();
+            changes.map(|changes| (new, changes))
+        });
+        let (new, changes) = preparing.await.map_err(|_| ReloadError::Panic)??;
         let renewed = running.renewed(new).map_err(StartError::from)?;
         // From here on nothing can fail.
         for (slot, change) in self.slots.iter().zip(changes) {
@@ -205,6 +254,130 @@ async fn look(mut files: Files) -> (Files, bool) {
     });
     looking.await.unwrap_or_else(|error| {
         tracing::error!(%error, "files are not looked at any more");
-        (Files::new(Vec::new()), false)
+        (Files::new(&[]), false)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use rustls_pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::app::Bound;
+
+    /// In the last month of a certificate that was made now.
+    fn later() -> Timestamp {
+        Timestamp::now() + SignedDuration::from_hours(380 * 24)
+    }
+
+    async fn bound(state: &std::path::Path) -> Bound {
+        let text = format!(
+            "gateway: {{ url: 'http://127.0.0.1:1' }}\nlisteners: [{{ listen: '127.0.0.1:0', tls: \
+             {{ self_signed: {{ names: [wstap] }} }} }}]\nstate_dir: '{}'\n",
+            state.display()
+        );
+        let none = Overrides::default();
+        let config = config::parse(&text, std::path::Path::new("test"), &none).unwrap();
+        Bound::bind(config, Vec::new()).await.unwrap()
+    }
+
+    fn reloader(bound: &Bound, clock: fn() -> Timestamp) -> Reloader {
+        Reloader {
+            source: Source {
+                file: None,
+                overrides: Overrides::default(),
+            },
+            current: Arc::clone(&bound.current),
+            slots: bound.slots.clone(),
+            outcomes: Arc::default(),
+            clock,
+        }
+    }
+
+    /// The SHA-256 of what the first listener shows.
+    fn shown(bound: &Bound) -> String {
+        let leaves = bound.listeners.first().unwrap().leaves.now();
+        leaves.first().unwrap().sha256.clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_development_certificate_is_renewed_while_the_tap_runs() {
+        let state = tempfile::tempdir().unwrap();
+        let bound = bound(state.path()).await;
+        let (before, tls) = (shown(&bound), bound.slots[0].tls.load_full());
+        let (_ask, asked) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let following = tokio::spawn(reloader(&bound, later).follow(asked, stop.clone()));
+        // Time is not real: it goes on as soon as nothing else can.
+        let began = Instant::now();
+        while shown(&bound) == before {
+            assert!(began.elapsed() < RENEW_EVERY * 3, "no renewal");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        stop.cancel();
+        following.await.unwrap();
+        let now_served = bound.slots[0].tls.load_full().unwrap();
+        assert!(!Arc::ptr_eq(&tls.unwrap(), &now_served), "it is served");
+        assert_eq!(now_served.leaves()[0].sha256, shown(&bound));
+        // The CA that clients trust is the old one, and the file holds what is shown.
+        let files = bound.slots[0].certificate().unwrap().development.clone();
+        let chain = rustls_pki_types::CertificateDer::pem_file_iter(&files.unwrap().cert).unwrap();
+        assert_eq!(chain.count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_with_time_left_is_let_alone_and_a_failure_is_told_once() {
+        let state = tempfile::tempdir().unwrap();
+        let bound = bound(state.path()).await;
+        let before = shown(&bound);
+        let mut unable = None;
+        reloader(&bound, Timestamp::now).renew(&mut unable).await;
+        assert_eq!((shown(&bound), &unable), (before.clone(), &None));
+        std::fs::remove_file(state.path().join("dev-ca-key.pem")).unwrap();
+        reloader(&bound, later).renew(&mut unable).await;
+        assert_eq!(shown(&bound), before, "the old one is shown on");
+        let text = unable.unwrap();
+        assert!(text.contains("key is missing"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn nothing_keeps_an_old_configuration_alive() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("wstap.yaml");
+        // Each makes another way to the gateway, another check of it and another list.
+        let write = |round: usize| {
+            let text = format!(
+                "gateway: {{ url: 'http://127.0.0.1:1', forwarded: overwrite }}\nlisteners: [{{ \
+                 listen: '127.0.0.1:0' }}]\ntimeouts: {{ connect: {}ms }}\norigins: {{ allowed: \
+                 ['https://{round}.example'] }}\n",
+                round + 100
+            );
+            std::fs::write(&file, text).unwrap();
+        };
+        write(0);
+        let source = Source {
+            file: Some(file.clone()),
+            overrides: Overrides::default(),
+        };
+        let bound = Bound::bind(source.load().unwrap(), Vec::new())
+            .await
+            .unwrap();
+        bound.tap().begin();
+        let tasks = bound.tap().tasks_running();
+        let mut reloader = reloader(&bound, Timestamp::now);
+        reloader.source = source;
+        let mut old = Vec::new();
+        for round in 1..=1000 {
+            old.push(Arc::downgrade(&bound.tap()));
+            write(round);
+            reloader.reload().await;
+        }
+        assert_eq!(reloader.outcomes.so_far().applied, 1000);
+        while bound.tap().tasks_running() > tasks {
+            tokio::task::yield_now().await;
+        }
+        let alive = old.iter().filter(|tap| tap.strong_count() > 0).count();
+        assert_eq!(alive, 0);
+    }
 }

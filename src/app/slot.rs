@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
 
 use super::{Certificate, StartError};
 use crate::config::{Config, ListenerTls};
@@ -17,10 +18,11 @@ pub(super) enum Told {
 }
 
 impl Told {
-    pub(super) fn tell(&self) {
+    /// `what` came to this.
+    pub(super) fn tell(&self, what: &str) {
         match self {
-            Self::Info(line) => tracing::info!("reload: {line}"),
-            Self::Warn(line) => tracing::warn!("reload: {line}"),
+            Self::Info(line) => tracing::info!("{what}: {line}"),
+            Self::Warn(line) => tracing::warn!("{what}: {line}"),
         }
     }
 }
@@ -59,7 +61,7 @@ impl Slot {
             certificate: Arc::default(),
             lasting,
         };
-        let change = slot.prepare(config, wanted)?;
+        let change = slot.prepare(config, wanted, Timestamp::now())?;
         slot.put(change);
         Ok(slot)
     }
@@ -69,18 +71,33 @@ impl Slot {
         self.certificate.load_full()
     }
 
-    /// Everything that can fail.
+    /// Everything that can fail. Blocks.
     pub(super) fn prepare(
         &self,
         config: &Config,
         wanted: &ListenerTls,
+        now: Timestamp,
     ) -> Result<Change, StartError> {
-        let certificate = Certificate::load(config, wanted)?;
+        let certificate = Certificate::load(config, wanted, now)?;
         let tls = certificate.as_ref().map(|it| it.terminator(&self.lasting));
         Ok(Change {
             tls: tls.transpose()?.map(Arc::new),
             certificate: certificate.map(Arc::new),
         })
+    }
+
+    /// A new development certificate, if the one that is shown ends soon. Blocks.
+    pub(super) fn renewal(
+        &self,
+        config: &Config,
+        wanted: &ListenerTls,
+        now: Timestamp,
+    ) -> Result<Option<Change>, StartError> {
+        let shown = self.certificate();
+        if !shown.is_some_and(|certificate| certificate.is_due(now)) {
+            return Ok(None);
+        }
+        self.prepare(config, wanted, now).map(Some)
     }
 
     /// For the connections that come from now on.

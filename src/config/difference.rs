@@ -1,15 +1,19 @@
 //! What differs between two readings of a configuration, for whoever reads the log after a reload.
 //!
-//! It compares what stands in the files, key by key, so that a new key needs nothing here.
+//! It compares what stands in the file, key by key, so that a new key needs nothing here, and what
+//! stands in the files that it names ([`contents`]). A listener is known by its address, wherever it
+//! stands in the list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::document::{Node, Value};
 use super::error::quoted;
-use super::{Config, Override, OverrideSource, Overrides};
+use super::{Config, Listener, Override, OverrideSource, Overrides};
 
-/// Keys that only a start looks at. Of a listener it is the address alone, and a socket's permissions.
+mod contents;
+
+/// Keys that only a start looks at; beside them listeners that come and go, and a socket's permissions.
 const AT_START: [&str; 4] = ["admin", "fingerprint_key_file", "output", "records"];
 
 /// The text of a configuration by key path: `timeouts.idle`, `listeners[0].listen`.
@@ -29,6 +33,78 @@ impl Written {
         let mut keys = BTreeMap::new();
         walk(&root.value, String::new(), &mut keys);
         Self(keys)
+    }
+}
+
+impl Written {
+    /// The same with listeners numbered as those of `new` that have their address.
+    fn beside(&self, new: &Self) -> BTreeMap<String, Shown> {
+        let (ours, theirs) = (self.addresses(), new.addresses());
+        let mut free: Vec<&usize> = theirs.keys().collect();
+        let mut names: BTreeMap<usize, String> = BTreeMap::new();
+        for (at, address) in &ours {
+            if let Some(found) = free.iter().position(|it| theirs.get(it) == Some(address)) {
+                names.insert(*at, format!("listeners[{}]", free.remove(found)));
+            }
+        }
+        for at in ours.keys() {
+            names.entry(*at).or_insert_with(|| {
+                if free.contains(&at) || !theirs.contains_key(at) {
+                    format!("listeners[{at}]")
+                } else {
+                    format!("listeners[{at}] of before")
+                }
+            });
+        }
+        let renamed = |key: &String| {
+            let (at, rest) = listener_key(key)?;
+            Some(format!("{}{rest}", names.get(&at)?))
+        };
+        let all = self.0.iter();
+        all.map(|(key, shown)| (renamed(key).unwrap_or_else(|| key.clone()), shown.clone()))
+            .collect()
+    }
+
+    fn addresses(&self) -> BTreeMap<usize, &Shown> {
+        let all = self.0.iter();
+        all.filter_map(|(key, shown)| match listener_key(key)? {
+            (at, ".listen") => Some((at, shown)),
+            _ => None,
+        })
+        .collect()
+    }
+}
+
+/// `(2, ".listen")` for `listeners[2].listen`.
+fn listener_key(key: &str) -> Option<(usize, &str)> {
+    let (at, rest) = key.strip_prefix("listeners[")?.split_once(']')?;
+    Some((at.parse().ok()?, rest))
+}
+
+/// Which one of `new` each listener that runs goes on as; each counts once: two may have asked for
+/// port 0.
+fn pairs(running: &[Listener], new: &[Listener]) -> Vec<Option<usize>> {
+    let mut free: Vec<usize> = (0..new.len()).collect();
+    let same =
+        |at: usize, bound: &Listener| new.get(at).is_some_and(|it| it.listen == bound.listen);
+    let all = running.iter();
+    all.map(|bound| {
+        let found = free.iter().position(|at| same(*at, bound))?;
+        Some(free.remove(found))
+    })
+    .collect()
+}
+
+/// Whether a key counts only when the tap is started again; `runs`: the listener at this place of
+/// the new list is bound.
+fn needs_a_start(key: &str, runs: impl Fn(usize) -> bool) -> bool {
+    let under = |section: &str| {
+        key.strip_prefix(section)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    match listener_key(key) {
+        Some((at, rest)) => rest.starts_with(" of before") || rest == ".mode" || !runs(at),
+        None => AT_START.into_iter().any(under),
     }
 }
 
@@ -81,6 +157,7 @@ pub struct Difference {
     key: String,
     text: String,
     shadow: Option<OverrideSource>,
+    at_start: bool,
 }
 
 impl Difference {
@@ -93,13 +170,7 @@ impl Difference {
     /// It counts only when the tap is started again.
     #[must_use]
     pub fn needs_a_start(&self) -> bool {
-        let under = |section: &str| {
-            self.key
-                .strip_prefix(section)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        AT_START.into_iter().any(under)
-            || (under("listeners") && [".listen", ".mode"].iter().any(|it| self.key.ends_with(it)))
+        self.at_start
     }
 }
 
@@ -108,7 +179,7 @@ impl fmt::Display for Difference {
         write!(f, "{}: {}", self.key, self.text)?;
         if let Some(source) = self.shadow {
             write!(f, " (without effect: {source} wins)")?;
-        } else if self.needs_a_start() {
+        } else if self.at_start {
             f.write_str(" (counts from the next start on)")?;
         }
         Ok(())
@@ -120,32 +191,46 @@ impl Config {
     /// what they are; `overrides` are those that both were read under.
     #[must_use]
     pub fn differences(&self, new: &Self, overrides: &Overrides) -> Vec<Difference> {
-        let (old, new) = (&self.written.0, &new.written.0);
-        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        let differs = |key: &&String| old.get(*key) != new.get(*key);
-        keys.into_iter()
+        let pairs = pairs(&self.listeners, &new.listeners);
+        let runs = |at: usize| pairs.contains(&Some(at));
+        let before = self.written.beside(&new.written);
+        let after = &new.written.0;
+        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let differs = |key: &&String| before.get(*key) != after.get(*key);
+        let mut found: Vec<Difference> = keys
+            .into_iter()
             .filter(differs)
             .map(|key| Difference {
                 key: key.clone(),
-                text: text(old.get(key), new.get(key)),
+                text: text(before.get(key), after.get(key)),
                 shadow: overrides.shadow(key),
+                at_start: needs_a_start(key, runs),
             })
-            .collect()
+            .collect();
+        for (key, text) in contents::differences(self, new, &pairs) {
+            // A path that is another one has been told.
+            if !found.iter().any(|one| one.key == key) {
+                let (shadow, at_start) = (None, false);
+                found.push(Difference {
+                    key,
+                    text: text.to_owned(),
+                    shadow,
+                    at_start,
+                });
+            }
+        }
+        found
     }
 
     /// Keeps what cannot change while the tap runs: sockets, files of records, the output. What is
     /// spoken on a listener is taken from the new configuration, if that has the listener.
     #[must_use]
     pub fn keeping_what_runs(mut self, running: &Self) -> Self {
-        let mut new = std::mem::take(&mut self.listeners);
-        self.listeners = running
-            .listeners
-            .iter()
-            .map(|bound| {
-                let at = new.iter().position(|it| it.listen == bound.listen);
-                // Each counts once: two may have asked for port 0.
-                at.map_or_else(|| bound.clone(), |at| new.remove(at))
-            })
+        let new = std::mem::take(&mut self.listeners);
+        self.listeners = pairs(&running.listeners, &new)
+            .into_iter()
+            .zip(&running.listeners)
+            .map(|(at, bound)| at.and_then(|at| new.get(at)).unwrap_or(bound).clone())
             .collect();
         self.admin.clone_from(&running.admin);
         self.records.clone_from(&running.records);
@@ -278,6 +363,43 @@ mod tests {
         assert_eq!(kept.listeners()[0].listen.to_string(), "127.0.0.1:1");
         assert_eq!(kept.output(), old.output());
         assert_eq!(kept.records(), old.records());
+    }
+
+    #[test]
+    fn a_listener_is_known_by_its_address() {
+        let one = "{ listen: '127.0.0.1:1', tls: { min_version: '1.2' } }";
+        let same = "{ listen: '127.0.0.1:1', tls: { min_version: '1.3' } }";
+        let two = "{ listen: '127.0.0.1:2' }";
+        let tls = "self_signed: {}, min_version";
+        let between = |old: &[&str], new: &[&str]| {
+            let list = |all: &[&str]| {
+                format!("listeners: [{}]\n", all.join(", ")).replace("min_version", tls)
+            };
+            between(&list(old), &list(new))
+        };
+        // Another one before it: what it speaks counts, the new one does not yet.
+        assert_eq!(
+            between(&[one], &[two, same]),
+            [
+                "listeners[0].listen: not set -> `127.0.0.1:2` (counts from the next start on)",
+                "listeners[1].tls.min_version: `1.2` -> `1.3`",
+            ]
+        );
+        assert_eq!(between(&[one, two], &[two, one]), [""; 0]);
+        // Gone, and with another address: nothing of it counts.
+        for (old, new) in [(&[two, one][..], &[two][..]), (&[two, one], &[one])] {
+            let told = between(old, new);
+            let later = |line: &String| line.ends_with("(counts from the next start on)");
+            assert!(!told.is_empty() && told.iter().all(later), "{told:?}");
+        }
+        let moved = between(&[one], &[&same.replace(":1", ":2")]);
+        assert_eq!(
+            moved,
+            [
+                "listeners[0].listen: `127.0.0.1:1` -> `127.0.0.1:2` (counts from the next start on)",
+                "listeners[0].tls.min_version: `1.2` -> `1.3` (counts from the next start on)",
+            ]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::OverrideSource;
+use super::{Named, OverrideSource};
 
 /// Errors beyond this number are counted, not listed.
 const LISTED: usize = 100;
@@ -19,6 +19,7 @@ const LISTED: usize = 100;
 pub struct ConfigErrors {
     errors: Vec<ConfigError>,
     omitted: usize,
+    files: Vec<Named>,
 }
 
 impl ConfigErrors {
@@ -40,7 +41,24 @@ impl ConfigErrors {
         });
         let omitted = errors.len().saturating_sub(LISTED);
         errors.truncate(LISTED);
-        Self { errors, omitted }
+        Self {
+            errors,
+            omitted,
+            files: Vec::new(),
+        }
+    }
+
+    /// With the files that were read.
+    pub(super) fn naming(mut self, files: Vec<Named>) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// The file itself and those that it names, as far as it could be read: what is wrong can be
+    /// mended in one of them, too.
+    #[must_use]
+    pub fn files(&self) -> &[Named] {
+        &self.files
     }
 
     /// The errors, in the order of the file; at most 100.

@@ -24,13 +24,15 @@ use super::schema::{
 };
 use super::secret::FingerprintKey;
 use super::settings::{Http2, Limits, Records, Timeouts};
-use super::{Config, Listener, Override, OverrideSource, Overrides, trusted};
+use super::{Config, Listener, Named, Override, OverrideSource, Overrides, trusted};
 
-/// Resolves what could be read; every mistake goes to `errors`. `None` only together with one.
+/// Resolves what could be read; every mistake goes to `errors`, every file that it looks into to
+/// `named`. `None` only together with a mistake.
 pub(super) fn resolve(
     schema: Option<FileSchema>,
     overrides: &Overrides,
     lost: &Lost,
+    named: &mut Vec<Named>,
     errors: &mut Vec<ConfigError>,
 ) -> Option<Config> {
     let unread = schema.is_none();
@@ -39,6 +41,7 @@ pub(super) fn resolve(
         lost,
         unread,
         files: Vec::new(),
+        named,
         errors,
     };
     let listeners = resolver.listeners(schema.listeners, &overrides.listen);
@@ -85,7 +88,9 @@ struct Resolver<'a> {
     /// Nothing of the file could be read, so nothing can be called missing.
     unread: bool,
     /// Those that were read.
-    files: Vec<PathBuf>,
+    files: Vec<Named>,
+    /// Those, and others that are read but not followed.
+    named: &'a mut Vec<Named>,
     errors: &'a mut Vec<ConfigError>,
 }
 
@@ -95,7 +100,9 @@ impl Resolver<'_> {
         path: &At<PathBuf>,
         load: impl FnOnce(&Path) -> Result<T, identity::IdentityError>,
     ) -> Option<T> {
-        self.files.push(path.value.clone());
+        let named = Named::now(&path.value);
+        self.files.push(named.clone());
+        self.named.push(named);
         load(&path.value)
             .map_err(|error| self.errors.push(error.complaint().at(&path.spot)))
             .ok()
@@ -200,6 +207,7 @@ impl Resolver<'_> {
             origin::list(entries)
         };
         let gateway_file = section.from_gateway_config.and_then(|path| {
+            self.named.push(Named::now(&path.value));
             let read = GatewayFile::read(&path.value);
             read.map_err(|complaint| self.errors.push(complaint.at(&path.spot)))
                 .ok()
@@ -227,6 +235,7 @@ impl Resolver<'_> {
 
     fn fingerprint_key(&mut self, file: Option<At<PathBuf>>) -> Option<FingerprintKey> {
         let At { spot, value } = file?;
+        self.named.push(Named::now(&value));
         FingerprintKey::read(&value)
             .map_err(|complaint| self.errors.push(complaint.at(&spot)))
             .ok()

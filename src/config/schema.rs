@@ -262,7 +262,7 @@ pub(super) struct TcpSchema {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LimitsSchema {
-    /// Client connections at the same time.
+    /// Client connections at the same time. Each stream of HTTP/2 counts like one, here and below.
     #[schemars(extend("default" = 20000))]
     pub(super) connections: Option<Scalar<Count<1>>>,
     /// Connections at the same time of one client address (IPv6: of one /64). Behind proxies in

@@ -48,7 +48,7 @@ pub struct Connection {
     /// What is counted of an HTTP/2 connection.
     pub(super) http2: Option<Http2>,
     drain: Arc<Drain>,
-    counted: Arc<ConnectionGuard>,
+    counted: ConnectionGuard,
 }
 
 /// A request's place in an HTTP/2 connection.
@@ -80,7 +80,7 @@ impl Connection {
             interim: Arc::default(),
             http2: None,
             drain,
-            counted: Arc::new(counted),
+            counted,
         }
     }
 
@@ -118,9 +118,10 @@ impl Connection {
         self.http2 = Some(Http2 { stream, counts });
     }
 
-    /// A stream of it, which ends for itself. The first one's record tells of the connection's
-    /// beginning too.
-    pub(super) fn stream(&self, stream: u32, opened: Anchor) -> Self {
+    /// A stream of it, which ends for itself and counts for itself. The first one's record tells of
+    /// the connection's beginning too.
+    pub(super) fn stream(&self, stream: u32, opened: Anchor, counted: ConnectionGuard) -> Self {
+        self.is_established();
         let http2 = self.http2.clone();
         Self {
             ends: self.ends.clone(),
@@ -135,7 +136,7 @@ impl Connection {
                 ..http2
             }),
             drain: Arc::clone(&self.drain),
-            counted: Arc::clone(&self.counted),
+            counted,
         }
     }
 

@@ -44,8 +44,11 @@ pub(super) enum Failure {
     #[error("failed to take the request: {0}")]
     Misdirected(String),
     /// The client has too many sessions already.
+    #[error("failed to take the request: limits.per_client is reached")]
+    TooMany,
+    /// All clients together have.
     #[error("failed to take the request: {0} is reached")]
-    TooMany(&'static str),
+    Full(&'static str),
     /// The tap is shutting down.
     #[error("failed to take the request: the tap is shutting down")]
     Draining,
@@ -108,7 +111,14 @@ impl Failure {
                 "passed on, this request would look local to the gateway \
                  (gateway.allow_remote_as_local)",
             ),
-            Self::TooMany(_) => (
+            Self::Full(key) => {
+                return Answer {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    proxy_error: "proxy_internal_response",
+                    text: Cow::Owned(format!("too many sessions are open ({key})")),
+                };
+            }
+            Self::TooMany => (
                 StatusCode::TOO_MANY_REQUESTS,
                 DENIED,
                 "this client has too many sessions open (limits.per_client)",

@@ -30,6 +30,7 @@ use self::records::Ending;
 use super::connection::Connection;
 use super::current::Current;
 use super::tap::Tap;
+use crate::admission::peer::Peer;
 use crate::session::record::client::Http2Facts;
 use crate::session::record::{HeadFault, TransportEnd};
 use crate::transport::clock;
@@ -205,7 +206,7 @@ impl Serving<'_> {
         }
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn begin(&mut self, mut request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let id = respond.stream_id().as_u32();
         self.watch.taken(id);
         let before = self.counts.requests.fetch_add(1, Ordering::Relaxed);
@@ -214,9 +215,18 @@ impl Serving<'_> {
         } else {
             clock::anchor()
         };
-        let stream = Arc::new(self.connection.stream(id, opened));
+        let tap = self.current.tap();
+        // What a connection may occupy, each of its streams can: a tunnel, and a connection to the
+        // gateway.
+        let peer = self.connection.peer();
+        let unnamed = matches!(peer, Peer::Relayed { client: None, .. });
+        let (counted, admitted) = tap.admit_connection(peer, unnamed);
+        if let Err(denial) = admitted {
+            request.extensions_mut().insert(denial);
+        }
+        let stream = Arc::new(self.connection.stream(id, opened, counted));
         let carrier = Arc::clone(&self.connection);
-        let exchange = stream::Exchange::new(self.current.tap(), stream, carrier, respond);
+        let exchange = stream::Exchange::new(tap, stream, carrier, respond);
         self.tap.tasks.spawn(exchange.run(request));
     }
 

@@ -190,6 +190,12 @@ impl Tap {
         self.counts.handshakes.load(Ordering::Relaxed)
     }
 
+    /// What runs beside and for the connections.
+    #[cfg(test)]
+    pub(crate) fn tasks_running(&self) -> usize {
+        self.tasks.len()
+    }
+
     fn follow_origins(&self) {
         let (origins, drain) = (Arc::clone(&self.origins), Arc::clone(&self.drain));
         self.tasks

@@ -23,7 +23,7 @@ use files::{Lock, read_if_present, write_atomically};
 use issue::{Ca, Leaf, Name};
 
 const DAY: i64 = 24 * 60 * 60;
-/// A leaf with less than this left is renewed at the next start.
+/// A leaf with less than this left is renewed, at a start and while the tap runs.
 const RENEW_BEFORE: i64 = 30 * DAY;
 /// Names of an old leaf are kept up to this many.
 const MAX_NAMES: usize = 100;
@@ -173,6 +173,12 @@ pub fn ensure(state_dir: &Path, names: &[String], now: Timestamp) -> Result<DevF
     Ok(paths.done(made))
 }
 
+/// Whether a leaf that ends then is to be renewed.
+#[must_use]
+pub fn is_due(not_after: Timestamp, now: Timestamp) -> bool {
+    not_after.as_second() - now.as_second() <= RENEW_BEFORE
+}
+
 struct Paths {
     ca: PathBuf,
     ca_key: PathBuf,
@@ -253,8 +259,7 @@ fn inspect(paths: &Paths, wanted: &[Name], now: Timestamp) -> Result<State, DevC
             names: Vec::new(),
         });
     };
-    let lasts = leaf.not_after >= ca.not_after
-        || leaf.not_after.as_second() - now.as_second() > RENEW_BEFORE;
+    let lasts = leaf.not_after >= ca.not_after || !is_due(leaf.not_after, now);
     let good = lasts
         && wanted.iter().all(|name| leaf.names.contains(name))
         && key.is_some_and(|key| leaf.has_key(&key))

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::{Connected, Connection, capture_connection};
+use hyper_util::client::legacy::connect::{
+    CaptureConnection, Connected, Connection, capture_connection,
+};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -125,22 +127,50 @@ where
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }
-        let mut captured = capture_connection(&mut request);
-        let mut answer = std::pin::pin!(self.client.request(request));
-        let tell = async {
-            let mut extensions = http::Extensions::new();
-            if let Some(about) = captured.wait_for_connection_metadata().await.as_ref() {
-                about.get_extras(&mut extensions);
-            }
-            extensions.remove::<PooledConnection>()
+        let mut told = Told {
+            captured: capture_connection(&mut request),
+            tell: Some(connected),
         };
+        let mut answer = std::pin::pin!(self.client.request(request));
         tokio::select! {
             // The connection first: an answer that is there already must not hide it.
             biased;
-            Some(about) = tell => connected(&about),
+            () = told.wait() => {}
             answer = &mut answer => return answer,
         }
         answer.await
+    }
+}
+
+/// Tells which connection a request goes out on, once. Whoever waits for an answer may leave between
+/// the moment in which it goes out and the next look: then it is told when this is dropped.
+struct Told<F: FnOnce(&PooledConnection)> {
+    captured: CaptureConnection,
+    tell: Option<F>,
+}
+
+impl<F: FnOnce(&PooledConnection)> Told<F> {
+    async fn wait(&mut self) {
+        self.captured.wait_for_connection_metadata().await;
+        self.now();
+    }
+
+    fn now(&mut self) {
+        let mut extensions = http::Extensions::new();
+        if let Some(about) = self.captured.connection_metadata().as_ref() {
+            about.get_extras(&mut extensions);
+        }
+        if let Some(about) = extensions.remove::<PooledConnection>()
+            && let Some(tell) = self.tell.take()
+        {
+            tell(&about);
+        }
+    }
+}
+
+impl<F: FnOnce(&PooledConnection)> Drop for Told<F> {
+    fn drop(&mut self) {
+        self.now();
     }
 }
 

@@ -310,14 +310,14 @@ async fn an_idle_connection_is_ended_in_order() {
 }
 
 #[tokio::test]
-async fn an_unused_connection_is_no_fault() {
+async fn a_connection_that_is_left_unused_is_no_fault() {
     let peer = http_plain::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
-    let mut client = Raw::connect(&tap).await;
-    // Without this a reset might destroy the preface on its way: the tap would never have seen it.
-    let acked = |frame: &RawFrame| frame.kind == SETTINGS && frame.flags == ACK;
-    client.find("that the preface was read", acked).await;
-    drop(client);
+    let mut raw = Raw::connect(&tap).await;
+    // The preface is read then: leaving sooner might reset the connection before it.
+    let answers = |frame: &RawFrame| frame.kind == SETTINGS && frame.flags & ACK != 0;
+    raw.find("the answer to our settings", answers).await;
+    drop(raw);
     let probe = |record: &SessionRecord| rule(record) == "probe.http2";
     tap.wait_for("an unused connection", probe).await;
     // Nothing but TLS.

@@ -105,7 +105,7 @@ async fn a_close_of_the_gateway_passes() {
 async fn end_stream_is_fin_and_a_reset_is_a_reset() {
     for (orderly, end, seen) in [
         (true, TransportEnd::Fin, "client.left.open"),
-        (false, TransportEnd::Rst, "client.left.reset"),
+        (false, TransportEnd::Rst, "client.left.stream"),
     ] {
         let (peer, control) = tunnel::start(&Via::Plain).await;
         let tap = tap_before(&peer).await;

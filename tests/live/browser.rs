@@ -37,19 +37,59 @@ async fn the_page_works_in_a_browser_and_a_refusal_is_explained() {
         return skip(TEST, "chromium or certutil is missing: run make fetch");
     };
     let gateway = Gateway::start(&install).await;
-    let open = Door::open(&gateway, None, |_| {}).await;
-    let closed = Door::open(&gateway, Some(OTHER), |_| {}).await;
-    let telling = Door::open(&gateway, Some(OTHER), |setup| {
-        setup["deny_with"] = json!("close");
-    })
-    .await;
-    let authorities = [&open, &closed, &telling].map(|door| door.tap.dev_ca());
+    let open = Door::open(&gateway, None, |setup| setup).await;
+    let streams = Door::open(&gateway, None, in_streams).await;
+    let closed = Door::open(&gateway, Some(OTHER), |setup| setup).await;
+    let told = |setup: Setup| setup.set("origins.deny_with", "close");
+    let telling = Door::open(&gateway, Some(OTHER), told).await;
+    let told_in_streams = |setup| told(in_streams(setup));
+    let telling_in_streams = Door::open(&gateway, Some(OTHER), told_in_streams).await;
+    let doors = [&open, &streams, &closed, &telling, &telling_in_streams];
+    let authorities = doors.map(|door| door.tap.dev_ca());
     let authorities = authorities.each_ref().map(PathBuf::as_path);
     let mut browser = Browser::start(&programs, &authorities).await;
 
-    works(&mut browser, &open).await;
+    let record = works(&mut browser, &open, "control-ui.png").await;
+    assert_eq!(carried_by(&record), ("GET", "http/1.1", None));
+    let close = record.close.client.as_ref().and_then(|it| it.code);
+    assert_eq!(close.map(|it| it.0), Some(1001));
+    assert_eq!(
+        (class(&record), rule(&record)),
+        (Class::Ok, "ok.client_going_away")
+    );
+    let record = works(&mut browser, &streams, "control-ui-http2.png").await;
+    assert!(
+        matches!(carried_by(&record), ("CONNECT", "h2", Some(stream)) if stream > 1),
+        "{:?}",
+        carried_by(&record)
+    );
+    // It sends no Close there.
+    assert_eq!(
+        (class(&record), rule(&record)),
+        (Class::ClientLeft, "client.left.stream")
+    );
     is_refused(&mut browser, &closed).await;
-    is_told(&mut browser, &telling).await;
+    is_told(&mut browser, &telling, "control-ui-told.png").await;
+    let record = is_told(
+        &mut browser,
+        &telling_in_streams,
+        "control-ui-told-http2.png",
+    );
+    assert_eq!(carried_by(&record.await).0, "CONNECT");
+}
+
+fn in_streams(setup: Setup) -> Setup {
+    setup.set("http2.websocket", true)
+}
+
+/// How the page's socket came: its method, what ALPN agreed on, and its stream.
+fn carried_by(record: &SessionRecord) -> (&str, &str, Option<u32>) {
+    let request = record.request.as_ref().expect("a request");
+    let alpn = record.client.tls.as_ref().and_then(|tls| tls.alpn.as_ref());
+    let alpn = alpn.map_or("", PeerText::as_str);
+    let http2 = record.client.http2.as_ref();
+    let stream = http2.and_then(|http2| http2.stream);
+    (request.method.as_str(), alpn, stream)
 }
 
 /// A tap, and the origin of the pages that come through it.
@@ -60,22 +100,20 @@ struct Door {
 
 impl Door {
     /// Its list names `allowed`, or else its own pages.
-    async fn open(gateway: &Gateway, allowed: Option<&str>, more: impl Fn(&mut Value)) -> Self {
+    async fn open(gateway: &Gateway, allowed: Option<&str>, more: impl Fn(Setup) -> Setup) -> Self {
         // Its own origin has to be in its list, so its port has to be known before.
         let addr: SocketAddr = free_port();
         let origin = format!("https://localhost:{}", addr.port());
-        let mut origins = json!({ "allowed": [allowed.unwrap_or(&origin)], "mode": "enforce" });
-        more(&mut origins);
+        let origins = json!({ "allowed": [allowed.unwrap_or(&origin)], "mode": "enforce" });
         let tls = json!({ "self_signed": { "names": ["localhost"] } });
-        let tap = Setup::before_url(&gateway.url())
+        let setup = Setup::before_url(&gateway.url())
             .openclaw()
             .set(
                 "listeners",
                 json!([{ "listen": addr.to_string(), "tls": tls }]),
             )
-            .set("origins", origins)
-            .start()
-            .await;
+            .set("origins", origins);
+        let tap = more(setup).start().await;
         Self { tap, origin }
     }
 
@@ -104,7 +142,8 @@ impl Door {
     }
 }
 
-async fn works(browser: &mut Browser, door: &Door) {
+/// Returns the record of the page's socket.
+async fn works(browser: &mut Browser, door: &Door, shown_in: &str) -> SessionRecord {
     browser.go(&door.page()).await;
     let hello = |frame: &Value| {
         let data = frame["response"]["payloadData"].as_str();
@@ -125,7 +164,7 @@ async fn works(browser: &mut Browser, door: &Door) {
     // Icons and fonts come through the tap too, and are in the picture.
     browser.until("document.readyState === 'complete'").await;
     browser.eval("document.fonts.ready.then(() => true)").await;
-    browser.screenshot(&picture("control-ui.png")).await;
+    browser.screenshot(&picture(shown_in)).await;
     let page = browser
         .event("Network.responseReceived", |it| it["type"] == "Document")
         .await;
@@ -145,23 +184,11 @@ async fn works(browser: &mut Browser, door: &Door) {
         .as_ref()
         .and_then(|client| client.id.as_ref());
     assert_eq!(client.map(PeerText::as_str), Some("openclaw-control-ui"));
-    assert_eq!(
-        record
-            .close
-            .client
-            .as_ref()
-            .and_then(|it| it.code)
-            .map(|it| it.0),
-        Some(1001)
-    );
-    assert_eq!(
-        (class(&record), rule(&record)),
-        (Class::Ok, "ok.client_going_away")
-    );
     assert!(
         !door.tap.records_text().contains(TOKEN),
         "the token is in a record"
     );
+    record
 }
 
 /// What the browser says it spoke is what the record says: whatever the tap offers by ALPN. A tap
@@ -210,7 +237,7 @@ async fn is_refused(browser: &mut Browser, door: &Door) {
 }
 
 /// Refused with a Close: the script sees why.
-async fn is_told(browser: &mut Browser, door: &Door) {
+async fn is_told(browser: &mut Browser, door: &Door, shown_in: &str) -> SessionRecord {
     browser.go(&door.page()).await;
     let seen = door.another_socket(browser).await;
     assert_eq!(
@@ -225,8 +252,10 @@ async fn is_told(browser: &mut Browser, door: &Door) {
     assert_eq!(browser.eval(told).await, true);
     let open = "document.querySelectorAll('details').forEach((it) => { it.open = true })";
     browser.eval(open).await;
-    browser.screenshot(&picture("control-ui-told.png")).await;
-    assert_denied(door, &door.record_of_the_other_socket().await);
+    browser.screenshot(&picture(shown_in)).await;
+    let record = door.record_of_the_other_socket().await;
+    assert_denied(door, &record);
+    record
 }
 
 fn assert_denied(door: &Door, record: &SessionRecord) {

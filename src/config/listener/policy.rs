@@ -78,8 +78,20 @@ pub struct ClientAuth {
     pub mode: ClientAuthMode,
     /// Checks them.
     pub verifier: Arc<dyn ClientCertVerifier>,
-    /// Of everything that it checks by: equal for equal policies.
-    digest: [u8; 32],
+    /// Of the roots that it trusts.
+    roots: [u8; 32],
+    /// Of what it takes for revoked.
+    revoked: [u8; 32],
+}
+
+/// Equal for equal certificates and lists.
+fn digest<'a>(all: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for der in all {
+        hash.update(u64::try_from(der.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(der);
+    }
+    hash.finalize().into()
 }
 
 impl ClientAuth {
@@ -91,16 +103,8 @@ impl ClientAuth {
         ca: Vec<CertificateDer<'static>>,
         crls: Vec<CertificateRevocationListDer<'static>>,
     ) -> Result<Self, String> {
-        let mut hash = Sha256::new();
-        for der in ca
-            .iter()
-            .map(AsRef::as_ref)
-            .chain(crls.iter().map(AsRef::as_ref))
-        {
-            let der: &[u8] = der;
-            hash.update(u64::try_from(der.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(der);
-        }
+        let trusted = digest(ca.iter().map(AsRef::as_ref));
+        let revoked = digest(crls.iter().map(AsRef::as_ref));
         let mut roots = RootCertStore::empty();
         for root in ca {
             roots.add(root).map_err(|error| error.to_string())?;
@@ -117,14 +121,25 @@ impl ClientAuth {
         Ok(Self {
             mode,
             verifier,
-            digest: hash.finalize().into(),
+            roots: trusted,
+            revoked,
         })
+    }
+
+    /// The same CAs, whatever else.
+    pub(in crate::config) fn trusts_like(&self, other: &Self) -> bool {
+        self.roots == other.roots
+    }
+
+    /// The same revocation lists, whatever else.
+    pub(in crate::config) fn refuses_like(&self, other: &Self) -> bool {
+        self.revoked == other.revoked
     }
 }
 
 impl PartialEq for ClientAuth {
     fn eq(&self, other: &Self) -> bool {
-        self.mode == other.mode && self.digest == other.digest
+        self.mode == other.mode && self.trusts_like(other) && self.refuses_like(other)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The admin listener.
 
 use super::Resolver;
-use crate::config::Override;
 use crate::config::address::ListenAddr;
 use crate::config::admin::{self, Admin};
 use crate::config::error::{Complaint, ConfigError};
 use crate::config::scalar::{FromScalar, Scalar};
 use crate::config::schema::{AdminSchema, At};
 use crate::config::secret::AdminToken;
+use crate::config::{Named, Override};
 
 impl Resolver<'_> {
     pub(super) fn admin(
@@ -23,6 +23,7 @@ impl Resolver<'_> {
         let section = section.map(|section| section.value).unwrap_or_default();
         let wants_token = section.token_file.is_some();
         let token = section.token_file.and_then(|At { spot, value }| {
+            self.named.push(Named::now(&value));
             let read = AdminToken::read(&value);
             read.map_err(|complaint| self.errors.push(complaint.at(&spot)))
                 .ok()

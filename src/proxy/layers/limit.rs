@@ -37,10 +37,14 @@ where
             return Box::pin(ready(Err(Failure::Head(refusal.clone()))));
         }
         if let Some(denial) = request.extensions().get::<Denial>().cloned() {
+            let failure = match denial.key {
+                "limits.per_client" => Failure::TooMany,
+                key => Failure::Full(key),
+            };
             let noted = super::session(&request).map(|session| {
                 session.with(|rec| rec.ending.denied(denial.key, denial.detail, Instant::now()));
             });
-            return Box::pin(ready(noted.and(Err(Failure::TooMany(denial.key)))));
+            return Box::pin(ready(noted.and(Err(failure))));
         }
         Box::pin(self.inner.call(request))
     }

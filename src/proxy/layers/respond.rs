@@ -143,7 +143,8 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
             | Failure::SlowBody
             | Failure::Denied { .. }
             | Failure::Misdirected(_)
-            | Failure::TooMany(_) => {}
+            | Failure::TooMany
+            | Failure::Full(_) => {}
         }
         rec.facts.answer = Some(AnswerFacts {
             by: AnswerBy::Tap,

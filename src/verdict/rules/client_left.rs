@@ -105,6 +105,17 @@ pub(super) const RULES: &[Rule] = &[
         ..left("client.left.reset", Stage::Transport, 75, reset)
     },
     Rule {
+        title: "The client cancelled its stream",
+        explanation: "The client reset the stream of its WebSocket (RST_STREAM with CANCEL or \
+                      NO_ERROR), without a Close frame. Its HTTP/2 connection went on: it is no \
+                      loss of the network. Chromium does this when a page is left or reloaded, \
+                      where it sends Close 1001 over HTTP/1.1. The gateway sees 1006 for it.",
+        evidence: "RST_STREAM CANCEL or NO_ERROR of the client first, without a Close",
+        versions: Versions::Any,
+        action: "nothing to do if the page was left or reloaded; else look at the client's log at this time",
+        ..left("client.left.stream", Stage::Transport, 74, stream)
+    },
+    Rule {
         title: "The client did not answer the network any more",
         explanation: "The system gave up on the client's connection: nothing acknowledged our \
                       packets, keepalive had no answer, or it read nothing for \
@@ -278,6 +289,24 @@ fn reset(view: &View<'_>) -> Option<Finding> {
     }
     let summary = "the client's connection was reset, without a Close";
     let found = Finding::new(Confidence::Possible, summary)
+        .because(view.both_legs())
+        .because(view.quiet_evidence());
+    Some(with_others(view, found))
+}
+
+fn stream(view: &View<'_>) -> Option<Finding> {
+    let transport = &view.record().close.transport;
+    let cause = transport.client_cause.as_ref()?;
+    let on_purpose = ["RST_STREAM CANCEL", "RST_STREAM NO_ERROR"];
+    if !view.left(Leg::Client)
+        || !view.was_open()
+        || view.end_of(Leg::Client) != TransportEnd::Rst
+        || !on_purpose.iter().any(|reset| cause.contains(reset))
+    {
+        return None;
+    }
+    let summary = "the client cancelled its stream, without a Close";
+    let found = Finding::new(Confidence::Likely, summary)
         .because(view.both_legs())
         .because(view.quiet_evidence());
     Some(with_others(view, found))

@@ -17,7 +17,8 @@ pub(super) const RULES: &[Rule] = &[
         order: 20,
         title: "Too many connections",
         explanation: "limits.connections was reached when this client connected; it was closed at \
-                      once. Look first for a client that opens connections and keeps them: `wstap \
+                      once, or its request got 503 where it is a stream of HTTP/2, which counts \
+                      like a connection. Look first for a client that opens connections and keeps them: `wstap \
                       sessions` shows the open ones.",
         evidence: "our refusal by limits.connections",
         versions: Versions::Any,
@@ -49,7 +50,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "Too many handshakes at once",
         explanation: "limits.handshakes was reached when this client connected: so many \
                       connections were in their TLS handshake, had not sent a request, or waited \
-                      for the gateway to answer their upgrade. It was closed at once. Clients that \
+                      for the gateway to answer their upgrade. It was closed at once (a stream of \
+                      HTTP/2 counts like a connection and got 503). Clients that \
                       all reconnect after a restart do this, and so does somebody who opens \
                       connections and says nothing.",
         evidence: "our refusal by limits.handshakes",
@@ -81,6 +83,7 @@ pub(super) const RULES: &[Rule] = &[
         order: 20,
         title: "Too many connections of one client",
         explanation: "limits.per_client was reached by this client's address (IPv6: by its /64). \
+                      Each stream of HTTP/2 counts like a connection. \
                       An address that many people share is mostly a proxy: when it stands in \
                       trusted_proxies, the clients that it names are counted instead.",
         evidence: "our refusal by limits.per_client",
@@ -202,12 +205,21 @@ fn numbers(detail: &str) -> impl Iterator<Item = u64> + '_ {
         .filter_map(|digits| digits.parse().ok())
 }
 
+/// What we did with whom a limit kept out. Only a stream of HTTP/2 gets an answer.
+fn refusal(view: &View<'_>) -> String {
+    match &view.answer {
+        Some(answer) => format!("we refused it with {}", answer.status),
+        None => "we closed it at once".to_owned(),
+    }
+}
+
 fn connections(view: &View<'_>) -> Option<Finding> {
     let denied = denied(view, "limits.connections")?;
     let limit = numbers(&denied.detail).max();
+    let what = refusal(view);
     let summary = match limit {
-        Some(limit) => format!("we closed it at once: limits.connections ({limit}) was reached"),
-        None => "we closed it at once: limits.connections was reached".to_owned(),
+        Some(limit) => format!("{what}: limits.connections ({limit}) was reached"),
+        None => format!("{what}: limits.connections was reached"),
     };
     let wanted = limit.unwrap_or(20_000).saturating_mul(2);
     Some(denial(
@@ -220,7 +232,7 @@ fn connections(view: &View<'_>) -> Option<Finding> {
 fn handshakes(view: &View<'_>) -> Option<Finding> {
     let denied = denied(view, "limits.handshakes")?;
     let limit = numbers(&denied.detail).max().unwrap_or(4096);
-    let summary = format!("we closed it at once: limits.handshakes ({limit}) was reached");
+    let summary = format!("{}: limits.handshakes ({limit}) was reached", refusal(view));
     let wanted = limit.saturating_mul(2);
     Some(denial(
         denied,
