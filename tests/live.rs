@@ -14,6 +14,7 @@ mod hops;
 mod localities;
 mod nginx;
 mod origins;
+mod proxy_protocol;
 mod requests;
 mod signatures;
 mod visitor;

@@ -1,6 +1,7 @@
 //! PROXY protocol headers in front of TLS and HTTP: from listed peers they must come and count, from
 //! everybody else they are a mistake that the record explains, and nobody becomes local by one.
 
+mod attacks;
 mod hops;
 mod wrong;
 

@@ -405,9 +405,17 @@ async fn what_only_a_start_can_change_is_told_and_stays() {
     assert_eq!(tap.websockets(2).await.len(), 2);
     assert!(!elsewhere.exists());
     // Whether others than this host can connect decides who is local: that is no small change.
-    tap.set("listeners", json!([{ "listen": "0.0.0.0:0" }]));
-    let told = tap.reload("refused").await;
-    assert!(told.contains("start wstap again"), "{told}");
+    // A proxy that speaks for others changes it as well.
+    let proxied = json!({ "listen": "127.0.0.1:0", "proxy_protocol": { "from": ["127.0.0.1"] } });
+    for listener in [json!({ "listen": "0.0.0.0:0" }), proxied] {
+        tap.set("listeners", json!([listener]));
+        let told = tap.reload("refused").await;
+        let words = "expected clients of this host only, as at the start";
+        assert!(told.contains(words), "{told}");
+        let words = "or a `proxy_protocol`, by which a proxy speaks for others): who is local for \
+                     the gateway depends on it, so start wstap again";
+        assert!(told.contains(words), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -180,11 +180,13 @@ fn malformed(detail: impl Into<String>) -> ProxyFault {
 
 /// A whole line of version 1.
 fn text(line: &[u8]) -> Result<Header, ProxyFault> {
+    // The parser takes a blank in the place of the CR.
+    let Some(words) = line.strip_suffix(b"\r\n") else {
+        return Err(malformed("version 1: the line does not end with CR LF"));
+    };
     // Whatever stands behind this word is to be ignored (section 2.1).
-    let unknown = line.strip_prefix(b"PROXY UNKNOWN");
-    if unknown
-        .is_some_and(|rest| rest == b"\r\n" || rest.starts_with(b" ") && rest.ends_with(b"\r\n"))
-    {
+    let unknown = words.strip_prefix(b"PROXY UNKNOWN");
+    if unknown.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ")) {
         return Ok(told(1, None, None));
     }
     let header =
@@ -275,6 +277,8 @@ fn tlvs(header: &v2::Header<'_>, facts: &mut ProxyProtocolFacts) -> Result<(), P
         match tlv.kind {
             0x01 => facts.alpn = text(value),
             0x02 => facts.authority = text(value),
+            // Each costs a walk over the whole header.
+            0x03 if facts.checked => return Err(malformed("version 2: two checksums")),
             0x03 => {
                 check(header.as_bytes(), at, value)?;
                 facts.checked = true;

@@ -48,12 +48,28 @@ enum ReloadError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(
-        "listeners: expected addresses that only this host can connect to, or that others can, \
-         as those that are bound; found others: who is local depends on it, so start wstap again"
+        "listeners: expected {}, found {}: who is local for the gateway depends on it, so start \
+         wstap again",
+        words(*running),
+        words(!*running)
     )]
-    Reach,
+    Reach {
+        /// Only clients of this host are served by what runs.
+        running: bool,
+    },
     #[error("reading the configuration panicked")]
     Panic,
+}
+
+/// Whom the listeners serve.
+fn words(this_host_only: bool) -> &'static str {
+    if this_host_only {
+        "clients of this host only, as at the start (every `listen` a loopback address or a unix \
+         socket, and no `proxy_protocol`)"
+    } else {
+        "clients of other hosts too (a `listen` that others can connect to, or a `proxy_protocol`, \
+         by which a proxy speaks for others)"
+    }
 }
 
 /// What reloads came to, for `/metrics`.
@@ -196,7 +212,8 @@ impl Reloader {
         let running = self.current.tap();
         let old = running.config();
         if old.serves_this_host_only() != new.serves_this_host_only() {
-            return Err(ReloadError::Reach);
+            let running = old.serves_this_host_only();
+            return Err(ReloadError::Reach { running });
         }
         let mut told: Vec<Told> = old
             .differences(&new, &self.source.overrides)

@@ -320,6 +320,10 @@ async fn a_connection_that_is_left_unused_is_no_fault() {
     drop(raw);
     let probe = |record: &SessionRecord| rule(record) == "probe.http2";
     tap.wait_for("an unused connection", probe).await;
+    // Nothing but TLS.
+    drop(Raw::bare(&tap).await);
+    let probe = |record: &SessionRecord| rule(record) == "probe.tls";
+    tap.wait_for("a bare connection", probe).await;
 }
 
 #[tokio::test]

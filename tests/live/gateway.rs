@@ -187,8 +187,8 @@ impl Gateway {
             if let Some(status) = self.child.try_wait().expect("wait for the gateway") {
                 return Some(Err(status.to_string()));
             }
-            live = live || self.status("/healthz") == Some(200);
-            (live && self.status("/readyz") == Some(200)).then_some(Ok(()))
+            live = live || self.says("/healthz", "\"status\":\"live\"");
+            (live && self.says("/readyz", "\"ready\":true")).then_some(Ok(()))
         })
         .await;
         let output = fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
@@ -200,8 +200,16 @@ impl Gateway {
         }
     }
 
-    /// The status of a GET, if it is answered at once.
-    fn status(&self, path: &str) -> Option<u16> {
+    /// Whether a GET is answered at once with a 200 and these words. Not every 200 is the gateway's:
+    /// its port was free a moment ago, and another test's peer may have it now.
+    fn says(&self, path: &str, words: &str) -> bool {
+        let answer = self.get(path).unwrap_or_default();
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains(words)
+    }
+
+    /// The answer to a GET, head and body.
+    fn get(&self, path: &str) -> Option<String> {
+        const MOST: u64 = 64 * 1024;
         let limit = Duration::from_secs(1);
         let addr = self.addr;
         let mut tcp = match &self.place {
@@ -211,13 +219,9 @@ impl Gateway {
         tcp.set_read_timeout(Some(limit)).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         tcp.write_all(request.as_bytes()).ok()?;
-        let mut line = [0; 12];
-        tcp.read_exact(&mut line).ok()?;
-        std::str::from_utf8(&line)
-            .ok()?
-            .strip_prefix("HTTP/1.1 ")?
-            .parse()
-            .ok()
+        let mut answer = Vec::new();
+        tcp.take(MOST).read_to_end(&mut answer).ok()?;
+        Some(String::from_utf8_lossy(&answer).into_owned())
     }
 
     async fn gone(&mut self) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
@@ -55,13 +56,28 @@ pub async fn connect_tls(addr: SocketAddr, config: &Arc<ClientConfig>) -> Conn {
     attempt.expect("a TLS handshake")
 }
 
+/// The same behind a PROXY header.
+pub async fn connect_tls_behind(
+    addr: SocketAddr,
+    header: &[u8],
+    config: &Arc<ClientConfig>,
+) -> Conn {
+    let mut tcp = tcp(addr).await;
+    tcp.write_all(header).await.expect("send the header");
+    let attempt = over(tcp, config, "localhost").await;
+    attempt.expect("a TLS handshake")
+}
+
 /// The same for any name, and with the error of a failed handshake.
 pub async fn try_connect_tls(
     addr: SocketAddr,
     config: &Arc<ClientConfig>,
     name: &str,
 ) -> io::Result<Conn> {
-    let tcp = tcp(addr).await;
+    over(tcp(addr).await, config, name).await
+}
+
+async fn over(tcp: TcpStream, config: &Arc<ClientConfig>, name: &str) -> io::Result<Conn> {
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
     let tls = within("a TLS handshake", handshake).await?;

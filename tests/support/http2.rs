@@ -54,8 +54,17 @@ impl Http2 {
     }
 
     pub async fn with(tap: &Tap, builder: h2::client::Builder) -> Self {
+        Self::on(tap, &[], builder).await
+    }
+
+    /// With a PROXY header in front of everything.
+    pub async fn behind(tap: &Tap, header: &[u8]) -> Self {
+        Self::on(tap, header, h2::client::Builder::new()).await
+    }
+
+    async fn on(tap: &Tap, header: &[u8], builder: h2::client::Builder) -> Self {
         let addr = tap.addr(Face::Tls);
-        let conn = client::connect_tls(addr, &offering(tap, b"h2")).await;
+        let conn = client::connect_tls_behind(addr, header, &offering(tap, b"h2")).await;
         let (send, connection) = builder.handshake(conn.wire).await.expect("a preface");
         let driver = tokio::spawn(connection);
         Self {

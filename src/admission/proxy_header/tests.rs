@@ -98,7 +98,13 @@ fn version_1_is_read_strictly() {
         "PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n",
         "PROXY UDP4 203.0.113.9 10.0.0.5 1 2\r\n",
         "PROXY tcp4 203.0.113.9 10.0.0.5 1 2\r\n",
+        "PROXY TCP4 203.0.113.9 10.0.0.5 12345 443 \n",
+        "PROXY TCP4 203.0.113.9 10.0.0.5 12345 443\r\r\n",
+        "PROXY TCP4 203.0.113.9 10.0.0.5 12345 443 \r\n",
+        "PROXY TCP4 203.0.113.09 10.0.0.5 12345 443\r\n",
         "PROXY UNKNOWN\n",
+        "PROXY UNKNOWN \n",
+        "PROXY UNKNOWN 1 2 \n",
         "PROXY UNKNOWNX\r\n",
         "PROXY TCP4 \r\n",
     ] {
@@ -216,6 +222,22 @@ fn tlvs_are_facts_and_the_checksum_counts() {
     let mut wrong = right;
     wrong[19] ^= 1;
     assert_eq!(kind(&wrong), ProxyFaultKind::Checksum);
+}
+
+/// As many as fit: each of no length, and each of those that keep a text.
+#[test]
+fn many_tlvs_are_read_once() {
+    for one in [tlv(0x04, b""), tlv(0x02, b"a.example"), tlv(0x20, &[1; 8])] {
+        let count = (MAX_LENGTH - 16 - 12) / one.len();
+        let bytes = v2(1, 0x11, &[v4_pair(), one.repeat(count)].concat());
+        assert!(read(&bytes).unwrap().client.is_some());
+    }
+    // The first of two is right; the second is not even looked at.
+    let mut two = with_checksum(&tlv(0x03, &[0; 4]));
+    let end = two.len();
+    two.copy_within(end - 4.., end - 11);
+    two[end - 4..].fill(0);
+    assert_eq!(kind(&two), ProxyFaultKind::Malformed);
 }
 
 #[test]
