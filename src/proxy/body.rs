@@ -150,6 +150,29 @@ impl Body {
         Self::Response(Box::new(answered))
     }
 
+    /// Some of it went on to the client.
+    pub fn went_on(&self) {
+        if let Self::Response(answered) = self {
+            answered.progress.moved();
+        }
+    }
+
+    /// Ready, and noted, when the client has taken nothing for `timeouts.idle` of an answer that
+    /// waits for it.
+    pub fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Response(answered) = self else {
+            return Poll::Pending;
+        };
+        ready!(answered.poll_idle(cx));
+        answered.session.with(|rec| {
+            if let Some(http2) = &mut rec.facts.client.http2 {
+                http2.unread = true;
+            }
+        });
+        answered.session.settle();
+        Poll::Ready(())
+    }
+
     /// Text of our own.
     #[must_use]
     pub fn text(text: String) -> Self {

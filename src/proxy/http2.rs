@@ -65,6 +65,7 @@ impl Counts {
             requests: read(&self.requests),
             cancelled: read(&self.cancelled),
             refused: read(&self.refused),
+            unread: false,
         }
     }
 

@@ -7,7 +7,7 @@ use wstap::session::SessionRecord;
 use wstap::session::party::Party;
 use wstap::session::record::{CapKey, Class, Kind, TimerKey};
 
-use crate::peers::{Peer, Via, echo, never_answers, tunnel};
+use crate::peers::{Peer, Via, echo, http_plain, never_answers, tunnel};
 use crate::support::frame::Frame;
 use crate::support::http2::{END_HEADERS, HEADERS, Http2, RST_STREAM, Raw, Socket, StreamEnd};
 use crate::support::http2::{block, frame};
@@ -175,4 +175,29 @@ async fn what_came_before_a_reset_counts() {
     assert_eq!(peer.log.bytes(0, close.len()).await, close);
     let record = tap.websocket().await;
     assert_eq!(record.close.client.unwrap().code.unwrap().0, 1001);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_frees_the_gateway_in_the_end() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = before(&peer).set("timeouts.idle", "600ms").start().await;
+    let mut builder = h2::client::Builder::new();
+    // Room for a part of the page.
+    builder.initial_window_size(10);
+    let mut client = Http2::with(&tap, builder).await;
+    let request = client.request("GET", "/", &[]);
+    let mut body = client.ask(request).await.unwrap().into_body();
+    let first = body.data().await.unwrap().unwrap();
+    assert_eq!(first, http_plain::PAGE.as_bytes()[..10]);
+    // Pings are answered all the time, and the window stays as it is.
+    let reset = body.data().await.unwrap().unwrap_err();
+    assert_eq!(reset.reason(), Some(h2::Reason::CANCEL));
+    let unread = |record: &SessionRecord| rule(record) == "tap.timeout.unread";
+    let record = tap.wait_for("an answer that was not read", unread).await;
+    assert!(record.client.http2.unwrap().unread);
+    let timer = record.close.timer.unwrap();
+    assert_eq!((timer.key, timer.limit_ms), (TimerKey::Idle, 600));
+    // Its connection goes on.
+    let head = client.request("HEAD", "/", &[]);
+    assert_eq!(client.ask(head).await.unwrap().status(), 200);
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use wstap::session::record::TlsFailureKind as Failure;
 
 use super::pki::{Authority, Kind, Leaf};
-use super::visitor::{BOTH, client, visit};
+use super::visitor::{BOTH, client, visit, visit_by_http2};
 use super::{Book, https, said, setup};
 use crate::peers::{Peer, Via, ok_instead_of_101};
 use crate::support::certs::Validity;
@@ -191,4 +191,19 @@ async fn what_a_certificate_says_of_itself_is_inert() {
         !stdout.lines().any(|line| line.starts_with("FAKE")),
         "{stdout}"
     );
+}
+
+#[tokio::test]
+async fn each_stream_of_http2_has_the_certificate_of_its_connection() {
+    let (guarded, _) = Guarded::start("required", None).await;
+    let own = guarded.clients.client("node-7.example", Validity::Now);
+    let config = client(&guarded.servers, Some(&own), BOTH);
+    let hosts = ["gw.example", "gw.example", "other.example"];
+    let got = visit_by_http2(https(&guarded.tap), &config, "gw.example", &hosts).await;
+    assert_eq!(got, [200, 200, 421]);
+    let mut book = Book(0);
+    for _ in hosts {
+        let tls = book.next(&guarded.tap).await.client.tls.unwrap();
+        assert_eq!(tls.client_cert.unwrap().sha256, own.sha256());
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use wstap::session::record::{Class, SniMatch};
 
 use super::pki::{Authority, Kind, Leaf};
-use super::visitor::{BOTH, client, visit};
+use super::visitor::{BOTH, client, visit, visit_by_http2};
 use super::{Book, https, said, setup, tap};
 use crate::peers::{Via, ok_instead_of_101};
 use crate::support::certs::Validity;
@@ -207,4 +207,34 @@ async fn a_request_for_another_host_is_sent_to_a_connection_of_its_own() {
             assert_eq!(class, Some(Class::Ok));
         }
     }
+}
+
+#[tokio::test]
+async fn a_connection_of_http2_that_is_used_for_another_host_is_told_so_stream_by_stream() {
+    let root = Authority::root("root");
+    // A browser uses a connection for every name that its certificate is good for.
+    let one = root.server(&["a.example", "b.example"], Kind::Ec, Validity::Now);
+    let two = root.server(&["b.example", "d.example"], Kind::Rsa, Validity::Now);
+    let three = root.server(&["c.example"], Kind::Ec, Validity::Now);
+    let (_peer, tap) = tap(&[&one, &two, &three], json!({})).await;
+    let config = client(&root, None, BOTH);
+    let hosts = [
+        "a.example",
+        "b.example",
+        "c.example",
+        "d.example",
+        "a.example",
+    ];
+    let got = visit_by_http2(https(&tap), &config, "a.example", &hosts).await;
+    assert_eq!(got, [200, 200, 421, 421, 200]);
+    let mut book = Book(0);
+    let mut rules = Vec::new();
+    for host in hosts {
+        let record = book.next(&tap).await;
+        let tls = record.client.tls.as_ref().unwrap();
+        assert_eq!(tls.host_differs, host != "a.example", "{host}");
+        rules.push(said(&record).0);
+    }
+    let denied = "tap.denied.misdirected";
+    assert_eq!(rules, ["ok.http", "ok.http", denied, denied, "ok.http"]);
 }

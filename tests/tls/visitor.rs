@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::pki::{Authority, Leaf};
 use crate::support::deadline::within;
+use crate::support::http2::whole;
 
 pub const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
@@ -78,4 +79,36 @@ pub async fn visit(
         })
     };
     within("a visit", steps).await
+}
+
+/// Connects by HTTP/2 under `name` and asks for `/` of each host, one after the other.
+pub async fn visit_by_http2(
+    addr: SocketAddr,
+    config: &ClientConfig,
+    name: &str,
+    hosts: &[&str],
+) -> Vec<u16> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from(name.to_owned()).expect("a server name");
+    let steps = async {
+        let tcp = TcpStream::connect(addr).await.expect("connect");
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, tcp).await.expect("TLS");
+        let (mut send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let driver = tokio::spawn(connection);
+        let mut all = Vec::new();
+        for host in hosts {
+            let request = http::Request::get(format!("https://{host}/"));
+            let request = request.body(()).expect("a request");
+            send = send.ready().await.expect("room for a stream");
+            let (answer, _) = send.send_request(request, true).expect("send");
+            let answer = whole(answer.await.expect("an answer")).await;
+            all.push(answer.status.as_u16());
+        }
+        drop(send);
+        drop(driver.await);
+        all
+    };
+    within("a visit by HTTP/2", steps).await
 }

@@ -249,16 +249,23 @@ impl Pipe {
             }
             if !self.waiting.is_empty() {
                 while self.send.capacity() == 0 {
-                    match ready!(self.send.poll_capacity(cx)) {
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => return Poll::Ready(Err(Err(error))),
+                    match self.send.poll_capacity(cx) {
+                        Poll::Ready(Some(Ok(_))) => {}
+                        Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Err(error))),
                         // It is reset, which the next look tells.
-                        None => return Poll::Ready(Err(Ok(Reason::CANCEL))),
+                        Poll::Ready(None) => return Poll::Ready(Err(Ok(Reason::CANCEL))),
+                        Poll::Pending => {
+                            // Pings it may answer: only its window tells that it reads.
+                            ready!(self.body.poll_unread(cx));
+                            self.send.send_reset(Reason::CANCEL);
+                            return Poll::Ready(Ok(()));
+                        }
                     }
                 }
                 let count = self.send.capacity().min(self.waiting.len());
                 let now = self.waiting.split_to(count);
                 self.send.send_data(now, false).map_err(Err)?;
+                self.body.went_on();
                 continue;
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {

@@ -47,6 +47,8 @@ pub struct Http2Facts {
     pub cancelled: u64,
     /// Those that were so malformed, or so large, that they were refused before they were read.
     pub refused: u64,
+    /// The answer was there, and the client took none of it for `timeouts.idle`.
+    pub unread: bool,
 }
 
 /// How a client's address was learned from somebody else.

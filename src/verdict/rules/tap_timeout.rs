@@ -45,6 +45,23 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "A client did not read its answer",
+        explanation: "The answer to a request over HTTP/2 was there, and for timeouts.idle the \
+                      client took nothing of it: it gave its stream no window, although its \
+                      connection lives. The tap reset the stream, so that the gateway's connection \
+                      is free again. Over HTTP/1.1 the system gives up by tcp.user_timeout.",
+        evidence: "timeouts.idle fired while a part of the answer waited for the client's window",
+        versions: Versions::Any,
+        action: "look at the client's log at this time: it has stopped reading, or holds a download on purpose; raise timeouts.idle if such a pause is normal",
+        ..timeout(
+            "tap.timeout.unread",
+            ActOn::Client,
+            Stage::Answer,
+            30,
+            unread,
+        )
+    },
+    Rule {
         title: "A request's body stood still",
         explanation: "The client sent a request's head and a part of its body, and then nothing for \
                       timeouts.idle; the tap answered 408.",
@@ -177,8 +194,31 @@ fn still<'a>(view: &View<'a>, by: AnswerBy) -> Option<(TimerFact, &'a AnswerFact
     Some((timer, answer))
 }
 
+/// The client has stopped reading.
+fn is_unread(view: &View<'_>) -> bool {
+    view.client.http2.as_ref().is_some_and(|http2| http2.unread)
+}
+
+fn unread(view: &View<'_>) -> Option<Finding> {
+    let (timer, answer) = still(view, AnswerBy::Gateway).filter(|_| is_unread(view))?;
+    let summary = format!(
+        "the client took nothing of its answer for {} after {} of it had come (timeouts.idle is {})",
+        human_ms(timer.observed_ms),
+        human_bytes(answer.body_bytes.unwrap_or_default()),
+        limit(timer.limit_ms)
+    );
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.timer_evidence())
+            .because(view.answer_evidence()),
+    )
+}
+
 fn answer(view: &View<'_>) -> Option<Finding> {
     let (timer, answer) = still(view, AnswerBy::Gateway).filter(|(_, it)| !it.complete)?;
+    if is_unread(view) {
+        return None;
+    }
     let summary = format!(
         "the gateway's answer stood still for {} after {} (timeouts.idle is {})",
         human_ms(timer.observed_ms),
