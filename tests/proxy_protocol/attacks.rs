@@ -3,6 +3,7 @@
 use wstap::session::record::{TimerKey, TransportEnd};
 
 use super::*;
+use crate::support::head::upgrade;
 use crate::support::http2::Http2;
 
 /// Cut at each byte: the rest comes when everybody's first part is there.
@@ -175,11 +176,14 @@ async fn invented_clients_are_bounded_by_the_connections() {
     drop(open);
     // Each may come again, as soon as its first connection is over.
     for last in 1..=60 {
-        let header = v2(1, 0x11, &pair([203, 0, 113, last]));
+        let mut bytes = v2(1, 0x11, &pair([203, 0, 113, last]));
+        bytes.extend(upgrade("/", "localhost", &[]));
         within("a place", async {
             loop {
-                let mut conn = begin(&tap, Face::Plain, &header).await;
-                if conn.upgrade("/", &[]).await.is_ok() {
+                // Turned away, it may find the connection ended at any step.
+                let mut conn = connect(tap.addr(Face::Plain)).await;
+                let sent = conn.send(&bytes).await;
+                if sent.is_ok() && conn.head().await.is_ok_and(|head| head.status() == 101) {
                     break;
                 }
             }
