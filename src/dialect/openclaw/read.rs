@@ -1,5 +1,9 @@
 //! Careful reading of JSON that a peer wrote: wrong types are absent, long texts are capped.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::super::Message;
@@ -14,12 +18,81 @@ const TEXT_CAP: usize = 256;
 /// Most entries kept of a list.
 const LIST_CAP: usize = 64;
 
-/// A whole, uncompressed text message as JSON.
+/// What takes up most of `hello-ok` and is not asked for here.
+const LEFT_OUT: [&str; 2] = ["features", "snapshot"];
+
+/// A whole, uncompressed text message as JSON, without the values of [`LEFT_OUT`].
 pub(super) fn json(message: &Message<'_>) -> Option<Value> {
     if !message.whole || message.compressed {
         return None;
     }
-    serde_json::from_slice(message.bytes).ok()
+    let mut reader = serde_json::Deserializer::from_slice(message.bytes);
+    let value = Sparse.deserialize(&mut reader).ok()?;
+    reader.end().ok()?;
+    Some(value)
+}
+
+/// Reads a value whose objects lack what is in [`LEFT_OUT`]: that is passed over, not built.
+struct Sparse;
+
+impl<'de> DeserializeSeed<'de> for Sparse {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sparse {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Self)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some(name) = entries.next_key::<Cow<'_, str>>()? {
+            if LEFT_OUT.contains(&&*name) {
+                entries.next_value::<IgnoredAny>()?;
+            } else {
+                object.insert(name.into_owned(), entries.next_value_seed(Self)?);
+            }
+        }
+        Ok(Value::Object(object))
+    }
 }
 
 /// A string at a JSON pointer.
