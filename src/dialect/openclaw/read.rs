@@ -95,9 +95,16 @@ impl<'de> Visitor<'de> for Sparse {
     }
 }
 
+/// What stands at a path of names, `/server/version`: a JSON pointer (RFC 6901) without escapes and
+/// places in lists, which none here has.
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('/').skip(1);
+    names.try_fold(value, |value, name| value.as_object()?.get(name))
+}
+
 /// A string at a JSON pointer.
 pub(super) fn str<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value.pointer(pointer)?.as_str()
+    at(value, pointer)?.as_str()
 }
 
 /// A string at a JSON pointer, escaped and capped.
@@ -107,7 +114,7 @@ pub(super) fn text(value: &Value, pointer: &str) -> Option<PeerText> {
 
 /// A list of strings at a JSON pointer; entries that are no strings are left out.
 pub(super) fn texts(value: &Value, pointer: &str) -> Option<Vec<PeerText>> {
-    let list = value.pointer(pointer)?.as_array()?;
+    let list = at(value, pointer)?.as_array()?;
     Some(
         list.iter()
             .filter_map(Value::as_str)
@@ -119,7 +126,7 @@ pub(super) fn texts(value: &Value, pointer: &str) -> Option<Vec<PeerText>> {
 
 /// A whole number at a JSON pointer.
 pub(super) fn number(value: &Value, pointer: &str) -> Option<u64> {
-    value.pointer(pointer)?.as_u64()
+    at(value, pointer)?.as_u64()
 }
 
 /// Whether `needle` stands in `bytes`: a cheap test before parsing.
