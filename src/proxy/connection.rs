@@ -158,6 +158,13 @@ impl Connection {
         self.counted.is_established();
     }
 
+    /// It is a tunnel now: no request will follow, and its HTTP task has ended. What would still wake
+    /// that task keeps all of its memory.
+    pub(super) fn is_tunnel(&self) {
+        self.heads.forget_reader();
+        self.interim.forget_task();
+    }
+
     /// The tap is shutting down.
     #[must_use]
     pub fn is_draining(&self) -> bool {

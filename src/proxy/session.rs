@@ -80,6 +80,13 @@ impl Shared {
         self.lock().settled = true;
     }
 
+    /// The tunnel has begun.
+    pub(super) fn settle_as_tunnel(&self) {
+        let mut session = self.lock();
+        session.settled = true;
+        session.connection.is_tunnel();
+    }
+
     /// Counts for its client until it is over.
     pub(super) fn keep(&self, place: Place) {
         self.lock().place = Some(place);

@@ -184,7 +184,7 @@ impl Tunnel {
             return;
         };
         session.with(|rec| rec.reach(Phase::Handshake));
-        session.settle();
+        session.settle_as_tunnel();
         let gateway = match gateway.await {
             Ok(gateway) => gateway,
             Err(error) => return fault(&session, &error.to_string()),
