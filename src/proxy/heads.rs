@@ -48,13 +48,7 @@ impl Heads {
 
     /// The head of the request that hyper dispatches now.
     pub(super) fn take(&self) -> Option<Seen> {
-        let mut inner = self.inner();
-        let seen = inner.waiting.pop_front();
-        if inner.waiting.is_empty() {
-            // A tunnel keeps its connection's heads for as long as it lives.
-            inner.waiting = VecDeque::new();
-        }
-        seen
+        self.inner().waiting.pop_front()
     }
 
     /// A request is over: the next one may begin.
@@ -76,12 +70,6 @@ impl Heads {
         }
         inner.reader = Some(reader.clone());
         true
-    }
-
-    /// Nobody reads heads of this connection any more: it is a tunnel. What would wake its task keeps
-    /// the task's memory.
-    pub(super) fn forget_reader(&self) {
-        self.inner().reader = None;
     }
 
     /// Requests that are under way.

@@ -122,11 +122,6 @@ impl Interim {
         self.take().iter().flat_map(as_text).collect()
     }
 
-    /// The request is answered: there is nobody to wake, and a waker keeps its task's memory.
-    pub(super) fn forget_task(&self) {
-        self.inner().task = None;
-    }
-
     /// What was taken is written.
     pub(super) fn written(&self) {
         let mut inner = self.inner();

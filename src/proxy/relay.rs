@@ -12,12 +12,12 @@ mod timers;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
+use tokio::time::{Sleep, sleep_until};
 
 use self::timers::Timers;
 use crate::config::Timeouts;
@@ -25,6 +25,7 @@ use crate::dialect::observer::{Observer, Shared as ObserverShared};
 use crate::dialect::{Dialect, Ending};
 use crate::proxy::drain::Drain;
 use crate::proxy::session::Shared;
+use crate::session::Tunnelled;
 use crate::session::caps::{Caps, Meter};
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::{Anchor, millis};
@@ -170,45 +171,54 @@ impl Relay {
         }
     }
 
-    /// Runs until both legs have ended.
-    pub(super) async fn run(mut self, drain: &Drain) {
-        let mut drained = pin!(drain.token().cancelled());
-        let (mut listening, mut draining) = (false, false);
-        let mut sleep = pin!(sleep_until(self.timers.next().into()));
-        self.note_open();
-        poll_fn(|cx| {
-            if !std::mem::replace(&mut listening, true) {
-                // Once is enough: it is this task that the token wakes.
-                let _ = drained.as_mut().poll(cx);
+    /// Runs until both legs have ended. No `async fn`, whose future would hold the relay twice.
+    pub(super) fn run(self, drain: Arc<Drain>) -> impl Future<Output = ()> + Send {
+        let mut relay = self;
+        async move {
+            let relay = &mut relay;
+            let mut drained = pin!(drain.token().cancelled());
+            let (mut listening, mut draining) = (false, false);
+            let mut sleep = pin!(sleep_until(relay.timers.next().into()));
+            relay.note_open();
+            poll_fn(|cx| {
+                if !std::mem::replace(&mut listening, true) {
+                    // Once is enough: it is this task that the token wakes.
+                    let _ = drained.as_mut().poll(cx);
+                }
+                if drain.has_begun() && !std::mem::replace(&mut draining, true) {
+                    relay.timers.drain(drain.plan(), relay.session.spread());
+                }
+                relay.poll(cx, sleep.as_mut())
+            })
+            .await;
+        }
+    }
+
+    /// Serves until there is nothing to do, or the tunnel has ended.
+    fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
+        loop {
+            if self.turn(cx).is_ready() {
+                return Poll::Ready(());
             }
-            if drain.has_begun() && !std::mem::replace(&mut draining, true) {
-                self.timers.drain(drain.plan(), self.session.spread());
+            // Deadlines move away with every byte; the sleep is set anew only when it must
+            // end earlier, or when it has ended too early.
+            let next = self.timers.next();
+            if next < sleep.deadline().into_std() {
+                sleep.as_mut().reset(next.into());
             }
-            loop {
-                if self.turn(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                // Deadlines move away with every byte; the sleep is set anew only when it must
-                // end earlier, or when it has ended too early.
-                let next = self.timers.next();
-                if next < sleep.deadline().into_std() {
-                    sleep.as_mut().reset(next.into());
-                }
-                if sleep.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                if let Some(due) = self.timers.due(Instant::now())
-                    && self.timer_fired(cx, due).is_ready()
-                {
-                    return Poll::Ready(());
-                }
-                if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
-                    return Poll::Ready(());
-                }
-                sleep.as_mut().reset(self.timers.next().into());
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
             }
-        })
-        .await;
+            if let Some(due) = self.timers.due(Instant::now())
+                && self.timer_fired(cx, due).is_ready()
+            {
+                return Poll::Ready(());
+            }
+            if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(self.timers.next().into());
+        }
     }
 
     /// Serves both directions until neither moves.
@@ -453,11 +463,11 @@ impl Drop for Relay {
                     .stats()
                     .summary(half.observer.scanner(), &anchor)
             };
-            rec.facts.frames = Some(Frames {
+            let frames = Frames {
                 to_gateway: summary(to_gateway),
                 to_client: summary(to_client),
-            });
-            rec.facts.latency = Some(Latency {
+            };
+            let latency = Latency {
                 added_us,
                 blocked_ms: BlockedMs {
                     to_gateway: millis(to_gateway.blocked),
@@ -465,14 +475,18 @@ impl Drop for Relay {
                 },
                 buffered_max_bytes,
                 ping_rtt: heartbeats.summary(),
-            });
-            let (mut facts, credentials) = dialect.facts(&Ending {
+            };
+            let (mut said, credentials) = dialect.facts(&Ending {
                 anchor: &anchor,
                 now,
                 written_to_gateway: to_gateway.written_to,
             });
-            facts.inflate = inflate(to_gateway, to_client, &anchor);
-            rec.facts.dialect = Some(facts);
+            said.inflate = inflate(to_gateway, to_client, &anchor);
+            rec.facts.tunnel = Some(Box::new(Tunnelled {
+                frames,
+                latency,
+                dialect: said,
+            }));
             if let Some(seen) = dialect.seen() {
                 rec.ending.mask_reasons(seen);
             }

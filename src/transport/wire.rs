@@ -143,7 +143,11 @@ impl Wire {
             },
             tls,
             tls_grown: false,
-            ahead: if ahead.is_empty() { Bytes::new() } else { ahead },
+            ahead: if ahead.is_empty() {
+                Bytes::new()
+            } else {
+                ahead
+            },
             spill: Vec::new(),
             spilled: 0,
             waiting: 0,

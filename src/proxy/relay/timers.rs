@@ -20,12 +20,21 @@ pub(super) struct Due {
 /// The timers of one tunnel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
-    limits: Timeouts,
+    limits: Limits,
     last_active: Instant,
     half_closed: Option<Instant>,
     close_seen: Option<Instant>,
     drain: Option<Draining>,
     watch: Option<Instant>,
+}
+
+/// Of the timeouts, what concerns a tunnel.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    idle: Duration,
+    half_close: Duration,
+    close: Duration,
+    drain: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +46,13 @@ struct Draining {
 }
 
 impl Timers {
-    pub(super) fn new(limits: Timeouts, now: Instant) -> Self {
+    pub(super) fn new(timeouts: Timeouts, now: Instant) -> Self {
+        let limits = Limits {
+            idle: timeouts.idle,
+            half_close: timeouts.half_close,
+            close: timeouts.close,
+            drain: timeouts.drain,
+        };
         Self {
             limits,
             last_active: now,
