@@ -12,12 +12,13 @@ mod timers;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::{Sleep, sleep_until};
+use tokio::task::unconstrained;
+use tokio::time::sleep_until;
 
 use self::timers::Timers;
 use crate::config::Timeouts;
@@ -171,53 +172,55 @@ impl Relay {
         }
     }
 
-    /// Runs until both legs have ended. No `async fn`, whose future would hold the relay twice.
-    pub(super) fn run(self, drain: Arc<Drain>) -> impl Future<Output = ()> + Send {
-        let mut relay = self;
+    /// Runs until both legs have ended. No `async fn`: its future would have room for two relays.
+    pub(super) fn run(mut self, drain: Arc<Drain>) -> impl Future<Output = ()> + Send {
         async move {
-            let relay = &mut relay;
             let mut drained = pin!(drain.token().cancelled());
-            let (mut listening, mut draining) = (false, false);
-            let mut sleep = pin!(sleep_until(relay.timers.next().into()));
-            relay.note_open();
-            poll_fn(|cx| {
+            let (mut listening, mut draining, mut asleep) = (false, false, false);
+            let mut sleep = pin!(sleep_until(self.timers.next().into()));
+            self.note_open();
+            let run = poll_fn(|cx| {
                 if !std::mem::replace(&mut listening, true) {
                     // Once is enough: it is this task that the token wakes.
                     let _ = drained.as_mut().poll(cx);
                 }
                 if drain.has_begun() && !std::mem::replace(&mut draining, true) {
-                    relay.timers.drain(drain.plan(), relay.session.spread());
+                    self.timers.drain(drain.plan(), self.session.spread());
                 }
-                relay.poll(cx, sleep.as_mut())
-            })
-            .await;
-        }
-    }
-
-    /// Serves until there is nothing to do, or the tunnel has ended.
-    fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
-        loop {
-            if self.turn(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            // Deadlines move away with every byte; the sleep is set anew only when it must
-            // end earlier, or when it has ended too early.
-            let next = self.timers.next();
-            if next < sleep.deadline().into_std() {
-                sleep.as_mut().reset(next.into());
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if let Some(due) = self.timers.due(Instant::now())
-                && self.timer_fired(cx, due).is_ready()
-            {
-                return Poll::Ready(());
-            }
-            if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(self.timers.next().into());
+                loop {
+                    if self.turn(cx).is_ready() {
+                        return Poll::Ready(());
+                    }
+                    // Deadlines move away with every byte; the sleep is set anew only when it must
+                    // end earlier, or when it has ended too early.
+                    if self.timers.take_sooner() {
+                        let next = self.timers.next();
+                        if next < sleep.deadline().into_std() {
+                            sleep.as_mut().reset(next.into());
+                            asleep = false;
+                        }
+                    }
+                    // It wakes this task, whose waker stays the same: once is enough here, too.
+                    if asleep && !sleep.is_elapsed() {
+                        return Poll::Pending;
+                    }
+                    asleep = sleep.as_mut().poll(cx).is_pending();
+                    if asleep {
+                        return Poll::Pending;
+                    }
+                    if let Some(due) = self.timers.due(Instant::now())
+                        && self.timer_fired(cx, due).is_ready()
+                    {
+                        return Poll::Ready(());
+                    }
+                    if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
+                        return Poll::Ready(());
+                    }
+                    sleep.as_mut().reset(self.timers.next().into());
+                }
+            });
+            // A turn has its own limit. The runtime's would also let the sleep be polled without waking.
+            unconstrained(run).await;
         }
     }
 
