@@ -1,0 +1,3 @@
+use super::support::Fallible;
+use super::{Outcome, Place};
+pub fn gate(_: &Place<'_>) -> Fallible<Outcome> { Ok(Outcome::Held(vec![])) }
