@@ -17,10 +17,12 @@ mod figures;
 mod flood;
 mod follow;
 mod idle;
+#[allow(dead_code, reason = "tests need more of it")]
 #[path = "../../tests/support/program.rs"]
 mod program;
 mod relay;
 mod scale;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -48,6 +50,7 @@ pub enum Outcome {
     Measured(Vec<Figure>),
     /// It holds or it has failed; these are the words for it.
     Held(Vec<String>),
+    Both(Vec<Figure>, Vec<String>),
     /// It cannot run here, and why.
     Skipped(String),
 }
@@ -64,9 +67,8 @@ const GATES: [(&str, Gate); 6] = [
 ];
 
 fn main() -> ExitCode {
-    role::play_if_asked(|name, args| match name {
+    role::play_if_asked(|name, _| match name {
         "follow" => Some(follow::play()),
-        "hold" => Some(scale::play(args)),
         _ => None,
     });
     // `cargo bench` adds `--bench`.
@@ -107,6 +109,10 @@ fn run(update: bool, wanted: impl Fn(&str) -> bool) -> Fallible<bool> {
         match gate(&place) {
             Ok(Outcome::Measured(figures)) => table.extend(figures),
             Ok(Outcome::Held(told)) => words.extend(told),
+            Ok(Outcome::Both(figures, told)) => {
+                table.extend(figures);
+                words.extend(told);
+            }
             Ok(Outcome::Skipped(why)) => {
                 skipped += 1;
                 skip(name, &why)?;
