@@ -48,7 +48,8 @@ impl Callgrind {
     /// Its files go to the folder under this name. `None` without valgrind.
     pub fn new(folder: &Path, name: &str) -> Option<Self> {
         Some(Self {
-            valgrind: find("valgrind")?,
+            // An unpacked `valgrind` is a script that looks for this where it is installed.
+            valgrind: find("valgrind.bin").or_else(|| find("valgrind"))?,
             vgdb: find("vgdb")?,
             out: folder.join(format!("{name}.callgrind")),
             pipes: folder.join(format!("{name}.vgdb")),

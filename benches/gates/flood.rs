@@ -22,7 +22,7 @@ use super::{Outcome, Place};
 const FEW: usize = 100_000;
 const MANY: usize = 1_000_000;
 /// What a tenfold may take more: the allocator's and the clock's, and no byte a frame.
-const ROOM_KIB: usize = 192;
+const ROOM_KIB: usize = 128;
 /// Larger numbers have more digits.
 const ROOM_OF_RECORD: usize = 400;
 /// What goes out in one write.
@@ -203,7 +203,7 @@ struct Frames {
 
 impl Frames {
     fn new(flood: Flood, from: From, count: usize) -> Self {
-        let frame = |opcode, payload: &[u8], fin| {
+        let frame = |opcode, payload: &[u8], fin: bool| {
             let mut frame = match from {
                 From::Client => of_client(opcode, payload),
                 From::Gateway => of_server(opcode, payload),

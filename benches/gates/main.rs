@@ -32,7 +32,7 @@ use std::time::Instant;
 
 use figures::{Figure, Limits, Table};
 use support::certs::Certificate;
-use support::{Failure, Fallible, process, role};
+use support::{Fallible, process, role};
 
 /// What every gate gets.
 pub struct Place<'a> {
@@ -115,7 +115,9 @@ fn run(update: bool, wanted: impl Fn(&str) -> bool) -> Fallible<bool> {
             }
             Ok(Outcome::Skipped(why)) => {
                 skipped += 1;
-                skip(name, &why)?;
+                // With `CI=true` nothing may be missing.
+                broken += usize::from(std::env::var("CI").as_deref() == Ok("true"));
+                println!("SKIPPED: gates: {name}: {why}");
             }
             Err(error) => {
                 broken += 1;
@@ -133,14 +135,4 @@ fn run(update: bool, wanted: impl Fn(&str) -> bool) -> Fallible<bool> {
     }
     println!("{}", table.closing(words.len(), skipped, broken));
     Ok(broken == 0 && (update || table.all_within()))
-}
-
-/// Says that a gate is skipped. Fails with `CI=true`: there nothing may be missing.
-fn skip(gate: &str, why: &str) -> Fallible<()> {
-    let line = format!("SKIPPED: gates: {gate}: {why}");
-    if std::env::var("CI").as_deref() == Ok("true") {
-        return Err(Failure::from(line));
-    }
-    eprintln!("{line}");
-    Ok(())
 }

@@ -12,7 +12,7 @@ use http::{Request, StatusCode};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::support::Fallible;
@@ -20,6 +20,7 @@ use super::support::frames::{CLOSE, Counter, Ended, TEXT, of_client};
 use super::support::talk::{CONNECT, Messages};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Open sessions on one connection.
 pub struct Streams {
@@ -100,8 +101,9 @@ impl Streams {
 impl Session {
     async fn greet(opener: &mut SendRequest<Bytes>, addr: SocketAddr) -> Fallible<Self> {
         let mut ready = opener.clone().ready().await?;
-        if !ready.is_extended_connect_protocol_enabled() {
-            return Err("the tap takes no WebSockets over HTTP/2".into());
+        // The tap's settings may still be on their way; whoever waits here has a time limit.
+        while !ready.is_extended_connect_protocol_enabled() {
+            sleep(PAUSE).await;
         }
         let mut request = Request::builder()
             .method("CONNECT")

@@ -99,11 +99,6 @@ impl Running {
         Ok(())
     }
 
-    /// What it has complained of so far.
-    pub fn stderr(&self) -> Fallible<String> {
-        Ok(fs::read_to_string(&self.stderr)?)
-    }
-
     /// The last line of what it complained of.
     fn complaint(&self) -> String {
         let text = fs::read_to_string(&self.stderr).unwrap_or_default();
