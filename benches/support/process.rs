@@ -30,7 +30,7 @@ pub struct Running {
 
 impl Running {
     /// Starts it on this core. What it prints goes into files of the folder.
-    pub fn start(name: &str, command: Command, folder: &Path, core: usize) -> Fallible<Self> {
+    pub fn start(name: &str, command: &Command, folder: &Path, core: usize) -> Fallible<Self> {
         let (stdout, stderr) = (
             folder.join(format!("{name}.out")),
             folder.join(format!("{name}.err")),

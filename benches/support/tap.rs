@@ -65,7 +65,7 @@ impl Setup {
         command.arg("serve").arg("--config").arg(config);
         // One thread, as every other proxy of the bench gets.
         command.env("TOKIO_WORKER_THREADS", "1");
-        let mut process = Running::start(self.name, command, folder, core)?;
+        let mut process = Running::start(self.name, &command, folder, core)?;
         process.wait_until_it_listens(addr)?;
         Ok((process, addr))
     }

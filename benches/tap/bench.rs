@@ -195,9 +195,9 @@ impl Bench {
     }
 
     /// Ends everything.
-    pub fn finish(self) -> Fallible<Report> {
+    pub fn finish(self) -> Report {
         drop(self.targets);
-        Ok(self.report)
+        self.report
     }
 }
 
@@ -230,7 +230,10 @@ pub fn version(command: &mut Command) -> Fallible<String> {
     let text = [out.stdout, out.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().find(|line| !line.trim().is_empty());
-    Ok(line.ok_or("it does not say its version")?.trim().to_owned())
+    let line = line.ok_or("it does not say its version")?.trim();
+    // Envoy says where it stands.
+    let program = command.get_program().to_string_lossy();
+    Ok(line.trim_start_matches(&*program).trim().to_owned())
 }
 
 /// The targets of a round: all of them, each round another one first.

@@ -6,7 +6,7 @@ mod envoy;
 mod haproxy;
 mod nginx;
 #[path = "../../tests/support/program.rs"]
-#[allow(dead_code, reason = "shared with the tests")]
+#[allow(dead_code, clippy::expect_used, reason = "shared with the tests")]
 mod program;
 
 use std::fs;
@@ -89,7 +89,7 @@ impl Proxy for Peer {
         fs::write(folder.join(self.kind.config), (self.kind.write)(&place))?;
         let mut command = self.program.command();
         (self.kind.args)(&mut command, &place);
-        let mut process = Running::start(self.kind.program, command, &folder, stage.core)?;
+        let mut process = Running::start(self.kind.program, &command, &folder, stage.core)?;
         process.wait_until_it_listens(place.addr)?;
         Ok((process, stage.secured(place.addr)?))
     }

@@ -17,7 +17,6 @@ pub enum Length {
 /// The amounts of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub length: Length,
     /// Turns that every target gets; they alternate.
     pub rounds: usize,
     /// Sizes of echoed messages, and round trips of one turn.
@@ -39,7 +38,6 @@ pub struct Plan {
 impl Plan {
     pub fn of(length: Length) -> Self {
         let full = Self {
-            length,
             rounds: 30,
             trips: vec![
                 (32, 400),

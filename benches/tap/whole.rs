@@ -36,7 +36,7 @@ impl Proxy for WholeMessages {
     fn start(&self, stage: &Stage, gateway: SocketAddr) -> Fallible<(Running, Door)> {
         let certificates = stage.folder().as_os_str().to_owned();
         let command = role::custom(ROLE, [certificates, gateway.to_string().into()]);
-        let process = Running::start(ROLE, command, &stage.fresh_folder(ROLE)?, stage.core)?;
+        let process = Running::start(ROLE, &command, &stage.fresh_folder(ROLE)?, stage.core)?;
         let addr = process.first_line()?.parse()?;
         Ok((process, stage.secured(addr)?))
     }

@@ -11,8 +11,10 @@ mod front;
 mod read;
 mod rpc;
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use self::front::{Front, Kind};
@@ -39,6 +41,10 @@ const REQUEST_BYTES: usize = 256;
 
 /// How the gateway's events begin. Most messages are events, and all but one say nothing here.
 const EVENT: &[u8] = br#"{"type":"event","event":""#;
+
+/// Cheap tests before parsing; made once, because making one costs more than a short message.
+static HELLO: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"hello-ok\""));
+static ACCEPTED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"accepted\""));
 
 /// The keys of `params.auth` that hold a credential; anything else in there is one too, but under
 /// a name that the gateway does not know.
@@ -353,7 +359,7 @@ impl OpenClaw {
 
     /// A `hello-ok` longer than is read whole still proves that the gateway accepted.
     fn read_cut_hello(&mut self, message: &Message<'_>, now: Instant) {
-        if !message.whole && read::mentions(message.bytes, b"\"hello-ok\"") {
+        if !message.whole && HELLO.find(message.bytes).is_some() {
             self.facts.result = ConnectResult::Accepted;
             self.answered_at.get_or_insert(now);
         }
@@ -364,7 +370,7 @@ impl OpenClaw {
 /// as for runs of an agent.
 fn says_accepted(message: &Message<'_>) -> bool {
     message.whole
-        && read::mentions(message.bytes, b"\"accepted\"")
+        && ACCEPTED.find(message.bytes).is_some()
         && read::json(message)
             .is_some_and(|value| read::str(&value, "/payload/status") == Some("accepted"))
 }

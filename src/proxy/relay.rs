@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::task::unconstrained;
 use tokio::time::sleep_until;
 
 use self::timers::Timers;
@@ -173,10 +174,10 @@ impl Relay {
     /// Runs until both legs have ended.
     pub(super) async fn run(mut self, drain: &Drain) {
         let mut drained = pin!(drain.token().cancelled());
-        let (mut listening, mut draining) = (false, false);
+        let (mut listening, mut draining, mut asleep) = (false, false, false);
         let mut sleep = pin!(sleep_until(self.timers.next().into()));
         self.note_open();
-        poll_fn(|cx| {
+        let run = poll_fn(|cx| {
             if !std::mem::replace(&mut listening, true) {
                 // Once is enough: it is this task that the token wakes.
                 let _ = drained.as_mut().poll(cx);
@@ -190,11 +191,19 @@ impl Relay {
                 }
                 // Deadlines move away with every byte; the sleep is set anew only when it must
                 // end earlier, or when it has ended too early.
-                let next = self.timers.next();
-                if next < sleep.deadline().into_std() {
-                    sleep.as_mut().reset(next.into());
+                if self.timers.take_sooner() {
+                    let next = self.timers.next();
+                    if next < sleep.deadline().into_std() {
+                        sleep.as_mut().reset(next.into());
+                        asleep = false;
+                    }
                 }
-                if sleep.as_mut().poll(cx).is_pending() {
+                // It wakes this task, whose waker stays the same: once is enough here, too.
+                if asleep && !sleep.is_elapsed() {
+                    return Poll::Pending;
+                }
+                asleep = sleep.as_mut().poll(cx).is_pending();
+                if asleep {
                     return Poll::Pending;
                 }
                 if let Some(due) = self.timers.due(Instant::now())
@@ -207,8 +216,9 @@ impl Relay {
                 }
                 sleep.as_mut().reset(self.timers.next().into());
             }
-        })
-        .await;
+        });
+        // A turn has its own limit. The runtime's would also let the sleep be polled without waking.
+        unconstrained(run).await;
     }
 
     /// Serves both directions until neither moves.

@@ -35,7 +35,6 @@ fn write(place: &Place<'_>) -> String {
         "{{
     admin off
     auto_https off
-    persist_config off
     log {{
         level WARN
     }}

@@ -1,4 +1,4 @@
-//! Envoy: `upgrade_configs` for WebSockets, no time limit on routes and streams, and its limits raised to
+//! Envoy: `upgrade_configs` for web sockets, no time limit on routes and streams, and its limits raised to
 //! what this machine allows.
 
 use super::{Kind, Place};

@@ -1,4 +1,4 @@
-//! HAProxy in HTTP mode; `timeout tunnel` is what its manual has for WebSockets.
+//! HAProxy in HTTP mode; `timeout tunnel` is what its manual has for web sockets.
 
 use super::{Kind, Place};
 

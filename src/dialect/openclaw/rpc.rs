@@ -168,7 +168,7 @@ impl Rpc {
         if !ok {
             self.counts.errors += 1;
             self.row(&waiting.method).errors += 1;
-            let failure = front.error.unwrap_or_default();
+            let failure = front.error.map(|failure| *failure).unwrap_or_default();
             let method = self.name(&waiting.method);
             self.failed(method, failure, now);
         } else if accepted && first {
