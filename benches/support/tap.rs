@@ -24,6 +24,8 @@ pub struct Setup {
     pub tls_to_gateway: bool,
     /// A program that runs it, with its arguments: valgrind, strace.
     pub under: Vec<OsString>,
+    /// More of its configuration: top-level keys, a line each.
+    pub more: &'static str,
 }
 
 impl Default for Setup {
@@ -35,6 +37,7 @@ impl Default for Setup {
             records: true,
             tls_to_gateway: false,
             under: Vec::new(),
+            more: "",
         }
     }
 }
@@ -89,7 +92,7 @@ impl Setup {
         } else {
             ("http", String::new())
         };
-        let (dialect, name) = (self.dialect, self.name);
+        let (dialect, name, more) = (self.dialect, self.name, self.more);
         let records = if self.records {
             format!("records: {{ path: \"{folder}/{name}.jsonl\", rotate_bytes: 1GiB }}\n")
         } else {
@@ -103,7 +106,7 @@ impl Setup {
              timeouts: {{ drain: 500ms }}\n\
              state_dir: \"{folder}\"\n\
              reload: signal\n\
-             {records}"
+             {records}{more}"
         )
     }
 }
