@@ -340,7 +340,9 @@ impl Memory {
             working: credentials.working(&self.texts),
             issued: credentials.issued(),
             // A device that was removed was taken away on purpose, and is not lost.
-            device_accepted_at: device.filter(|last| !last.removed).map(|last| last.closed_at),
+            device_accepted_at: device
+                .filter(|last| !last.removed)
+                .map(|last| last.closed_at),
             going_down: going_down(&ends, this),
             processes_lost: if boots_alternate {
                 0

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::close::CloseFrame;
 use super::extensions::Extensions;
-use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, apply_mask};
+use super::frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, apply_mask, is_masked_ascii};
 use super::opcode::Opcode;
 use super::utf8::Utf8Stream;
 
@@ -371,12 +371,16 @@ impl Scanner {
                 let mut plain = [0; 1024];
                 let mut at = offset;
                 piece.chunks(plain.len()).all(|chunk| {
+                    let from = at;
+                    at += chunk.len() as u64;
+                    if self.utf8.is_between() && is_masked_ascii(chunk, key, from) {
+                        return true;
+                    }
                     let Some(plain) = plain.get_mut(..chunk.len()) else {
                         return true;
                     };
                     plain.copy_from_slice(chunk);
-                    apply_mask(plain, key, at);
-                    at += chunk.len() as u64;
+                    apply_mask(plain, key, from);
                     self.utf8.push(plain)
                 })
             }

@@ -1,5 +1,8 @@
 //! UTF-8 checked as it streams by (RFC 6455 section 8.1, RFC 3629).
 
+/// Bytes that are looked at together: nearly all are ASCII, which is found out faster.
+const CHUNK: usize = 4096;
+
 /// Carries an unfinished character from one piece to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Utf8Stream {
@@ -9,7 +12,18 @@ pub(super) struct Utf8Stream {
 
 impl Utf8Stream {
     /// Whether the text so far may still be valid. After `false` the state means nothing.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> bool {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+        bytes
+            .chunks(CHUNK)
+            .all(|chunk| (self.is_between() && chunk.is_ascii()) || self.push_any(chunk))
+    }
+
+    /// Whether no character is begun.
+    pub(super) fn is_between(&self) -> bool {
+        self.carried == 0
+    }
+
+    fn push_any(&mut self, mut bytes: &[u8]) -> bool {
         while self.carried > 0 {
             let Some((next, rest)) = bytes.split_first() else {
                 return true;
@@ -55,6 +69,29 @@ mod tests {
     fn check(pieces: &[&[u8]]) -> bool {
         let mut stream = Utf8Stream::default();
         pieces.iter().all(|piece| stream.push(piece)) && stream.finish()
+    }
+
+    #[test]
+    fn long_texts_are_checked_over_every_seam() {
+        for front in 0..4 {
+            let mut text = "x".repeat(front);
+            text.push_str(&"\u{1f9ed}".repeat(CHUNK));
+            text.push_str(&"x".repeat(CHUNK));
+            assert!(check(&[text.as_bytes()]));
+            for (at, broken) in [
+                (front + 3, 0xc0),
+                (text.len() - 1, 0xff),
+                (CHUNK * 4 - 1, b'x'),
+            ] {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = broken;
+                assert_eq!(
+                    check(&[&bytes]),
+                    std::str::from_utf8(&bytes).is_ok(),
+                    "{at}"
+                );
+            }
+        }
     }
 
     proptest! {

@@ -23,7 +23,7 @@ pub(super) struct Front<'a> {
     /// The method's name as it came, no longer than what is read of a request.
     pub(super) method: Option<Cow<'a, str>>,
     pub(super) ok: Option<bool>,
-    pub(super) error: Option<Failure>,
+    pub(super) error: Option<Box<Failure>>,
     /// The event is `shutdown`.
     pub(super) shutdown: Option<bool>,
 }
@@ -117,10 +117,13 @@ fn hash(text: &str) -> u64 {
 /// A JSON text without escapes at the beginning, and what follows it.
 fn plain_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let bytes = bytes.strip_prefix(b"\"")?;
-    let (text, rest) = bytes.split_at_checked(memchr::memchr(b'"', bytes)?)?;
-    let plain = text.iter().all(|byte| *byte >= b' ' && *byte != b'\\');
-    let text = std::str::from_utf8(text).ok().filter(|_| plain)?;
-    Some((text, rest.get(1..)?))
+    let end = memchr::memchr2(b'"', b'\\', bytes)?;
+    let (text, rest) = bytes.split_at_checked(end)?;
+    let rest = rest.strip_prefix(b"\"")?;
+    // Without a way out in between this is done many bytes at a time.
+    let control = text.iter().fold(false, |seen, byte| seen | (*byte < b' '));
+    let text = std::str::from_utf8(text).ok().filter(|_| !control)?;
+    Some((text, rest))
 }
 
 struct Fields<'a, 'b>(&'a mut Front<'b>);
@@ -158,10 +161,10 @@ impl<'de> Visitor<'de> for Fields<'_, '_> {
                 }
                 Field::Error => {
                     let value = map.next_value::<Value>()?;
-                    front.error = Some(Failure {
+                    front.error = Some(Box::new(Failure {
                         error: read::error(&value),
                         missing_scope: read::text(&value, "/details/missingScope"),
-                    });
+                    }));
                 }
                 Field::Other => {
                     map.next_value::<IgnoredAny>()?;

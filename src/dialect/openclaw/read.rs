@@ -129,11 +129,6 @@ pub(super) fn number(value: &Value, pointer: &str) -> Option<u64> {
     at(value, pointer)?.as_u64()
 }
 
-/// Whether `needle` stands in `bytes`: a cheap test before parsing.
-pub(super) fn mentions(bytes: &[u8], needle: &[u8]) -> bool {
-    memchr::memmem::find(bytes, needle).is_some()
-}
-
 /// The gateway's error object.
 pub(super) fn error(error: &Value) -> DialectError {
     DialectError {

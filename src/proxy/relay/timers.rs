@@ -20,12 +20,23 @@ pub(super) struct Due {
 /// The timers of one tunnel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
-    limits: Timeouts,
+    limits: Limits,
     last_active: Instant,
     half_closed: Option<Instant>,
     close_seen: Option<Instant>,
     drain: Option<Draining>,
     watch: Option<Instant>,
+    /// Something was noted that may be due before what was due next.
+    sooner: bool,
+}
+
+/// Of the timeouts, what concerns a tunnel.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    idle: Duration,
+    half_close: Duration,
+    close: Duration,
+    drain: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +48,13 @@ struct Draining {
 }
 
 impl Timers {
-    pub(super) fn new(limits: Timeouts, now: Instant) -> Self {
+    pub(super) fn new(timeouts: Timeouts, now: Instant) -> Self {
+        let limits = Limits {
+            idle: timeouts.idle,
+            half_close: timeouts.half_close,
+            close: timeouts.close,
+            drain: timeouts.drain,
+        };
         Self {
             limits,
             last_active: now,
@@ -45,7 +62,14 @@ impl Timers {
             close_seen: None,
             drain: None,
             watch: None,
+            sooner: true,
         }
+    }
+
+    /// Whether [`Timers::next`] may be earlier than when this was last asked. Bytes that move only
+    /// put it off, so that most wake-ups have nothing to compare.
+    pub(super) fn take_sooner(&mut self) -> bool {
+        std::mem::take(&mut self.sooner)
     }
 
     /// Bytes moved, in either direction.
@@ -56,11 +80,13 @@ impl Timers {
     /// One leg has ended its side.
     pub(super) fn half_closed(&mut self, now: Instant) {
         self.half_closed.get_or_insert(now);
+        self.sooner = true;
     }
 
     /// A Close frame was seen, or sent by us.
     pub(super) fn close_seen(&mut self, now: Instant) {
         self.close_seen.get_or_insert(now);
+        self.sooner = true;
     }
 
     /// A Close frame has been seen or sent: what is left is to wait for its answer.
@@ -72,6 +98,7 @@ impl Timers {
     pub(super) fn blocked(&mut self, blocked: bool, now: Instant) {
         if blocked {
             self.watch.get_or_insert(now + WATCH);
+            self.sooner = true;
         } else {
             self.watch = None;
         }
@@ -88,6 +115,7 @@ impl Timers {
 
     /// The tap shuts down; `spread` (0 to 1) is this session's place in the queue of closes.
     pub(super) fn drain(&mut self, plan: Plan, spread: f64) {
+        self.sooner = true;
         self.drain = Some(Draining {
             started: plan.started,
             close_at: Some(plan.started + plan.spread.mul_f64(spread.clamp(0.0, 1.0))),

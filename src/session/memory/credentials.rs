@@ -32,7 +32,8 @@ struct Used {
 impl Used {
     fn add(&mut self, other: &Remembered) {
         let last = self.clients.last().copied();
-        self.clients.extend(other.client.filter(|client| last != Some(*client)));
+        self.clients
+            .extend(other.client.filter(|client| last != Some(*client)));
         self.sessions = self.sessions.saturating_add(1);
         self.last_at = self.last_at.max(Some(other.closed_at));
     }
@@ -119,7 +120,9 @@ impl<'a> Credentials<'a> {
 
     pub(super) fn same(&mut self, texts: &Numbers<String>) -> Option<CredentialUse> {
         let (_, own) = self.this.credential?;
-        std::mem::take(&mut self.same).count_clients().told(own, texts)
+        std::mem::take(&mut self.same)
+            .count_clients()
+            .told(own, texts)
     }
 
     pub(super) fn working(&self, texts: &Numbers<String>) -> Option<CredentialUse> {
@@ -128,7 +131,9 @@ impl<'a> Credentials<'a> {
             let (_, its) = other.credential?;
             by_value.entry(its).or_default().add(other);
         }
-        let counted = by_value.into_iter().map(|(its, used)| (its, used.count_clients()));
+        let counted = by_value
+            .into_iter()
+            .map(|(its, used)| (its, used.count_clients()));
         let (its, used) = counted.max_by_key(|(its, used)| {
             let most = (used.clients.len(), used.sessions, used.last_at);
             (most, texts.value(*its))

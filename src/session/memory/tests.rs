@@ -172,7 +172,11 @@ fn the_memory_is_bounded() {
     let mut elsewhere = session(4001, 0, 2 * REACH_MS + 4000);
     elsewhere.gateway = None;
     memory.note(&elsewhere);
-    assert_eq!(memory.texts.of("http://gw"), Number::FOREIGN, "what it held goes with it");
+    assert_eq!(
+        memory.texts.of("http://gw"),
+        Number::FOREIGN,
+        "what it held goes with it"
+    );
 }
 
 #[test]
