@@ -4,19 +4,20 @@
 //! second are a crash, and three that died after the same silence are somebody's timer. Pure: the
 //! times are those of the records.
 
+mod around;
 mod credentials;
 mod numbers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::Deref;
 
-use self::credentials::Credentials;
+use self::around::Around;
 use self::numbers::{Number, Numbers};
 use super::credential::{Credential, compared};
 use super::moment::Moment;
 use super::party::Leg;
-use super::record::context::{Boot, Cadence, ContextFacts, GoingDown, Measure};
+use super::record::context::{Cadence, ContextFacts, GoingDown, Measure};
 use super::record::dialect::ConnectResult;
 use super::record::gateway::ForwardedMode;
 use super::record::{Kind, SessionRecord};
@@ -357,69 +358,6 @@ impl Memory {
     }
 }
 
-/// What stands in the other sessions of a session's gateway.
-struct Around<'a> {
-    remembered: usize,
-    mismatches: u32,
-    /// Of this client.
-    attempts: u32,
-    /// Those that tell of an end.
-    ends: Vec<&'a Remembered>,
-    boots: Boots<'a>,
-    credentials: Credentials<'a>,
-    /// The last one that let this device in.
-    device: Option<&'a Remembered>,
-}
-
-impl<'a> Around<'a> {
-    /// Looks at each of them once.
-    fn of(this: &'a Remembered, all: &'a VecDeque<Remembered>) -> Self {
-        let mut around = Self {
-            remembered: 0,
-            mismatches: 0,
-            attempts: 0,
-            ends: Vec::new(),
-            boots: Boots::default(),
-            credentials: Credentials::of(this),
-            device: None,
-        };
-        for other in all {
-            if other.gateway == this.gateway && other.id != this.id {
-                around.add(this, other);
-            }
-        }
-        around.boots.add(this);
-        around
-    }
-
-    fn add(&mut self, this: &'a Remembered, other: &'a Remembered) {
-        let within = |window: i64, ago: i64| (0..=window).contains(&ago);
-        self.remembered += 1;
-        if other.client.is_some()
-            && other.client == this.client
-            && within(ATTEMPT_MS, this.opened_at.millis_since(other.opened_at))
-        {
-            self.attempts += 1;
-        }
-        if other.mismatch && within(MISMATCH_MS, this.closed_at.millis_since(other.closed_at)) {
-            self.mismatches += 1;
-        }
-        if other.tells_of_an_end {
-            self.ends.push(other);
-        }
-        let is_later = |last: &Remembered| last.closed_at <= other.closed_at;
-        if other.accepted
-            && other.device.is_some()
-            && other.device == this.device
-            && self.device.is_none_or(is_later)
-        {
-            self.device = Some(other);
-        }
-        self.boots.add(other);
-        self.credentials.add(other);
-    }
-}
-
 /// Within 5 % of each other.
 fn alike(value: u64, own: u64) -> bool {
     value.abs_diff(own).saturating_mul(20) <= own
@@ -529,63 +467,6 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
             lost: u32::try_from(count).unwrap_or(u32::MAX),
         })
     })
-}
-
-/// The gateway's processes, in the order in which they were seen.
-#[derive(Default)]
-struct Boots<'a> {
-    found: Vec<Process<'a>>,
-    /// A gateway that restarts in a loop has a new one in each session.
-    known: HashMap<Number, usize>,
-    /// The last session's.
-    last: Option<(Number, usize)>,
-    alternate: bool,
-}
-
-struct Process<'a> {
-    first: &'a Remembered,
-    version: Option<&'a PeerText>,
-    sessions: u32,
-    last_at: Moment,
-}
-
-impl<'a> Boots<'a> {
-    fn add(&mut self, one: &'a Remembered) {
-        let Some(id) = one.boot else { return };
-        let last = self.last.filter(|(last, _)| *last == id);
-        let known = last.map_or_else(|| self.known.get(&id).copied(), |(_, at)| Some(at));
-        let at = known.unwrap_or(self.found.len());
-        if let Some(process) = self.found.get_mut(at) {
-            self.alternate |= last.is_none();
-            process.sessions += 1;
-            if process.version.is_none() {
-                process.version = one.version.as_ref();
-            }
-            process.last_at = process.last_at.max(one.closed_at);
-        } else {
-            self.known.insert(id, at);
-            self.found.push(Process {
-                first: one,
-                version: one.version.as_ref(),
-                sessions: 1,
-                last_at: one.closed_at,
-            });
-        }
-        self.last = Some((id, at));
-    }
-
-    /// The last ones, and whether they alternate.
-    fn told(self) -> (Vec<Boot>, bool) {
-        let surplus = self.found.len().saturating_sub(MAX_TOLD);
-        let boots = self.found.into_iter().skip(surplus).map(|process| Boot {
-            id: process.first.rest.boot.clone().unwrap_or_default(),
-            version: process.version.cloned(),
-            sessions: process.sessions,
-            first_at: process.first.opened_at,
-            last_at: process.last_at,
-        });
-        (boots.collect(), self.alternate)
-    }
 }
 
 #[cfg(test)]

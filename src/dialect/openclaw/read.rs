@@ -211,3 +211,43 @@ pub(super) fn mask_all(facts: &mut DialectFacts, seen: &Seen) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::Opcode;
+
+    fn read(text: &str) -> Option<Value> {
+        json(&Message {
+            opcode: Opcode::Text,
+            bytes: text.as_bytes(),
+            whole: true,
+            compressed: false,
+            end: 0,
+        })
+    }
+
+    #[test]
+    fn all_is_read_but_what_is_left_out() {
+        let text = r#"{"a": [1, -2, 2.5, null, true, "x\n", {"b": {}}], "features": {"methods": ["m", []]},
+            "payload": {"snapshot": [{}], "server": {"version": "v"}, "big": 18446744073709551615}} "#;
+        let mut whole: Value = serde_json::from_str(text).unwrap();
+        whole.as_object_mut().unwrap().remove("features");
+        let payload = whole.get_mut("payload").and_then(Value::as_object_mut);
+        payload.unwrap().remove("snapshot");
+        assert_eq!(read(text), Some(whole));
+        assert_eq!(
+            str(&read(text).unwrap(), "/payload/server/version"),
+            Some("v")
+        );
+        for broken in [
+            "",
+            "{",
+            r#"{"features": [}"#,
+            r#"{"features": 1} x"#,
+            r#"{"a": "}"#,
+        ] {
+            assert_eq!(read(broken), None, "{broken}");
+        }
+    }
+}
