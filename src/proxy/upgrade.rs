@@ -80,8 +80,8 @@ pub(super) async fn attempt(
     connection.interim.listen(&mut request, Version::HTTP_11);
     let sending = sender.send_request(request);
     let answering = connection.interim.before(sending);
-    let (answered, driven) = driven_by(&mut driver, answering).await;
-    if !driven {
+    let (answered, is_through) = driven_by(&mut driver, answering).await;
+    if !is_through {
         tap.tasks.spawn(driver);
     }
     let mut response =
@@ -135,12 +135,12 @@ async fn driven_by<T>(
     driver: &mut (impl Future<Output = ()> + Unpin),
     answer: impl Future<Output = T>,
 ) -> (T, bool) {
-    let (mut answer, mut driven) = (pin!(answer), false);
+    let (mut answer, mut is_through) = (pin!(answer), false);
     let answer = poll_fn(|cx| {
-        driven = driven || Pin::new(&mut *driver).poll(cx).is_ready();
+        is_through = is_through || Pin::new(&mut *driver).poll(cx).is_ready();
         answer.as_mut().poll(cx)
     });
-    (answer.await, driven)
+    (answer.await, is_through)
 }
 
 /// Whether a 101 really agrees to this client's upgrade.

@@ -16,7 +16,7 @@ impl Number {
 /// The numbers of values. As many values are kept as are held.
 #[derive(Debug)]
 pub(super) struct Numbers<T> {
-    numbers: HashMap<T, Number>,
+    by_value: HashMap<T, Number>,
     held: Vec<Held<T>>,
     free: Vec<Number>,
 }
@@ -30,7 +30,7 @@ struct Held<T> {
 impl<T> Default for Numbers<T> {
     fn default() -> Self {
         Self {
-            numbers: HashMap::new(),
+            by_value: HashMap::new(),
             held: Vec::new(),
             free: Vec::new(),
         }
@@ -44,7 +44,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
         T: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = T> + ?Sized,
     {
-        if let Some(number) = self.numbers.get(value).copied() {
+        if let Some(number) = self.by_value.get(value).copied() {
             if let Some(held) = self.held.get_mut(number.0 as usize) {
                 held.times += 1;
             }
@@ -67,7 +67,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
             self.held.push(held);
             Number(number)
         };
-        self.numbers.insert(owned, number);
+        self.by_value.insert(owned, number);
         number
     }
 
@@ -80,7 +80,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
         if held.times == 0
             && let Some(value) = held.value.take()
         {
-            self.numbers.remove(&value);
+            self.by_value.remove(&value);
             self.free.push(number);
         }
     }
@@ -91,7 +91,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
         T: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let known = self.numbers.get(value);
+        let known = self.by_value.get(value);
         known.copied().unwrap_or(Number::FOREIGN)
     }
 
@@ -118,6 +118,6 @@ mod tests {
         assert_eq!(numbers.of("a"), Number::FOREIGN);
         assert_eq!(numbers.hold("c"), a, "numbers are used again");
         assert_eq!(numbers.value(a).unwrap(), "c");
-        assert_eq!((numbers.held.len(), numbers.numbers.len()), (2, 2));
+        assert_eq!((numbers.held.len(), numbers.by_value.len()), (2, 2));
     }
 }
