@@ -8,6 +8,8 @@
 
 mod caps;
 mod ending;
+#[cfg(test)]
+mod size;
 mod timers;
 
 use std::cell::RefCell;
