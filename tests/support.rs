@@ -16,6 +16,7 @@ pub mod log;
 pub mod netns;
 pub mod nginx;
 pub mod packages;
+pub mod program;
 pub mod records;
 pub mod reload;
 pub mod secret;

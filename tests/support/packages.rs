@@ -1,73 +1,13 @@
 //! Programs of the system's packages, and one of them at work: they are on the `PATH`, where Debian puts them, or where
 //! `scripts/fetch-packages.sh` does.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+pub use super::program::{Program, folder, free_port};
 use super::records::tail;
-
-/// A program that is there.
-#[derive(Clone, Debug)]
-pub struct Program {
-    path: PathBuf,
-    /// `LD_LIBRARY_PATH`, for one that was unpacked and not installed.
-    libraries: Option<OsString>,
-}
-
-impl Program {
-    /// `None` when it is nowhere.
-    pub fn find(name: &str) -> Option<Self> {
-        let fetched = folder();
-        let path = env::var_os("PATH").unwrap_or_default();
-        let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
-        let unpacked = ["usr/sbin", "usr/bin"].map(|folder| fetched.join(folder));
-        folders.push("/usr/sbin".into());
-        folders.extend(unpacked);
-        let programs = folders.into_iter().map(|folder| folder.join(name));
-        let path = programs.into_iter().find(|program| program.is_file())?;
-        let libraries = path.starts_with(&fetched).then(|| libraries(&fetched));
-        Some(Self { path, libraries })
-    }
-
-    /// A command that starts it.
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.path);
-        if let Some(libraries) = &self.libraries {
-            command.env("LD_LIBRARY_PATH", libraries);
-        }
-        command
-    }
-}
-
-/// Where `scripts/fetch-packages.sh` unpacks them.
-pub fn folder() -> PathBuf {
-    match env::var_os("WSTAP_PACKAGES_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/packages"),
-    }
-}
-
-/// `usr/lib/x86_64-linux-gnu` and the like, then what was set before.
-fn libraries(fetched: &Path) -> OsString {
-    let folders = fs::read_dir(fetched.join("usr/lib")).into_iter().flatten();
-    let mut all: Vec<PathBuf> = folders.flatten().map(|folder| folder.path()).collect();
-    let before = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    all.extend(env::split_paths(&before).filter(|folder| !folder.as_os_str().is_empty()));
-    env::join_paths(all).expect("no colon in a folder's name")
-}
-
-/// A port of loopback where nobody listens, for a program that has to be told its port. Somebody may
-/// take it before the program does.
-pub fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
-    listener.local_addr().expect("its address")
-}
 
 /// A program at work in a folder of its own. Killed when dropped.
 pub struct Running {

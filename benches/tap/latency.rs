@@ -1,0 +1,87 @@
+//! Echo round trips, everything on one core, one session each through every target in turns.
+
+use std::time::Duration;
+
+use crate::bench::{Bench, turns};
+use crate::report::DIRECT;
+use crate::support::Fallible;
+use crate::support::client::Client;
+use crate::support::numbers::Pooled;
+use crate::support::talk::Messages;
+
+pub const GROUP: &str = "latency, µs";
+
+/// The rows of one size.
+pub fn label(size: usize, row: &str) -> String {
+    let size = match size {
+        mib if mib % (1 << 20) == 0 => format!("{} MiB", mib >> 20),
+        kib if kib % (1 << 10) == 0 => format!("{} KiB", kib >> 10),
+        bytes => format!("{bytes} B"),
+    };
+    format!("{size}: {row}")
+}
+
+pub fn measure(bench: &mut Bench) -> Fallible<()> {
+    bench.together()?;
+    for (size, trips) in bench.plan.trips.clone() {
+        let times = one_size(bench, size, trips);
+        let mut direct = (None, None);
+        for (name, times) in times {
+            let found = times.map(Pooled::new);
+            for (share, row) in [(0.5, "p50"), (0.99, "p99")] {
+                let value = match &found {
+                    Ok(pooled) => pooled.quantile(share).ok_or_else(|| "no round trip".into()),
+                    Err(error) => Err(error.to_string().into()),
+                };
+                let base = if share < 0.9 {
+                    &mut direct.0
+                } else {
+                    &mut direct.1
+                };
+                if name == DIRECT {
+                    *base = value.as_ref().ok().copied();
+                } else if let (Ok(value), Some(base)) = (&value, *base) {
+                    let label = label(size, &format!("added {row}"));
+                    bench.less(GROUP, &label, name, Ok(value - base));
+                }
+                bench.less(GROUP, &label(size, row), name, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+type Times = Fallible<Vec<Duration>>;
+
+/// The times of each target.
+fn one_size(bench: &Bench, size: usize, trips: usize) -> Vec<(&'static str, Times)> {
+    let targets = &bench.targets;
+    let mut lanes: Vec<Fallible<(Client, Messages, Vec<Duration>)>> = targets
+        .iter()
+        .map(|target| {
+            let mut client = Client::greet(&target.door)?;
+            let mut messages = Messages::new(size);
+            // The first message makes buffers grow and windows open.
+            client.trips(&mut messages, trips.min(20))?;
+            Ok((client, messages, Vec::new()))
+        })
+        .collect();
+    for round in 0..bench.plan.rounds {
+        for turn in turns(targets.len(), round) {
+            let lane = &mut lanes[turn];
+            if let Ok((client, messages, times)) = lane {
+                match client.trips(messages, trips) {
+                    Ok(more) => times.extend(more),
+                    Err(error) => *lane = Err(error),
+                }
+            }
+        }
+    }
+    let names = targets.iter().map(|target| target.name);
+    let times = lanes.into_iter().map(|lane| {
+        let (client, _, times) = lane?;
+        client.close()?;
+        Ok(times)
+    });
+    names.zip(times).collect()
+}

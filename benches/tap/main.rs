@@ -1,0 +1,150 @@
+//! The tap as a process, against clients that come straight and, with `--peers`, against every other
+//! proxy that is installed. `benches/README.md` says what each figure means.
+//!
+//! `cargo bench --bench tap -- [short|full] [--peers] [--check] [--write FILE]`
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a bench prints what it found, a mistake in it ends it, and it has no outside"
+)]
+
+mod bench;
+mod budget;
+mod buffering;
+mod calls;
+mod cost;
+mod growth;
+mod handshakes;
+mod idle;
+mod latency;
+mod machine;
+mod peers;
+mod plan;
+#[path = "../../tests/support/program.rs"]
+#[allow(dead_code, clippy::expect_used, reason = "shared with the tests")]
+mod program;
+mod report;
+#[path = "../support/mod.rs"]
+mod support;
+mod tests;
+mod whole;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::bench::Bench;
+use crate::plan::{Length, Plan};
+use crate::support::{Fallible, role};
+
+/// Measures the tap against direct connections, and against other proxies.
+#[derive(Debug, Parser)]
+#[command(name = "tap")]
+struct Args {
+    /// How long it may take: a few minutes, or what a quiet hour is for.
+    #[arg(value_enum, default_value_t)]
+    length: Length,
+    /// Every installed peer too: nginx, HAProxy, Envoy, Caddy.
+    #[arg(long)]
+    peers: bool,
+    /// Checks the budgets: exit code 1 when one is missed.
+    #[arg(long)]
+    check: bool,
+    /// Only these figures.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Figure>,
+    /// Writes the table into this file as well.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Puts the table between the two marks of this page.
+    #[arg(long, value_name = "PAGE", num_args = 0..=1, default_missing_value = PAGE)]
+    write: Option<PathBuf>,
+    /// What `cargo bench` adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Where the table of the last run is shown.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Figure {
+    Buffering,
+    Latency,
+    Cost,
+    Calls,
+    Handshakes,
+    Idle,
+    Growth,
+}
+
+impl Figure {
+    const ALL: [Self; 7] = [
+        Self::Buffering,
+        Self::Latency,
+        Self::Cost,
+        Self::Calls,
+        Self::Handshakes,
+        Self::Idle,
+        Self::Growth,
+    ];
+
+    fn measure(self, bench: &mut Bench) -> Fallible<()> {
+        match self {
+            Self::Buffering => buffering::measure(bench),
+            Self::Latency => latency::measure(bench),
+            Self::Cost => cost::measure(bench),
+            Self::Calls => calls::measure(bench),
+            Self::Handshakes => handshakes::measure(bench),
+            Self::Idle => idle::measure(bench),
+            Self::Growth => growth::measure(bench),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    role::play_if_asked(whole::play_if_asked);
+    // `cargo test` runs benches too, without this.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return tests::run();
+    }
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tap: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all was as it should be.
+fn run(args: &Args) -> Fallible<bool> {
+    let mut bench = Bench::set_up(Plan::of(args.length), args.peers)?;
+    for figure in Figure::ALL {
+        if args.only.is_empty() || args.only.contains(&figure) {
+            eprintln!("tap: {figure:?} ...");
+            figure.measure(&mut bench)?;
+        }
+    }
+    let report = bench.finish();
+    let mut text = report.to_string();
+    let mut met = true;
+    if args.check {
+        let checked = budget::check(&report);
+        met = checked.iter().all(budget::Checked::is_met);
+        text.push_str(&budget::table(&checked));
+    }
+    println!("{text}");
+    if let Some(path) = &args.output {
+        fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(page) = &args.write {
+        report::paste(page, &text)?;
+    }
+    Ok(met)
+}

@@ -1,0 +1,84 @@
+//! A relay that takes each message whole before it passes it on, as every proxy does that is made of a
+//! WebSocket library's two ends. It is no peer: it shows what the figures look like of one that buffers.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::{accept_async, client_async};
+
+use crate::bench::{Proxy, Stage};
+use crate::report::WHOLE;
+use crate::support::certs::Certificate;
+use crate::support::client::Door;
+use crate::support::process::Running;
+use crate::support::{Fallible, role};
+
+pub struct WholeMessages;
+
+const ROLE: &str = "whole-messages";
+
+impl Proxy for WholeMessages {
+    fn name(&self) -> &'static str {
+        WHOLE
+    }
+
+    fn version(&self) -> Fallible<String> {
+        Ok("a relay of tokio-tungstenite's two ends, for contrast".to_owned())
+    }
+
+    fn start(&self, stage: &Stage, gateway: SocketAddr) -> Fallible<(Running, Door)> {
+        let certificates = stage.folder().as_os_str().to_owned();
+        let command = role::custom(ROLE, [certificates, gateway.to_string().into()]);
+        let process = Running::start(ROLE, &command, &stage.fresh_folder(ROLE)?, stage.core)?;
+        let addr = process.first_line()?.parse()?;
+        Ok((process, stage.secured(addr)?))
+    }
+}
+
+/// The role: folder of the certificate, address of the gateway.
+pub fn play_if_asked(role: &str, args: &[OsString]) -> Option<Fallible<()>> {
+    match (role, args) {
+        (ROLE, [folder, gateway]) => Some(play(Path::new(folder), &gateway.to_string_lossy())),
+        _ => None,
+    }
+}
+
+fn play(folder: &Path, gateway: &str) -> Fallible<()> {
+    let acceptor = TlsAcceptor::from(Certificate::in_folder(folder).server()?);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", listener.local_addr()?)?;
+        out.flush()?;
+        loop {
+            let (client, _) = listener.accept().await?;
+            let (acceptor, gateway) = (acceptor.clone(), gateway.to_owned());
+            tokio::spawn(async move {
+                // A session that ends in an error is the client's to tell.
+                drop(relay(client, acceptor, &gateway).await);
+            });
+        }
+    })
+}
+
+async fn relay(client: TcpStream, acceptor: TlsAcceptor, gateway: &str) -> Fallible<()> {
+    client.set_nodelay(true)?;
+    let client = accept_async(acceptor.accept(client).await?).await?;
+    let upstream = TcpStream::connect(gateway).await?;
+    upstream.set_nodelay(true)?;
+    let (upstream, _) = client_async(format!("ws://{gateway}/"), upstream).await?;
+    let (to_client, from_client) = client.split();
+    let (to_gateway, from_gateway) = upstream.split();
+    let up = from_client.forward(to_gateway.sink_map_err(Error::from));
+    let down = from_gateway.forward(to_client);
+    tokio::try_join!(up, down)?;
+    Ok(())
+}
