@@ -51,7 +51,9 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
         };
         let started = setup.start(place.folder, place.certificate, gateway.plain, place.core);
         let (_tap, addr) = started?;
-        let client = place.certificate.client(rustls::client::Resumption::disabled());
+        let client = place
+            .certificate
+            .client(rustls::client::Resumption::disabled());
         let tls = tls.then_some(client).transpose()?;
         let mut client = Client::greet(&Door { addr, tls })?;
         for (name, size) in cases {

@@ -44,7 +44,7 @@ enum Held {
     Whole(Arc<Connection>),
     /// A tunnel needs nothing of it but to be counted. The rest, and by its wakers the memory of the
     /// task that served HTTP, would be kept for nothing.
-    Counted { _guard: Arc<ConnectionGuard> },
+    Counted(#[expect(dead_code, reason = "it counts by being there")] Arc<ConnectionGuard>),
 }
 
 impl Shared {
@@ -96,8 +96,7 @@ impl Shared {
         let mut session = self.lock();
         session.settled = true;
         if let Held::Whole(connection) = &session.connection {
-            let _guard = connection.counted();
-            session.connection = Held::Counted { _guard };
+            session.connection = Held::Counted(connection.counted());
         }
     }
 
