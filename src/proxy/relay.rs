@@ -8,6 +8,8 @@
 
 mod caps;
 mod ending;
+#[cfg(test)]
+mod size;
 mod timers;
 
 use std::cell::RefCell;
@@ -186,7 +188,11 @@ impl Relay {
         }
     }
 
-    /// Runs until both legs have ended. No `async fn`: its future would have room for two relays.
+    /// Runs until both legs have ended.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` would have room for two relays"
+    )]
     pub(super) fn run(mut self, drain: Arc<Drain>) -> impl Future<Output = ()> + Send {
         async move {
             let mut drained = pin!(drain.token().cancelled());

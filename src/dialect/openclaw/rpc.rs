@@ -141,6 +141,10 @@ impl Rpc {
         } else if self.waiting.len() >= MOST_WAITING {
             self.counts.untracked += 1;
         } else {
+            if self.waiting.is_empty() {
+                // One at a time is the rule: no room for more until more come.
+                self.waiting.reserve_exact(1);
+            }
             self.ids.push(id);
             self.waiting.push(Waiting {
                 number: self.counts.requests,
@@ -224,6 +228,10 @@ impl Rpc {
         let shown = PeerText::from_bytes(name, METHOD_CAP);
         if self.rows.len() >= MOST_METHODS {
             return Method::Other(shown);
+        }
+        if self.rows.len() < 4 {
+            // Many sessions know one method or two, and each row is large.
+            self.rows.reserve_exact(1);
         }
         self.rows.push(Row {
             raw: name.into(),
