@@ -6,7 +6,7 @@ export CARGO_BUILD_JOBS = $(JOBS)
 # cargo fmt does not see these: build.rs lists them.
 RULES = $(wildcard src/verdict/rules/*.rs)
 
-.PHONY: all build test unit live lint fmt bench bench-check docs fetch clean
+.PHONY: all build test unit live lint fmt bench bench-check gates gates-update docs fetch clean
 
 all: build
 
@@ -22,7 +22,7 @@ unit:
 	$(CARGO) test --lib --bins
 
 # The real gateway and its Node, from the npm registry, into target/openclaw; nginx, HAProxy, promtool,
-# nft and strace into target/packages; Chromium, certutil and systemd-analyze onto this machine, which takes
+# nft, strace and valgrind into target/packages; Chromium, certutil and systemd-analyze onto this machine, which takes
 # root. Without the latter two lines' programs their tests are skipped, and fail in CI.
 fetch:
 	scripts/fetch-gateway.sh
@@ -49,6 +49,14 @@ bench:
 # minutes once all is built, on a machine that does nothing else.
 bench-check:
 	benches/compare --check
+
+# Figures that repeat to a few percent, against benches/gates/limits.yaml; and many sessions at once.
+gates:
+	$(CARGO) bench --locked --bench gates
+
+# Writes down what they are now.
+gates-update:
+	$(CARGO) bench --locked --bench gates -- --update
 
 clean:
 	$(CARGO) clean

@@ -9,7 +9,8 @@
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
 # stand before and behind the tap; promtool (prometheus) reads its metrics; openssl tries its TLS; Chromium loads the gateway's page through
 # it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
-# strace says which system calls it has to allow. What is on the PATH is used.
+# strace says which system calls it has to allow, and how many a message takes; valgrind counts instructions.
+# What is on the PATH is used.
 #
 # Missing ones are downloaded as Debian packages and unpacked into target/packages (or
 # $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have: nothing is installed, so
@@ -115,6 +116,17 @@ need() {
     echo "fetch-packages: $1 is $found"
 }
 
+# Makes valgrind available. Debian's is a script that starts valgrind.bin where that is installed, so an
+# unpacked one is started without it. vgdb, which asks for counts, is in the same package.
+need_valgrind() {
+    if runs valgrind --version; then
+        echo "fetch-packages: valgrind is $found"
+    else
+        need valgrind.bin --version valgrind
+    fi
+    need vgdb --help valgrind
+}
+
 # Makes nginx's stream module available, which is a package of its own.
 need_stream() {
     module=usr/lib/nginx/modules/ngx_stream_module.so
@@ -209,6 +221,7 @@ fi
 need ip -V iproute2
 need nft -v nftables
 need strace -V strace
+need_valgrind
 need nginx -v nginx
 need_stream
 need haproxy -v haproxy

@@ -13,5 +13,6 @@ else
     cargo test --locked --lib --bins --tests
 fi
 cargo test --locked --doc
+make gates
 # The runner hides what passing tests print: injected faults against the verdicts on them.
 cat target/confusion.txt

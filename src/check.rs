@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::admission::forwarded::Mode;
 use crate::config::{
     self, ClientAuthMode, Config, ConfigError, ConfigErrors, Listener, ListenerTls, MinVersion,
-    Overrides, Target, Timeouts, Warning, duration_text, size_text,
+    Overrides, Target, Timeouts, Warning, Workers, duration_text, size_text,
 };
 use crate::exit;
 
@@ -138,6 +138,9 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     }
     row(out, "output", &config.output().to_string())?;
     row(out, "state", &config.state_dir().display().to_string())?;
+    if let Workers::Exactly(number) = config.workers() {
+        row(out, "workers", &number.to_string())?;
+    }
     for warning in config.warnings() {
         row(out, "warning", &warning.to_string())?;
     }
@@ -212,7 +215,7 @@ mod tests {
             "listeners: [{ listen: '0.0.0.0:80' }, { listen: '[::]:8443', tls: { self_signed: {} } }]\n\
              gateway: { url: wss://gw }\n\
              timeouts: { idle: 1h 30m }\n\
-             state_dir: state\n",
+             state_dir: state\nworkers: 1\n",
             false,
         );
         assert_eq!(code, 0);
@@ -227,6 +230,7 @@ mod tests {
           records     no file; http: errors
           output      line
           state       state
+          workers     1
           warning     listeners[0]: 0.0.0.0:80 is plain HTTP: credentials cross the network readable
         ");
     }
@@ -263,7 +267,7 @@ mod tests {
         let (code, text) = check("listenrs: 1\ngateway: { url: gw }\noutput: xml\n", false);
         assert_eq!(code, 2);
         insta::assert_snapshot!(text, @r"
-        wstap.yaml:1:1: listenrs: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `http2`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir` or `reload`, found the unknown key `listenrs` (did you mean `listeners`?)
+        wstap.yaml:1:1: listenrs: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `http2`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir`, `reload` or `workers`, found the unknown key `listenrs` (did you mean `listeners`?)
         wstap.yaml:2:17: gateway.url: expected a URL with a scheme: `http://gw:18789`, found no scheme
         wstap.yaml:3:9: output: expected one of `line` or `json`, found `xml`
         3 errors

@@ -53,6 +53,7 @@ pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
     Http2, HttpRecords, Limits, OutputFormat, Records, ReloadOn, Tcp, Timeouts, UnknownOutput,
+    Workers,
 };
 pub use self::warnings::Warning;
 
@@ -83,6 +84,7 @@ pub struct Config {
     state_dir: PathBuf,
     tls_keylog: Option<PathBuf>,
     reload_on: ReloadOn,
+    workers: Workers,
     files: Vec<Named>,
     written: Written,
     warnings: Vec<Warning>,
@@ -190,6 +192,12 @@ impl Config {
     #[must_use]
     pub fn reload_on(&self) -> ReloadOn {
         self.reload_on
+    }
+
+    /// How many threads serve connections.
+    #[must_use]
+    pub fn workers(&self) -> Workers {
+        self.workers
     }
 
     /// The file itself, and the certificates and keys that were read for it.

@@ -3,23 +3,25 @@
 mod manager;
 
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use self::manager::Watched;
 use crate::app::reload::Source;
 use crate::app::{Bound, BoundListener, StartError};
-use crate::config::{ClientAuthMode, Config, Origins, OutputFormat, Overrides};
+use crate::config::{ClientAuthMode, Config, Origins, OutputFormat, Overrides, Workers};
 use crate::exit;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
 use crate::sink::{Outlet, Queue};
 use crate::transport::activation::Passed;
 use crate::transport::listening::Place;
-use crate::transport::notify;
+use crate::transport::{notify, open_files};
 
 /// Records that may wait for whoever reads stdout.
 const STDOUT_QUEUE: usize = 4096;
@@ -40,10 +42,8 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
             return exit::USAGE;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    open_files::raise();
+    let runtime = match runtime(config.workers()) {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
@@ -60,6 +60,20 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
             exit::USAGE
         }
     }
+}
+
+/// One worker is this thread itself: nothing is handed from thread to thread.
+fn runtime(workers: Workers) -> io::Result<Runtime> {
+    let mut builder = match workers {
+        Workers::Exactly(NonZeroUsize::MIN) => Builder::new_current_thread(),
+        Workers::Exactly(number) => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(number.get());
+            builder
+        }
+        Workers::PerCpu => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), StartError> {
@@ -185,6 +199,9 @@ pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
             warning.key_path(),
             warning.message()
         )?;
+    }
+    if let Some(shortage) = open_files::shortage(config.limits().connections) {
+        writeln!(out, "warning: limits.connections: {shortage}")?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod http2_watch;
 pub mod listener;
 pub mod listening;
 pub mod notify;
+pub mod open_files;
 pub mod options;
 pub mod sensor;
 pub mod socket;

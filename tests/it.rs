@@ -60,3 +60,4 @@ mod tls;
 mod together;
 mod upgrade;
 mod vanished;
+mod workers;

@@ -91,6 +91,22 @@ impl Crowd {
         self.talk(size, Pace::Once, Duration::ZERO)
     }
 
+    /// Ends every session as the protocol wants it.
+    pub fn close(self) -> Fallible<()> {
+        let all = async {
+            let mut closing = stream::iter(self.sessions)
+                .map(Session::close)
+                .buffer_unordered(AT_ONCE);
+            while let Some(closed) = closing.next().await {
+                closed?;
+            }
+            Ok(())
+        };
+        self.runtime
+            .block_on(async { timeout(PATIENCE, all).await })
+            .map_err(|_| "not all sessions closed in time")?
+    }
+
     fn talk(&mut self, size: usize, pace: Pace, time: Duration) -> Fallible<usize> {
         let sessions = std::mem::take(&mut self.sessions);
         let count = sessions.len();

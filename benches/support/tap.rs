@@ -24,6 +24,8 @@ pub struct Setup {
     pub tls_to_gateway: bool,
     /// A program that runs it, with its arguments: valgrind, strace.
     pub under: Vec<OsString>,
+    /// More of its configuration: top-level keys, a line each.
+    pub more: &'static str,
 }
 
 impl Default for Setup {
@@ -35,6 +37,7 @@ impl Default for Setup {
             records: true,
             tls_to_gateway: false,
             under: Vec::new(),
+            more: "",
         }
     }
 }
@@ -60,8 +63,6 @@ impl Setup {
             None => Command::new(PROGRAM),
         };
         command.arg("serve").arg("--config").arg(config);
-        // One thread, as every other proxy of the bench gets.
-        command.env("TOKIO_WORKER_THREADS", "1");
         let mut process = Running::start(self.name, &command, folder, core)?;
         process.wait_until_it_listens(addr)?;
         Ok((process, addr))
@@ -89,13 +90,14 @@ impl Setup {
         } else {
             ("http", String::new())
         };
-        let (dialect, name) = (self.dialect, self.name);
+        let (dialect, name, more) = (self.dialect, self.name, self.more);
         let records = if self.records {
             format!("records: {{ path: \"{folder}/{name}.jsonl\", rotate_bytes: 1GiB }}\n")
         } else {
             String::new()
         };
-        // All clients of a bench have one address, and what they need is theirs.
+        // One thread, as every other proxy of the bench gets. All clients of a bench have one address, and
+        // what they need is theirs.
         format!(
             "listeners: [{{ listen: \"{addr}\"{tls} }}]\n\
              gateway: {{ url: \"{scheme}://{gateway}\", dialect: {dialect}{gateway_tls} }}\n\
@@ -103,7 +105,8 @@ impl Setup {
              timeouts: {{ drain: 500ms }}\n\
              state_dir: \"{folder}\"\n\
              reload: signal\n\
-             {records}"
+             workers: 1\n\
+             {records}{more}"
         )
     }
 }

@@ -16,7 +16,7 @@ use super::{StartError, locality};
 use crate::admin::Reloads;
 use crate::config::{self, Config, ConfigErrors, Named, Overrides, ReloadOn};
 use crate::proxy::Current;
-use crate::transport::notify;
+use crate::transport::{notify, open_files};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -225,6 +225,11 @@ impl Reloader {
             .iter()
             .filter(|it| !old.warnings().contains(it));
         told.extend(news.map(|warning| Told::Warn(warning.to_string())));
+        let connections = new.limits().connections;
+        if connections != old.limits().connections {
+            let shortage = open_files::shortage(connections);
+            told.extend(shortage.map(|text| Told::Warn(format!("limits.connections: {text}"))));
+        }
         let new = new.keeping_what_runs(old);
         locality(&new).await?;
         let (slots, now) = (self.slots.clone(), (self.clock)());

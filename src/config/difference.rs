@@ -14,7 +14,13 @@ use super::{Config, Listener, Override, OverrideSource, Overrides};
 mod contents;
 
 /// Keys that only a start looks at; beside them listeners that come and go, and a socket's permissions.
-const AT_START: [&str; 4] = ["admin", "fingerprint_key_file", "output", "records"];
+const AT_START: [&str; 5] = [
+    "admin",
+    "fingerprint_key_file",
+    "output",
+    "records",
+    "workers",
+];
 
 /// The text of a configuration by key path: `timeouts.idle`, `listeners[0].listen`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -235,6 +241,7 @@ impl Config {
         self.admin.clone_from(&running.admin);
         self.records.clone_from(&running.records);
         self.output = running.output;
+        self.workers = running.workers;
         self
     }
 }
@@ -350,7 +357,7 @@ mod tests {
             &Overrides::default(),
         );
         let new = read(
-            "listeners: [{ listen: '127.0.0.1:2' }]\noutput: json\nrecords: { keep: 3 }\n",
+            "listeners: [{ listen: '127.0.0.1:2' }]\noutput: json\nrecords: { keep: 3 }\nworkers: 1\n",
             &Overrides::default(),
         );
         let found = old.differences(&new, &Overrides::default());
@@ -363,6 +370,7 @@ mod tests {
         assert_eq!(kept.listeners()[0].listen.to_string(), "127.0.0.1:1");
         assert_eq!(kept.output(), old.output());
         assert_eq!(kept.records(), old.records());
+        assert_eq!(kept.workers(), old.workers());
     }
 
     #[test]

@@ -135,6 +135,7 @@ fn the_full_file_is_the_default_configuration() {
     assert_eq!(full.session_header(), bare.session_header());
     assert!(full.fingerprint_key().is_none());
     assert_eq!(full.state_dir(), Path::new("certs/dev"));
+    assert_eq!(full.workers(), bare.workers());
     assert!(full.warnings().is_empty());
 }
 

@@ -8,6 +8,7 @@ mod locality;
 mod tcp;
 mod tls;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::difference::Written;
@@ -23,7 +24,7 @@ use super::schema::{
     RecordsSchema, TimeoutsSchema,
 };
 use super::secret::FingerprintKey;
-use super::settings::{Http2, Limits, Records, Timeouts};
+use super::settings::{Http2, Limits, Records, Timeouts, Workers};
 use super::{Config, Listener, Named, Override, OverrideSource, Overrides, trusted};
 
 /// Resolves what could be read; every mistake goes to `errors`, every file that it looks into to
@@ -77,6 +78,7 @@ pub(super) fn resolve(
         state_dir,
         tls_keylog: overrides.tls_keylog.clone(),
         reload_on: schema.reload.unwrap_or_default(),
+        workers: workers(schema.workers),
         files: resolver.files,
         written: Written::default(),
         warnings: Vec::new(),
@@ -335,6 +337,13 @@ fn limits(section: &LimitsSchema) -> Limits {
             .map_or(default.headers, |Scalar(n)| count(n.0.into())),
         session: default.session,
     }
+}
+
+fn workers(given: Option<Scalar<Count<1, 1024>>>) -> Workers {
+    let number = given.and_then(|Scalar(count)| usize::try_from(count.0).ok());
+    number
+        .and_then(NonZeroUsize::new)
+        .map_or_else(Workers::default, Workers::Exactly)
 }
 
 fn http2(section: &Http2Schema) -> Http2 {

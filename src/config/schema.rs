@@ -69,6 +69,9 @@ pub(super) struct FileSchema {
     /// change of their files, or SIGHUP alone.
     #[schemars(extend("default" = "change"))]
     pub(super) reload: Option<ReloadOn>,
+    /// Threads that serve connections; with 1 everything runs on the main one. Default: one per CPU
+    /// that the process may use.
+    pub(super) workers: Option<Scalar<Count<1, 1024>>>,
 }
 
 /// One address to accept connections on.

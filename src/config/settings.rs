@@ -1,6 +1,7 @@
 //! The plain settings and, in their `Default`, the one place where defaults are decided.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -196,6 +197,25 @@ pub enum ReloadOn {
     Change,
     /// SIGHUP alone.
     Signal,
+}
+
+/// Threads that serve connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Workers {
+    /// One per CPU that the process may use.
+    #[default]
+    PerCpu,
+    /// So many; one is the main thread alone.
+    Exactly(NonZeroUsize),
+}
+
+impl fmt::Display for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PerCpu => f.write_str("one per CPU"),
+            Self::Exactly(number) => write!(f, "{number}"),
+        }
+    }
 }
 
 /// What is written to the standard output for each session.

@@ -54,6 +54,7 @@ fn defaults_are_complete() {
     assert!(config.origins().allowed().is_empty());
     assert!(config.fingerprint_key().is_none());
     assert!(config.state_dir().ends_with("wstap"));
+    assert_eq!(config.workers(), Workers::PerCpu);
     assert!(config.warnings().is_empty());
 }
 
@@ -114,6 +115,7 @@ output: json
 session_header: false
 fingerprint_key_file: '{}'
 state_dir: state
+workers: 3
 ",
         ca_file.display(),
         key_file.display(),
@@ -175,6 +177,7 @@ state_dir: state
         b"0123456789abcdef"
     );
     assert_eq!(config.state_dir(), Path::new("state"));
+    assert_eq!(config.workers().to_string(), "3");
 }
 
 #[test]

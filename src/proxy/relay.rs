@@ -26,6 +26,7 @@ use crate::dialect::observer::{Observer, Shared as ObserverShared};
 use crate::dialect::{Dialect, Ending};
 use crate::proxy::drain::Drain;
 use crate::proxy::session::Shared;
+use crate::session::Tunnelled;
 use crate::session::caps::{Caps, Meter};
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::{Anchor, millis};
@@ -171,54 +172,56 @@ impl Relay {
         }
     }
 
-    /// Runs until both legs have ended.
-    pub(super) async fn run(mut self, drain: &Drain) {
-        let mut drained = pin!(drain.token().cancelled());
-        let (mut listening, mut draining, mut asleep) = (false, false, false);
-        let mut sleep = pin!(sleep_until(self.timers.next().into()));
-        self.note_open();
-        let run = poll_fn(|cx| {
-            if !std::mem::replace(&mut listening, true) {
-                // Once is enough: it is this task that the token wakes.
-                let _ = drained.as_mut().poll(cx);
-            }
-            if drain.has_begun() && !std::mem::replace(&mut draining, true) {
-                self.timers.drain(drain.plan(), self.session.spread());
-            }
-            loop {
-                if self.turn(cx).is_ready() {
-                    return Poll::Ready(());
+    /// Runs until both legs have ended. No `async fn`: its future would have room for two relays.
+    pub(super) fn run(mut self, drain: Arc<Drain>) -> impl Future<Output = ()> + Send {
+        async move {
+            let mut drained = pin!(drain.token().cancelled());
+            let (mut listening, mut draining, mut asleep) = (false, false, false);
+            let mut sleep = pin!(sleep_until(self.timers.next().into()));
+            self.note_open();
+            let run = poll_fn(|cx| {
+                if !std::mem::replace(&mut listening, true) {
+                    // Once is enough: it is this task that the token wakes.
+                    let _ = drained.as_mut().poll(cx);
                 }
-                // Deadlines move away with every byte; the sleep is set anew only when it must
-                // end earlier, or when it has ended too early.
-                if self.timers.take_sooner() {
-                    let next = self.timers.next();
-                    if next < sleep.deadline().into_std() {
-                        sleep.as_mut().reset(next.into());
-                        asleep = false;
+                if drain.has_begun() && !std::mem::replace(&mut draining, true) {
+                    self.timers.drain(drain.plan(), self.session.spread());
+                }
+                loop {
+                    if self.turn(cx).is_ready() {
+                        return Poll::Ready(());
                     }
+                    // Deadlines move away with every byte; the sleep is set anew only when it must
+                    // end earlier, or when it has ended too early.
+                    if self.timers.take_sooner() {
+                        let next = self.timers.next();
+                        if next < sleep.deadline().into_std() {
+                            sleep.as_mut().reset(next.into());
+                            asleep = false;
+                        }
+                    }
+                    // It wakes this task, whose waker stays the same: once is enough here, too.
+                    if asleep && !sleep.is_elapsed() {
+                        return Poll::Pending;
+                    }
+                    asleep = sleep.as_mut().poll(cx).is_pending();
+                    if asleep {
+                        return Poll::Pending;
+                    }
+                    if let Some(due) = self.timers.due(Instant::now())
+                        && self.timer_fired(cx, due).is_ready()
+                    {
+                        return Poll::Ready(());
+                    }
+                    if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
+                        return Poll::Ready(());
+                    }
+                    sleep.as_mut().reset(self.timers.next().into());
                 }
-                // It wakes this task, whose waker stays the same: once is enough here, too.
-                if asleep && !sleep.is_elapsed() {
-                    return Poll::Pending;
-                }
-                asleep = sleep.as_mut().poll(cx).is_pending();
-                if asleep {
-                    return Poll::Pending;
-                }
-                if let Some(due) = self.timers.due(Instant::now())
-                    && self.timer_fired(cx, due).is_ready()
-                {
-                    return Poll::Ready(());
-                }
-                if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
-                    return Poll::Ready(());
-                }
-                sleep.as_mut().reset(self.timers.next().into());
-            }
-        });
-        // A turn has its own limit. The runtime's would also let the sleep be polled without waking.
-        unconstrained(run).await;
+            });
+            // A turn has its own limit. The runtime's would also let the sleep be polled without waking.
+            unconstrained(run).await;
+        }
     }
 
     /// Serves both directions until neither moves.
@@ -463,11 +466,11 @@ impl Drop for Relay {
                     .stats()
                     .summary(half.observer.scanner(), &anchor)
             };
-            rec.facts.frames = Some(Frames {
+            let frames = Frames {
                 to_gateway: summary(to_gateway),
                 to_client: summary(to_client),
-            });
-            rec.facts.latency = Some(Latency {
+            };
+            let latency = Latency {
                 added_us,
                 blocked_ms: BlockedMs {
                     to_gateway: millis(to_gateway.blocked),
@@ -475,14 +478,18 @@ impl Drop for Relay {
                 },
                 buffered_max_bytes,
                 ping_rtt: heartbeats.summary(),
-            });
-            let (mut facts, credentials) = dialect.facts(&Ending {
+            };
+            let (mut said, credentials) = dialect.facts(&Ending {
                 anchor: &anchor,
                 now,
                 written_to_gateway: to_gateway.written_to,
             });
-            facts.inflate = inflate(to_gateway, to_client, &anchor);
-            rec.facts.dialect = Some(facts);
+            said.inflate = inflate(to_gateway, to_client, &anchor);
+            rec.facts.tunnel = Some(Box::new(Tunnelled {
+                frames,
+                latency,
+                dialect: said,
+            }));
             if let Some(seen) = dialect.seen() {
                 rec.ending.mask_reasons(seen);
             }

@@ -3,6 +3,7 @@
 //! The tunnel opens only on a 101 whose accept key answers the client's key (RFC 6455 section
 //! 4.2.2); everything else the gateway says is passed on as it is, and the connection closes.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -171,7 +172,21 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    async fn run(self, client: ClientLeg, gateway: OnUpgrade) {
+    /// The tunnel's task: first the opening, whose memory is given back, then the relay alone.
+    fn run(self, client: ClientLeg, gateway: OnUpgrade) -> impl Future<Output = ()> + Send {
+        let opening = Box::pin(self.open(client, gateway));
+        async move {
+            if let Some(relay) = opening.await {
+                relay.await;
+            }
+        }
+    }
+
+    async fn open(
+        self,
+        client: ClientLeg,
+        gateway: OnUpgrade,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let Self {
             tap,
             extensions,
@@ -180,24 +195,25 @@ impl Tunnel {
         } = self;
         // The client's side is there once hyper has written the 101. When the client is gone
         // before, dropping the session tells so.
-        let Some(client) = client.ready().await else {
-            return;
-        };
+        let client = client.ready().await?;
         session.with(|rec| rec.reach(Phase::Handshake));
-        session.settle();
+        session.settle_as_tunnel();
         let gateway = match gateway.await {
             Ok(gateway) => gateway,
-            Err(error) => return fault(&session, &error.to_string()),
+            Err(error) => {
+                fault(&session, &error.to_string());
+                return None;
+            }
         };
         let client = client.into_parts();
         let (Some((client, ahead)), Some(gateway)) = (client, gateway_wire(gateway)) else {
-            return fault(&session, "an upgraded connection is of a foreign type");
+            fault(&session, "an upgraded connection is of a foreign type");
+            return None;
         };
         let bounds = (tap.config.timeouts(), &tap.config.limits().session);
         let client = Wire::new(client, ahead);
-        Relay::new(client, gateway, extensions, reader, bounds, session)
-            .run(&tap.drain)
-            .await;
+        let relay = Relay::new(client, gateway, extensions, reader, bounds, session);
+        Some(Box::pin(relay.run(Arc::clone(&tap.drain))))
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Watched(Option<JoinHandle<()>>);
 impl Watched {
     pub(super) fn begin() -> Self {
         Self(notify::watchdog().map(|every| {
-            // A task of its own: with all workers stuck it does not run.
+            // A task of its own: with all workers stuck, or the only one, it does not run.
             tokio::spawn(async move {
                 let mut every = tokio::time::interval(every);
                 loop {

@@ -4,31 +4,63 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::credential::Credential;
 use super::legs::Ending;
 use super::moment::{Anchor, Moment, millis};
 use super::party::Phase;
-use super::record::{Kind, PhaseBegan, SessionRecord};
+use super::record::{
+    AnswerFacts, ClientFacts, DialectFacts, Frames, GatewayFacts, Kind, Latency, OriginFacts,
+    PhaseBegan, RequestFacts, SessionRecord, TapFacts,
+};
 
 /// The record while its session lives. [`Recorder::finish`] consumes it.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    /// The facts so far; `close`, `closed_at` and `duration_ms` are filled in at the end.
-    pub facts: Box<SessionRecord>,
+    /// The facts so far.
+    pub facts: Facts,
     /// How it is ending.
     pub ending: Ending,
     anchor: Anchor,
+}
+
+/// What is known of a session before its end, each as in [`SessionRecord`]. What only the end tells
+/// has no room here: sessions are idle for hours.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "documented in the record")]
+pub struct Facts {
+    pub id: Uuid,
+    pub kind: Kind,
+    pub tap: TapFacts,
+    pub phase: Phase,
+    pub phases: Vec<PhaseBegan>,
+    pub client: ClientFacts,
+    pub request: Option<RequestFacts>,
+    pub auth: Vec<Credential>,
+    pub auth_dropped: u64,
+    pub origin: Option<OriginFacts>,
+    pub gateway: Option<GatewayFacts>,
+    pub answer: Option<AnswerFacts>,
+    /// Told by a tunnel when it ends.
+    pub tunnel: Option<Box<Tunnelled>>,
+}
+
+/// What a tunnel tells when it ends.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "documented in the record")]
+pub struct Tunnelled {
+    pub frames: Frames,
+    pub latency: Latency,
+    pub dialect: DialectFacts,
 }
 
 impl Recorder {
     /// Begins a record at the anchor's time.
     #[must_use]
     pub fn new(id: Uuid, anchor: Anchor) -> Self {
-        let opened_at = anchor.at(anchor.opened());
-        let facts = Box::new(SessionRecord {
+        let facts = Facts {
             id,
-            opened_at,
-            ..SessionRecord::default()
-        });
+            ..Facts::default()
+        };
         Self {
             facts,
             ending: Ending::default(),
@@ -71,16 +103,44 @@ impl Recorder {
 
     /// The finished record, without a verdict.
     #[must_use]
-    pub fn finish(mut self, now: Instant) -> SessionRecord {
-        let tunnel = self.facts.had_tunnel();
-        self.facts.close = self.ending.facts(tunnel, &self.anchor);
-        if self.facts.gateway.is_none() {
+    pub fn finish(self, now: Instant) -> SessionRecord {
+        let Self {
+            facts,
+            ending,
+            anchor,
+        } = self;
+        let tunnel = facts.tunnel.map(|tunnel| *tunnel);
+        let (frames, latency, dialect) = match tunnel {
+            Some(told) => (Some(told.frames), Some(told.latency), Some(told.dialect)),
+            None => (None, None, None),
+        };
+        let mut record = SessionRecord {
+            id: facts.id,
+            kind: facts.kind,
+            tap: facts.tap,
+            opened_at: anchor.at(anchor.opened()),
+            closed_at: anchor.at(now),
+            duration_ms: millis(anchor.since(now)),
+            phase: facts.phase,
+            phases: facts.phases,
+            client: facts.client,
+            request: facts.request,
+            auth: facts.auth,
+            auth_dropped: facts.auth_dropped,
+            origin: facts.origin,
+            gateway: facts.gateway,
+            answer: facts.answer,
+            frames,
+            latency,
+            dialect,
+            ..SessionRecord::default()
+        };
+        record.close = ending.facts(record.had_tunnel(), &anchor);
+        if record.gateway.is_none() {
             // The tap answered in its place: there was nobody to see anything.
-            self.facts.close.gateway_saw = None;
+            record.close.gateway_saw = None;
         }
-        self.facts.closed_at = self.anchor.at(now);
-        self.facts.duration_ms = millis(self.anchor.since(now));
-        *self.facts
+        record
     }
 }
 

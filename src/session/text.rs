@@ -27,12 +27,20 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// again under the same cap may shorten it further; reading a record never cuts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct PeerText(String);
+pub struct PeerText(Box<str>);
 
 impl PeerText {
     /// Escapes `bytes`, showing at most `cap` characters of the escaped form (plus the cut's mark).
     #[must_use]
     pub fn from_bytes(bytes: &[u8], cap: usize) -> Self {
+        // Nearly all of it needs nothing done.
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+        if bytes.len() <= cap
+            && bytes.iter().all(is_plain)
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            return Self(text.into());
+        }
         let mut out = Bounded::new(cap);
         for chunk in bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
@@ -42,7 +50,7 @@ impl PeerText {
                 out.invalid(byte);
             }
         }
-        Self(out.finish())
+        Self(out.finish().into())
     }
 
     /// The same for text that is already known to be UTF-8.
@@ -78,7 +86,7 @@ impl AsRef<str> for PeerText {
 
 impl From<PeerText> for String {
     fn from(text: PeerText) -> Self {
-        text.0
+        text.0.into()
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use self::added::Counting;
-use crate::session::SessionRecord;
+use crate::session::Facts;
 use crate::session::added::Added;
 use crate::session::moment::{Anchor, Moment, millis};
 use crate::session::party::{Direction, Phase};
@@ -209,7 +209,7 @@ impl Registry {
 
 impl Live {
     /// Notes how far it got, and once it is known what it is about.
-    pub fn reached(&self, facts: &SessionRecord) {
+    pub fn reached(&self, facts: &Facts) {
         self.phase.store(facts.phase as u8, Relaxed);
         // By then a trusted proxy's word about the client is in.
         if facts.phase >= Phase::Admission {
@@ -350,10 +350,10 @@ mod tests {
         let (registry, start) = (Arc::<Registry>::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         let entry = open(&registry, 1, start);
-        entry.live().reached(&SessionRecord {
+        entry.live().reached(&Facts {
             kind: Kind::Websocket,
             phase: Phase::Handshake,
-            ..SessionRecord::default()
+            ..Facts::default()
         });
         entry.live().relayed(Direction::ToGateway, 2, 300, at(1000));
         entry.live().waits(Direction::ToClient, 7);

@@ -107,12 +107,14 @@ async fn a_start_that_fails_is_never_ready() {
 async fn the_watchdog_is_answered() {
     let peer = echo::start(&Via::Plain).await;
     let manager = Manager::new();
-    let setup = Setup::before(&peer);
-    let setup = setup.under(&["env", &manager.variable(), "WATCHDOG_USEC=200000"]);
-    let _tap = setup.start().await;
-    let mut alive = 0;
-    while alive < 3 {
-        alive += usize::from(manager.told().await == ["WATCHDOG=1"]);
+    for workers in [1, 2] {
+        let setup = Setup::before(&peer).set("workers", workers);
+        let setup = setup.under(&["env", &manager.variable(), "WATCHDOG_USEC=200000"]);
+        let _tap = setup.start().await;
+        let mut alive = 0;
+        while alive < 3 {
+            alive += usize::from(manager.told().await == ["WATCHDOG=1"]);
+        }
     }
 }
 

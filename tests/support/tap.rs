@@ -229,6 +229,11 @@ impl Tap {
         addr.trim().parse().expect("its address")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its folder, for files that belong to a test.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -34,7 +34,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "allowedOrigins: ['*']",
-            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `http2`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir` or `reload`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
+            "f.yaml:1:1: allowedOrigins: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `http2`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir`, `reload` or `workers`, found the unknown key `allowedOrigins` (did you mean `origins.allowed`?)",
         ),
         // Wrong types.
         (
@@ -60,6 +60,10 @@ fn errors_name_line_column_and_key_path() {
         (
             "output: [json]",
             "f.yaml:1:1: output: expected one of `line` or `json`, found a list",
+        ),
+        (
+            "workers: 0",
+            "f.yaml:1:10: workers: expected a whole number from 1 to 1024, found 0",
         ),
         (
             "state_dir: 5",

@@ -34,9 +34,23 @@ pub(super) struct Rpc {
     /// What belongs to each of them, in the same places.
     waiting: Vec<Waiting>,
     rows: Vec<Row>,
-    rest: Row,
+    /// Those that have no row of their own.
+    rest: Option<Box<Row>>,
     failures: Vec<(PeerText, Failure, u64, Instant)>,
-    counts: RpcFacts,
+    counts: Counts,
+}
+
+/// As in the record.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    requests: u64,
+    responses: u64,
+    errors: u64,
+    unmatched: u64,
+    duplicate_ids: u64,
+    untracked: u64,
+    unseen_to_gateway: u64,
+    unseen_to_client: u64,
 }
 
 /// A request without an answer yet.
@@ -224,7 +238,7 @@ impl Rpc {
             Method::Row(at) => self.rows.get_mut(*at),
             Method::Other(_) => None,
         };
-        row.unwrap_or(&mut self.rest)
+        row.unwrap_or_else(|| self.rest.get_or_insert_default())
     }
 
     fn name(&self, method: &Method) -> PeerText {
@@ -237,8 +251,19 @@ impl Rpc {
 
     /// The record's form.
     pub(super) fn facts(&self, ending: &Ending<'_>) -> RpcFacts {
-        let mut facts = self.counts.clone();
-        let rest = Some(&self.rest).filter(|rest| rest.requests > 0);
+        let counts = self.counts;
+        let mut facts = RpcFacts {
+            requests: counts.requests,
+            responses: counts.responses,
+            errors: counts.errors,
+            unmatched: counts.unmatched,
+            duplicate_ids: counts.duplicate_ids,
+            untracked: counts.untracked,
+            unseen_to_gateway: counts.unseen_to_gateway,
+            unseen_to_client: counts.unseen_to_client,
+            ..RpcFacts::default()
+        };
+        let rest = self.rest.as_deref().filter(|rest| rest.requests > 0);
         facts.methods = self.rows.iter().chain(rest).map(Row::facts).collect();
         facts.failures = self
             .failures

@@ -1,0 +1,107 @@
+//! Counting instructions: valgrind's callgrind, asked for its count while the program runs.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::program::{self, Program};
+use super::support::Fallible;
+
+pub const MISSING: &str = "no valgrind (make fetch, or install valgrind)";
+
+/// A program that is there, as words that start it.
+fn words(program: &Program) -> Vec<OsString> {
+    let command = program.command();
+    let mut words = vec!["env".into()];
+    for (name, value) in command.get_envs() {
+        let mut word = name.to_owned();
+        word.push("=");
+        word.push(value.unwrap_or_default());
+        words.push(word);
+    }
+    // Where it was unpacked and not installed, it has to be told where its parts are.
+    let parts = program::folder().join("usr/libexec/valgrind");
+    if Path::new(command.get_program()).starts_with(program::folder()) && parts.is_dir() {
+        let mut word = OsString::from("VALGRIND_LIB=");
+        word.push(parts);
+        words.push(word);
+    }
+    words.push(command.get_program().to_owned());
+    words
+}
+
+/// A program's words, for [`super::support::tap::Setup::under`]; `None` when it is nowhere.
+pub fn find(name: &str) -> Option<Vec<OsString>> {
+    Program::find(name).map(|program| words(&program))
+}
+
+/// One program under callgrind.
+pub struct Callgrind {
+    valgrind: Vec<OsString>,
+    vgdb: Vec<OsString>,
+    out: PathBuf,
+    pipes: PathBuf,
+    dumps: usize,
+}
+
+impl Callgrind {
+    /// Its files go to the folder under this name. `None` without valgrind.
+    pub fn new(folder: &Path, name: &str) -> Option<Self> {
+        Some(Self {
+            // An unpacked `valgrind` is a script that looks for this where it is installed.
+            valgrind: find("valgrind.bin").or_else(|| find("valgrind"))?,
+            vgdb: find("vgdb")?,
+            out: folder.join(format!("{name}.callgrind")),
+            pipes: folder.join(format!("{name}.vgdb")),
+            dumps: 0,
+        })
+    }
+
+    /// What the program's own words follow.
+    pub fn words(&self, more: &[&str]) -> Vec<OsString> {
+        let mut words = self.valgrind.clone();
+        let with = |option: &str, path: &Path| {
+            let mut word = OsString::from(option);
+            word.push(path);
+            word
+        };
+        words.push("--tool=callgrind".into());
+        words.push(with("--callgrind-out-file=", &self.out));
+        words.push(with("--vgdb-prefix=", &self.pipes));
+        words.extend(more.iter().map(Into::into));
+        words
+    }
+
+    /// The instructions of this process since the last call; the first tells those of the start.
+    pub fn count(&mut self, process: u32) -> Fallible<u64> {
+        let mut words = self.vgdb.iter();
+        let program = words.next().ok_or("vgdb has no words")?;
+        let mut prefix = OsString::from("--vgdb-prefix=");
+        prefix.push(&self.pipes);
+        let output = std::process::Command::new(program)
+            .args(words)
+            .arg(format!("--pid={process}"))
+            .arg(prefix)
+            .args(["--wait=20", "dump", "gate"])
+            .output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("vgdb could not ask for a count: {said}").into());
+        }
+        self.dumps += 1;
+        self.dumped(self.dumps)
+    }
+
+    /// The instructions of the dump with this number, counted from 1.
+    pub fn dumped(&self, number: usize) -> Fallible<u64> {
+        let mut path = self.out.clone().into_os_string();
+        path.push(format!(".{number}"));
+        let text = fs::read_to_string(&path)
+            .map_err(|error| format!("no dump {}: {error}", Path::new(&path).display()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
+        Ok(line
+            .ok_or("a dump without a total")?
+            .trim()
+            .parse::<u64>()?)
+    }
+}

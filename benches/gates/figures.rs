@@ -1,0 +1,216 @@
+//! Figures against what is written down of them.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::support::Fallible;
+
+/// Instructions and bytes differ a little with the compiler, the C library and the processor.
+const MARGIN: f64 = 0.04;
+
+/// Elsewhere they are other instructions: those figures are only shown.
+const COMPARABLE: bool = cfg!(target_arch = "x86_64");
+
+/// Something that was measured; less is better.
+pub struct Figure {
+    /// Its key in `limits.yaml`.
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub value: f64,
+    /// How much more is not a regression yet.
+    margin: f64,
+    /// What the project has promised. Above it the limit follows the measured value, below it is never
+    /// loosened beyond.
+    budget: Option<f64>,
+}
+
+impl Figure {
+    pub fn new(name: &'static str, unit: &'static str, value: f64) -> Self {
+        Self {
+            name,
+            unit,
+            value,
+            margin: MARGIN,
+            budget: None,
+        }
+    }
+
+    pub fn margin(self, margin: f64) -> Self {
+        Self { margin, ..self }
+    }
+
+    pub fn budget(self, budget: f64) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self
+        }
+    }
+
+    fn written(&self) -> Written {
+        let limit = self.value * (1.0 + self.margin);
+        let limit = match self.budget {
+            Some(budget) if self.value <= budget => limit.min(budget),
+            _ => limit,
+        };
+        Written {
+            measured: rounded(self.value),
+            limit: rounded(limit),
+        }
+    }
+}
+
+/// Four digits that count.
+fn rounded(value: f64) -> f64 {
+    let scale = if value >= 1000.0 { 1.0 } else { 100.0 };
+    (value * scale).round() / scale
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Written {
+    measured: f64,
+    limit: f64,
+}
+
+/// What is written down.
+pub struct Limits(BTreeMap<String, Written>);
+
+impl Limits {
+    pub fn read() -> Fallible<Self> {
+        let path = path();
+        let text = fs::read_to_string(&path)
+            .map_err(|error| format!("no limits in {}: {error}", path.display()))?;
+        Ok(Self(serde_yaml::from_str(&text)?))
+    }
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/gates/limits.yaml")
+}
+
+const PREFACE: &str = "\
+# What the gates measured, and the limit of each: `make gates-update` writes this file. Commit it with
+# the change that made a figure better, or say there why it may be worse. On x86-64 processors with
+# AES and AVX2; instructions as callgrind counts them.
+";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Within,
+    Better,
+    Over,
+    Unwritten,
+}
+
+pub struct Table {
+    limits: Limits,
+    figures: Vec<Figure>,
+}
+
+impl Table {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            figures: Vec::new(),
+        }
+    }
+
+    pub fn extend(&mut self, figures: Vec<Figure>) {
+        self.figures.extend(figures);
+    }
+
+    fn judge(&self, figure: &Figure) -> Verdict {
+        if !COMPARABLE && figure.unit.starts_with("instructions") {
+            return Verdict::Within;
+        }
+        let Some(written) = self.limits.0.get(figure.name) else {
+            return Verdict::Unwritten;
+        };
+        if figure.value > written.limit {
+            Verdict::Over
+        } else if figure.value < written.measured * (1.0 - figure.margin) {
+            Verdict::Better
+        } else {
+            Verdict::Within
+        }
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        let all = self.figures.iter();
+        all.filter(|it| self.judge(it) == verdict).count()
+    }
+
+    pub fn all_within(&self) -> bool {
+        self.count(Verdict::Over) + self.count(Verdict::Unwritten) == 0
+    }
+
+    /// Writes down what was measured; what was not measured this time stays.
+    pub fn write(&mut self) -> Fallible<()> {
+        for figure in &self.figures {
+            let name = figure.name.to_owned();
+            self.limits.0.insert(name, figure.written());
+        }
+        let mut text = PREFACE.to_owned();
+        for (name, Written { measured, limit }) in &self.limits.0 {
+            writeln!(
+                text,
+                "{name}: {{ measured: {measured:?}, limit: {limit:?} }}"
+            )?;
+        }
+        Ok(fs::write(path(), text)?)
+    }
+
+    /// One line for a log.
+    pub fn closing(&self, held: usize, skipped: usize, broken: usize) -> String {
+        let (over, better) = (self.count(Verdict::Over), self.count(Verdict::Better));
+        let fine = self.count(Verdict::Within) + better;
+        let mut line = format!("gates: {fine} figures within their limits, {held} held");
+        for (count, what) in [
+            (over, "over the limit"),
+            (self.count(Verdict::Unwritten), "without a limit"),
+            (broken, "failed"),
+            (skipped, "skipped"),
+            (
+                better,
+                "better than written down: lower them with make gates-update",
+            ),
+        ] {
+            if count > 0 {
+                // A `String` takes everything.
+                let _ = write!(line, ", {count} {what}");
+            }
+        }
+        line
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| figure | unit | measured | written down | limit | |")?;
+        writeln!(f, "|---|---|--:|--:|--:|---|")?;
+        for figure in &self.figures {
+            let written = self.limits.0.get(figure.name);
+            let show = |value: Option<f64>| value.map_or("-".to_owned(), |it| it.to_string());
+            let told = match (self.judge(figure), figure.budget) {
+                (Verdict::Over, _) => "OVER".to_owned(),
+                (Verdict::Unwritten, _) => "no limit".to_owned(),
+                (_, Some(budget)) if figure.value > budget => format!("budget {budget}"),
+                (Verdict::Better, _) => "better".to_owned(),
+                (Verdict::Within, _) => String::new(),
+            };
+            writeln!(
+                f,
+                "| {} | {} | {} | {} | {} | {told} |",
+                figure.name,
+                figure.unit,
+                rounded(figure.value),
+                show(written.map(|it| it.measured)),
+                show(written.map(|it| it.limit)),
+            )?;
+        }
+        Ok(())
+    }
+}

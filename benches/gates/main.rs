@@ -1,0 +1,142 @@
+//! What must not get worse without anybody noticing: figures that repeat to a few percent on any
+//! machine (instructions, system calls, bytes), and many sessions on one machine. No time is measured.
+//!
+//! `limits.yaml` has what was measured and the limit of each; `make gates` compares, `make
+//! gates-update` writes it anew. README.md in `benches/` says what each figure means.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a program of its own: nothing of it is offered to others"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench: a mistake in here ends it, and its table is what it is for"
+)]
+
+mod callgrind;
+mod calls;
+mod figures;
+mod flood;
+mod follow;
+mod idle;
+#[allow(dead_code, reason = "tests need more of it")]
+#[path = "../../tests/support/program.rs"]
+mod program;
+mod relay;
+mod scale;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use figures::{Figure, Limits, Table};
+use support::certs::Certificate;
+use support::{Fallible, process, role};
+
+/// What every gate gets.
+pub struct Place<'a> {
+    /// For files; it goes away at the end.
+    pub folder: &'a Path,
+    pub certificate: &'a Certificate,
+    /// For the tap.
+    pub core: usize,
+    /// For everything around it.
+    pub around: usize,
+}
+
+/// What a gate came to.
+pub enum Outcome {
+    Measured(Vec<Figure>),
+    /// It holds or it has failed; these are the words for it.
+    Held(Vec<String>),
+    Both(Vec<Figure>, Vec<String>),
+    /// It cannot run here, and why.
+    Skipped(String),
+}
+
+type Gate = fn(&Place<'_>) -> Fallible<Outcome>;
+
+const GATES: [(&str, Gate); 6] = [
+    ("follow", follow::gate),
+    ("relay", relay::gate),
+    ("calls", calls::gate),
+    ("idle", idle::gate),
+    ("flood", flood::gate),
+    ("scale", scale::gate),
+];
+
+fn main() -> ExitCode {
+    role::play_if_asked(|name, _| match name {
+        "follow" => Some(follow::play()),
+        _ => None,
+    });
+    // `cargo bench` adds `--bench`.
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    let update = args.iter().any(|arg| arg == "--update");
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    match run(update, |name| {
+        wanted.is_empty() || wanted.iter().any(|one| *one == name)
+    }) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("gates: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything is within its limits.
+fn run(update: bool, wanted: impl Fn(&str) -> bool) -> Fallible<bool> {
+    let folder = tempfile::tempdir()?;
+    let certificate = Certificate::make(folder.path())?;
+    let (core, around) = process::cores()?;
+    process::pin_self(around)?;
+    let place = Place {
+        folder: folder.path(),
+        certificate: &certificate,
+        core,
+        around,
+    };
+    let (mut table, mut words, mut skipped, mut broken) =
+        (Table::new(Limits::read()?), Vec::new(), 0, 0);
+    for (name, gate) in GATES.into_iter().filter(|(name, _)| wanted(name)) {
+        let began = Instant::now();
+        match gate(&place) {
+            Ok(Outcome::Measured(figures)) => table.extend(figures),
+            Ok(Outcome::Held(told)) => words.extend(told),
+            Ok(Outcome::Both(figures, told)) => {
+                table.extend(figures);
+                words.extend(told);
+            }
+            Ok(Outcome::Skipped(why)) => {
+                skipped += 1;
+                // With `CI=true` nothing may be missing.
+                broken += usize::from(std::env::var("CI").as_deref() == Ok("true"));
+                println!("SKIPPED: gates: {name}: {why}");
+            }
+            Err(error) => {
+                broken += 1;
+                println!("gates: {name}: failed: {error}");
+            }
+        }
+        eprintln!("gates: {name} took {:.0} s", began.elapsed().as_secs_f64());
+    }
+    println!("{table}");
+    for line in &words {
+        println!("{line}");
+    }
+    if update {
+        table.write()?;
+    }
+    println!("{}", table.closing(words.len(), skipped, broken));
+    Ok(broken == 0 && (update || table.all_within()))
+}
