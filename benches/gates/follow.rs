@@ -32,8 +32,12 @@ type Case = (&'static str, fn() -> Work);
 
 const CASES: [Case; 6] = [
     ("scanner-masked-32B", || scan(Masking::Masked, 32)),
-    ("scanner-unmasked-16KiB", || scan(Masking::Unmasked, 16 << 10)),
-    ("recorder-plain-32B", || observe(Choice::Plain, whole(32, false))),
+    ("scanner-unmasked-16KiB", || {
+        scan(Masking::Unmasked, 16 << 10)
+    }),
+    ("recorder-plain-32B", || {
+        observe(Choice::Plain, whole(32, false))
+    }),
     ("recorder-openclaw-one-frame-a-read-32B", || {
         observe(Choice::OpenClaw, (of_server(TEXT, &[b'x'; 32]), 1))
     }),
@@ -176,7 +180,8 @@ fn observe(choice: Choice, (bytes, frames): (Vec<u8>, usize)) -> Work {
 fn calls() -> Work {
     const CALLS: usize = 64;
     let message = |kind: &str, call: usize, rest: &str, size: usize| {
-        let front = format!(r#"{{"type":"{kind}","id":"1:2c6a3f5e-11aa-4c1b-8a45-{call:012}",{rest}"#);
+        let front =
+            format!(r#"{{"type":"{kind}","id":"1:2c6a3f5e-11aa-4c1b-8a45-{call:012}",{rest}"#);
         format!("{front:x<size$}\"}}")
     };
     let pairs: Vec<(Vec<u8>, Vec<u8>)> = (0..CALLS)

@@ -6,8 +6,8 @@ use super::support::client::Door;
 use super::support::crowd::Crowd;
 use super::support::gateway::Gateway;
 use super::support::numbers::float;
-use super::support::tap::Setup;
 use super::support::role;
+use super::support::tap::Setup;
 use super::{Outcome, Place};
 
 /// Before them the tap has what it needs only once.
@@ -26,7 +26,11 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     let (tap, addr) = setup.start(place.folder, place.certificate, gateway.plain, place.core)?;
     let door = Door {
         addr,
-        tls: Some(place.certificate.client(rustls::client::Resumption::disabled())?),
+        tls: Some(
+            place
+                .certificate
+                .client(rustls::client::Resumption::disabled())?,
+        ),
     };
     let mut first = Crowd::gather(&door, FIRST)?;
     let before = tap.pss()?;

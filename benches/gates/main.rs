@@ -3,7 +3,11 @@
 //!
 //! `limits.yaml` has what was measured and the limit of each; `make gates` compares, `make
 //! gates-update` writes it anew. README.md in `benches/` says what each figure means.
-#![allow(missing_docs, unreachable_pub, reason = "a program of its own: nothing of it is offered to others")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a program of its own: nothing of it is offered to others"
+)]
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stdout,
@@ -11,8 +15,8 @@
     reason = "a bench: a mistake in here ends it, and its table is what it is for"
 )]
 
-mod calls;
 mod callgrind;
+mod calls;
 mod figures;
 mod flood;
 mod follow;

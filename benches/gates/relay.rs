@@ -28,7 +28,11 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     let (tap, addr) = setup.start(place.folder, place.certificate, gateway.plain, place.core)?;
     let door = Door {
         addr,
-        tls: Some(place.certificate.client(rustls::client::Resumption::disabled())?),
+        tls: Some(
+            place
+                .certificate
+                .client(rustls::client::Resumption::disabled())?,
+        ),
     };
     let mut figures = Vec::new();
     let mut client = Client::greet(&door)?;
@@ -65,7 +69,9 @@ fn slope(
         callgrind.count(process)
     };
     let (small, large) = (count(callgrind, few)?, count(callgrind, many)?);
-    let more = large.checked_sub(small).ok_or("fewer instructions for more work")?;
+    let more = large
+        .checked_sub(small)
+        .ok_or("fewer instructions for more work")?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let more = more as f64;
     Ok(more / float(many - few))

@@ -75,7 +75,9 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
         ("streams", streams.once(32)?, STREAMS),
     ] {
         if answered != wanted {
-            return Err(format!("{answered} of {wanted} {who} sessions answered at the end").into());
+            return Err(
+                format!("{answered} of {wanted} {who} sessions answered at the end").into(),
+            );
         }
     }
     busy_ones.close()?;
@@ -98,12 +100,14 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
         ));
     }
     Ok(Outcome::Both(
-        vec![Figure::new(
-            "scale-busy",
-            "KiB a session",
-            float(worked.saturating_sub(empty)) / float(all),
-        )
-        .margin(0.08)],
+        vec![
+            Figure::new(
+                "scale-busy",
+                "KiB a session",
+                float(worked.saturating_sub(empty)) / float(all),
+            )
+            .margin(0.08),
+        ],
         words,
     ))
 }
@@ -116,7 +120,9 @@ fn records(file: &Path, wanted: usize) -> Fallible<Vec<String>> {
         let count: usize = classes.values().sum();
         if count == wanted {
             let all = classes.iter();
-            return Ok(all.map(|(class, count)| format!("{count} {class}")).collect());
+            return Ok(all
+                .map(|(class, count)| format!("{count} {class}"))
+                .collect());
         }
         if count > wanted || Instant::now() > deadline {
             return Err(format!("{count} records of {wanted} sessions: {classes:?}").into());
