@@ -78,7 +78,6 @@ impl Plan {
                 idle: vec![4],
                 growth: vec![1, 3],
                 settings: vec![1],
-                ..full
             },
         }
     }

@@ -1,6 +1,6 @@
 //! Whether the bench works: its parts one by one, and all figures once in small. `cargo test` runs this.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -29,6 +29,7 @@ pub fn run() -> ExitCode {
         Trial::test("the_table_goes_between_its_marks", paste),
         Trial::test("budgets_are_met_missed_and_not_measured", budgets),
         Trial::test("what_strace_counted_is_read", strace),
+        Trial::test("a_missed_budget_is_exit_code_1", exit_codes),
         Trial::test("all_figures_in_small", smoke),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -213,6 +214,22 @@ fn strace() -> Outcome {
 ";
     same(calls::total(summary)?, 180)?;
     same(calls::total("").is_err(), true)
+}
+
+/// In small, nothing is compared with peers, so that their budgets are missed.
+fn exit_codes() -> Outcome {
+    let this = std::env::current_exe()?;
+    for (check, code) in [(None, 0), (Some("--check"), 1)] {
+        let out = Command::new(&this)
+            .args(["--bench", "smoke", "--only", "buffering"])
+            .args(check)
+            .output()?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        same((check, out.status.code()), (check, Some(code)))?;
+        same(text.contains("**missed**"), check.is_some())?;
+        same(text.contains("| met |"), check.is_some())?;
+    }
+    Ok(())
 }
 
 fn smoke() -> Outcome {

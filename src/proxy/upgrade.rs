@@ -248,3 +248,19 @@ fn gateway_wire(upgraded: Upgraded) -> Option<Wire> {
         parts.read_buf,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What opens the tunnel is not kept beside what runs it.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_tunnels_task_is_a_pointer_to_its_relay() {
+        fn of<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        let task = of(Tunnel::run);
+        assert!(task <= 64, "it takes {task} bytes");
+    }
+}
