@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test. With cargo-nextest each test has a process and a time limit of its own
-# (.config/nextest.toml); without it plain `cargo test` runs the same tests.
+# Runs every test, then the gates (benches/README.md). With cargo-nextest each test has a process and
+# a time limit of its own (.config/nextest.toml); without it plain `cargo test` runs the same tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -84,7 +84,7 @@ pub struct OpenClaw {
     error: Option<Box<DialectError>>,
     hello: Option<Box<Hello>>,
     rpc: Rpc,
-    shutdown: Option<Box<(Option<PeerText>, Option<u64>, Instant)>>,
+    shutdown: Option<Box<Shutdown>>,
     /// Events behind the connect request before an answer to it was read, and the first's time.
     unanswered_events: Option<(u32, Instant)>,
 }
@@ -97,6 +97,14 @@ struct Connect {
     role: Option<PeerText>,
     scopes: Option<Vec<PeerText>>,
     protocol: ProtocolRange,
+}
+
+/// The gateway's announcement that it shuts down.
+#[derive(Debug)]
+struct Shutdown {
+    reason: Option<PeerText>,
+    expected: Option<u64>,
+    at: Instant,
 }
 
 /// The parts of `hello-ok` that are kept.
@@ -306,9 +314,13 @@ impl OpenClaw {
             match read::json(message) {
                 Some(value) => self.read_event(&value, now),
                 None => {
-                    _ = self
-                        .shutdown
-                        .get_or_insert_with(|| Box::new((None, None, now)))
+                    self.shutdown.get_or_insert_with(|| {
+                        Box::new(Shutdown {
+                            reason: None,
+                            expected: None,
+                            at: now,
+                        })
+                    });
                 }
             }
         }
@@ -331,8 +343,13 @@ impl OpenClaw {
             Some("shutdown") => {
                 let reason = read::text(value, "/payload/reason");
                 let expected = read::number(value, "/payload/restartExpectedMs");
-                self.shutdown
-                    .get_or_insert_with(|| Box::new((reason, expected, now)));
+                self.shutdown.get_or_insert_with(|| {
+                    Box::new(Shutdown {
+                        reason,
+                        expected,
+                        at: now,
+                    })
+                });
             }
             // Only an accepted client gets events. One may overtake the answer; behind several of
             // them hello-ok was there and could not be read.
@@ -468,13 +485,10 @@ impl Dialect for OpenClaw {
             facts.max_buffered = hello.max_buffered;
             facts.tick_interval_ms = hello.tick_interval_ms;
         }
-        facts.shutdown = self.shutdown.as_deref().map(|said| {
-            let (reason, restart_expected_ms, at) = said;
-            ShutdownFacts {
-                reason: reason.clone(),
-                restart_expected_ms: *restart_expected_ms,
-                at: anchor.at(*at),
-            }
+        facts.shutdown = self.shutdown.as_deref().map(|said| ShutdownFacts {
+            reason: said.reason.clone(),
+            restart_expected_ms: said.expected,
+            at: anchor.at(said.at),
         });
         let accepted = self.result == ConnectResult::Accepted;
         facts.rpc = accepted.then(|| self.rpc.facts(ending));

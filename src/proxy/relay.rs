@@ -8,6 +8,8 @@
 
 mod caps;
 mod ending;
+#[cfg(test)]
+mod size;
 mod timers;
 
 use std::cell::RefCell;
@@ -133,6 +135,20 @@ impl Half {
     }
 }
 
+/// Which directions a turn looks at.
+#[derive(Clone, Copy)]
+struct Asked {
+    to_client: bool,
+    to_gateway: bool,
+}
+
+impl Asked {
+    const BOTH: Self = Self {
+        to_client: true,
+        to_gateway: true,
+    };
+}
+
 /// What one turn of a direction came to.
 enum Turn {
     /// Something moved; ask again.
@@ -172,7 +188,11 @@ impl Relay {
         }
     }
 
-    /// Runs until both legs have ended. No `async fn`: its future would have room for two relays.
+    /// Runs until both legs have ended.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` would have room for two relays"
+    )]
     pub(super) fn run(mut self, drain: Arc<Drain>) -> impl Future<Output = ()> + Send {
         async move {
             let mut drained = pin!(drain.token().cancelled());
@@ -230,18 +250,27 @@ impl Relay {
         self.woken = Some(now);
         let mut lent = Lent::take();
         let scratch = lent.get();
+        // Who has nothing to read has the reactor's promise to be woken, and is not asked again.
+        let mut asked = Asked::BOTH;
         for _ in 0..READS_PER_POLL {
             // The gateway's direction first: what it says explains the rest.
-            let to_client = self.direction(Direction::ToClient, cx, scratch, now);
-            let to_gateway = self.direction(Direction::ToGateway, cx, scratch, now);
-            match (to_client, to_gateway) {
+            let to_client = if asked.to_client {
+                self.direction(Direction::ToClient, cx, scratch, now)
+            } else {
+                Turn::Waiting
+            };
+            let to_gateway = if asked.to_gateway {
+                self.direction(Direction::ToGateway, cx, scratch, now)
+            } else {
+                Turn::Waiting
+            };
+            match (&to_client, &to_gateway) {
                 (Turn::Broken, _) | (_, Turn::Broken) => {
                     self.break_off(cx, scratch, self.at());
                     return Poll::Ready(());
                 }
                 (Turn::Waiting, Turn::Waiting) => {
-                    let blocked = |half: &Half| half.blocked_since.is_some();
-                    let any = blocked(&self.to_client) || blocked(&self.to_gateway);
+                    let any = self.is_blocked();
                     self.timers.blocked(any, now);
                     self.note_waiting();
                     return if self.is_done() {
@@ -250,7 +279,13 @@ impl Relay {
                         Poll::Pending
                     };
                 }
-                _ => {}
+                _ if self.sails() => {
+                    asked = Asked {
+                        to_client: matches!(to_client, Turn::Moved),
+                        to_gateway: matches!(to_gateway, Turn::Moved),
+                    };
+                }
+                _ => asked = Asked::BOTH,
             }
         }
         // Other sessions wait for this thread too.
@@ -260,6 +295,19 @@ impl Relay {
 
     fn is_done(&self) -> bool {
         self.to_client.is_done() && self.to_gateway.is_done()
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.to_client.blocked_since.is_some() || self.to_gateway.blocked_since.is_some()
+    }
+
+    /// Nothing waits to be written or has ended, so that what one direction does is nothing to the
+    /// other one.
+    fn sails(&self) -> bool {
+        let flushed = |leg: &Option<Wire>| leg.as_ref().is_some_and(Wire::is_flushed);
+        !(self.to_client.ended || self.to_gateway.ended || self.is_blocked())
+            && flushed(&self.client)
+            && flushed(&self.gateway)
     }
 
     fn direction(

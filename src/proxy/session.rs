@@ -44,7 +44,7 @@ enum Held {
     Whole(Arc<Connection>),
     /// A tunnel needs nothing of it but to be counted. The rest, and by its wakers the memory of the
     /// task that served HTTP, would be kept for nothing.
-    Counted { _guard: Arc<ConnectionGuard> },
+    Counted(#[expect(dead_code, reason = "it counts by being there")] Arc<ConnectionGuard>),
 }
 
 impl Shared {
@@ -96,8 +96,7 @@ impl Shared {
         let mut session = self.lock();
         session.settled = true;
         if let Held::Whole(connection) = &session.connection {
-            let _guard = connection.counted();
-            session.connection = Held::Counted { _guard };
+            session.connection = Held::Counted(connection.counted());
         }
     }
 
@@ -220,6 +219,12 @@ mod tests {
     }
 
     fn open() -> (Shared, Receiver<SessionRecord>) {
+        let (tap, receiver) = tap();
+        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        (tap.open_record(&connection, clock::anchor()), receiver)
+    }
+
+    fn tap() -> (Arc<Tap>, Receiver<SessionRecord>) {
         let (sender, receiver) = channel();
         let queue = Queue::start("test", 16, Keep(sender)).unwrap();
         let outlet = Arc::new(Outlet::new(vec![queue], HttpFilter::All));
@@ -228,9 +233,7 @@ mod tests {
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
             Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
-        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
-        let anchor = clock::anchor();
-        (tap.open_record(&connection, anchor), receiver)
+        (tap, receiver)
     }
 
     fn records(receiver: &Receiver<SessionRecord>) -> Vec<SessionRecord> {
@@ -247,6 +250,29 @@ mod tests {
         assert!(receiver.try_recv().is_err(), "a handle is left");
         drop(other);
         assert_eq!(records(&receiver).len(), 1);
+    }
+
+    /// What it holds of the connection would keep the memory of the task that served HTTP.
+    #[test]
+    fn a_tunnel_lets_go_of_its_connection_and_still_counts() {
+        let (tap, receiver) = tap();
+        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        let session = tap.open_record(&connection, clock::anchor());
+        session.settle_as_tunnel();
+        let gone = Arc::downgrade(&connection);
+        drop(connection);
+        assert!(gone.upgrade().is_none());
+        assert_eq!(tap.connections(), 1);
+        drop(session);
+        assert_eq!(tap.connections(), 0);
+        assert_eq!(records(&receiver).len(), 1);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_session_grows_by_nobodys_oversight() {
+        let session = size_of::<Session>();
+        assert!(session <= 1552, "a session takes {session} bytes");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! The tunnel opens only on a 101 whose accept key answers the client's key (RFC 6455 section
 //! 4.2.2); everything else the gateway says is passed on as it is, and the connection closes.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,9 +64,8 @@ pub(super) async fn attempt(
         .await;
     let (mut sender, driver) =
         handshake.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
-    // Drives the connection until the upgrade, or until a refusal's body is through. It ends by
-    // itself when the request is given up.
-    tap.tasks.spawn(async move {
+    // Drives the connection until the upgrade; only a refusal's body needs a task for that.
+    let mut driver = Box::pin(async move {
         if let Err(error) = driver.with_upgrades().await {
             tracing::trace!(%error, "a connection to the gateway ended");
         }
@@ -79,7 +79,11 @@ pub(super) async fn attempt(
     let mut request = Request::from_parts(head, body);
     connection.interim.listen(&mut request, Version::HTTP_11);
     let sending = sender.send_request(request);
-    let answered = connection.interim.before(sending).await;
+    let answering = connection.interim.before(sending);
+    let (answered, driven) = driven_by(&mut driver, answering).await;
+    if !driven {
+        tap.tasks.spawn(driver);
+    }
     let mut response =
         answered.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
     note_head(&session, &response, sent);
@@ -123,6 +127,20 @@ pub(super) async fn attempt(
         answer.headers_mut().insert(SESSION_HEADER, id);
     }
     Ok(answer)
+}
+
+/// Waits for an answer while the connection that it comes on is driven by the same task: the answer,
+/// and whether the connection is through. It is when the answer was a 101.
+async fn driven_by<T>(
+    driver: &mut (impl Future<Output = ()> + Unpin),
+    answer: impl Future<Output = T>,
+) -> (T, bool) {
+    let (mut answer, mut driven) = (pin!(answer), false);
+    let answer = poll_fn(|cx| {
+        driven = driven || Pin::new(&mut *driver).poll(cx).is_ready();
+        answer.as_mut().poll(cx)
+    });
+    (answer.await, driven)
 }
 
 /// Whether a 101 really agrees to this client's upgrade.
@@ -229,4 +247,20 @@ fn gateway_wire(upgraded: Upgraded) -> Option<Wire> {
         parts.io.into_inner().into_inner(),
         parts.read_buf,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What opens the tunnel is not kept beside what runs it.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_tunnels_task_is_a_pointer_to_its_relay() {
+        fn of<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        let task = of(Tunnel::run);
+        assert!(task <= 64, "it takes {task} bytes");
+    }
 }

@@ -1,5 +1,6 @@
 //! Collects one session's facts and turns them into its record, once.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -30,7 +31,7 @@ pub struct Recorder {
 pub struct Facts {
     pub id: Uuid,
     pub kind: Kind,
-    pub tap: TapFacts,
+    pub tap: Tapped,
     pub phase: Phase,
     pub phases: Vec<PhaseBegan>,
     pub client: ClientFacts,
@@ -42,6 +43,26 @@ pub struct Facts {
     pub answer: Option<AnswerFacts>,
     /// Told by a tunnel when it ends.
     pub tunnel: Option<Box<Tunnelled>>,
+}
+
+/// [`TapFacts`] without what is the same in all sessions.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "documented in the record")]
+pub struct Tapped {
+    pub name: Arc<str>,
+    pub listener: Box<str>,
+    pub listener_key: Arc<str>,
+}
+
+impl From<Tapped> for TapFacts {
+    fn from(tapped: Tapped) -> Self {
+        Self {
+            name: tapped.name.as_ref().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listener: tapped.listener.into(),
+            listener_key: tapped.listener_key.as_ref().to_owned(),
+        }
+    }
 }
 
 /// What a tunnel tells when it ends.
@@ -91,6 +112,10 @@ impl Recorder {
         let last = self.facts.phases.last().map(|began| began.phase);
         if last.is_none_or(|last| last < phase) {
             let at = self.at(now);
+            if last.is_none() {
+                // As many as an open session has had.
+                self.facts.phases.reserve_exact(6);
+            }
             self.facts.phases.push(PhaseBegan { phase, at });
         }
     }
@@ -117,7 +142,7 @@ impl Recorder {
         let mut record = SessionRecord {
             id: facts.id,
             kind: facts.kind,
-            tap: facts.tap,
+            tap: facts.tap.into(),
             opened_at: anchor.at(anchor.opened()),
             closed_at: anchor.at(now),
             duration_ms: millis(anchor.since(now)),
@@ -161,6 +186,19 @@ mod tests {
         assert_eq!(record.phase, Phase::Dial);
         assert!((record.duration_ms - 12.0).abs() < 1e-9);
         assert_eq!(record.closed_at.to_string(), "2026-11-21T00:00:00.012000Z");
+    }
+
+    /// One of them is kept for every open session, mostly idle for hours.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_is_kept_before_the_end_grows_by_nobodys_oversight() {
+        let recorder = size_of::<Recorder>();
+        assert!(recorder <= 1464, "a recorder takes {recorder} bytes");
+        let ending = size_of::<Ending>();
+        assert!(
+            ending <= 8,
+            "before it begins an ending takes {ending} bytes"
+        );
     }
 
     #[test]

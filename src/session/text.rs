@@ -34,9 +34,8 @@ impl PeerText {
     #[must_use]
     pub fn from_bytes(bytes: &[u8], cap: usize) -> Self {
         // Nearly all of it needs nothing done.
-        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
         if bytes.len() <= cap
-            && bytes.iter().all(is_plain)
+            && is_printable_ascii(bytes)
             && let Ok(text) = std::str::from_utf8(bytes)
         {
             return Self(text.into());
@@ -96,6 +95,19 @@ impl<'de> Deserialize<'de> for PeerText {
         let text = String::deserialize(deserializer)?;
         Ok(Self::new(&text, usize::MAX))
     }
+}
+
+/// Whether a text holds a character that [`must_escape`].
+#[must_use]
+pub fn holds_what_must_be_escaped(text: &str) -> bool {
+    !is_printable_ascii(text.as_bytes()) && text.chars().any(must_escape)
+}
+
+/// Nearly all text is, and then nothing in it needs a closer look.
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    // Not `all`: without a way out in the middle many bytes are looked at at once.
+    let odd = |byte: &u8| !(b' '..=b'~').contains(byte);
+    !bytes.iter().fold(false, |any, byte| any | odd(byte))
 }
 
 /// True for characters that must not reach a terminal, a log or a reader's eye unannounced.

@@ -339,6 +339,13 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_entry_grows_by_nobodys_oversight() {
+        let live = size_of::<Live>();
+        assert!(live <= 232, "an open session's entry takes {live} bytes");
+    }
+
+    #[test]
     fn phases_are_stored_by_their_place() {
         for (at, phase) in PHASES.iter().enumerate() {
             assert_eq!(usize::from(*phase as u8), at, "{phase:?}");

@@ -77,7 +77,7 @@ enum Method {
 #[derive(Debug, Default)]
 struct Row {
     /// As it came; empty for the one of all others.
-    raw: Box<str>,
+    raw: Box<[u8]>,
     name: Option<PeerText>,
     requests: u64,
     responses: u64,
@@ -132,7 +132,7 @@ impl Rpc {
         }
     }
 
-    fn request(&mut self, id: u64, name: &str, end: u64, now: Instant) {
+    fn request(&mut self, id: u64, name: &[u8], end: u64, now: Instant) {
         self.counts.requests += 1;
         let method = self.method(name);
         self.row(&method).requests += 1;
@@ -141,6 +141,10 @@ impl Rpc {
         } else if self.waiting.len() >= MOST_WAITING {
             self.counts.untracked += 1;
         } else {
+            if self.waiting.is_empty() {
+                // One at a time is the rule: no room for more until more come.
+                self.waiting.reserve_exact(1);
+            }
             self.ids.push(id);
             self.waiting.push(Waiting {
                 number: self.counts.requests,
@@ -217,13 +221,17 @@ impl Rpc {
         self.counts.unseen_to_client += 1;
     }
 
-    fn method(&mut self, name: &str) -> Method {
+    fn method(&mut self, name: &[u8]) -> Method {
         if let Some(at) = self.rows.iter().position(|row| *row.raw == *name) {
             return Method::Row(at);
         }
-        let shown = PeerText::new(name, METHOD_CAP);
+        let shown = PeerText::from_bytes(name, METHOD_CAP);
         if self.rows.len() >= MOST_METHODS {
             return Method::Other(shown);
+        }
+        if self.rows.len() < 4 {
+            // Many sessions know one method or two, and each row is large.
+            self.rows.reserve_exact(1);
         }
         self.rows.push(Row {
             raw: name.into(),
