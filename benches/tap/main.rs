@@ -23,7 +23,6 @@ mod machine;
 mod peers;
 mod plan;
 #[path = "../../tests/support/program.rs"]
-#[allow(dead_code, clippy::expect_used, reason = "shared with the tests")]
 mod program;
 mod report;
 #[path = "../support/mod.rs"]

@@ -1,5 +1,10 @@
 //! Where programs of the system's packages are: on the `PATH`, where Debian puts them, or where
 //! `scripts/fetch-packages.sh` does. Tests and benches share this file.
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    reason = "tests and benches share this file, and not all of them need all of it"
+)]
 
 use std::env;
 use std::ffi::OsString;
