@@ -105,7 +105,14 @@ fn errors_name_line_column_and_key_path() {
             "limits: { headers: 0 }",
             "f.yaml:1:20: limits.headers: expected a whole number from 1 to 10000, found 0",
         ),
-        // Durations and sizes.
+    ] {
+        assert_eq!(line(&with_gateway(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn durations_and_sizes_have_units() {
+    for (text, expected) in [
         (
             "timeouts: { idle: 10 }",
             "f.yaml:1:19: timeouts.idle: expected a duration with a unit, such as `10s` or `10ms`, found `10` without a unit",

@@ -148,7 +148,7 @@ impl<'de> Visitor<'de> for Fields<'_, '_> {
                 }))?,
                 Field::Id => {
                     map.next_value_seed(Scalar(|text: &str| {
-                        front.id = Some(hash(text.as_bytes()))
+                        front.id = Some(hash(text.as_bytes()));
                     }))?;
                 }
                 Field::Method => map.next_value_seed(Scalar(|text: &str| {
