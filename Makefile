@@ -6,7 +6,7 @@ export CARGO_BUILD_JOBS = $(JOBS)
 # cargo fmt does not see these: build.rs lists them.
 RULES = $(wildcard src/verdict/rules/*.rs)
 
-.PHONY: all build test unit live lint fmt bench gates gates-update docs fetch clean
+.PHONY: all build test unit live lint fmt bench bench-check gates gates-update docs fetch clean
 
 all: build
 
@@ -44,6 +44,11 @@ docs:
 
 bench:
 	$(CARGO) bench
+
+# Measures the tap against other proxies and holds it against its budgets (benches/README.md). Under five
+# minutes once all is built, on a machine that does nothing else.
+bench-check:
+	benches/compare --check
 
 # Figures that repeat to a few percent, against benches/gates/limits.yaml; and many sessions at once.
 gates:

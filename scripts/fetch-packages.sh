@@ -3,7 +3,7 @@
 #
 #   scripts/fetch-packages.sh [PROGRAM ...]
 #
-# With programs, only those: nginx, haproxy, caddy, envoy, which the bench compares the tap with. Else what
+# With programs, only those: nginx, haproxy, caddy, envoy and strace are what the bench needs. Without, what
 # the tests need:
 #
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
@@ -211,7 +211,8 @@ if [ $# -gt 0 ]; then
         haproxy) need haproxy -v haproxy ;;
         caddy) need caddy version caddy ;;
         envoy) need_envoy ;;
-        *) fail "$program is not known here (nginx, haproxy, caddy and envoy are)" ;;
+        strace) need strace -V strace ;;
+        *) fail "$program is not known here (nginx, haproxy, caddy, envoy and strace are)" ;;
         esac
     done
     exit 0

@@ -21,4 +21,4 @@ pub mod text;
 pub use moment::{Anchor, Moment};
 pub use party::{Direction, Leg, Party, Phase};
 pub use record::SessionRecord;
-pub use recorder::Recorder;
+pub use recorder::{Facts, Recorder, Tapped, Tunnelled};

@@ -17,7 +17,7 @@ use super::client::Door;
 use super::frames::{self, CLOSE, Counter, TEXT};
 use super::numbers::float;
 use super::talk::{self, Messages};
-use super::{Fallible, head};
+use super::{Fallible, gateway, head};
 
 /// Handshakes under way at the same time while a crowd gathers.
 const AT_ONCE: usize = 32;
@@ -50,6 +50,8 @@ enum Pace {
     Every(Duration),
     /// One message.
     Once,
+    /// So many messages of the gateway, which nothing answers.
+    Events(usize),
 }
 
 impl Crowd {
@@ -105,6 +107,11 @@ impl Crowd {
         self.runtime
             .block_on(async { timeout(PATIENCE, all).await })
             .map_err(|_| "not all sessions closed in time")?
+    }
+
+    /// Lets the gateway send so many events of this size in every session.
+    pub fn listen(&mut self, size: usize, events: usize) -> Fallible<usize> {
+        self.talk(size, Pace::Events(events), Duration::ZERO)
     }
 
     fn talk(&mut self, size: usize, pace: Pace, time: Duration) -> Fallible<usize> {
@@ -202,6 +209,16 @@ impl Session {
                 self.say(&mut messages, 1).await?;
                 while self.hear(&mut buffer).await? == 0 {}
                 Ok(1)
+            }
+            Pace::Events(count) => {
+                let order = frames::of_client(TEXT, &gateway::order(count, size));
+                self.stream.write_all(&order).await?;
+                self.stream.flush().await?;
+                let mut heard = 0;
+                while heard < count {
+                    heard += self.hear(&mut buffer).await?;
+                }
+                Ok(heard)
             }
             Pace::Every(period) => {
                 let mut ticks = interval_at(Instant::now() + period.mul_f64(share), period);

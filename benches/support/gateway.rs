@@ -18,10 +18,15 @@ use super::process::Running;
 use super::role::{self, Role};
 use super::{Fallible, head, talk};
 
-/// What tells it to send this many events of this size: `push 4096 1024`.
-pub const PUSH: &[u8] = b"push ";
+/// What tells it to send so many events of a size: `push 4096 1024`.
+const PUSH: &[u8] = b"push ";
 
 const BUFFER: usize = 64 * 1024;
+
+/// The message that tells it to send so many events of this size.
+pub fn order(count: usize, size: usize) -> Vec<u8> {
+    [PUSH, format!("{count} {size}").as_bytes()].concat()
+}
 
 /// A gateway at work.
 pub struct Gateway {

@@ -159,8 +159,19 @@ impl Running {
         Ok(tasks)
     }
 
+    /// Whether all its threads have a tracer.
+    pub fn is_traced(&self) -> Fallible<bool> {
+        for task in self.tasks()? {
+            let status = fs::read_to_string(task.join("status"))?;
+            if status.lines().any(|line| line == "TracerPid:\t0") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Itself and all that descends from it.
-    fn tree(&self) -> Fallible<Vec<u32>> {
+    pub fn tree(&self) -> Fallible<Vec<u32>> {
         let mut parents = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
             let name = entry.file_name();

@@ -63,8 +63,6 @@ impl Setup {
             None => Command::new(PROGRAM),
         };
         command.arg("serve").arg("--config").arg(config);
-        // One thread, as every other proxy of the bench gets.
-        command.env("TOKIO_WORKER_THREADS", "1");
         let mut process = Running::start(self.name, &command, folder, core)?;
         process.wait_until_it_listens(addr)?;
         Ok((process, addr))
@@ -98,7 +96,8 @@ impl Setup {
         } else {
             String::new()
         };
-        // All clients of a bench have one address, and what they need is theirs.
+        // One thread, as every other proxy of the bench gets. All clients of a bench have one address, and
+        // what they need is theirs.
         format!(
             "listeners: [{{ listen: \"{addr}\"{tls} }}]\n\
              gateway: {{ url: \"{scheme}://{gateway}\", dialect: {dialect}{gateway_tls} }}\n\
@@ -106,6 +105,7 @@ impl Setup {
              timeouts: {{ drain: 500ms }}\n\
              state_dir: \"{folder}\"\n\
              reload: signal\n\
+             workers: 1\n\
              {records}{more}"
         )
     }

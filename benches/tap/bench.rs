@@ -86,7 +86,7 @@ pub struct Target {
     pub name: &'static str,
     pub door: Door,
     /// `None` of the direct way: there is the gateway alone.
-    process: Option<Running>,
+    pub process: Option<Running>,
 }
 
 impl Target {

@@ -21,13 +21,15 @@ enum Against {
 pub struct Checked {
     what: String,
     /// The tap's figure and its limit; without both the budget is not met.
-    found: Option<(f64, f64)>,
+    tap: Option<f64>,
+    limit: Option<f64>,
     rule: String,
 }
 
 impl Checked {
     pub fn is_met(&self) -> bool {
-        self.found.is_some_and(|(figure, limit)| figure <= limit)
+        let both = self.tap.zip(self.limit);
+        both.is_some_and(|(tap, limit)| tap <= limit)
     }
 }
 
@@ -91,7 +93,8 @@ fn one(report: &Report, group: &str, label: &str, against: Against) -> Checked {
     };
     Checked {
         what: format!("{group}: {label}"),
-        found: tap.zip(limit),
+        tap,
+        limit,
         rule,
     }
 }
@@ -100,10 +103,8 @@ fn one(report: &Report, group: &str, label: &str, against: Against) -> Checked {
 pub fn table(checked: &[Checked]) -> String {
     let mut text = "\n| budget | wstap | limit | | |\n|---|--:|--:|---|---|\n".to_owned();
     for one in checked {
-        let (tap, limit) = match one.found {
-            Some((tap, limit)) => (figure(tap), figure(limit)),
-            None => ("not measured".to_owned(), "not measured".to_owned()),
-        };
+        let [tap, limit] = [one.tap, one.limit]
+            .map(|value| value.map_or_else(|| "not measured".to_owned(), figure));
         let word = if one.is_met() { "met" } else { "**missed**" };
         let Checked { what, rule, .. } = one;
         _ = writeln!(text, "| {what} | {tap} | {limit} | {rule} | {word} |");

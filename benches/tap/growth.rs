@@ -1,5 +1,7 @@
 //! How the cost of a message grows with sessions, and what the tap's settings change in it.
 
+use std::time::Duration;
+
 use crate::bench::{Bench, Proxy, Target, turns};
 use crate::cost::spent;
 use crate::idle::within;
@@ -10,9 +12,11 @@ use crate::support::numbers::median;
 use crate::support::tap::Setup;
 
 pub const GROUP: &str = "growth: CPU µs a message of 1 KiB each way";
-pub const SETTINGS: &str = "settings of wstap: CPU µs a message of 1 KiB each way";
+pub const SETTINGS: &str = "settings of wstap: CPU µs a call of 1 KiB and its answer, or an event";
 
 const SIZE: usize = 1024;
+/// In each session and turn.
+const EVENTS: usize = 1_000;
 /// Above this a client holds the sessions of one target at a time.
 const ALL_AT_ONCE: usize = 1_000;
 
@@ -28,10 +32,10 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
         let found = if sessions > ALL_AT_ONCE {
             targets
                 .iter()
-                .flat_map(|target| round(bench, &[target], sessions))
+                .flat_map(|target| round(bench, &[target], sessions, Work::Calls(1)))
                 .collect()
         } else {
-            round(bench, &targets, sessions)
+            round(bench, &targets, sessions, Work::Calls(1))
         };
         let label = format!("{sessions} sessions");
         let names: Vec<_> = targets.iter().map(|target| target.name).collect();
@@ -45,8 +49,25 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
     Ok(())
 }
 
+/// What a crowd does in a turn.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    /// So many messages under way in each session.
+    Calls(usize),
+    Events,
+}
+
+impl Work {
+    fn turn(self, crowd: &mut Crowd, time: Duration) -> Fallible<usize> {
+        match self {
+            Self::Calls(window) => crowd.storm(SIZE, window, time),
+            Self::Events => crowd.listen(SIZE, EVENTS),
+        }
+    }
+}
+
 /// CPU microseconds a message of each of these targets.
-fn round(bench: &Bench, targets: &[&Target], sessions: usize) -> Vec<Fallible<f64>> {
+fn round(bench: &Bench, targets: &[&Target], sessions: usize, work: Work) -> Vec<Fallible<f64>> {
     let mut crowds: Vec<Fallible<(Crowd, Vec<f64>)>> = targets
         .iter()
         .map(|target| Ok((Crowd::gather(&target.door, sessions)?, Vec::new())))
@@ -54,8 +75,8 @@ fn round(bench: &Bench, targets: &[&Target], sessions: usize) -> Vec<Fallible<f6
     for round in 0..(bench.plan.rounds / 2).max(1) {
         for turn in turns(targets.len(), round) {
             if let Ok((crowd, costs)) = &mut crowds[turn] {
-                let storm = || crowd.storm(SIZE, 1, bench.plan.storm);
-                match spent(&bench.stage, targets[turn], storm) {
+                let done = || work.turn(crowd, bench.plan.storm);
+                match spent(&bench.stage, targets[turn], done) {
                     Ok(cost) => costs.push(cost),
                     Err(error) => crowds[turn] = Err(error),
                 }
@@ -71,41 +92,7 @@ fn round(bench: &Bench, targets: &[&Target], sessions: usize) -> Vec<Fallible<f6
 
 /// The tap's other settings beside its usual ones, in turns.
 fn settings(bench: &mut Bench, sessions: usize) -> Fallible<()> {
-    let plain = |name, records| Setup {
-        name,
-        dialect: "plain",
-        records,
-        ..Setup::default()
-    };
-    let setups = [
-        ("openclaw, records (as above)", Setup::default()),
-        (
-            "openclaw, no records",
-            Setup {
-                name: "no-records",
-                records: false,
-                ..Setup::default()
-            },
-        ),
-        ("plain, records", plain("plain", true)),
-        ("plain, no records", plain("plain-no-records", false)),
-        (
-            "TLS on both sides",
-            Setup {
-                name: "tls-both",
-                tls_to_gateway: true,
-                ..Setup::default()
-            },
-        ),
-        (
-            "no TLS on either side",
-            Setup {
-                name: "no-tls",
-                tls: false,
-                ..Setup::default()
-            },
-        ),
-    ];
+    let setups = setups();
     let mut targets = Vec::new();
     for (_, setup) in &setups {
         let gateway = if setup.tls_to_gateway {
@@ -116,10 +103,63 @@ fn settings(bench: &mut Bench, sessions: usize) -> Fallible<()> {
         let (process, door) = Proxy::start(setup, &bench.stage, gateway)?;
         targets.push(Target::of(setup.name, door, process));
     }
-    let found = round(bench, &targets.iter().collect::<Vec<_>>(), sessions);
-    for ((text, _), value) in setups.iter().zip(found) {
-        let label = format!("{text}: {sessions} sessions");
-        bench.less(SETTINGS, &label, TAP, value);
+    let targets: Vec<&Target> = targets.iter().collect();
+    for (what, sessions, work) in [
+        ("one call at a time", sessions, Work::Calls(1)),
+        ("8 calls under way", sessions, Work::Calls(8)),
+        ("events of the gateway", sessions.min(8), Work::Events),
+    ] {
+        let found = round(bench, &targets, sessions, work);
+        for ((text, _), value) in setups.iter().zip(found) {
+            let label = format!("{sessions} sessions, {what}: {text}");
+            bench.less(SETTINGS, &label, TAP, value);
+        }
     }
     Ok(())
+}
+
+fn setups() -> [(&'static str, Setup); 6] {
+    let other = |name| Setup {
+        name,
+        ..Setup::default()
+    };
+    [
+        ("as everywhere above", Setup::default()),
+        (
+            "no records",
+            Setup {
+                records: false,
+                ..other("no-records")
+            },
+        ),
+        (
+            "dialect plain",
+            Setup {
+                dialect: "plain",
+                ..other("plain")
+            },
+        ),
+        (
+            "dialect plain, no records",
+            Setup {
+                dialect: "plain",
+                records: false,
+                ..other("plain-no-records")
+            },
+        ),
+        (
+            "TLS on both sides",
+            Setup {
+                tls_to_gateway: true,
+                ..other("tls-both")
+            },
+        ),
+        (
+            "no TLS on either side",
+            Setup {
+                tls: false,
+                ..other("no-tls")
+            },
+        ),
+    ]
 }

@@ -13,6 +13,7 @@
 mod bench;
 mod budget;
 mod buffering;
+mod calls;
 mod cost;
 mod growth;
 mod handshakes;
@@ -21,6 +22,9 @@ mod latency;
 mod machine;
 mod peers;
 mod plan;
+#[path = "../../tests/support/program.rs"]
+#[allow(dead_code, clippy::expect_used, reason = "shared with the tests")]
+mod program;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
@@ -72,16 +76,18 @@ enum Figure {
     Buffering,
     Latency,
     Cost,
+    Calls,
     Handshakes,
     Idle,
     Growth,
 }
 
 impl Figure {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Buffering,
         Self::Latency,
         Self::Cost,
+        Self::Calls,
         Self::Handshakes,
         Self::Idle,
         Self::Growth,
@@ -92,6 +98,7 @@ impl Figure {
             Self::Buffering => buffering::measure(bench),
             Self::Latency => latency::measure(bench),
             Self::Cost => cost::measure(bench),
+            Self::Calls => calls::measure(bench),
             Self::Handshakes => handshakes::measure(bench),
             Self::Idle => idle::measure(bench),
             Self::Growth => growth::measure(bench),

@@ -1,71 +1,93 @@
 //! The other proxies, each with one thread, TLS 1.3, the WebSocket settings of its manual, and an access
-//! log in a file.
-
-mod caddy;
-mod envoy;
-mod haproxy;
-mod nginx;
-#[path = "../../tests/support/program.rs"]
-#[allow(dead_code, clippy::expect_used, reason = "shared with the tests")]
-mod program;
+//! log in a file. Their configurations stand beside this file, as one would write them, with `@NAME@`
+//! where a run has its own.
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 
-use self::program::Program;
 use crate::bench::{self, Proxy, Stage};
+use crate::program::Program;
 use crate::support::Fallible;
-use crate::support::certs::Certificate;
 use crate::support::client::Door;
 use crate::support::process::{Running, free_port};
-
-/// One of them.
-struct Peer {
-    program: Program,
-    kind: &'static Kind,
-    files: usize,
-}
 
 /// What is particular of one.
 struct Kind {
     name: &'static str,
     program: &'static str,
     version: &'static str,
-    config: &'static str,
-    /// The text of its configuration.
-    write: fn(&Place<'_>) -> String,
-    /// The arguments that make it take that.
-    args: fn(&mut Command, &Place<'_>),
+    /// Its configuration's file, and what stands in it.
+    file: &'static str,
+    template: &'static str,
+    /// The arguments that make it take that, in the file's folder.
+    args: &'static [&'static str],
 }
 
-/// Where one stands.
-struct Place<'a> {
-    folder: &'a Path,
-    certificate: &'a Certificate,
-    gateway: SocketAddr,
-    addr: SocketAddr,
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "nginx",
+        program: "nginx",
+        version: "-v",
+        file: "nginx.conf",
+        template: include_str!("peers/nginx.conf"),
+        args: &["-e", "stderr", "-p", "./", "-c", "nginx.conf"],
+    },
+    Kind {
+        name: "HAProxy",
+        program: "haproxy",
+        version: "-v",
+        file: "haproxy.cfg",
+        template: include_str!("peers/haproxy.cfg"),
+        args: &["-db", "-f", "haproxy.cfg"],
+    },
+    Kind {
+        name: "Envoy",
+        program: "envoy",
+        version: "--version",
+        file: "envoy.yaml",
+        template: include_str!("peers/envoy.yaml"),
+        args: &[
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "warn",
+            "-c",
+            "envoy.yaml",
+        ],
+    },
+    Kind {
+        name: "Caddy",
+        program: "caddy",
+        version: "version",
+        file: "Caddyfile",
+        template: include_str!("peers/Caddyfile"),
+        args: &["run", "--adapter", "caddyfile", "--config", "Caddyfile"],
+    },
+];
+
+/// One that is installed.
+struct Peer {
+    program: Program,
+    kind: &'static Kind,
     /// How many files it may open.
     files: usize,
 }
 
 /// All that are installed, and why another one is not there.
 pub fn all(files: usize) -> Vec<Result<Box<dyn Proxy>, String>> {
-    [&nginx::KIND, &haproxy::KIND, &envoy::KIND, &caddy::KIND]
-        .into_iter()
-        .map(|kind| match Program::find(kind.program) {
-            Some(program) => Ok(Box::new(Peer {
-                program,
-                kind,
-                files,
-            }) as Box<dyn Proxy>),
-            None => Err(format!(
-                "{} is left out: it is not installed (scripts/fetch-packages.sh {})",
-                kind.name, kind.program
-            )),
-        })
-        .collect()
+    let find = |kind: &'static Kind| match Program::find(kind.program) {
+        Some(program) => Ok(Box::new(Peer {
+            program,
+            kind,
+            files,
+        }) as Box<dyn Proxy>),
+        None => Err(format!(
+            "{} is left out: it is not here (scripts/fetch-packages.sh {})",
+            kind.name, kind.program
+        )),
+    };
+    KINDS.iter().map(find).collect()
 }
 
 impl Proxy for Peer {
@@ -79,18 +101,37 @@ impl Proxy for Peer {
 
     fn start(&self, stage: &Stage, gateway: SocketAddr) -> Fallible<(Running, Door)> {
         let folder = stage.fresh_folder(self.kind.program)?;
-        let place = Place {
-            folder: &folder,
-            certificate: &stage.certificate,
-            gateway,
-            addr: free_port()?,
-            files: self.files,
-        };
-        fs::write(folder.join(self.kind.config), (self.kind.write)(&place))?;
+        let addr = free_port()?;
+        let certificate = &stage.certificate;
+        let names = [
+            ("@FOLDER@", folder.display().to_string()),
+            ("@CERT@", certificate.cert.display().to_string()),
+            ("@KEY@", certificate.key.display().to_string()),
+            ("@BOTH@", certificate.both.display().to_string()),
+            ("@ADDR@", addr.to_string()),
+            ("@PORT@", addr.port().to_string()),
+            ("@GATEWAY@", gateway.to_string()),
+            ("@GATEWAY_PORT@", gateway.port().to_string()),
+            ("@FILES@", self.files.to_string()),
+            // A session has two files, and a proxy keeps some for itself.
+            (
+                "@SESSIONS@",
+                (self.files.saturating_sub(100) / 2).to_string(),
+            ),
+        ];
+        let mut config = self.kind.template.to_owned();
+        for (name, value) in names {
+            config = config.replace(name, &value);
+        }
+        fs::write(folder.join(self.kind.file), config)?;
         let mut command = self.program.command();
-        (self.kind.args)(&mut command, &place);
+        // Caddy's: one thread, and its files here.
+        command.args(self.kind.args).env("GOMAXPROCS", "1");
+        for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+            command.env(variable, &folder);
+        }
         let mut process = Running::start(self.kind.program, &command, &folder, stage.core)?;
-        process.wait_until_it_listens(place.addr)?;
-        Ok((process, stage.secured(place.addr)?))
+        process.wait_until_it_listens(addr)?;
+        Ok((process, stage.secured(addr)?))
     }
 }

@@ -23,6 +23,8 @@ pub struct Plan {
     pub trips: Vec<(usize, usize)>,
     /// One turn of full speed.
     pub storm: Duration,
+    /// Round trips whose system calls are counted.
+    pub calls: usize,
     /// Frames that are sent in pieces, each way.
     pub frames: usize,
     /// Between two pieces.
@@ -47,6 +49,7 @@ impl Plan {
                 (1024 * 1024, 8),
             ],
             storm: Duration::from_millis(500),
+            calls: 1000,
             frames: 60,
             pause: Duration::from_millis(25),
             idle: vec![2_000, 10_000],
@@ -58,6 +61,7 @@ impl Plan {
             Length::Short => Self {
                 rounds: 8,
                 storm: Duration::from_millis(250),
+                calls: 300,
                 frames: 12,
                 idle: vec![2_000],
                 growth: vec![1, 100, 1_000],
@@ -68,12 +72,12 @@ impl Plan {
                 rounds: 1,
                 trips: vec![(32, 2), (16 * 1024, 2), (1024 * 1024, 1)],
                 storm: Duration::from_millis(5),
+                calls: 20,
                 frames: 1,
                 pause: Duration::from_millis(5),
                 idle: vec![4],
                 growth: vec![1, 3],
                 settings: vec![1],
-                ..full
             },
         }
     }

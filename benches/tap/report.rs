@@ -151,14 +151,15 @@ impl fmt::Display for Report {
                     None => write!(f, " – |")?,
                 }
             }
-            let tap = row.value(TAP);
-            match tap.zip(row.value(DIRECT)) {
-                Some((tap, direct)) => write!(f, " {:.2} |", tap / direct)?,
+            // What is added to direct may be less than nothing, on a busy machine.
+            let ratio = |to: f64| row.value(TAP).filter(|_| to > 0.0).map(|tap| tap / to);
+            match row.value(DIRECT).and_then(ratio) {
+                Some(ratio) => write!(f, " {ratio:.2} |")?,
                 None => write!(f, " – |")?,
             }
-            match tap.zip(row.best_peer()) {
-                Some((tap, (name, best))) => writeln!(f, " {:.2} ({name}) |", tap / best)?,
-                None => writeln!(f, " – |")?,
+            match row.best_peer().map(|(name, best)| (name, ratio(best))) {
+                Some((name, Some(ratio))) => writeln!(f, " {ratio:.2} ({name}) |")?,
+                _ => writeln!(f, " – |")?,
             }
         }
         writeln!(f)?;

@@ -1,6 +1,6 @@
 //! Whether the bench works: its parts one by one, and all figures once in small. `cargo test` runs this.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -11,7 +11,7 @@ use crate::report::{Better, DIRECT, Report, TAP, WHOLE, pasted};
 use crate::support::frames::{self, CLOSE, Counter, Ended, TEXT};
 use crate::support::numbers::{Pooled, median};
 use crate::support::talk::{self, Messages};
-use crate::{Figure, budget, buffering, cost, handshakes, idle, latency};
+use crate::{Figure, budget, buffering, calls, cost, handshakes, idle, latency};
 
 type Outcome = Result<(), Failed>;
 
@@ -28,6 +28,8 @@ pub fn run() -> ExitCode {
         Trial::test("the_table_has_ratios_and_reasons", the_table),
         Trial::test("the_table_goes_between_its_marks", paste),
         Trial::test("budgets_are_met_missed_and_not_measured", budgets),
+        Trial::test("what_strace_counted_is_read", strace),
+        Trial::test("a_missed_budget_is_exit_code_1", exit_codes),
         Trial::test("all_figures_in_small", smoke),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -199,6 +201,35 @@ fn budgets() -> Outcome {
     same(met(&report_of(1000.0))?, 2)?;
     same(met(&report_of(1001.5))?, 0)?;
     same(met(&Report::default())?, 0)
+}
+
+fn strace() -> Outcome {
+    let summary = "\
+% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 60.00    0.000120           1       100        20 recvfrom
+ 40.00    0.000080           1        80           sendto
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.000200           1       180        20 total
+";
+    same(calls::total(summary)?, 180)?;
+    same(calls::total("").is_err(), true)
+}
+
+/// In small, nothing is compared with peers, so that their budgets are missed.
+fn exit_codes() -> Outcome {
+    let this = std::env::current_exe()?;
+    for (check, code) in [(None, 0), (Some("--check"), 1)] {
+        let out = Command::new(&this)
+            .args(["--bench", "smoke", "--only", "buffering"])
+            .args(check)
+            .output()?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        same((check, out.status.code()), (check, Some(code)))?;
+        same(text.contains("**missed**"), check.is_some())?;
+        same(text.contains("| met |"), check.is_some())?;
+    }
+    Ok(())
 }
 
 fn smoke() -> Outcome {

@@ -36,6 +36,7 @@ pub async fn serve(desk: Arc<Desk>, listener: TcpListener) {
     let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
     loop {
         let (stream, _) = listener::accept(&listener).await;
+        let _ = stream.set_nodelay(true);
         while tasks.try_join_next().is_some() {}
         open.retain(|task| !task.is_finished());
         if open.len() >= CONNECTIONS

@@ -232,7 +232,9 @@ fn free_text(text: &str) -> String {
     }
     out.push_str(rest);
     for word in ["bearer", "basic"] {
-        out = after_word(&out, word);
+        if holds_word(&out, word) {
+            out = after_word(&out, word);
+        }
     }
     if out.contains("://") {
         out = out
@@ -242,6 +244,11 @@ fn free_text(text: &str) -> String {
             .join(" ");
     }
     out
+}
+
+fn holds_word(text: &str, word: &str) -> bool {
+    let mut windows = text.as_bytes().windows(word.len());
+    windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 fn after_word(text: &str, word: &str) -> String {

@@ -121,6 +121,9 @@ fn classes(run: &str) -> usize {
 /// The byte range of the first JSON Web Token (RFC 7519; signed or encrypted): `eyJ` is `{"` in
 /// base64url, followed by at least one dot.
 pub(super) fn find_jwt(text: &str) -> Option<std::ops::Range<usize>> {
+    if text.len() < 16 || !text.as_bytes().contains(&b'.') {
+        return None;
+    }
     let mut start = 0;
     for run in text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.~+/=".contains(c))) {
         // Only the first one of a run matters: a later one is shorter and has no more dots. (Looking at

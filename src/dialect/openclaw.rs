@@ -24,8 +24,8 @@ use crate::session::credential::{Credential, Fingerprinter, Seen};
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
 use crate::session::record::dialect::{
-    ClientIdentity, ConnectResult, DeviceFacts, Endpoint, FirstMessage, FirstOfGateway,
-    ProtocolRange, ServerIdentity, ShutdownFacts,
+    ClientIdentity, ConnectResult, DeviceFacts, DialectError, Endpoint, FirstMessage,
+    FirstOfGateway, ProtocolRange, ServerIdentity, ShutdownFacts,
 };
 use crate::session::text::PeerText;
 use crate::ws::Opcode;
@@ -75,13 +75,16 @@ pub struct OpenClaw {
     connect_at: Option<Instant>,
     answered_at: Option<Instant>,
     first_message: Option<FirstMessage>,
-    connect: Option<Connect>,
+    connect: Option<Box<Connect>>,
     connect_id: Option<String>,
     credentials: Vec<Credential>,
     seen: Seen,
-    facts: DialectFacts,
+    result: ConnectResult,
+    /// What came with a refusal.
+    error: Option<Box<DialectError>>,
+    hello: Option<Box<Hello>>,
     rpc: Rpc,
-    shutdown: Option<(Option<PeerText>, Option<u64>, Instant)>,
+    shutdown: Option<Box<Shutdown>>,
     /// Events behind the connect request before an answer to it was read, and the first's time.
     unanswered_events: Option<(u32, Instant)>,
 }
@@ -94,6 +97,27 @@ struct Connect {
     role: Option<PeerText>,
     scopes: Option<Vec<PeerText>>,
     protocol: ProtocolRange,
+}
+
+/// The gateway's announcement that it shuts down.
+#[derive(Debug)]
+struct Shutdown {
+    reason: Option<PeerText>,
+    expected: Option<u64>,
+    at: Instant,
+}
+
+/// The parts of `hello-ok` that are kept.
+#[derive(Debug)]
+struct Hello {
+    agreed: Option<u64>,
+    conn_id: Option<PeerText>,
+    server: Option<ServerIdentity>,
+    scopes: Option<Vec<PeerText>>,
+    issued_token: Option<String>,
+    max_payload: Option<u64>,
+    max_buffered: Option<u64>,
+    tick_interval_ms: Option<u64>,
 }
 
 impl OpenClaw {
@@ -113,10 +137,9 @@ impl OpenClaw {
             connect_id: None,
             credentials: Vec::new(),
             seen: Seen::default(),
-            facts: DialectFacts {
-                name: "openclaw".to_owned(),
-                ..DialectFacts::default()
-            },
+            result: ConnectResult::None,
+            error: None,
+            hello: None,
             rpc: Rpc::default(),
             shutdown: None,
             unanswered_events: None,
@@ -164,7 +187,7 @@ impl OpenClaw {
         let Some(params) = value.get("params") else {
             return;
         };
-        self.connect = Some(Connect {
+        self.connect = Some(Box::new(Connect {
             client: params.get("client").map(|client| ClientIdentity {
                 id: read::text(client, "/id"),
                 mode: read::text(client, "/mode"),
@@ -181,10 +204,13 @@ impl OpenClaw {
                 max: read::number(params, "/maxProtocol"),
                 agreed: None,
             },
-        });
+        }));
         let Some(auth) = params.get("auth").and_then(Value::as_object) else {
             return;
         };
+        // No more room than is needed: they are kept for as long as the session lives.
+        self.credentials
+            .reserve_exact(auth.len().min(MAX_CREDENTIALS));
         for (key, value) in auth {
             let Some(secret) = value.as_str() else {
                 continue;
@@ -252,7 +278,7 @@ impl OpenClaw {
         if message.compressed {
             return self.rpc.unseen_to_client();
         }
-        if self.facts.result != ConnectResult::None {
+        if self.result != ConnectResult::None {
             return self.read_later(message, now);
         }
         let Some(value) = read::json(message) else {
@@ -287,7 +313,15 @@ impl OpenClaw {
         if front.shutdown == Some(true) {
             match read::json(message) {
                 Some(value) => self.read_event(&value, now),
-                None => _ = self.shutdown.get_or_insert((None, None, now)),
+                None => {
+                    self.shutdown.get_or_insert_with(|| {
+                        Box::new(Shutdown {
+                            reason: None,
+                            expected: None,
+                            at: now,
+                        })
+                    });
+                }
             }
         }
     }
@@ -309,15 +343,21 @@ impl OpenClaw {
             Some("shutdown") => {
                 let reason = read::text(value, "/payload/reason");
                 let expected = read::number(value, "/payload/restartExpectedMs");
-                self.shutdown.get_or_insert((reason, expected, now));
+                self.shutdown.get_or_insert_with(|| {
+                    Box::new(Shutdown {
+                        reason,
+                        expected,
+                        at: now,
+                    })
+                });
             }
             // Only an accepted client gets events. One may overtake the answer; behind several of
             // them hello-ok was there and could not be read.
-            Some(_) if self.connect_at.is_some() && self.facts.result == ConnectResult::None => {
+            Some(_) if self.connect_at.is_some() && self.result == ConnectResult::None => {
                 let (count, first) = self.unanswered_events.get_or_insert((0, now));
                 *count += 1;
                 if *count >= EVENTS_THAT_PROVE {
-                    self.facts.result = ConnectResult::Accepted;
+                    self.result = ConnectResult::Accepted;
                     self.answered_at.get_or_insert(*first);
                 }
             }
@@ -329,8 +369,10 @@ impl OpenClaw {
         match value.get("ok").and_then(Value::as_bool) {
             Some(true) => self.read_hello(value.get("payload").unwrap_or(&Value::Null)),
             Some(false) => {
-                self.facts.result = ConnectResult::Refused;
-                self.facts.error = Some(read::error(value.get("error").unwrap_or(&Value::Null)));
+                self.result = ConnectResult::Refused;
+                self.error = Some(Box::new(read::error(
+                    value.get("error").unwrap_or(&Value::Null),
+                )));
             }
             None => return,
         }
@@ -338,29 +380,32 @@ impl OpenClaw {
     }
 
     fn read_hello(&mut self, payload: &Value) {
-        self.facts.result = ConnectResult::Accepted;
-        self.facts.protocol.agreed = read::number(payload, "/protocol");
-        self.facts.conn_id = read::text(payload, "/server/connId");
-        self.facts.server = payload.get("server").map(|server| ServerIdentity {
-            version: read::text(server, "/version"),
-            build_id: read::text(server, "/buildId"),
-            boot_id: read::text(server, "/bootId"),
-        });
-        self.facts.scopes_granted = read::texts(payload, "/auth/scopes");
-        if let Some(token) = read::str(payload, "/auth/deviceToken") {
+        self.result = ConnectResult::Accepted;
+        let issued_token = read::str(payload, "/auth/deviceToken").map(|token| {
             self.seen.add(token.as_bytes());
             let print = self.fingerprinter.fingerprint(token.as_bytes());
-            self.facts.issued_token = Some(print.as_str().to_owned());
-        }
-        self.facts.max_payload = read::number(payload, "/policy/maxPayload");
-        self.facts.max_buffered = read::number(payload, "/policy/maxBufferedBytes");
-        self.facts.tick_interval_ms = read::number(payload, "/policy/tickIntervalMs");
+            print.as_str().to_owned()
+        });
+        self.hello = Some(Box::new(Hello {
+            agreed: read::number(payload, "/protocol"),
+            conn_id: read::text(payload, "/server/connId"),
+            server: payload.get("server").map(|server| ServerIdentity {
+                version: read::text(server, "/version"),
+                build_id: read::text(server, "/buildId"),
+                boot_id: read::text(server, "/bootId"),
+            }),
+            scopes: read::texts(payload, "/auth/scopes"),
+            issued_token,
+            max_payload: read::number(payload, "/policy/maxPayload"),
+            max_buffered: read::number(payload, "/policy/maxBufferedBytes"),
+            tick_interval_ms: read::number(payload, "/policy/tickIntervalMs"),
+        }));
     }
 
     /// A `hello-ok` longer than is read whole still proves that the gateway accepted.
     fn read_cut_hello(&mut self, message: &Message<'_>, now: Instant) {
         if !message.whole && HELLO.find(message.bytes).is_some() {
-            self.facts.result = ConnectResult::Accepted;
+            self.result = ConnectResult::Accepted;
             self.answered_at.get_or_insert(now);
         }
     }
@@ -384,7 +429,7 @@ impl Dialect for OpenClaw {
             (Direction::ToClient, _) if self.first_of_gateway.is_none() => HANDSHAKE_BYTES,
             (Direction::ToGateway, _) if self.first_message.is_none() => HANDSHAKE_BYTES,
             (Direction::ToGateway, Opcode::Text) => REQUEST_BYTES,
-            (Direction::ToClient, Opcode::Text) if self.facts.result == ConnectResult::None => {
+            (Direction::ToClient, Opcode::Text) if self.result == ConnectResult::None => {
                 HANDSHAKE_BYTES
             }
             (Direction::ToClient, Opcode::Text) => ANSWER_BYTES,
@@ -401,7 +446,7 @@ impl Dialect for OpenClaw {
 
     /// Services with another protocol have no handshake that is known here.
     fn is_open(&self) -> bool {
-        self.facts.result == ConnectResult::Accepted || self.endpoint != Endpoint::Gateway
+        self.result == ConnectResult::Accepted || self.endpoint != Endpoint::Gateway
     }
 
     fn seen(&self) -> Option<&Seen> {
@@ -410,13 +455,18 @@ impl Dialect for OpenClaw {
 
     fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
         let anchor = ending.anchor;
-        let mut facts = self.facts.clone();
-        facts.endpoint = Some(self.endpoint);
-        facts.first_of_gateway = self.first_of_gateway;
-        facts.challenge_at = self.challenge_at.map(|at| anchor.at(at));
-        facts.connect_at = self.connect_at.map(|at| anchor.at(at));
-        facts.answered_at = self.answered_at.map(|at| anchor.at(at));
-        facts.first_message = self.first_message;
+        let mut facts = DialectFacts {
+            name: "openclaw".to_owned(),
+            endpoint: Some(self.endpoint),
+            first_of_gateway: self.first_of_gateway,
+            challenge_at: self.challenge_at.map(|at| anchor.at(at)),
+            connect_at: self.connect_at.map(|at| anchor.at(at)),
+            answered_at: self.answered_at.map(|at| anchor.at(at)),
+            first_message: self.first_message,
+            result: self.result,
+            error: self.error.as_deref().cloned(),
+            ..DialectFacts::default()
+        };
         if let Some(connect) = &self.connect {
             facts.client.clone_from(&connect.client);
             facts.device = connect.device.clone();
@@ -425,15 +475,22 @@ impl Dialect for OpenClaw {
             facts.protocol.min = connect.protocol.min;
             facts.protocol.max = connect.protocol.max;
         }
-        facts.shutdown = self
-            .shutdown
-            .as_ref()
-            .map(|(reason, restart_expected_ms, at)| ShutdownFacts {
-                reason: reason.clone(),
-                restart_expected_ms: *restart_expected_ms,
-                at: anchor.at(*at),
-            });
-        let accepted = self.facts.result == ConnectResult::Accepted;
+        if let Some(hello) = &self.hello {
+            facts.protocol.agreed = hello.agreed;
+            facts.conn_id.clone_from(&hello.conn_id);
+            facts.server.clone_from(&hello.server);
+            facts.scopes_granted.clone_from(&hello.scopes);
+            facts.issued_token.clone_from(&hello.issued_token);
+            facts.max_payload = hello.max_payload;
+            facts.max_buffered = hello.max_buffered;
+            facts.tick_interval_ms = hello.tick_interval_ms;
+        }
+        facts.shutdown = self.shutdown.as_deref().map(|said| ShutdownFacts {
+            reason: said.reason.clone(),
+            restart_expected_ms: said.expected,
+            at: anchor.at(said.at),
+        });
+        let accepted = self.result == ConnectResult::Accepted;
         facts.rpc = accepted.then(|| self.rpc.facts(ending));
         read::mask_all(&mut facts, &self.seen);
         (facts, self.credentials.clone())

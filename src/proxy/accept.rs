@@ -85,8 +85,9 @@ impl Acceptor {
                 tls: self.tls.load_full(),
             };
             match admitted {
-                Ok(()) if relays => drop(tap.tasks.spawn(arrival.relayed(socket))),
-                Ok(()) => drop(tap.tasks.spawn(arrival.serve(socket))),
+                // Boxed: a task is moved several times, and these are large.
+                Ok(()) if relays => drop(tap.tasks.spawn(Box::pin(arrival.relayed(socket)))),
+                Ok(()) => drop(tap.tasks.spawn(Box::pin(arrival.serve(socket)))),
                 Err(denial) => arrival.turn_away(socket, denial),
             }
         }

@@ -48,7 +48,7 @@ pub struct Connection {
     /// What is counted of an HTTP/2 connection.
     pub(super) http2: Option<Http2>,
     drain: Arc<Drain>,
-    counted: ConnectionGuard,
+    counted: Arc<ConnectionGuard>,
 }
 
 /// A request's place in an HTTP/2 connection.
@@ -80,7 +80,7 @@ impl Connection {
             interim: Arc::default(),
             http2: None,
             drain,
-            counted,
+            counted: Arc::new(counted),
         }
     }
 
@@ -136,7 +136,7 @@ impl Connection {
                 ..http2
             }),
             drain: Arc::clone(&self.drain),
-            counted,
+            counted: Arc::new(counted),
         }
     }
 
@@ -156,6 +156,11 @@ impl Connection {
     /// Its first request is read, or its upgrade is answered: it is no handshake any more.
     pub(super) fn is_established(&self) {
         self.counted.is_established();
+    }
+
+    /// What counts it for as long as it is open, for those who outlast its requests.
+    pub(super) fn counted(&self) -> Arc<ConnectionGuard> {
+        Arc::clone(&self.counted)
     }
 
     /// The tap is shutting down.

@@ -8,6 +8,8 @@
 
 mod caps;
 mod ending;
+#[cfg(test)]
+mod size;
 mod timers;
 
 use std::cell::RefCell;
@@ -26,6 +28,7 @@ use crate::dialect::observer::{Observer, Shared as ObserverShared};
 use crate::dialect::{Dialect, Ending};
 use crate::proxy::drain::Drain;
 use crate::proxy::session::Shared;
+use crate::session::Tunnelled;
 use crate::session::caps::{Caps, Meter};
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::{Anchor, millis};
@@ -132,6 +135,20 @@ impl Half {
     }
 }
 
+/// Which directions a turn looks at.
+#[derive(Clone, Copy)]
+struct Asked {
+    to_client: bool,
+    to_gateway: bool,
+}
+
+impl Asked {
+    const BOTH: Self = Self {
+        to_client: true,
+        to_gateway: true,
+    };
+}
+
 /// What one turn of a direction came to.
 enum Turn {
     /// Something moved; ask again.
@@ -172,53 +189,59 @@ impl Relay {
     }
 
     /// Runs until both legs have ended.
-    pub(super) async fn run(mut self, drain: &Drain) {
-        let mut drained = pin!(drain.token().cancelled());
-        let (mut listening, mut draining, mut asleep) = (false, false, false);
-        let mut sleep = pin!(sleep_until(self.timers.next().into()));
-        self.note_open();
-        let run = poll_fn(|cx| {
-            if !std::mem::replace(&mut listening, true) {
-                // Once is enough: it is this task that the token wakes.
-                let _ = drained.as_mut().poll(cx);
-            }
-            if drain.has_begun() && !std::mem::replace(&mut draining, true) {
-                self.timers.drain(drain.plan(), self.session.spread());
-            }
-            loop {
-                if self.turn(cx).is_ready() {
-                    return Poll::Ready(());
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` would have room for two relays"
+    )]
+    pub(super) fn run(mut self, drain: Arc<Drain>) -> impl Future<Output = ()> + Send {
+        async move {
+            let mut drained = pin!(drain.token().cancelled());
+            let (mut listening, mut draining, mut asleep) = (false, false, false);
+            let mut sleep = pin!(sleep_until(self.timers.next().into()));
+            self.note_open();
+            let run = poll_fn(|cx| {
+                if !std::mem::replace(&mut listening, true) {
+                    // Once is enough: it is this task that the token wakes.
+                    let _ = drained.as_mut().poll(cx);
                 }
-                // Deadlines move away with every byte; the sleep is set anew only when it must
-                // end earlier, or when it has ended too early.
-                if self.timers.take_sooner() {
-                    let next = self.timers.next();
-                    if next < sleep.deadline().into_std() {
-                        sleep.as_mut().reset(next.into());
-                        asleep = false;
+                if drain.has_begun() && !std::mem::replace(&mut draining, true) {
+                    self.timers.drain(drain.plan(), self.session.spread());
+                }
+                loop {
+                    if self.turn(cx).is_ready() {
+                        return Poll::Ready(());
                     }
+                    // Deadlines move away with every byte; the sleep is set anew only when it must
+                    // end earlier, or when it has ended too early.
+                    if self.timers.take_sooner() {
+                        let next = self.timers.next();
+                        if next < sleep.deadline().into_std() {
+                            sleep.as_mut().reset(next.into());
+                            asleep = false;
+                        }
+                    }
+                    // It wakes this task, whose waker stays the same: once is enough here, too.
+                    if asleep && !sleep.is_elapsed() {
+                        return Poll::Pending;
+                    }
+                    asleep = sleep.as_mut().poll(cx).is_pending();
+                    if asleep {
+                        return Poll::Pending;
+                    }
+                    if let Some(due) = self.timers.due(Instant::now())
+                        && self.timer_fired(cx, due).is_ready()
+                    {
+                        return Poll::Ready(());
+                    }
+                    if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
+                        return Poll::Ready(());
+                    }
+                    sleep.as_mut().reset(self.timers.next().into());
                 }
-                // It wakes this task, whose waker stays the same: once is enough here, too.
-                if asleep && !sleep.is_elapsed() {
-                    return Poll::Pending;
-                }
-                asleep = sleep.as_mut().poll(cx).is_pending();
-                if asleep {
-                    return Poll::Pending;
-                }
-                if let Some(due) = self.timers.due(Instant::now())
-                    && self.timer_fired(cx, due).is_ready()
-                {
-                    return Poll::Ready(());
-                }
-                if self.timers.watch_is_due(Instant::now()) && self.a_blocked_leg_broke(cx) {
-                    return Poll::Ready(());
-                }
-                sleep.as_mut().reset(self.timers.next().into());
-            }
-        });
-        // A turn has its own limit. The runtime's would also let the sleep be polled without waking.
-        unconstrained(run).await;
+            });
+            // A turn has its own limit. The runtime's would also let the sleep be polled without waking.
+            unconstrained(run).await;
+        }
     }
 
     /// Serves both directions until neither moves.
@@ -227,18 +250,27 @@ impl Relay {
         self.woken = Some(now);
         let mut lent = Lent::take();
         let scratch = lent.get();
+        // Who has nothing to read has the reactor's promise to be woken, and is not asked again.
+        let mut asked = Asked::BOTH;
         for _ in 0..READS_PER_POLL {
             // The gateway's direction first: what it says explains the rest.
-            let to_client = self.direction(Direction::ToClient, cx, scratch, now);
-            let to_gateway = self.direction(Direction::ToGateway, cx, scratch, now);
-            match (to_client, to_gateway) {
+            let to_client = if asked.to_client {
+                self.direction(Direction::ToClient, cx, scratch, now)
+            } else {
+                Turn::Waiting
+            };
+            let to_gateway = if asked.to_gateway {
+                self.direction(Direction::ToGateway, cx, scratch, now)
+            } else {
+                Turn::Waiting
+            };
+            match (&to_client, &to_gateway) {
                 (Turn::Broken, _) | (_, Turn::Broken) => {
                     self.break_off(cx, scratch, self.at());
                     return Poll::Ready(());
                 }
                 (Turn::Waiting, Turn::Waiting) => {
-                    let blocked = |half: &Half| half.blocked_since.is_some();
-                    let any = blocked(&self.to_client) || blocked(&self.to_gateway);
+                    let any = self.is_blocked();
                     self.timers.blocked(any, now);
                     self.note_waiting();
                     return if self.is_done() {
@@ -247,7 +279,13 @@ impl Relay {
                         Poll::Pending
                     };
                 }
-                _ => {}
+                _ if self.sails() => {
+                    asked = Asked {
+                        to_client: matches!(to_client, Turn::Moved),
+                        to_gateway: matches!(to_gateway, Turn::Moved),
+                    };
+                }
+                _ => asked = Asked::BOTH,
             }
         }
         // Other sessions wait for this thread too.
@@ -257,6 +295,19 @@ impl Relay {
 
     fn is_done(&self) -> bool {
         self.to_client.is_done() && self.to_gateway.is_done()
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.to_client.blocked_since.is_some() || self.to_gateway.blocked_since.is_some()
+    }
+
+    /// Nothing waits to be written or has ended, so that what one direction does is nothing to the
+    /// other one.
+    fn sails(&self) -> bool {
+        let flushed = |leg: &Option<Wire>| leg.as_ref().is_some_and(Wire::is_flushed);
+        !(self.to_client.ended || self.to_gateway.ended || self.is_blocked())
+            && flushed(&self.client)
+            && flushed(&self.gateway)
     }
 
     fn direction(
@@ -463,11 +514,11 @@ impl Drop for Relay {
                     .stats()
                     .summary(half.observer.scanner(), &anchor)
             };
-            rec.facts.frames = Some(Frames {
+            let frames = Frames {
                 to_gateway: summary(to_gateway),
                 to_client: summary(to_client),
-            });
-            rec.facts.latency = Some(Latency {
+            };
+            let latency = Latency {
                 added_us,
                 blocked_ms: BlockedMs {
                     to_gateway: millis(to_gateway.blocked),
@@ -475,14 +526,18 @@ impl Drop for Relay {
                 },
                 buffered_max_bytes,
                 ping_rtt: heartbeats.summary(),
-            });
-            let (mut facts, credentials) = dialect.facts(&Ending {
+            };
+            let (mut said, credentials) = dialect.facts(&Ending {
                 anchor: &anchor,
                 now,
                 written_to_gateway: to_gateway.written_to,
             });
-            facts.inflate = inflate(to_gateway, to_client, &anchor);
-            rec.facts.dialect = Some(facts);
+            said.inflate = inflate(to_gateway, to_client, &anchor);
+            rec.facts.tunnel = Some(Box::new(Tunnelled {
+                frames,
+                latency,
+                dialect: said,
+            }));
             if let Some(seen) = dialect.seen() {
                 rec.ending.mask_reasons(seen);
             }

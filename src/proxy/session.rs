@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::proxy::clients::Place;
 use crate::proxy::connection::Connection;
 use crate::proxy::origins::Origins;
+use crate::proxy::tap::ConnectionGuard;
 use crate::session::Recorder;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{Kind, TransportEnd};
@@ -24,7 +25,7 @@ struct Session {
     recorder: Option<Recorder>,
     /// Its place among the open sessions, left when the record is out.
     entry: Entry,
-    connection: Arc<Connection>,
+    connection: Held,
     outlet: Arc<Outlet>,
     origins: Arc<Origins>,
     /// The request was answered, or the tunnel took over: the client's connection is not part of
@@ -34,6 +35,16 @@ struct Session {
     serves: bool,
     /// Its place among those of its client, where the connection has none.
     place: Option<Place>,
+}
+
+/// The connection that a session is on.
+#[derive(Debug)]
+enum Held {
+    /// All of it, as long as it serves requests.
+    Whole(Arc<Connection>),
+    /// A tunnel needs nothing of it but to be counted. The rest, and by its wakers the memory of the
+    /// task that served HTTP, would be kept for nothing.
+    Counted(#[expect(dead_code, reason = "it counts by being there")] Arc<ConnectionGuard>),
 }
 
 impl Shared {
@@ -50,7 +61,7 @@ impl Shared {
         let session = Session {
             recorder: Some(recorder),
             entry,
-            connection,
+            connection: Held::Whole(connection),
             outlet,
             origins,
             settled: false,
@@ -78,6 +89,15 @@ impl Shared {
     /// The answer has gone out whole, or the tunnel has begun.
     pub fn settle(&self) {
         self.lock().settled = true;
+    }
+
+    /// The tunnel has begun.
+    pub(super) fn settle_as_tunnel(&self) {
+        let mut session = self.lock();
+        session.settled = true;
+        if let Held::Whole(connection) = &session.connection {
+            session.connection = Held::Counted(connection.counted());
+        }
     }
 
     /// Counts for its client until it is over.
@@ -126,50 +146,52 @@ impl Drop for Session {
             recorder
                 .ending
                 .fault("a task of wstap panicked".to_owned(), now);
-        } else if !self.settled {
-            self.cut_short(&mut recorder, now);
+        } else if let Held::Whole(connection) = &self.connection
+            && !self.settled
+        {
+            cut_short(connection, &mut recorder, now);
         }
         self.place = None;
         // A session that vanished says nothing of its origin.
         if let Some(record) = self.outlet.publish(recorder.finish(now)) {
             self.origins.observe(&record);
         }
-        if self.serves {
-            self.connection.heads.request_ended();
+        if let Held::Whole(connection) = &self.connection
+            && self.serves
+        {
+            connection.heads.request_ended();
         }
     }
 }
 
-impl Session {
-    /// The request was dropped before its answer was out: the client went away, or we did.
-    fn cut_short(&self, recorder: &mut Recorder, now: Instant) {
-        if let Some(refusal) = self.connection.heads.broken_body() {
-            let detail = refusal.detail;
-            recorder.ending.refused_head(refusal.fault, detail, now);
+/// The request was dropped before its answer was out: the client went away, or we did.
+fn cut_short(connection: &Connection, recorder: &mut Recorder, now: Instant) {
+    if let Some(refusal) = connection.heads.broken_body() {
+        let detail = refusal.detail;
+        recorder.ending.refused_head(refusal.fault, detail, now);
+    }
+    match connection.sensed.end() {
+        Some(end) => {
+            recorder
+                .ending
+                .transport_ended(Leg::Client, end.end, end.cause, end.at);
         }
-        match self.connection.sensed.end() {
-            Some(end) => {
-                recorder
-                    .ending
-                    .transport_ended(Leg::Client, end.end, end.cause, end.at);
-            }
-            None if self.connection.is_draining() => {
-                recorder.ending.drained(now);
-                recorder
-                    .ending
-                    .transport_ended(Leg::Client, TransportEnd::Local, None, now);
-            }
-            None => {
-                recorder
-                    .ending
-                    .transport_ended(Leg::Client, TransportEnd::Local, None, now);
-            }
+        None if connection.is_draining() => {
+            recorder.ending.drained(now);
+            recorder
+                .ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         }
-        let facts = &mut recorder.facts;
-        facts.client.bytes_read = Some(self.connection.sensed.bytes_read());
-        if facts.kind == Kind::Connection && facts.phase >= Phase::Request {
-            facts.client.first_bytes = Some(self.connection.sensed.first_bytes());
+        None => {
+            recorder
+                .ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         }
+    }
+    let facts = &mut recorder.facts;
+    facts.client.bytes_read = Some(connection.sensed.bytes_read());
+    if facts.kind == Kind::Connection && facts.phase >= Phase::Request {
+        facts.client.first_bytes = Some(connection.sensed.first_bytes());
     }
 }
 
@@ -197,6 +219,12 @@ mod tests {
     }
 
     fn open() -> (Shared, Receiver<SessionRecord>) {
+        let (tap, receiver) = tap();
+        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        (tap.open_record(&connection, clock::anchor()), receiver)
+    }
+
+    fn tap() -> (Arc<Tap>, Receiver<SessionRecord>) {
         let (sender, receiver) = channel();
         let queue = Queue::start("test", 16, Keep(sender)).unwrap();
         let outlet = Arc::new(Outlet::new(vec![queue], HttpFilter::All));
@@ -205,9 +233,7 @@ mod tests {
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
             Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
-        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
-        let anchor = clock::anchor();
-        (tap.open_record(&connection, anchor), receiver)
+        (tap, receiver)
     }
 
     fn records(receiver: &Receiver<SessionRecord>) -> Vec<SessionRecord> {
@@ -224,6 +250,29 @@ mod tests {
         assert!(receiver.try_recv().is_err(), "a handle is left");
         drop(other);
         assert_eq!(records(&receiver).len(), 1);
+    }
+
+    /// What it holds of the connection would keep the memory of the task that served HTTP.
+    #[test]
+    fn a_tunnel_lets_go_of_its_connection_and_still_counts() {
+        let (tap, receiver) = tap();
+        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        let session = tap.open_record(&connection, clock::anchor());
+        session.settle_as_tunnel();
+        let gone = Arc::downgrade(&connection);
+        drop(connection);
+        assert!(gone.upgrade().is_none());
+        assert_eq!(tap.connections(), 1);
+        drop(session);
+        assert_eq!(tap.connections(), 0);
+        assert_eq!(records(&receiver).len(), 1);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_session_grows_by_nobodys_oversight() {
+        let session = size_of::<Session>();
+        assert!(session <= 1552, "a session takes {session} bytes");
     }
 
     #[test]

@@ -21,10 +21,9 @@ use super::told::Told;
 use crate::admission::peer::Peer;
 use crate::config::{Config, Dialect};
 use crate::dialect::Choice;
-use crate::session::Recorder;
 use crate::session::credential::Fingerprinter;
 use crate::session::moment::Anchor;
-use crate::session::record::TapFacts;
+use crate::session::{Recorder, Tapped};
 use crate::sink::Outlet;
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Dialler, Pool};
@@ -44,7 +43,7 @@ pub struct Tap {
     pub(super) attribution: Arc<Attribution>,
     /// Where secrets of TLS with the gateway go, whatever the gateway is.
     key_log: Option<Arc<dyn KeyLog>>,
-    name: String,
+    name: Arc<str>,
     counts: Arc<Counts>,
     clients: Arc<Clients>,
     /// Clients that were told of for a token in their URL.
@@ -81,7 +80,7 @@ impl Tap {
             outlet,
             drain: Arc::default(),
             tasks: TaskTracker::new(),
-            name,
+            name: name.into(),
             counts: Arc::default(),
             clients: Arc::default(),
             url_tokens: Arc::default(),
@@ -229,11 +228,10 @@ impl Tap {
     pub(super) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
         let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
         let facts = &mut recorder.facts;
-        facts.tap = TapFacts {
-            name: self.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            listener: connection.ends.local.clone(),
-            listener_key: connection.ends.listener.to_string(),
+        facts.tap = Tapped {
+            name: Arc::clone(&self.name),
+            listener: connection.ends.local.as_str().into(),
+            listener_key: Arc::clone(&connection.ends.listener),
         };
         connection.ends.note(&mut facts.client);
         facts.client.tls.clone_from(&connection.tls);

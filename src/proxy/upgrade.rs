@@ -3,6 +3,8 @@
 //! The tunnel opens only on a 101 whose accept key answers the client's key (RFC 6455 section
 //! 4.2.2); everything else the gateway says is passed on as it is, and the connection closes.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,9 +64,8 @@ pub(super) async fn attempt(
         .await;
     let (mut sender, driver) =
         handshake.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
-    // Drives the connection until the upgrade, or until a refusal's body is through. It ends by
-    // itself when the request is given up.
-    tap.tasks.spawn(async move {
+    // Drives the connection until the upgrade; only a refusal's body needs a task for that.
+    let mut driver = Box::pin(async move {
         if let Err(error) = driver.with_upgrades().await {
             tracing::trace!(%error, "a connection to the gateway ended");
         }
@@ -78,7 +79,11 @@ pub(super) async fn attempt(
     let mut request = Request::from_parts(head, body);
     connection.interim.listen(&mut request, Version::HTTP_11);
     let sending = sender.send_request(request);
-    let answered = connection.interim.before(sending).await;
+    let answering = connection.interim.before(sending);
+    let (answered, driven) = driven_by(&mut driver, answering).await;
+    if !driven {
+        tap.tasks.spawn(driver);
+    }
     let mut response =
         answered.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
     note_head(&session, &response, sent);
@@ -122,6 +127,20 @@ pub(super) async fn attempt(
         answer.headers_mut().insert(SESSION_HEADER, id);
     }
     Ok(answer)
+}
+
+/// Waits for an answer while the connection that it comes on is driven by the same task: the answer,
+/// and whether the connection is through. It is when the answer was a 101.
+async fn driven_by<T>(
+    driver: &mut (impl Future<Output = ()> + Unpin),
+    answer: impl Future<Output = T>,
+) -> (T, bool) {
+    let (mut answer, mut driven) = (pin!(answer), false);
+    let answer = poll_fn(|cx| {
+        driven = driven || Pin::new(&mut *driver).poll(cx).is_ready();
+        answer.as_mut().poll(cx)
+    });
+    (answer.await, driven)
 }
 
 /// Whether a 101 really agrees to this client's upgrade.
@@ -171,7 +190,21 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    async fn run(self, client: ClientLeg, gateway: OnUpgrade) {
+    /// The tunnel's task: first the opening, whose memory is given back, then the relay alone.
+    fn run(self, client: ClientLeg, gateway: OnUpgrade) -> impl Future<Output = ()> + Send {
+        let opening = Box::pin(self.open(client, gateway));
+        async move {
+            if let Some(relay) = opening.await {
+                relay.await;
+            }
+        }
+    }
+
+    async fn open(
+        self,
+        client: ClientLeg,
+        gateway: OnUpgrade,
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let Self {
             tap,
             extensions,
@@ -180,24 +213,25 @@ impl Tunnel {
         } = self;
         // The client's side is there once hyper has written the 101. When the client is gone
         // before, dropping the session tells so.
-        let Some(client) = client.ready().await else {
-            return;
-        };
+        let client = client.ready().await?;
         session.with(|rec| rec.reach(Phase::Handshake));
-        session.settle();
+        session.settle_as_tunnel();
         let gateway = match gateway.await {
             Ok(gateway) => gateway,
-            Err(error) => return fault(&session, &error.to_string()),
+            Err(error) => {
+                fault(&session, &error.to_string());
+                return None;
+            }
         };
         let client = client.into_parts();
         let (Some((client, ahead)), Some(gateway)) = (client, gateway_wire(gateway)) else {
-            return fault(&session, "an upgraded connection is of a foreign type");
+            fault(&session, "an upgraded connection is of a foreign type");
+            return None;
         };
         let bounds = (tap.config.timeouts(), &tap.config.limits().session);
         let client = Wire::new(client, ahead);
-        Relay::new(client, gateway, extensions, reader, bounds, session)
-            .run(&tap.drain)
-            .await;
+        let relay = Relay::new(client, gateway, extensions, reader, bounds, session);
+        Some(Box::pin(relay.run(Arc::clone(&tap.drain))))
     }
 }
 
@@ -213,4 +247,20 @@ fn gateway_wire(upgraded: Upgraded) -> Option<Wire> {
         parts.io.into_inner().into_inner(),
         parts.read_buf,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What opens the tunnel is not kept beside what runs it.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_tunnels_task_is_a_pointer_to_its_relay() {
+        fn of<A, B, C, F: Future>(_: impl FnOnce(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        let task = of(Tunnel::run);
+        assert!(task <= 64, "it takes {task} bytes");
+    }
 }

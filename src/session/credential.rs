@@ -452,6 +452,9 @@ impl Seen {
         let mut masked: Option<Vec<u8>> = None;
         for secret in &self.0 {
             let before = masked.as_deref().unwrap_or(text);
+            if before.len() < secret.len() {
+                continue;
+            }
             // One pass: what is put in is not looked at again.
             let found: Vec<usize> = memchr::memmem::find_iter(before, secret.expose()).collect();
             if found.is_empty() {

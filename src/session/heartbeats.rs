@@ -6,9 +6,13 @@ use super::moment::millis;
 use super::party::{Direction, Leg};
 use super::record::frames::{PingRtt, Rtt};
 
-/// Remembers the last ping of each direction, as a pong may answer only that one.
+/// Remembers the last ping of each direction, as a pong may answer only that one. Until the first
+/// ping it takes no memory.
 #[derive(Clone, Debug, Default)]
-pub struct Heartbeats {
+pub struct Heartbeats(Option<Box<Beats>>);
+
+#[derive(Clone, Debug, Default)]
+struct Beats {
     to_client: Option<Pending>,
     to_gateway: Option<Pending>,
     client: Option<Seen>,
@@ -32,7 +36,8 @@ struct Seen {
 impl Heartbeats {
     /// A ping travelled this way.
     pub fn ping(&mut self, direction: Direction, body: &[u8], at: Instant) {
-        let pending = self.pending(direction);
+        let beats = self.0.get_or_insert_default();
+        let pending = beats.pending(direction);
         match pending {
             Some(pending) => {
                 pending.body.clear();
@@ -54,13 +59,16 @@ impl Heartbeats {
             Direction::ToGateway => Direction::ToClient,
             Direction::ToClient => Direction::ToGateway,
         };
-        let Some(pending) = self.pending(asked).take_if(|pending| pending.body == body) else {
+        let Some(beats) = &mut self.0 else {
+            return;
+        };
+        let Some(pending) = beats.pending(asked).take_if(|pending| pending.body == body) else {
             return;
         };
         let rtt = at.saturating_duration_since(pending.at);
         let seen = match direction.from() {
-            Leg::Client => &mut self.client,
-            Leg::Gateway => &mut self.gateway,
+            Leg::Client => &mut beats.client,
+            Leg::Gateway => &mut beats.gateway,
         };
         let seen = seen.get_or_insert(Seen {
             count: 0,
@@ -83,12 +91,15 @@ impl Heartbeats {
             max_ms: millis(seen.max),
             last_ms: millis(seen.last),
         };
+        let beats = self.0.as_ref();
         PingRtt {
-            client: self.client.as_ref().map(rtt),
-            gateway: self.gateway.as_ref().map(rtt),
+            client: beats.and_then(|beats| beats.client.as_ref().map(rtt)),
+            gateway: beats.and_then(|beats| beats.gateway.as_ref().map(rtt)),
         }
     }
+}
 
+impl Beats {
     fn pending(&mut self, direction: Direction) -> &mut Option<Pending> {
         match direction {
             Direction::ToGateway => &mut self.to_gateway,

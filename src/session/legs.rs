@@ -20,9 +20,13 @@ use crate::ws::{CloseCode, CloseFrame};
 /// Longest close reason that is kept; a Close body holds at most 123 bytes of it.
 const REASON_CAP: usize = 125;
 
-/// The ending of a session while it happens.
+/// The ending of a session while it happens. Before anything has ended it takes no memory.
 #[derive(Clone, Debug, Default)]
-pub struct Ending {
+pub struct Ending(Option<Box<Acts>>);
+
+/// What has happened.
+#[derive(Clone, Debug, Default)]
+struct Acts {
     client: LegEnding,
     gateway: LegEnding,
     tap: Option<(CloseFrame, Instant)>,
@@ -121,7 +125,7 @@ impl LegEnding {
 impl Ending {
     /// A Close frame came from `leg` and is on its way to the other one.
     pub fn close_received(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
-        let from = self.leg(leg);
+        let from = self.acts().leg(leg);
         if from.received.is_none() {
             let written = from.under_way.and_then(|(_, written)| written);
             from.answered = written.is_some();
@@ -130,23 +134,28 @@ impl Ending {
             let at = written.map_or(at, |written| at.max(written + TICK));
             from.received = Some((close.clone(), at));
         }
-        self.leg(leg.other())
+        self.acts()
+            .leg(leg.other())
             .under_way
             .get_or_insert((close.seen_as(), None));
     }
 
     /// A Close frame of our own is on its way to `leg`.
     pub fn close_of_ours(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
-        self.acted.get_or_insert(at);
-        self.tap.get_or_insert_with(|| (close.clone(), at));
-        self.leg(leg)
+        self.acts().acted.get_or_insert(at);
+        self.acts().tap.get_or_insert_with(|| (close.clone(), at));
+        self.acts()
+            .leg(leg)
             .under_way
             .get_or_insert((close.seen_as(), None));
     }
 
     /// Everything for `leg` has been written; a Close that was under way among it.
     pub fn written(&mut self, leg: Leg, at: Instant) {
-        if let Some((_, written)) = &mut self.leg(leg).under_way {
+        let Some(acts) = &mut self.0 else {
+            return;
+        };
+        if let Some((_, written)) = &mut acts.leg(leg).under_way {
             written.get_or_insert(at);
         }
     }
@@ -154,21 +163,15 @@ impl Ending {
     /// Whether a Close for `leg` is known and not wholly written yet.
     #[must_use]
     pub fn awaits_write(&self, leg: Leg) -> bool {
-        let leg = match leg {
-            Leg::Client => &self.client,
-            Leg::Gateway => &self.gateway,
-        };
-        leg.under_way.is_some_and(|(_, written)| written.is_none())
+        let under_way = self.looked(leg).and_then(|leg| leg.under_way);
+        under_way.is_some_and(|(_, written)| written.is_none())
     }
 
     /// The Close frame received from `leg`.
     #[must_use]
     pub fn received(&self, leg: Leg) -> Option<&CloseFrame> {
-        let leg = match leg {
-            Leg::Client => &self.client,
-            Leg::Gateway => &self.gateway,
-        };
-        leg.received.as_ref().map(|(close, _)| close)
+        let received = self.looked(leg)?.received.as_ref();
+        received.map(|(close, _)| close)
     }
 
     /// The transport of `leg` ended; only the first ending counts.
@@ -179,7 +182,7 @@ impl Ending {
         cause: Option<String>,
         at: Instant,
     ) {
-        let leg = self.leg(leg);
+        let leg = self.acts().leg(leg);
         if leg.transport == TransportEnd::None {
             leg.transport = end;
             // What came before it may have been put a little later than the clock was read.
@@ -191,12 +194,15 @@ impl Ending {
 
     /// The far end of `leg` refused before there was a tunnel.
     pub fn refused(&mut self, leg: Leg, at: Instant) {
-        self.leg(leg).refused.get_or_insert(at);
+        self.acts().leg(leg).refused.get_or_insert(at);
     }
 
     /// Takes secrets out of the reasons of both Close frames.
     pub fn mask_reasons(&mut self, seen: &Seen) {
-        for leg in [&mut self.client, &mut self.gateway] {
+        let Some(acts) = &mut self.0 else {
+            return;
+        };
+        for leg in [&mut acts.client, &mut acts.gateway] {
             if let Some((close, _)) = &mut leg.received
                 && let Some(masked) = seen.mask(&close.reason)
             {
@@ -208,21 +214,19 @@ impl Ending {
     /// How the transport of `leg` ended, so far.
     #[must_use]
     pub fn transport(&self, leg: Leg) -> TransportEnd {
-        match leg {
-            Leg::Client => self.client.transport,
-            Leg::Gateway => self.gateway.transport,
-        }
+        self.looked(leg)
+            .map_or(TransportEnd::None, |leg| leg.transport)
     }
 
     /// The tap ended or refused it of its own accord, for a reason that stands elsewhere.
     pub fn acted(&mut self, at: Instant) {
-        self.acted.get_or_insert(at);
+        self.acts().acted.get_or_insert(at);
     }
 
     /// A timer of ours fired; the first one counts. `observed` is how long it really was.
     pub fn timer_fired(&mut self, key: TimerKey, limit: Duration, observed: Duration, at: Instant) {
-        self.acted.get_or_insert(at);
-        self.timer.get_or_insert(TimerFired {
+        self.acts().acted.get_or_insert(at);
+        self.acts().timer.get_or_insert(TimerFired {
             key,
             limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
             observed_ms: millis(observed),
@@ -232,26 +236,26 @@ impl Ending {
 
     /// A frame in `direction` would have gone over a cap of ours; the first one counts.
     pub fn cap_met(&mut self, over: Over, direction: Direction, at: Instant) {
-        self.acted.get_or_insert(at);
-        self.cap.get_or_insert((over, direction, at));
+        self.acts().acted.get_or_insert(at);
+        self.acts().cap.get_or_insert((over, direction, at));
     }
 
     /// The tap shuts down and ends this session.
     pub fn drained(&mut self, at: Instant) {
-        self.acted.get_or_insert(at);
-        self.drained = true;
+        self.acts().acted.get_or_insert(at);
+        self.acts().drained = true;
     }
 
     /// A bug of ours ended this session.
     pub fn fault(&mut self, what: String, at: Instant) {
-        self.acted.get_or_insert(at);
-        self.fault.get_or_insert(what);
+        self.acts().acted.get_or_insert(at);
+        self.acts().fault.get_or_insert(what);
     }
 
     /// Our policy refused this session.
     pub fn denied(&mut self, key: &str, detail: String, at: Instant) {
-        self.acted.get_or_insert(at);
-        self.denied.get_or_insert(DeniedFact {
+        self.acts().acted.get_or_insert(at);
+        self.acts().denied.get_or_insert(DeniedFact {
             key: key.to_owned(),
             detail,
         });
@@ -259,8 +263,8 @@ impl Ending {
 
     /// What the client sent cannot be passed on.
     pub fn refused_head(&mut self, fault: HeadFault, detail: String, at: Instant) {
-        self.acted.get_or_insert(at);
-        self.refused.get_or_insert(RefusedHead {
+        self.acts().acted.get_or_insert(at);
+        self.acts().refused.get_or_insert(RefusedHead {
             kind: fault,
             detail,
         });
@@ -270,6 +274,28 @@ impl Ending {
     /// a close code.
     #[must_use]
     pub fn facts(&self, tunnel: bool, anchor: &Anchor) -> CloseFacts {
+        match &self.0 {
+            Some(acts) => acts.facts(tunnel, anchor),
+            None => Acts::default().facts(tunnel, anchor),
+        }
+    }
+
+    fn acts(&mut self) -> &mut Acts {
+        self.0.get_or_insert_default()
+    }
+
+    fn looked(&self, leg: Leg) -> Option<&LegEnding> {
+        let acts = self.0.as_ref()?;
+        Some(match leg {
+            Leg::Client => &acts.client,
+            Leg::Gateway => &acts.gateway,
+        })
+    }
+}
+
+impl Acts {
+    /// See [`Ending::facts`].
+    fn facts(&self, tunnel: bool, anchor: &Anchor) -> CloseFacts {
         let seen = |(close, at): &(CloseFrame, Instant)| CloseSeen {
             code: close.code,
             reason: PeerText::from_bytes(&close.reason, REASON_CAP),

@@ -4,15 +4,20 @@
 //! second are a crash, and three that died after the same silence are somebody's timer. Pure: the
 //! times are those of the records.
 
+mod around;
 mod credentials;
+mod numbers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::ops::Deref;
 
+use self::around::Around;
+use self::numbers::{Number, Numbers};
 use super::credential::{Credential, compared};
 use super::moment::Moment;
 use super::party::Leg;
-use super::record::context::{Boot, Cadence, ContextFacts, GoingDown, Measure};
+use super::record::context::{Cadence, ContextFacts, GoingDown, Measure};
 use super::record::dialect::ConnectResult;
 use super::record::gateway::ForwardedMode;
 use super::record::{Kind, SessionRecord};
@@ -53,35 +58,60 @@ const LEAST_PERIOD_MS: u64 = 1500;
 /// Other credentials and boots that are told at most.
 const MAX_TOLD: usize = 4;
 
-/// Recent sessions.
+/// Recent sessions. Each one that ends is compared with all of them, so what is compared stands in
+/// short rows, as numbers.
 #[derive(Debug, Default)]
-pub struct Memory(VecDeque<Remembered>);
+pub struct Memory {
+    sessions: VecDeque<Remembered>,
+    texts: Numbers<String>,
+    clients: Numbers<IpAddr>,
+}
 
-#[derive(Clone, Debug)]
+/// What is compared of a session.
+#[derive(Debug)]
 struct Remembered {
     id: uuid::Uuid,
-    client: Option<IpAddr>,
-    gateway: String,
     opened_at: Moment,
     closed_at: Moment,
+    client: Option<Number>,
+    gateway: Number,
+    /// Place and fingerprint.
+    credential: Option<(Number, Number)>,
+    boot: Option<Number>,
+    device: Option<Number>,
+    /// Fingerprint of the device token that the gateway issued.
+    issued: Option<Number>,
+    accepted: bool,
+    mismatch: bool,
+    /// It was lost, or the gateway said that it goes down.
+    tells_of_an_end: bool,
+    rest: Box<Rest>,
+}
+
+/// What is asked of a few.
+#[derive(Debug)]
+struct Rest {
     /// The leg that ended first, without a Close from anybody; and when.
     lost: Option<(Leg, Moment)>,
     age_ms: u64,
     silence_ms: Option<u64>,
     /// Our kernel gave up on a leg: after what silence is decided by our own keepalive.
     given_up: bool,
-    credential: Option<(String, String)>,
-    accepted: bool,
-    mismatch: bool,
     boot: Option<PeerText>,
     version: Option<PeerText>,
     device: Option<PeerText>,
     /// The gateway closed it because the device was removed.
     removed: bool,
-    /// Fingerprint of the device token that the gateway issued.
-    issued: Option<String>,
     /// The gateway said that it goes down.
     shutdown: Option<GoingDown>,
+}
+
+impl Deref for Remembered {
+    type Target = Rest;
+
+    fn deref(&self) -> &Rest {
+        &self.rest
+    }
 }
 
 /// The leg whose transport ended first, where neither side said a word and no timer of ours fired.
@@ -106,6 +136,44 @@ pub fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
 }
 
 impl Remembered {
+    /// `text` and `client` give the numbers of values.
+    fn of(
+        record: &SessionRecord,
+        mut text: impl FnMut(&str) -> Number,
+        client: impl FnOnce(&IpAddr) -> Number,
+    ) -> Self {
+        let rest = Rest::of(record);
+        let dialect = record.dialect.as_ref();
+        let gateway = record.gateway.as_ref();
+        let issued = dialect.and_then(|dialect| dialect.issued_token.as_deref());
+        Self {
+            id: record.id,
+            opened_at: record.opened_at,
+            closed_at: rest.lost.map_or(record.closed_at, |(_, at)| at),
+            client: client_ip(record).as_ref().map(client),
+            gateway: text(gateway.map_or("", |gateway| &gateway.url)),
+            credential: credential(record).map(|(place, print)| (text(place), text(print))),
+            boot: rest.boot.as_ref().map(|boot| text(boot.as_str())),
+            device: rest.device.as_ref().map(|device| text(device.as_str())),
+            issued: issued.map(text),
+            accepted: dialect.map(|dialect| dialect.result) == Some(ConnectResult::Accepted),
+            mismatch: dialect
+                .and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref())
+                .is_some_and(|code| code.as_str() == "AUTH_TOKEN_MISMATCH"),
+            tells_of_an_end: rest.lost.is_some() || rest.shutdown.is_some(),
+            rest: Box::new(rest),
+        }
+    }
+
+    /// The texts that it holds.
+    fn texts(&self) -> impl Iterator<Item = Number> {
+        let (place, print) = self.credential.unzip();
+        let some = [place, print, self.boot, self.device, self.issued];
+        some.into_iter().flatten().chain([self.gateway])
+    }
+}
+
+impl Rest {
     fn of(record: &SessionRecord) -> Self {
         let lost = lost(record);
         let end = lost.map_or(record.closed_at, |(_, at)| at);
@@ -115,38 +183,20 @@ impl Remembered {
             .as_ref()
             .and_then(|frames| frames.to_gateway.last_at.max(frames.to_client.last_at));
         let dialect = record.dialect.as_ref();
-        let result = dialect.map(|dialect| dialect.result);
+        let server = dialect.and_then(|dialect| dialect.server.as_ref());
+        let ends = &record.close.transport;
         Self {
-            id: record.id,
-            client: client_ip(record),
-            gateway: record
-                .gateway
-                .as_ref()
-                .map(|gateway| gateway.url.clone())
-                .unwrap_or_default(),
-            opened_at: record.opened_at,
-            closed_at: end,
             lost,
             age_ms: span(record.opened_at),
             silence_ms: last_byte.map(span),
-            given_up: [
-                record.close.transport.client,
-                record.close.transport.gateway,
-            ]
-            .contains(&super::record::TransportEnd::Timeout),
-            credential: credential(record),
-            accepted: result == Some(ConnectResult::Accepted),
-            mismatch: dialect
-                .and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref())
-                .is_some_and(|code| code.as_str() == "AUTH_TOKEN_MISMATCH"),
-            boot: dialect.and_then(|dialect| dialect.server.as_ref()?.boot_id.clone()),
-            version: dialect.and_then(|dialect| dialect.server.as_ref()?.version.clone()),
+            given_up: [ends.client, ends.gateway].contains(&super::record::TransportEnd::Timeout),
+            boot: server.and_then(|server| server.boot_id.clone()),
+            version: server.and_then(|server| server.version.clone()),
             device: dialect.and_then(|dialect| dialect.device.id.clone()),
             removed: record.close.gateway.as_ref().is_some_and(|close| {
                 close.code.is_some_and(|code| code.0 == 4001)
                     && close.reason.as_str().starts_with("device removed")
             }),
-            issued: dialect.and_then(|dialect| dialect.issued_token.clone()),
             shutdown: shutdown(record),
         }
     }
@@ -202,7 +252,7 @@ fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
 
 /// The credential that the gateway refused or accepted: place and fingerprint. Of several it cannot
 /// be known which one let a client in.
-fn credential(record: &SessionRecord) -> Option<(String, String)> {
+fn credential(record: &SessionRecord) -> Option<(&str, &str)> {
     let dialect = record.dialect.as_ref();
     let looked_at = |one: &&Credential| one.effective == Some(true);
     let accepted = dialect.is_some_and(|dialect| dialect.result == ConnectResult::Accepted);
@@ -216,7 +266,7 @@ fn credential(record: &SessionRecord) -> Option<(String, String)> {
         _ => &["token", "password"],
     };
     let found = compared(&record.auth, keys);
-    found.map(|one| (one.place.clone(), one.fingerprint.clone()))
+    found.map(|one| (one.place.as_str(), one.fingerprint.as_str()))
 }
 
 impl Memory {
@@ -225,15 +275,20 @@ impl Memory {
         if record.kind != Kind::Websocket {
             return;
         }
-        self.0.push_back(Remembered::of(record));
+        let Self {
+            sessions,
+            texts,
+            clients,
+        } = self;
+        let hold = |text: &str| texts.hold(text);
+        sessions.push_back(Remembered::of(record, hold, |ip| clients.hold(ip)));
         let now = record.closed_at;
-        while self.0.len() > MAX
-            || self
-                .0
-                .front()
-                .is_some_and(|old| now.millis_since(old.closed_at) > REACH_MS)
+        while let Some(oldest) = sessions.front()
+            && (sessions.len() > MAX || now.millis_since(oldest.closed_at) > REACH_MS)
         {
-            self.0.pop_front();
+            oldest.texts().for_each(|text| texts.release(text));
+            oldest.client.into_iter().for_each(|ip| clients.release(ip));
+            sessions.pop_front();
         }
     }
 
@@ -243,17 +298,25 @@ impl Memory {
         if record.kind != Kind::Websocket {
             return None;
         }
-        let this = Remembered::of(record);
-        let others: Vec<&Remembered> = self
-            .0
-            .iter()
-            .filter(|other| other.id != this.id && other.gateway == this.gateway)
-            .collect();
-        let count = |is_it: &dyn Fn(&Remembered) -> bool| {
-            let count = others.iter().filter(|other| is_it(other)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
+        let unknown;
+        let mut latest = self.sessions.iter().rev();
+        let this = if let Some(this) = latest.find(|one| one.id == record.id) {
+            this
+        } else {
+            let text = |text: &str| self.texts.of(text);
+            unknown = Remembered::of(record, text, |ip| self.clients.of(ip));
+            &unknown
         };
-        let with_this = |other: &Remembered| {
+        let Around {
+            remembered,
+            mismatches,
+            attempts,
+            ends,
+            boots,
+            mut credentials,
+            device,
+        } = Around::of(this, &self.sessions);
+        let with_this = |other: &&Remembered| {
             this.lost.is_some_and(|(leg, at)| {
                 other.lost.is_some_and(|(its_leg, its)| {
                     its_leg == leg && its.millis_since(at).abs() <= TOGETHER_MS
@@ -261,39 +324,35 @@ impl Memory {
             })
         };
         let silence = this.silence_ms.filter(|own| *own >= LEAST_PERIOD_MS);
-        let as_silent = |other: &Remembered| {
+        let as_silent = |other: &&Remembered| {
             let its = other.silence_ms.zip(silence);
             its.is_some_and(|(its, own)| alike(its, own))
         };
-        let within = |other: &Remembered, window: i64| {
-            let ago = this.closed_at.millis_since(other.closed_at);
-            (0..=window).contains(&ago)
-        };
-        let attempts = count(&|other| {
-            let ago = this.opened_at.millis_since(other.opened_at);
-            let same = other.client.is_some() && other.client == this.client;
-            same && (0..=ATTEMPT_MS).contains(&ago)
-        });
-        let (boots, boots_alternate) = boots(&others, &this);
+        let together: Vec<&Remembered> = ends.iter().copied().filter(with_this).collect();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (boots, boots_alternate) = boots.told();
         Some(ContextFacts {
-            remembered: others.len(),
-            lost_together: count(&with_this),
-            lost_alike: count(&|other| with_this(other) && as_silent(other)),
-            cadence: cadence(&others, &this),
-            other_credentials: credentials::other_credentials(&others, &this),
-            same_credential: credentials::same_credential(&others, &this),
-            working: credentials::working(&others, &this),
-            issued: credentials::issued(&others, &this),
-            device_accepted_at: device_accepted_at(&others, &this),
-            going_down: going_down(&others, &this),
+            remembered,
+            lost_together: count(together.len()),
+            lost_alike: count(together.iter().copied().filter(as_silent).count()),
+            cadence: cadence(&ends, this),
+            other_credentials: credentials.other(&self.texts),
+            same_credential: credentials.same(&self.texts),
+            working: credentials.working(&self.texts),
+            issued: credentials.issued(),
+            // A device that was removed was taken away on purpose, and is not lost.
+            device_accepted_at: device
+                .filter(|last| !last.removed)
+                .map(|last| last.closed_at),
+            going_down: going_down(&ends, this),
             processes_lost: if boots_alternate {
                 0
             } else {
-                processes_lost(&others, &this)
+                processes_lost(&ends, this)
             },
             boots,
             boots_alternate,
-            mismatches: count(&|other| other.mismatch && within(other, MISMATCH_MS)),
+            mismatches,
             attempts: attempts + 1,
         })
     }
@@ -360,12 +419,12 @@ fn processes_lost(others: &[&Remembered], this: &Remembered) -> u32 {
         let by_gateway = one.lost.is_some_and(|(leg, _)| leg == Leg::Gateway);
         let ago = this.closed_at.millis_since(one.closed_at);
         let recent = (0..=LOOP_MS).contains(&ago);
-        one.boot.clone().filter(|_| by_gateway && recent)
+        one.boot.filter(|_| by_gateway && recent)
     };
     if lost_with(this).is_none() {
         return 0;
     }
-    let mut boots: Vec<PeerText> = others
+    let mut boots: Vec<Number> = others
         .iter()
         .copied()
         .chain([this])
@@ -374,18 +433,6 @@ fn processes_lost(others: &[&Remembered], this: &Remembered) -> u32 {
     boots.sort_unstable();
     boots.dedup();
     u32::try_from(boots.len()).unwrap_or(u32::MAX)
-}
-
-fn device_accepted_at(others: &[&Remembered], this: &Remembered) -> Option<Moment> {
-    let device = this.device.as_ref()?;
-    let same = others
-        .iter()
-        .filter(|other| other.device.as_ref() == Some(device));
-    let last = same
-        .filter(|other| other.accepted)
-        .max_by_key(|other| other.closed_at)?;
-    // Then it was taken away on purpose, and is not lost.
-    (!last.removed).then_some(last.closed_at)
 }
 
 /// The last time before this session's end that the gateway was known to go down.
@@ -420,37 +467,6 @@ fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
             lost: u32::try_from(count).unwrap_or(u32::MAX),
         })
     })
-}
-
-fn boots(others: &[&Remembered], this: &Remembered) -> (Vec<Boot>, bool) {
-    let mut boots: Vec<Boot> = Vec::new();
-    // A gateway that restarts in a loop has a new one in each session.
-    let mut known: HashMap<&PeerText, usize> = HashMap::new();
-    let (mut alternate, mut last) = (false, None::<&PeerText>);
-    for one in others.iter().copied().chain([this]) {
-        let Some(id) = &one.boot else { continue };
-        if let Some(boot) = known.get(id).and_then(|at| boots.get_mut(*at)) {
-            alternate |= last.is_some_and(|last| last != id);
-            boot.sessions += 1;
-            if boot.version.is_none() {
-                boot.version.clone_from(&one.version);
-            }
-            boot.last_at = boot.last_at.max(one.closed_at);
-        } else {
-            known.insert(id, boots.len());
-            boots.push(Boot {
-                id: id.clone(),
-                version: one.version.clone(),
-                sessions: 1,
-                first_at: one.opened_at,
-                last_at: one.closed_at,
-            });
-        }
-        last = Some(id);
-    }
-    let surplus = boots.len().saturating_sub(MAX_TOLD);
-    boots.drain(..surplus);
-    (boots, alternate)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use jiff::tz::Offset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +15,53 @@ pub struct Moment(#[schemars(with = "String")] pub Timestamp);
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.6}", self.0)
+        match self.digits() {
+            Some(digits) => f.write_str(str::from_utf8(&digits).unwrap_or_default()),
+            None => write!(f, "{:.6}", self.0),
+        }
     }
 }
 
 impl Serialize for Moment {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.digits() {
+            Some(digits) => serializer.serialize_str(str::from_utf8(&digits).unwrap_or_default()),
+            None => serializer.collect_str(self),
+        }
     }
 }
 
 impl Moment {
+    /// As it is shown, without the machinery of formatting: a record has dozens. `None` where the
+    /// year has no four digits.
+    fn digits(self) -> Option<[u8; 27]> {
+        let civil = Offset::UTC.to_datetime(self.0);
+        let mut shown = *b"0000-00-00T00:00:00.000000Z";
+        // Two digits.
+        let mut put = |place: usize, value: i32| {
+            let value = u8::try_from(value).unwrap_or_default();
+            if let Some([tens, ones]) = shown.get_mut(place..place + 2) {
+                (*tens, *ones) = (b'0' + value / 10, b'0' + value % 10);
+            }
+        };
+        let year = i32::from(civil.year());
+        if !(0..=9999).contains(&year) {
+            return None;
+        }
+        let micros = civil.subsec_nanosecond() / 1000;
+        put(0, year / 100);
+        put(2, year % 100);
+        put(5, i32::from(civil.month()));
+        put(8, i32::from(civil.day()));
+        put(11, i32::from(civil.hour()));
+        put(14, i32::from(civil.minute()));
+        put(17, i32::from(civil.second()));
+        put(20, micros / 10_000);
+        put(22, micros / 100 % 100);
+        put(24, micros % 100);
+        Some(shown)
+    }
+
     /// Milliseconds from `earlier` to here, negative when `earlier` is later.
     #[must_use]
     pub fn millis_since(self, earlier: Self) -> i64 {
@@ -81,7 +118,22 @@ pub fn millis(duration: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn digits_are_those_that_the_library_prints(
+            nanos in any::<u32>(),
+            second in prop_oneof![-5_000_000_000_i64..5_000_000_000, -377_705_023_201..=253_402_207_200_i64],
+        ) {
+            let at = Timestamp::new(second, i32::try_from(nanos % 1_000_000_000).unwrap());
+            let at = Moment(at.unwrap_or(Timestamp::MIN));
+            prop_assert_eq!(at.to_string(), format!("{:.6}", at.0));
+            prop_assert_eq!(serde_json::to_string(&at).unwrap(), format!("\"{:.6}\"", at.0));
+        }
+    }
 
     #[test]
     fn moments_have_six_decimals_and_follow_the_monotonic_clock() {

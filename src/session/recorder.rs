@@ -1,34 +1,87 @@
 //! Collects one session's facts and turns them into its record, once.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::credential::Credential;
 use super::legs::Ending;
 use super::moment::{Anchor, Moment, millis};
 use super::party::Phase;
-use super::record::{Kind, PhaseBegan, SessionRecord};
+use super::record::{
+    AnswerFacts, ClientFacts, DialectFacts, Frames, GatewayFacts, Kind, Latency, OriginFacts,
+    PhaseBegan, RequestFacts, SessionRecord, TapFacts,
+};
 
 /// The record while its session lives. [`Recorder::finish`] consumes it.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    /// The facts so far; `close`, `closed_at` and `duration_ms` are filled in at the end.
-    pub facts: Box<SessionRecord>,
+    /// The facts so far.
+    pub facts: Facts,
     /// How it is ending.
     pub ending: Ending,
     anchor: Anchor,
+}
+
+/// What is known of a session before its end, each as in [`SessionRecord`]. What only the end tells
+/// has no room here: sessions are idle for hours.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "documented in the record")]
+pub struct Facts {
+    pub id: Uuid,
+    pub kind: Kind,
+    pub tap: Tapped,
+    pub phase: Phase,
+    pub phases: Vec<PhaseBegan>,
+    pub client: ClientFacts,
+    pub request: Option<RequestFacts>,
+    pub auth: Vec<Credential>,
+    pub auth_dropped: u64,
+    pub origin: Option<OriginFacts>,
+    pub gateway: Option<GatewayFacts>,
+    pub answer: Option<AnswerFacts>,
+    /// Told by a tunnel when it ends.
+    pub tunnel: Option<Box<Tunnelled>>,
+}
+
+/// [`TapFacts`] without what is the same in all sessions.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "documented in the record")]
+pub struct Tapped {
+    pub name: Arc<str>,
+    pub listener: Box<str>,
+    pub listener_key: Arc<str>,
+}
+
+impl From<Tapped> for TapFacts {
+    fn from(tapped: Tapped) -> Self {
+        Self {
+            name: tapped.name.as_ref().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listener: tapped.listener.into(),
+            listener_key: tapped.listener_key.as_ref().to_owned(),
+        }
+    }
+}
+
+/// What a tunnel tells when it ends.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "documented in the record")]
+pub struct Tunnelled {
+    pub frames: Frames,
+    pub latency: Latency,
+    pub dialect: DialectFacts,
 }
 
 impl Recorder {
     /// Begins a record at the anchor's time.
     #[must_use]
     pub fn new(id: Uuid, anchor: Anchor) -> Self {
-        let opened_at = anchor.at(anchor.opened());
-        let facts = Box::new(SessionRecord {
+        let facts = Facts {
             id,
-            opened_at,
-            ..SessionRecord::default()
-        });
+            ..Facts::default()
+        };
         Self {
             facts,
             ending: Ending::default(),
@@ -59,6 +112,10 @@ impl Recorder {
         let last = self.facts.phases.last().map(|began| began.phase);
         if last.is_none_or(|last| last < phase) {
             let at = self.at(now);
+            if last.is_none() {
+                // As many as an open session has had.
+                self.facts.phases.reserve_exact(6);
+            }
             self.facts.phases.push(PhaseBegan { phase, at });
         }
     }
@@ -71,16 +128,44 @@ impl Recorder {
 
     /// The finished record, without a verdict.
     #[must_use]
-    pub fn finish(mut self, now: Instant) -> SessionRecord {
-        let tunnel = self.facts.had_tunnel();
-        self.facts.close = self.ending.facts(tunnel, &self.anchor);
-        if self.facts.gateway.is_none() {
+    pub fn finish(self, now: Instant) -> SessionRecord {
+        let Self {
+            facts,
+            ending,
+            anchor,
+        } = self;
+        let tunnel = facts.tunnel.map(|tunnel| *tunnel);
+        let (frames, latency, dialect) = match tunnel {
+            Some(told) => (Some(told.frames), Some(told.latency), Some(told.dialect)),
+            None => (None, None, None),
+        };
+        let mut record = SessionRecord {
+            id: facts.id,
+            kind: facts.kind,
+            tap: facts.tap.into(),
+            opened_at: anchor.at(anchor.opened()),
+            closed_at: anchor.at(now),
+            duration_ms: millis(anchor.since(now)),
+            phase: facts.phase,
+            phases: facts.phases,
+            client: facts.client,
+            request: facts.request,
+            auth: facts.auth,
+            auth_dropped: facts.auth_dropped,
+            origin: facts.origin,
+            gateway: facts.gateway,
+            answer: facts.answer,
+            frames,
+            latency,
+            dialect,
+            ..SessionRecord::default()
+        };
+        record.close = ending.facts(record.had_tunnel(), &anchor);
+        if record.gateway.is_none() {
             // The tap answered in its place: there was nobody to see anything.
-            self.facts.close.gateway_saw = None;
+            record.close.gateway_saw = None;
         }
-        self.facts.closed_at = self.anchor.at(now);
-        self.facts.duration_ms = millis(self.anchor.since(now));
-        *self.facts
+        record
     }
 }
 
@@ -101,6 +186,19 @@ mod tests {
         assert_eq!(record.phase, Phase::Dial);
         assert!((record.duration_ms - 12.0).abs() < 1e-9);
         assert_eq!(record.closed_at.to_string(), "2026-11-21T00:00:00.012000Z");
+    }
+
+    /// One of them is kept for every open session, mostly idle for hours.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_is_kept_before_the_end_grows_by_nobodys_oversight() {
+        let recorder = size_of::<Recorder>();
+        assert!(recorder <= 1464, "a recorder takes {recorder} bytes");
+        let ending = size_of::<Ending>();
+        assert!(
+            ending <= 8,
+            "before it begins an ending takes {ending} bytes"
+        );
     }
 
     #[test]

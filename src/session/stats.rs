@@ -24,7 +24,7 @@ pub struct DirectionStats {
     last_at: Option<Instant>,
     violations: Vec<(Violation, u64, Instant)>,
     message: Option<OpenMessage>,
-    close: Option<(CloseFrame, Instant)>,
+    close: Option<Box<(CloseFrame, Instant)>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ impl DirectionStats {
     /// The first Close frame of this direction.
     #[must_use]
     pub fn close(&self) -> Option<&(CloseFrame, Instant)> {
-        self.close.as_ref()
+        self.close.as_deref()
     }
 
     /// A sink that counts with this clock reading.
@@ -163,7 +163,10 @@ impl FrameSink for CountingSink<'_> {
     }
 
     fn close(&mut self, close: CloseFrame) {
-        self.stats.close.get_or_insert((close, self.now));
+        let now = self.now;
+        self.stats
+            .close
+            .get_or_insert_with(|| Box::new((close, now)));
     }
 
     fn violation(&mut self, kind: Violation) {

@@ -27,12 +27,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// again under the same cap may shorten it further; reading a record never cuts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct PeerText(String);
+pub struct PeerText(Box<str>);
 
 impl PeerText {
     /// Escapes `bytes`, showing at most `cap` characters of the escaped form (plus the cut's mark).
     #[must_use]
     pub fn from_bytes(bytes: &[u8], cap: usize) -> Self {
+        // Nearly all of it needs nothing done.
+        if bytes.len() <= cap
+            && is_printable_ascii(bytes)
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            return Self(text.into());
+        }
         let mut out = Bounded::new(cap);
         for chunk in bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
@@ -42,7 +49,7 @@ impl PeerText {
                 out.invalid(byte);
             }
         }
-        Self(out.finish())
+        Self(out.finish().into())
     }
 
     /// The same for text that is already known to be UTF-8.
@@ -78,7 +85,7 @@ impl AsRef<str> for PeerText {
 
 impl From<PeerText> for String {
     fn from(text: PeerText) -> Self {
-        text.0
+        text.0.into()
     }
 }
 
@@ -88,6 +95,19 @@ impl<'de> Deserialize<'de> for PeerText {
         let text = String::deserialize(deserializer)?;
         Ok(Self::new(&text, usize::MAX))
     }
+}
+
+/// Whether a text holds a character that [`must_escape`].
+#[must_use]
+pub fn holds_what_must_be_escaped(text: &str) -> bool {
+    !is_printable_ascii(text.as_bytes()) && text.chars().any(must_escape)
+}
+
+/// Nearly all text is, and then nothing in it needs a closer look.
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    // Not `all`: without a way out in the middle many bytes are looked at at once.
+    let odd = |byte: &u8| !(b' '..=b'~').contains(byte);
+    !bytes.iter().fold(false, |any, byte| any | odd(byte))
 }
 
 /// True for characters that must not reach a terminal, a log or a reader's eye unannounced.

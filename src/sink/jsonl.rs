@@ -13,14 +13,24 @@ pub struct JsonLines<W>(pub W);
 
 impl<W: Write + Send + 'static> Consumer for JsonLines<W> {
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+        let line = line(record)?;
         self.0.write_all(&line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+/// Room for most records.
+const USUAL: usize = 8 * 1024;
+
+/// A record as one line.
+fn line(record: &SessionRecord) -> io::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut line, record)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// Writes JSON lines to a file; at a size it becomes `FILE.1`, the last one `FILE.2`, and so on.
@@ -95,8 +105,7 @@ impl RotatingFile {
 
 impl Consumer for RotatingFile {
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
+        let line = line(record)?;
         let length = line.len() as u64;
         let open = self.ensure_open()?;
         if open.size > 0

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use self::added::Counting;
-use crate::session::SessionRecord;
+use crate::session::Facts;
 use crate::session::added::Added;
 use crate::session::moment::{Anchor, Moment, millis};
 use crate::session::party::{Direction, Phase};
@@ -209,7 +209,7 @@ impl Registry {
 
 impl Live {
     /// Notes how far it got, and once it is known what it is about.
-    pub fn reached(&self, facts: &SessionRecord) {
+    pub fn reached(&self, facts: &Facts) {
         self.phase.store(facts.phase as u8, Relaxed);
         // By then a trusted proxy's word about the client is in.
         if facts.phase >= Phase::Admission {
@@ -339,6 +339,13 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_entry_grows_by_nobodys_oversight() {
+        let live = size_of::<Live>();
+        assert!(live <= 232, "an open session's entry takes {live} bytes");
+    }
+
+    #[test]
     fn phases_are_stored_by_their_place() {
         for (at, phase) in PHASES.iter().enumerate() {
             assert_eq!(usize::from(*phase as u8), at, "{phase:?}");
@@ -350,10 +357,10 @@ mod tests {
         let (registry, start) = (Arc::<Registry>::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         let entry = open(&registry, 1, start);
-        entry.live().reached(&SessionRecord {
+        entry.live().reached(&Facts {
             kind: Kind::Websocket,
             phase: Phase::Handshake,
-            ..SessionRecord::default()
+            ..Facts::default()
         });
         entry.live().relayed(Direction::ToGateway, 2, 300, at(1000));
         entry.live().waits(Direction::ToClient, 7);

@@ -1,13 +1,22 @@
 //! A bounded queue in front of a consumer's own thread.
+//!
+//! Waking a thread costs whoever wakes it more than writing a record does. So where one record follows
+//! the other the thread rests a moment between two looks, and takes what has come meanwhile at once.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::session::SessionRecord;
+
+/// How long the thread rests while records come one after the other.
+const REST: Duration = Duration::from_millis(10);
+
+/// Records that are no further apart do.
+const BUSY: Duration = Duration::from_millis(20);
 
 /// Takes records, one at a time, on a thread of its own.
 pub trait Consumer: Send + 'static {
@@ -27,6 +36,11 @@ pub struct Queue {
     sender: Mutex<Option<SyncSender<Arc<SessionRecord>>>>,
     done: Mutex<Receiver<()>>,
     lost: Arc<AtomicU64>,
+    /// Records that wait.
+    waiting: Arc<AtomicUsize>,
+    /// So many end the thread's rest.
+    many: usize,
+    thread: thread::Thread,
 }
 
 impl Queue {
@@ -35,14 +49,16 @@ impl Queue {
         let (sender, receiver) = sync_channel(capacity);
         let (done_sender, done) = channel();
         let lost = Arc::new(AtomicU64::new(0));
+        let waiting = Arc::<AtomicUsize>::default();
         let thread = Thread {
             name: name.to_owned(),
             lost: Arc::clone(&lost),
+            waiting: Arc::clone(&waiting),
             unflushed: 0,
             failing: false,
             told: 0,
         };
-        thread::Builder::new()
+        let running = thread::Builder::new()
             .name(format!("wstap-{name}"))
             .spawn(move || {
                 thread.run(&receiver, consumer);
@@ -53,11 +69,15 @@ impl Queue {
             sender: Mutex::new(Some(sender)),
             done: Mutex::new(done),
             lost,
+            waiting,
+            many: capacity.div_ceil(2),
+            thread: running.thread().clone(),
         })
     }
 
     /// Queues a record, or counts it as lost when the queue is full.
     pub fn offer(&self, record: Arc<SessionRecord>) {
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = match &*sender {
             Some(sender) => sender.try_send(record),
@@ -66,6 +86,9 @@ impl Queue {
         if sent.is_err() {
             // Counted only: whoever writes a line here could be made to wait. The thread tells.
             self.lost.fetch_add(1, Ordering::Relaxed);
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        } else if waiting == self.many {
+            self.thread.unpark();
         }
     }
 
@@ -89,6 +112,7 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
+        self.thread.unpark();
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = done.recv_timeout(limit);
     }
@@ -97,6 +121,7 @@ impl Queue {
 struct Thread {
     name: String,
     lost: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
     /// Taken since the last flush that went well.
     unflushed: u64,
     failing: bool,
@@ -106,16 +131,28 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, receiver: &Receiver<Arc<SessionRecord>>, mut consumer: impl Consumer) {
+        let (mut busy, mut woken) = (false, None::<Instant>);
         loop {
             let record = match receiver.try_recv() {
-                Ok(record) => record,
+                Ok(record) => {
+                    busy = true;
+                    record
+                }
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     self.flush(&mut consumer);
+                    if std::mem::take(&mut busy) {
+                        thread::park_timeout(REST);
+                        continue;
+                    }
                     let Ok(record) = receiver.recv() else { break };
+                    let now = Instant::now();
+                    busy = woken.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
+                    woken = Some(now);
                     record
                 }
             };
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             match consumer.consume(&record) {
                 Ok(()) => self.unflushed += 1,
                 Err(error) => {
@@ -201,6 +238,27 @@ mod tests {
         }
         queue.close(Duration::from_secs(5));
         assert_eq!((*taken.lock().unwrap(), queue.dropped()), (50, 0));
+    }
+
+    #[test]
+    fn a_rest_loses_nothing() {
+        let taken = Arc::new(Mutex::new(0));
+        let consumer = Collect {
+            taken: Arc::clone(&taken),
+            gate: None,
+            fail: false,
+        };
+        let queue = Queue::start("test", 4, consumer).unwrap();
+        for nth in 1..=40 {
+            queue.offer(record());
+            // Two at once now and then, so that it is busy.
+            while nth % 2 == 0 && *taken.lock().unwrap() < nth {
+                thread::yield_now();
+            }
+        }
+        queue.close(Duration::from_secs(5));
+        assert_eq!((*taken.lock().unwrap(), queue.dropped()), (40, 0));
+        assert_eq!(queue.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -34,10 +34,6 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// The next connection.
 pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let (stream, peer) = patiently(|| listener.accept()).await;
-    // Frames are small and must not wait for the last one's acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "failed to set TCP_NODELAY");
-    }
     (stream, canonical(peer))
 }
 

@@ -30,6 +30,9 @@ pub const READ_SIZE: usize = 64 * 1024;
 /// had come before.
 const PLAIN_SIZE: usize = READ_SIZE + 17 * 1024;
 
+/// What the TLS library has room for at least, and takes at once.
+const TLS_READ_SIZE: usize = 4096;
+
 /// Buffers that one thread lends to the session it is serving.
 #[derive(Debug)]
 pub struct Scratch {
@@ -79,6 +82,8 @@ impl From<io::Error> for WriteEnd {
 pub struct Wire {
     socket: Socket,
     tls: Option<Box<Connection>>,
+    /// The TLS state has taken more than it reads at least, and has kept the room for that.
+    tls_grown: bool,
     /// Plaintext that hyper had read past the head.
     ahead: Bytes,
     /// What could not be written (plain legs; TLS legs keep theirs in the TLS state).
@@ -137,7 +142,12 @@ impl Wire {
                 at_once: false,
             },
             tls,
-            ahead,
+            tls_grown: false,
+            ahead: if ahead.is_empty() {
+                Bytes::new()
+            } else {
+                ahead
+            },
             spill: Vec::new(),
             spilled: 0,
             waiting: 0,
@@ -157,6 +167,10 @@ impl Wire {
             let count = self.ahead.len().min(scratch.plain.len());
             if let Some(room) = scratch.plain.get_mut(..count) {
                 self.ahead.copy_to_slice(room);
+            }
+            if self.ahead.is_empty() {
+                // Even an empty one holds on to the whole buffer that hyper had read into.
+                self.ahead = Bytes::new();
             }
             return Poll::Ready(Readout::Bytes(count));
         }
@@ -413,6 +427,7 @@ impl Wire {
         let Self {
             socket,
             tls: Some(tls),
+            tls_grown,
             end,
             broken,
             ..
@@ -429,7 +444,12 @@ impl Wire {
                 return Poll::Ready(Readout::End(end, cause));
             }
             let count = match poll_socket(socket, cx, &mut scratch.cipher) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if std::mem::take(tls_grown) {
+                        shrink(tls);
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
                 Poll::Ready(Ok(0)) => {
                     let (end, words) = broken.take().unwrap_or_else(|| {
@@ -441,12 +461,26 @@ impl Wire {
                 Poll::Ready(Ok(count)) => count,
             };
             let fed = scratch.cipher.get(..count).unwrap_or_default();
+            *tls_grown |= count > TLS_READ_SIZE;
             let filled = decrypt(tls, socket, cx, fed, &mut scratch.plain, end);
             if filled > 0 {
                 return Poll::Ready(Readout::Bytes(filled));
             }
         }
     }
+}
+
+/// Has the TLS state give back the room that a long record took in it. It would do so by itself,
+/// but only when it is fed again: an idle session would keep up to twice the length of a record.
+fn shrink(tls: &mut Connection) {
+    struct NotNow;
+    impl io::Read for NotNow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+    // It makes its buffer fit before it reads.
+    let _ = tls.read_tls(&mut NotNow);
 }
 
 /// Decrypts what was read into `plain` and returns how much that gave. An end that is learned on

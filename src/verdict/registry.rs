@@ -6,7 +6,7 @@ use super::{Finding, View};
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence, Verdict};
-use crate::session::text::{PeerText, must_escape};
+use crate::session::text::{PeerText, holds_what_must_be_escaped};
 
 mod files {
     use crate::verdict::Rule;
@@ -119,7 +119,7 @@ impl Rule {
 /// Text that moves no cursor and forges no line. What peers wrote was escaped when it was recorded;
 /// a record that was read from a file may have been written by anyone.
 fn inert(text: String) -> String {
-    if text.chars().any(must_escape) {
+    if holds_what_must_be_escaped(&text) {
         PeerText::new(&text, usize::MAX).into()
     } else {
         text

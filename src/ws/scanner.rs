@@ -120,7 +120,8 @@ pub struct Scanner {
     closed: bool,
     lost_sync: bool,
     utf8: Utf8Stream,
-    control: [u8; MAX_CONTROL_PAYLOAD as usize],
+    /// Of the control frame under way; most have no body.
+    control: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +167,7 @@ impl Scanner {
             closed: false,
             lost_sync: false,
             utf8: Utf8Stream::default(),
-            control: [0; MAX_CONTROL_PAYLOAD as usize],
+            control: Vec::new(),
         }
     }
 
@@ -332,7 +333,7 @@ impl Scanner {
         let (piece, rest) = bytes.split_at(take);
         sink.payload(&header, seen, piece);
         if header.opcode.is_control() {
-            self.keep_control(seen, piece);
+            self.keep_control(piece);
         } else {
             self.check_text(&header, seen, piece, sink);
         }
@@ -345,11 +346,10 @@ impl Scanner {
         rest
     }
 
-    fn keep_control(&mut self, offset: u64, piece: &[u8]) {
-        let at = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (slot, byte) in self.control.iter_mut().skip(at).zip(piece) {
-            *slot = *byte;
-        }
+    fn keep_control(&mut self, piece: &[u8]) {
+        let room = usize::from(MAX_CONTROL_PAYLOAD).saturating_sub(self.control.len());
+        let kept = piece.get(..room).unwrap_or(piece);
+        self.control.extend_from_slice(kept);
     }
 
     fn check_text(
@@ -406,13 +406,12 @@ impl Scanner {
     }
 
     fn finish_control(&mut self, header: &FrameHeader, sink: &mut impl FrameSink) {
-        let len = usize::try_from(header.len)
-            .unwrap_or(usize::MAX)
-            .min(self.control.len());
-        let mut body = self.control;
-        let Some(body) = body.get_mut(..len) else {
+        let mut body = [0; MAX_CONTROL_PAYLOAD as usize];
+        let Some(body) = body.get_mut(..self.control.len()) else {
             return;
         };
+        body.copy_from_slice(&self.control);
+        self.control.clear();
         if let Some(key) = header.mask {
             apply_mask(body, key, 0);
         }

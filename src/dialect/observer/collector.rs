@@ -12,9 +12,9 @@ use crate::ws::frame::apply_mask;
 use crate::ws::inflate::Inflater;
 use crate::ws::{FrameHeader, Opcode};
 
-/// The most that a collector keeps for the next message: room for the front of an event, so that
+/// The most that a collector keeps for the next message: room for the front of a request, so that
 /// an open session allocates once; the handshake's longer messages are given back.
-const KEEP: usize = 1024;
+const KEEP: usize = 256;
 
 /// Where a slice ends in its direction, and when it was read.
 type Read = (u64, Instant);

@@ -1,5 +1,9 @@
 //! Careful reading of JSON that a peer wrote: wrong types are absent, long texts are capped.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::super::Message;
@@ -14,17 +18,93 @@ const TEXT_CAP: usize = 256;
 /// Most entries kept of a list.
 const LIST_CAP: usize = 64;
 
-/// A whole, uncompressed text message as JSON.
+/// What takes up most of `hello-ok` and is not asked for here.
+const LEFT_OUT: [&str; 2] = ["features", "snapshot"];
+
+/// A whole, uncompressed text message as JSON, without the values of [`LEFT_OUT`].
 pub(super) fn json(message: &Message<'_>) -> Option<Value> {
     if !message.whole || message.compressed {
         return None;
     }
-    serde_json::from_slice(message.bytes).ok()
+    let mut reader = serde_json::Deserializer::from_slice(message.bytes);
+    let value = Sparse.deserialize(&mut reader).ok()?;
+    reader.end().ok()?;
+    Some(value)
+}
+
+/// Reads a value whose objects lack what is in [`LEFT_OUT`]: that is passed over, not built.
+struct Sparse;
+
+impl<'de> DeserializeSeed<'de> for Sparse {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sparse {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Self)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = serde_json::Map::new();
+        while let Some(name) = entries.next_key::<Cow<'_, str>>()? {
+            if LEFT_OUT.contains(&&*name) {
+                entries.next_value::<IgnoredAny>()?;
+            } else {
+                object.insert(name.into_owned(), entries.next_value_seed(Self)?);
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// What stands at a path of names, `/server/version`: a JSON pointer (RFC 6901) without escapes and
+/// places in lists, which none here has.
+fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('/').skip(1);
+    names.try_fold(value, |value, name| value.as_object()?.get(name))
 }
 
 /// A string at a JSON pointer.
 pub(super) fn str<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value.pointer(pointer)?.as_str()
+    at(value, pointer)?.as_str()
 }
 
 /// A string at a JSON pointer, escaped and capped.
@@ -34,7 +114,7 @@ pub(super) fn text(value: &Value, pointer: &str) -> Option<PeerText> {
 
 /// A list of strings at a JSON pointer; entries that are no strings are left out.
 pub(super) fn texts(value: &Value, pointer: &str) -> Option<Vec<PeerText>> {
-    let list = value.pointer(pointer)?.as_array()?;
+    let list = at(value, pointer)?.as_array()?;
     Some(
         list.iter()
             .filter_map(Value::as_str)
@@ -46,7 +126,7 @@ pub(super) fn texts(value: &Value, pointer: &str) -> Option<Vec<PeerText>> {
 
 /// A whole number at a JSON pointer.
 pub(super) fn number(value: &Value, pointer: &str) -> Option<u64> {
-    value.pointer(pointer)?.as_u64()
+    at(value, pointer)?.as_u64()
 }
 
 /// The gateway's error object.
@@ -128,6 +208,46 @@ pub(super) fn mask_all(facts: &mut DialectFacts, seen: &Seen) {
     for text in texts {
         if let Some(masked) = seen.mask(text.as_str().as_bytes()) {
             *text = PeerText::from_bytes(&masked, TEXT_CAP);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::Opcode;
+
+    fn read(text: &str) -> Option<Value> {
+        json(&Message {
+            opcode: Opcode::Text,
+            bytes: text.as_bytes(),
+            whole: true,
+            compressed: false,
+            end: 0,
+        })
+    }
+
+    #[test]
+    fn all_is_read_but_what_is_left_out() {
+        let text = r#"{"a": [1, -2, 2.5, null, true, "x\n", {"b": {}}], "features": {"methods": ["m", []]},
+            "payload": {"snapshot": [{}], "server": {"version": "v"}, "big": 18446744073709551615}} "#;
+        let mut whole: Value = serde_json::from_str(text).unwrap();
+        whole.as_object_mut().unwrap().remove("features");
+        let payload = whole.get_mut("payload").and_then(Value::as_object_mut);
+        payload.unwrap().remove("snapshot");
+        assert_eq!(read(text), Some(whole));
+        assert_eq!(
+            str(&read(text).unwrap(), "/payload/server/version"),
+            Some("v")
+        );
+        for broken in [
+            "",
+            "{",
+            r#"{"features": [}"#,
+            r#"{"features": 1} x"#,
+            r#"{"a": "}"#,
+        ] {
+            assert_eq!(read(broken), None, "{broken}");
         }
     }
 }

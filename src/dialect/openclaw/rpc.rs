@@ -34,9 +34,23 @@ pub(super) struct Rpc {
     /// What belongs to each of them, in the same places.
     waiting: Vec<Waiting>,
     rows: Vec<Row>,
-    rest: Row,
+    /// Those that have no row of their own.
+    rest: Option<Box<Row>>,
     failures: Vec<(PeerText, Failure, u64, Instant)>,
-    counts: RpcFacts,
+    counts: Counts,
+}
+
+/// As in the record.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    requests: u64,
+    responses: u64,
+    errors: u64,
+    unmatched: u64,
+    duplicate_ids: u64,
+    untracked: u64,
+    unseen_to_gateway: u64,
+    unseen_to_client: u64,
 }
 
 /// A request without an answer yet.
@@ -63,7 +77,7 @@ enum Method {
 #[derive(Debug, Default)]
 struct Row {
     /// As it came; empty for the one of all others.
-    raw: Box<str>,
+    raw: Box<[u8]>,
     name: Option<PeerText>,
     requests: u64,
     responses: u64,
@@ -118,7 +132,7 @@ impl Rpc {
         }
     }
 
-    fn request(&mut self, id: u64, name: &str, end: u64, now: Instant) {
+    fn request(&mut self, id: u64, name: &[u8], end: u64, now: Instant) {
         self.counts.requests += 1;
         let method = self.method(name);
         self.row(&method).requests += 1;
@@ -127,6 +141,10 @@ impl Rpc {
         } else if self.waiting.len() >= MOST_WAITING {
             self.counts.untracked += 1;
         } else {
+            if self.waiting.is_empty() {
+                // One at a time is the rule: no room for more until more come.
+                self.waiting.reserve_exact(1);
+            }
             self.ids.push(id);
             self.waiting.push(Waiting {
                 number: self.counts.requests,
@@ -203,13 +221,17 @@ impl Rpc {
         self.counts.unseen_to_client += 1;
     }
 
-    fn method(&mut self, name: &str) -> Method {
+    fn method(&mut self, name: &[u8]) -> Method {
         if let Some(at) = self.rows.iter().position(|row| *row.raw == *name) {
             return Method::Row(at);
         }
-        let shown = PeerText::new(name, METHOD_CAP);
+        let shown = PeerText::from_bytes(name, METHOD_CAP);
         if self.rows.len() >= MOST_METHODS {
             return Method::Other(shown);
+        }
+        if self.rows.len() < 4 {
+            // Many sessions know one method or two, and each row is large.
+            self.rows.reserve_exact(1);
         }
         self.rows.push(Row {
             raw: name.into(),
@@ -224,7 +246,7 @@ impl Rpc {
             Method::Row(at) => self.rows.get_mut(*at),
             Method::Other(_) => None,
         };
-        row.unwrap_or(&mut self.rest)
+        row.unwrap_or_else(|| self.rest.get_or_insert_default())
     }
 
     fn name(&self, method: &Method) -> PeerText {
@@ -237,8 +259,19 @@ impl Rpc {
 
     /// The record's form.
     pub(super) fn facts(&self, ending: &Ending<'_>) -> RpcFacts {
-        let mut facts = self.counts.clone();
-        let rest = Some(&self.rest).filter(|rest| rest.requests > 0);
+        let counts = self.counts;
+        let mut facts = RpcFacts {
+            requests: counts.requests,
+            responses: counts.responses,
+            errors: counts.errors,
+            unmatched: counts.unmatched,
+            duplicate_ids: counts.duplicate_ids,
+            untracked: counts.untracked,
+            unseen_to_gateway: counts.unseen_to_gateway,
+            unseen_to_client: counts.unseen_to_client,
+            ..RpcFacts::default()
+        };
+        let rest = self.rest.as_deref().filter(|rest| rest.requests > 0);
         facts.methods = self.rows.iter().chain(rest).map(Row::facts).collect();
         facts.failures = self
             .failures

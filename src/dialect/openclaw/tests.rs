@@ -489,6 +489,20 @@ fn blanks_around_a_secret_do_not_make_it_another() {
     assert_eq!(with("one\\ntwo").2, [Shape::Newline]);
 }
 
+/// One of them reads for every open session.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_reader_grows_by_nobodys_oversight() {
+    let sizes = [
+        (size_of::<OpenClaw>(), 360),
+        (size_of::<Connect>(), 168),
+        (size_of::<Hello>(), 184),
+    ];
+    for (size, bound) in sizes {
+        assert!(size <= bound, "{size} bytes, and not {bound}");
+    }
+}
+
 const HEALTH: &str = r#"{"type":"event","event":"health","payload":{}}"#;
 
 #[test]

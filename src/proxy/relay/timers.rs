@@ -20,7 +20,7 @@ pub(super) struct Due {
 /// The timers of one tunnel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
-    limits: Timeouts,
+    limits: Limits,
     last_active: Instant,
     half_closed: Option<Instant>,
     close_seen: Option<Instant>,
@@ -28,6 +28,15 @@ pub(super) struct Timers {
     watch: Option<Instant>,
     /// Something was noted that may be due before what was due next.
     sooner: bool,
+}
+
+/// Of the timeouts, what concerns a tunnel.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    idle: Duration,
+    half_close: Duration,
+    close: Duration,
+    drain: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +48,13 @@ struct Draining {
 }
 
 impl Timers {
-    pub(super) fn new(limits: Timeouts, now: Instant) -> Self {
+    pub(super) fn new(timeouts: Timeouts, now: Instant) -> Self {
+        let limits = Limits {
+            idle: timeouts.idle,
+            half_close: timeouts.half_close,
+            close: timeouts.close,
+            drain: timeouts.drain,
+        };
         Self {
             limits,
             last_active: now,

@@ -164,9 +164,19 @@ fn the_memory_is_bounded() {
     for number in 0..3000 {
         memory.note(&session(number, 0, 1000));
     }
-    assert_eq!(memory.0.len(), MAX);
+    assert_eq!(memory.sessions.len(), MAX);
     memory.note(&session(4000, 0, REACH_MS + 2000));
-    assert_eq!(memory.0.len(), 1, "what is too old goes");
+    assert_eq!(memory.sessions.len(), 1, "what is too old goes");
+    let gateway = memory.texts.of("http://gw");
+    assert_eq!(memory.sessions[0].gateway, gateway);
+    let mut elsewhere = session(4001, 0, 2 * REACH_MS + 4000);
+    elsewhere.gateway = None;
+    memory.note(&elsewhere);
+    assert_eq!(
+        memory.texts.of("http://gw"),
+        Number::FOREIGN,
+        "what it held goes with it"
+    );
 }
 
 #[test]
@@ -188,7 +198,7 @@ fn clients_that_a_proxy_speaks_for_are_not_one_client() {
         last_context(&[session(0, 0, 1000), session(1, 0, 1000)]).attempts,
         2
     );
-    assert_eq!(Remembered::of(&behind(0)).client, None);
+    assert_eq!(client_ip(&behind(0)), None);
 }
 
 #[test]

@@ -76,6 +76,39 @@ async fn pair() -> Pair {
     }
 }
 
+/// Two of them stand in every tunnel.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_leg_grows_by_nobodys_oversight() {
+    let wire = size_of::<Wire>();
+    assert!(wire <= 216, "a leg takes {wire} bytes");
+}
+
+/// hyper reads into 8 KiB, and the smallest rest of that keeps all of it.
+#[tokio::test]
+async fn what_hyper_had_read_is_given_back_once_it_is_passed_on() {
+    struct Tells {
+        _alive: Arc<()>,
+    }
+    impl AsRef<[u8]> for Tells {
+        fn as_ref(&self) -> &[u8] {
+            b"a frame"
+        }
+    }
+    let alive = Arc::new(());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap());
+    let ahead = Bytes::from_owner(Tells {
+        _alive: Arc::clone(&alive),
+    });
+    let mut wire = Wire::new(Stream::Tcp(socket.await.unwrap()), ahead);
+    let mut scratch = Scratch::default();
+    let read = poll_fn(|cx| wire.poll_read(cx, &mut scratch)).await;
+    assert!(matches!(read, Readout::Bytes(7)));
+    assert_eq!(scratch.plain(7), b"a frame");
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
 /// The TLS records that wait to be sent.
 fn records(client: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
