@@ -1,4 +1,4 @@
-//! WebSockets in streams of one HTTP/2 connection (RFC 8441), for as many sessions as open files allow.
+//! Sessions in streams of one HTTP/2 connection (RFC 8441), for as many sessions as open files allow.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
