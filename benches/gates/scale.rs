@@ -26,7 +26,7 @@ use super::{Outcome, Place};
 
 const WANTED: usize = 10_000;
 const BUSY: usize = 2000;
-/// WebSockets in streams of one connection.
+/// Sessions in streams of one connection.
 const STREAMS: usize = 200;
 /// Open files of the tap besides: listener, records, those that come and go.
 const RESERVE: usize = 100;

@@ -62,10 +62,6 @@ fn errors_name_line_column_and_key_path() {
             "f.yaml:1:1: output: expected one of `line` or `json`, found a list",
         ),
         (
-            "workers: 0",
-            "f.yaml:1:10: workers: expected a whole number from 1 to 1024, found 0",
-        ),
-        (
             "state_dir: 5",
             "f.yaml:1:12: state_dir: expected a text (put it in quotes), found a number",
         ),
@@ -136,6 +132,14 @@ fn durations_and_sizes_have_units() {
     ] {
         assert_eq!(line(&with_gateway(text)), expected, "{text}");
     }
+}
+
+#[test]
+fn at_least_one_worker() {
+    assert_eq!(
+        line(&with_gateway("workers: 0")),
+        "f.yaml:1:10: workers: expected a whole number from 1 to 1024, found 0"
+    );
 }
 
 #[test]
