@@ -21,11 +21,6 @@ mod figures;
 mod flood;
 mod follow;
 mod idle;
-#[allow(
-    dead_code,
-    clippy::expect_used,
-    reason = "the tests' own, which need more of it"
-)]
 #[path = "../../tests/support/program.rs"]
 mod program;
 mod relay;

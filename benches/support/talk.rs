@@ -49,14 +49,28 @@ impl Messages {
     }
 }
 
-/// Turns a message of the client into the gateway's answer, in place where it has the same length.
+/// Turns a message of the client into the gateway's answer, in place and as long, so that a message
+/// has one size both ways.
 pub fn answer(payload: &mut [u8]) -> &[u8] {
-    const REQUEST: &[u8] = br#"{"type":"req""#;
+    const KIND: &[u8] = br#"{"type":"req""#;
+    const ASKED: &[u8] = br#","method":"bench.echo","params":{"x":""#;
+    const ANSWERED: &[u8] = br#","ok":true,"payload":{"x":"xxxxxxxxxxx"#;
+    const {
+        assert!(
+            ASKED.len() == ANSWERED.len(),
+            "an answer is as long as its request"
+        );
+    };
     if payload == CONNECT.as_bytes() {
         return HELLO.as_bytes();
     }
-    if payload.starts_with(REQUEST) {
-        payload[REQUEST.len() - 2] = b's';
+    if payload.starts_with(KIND)
+        && payload
+            .get(ID_AT + 9..)
+            .is_some_and(|it| it.starts_with(ASKED))
+    {
+        payload[KIND.len() - 2] = b's';
+        payload[ID_AT + 9..][..ANSWERED.len()].copy_from_slice(ANSWERED);
     }
     payload
 }

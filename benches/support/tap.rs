@@ -10,8 +10,12 @@ use super::Fallible;
 use super::certs::Certificate;
 use super::process::{Running, free_port};
 
-/// The program that was built with this bench.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wstap");
+/// The program: that of `WSTAP_PROGRAM`, else the one that was built with this bench. The latter has
+/// what the tests' libraries switch on in ours, such as a clock that can be stopped: `make shipped`
+/// builds what people run.
+pub fn program() -> OsString {
+    std::env::var_os("WSTAP_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_wstap").into())
+}
 
 /// How it is set up. The default is what the figures are about: TLS with clients, the dialect, records.
 #[derive(Clone, Debug)]
@@ -57,10 +61,10 @@ impl Setup {
         let mut command = match self.under.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);
-                command.args(rest).arg(PROGRAM);
+                command.args(rest).arg(program());
                 command
             }
-            None => Command::new(PROGRAM),
+            None => Command::new(program()),
         };
         command.arg("serve").arg("--config").arg(config);
         let mut process = Running::start(self.name, &command, folder, core)?;

@@ -18,7 +18,7 @@ use crate::support::certs::{CIPHER, Certificate};
 use crate::support::client::Door;
 use crate::support::gateway::Gateway;
 use crate::support::process::{self, Running};
-use crate::support::tap::{PROGRAM, Setup};
+use crate::support::tap::{Setup, program};
 use crate::support::{Fallible, role};
 use crate::whole::WholeMessages;
 
@@ -207,7 +207,7 @@ impl Proxy for Setup {
     }
 
     fn version(&self) -> Fallible<String> {
-        version(Command::new(PROGRAM).arg("--version"))
+        version(Command::new(program()).arg("--version"))
     }
 
     fn start(&self, stage: &Stage, gateway: SocketAddr) -> Fallible<(Running, Door)> {
