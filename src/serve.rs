@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -117,8 +118,10 @@ fn hangups() -> io::Result<mpsc::Receiver<()>> {
 pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Queue> {
     match output {
         OutputFormat::Line => {
-            let lines = Lines(BufWriter::new(anstream::stdout()));
-            Queue::start("stdout", STDOUT_QUEUE, lines)
+            let stdout = io::stdout();
+            let styled = AutoStream::choice(&stdout) != ColorChoice::Never;
+            let writer = BufWriter::new(stdout);
+            Queue::start("stdout", STDOUT_QUEUE, Lines { writer, styled })
         }
         OutputFormat::Json => Queue::start(
             "stdout",

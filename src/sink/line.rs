@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Color, Style};
 
 use super::Consumer;
@@ -14,18 +15,29 @@ use crate::session::SessionRecord;
 use crate::session::record::{Class, Kind, Saw, SawBasis};
 use crate::verdict::view::{human_bytes, human_ms};
 
-/// Writes lines to a writer. Styles are written always; the writer strips them where they do not
-/// belong.
+/// Writes lines to a writer, each session's at once: whatever strips styles on the way would write
+/// the pieces between them one by one.
 #[derive(Debug)]
-pub struct Lines<W>(pub W);
+pub struct Lines<W> {
+    /// Where they go.
+    pub writer: W,
+    /// With styles for a terminal.
+    pub styled: bool,
+}
 
 impl<W: Write + Send + 'static> Consumer for Lines<W> {
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
-        self.0.write_all(two_lines(record).as_bytes())
+        let lines = two_lines(record);
+        if self.styled {
+            self.writer.write_all(lines.as_bytes())
+        } else {
+            let plain = strip_str(&lines).to_string();
+            self.writer.write_all(plain.as_bytes())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
 }
 

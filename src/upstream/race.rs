@@ -83,7 +83,7 @@ where
                     }
                 }
             }
-            () = sleep_until(next_at), if more => {
+            () = its_turn(next_at), if more => {
                 let Some((number, addr)) = left.next() else {
                     more = false;
                     continue;
@@ -104,6 +104,14 @@ where
         }
     }
     Err(told(&failures))
+}
+
+/// The time of an attempt. The runtime's timers count whole milliseconds, up: one that is to end at
+/// once would hold the first attempt, and so every session, for up to one.
+async fn its_turn(at: Instant) {
+    if at > Instant::now() {
+        sleep_until(at).await;
+    }
 }
 
 /// What a failed attempt to connect was.
@@ -150,6 +158,8 @@ fn told(failures: &[(SocketAddr, io::Error)]) -> GatewayError {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     const REFUSED: io::ErrorKind = io::ErrorKind::ConnectionRefused;
@@ -188,6 +198,14 @@ mod tests {
         let turns = addresses(&["1.1.1.1:1", "[::1]:1", "1.1.1.2:1"]);
         assert_eq!(interleaved(given), turns);
         assert_eq!(interleaved(Vec::new()), []);
+    }
+
+    #[tokio::test]
+    async fn the_first_attempt_waits_for_no_timer() {
+        let hosts = [SocketAddr::from(([127, 0, 0, 1], 1))];
+        let mut attempts = Vec::new();
+        let raced = race(&hosts, &mut attempts, |_| std::future::ready(Ok(())));
+        assert!(raced.now_or_never().is_some_and(|won| won.is_ok()));
     }
 
     #[tokio::test(start_paused = true)]
