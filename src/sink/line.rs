@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn lines(rule: &str) -> String {
-        anstream::adapter::strip_str(&two_lines(&fixture(rule))).to_string()
+        strip_str(&two_lines(&fixture(rule))).to_string()
     }
 
     #[test]
