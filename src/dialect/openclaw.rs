@@ -249,7 +249,7 @@ impl OpenClaw {
         let first = match message {
             _ if message.opcode == Opcode::Binary => FirstOfGateway::Binary,
             _ if message.compressed || !message.whole => FirstOfGateway::Unread,
-            _ => match read::json(message) {
+            _ => match read::json_of_gateway(message) {
                 Some(value) if read::str(&value, "/event") == Some("connect.challenge") => {
                     FirstOfGateway::Challenge
                 }
@@ -281,7 +281,7 @@ impl OpenClaw {
         if self.result != ConnectResult::None {
             return self.read_later(message, now);
         }
-        let Some(value) = read::json(message) else {
+        let Some(value) = read::json_of_gateway(message) else {
             self.read_cut_hello(message, now);
             return;
         };
@@ -311,7 +311,7 @@ impl OpenClaw {
             return self.rpc.gateway_said(front, says_accepted(message), now);
         }
         if front.shutdown == Some(true) {
-            match read::json(message) {
+            match read::json_of_gateway(message) {
                 Some(value) => self.read_event(&value, now),
                 None => {
                     self.shutdown.get_or_insert_with(|| {
@@ -416,7 +416,7 @@ impl OpenClaw {
 fn says_accepted(message: &Message<'_>) -> bool {
     message.whole
         && ACCEPTED.find(message.bytes).is_some()
-        && read::json(message)
+        && read::json_of_gateway(message)
             .is_some_and(|value| read::str(&value, "/payload/status") == Some("accepted"))
 }
 

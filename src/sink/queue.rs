@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::session::SessionRecord;
 
-/// How long the thread rests while records come one after the other.
-const REST: Duration = Duration::from_millis(10);
+/// How long the thread rests while records come one after the other: waking it for each would cost
+/// more than writing it. A process that is killed loses what came in that time, so it is short.
+const REST: Duration = Duration::from_millis(2);
 
 /// Records that are no further apart do.
 const BUSY: Duration = Duration::from_millis(20);

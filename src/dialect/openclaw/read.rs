@@ -18,22 +18,34 @@ const TEXT_CAP: usize = 256;
 /// Most entries kept of a list.
 const LIST_CAP: usize = 64;
 
-/// What takes up most of `hello-ok` and is not asked for here.
+/// What takes up most of the payload of `hello-ok` and is not asked for here.
 const LEFT_OUT: [&str; 2] = ["features", "snapshot"];
 
-/// A whole, uncompressed text message as JSON, without the values of [`LEFT_OUT`].
+/// A whole, uncompressed text message as JSON.
 pub(super) fn json(message: &Message<'_>) -> Option<Value> {
-    if !message.whole || message.compressed {
-        return None;
-    }
-    let mut reader = serde_json::Deserializer::from_slice(message.bytes);
-    let value = Sparse.deserialize(&mut reader).ok()?;
+    serde_json::from_slice(whole(message)?).ok()
+}
+
+/// The same of the gateway, without [`LEFT_OUT`] in its payload. Of a client nothing is left out:
+/// wherever it stands, it could be its credential.
+pub(super) fn json_of_gateway(message: &Message<'_>) -> Option<Value> {
+    let mut reader = serde_json::Deserializer::from_slice(whole(message)?);
+    let value = Sparse::Message.deserialize(&mut reader).ok()?;
     reader.end().ok()?;
     Some(value)
 }
 
-/// Reads a value whose objects lack what is in [`LEFT_OUT`]: that is passed over, not built.
-struct Sparse;
+fn whole<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
+    (message.whole && !message.compressed).then_some(message.bytes)
+}
+
+/// Reads a value, of which [`LEFT_OUT`] is passed over and not built. It says what is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sparse {
+    Message,
+    Payload,
+    Other,
+}
 
 impl<'de> DeserializeSeed<'de> for Sparse {
     type Value = Value;
@@ -76,7 +88,7 @@ impl<'de> Visitor<'de> for Sparse {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
+        while let Some(item) = items.next_element_seed(Self::Other)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -85,11 +97,15 @@ impl<'de> Visitor<'de> for Sparse {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = serde_json::Map::new();
         while let Some(name) = entries.next_key::<Cow<'_, str>>()? {
-            if LEFT_OUT.contains(&&*name) {
+            if self == Self::Payload && LEFT_OUT.contains(&&*name) {
                 entries.next_value::<IgnoredAny>()?;
-            } else {
-                object.insert(name.into_owned(), entries.next_value_seed(Self)?);
+                continue;
             }
+            let inner = match (self, &*name) {
+                (Self::Message, "payload") => Self::Payload,
+                _ => Self::Other,
+            };
+            object.insert(name.into_owned(), entries.next_value_seed(inner)?);
         }
         Ok(Value::Object(object))
     }
@@ -217,22 +233,22 @@ mod tests {
     use super::*;
     use crate::ws::Opcode;
 
-    fn read(text: &str) -> Option<Value> {
-        json(&Message {
+    fn message(text: &str) -> Message<'_> {
+        Message {
             opcode: Opcode::Text,
             bytes: text.as_bytes(),
             whole: true,
             compressed: false,
             end: 0,
-        })
+        }
     }
 
     #[test]
-    fn all_is_read_but_what_is_left_out() {
+    fn of_the_gateway_all_is_read_but_what_is_left_out() {
+        let read = |text| json_of_gateway(&message(text));
         let text = r#"{"a": [1, -2, 2.5, null, true, "x\n", {"b": {}}], "features": {"methods": ["m", []]},
-            "payload": {"snapshot": [{}], "server": {"version": "v"}, "big": 18446744073709551615}} "#;
+            "payload": {"snapshot": [{}], "server": {"version": "v", "features": [1]}, "big": 18446744073709551615}} "#;
         let mut whole: Value = serde_json::from_str(text).unwrap();
-        whole.as_object_mut().unwrap().remove("features");
         let payload = whole.get_mut("payload").and_then(Value::as_object_mut);
         payload.unwrap().remove("snapshot");
         assert_eq!(read(text), Some(whole));
@@ -243,11 +259,18 @@ mod tests {
         for broken in [
             "",
             "{",
-            r#"{"features": [}"#,
+            r#"{"payload": {"features": [}}"#,
             r#"{"features": 1} x"#,
             r#"{"a": "}"#,
         ] {
             assert_eq!(read(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn of_a_client_nothing_is_left_out() {
+        let text =
+            r#"{"features": 1, "payload": {"snapshot": 2}, "params": {"auth": {"snapshot": "s"}}}"#;
+        assert_eq!(json(&message(text)), serde_json::from_str(text).ok());
     }
 }

@@ -221,6 +221,17 @@ fn no_secret_of_a_handshake_is_in_its_facts() {
 }
 
 #[test]
+fn a_secret_under_any_name_is_known() {
+    for name in ["snapshot", "features", "payload", "mystery"] {
+        let connect = format!(
+            r#"{{"type":"req","id":"c","method":"connect","params":{{"auth":{{"{name}":"canary-value-of-no-known-kind"}}}}}}"#
+        );
+        let (_, credentials) = talk().client(&connect).facts();
+        assert_eq!(credentials.len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn a_secret_that_a_peer_quotes_is_masked() {
     let quoting = r#"{"type":"res","id":"1:a","ok":false,"error":{"message":"no: canary-token-canary-token-canary-token","details":{"reason":"canary-token-canary-token-canary-token"}}}"#;
     let talk = talk().client(CONNECT).gateway(quoting);
