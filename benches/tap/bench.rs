@@ -132,6 +132,9 @@ impl Bench {
         };
         let mut proxies: Vec<Box<dyn Proxy>> = vec![Box::new(Setup::default())];
         if with_peers {
+            for name in peers::names() {
+                report.expect(name);
+            }
             for found in peers::all(files) {
                 match found {
                     Ok(peer) => proxies.push(peer),

@@ -78,12 +78,19 @@ fn one(report: &Report, group: &str, label: &str, against: Against) -> Checked {
     let tap = row.and_then(|row| row.value(TAP));
     let (limit, rule) = match against {
         Against::BestPeer(share) => {
+            let missing = row.map(|row| report.missing(row).collect::<Vec<_>>());
+            let missing = missing.unwrap_or_default();
             let best = row.and_then(|row| row.best_peer());
-            let name = best.map_or("no peer", |(name, _)| name);
-            (
-                best.map(|(_, value)| value * share),
-                format!("{share} × best peer ({name})"),
-            )
+            match best.filter(|_| missing.is_empty()) {
+                Some((name, value)) => {
+                    (Some(value * share), format!("{share} × best peer ({name})"))
+                }
+                None if missing.is_empty() => (None, format!("{share} × best peer (no peer)")),
+                None => {
+                    let names = missing.join(", ");
+                    (None, format!("{share} × best peer (no figure of {names})"))
+                }
+            }
         }
         Against::Direct(more) => {
             let direct = row.and_then(|row| row.value(DIRECT));

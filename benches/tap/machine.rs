@@ -16,6 +16,7 @@ pub fn describe(report: &mut Report) {
     report.fact("kernel", read("/proc/sys/kernel/osrelease"));
     report.fact("load when it began", read("/proc/loadavg"));
     report.fact("wstap's commit", commit());
+    report.fact("wstap's build", build());
 }
 
 fn processor() -> String {
@@ -25,6 +26,14 @@ fn processor() -> String {
         .find_map(|line| line.strip_prefix("model name"));
     let name = line.and_then(|line| line.split_once(": "));
     name.map_or("unknown", |(_, name)| name).to_owned()
+}
+
+fn build() -> &'static str {
+    if std::env::var_os("WSTAP_PROGRAM").is_some() {
+        "its own, as people run it"
+    } else {
+        "that of the bench, with what the tests' libraries switch on in ours"
+    }
 }
 
 fn read(path: &str) -> String {

@@ -66,6 +66,11 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
+/// All that there should be.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
+
 /// One that is installed.
 struct Peer {
     program: Program,

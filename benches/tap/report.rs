@@ -72,11 +72,25 @@ pub struct Report {
     notes: Vec<String>,
     /// Versions and the machine.
     facts: Vec<(String, String)>,
+    /// The peers that a budget is held against.
+    expected: Vec<String>,
 }
 
 impl Report {
     pub fn column(&mut self, target: &str) {
         self.columns.push(target.to_owned());
+    }
+
+    /// A peer that must have a figure wherever the best one counts: the best of those that happen to be
+    /// there would be no measure.
+    pub fn expect(&mut self, peer: &str) {
+        self.expected.push(peer.to_owned());
+    }
+
+    /// Expected peers that have no figure in a row.
+    pub fn missing<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a str> {
+        let names = self.expected.iter().map(String::as_str);
+        names.filter(|name| row.value(name).is_none())
     }
 
     pub fn fact(&mut self, name: &str, text: impl Into<String>) {

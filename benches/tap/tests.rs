@@ -200,6 +200,12 @@ fn budgets() -> Outcome {
     // Over everything but a millisecond above direct; the whole-message relay is no peer.
     same(met(&report_of(1000.0))?, 2)?;
     same(met(&report_of(1001.5))?, 0)?;
+    // A peer that should be there and is not would make any other the best.
+    let mut without = report_of(8.0);
+    without.expect("fast");
+    same(met(&without)?, 10)?;
+    without.expect("gone");
+    same(met(&without)?, 3)?;
     same(met(&Report::default())?, 0)
 }
 
