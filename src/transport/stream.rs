@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::{client, server};
+use tokio_rustls::client;
 
 use super::http2_stream::Http2Stream;
-use super::socket::ClientSocket;
+use super::tls::TlsStream;
 
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
 /// the socket and the TLS state back out of hyper.
@@ -20,7 +20,7 @@ pub enum Stream {
     /// A unix socket.
     Unix(UnixStream),
     /// TLS with a client.
-    TlsServer(Box<server::TlsStream<ClientSocket>>),
+    TlsServer(Box<TlsStream>),
     /// TLS with the gateway.
     TlsClient(Box<client::TlsStream<TcpStream>>),
     /// A stream of a client's HTTP/2 connection.

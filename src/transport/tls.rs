@@ -1,17 +1,22 @@
 //! TLS with clients: the handshake, and what is noted of it. What is served stands in `terminator`.
 
 mod chooser;
+mod handshake;
 pub mod key_log;
 pub mod leaves;
 mod peer;
+pub mod session;
+pub mod stream;
 pub mod terminator;
 
 use std::io;
+use std::sync::Arc;
 
-use rustls::server::Acceptor;
-use rustls::{CommonState, HandshakeKind, PeerIncompatible};
-use tokio_rustls::{LazyConfigAcceptor, server};
+use rustls::server::Accepted;
+use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
+use self::session::{Session, of_tls};
+pub use self::stream::TlsStream;
 pub use self::terminator::{Lasting, Terminator};
 
 use super::cause;
@@ -37,8 +42,8 @@ pub(in crate::transport) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
 
 /// Whether ALPN agreed on HTTP/2.
 #[must_use]
-pub fn is_http2(stream: &server::TlsStream<ClientSocket>) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(H2)
+pub fn is_http2(stream: &TlsStream) -> bool {
+    stream.session().state().alpn_protocol() == Some(H2)
 }
 
 /// A handshake that did not complete: what is known of it, and the error itself.
@@ -50,37 +55,22 @@ pub struct Failed {
     pub error: io::Error,
 }
 
-/// Does the handshake. On failure the facts hold what was learned, the server name among them;
-/// the TLS library has sent its alert.
+/// Does the handshake. On failure the facts hold what was learned, the server name among them; the
+/// client was sent its alert.
 pub async fn accept(
-    socket: ClientSocket,
+    mut socket: ClientSocket,
     terminator: &Terminator,
     facts: &mut ClientTls,
-) -> Result<server::TlsStream<ClientSocket>, Failed> {
-    let acceptor = LazyConfigAcceptor::new(Acceptor::default(), socket);
-    let start = match acceptor.await {
-        Ok(start) => start,
+) -> Result<TlsStream, Failed> {
+    let mut read = Vec::new();
+    let offered = match handshake::hello(&mut socket, &mut read).await {
+        Ok(accepted) => hello(&accepted, terminator, facts),
         Err(error) => return Err(failed(facts.clone(), error)),
     };
-    let hello = start.client_hello();
-    facts.sni = hello
-        .server_name()
-        .map(|name| PeerText::from_bytes(name.as_bytes(), SNI_CAP));
-    facts.sni_match = hello.server_name().map(|name| terminator.sni_match(name));
-    let offered: Vec<PeerText> = hello
-        .alpn()
-        .into_iter()
-        .flatten()
-        .take(ALPN_CAP)
-        .map(|name| PeerText::from_bytes(name, SNI_CAP))
-        .collect();
-    if facts.sni_match == Some(SniMatch::Default) {
-        facts.our_names = terminator.names();
-    }
     let (config, noted) = terminator.for_one_handshake();
-    match start.into_stream(config).await {
+    match shake(socket, config, read).await {
         Ok(stream) => {
-            let state = stream.get_ref().1;
+            let state = stream.session().state();
             agreed(state, facts);
             let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
             facts.resumed = Some(resumed);
@@ -100,6 +90,34 @@ pub async fn accept(
             Err(failed(facts, error))
         }
     }
+}
+
+/// Notes what the client asked for, and returns the application protocols that it offered.
+fn hello(accepted: &Accepted, terminator: &Terminator, facts: &mut ClientTls) -> Vec<PeerText> {
+    let hello = accepted.client_hello();
+    facts.sni = hello
+        .server_name()
+        .map(|name| PeerText::from_bytes(name.as_bytes(), SNI_CAP));
+    facts.sni_match = hello.server_name().map(|name| terminator.sni_match(name));
+    if facts.sni_match == Some(SniMatch::Default) {
+        facts.our_names = terminator.names();
+    }
+    let offered = hello.alpn().into_iter().flatten().take(ALPN_CAP);
+    offered
+        .map(|name| PeerText::from_bytes(name, SNI_CAP))
+        .collect()
+}
+
+/// The handshake of a client whose first message is in `read`.
+async fn shake(
+    mut socket: ClientSocket,
+    config: Arc<ServerConfig>,
+    read: Vec<u8>,
+) -> io::Result<TlsStream> {
+    let mut session = Box::new(Session::new(config, read).map_err(of_tls)?);
+    let mut ahead = Vec::new();
+    handshake::complete(&mut socket, &mut session, &mut ahead).await?;
+    Ok(TlsStream::new(socket, session, ahead))
 }
 
 fn failed(mut facts: ClientTls, error: io::Error) -> Failed {

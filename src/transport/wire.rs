@@ -1,37 +1,35 @@
 //! One leg of a tunnel, taken back out of hyper: the socket, its TLS state, and what could not
 //! be written yet.
 //!
-//! Reads are up to 64 KiB from the socket into a buffer that all sessions of a thread share; TLS
-//! is fed from it in slices, because the TLS library would take only 4 KiB from a socket at a
-//! time. A leg holds bytes of its own only while its peer is slow to read.
+//! Reads are up to 64 KiB from the socket into a buffer that all sessions of a thread share; a
+//! client's records are decrypted in it. A leg holds bytes of its own only while its peer is slow to
+//! read, or has sent only the front of a record.
 
-use std::io::{self, Read as _, Write as _};
-use std::pin::Pin;
+mod gateway;
+mod socket;
+
+use std::io;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use rustls::Connection;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 
+use self::gateway::Gateway;
+use self::socket::{Raw, Socket};
 use super::cause;
-use super::http2_stream::Http2Stream;
-use super::socket::ClientSocket;
 use super::stream::Stream;
-use super::tcp_info;
+use super::tls::session::{End, KEPT, Out, Session, of_tls};
+use super::tls::stream::Parts;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
 /// Most bytes taken from a socket at once.
 pub const READ_SIZE: usize = 64 * 1024;
 
-/// Most plaintext that one read can yield: what was read, and one TLS record (16 KiB) whose front
-/// had come before.
-const PLAIN_SIZE: usize = READ_SIZE + 17 * 1024;
+/// Ciphertext that is looked at together: what was read, behind what was kept from before.
+const CIPHER_SIZE: usize = KEPT + READ_SIZE;
 
-/// What the TLS library has room for at least, and takes at once.
-const TLS_READ_SIZE: usize = 4096;
+/// Plaintext is never longer than its records.
+const PLAIN_SIZE: usize = CIPHER_SIZE;
 
 /// Buffers that one thread lends to the session it is serving.
 #[derive(Debug)]
@@ -43,7 +41,7 @@ pub struct Scratch {
 impl Default for Scratch {
     fn default() -> Self {
         Self {
-            cipher: vec![0; READ_SIZE].into_boxed_slice(),
+            cipher: vec![0; CIPHER_SIZE].into_boxed_slice(),
             plain: vec![0; PLAIN_SIZE].into_boxed_slice(),
         }
     }
@@ -77,88 +75,72 @@ impl From<io::Error> for WriteEnd {
     }
 }
 
+/// How a far end ended, and its cause.
+type Ended = (TransportEnd, Option<String>);
+
 /// One leg of a tunnel.
 #[derive(Debug)]
 pub struct Wire {
     socket: Socket,
-    tls: Option<Box<Connection>>,
-    /// The TLS state has taken more than it reads at least, and has kept the room for that.
-    tls_grown: bool,
+    tls: Tls,
     /// Plaintext that hyper had read past the head.
     ahead: Bytes,
-    /// What could not be written (plain legs; TLS legs keep theirs in the TLS state).
+    /// What could not be written, as the socket is to get it (but the library keeps the gateway's
+    /// TLS records).
     spill: Vec<u8>,
     spilled: usize,
     /// Plaintext that waits to be written, for the record.
     waiting: usize,
     /// An end that was learned while bytes that came before it were still to be handed out.
-    end: Option<(TransportEnd, Option<String>)>,
+    end: Option<Ended>,
     /// How the leg broke, as a write was told. The kernel tells it once: reading then finds
     /// nothing but what looks like a FIN.
     broken: Option<(TransportEnd, String)>,
 }
 
 #[derive(Debug)]
-struct Socket {
-    stream: Raw,
-    /// Bytes that the kernel has taken.
-    written: u64,
-    /// The kernel is asked even if the reactor knows of nothing to read.
-    at_once: bool,
-}
-
-#[derive(Debug)]
-enum Raw {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Http2(Box<Http2Stream>),
+enum Tls {
+    None,
+    Client(Box<Session>),
+    Gateway(Box<Gateway>),
 }
 
 impl Wire {
     /// From the stream that hyper gave back, and the bytes it had read already.
     #[must_use]
-    pub fn new(stream: Stream, ahead: Bytes) -> Self {
+    pub fn new(stream: Stream, mut ahead: Bytes) -> Self {
+        let mut spill = Vec::new();
         let (stream, tls) = match stream {
-            Stream::Tcp(tcp) => (Raw::Tcp(tcp), None),
-            Stream::Unix(unix) => (Raw::Unix(unix), None),
-            Stream::Http2(stream) => (Raw::Http2(stream), None),
+            Stream::Tcp(tcp) => (Raw::Tcp(tcp), Tls::None),
+            Stream::Unix(unix) => (Raw::Unix(unix), Tls::None),
+            Stream::Http2(stream) => (Raw::Http2(stream), Tls::None),
             Stream::TlsServer(tls) => {
-                let (socket, state) = tls.into_inner();
-                let raw = match socket {
-                    ClientSocket::Tcp(tcp) => Raw::Tcp(tcp),
-                    ClientSocket::Unix(unix) => Raw::Unix(unix),
-                };
-                (raw, Some(Box::new(Connection::from(state))))
+                let parts: Parts = tls.into_parts();
+                if !parts.ahead.is_empty() {
+                    ahead = [ahead, parts.ahead].concat().into();
+                }
+                spill = parts.spill.into();
+                (Raw::from(parts.socket), Tls::Client(parts.session))
             }
             Stream::TlsClient(tls) => {
                 let (tcp, state) = tls.into_inner();
-                (Raw::Tcp(tcp), Some(Box::new(Connection::from(state))))
+                (Raw::Tcp(tcp), Tls::Gateway(Box::new(Gateway::new(state))))
             }
         };
-        let mut wire = Self {
-            socket: Socket {
-                stream,
-                written: 0,
-                at_once: false,
-            },
+        Self {
+            socket: Socket::new(stream),
             tls,
-            tls_grown: false,
             ahead: if ahead.is_empty() {
                 Bytes::new()
             } else {
                 ahead
             },
-            spill: Vec::new(),
+            spill,
             spilled: 0,
             waiting: 0,
             end: None,
             broken: None,
-        };
-        if let Some(tls) = &mut wire.tls {
-            // Bounded by us: nothing is written while anything waits.
-            tls.set_buffer_limit(None);
         }
-        wire
     }
 
     /// Reads what is there. The caller must have written the last bytes somewhere.
@@ -175,16 +157,17 @@ impl Wire {
             return Poll::Ready(Readout::Bytes(count));
         }
         match &mut self.tls {
-            None => {
+            Tls::None => {
                 let room = scratch.plain.get_mut(..READ_SIZE).unwrap_or_default();
-                match poll_socket(&mut self.socket, cx, room) {
+                match self.socket.poll_read(cx, room) {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(Ok(0)) => Poll::Ready(self.ended(TransportEnd::Fin, None)),
                     Poll::Ready(Ok(count)) => Poll::Ready(Readout::Bytes(count)),
                     Poll::Ready(Err(error)) => Poll::Ready(end_of(&error)),
                 }
             }
-            Some(_) => self.poll_read_tls(cx, scratch),
+            Tls::Client(_) => self.poll_read_client(cx, scratch),
+            Tls::Gateway(_) => self.poll_read_gateway(cx, scratch),
         }
     }
 
@@ -222,32 +205,30 @@ impl Wire {
 
     fn try_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         match &mut self.tls {
-            None => {
-                let mut left = bytes;
-                while !left.is_empty() {
-                    match poll_write_socket(&mut self.socket, cx, left) {
-                        Poll::Ready(Ok(0)) => {
-                            return Err(io::ErrorKind::WriteZero.into());
-                        }
-                        Poll::Ready(Ok(count)) => left = left.get(count..).unwrap_or_default(),
-                        Poll::Ready(Err(error)) => return Err(error),
-                        Poll::Pending => {
-                            self.spill.extend_from_slice(left);
-                            self.waiting += left.len();
-                            break;
-                        }
-                    }
-                }
-                Ok(())
+            Tls::None => {
+                let count = self.socket.write(cx, bytes)?;
+                let left = bytes.get(count..).unwrap_or_default();
+                self.spill.extend_from_slice(left);
+                self.waiting += left.len();
             }
-            Some(tls) => {
-                tls.writer().write_all(bytes)?;
-                if flush_tls(tls, &mut self.socket, cx)?.is_pending() {
+            Tls::Client(session) => {
+                let (socket, spill) = (&mut self.socket, &mut self.spill);
+                let left = Out::lent(|out| {
+                    session.seal(bytes, out)?;
+                    send(socket, spill, cx, out.bytes())
+                })?;
+                if left {
                     self.waiting += bytes.len();
                 }
-                Ok(())
+            }
+            Tls::Gateway(tls) => {
+                tls.write(bytes)?;
+                if tls.flush(&mut self.socket, cx)?.is_pending() {
+                    self.waiting += bytes.len();
+                }
             }
         }
+        Ok(())
     }
 
     /// Writes what was kept; ready when nothing is left.
@@ -270,7 +251,10 @@ impl Wire {
     pub fn is_flushed(&self) -> bool {
         self.waiting == 0
             && self.spilled == self.spill.len()
-            && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
+            && match &self.tls {
+                Tls::None | Tls::Client(_) => true,
+                Tls::Gateway(tls) => tls.is_flushed(),
+            }
     }
 
     /// Bytes that the kernel has taken so far, TLS included: whether a slow peer still reads.
@@ -291,143 +275,76 @@ impl Wire {
         cx: &mut Context<'_>,
         notified: &mut bool,
     ) -> Poll<Result<(), WriteEnd>> {
-        if let Some(tls) = &mut self.tls
-            && !std::mem::replace(notified, true)
+        if !std::mem::replace(notified, true)
+            && let Err(error) = self.notify(cx)
         {
-            tls.send_close_notify();
+            return Poll::Ready(Err(self.write_failed(error)));
         }
         match self.poll_flush(cx) {
             Poll::Ready(Ok(())) => {}
             other => return other,
         }
-        let poll = match &mut self.socket.stream {
-            Raw::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Raw::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
-            Raw::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
-        };
-        poll.map_err(WriteEnd::from)
+        self.socket.poll_shutdown(cx).map_err(WriteEnd::from)
+    }
+
+    fn notify(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match &mut self.tls {
+            Tls::None => {}
+            Tls::Gateway(tls) => tls.close(),
+            Tls::Client(session) => {
+                let (socket, spill) = (&mut self.socket, &mut self.spill);
+                Out::lent(|out| {
+                    session.close(out);
+                    send(socket, spill, cx, out.bytes())
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends the leg at once with a reset, as a far end that was reset must see it. On a unix
     /// socket there is no reset; it is closed.
     pub fn reset(self) {
-        match self.socket.stream {
-            Raw::Tcp(tcp) => {
-                if let Err(error) = tcp.set_zero_linger() {
-                    tracing::debug!(%error, "failed to set SO_LINGER; the leg ends with FIN");
-                }
-            }
-            Raw::Unix(_) => {}
-            Raw::Http2(stream) => stream.reset(),
-        }
+        self.socket.reset();
     }
 
     /// Whether the kernel has learned that the far end broke, without reading: while the other
     /// leg is blocked this leg is not read, and a reset would go unnoticed.
     #[must_use]
     pub fn broke(&mut self) -> Option<(TransportEnd, String)> {
-        let error = match &mut self.socket.stream {
-            Raw::Http2(stream) => return stream.broke(),
-            Raw::Tcp(tcp) => tcp.take_error(),
-            Raw::Unix(unix) => unix.take_error(),
-        };
-        error.ok().flatten().map(|error| cause::of_error(&error))
+        self.socket.broke()
     }
 
     /// What the kernel knows of this leg.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
-        match &self.socket.stream {
-            Raw::Tcp(tcp) => tcp_info::read(tcp),
-            Raw::Unix(_) | Raw::Http2(_) => None,
-        }
+        self.socket.tcp_facts()
     }
 
     fn try_flush(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        if let Some(tls) = &mut self.tls {
-            return flush_tls(tls, &mut self.socket, cx);
+        if let Tls::Gateway(tls) = &mut self.tls {
+            return tls.flush(&mut self.socket, cx);
         }
-        while let Some(left) = self
-            .spill
-            .get(self.spilled..)
-            .filter(|left| !left.is_empty())
-        {
-            match poll_write_socket(&mut self.socket, cx, left) {
-                Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(count) => {
-                    let count = count?;
-                    if count == 0 {
-                        return Err(io::ErrorKind::WriteZero.into());
-                    }
-                    self.spilled += count;
-                    self.waiting = self.waiting.saturating_sub(count);
-                }
-            }
+        let left = self.spill.get(self.spilled..).unwrap_or_default();
+        let (count, all) = (self.socket.write(cx, left)?, left.len());
+        self.spilled += count;
+        if matches!(self.tls, Tls::None) {
+            self.waiting = self.waiting.saturating_sub(count);
         }
-        Ok(Poll::Ready(()))
+        Ok(if count == all {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        })
     }
-}
 
-fn end_of(error: &io::Error) -> Readout {
-    let (end, words) = cause::of_error(error);
-    Readout::End(end, Some(words))
-}
-
-fn poll_socket(
-    socket: &mut Socket,
-    cx: &mut Context<'_>,
-    room: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    let mut buf = ReadBuf::new(room);
-    let poll = match &mut socket.stream {
-        Raw::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
-        Raw::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
-        Raw::Http2(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-    };
-    let poll = poll.map_ok(|()| buf.filled().len());
-    if poll.is_ready() || !socket.at_once {
-        return poll;
-    }
-    let socket = match &socket.stream {
-        Raw::Tcp(tcp) => SockRef::from(tcp),
-        Raw::Unix(unix) => SockRef::from(unix),
-        // Nothing comes to a stream but by way of its connection.
-        Raw::Http2(_) => return poll,
-    };
-    match (&*socket).read(room) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        read => Poll::Ready(read),
-    }
-}
-
-fn poll_write_socket(
-    socket: &mut Socket,
-    cx: &mut Context<'_>,
-    bytes: &[u8],
-) -> Poll<io::Result<usize>> {
-    let poll = match &mut socket.stream {
-        Raw::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-        Raw::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
-        Raw::Http2(stream) => Pin::new(stream).poll_write(cx, bytes),
-    };
-    count_written(&mut socket.written, &poll);
-    poll
-}
-
-fn count_written(written: &mut u64, poll: &Poll<io::Result<usize>>) {
-    if let Poll::Ready(Ok(count)) = poll {
-        *written += *count as u64;
-    }
-}
-
-impl Wire {
     /// Reads from the socket and decrypts until there is plaintext or nothing more to read. What
     /// came before an end, or before a record that cannot be decrypted, is handed out first.
-    fn poll_read_tls(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
+    fn poll_read_client(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
         let Self {
             socket,
-            tls: Some(tls),
-            tls_grown,
+            tls: Tls::Client(session),
+            spill,
             end,
             broken,
             ..
@@ -436,33 +353,77 @@ impl Wire {
             return Poll::Pending;
         };
         loop {
-            let filled = take_plaintext(tls, &mut scratch.plain, 0, end);
+            let ended = session.end().map(end_of_session);
+            if let Some((end, cause)) = ended.or_else(|| end.clone()) {
+                return Poll::Ready(Readout::End(end, cause));
+            }
+            let room = scratch.cipher.get_mut(KEPT..).unwrap_or_default();
+            let count = match socket.poll_read(cx, room) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(truncated(broken)),
+                Poll::Ready(Ok(count)) => count,
+            };
+            // What was kept comes to stand right before what was read.
+            let kept = session.kept();
+            let start = KEPT - kept.len();
+            if let Some(front) = scratch.cipher.get_mut(start..KEPT) {
+                front.copy_from_slice(kept);
+            }
+            let input = scratch.cipher.get_mut(start..KEPT + count);
+            let mut filled = 0;
+            let sent = Out::lent(|out| {
+                let plain = |bytes: &[u8]| {
+                    let next = filled + bytes.len();
+                    if let Some(room) = scratch.plain.get_mut(filled..next) {
+                        room.copy_from_slice(bytes);
+                        filled = next;
+                    }
+                };
+                session.receive(input.unwrap_or_default(), plain, out);
+                // An alert, or the answer to a key update, may have to go out without any data.
+                send(socket, spill, cx, out.bytes())
+            });
+            if let Err(error) = sent {
+                end.get_or_insert(of_error(&error));
+            }
+            if filled > 0 {
+                return Poll::Ready(Readout::Bytes(filled));
+            }
+        }
+    }
+
+    fn poll_read_gateway(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
+        let Self {
+            socket,
+            tls: Tls::Gateway(tls),
+            end,
+            broken,
+            ..
+        } = self
+        else {
+            return Poll::Pending;
+        };
+        loop {
+            let filled = tls.take_plaintext(&mut scratch.plain, 0, end);
             if filled > 0 {
                 return Poll::Ready(Readout::Bytes(filled));
             }
             if let Some((end, cause)) = end.clone() {
                 return Poll::Ready(Readout::End(end, cause));
             }
-            let count = match poll_socket(socket, cx, &mut scratch.cipher) {
+            let room = scratch.cipher.get_mut(..READ_SIZE).unwrap_or_default();
+            let count = match socket.poll_read(cx, room) {
                 Poll::Pending => {
-                    if std::mem::take(tls_grown) {
-                        shrink(tls);
-                    }
+                    tls.shrink();
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
-                Poll::Ready(Ok(0)) => {
-                    let (end, words) = broken.take().unwrap_or_else(|| {
-                        let words = "the connection ended without TLS close_notify";
-                        (TransportEnd::TlsTruncated, words.to_owned())
-                    });
-                    return Poll::Ready(Readout::End(end, Some(words)));
-                }
+                Poll::Ready(Ok(0)) => return Poll::Ready(truncated(broken)),
                 Poll::Ready(Ok(count)) => count,
             };
             let fed = scratch.cipher.get(..count).unwrap_or_default();
-            *tls_grown |= count > TLS_READ_SIZE;
-            let filled = decrypt(tls, socket, cx, fed, &mut scratch.plain, end);
+            let filled = tls.decrypt(socket, cx, fed, &mut scratch.plain, end);
             if filled > 0 {
                 return Poll::Ready(Readout::Bytes(filled));
             }
@@ -470,128 +431,46 @@ impl Wire {
     }
 }
 
-/// Has the TLS state give back the room that a long record took in it. It would do so by itself,
-/// but only when it is fed again: an idle session would keep up to twice the length of a record.
-fn shrink(tls: &mut Connection) {
-    struct NotNow;
-    impl io::Read for NotNow {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-    }
-    // It makes its buffer fit before it reads.
-    let _ = tls.read_tls(&mut NotNow);
-}
-
-/// Decrypts what was read into `plain` and returns how much that gave. An end that is learned on
-/// the way is noted in `end`; bytes behind it are nobody's (RFC 8446 section 6.1).
-fn decrypt(
-    tls: &mut Connection,
+/// Writes records behind what waits already; whether anything waits then.
+fn send(
     socket: &mut Socket,
+    spill: &mut Vec<u8>,
     cx: &mut Context<'_>,
-    mut fed: &[u8],
-    plain: &mut [u8],
-    end: &mut Option<(TransportEnd, Option<String>)>,
-) -> usize {
-    let mut filled = 0;
-    let mut failed = |error: &io::Error| {
-        let (how, words) = cause::of_error(error);
-        end.get_or_insert((how, Some(words)));
+    bytes: &[u8],
+) -> io::Result<bool> {
+    let count = if spill.is_empty() {
+        socket.write(cx, bytes)?
+    } else {
+        0
     };
-    while !fed.is_empty() {
-        match tls.read_tls(&mut fed) {
-            // After close_notify nothing is taken any more.
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                failed(&error);
-                break;
-            }
-        }
-        let processed = tls.process_new_packets();
-        let mut closed = None;
-        filled = take_plaintext(tls, plain, filled, &mut closed);
-        // An alert, or the answer to a key update, may have to go out without any data.
-        let flushed = flush_tls(tls, socket, cx);
-        match (processed, flushed) {
-            (Err(error), _) => failed(&io::Error::new(io::ErrorKind::InvalidData, error)),
-            (Ok(_), Err(error)) => failed(&error),
-            (Ok(state), Ok(_)) if state.peer_has_closed() => {}
-            (Ok(_), Ok(_)) => continue,
-        }
-        break;
-    }
-    filled
+    spill.extend_from_slice(bytes.get(count..).unwrap_or_default());
+    Ok(!spill.is_empty())
 }
 
-/// Moves decrypted bytes behind the first `filled` of `plain` and returns the new fill; notes
-/// `close_notify` once nothing stands before it.
-fn take_plaintext(
-    tls: &mut Connection,
-    plain: &mut [u8],
-    filled: usize,
-    end: &mut Option<(TransportEnd, Option<String>)>,
-) -> usize {
-    let mut at = filled;
-    while let Some(room) = plain.get_mut(at..).filter(|room| !room.is_empty()) {
-        match tls.reader().read(room) {
-            Ok(0) => {
-                end.get_or_insert((TransportEnd::TlsClose, None));
-                break;
-            }
-            Ok(count) => at += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => {
-                let (how, words) = cause::of_error(&error);
-                end.get_or_insert((how, Some(words)));
-                break;
-            }
-        }
-    }
-    at
+fn of_error(error: &io::Error) -> Ended {
+    let (end, words) = cause::of_error(error);
+    (end, Some(words))
 }
 
-fn flush_tls(
-    tls: &mut Connection,
-    socket: &mut Socket,
-    cx: &mut Context<'_>,
-) -> io::Result<Poll<()>> {
-    struct Adapter<'a, 'b> {
-        socket: &'a mut Socket,
-        cx: &'a mut Context<'b>,
+fn end_of(error: &io::Error) -> Readout {
+    let (end, words) = of_error(error);
+    Readout::End(end, words)
+}
+
+fn end_of_session(end: &End) -> Ended {
+    match end {
+        End::Closed => (TransportEnd::TlsClose, None),
+        End::Failed(error) => of_error(&of_tls(error.clone())),
     }
-    impl io::Write for Adapter<'_, '_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            match poll_write_socket(self.socket, self.cx, bytes) {
-                Poll::Ready(result) => result,
-                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-            }
-        }
-        fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-            let poll = match &mut self.socket.stream {
-                Raw::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(self.cx, bufs),
-                Raw::Unix(unix) => Pin::new(unix).poll_write_vectored(self.cx, bufs),
-                Raw::Http2(stream) => Pin::new(stream).poll_write_vectored(self.cx, bufs),
-            };
-            count_written(&mut self.socket.written, &poll);
-            match poll {
-                Poll::Ready(result) => result,
-                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-            }
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    while tls.wants_write() {
-        match tls.write_tls(&mut Adapter { socket, cx }) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Poll::Pending),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Poll::Ready(()))
+}
+
+/// A FIN without `close_notify`, or how the leg broke before.
+fn truncated(broken: &mut Option<(TransportEnd, String)>) -> Readout {
+    let (end, words) = broken.take().unwrap_or_else(|| {
+        let words = "the connection ended without TLS close_notify";
+        (TransportEnd::TlsTruncated, words.to_owned())
+    });
+    Readout::End(end, Some(words))
 }
 
 #[cfg(test)]

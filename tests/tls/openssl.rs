@@ -5,8 +5,12 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
 
 use super::pki::{Authority, Kind};
 use super::{https, tap};
@@ -180,4 +184,49 @@ async fn neither_renegotiation_nor_compression_but_resumption_chain_and_alpn() {
     assert!(text.contains("ALPN protocol: http/1.1"), "{text}");
     let text = client.run(&["-alpn", "spdy/3"], "").await;
     assert!(text.contains("no application protocol"), "{text}");
+}
+
+/// `K` asks us for new keys, `k` does not. Both come without data, and the answer goes before ours.
+#[tokio::test]
+async fn keys_are_changed_in_an_open_connection() {
+    let Some(openssl) = Program::find("openssl") else {
+        return skip(
+            "keys_are_changed_in_an_open_connection",
+            "there is no openssl",
+        );
+    };
+    let root = Authority::root("root");
+    let leaf = root.server(&["gw.example"], Kind::Ec, Validity::Now);
+    let (_peer, tap) = tap(&[&leaf], json!({})).await;
+    let (output, both) = std::io::pipe().unwrap();
+    let mut command = tokio::process::Command::from(openssl.command());
+    command
+        .args(["s_client", "-tls1_3", "-servername", "gw.example"])
+        .args(["-connect", &https(&tap).to_string()])
+        .stdin(Stdio::piped())
+        .stdout(both.try_clone().unwrap())
+        .stderr(both)
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("start openssl");
+    drop(command);
+    let mut stdin = child.stdin.take().expect("its input");
+    let mut output = Receiver::from_owned_fd(output.into()).unwrap();
+    let mut said = Vec::new();
+    // A letter is a command only if nothing else is read with it: each waits for the one before.
+    let request = "GET / HTTP/1.1\r\nHost: gw.example\r\n\r\n";
+    let mut steps = vec![(request, "HTTP/1.1 200 OK")];
+    for letter in ["K\n", "k\n", "K\n", "K\n"] {
+        steps.extend([(letter, "KEYUPDATE"), (request, "HTTP/1.1 200 OK")]);
+    }
+    for (input, wanted) in steps {
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        let read = async {
+            while !said.windows(wanted.len()).any(|at| at == wanted.as_bytes()) {
+                assert_ne!(output.read_buf(&mut said).await.unwrap(), 0, "it has ended");
+            }
+        };
+        let read = timeout(Duration::from_secs(30), read).await;
+        assert!(read.is_ok(), "{wanted}: {}", String::from_utf8_lossy(&said));
+        said.clear();
+    }
 }

@@ -11,13 +11,13 @@ use super::*;
 use crate::config::identity::Identity;
 use crate::config::{self, Overrides, TlsPolicy};
 
-struct Server {
+pub(super) struct Server {
     identity: Identity,
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["gw.example".to_owned()]).unwrap();
@@ -29,7 +29,10 @@ impl Server {
     }
 
     /// A client that remembers its sessions.
-    fn client(&self, version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
+    pub(super) fn client(
+        &self,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.leaf()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -46,7 +49,7 @@ impl Server {
         self.identity.certified.cert[0].clone()
     }
 
-    fn terminator(&self, rest: &str, lasting: &Lasting) -> Terminator {
+    pub(super) fn terminator(&self, rest: &str, lasting: &Lasting) -> Terminator {
         let pair = self.folder.path().join("pair");
         let pair = pair.display();
         let text = format!(
@@ -96,7 +99,7 @@ fn shake(
     Ok(server.handshake_kind().expect("a finished handshake"))
 }
 
-const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
+pub(super) const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
     [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a TLS client can put into one segment, and what the leg makes of it.
 
 use std::future::poll_fn;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::*;
 use crate::config::TlsPolicy;
 use crate::config::identity::Identity;
+use crate::session::record::ClientTls;
+use crate::transport::socket::ClientSocket;
 use crate::transport::tls::Terminator;
 use crate::transport::{dev_ca, tls};
 
@@ -31,7 +34,6 @@ async fn pair() -> Pair {
     let identity = Identity::load(&files.cert, &files.key).unwrap();
     let lasting = tls::Lasting::new(None).unwrap();
     let server = Terminator::new(vec![identity], TlsPolicy::default(), &lasting).unwrap();
-    let server = Arc::clone(server.config());
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(&files.ca).unwrap())
@@ -50,10 +52,10 @@ async fn pair() -> Pair {
         .await
         .unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(server);
     let accepting = tokio::spawn(async move {
         let socket = ClientSocket::Tcp(accepted);
-        acceptor.accept(socket).await.unwrap()
+        let mut facts = ClientTls::default();
+        tls::accept(socket, &server, &mut facts).await.unwrap()
     });
     let mut buffer = vec![0; 16 * 1024];
     while client.is_handshaking() || client.wants_write() {
@@ -168,6 +170,129 @@ async fn a_broken_record_does_not_take_the_good_one_before_it() {
     assert_eq!(
         read_all(pair.wire).await,
         (b"good".to_vec(), TransportEnd::Local)
+    );
+}
+
+/// Also where the keys change.
+#[tokio::test]
+async fn records_in_small_pieces_are_put_together() {
+    let mut pair = pair().await;
+    let mut burst = pair.data(b"one ");
+    pair.client.refresh_traffic_keys().unwrap();
+    burst.extend(pair.data(b"two "));
+    burst.extend(pair.data(&vec![b'x'; 40_000]));
+    pair.client.send_close_notify();
+    burst.extend(records(&mut pair.client));
+    let Pair {
+        wire, mut socket, ..
+    } = pair;
+    tokio::spawn(async move {
+        let (small, large) = burst.split_at(200);
+        for piece in small.chunks(3).chain(large.chunks(5_000)) {
+            socket.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        // Its reset would overtake what it has sent.
+        std::future::pending::<()>().await;
+    });
+    let wanted = [b"one two ", vec![b'x'; 40_000].as_slice()].concat();
+    assert_eq!(read_all(wire).await, (wanted, TransportEnd::TlsClose));
+}
+
+/// Also where the client changes its keys meanwhile.
+#[tokio::test]
+async fn what_a_slow_client_does_not_take_waits_in_order() {
+    let mut pair = pair().await;
+    let data = vec![b'x'; 8_000_000];
+    let written = poll_fn(|cx| Poll::Ready(pair.wire.write(cx, &data))).await;
+    assert!(written.is_ok());
+    assert!(!pair.wire.is_flushed());
+    assert_eq!(pair.wire.waiting(), data.len());
+    assert!(pair.wire.written() < data.len() as u64);
+    pair.client.refresh_traffic_keys().unwrap();
+    let burst = pair.data(b"new keys");
+    pair.socket.write_all(&burst).await.unwrap();
+    let mut scratch = Scratch::default();
+    let read = poll_fn(|cx| pair.wire.poll_read(cx, &mut scratch)).await;
+    assert!(matches!(read, Readout::Bytes(8)));
+
+    let Pair {
+        mut wire,
+        mut client,
+        mut socket,
+    } = pair;
+    let writing = tokio::spawn(async move {
+        let flushed = poll_fn(|cx| wire.poll_flush(cx)).await;
+        assert!(flushed.is_ok() && wire.is_flushed() && wire.waiting() == 0);
+        let last = poll_fn(|cx| Poll::Ready(wire.write(cx, b"last"))).await;
+        assert!(last.is_ok() && wire.is_flushed());
+        let mut notified = false;
+        let ended = poll_fn(|cx| wire.poll_shutdown(cx, &mut notified)).await;
+        assert!(ended.is_ok());
+        wire
+    });
+    let (mut got, mut buffer, mut closed) = (0, vec![0; 100_000], false);
+    while !closed {
+        let read = timeout(Duration::from_secs(10), socket.read(&mut buffer));
+        let count = read.await.expect("more must come").unwrap();
+        assert_ne!(count, 0, "close_notify comes before FIN");
+        let mut fed = &buffer[..count];
+        while !fed.is_empty() {
+            client.read_tls(&mut fed).unwrap();
+            closed |= client.process_new_packets().unwrap().peer_has_closed();
+            let mut plain = Vec::new();
+            let _ = client.reader().read_to_end(&mut plain);
+            got += plain.len();
+        }
+    }
+    assert_eq!(got, data.len() + 4);
+    writing.await.unwrap();
+}
+
+/// It would make the records that wait unreadable.
+#[tokio::test]
+async fn an_alert_does_not_overtake_what_waits() {
+    let mut pair = pair().await;
+    let data = vec![b'x'; 8_000_000];
+    let written = poll_fn(|cx| Poll::Ready(pair.wire.write(cx, &data))).await;
+    assert!(written.is_ok() && !pair.wire.is_flushed());
+    let mut broken = pair.data(b"bad");
+    *broken.last_mut().unwrap() ^= 0xff;
+    pair.socket.write_all(&broken).await.unwrap();
+    // Now there is room again.
+    let mut front = vec![0; 2_000_000];
+    pair.socket.read_exact(&mut front).await.unwrap();
+    let mut scratch = Scratch::default();
+    let read = poll_fn(|cx| pair.wire.poll_read(cx, &mut scratch)).await;
+    assert!(matches!(read, Readout::End(TransportEnd::Local, Some(_))));
+    let Pair {
+        mut wire,
+        mut client,
+        mut socket,
+    } = pair;
+    tokio::spawn(async move {
+        let flushed = poll_fn(|cx| wire.poll_flush(cx)).await;
+        assert!(flushed.is_ok());
+        drop(wire);
+    });
+    let mut all = front;
+    let reading = socket.read_to_end(&mut all);
+    let read = timeout(Duration::from_secs(10), reading).await;
+    read.expect("it must end").unwrap();
+    let (mut fed, mut got, mut alert) = (all.as_slice(), 0, None);
+    while !fed.is_empty() && alert.is_none() {
+        client.read_tls(&mut fed).unwrap();
+        alert = client.process_new_packets().err();
+        let mut plain = Vec::new();
+        let _ = client.reader().read_to_end(&mut plain);
+        got += plain.len();
+    }
+    assert_eq!(got, data.len());
+    assert_eq!(
+        alert,
+        Some(rustls::Error::AlertReceived(
+            rustls::AlertDescription::BadRecordMac
+        ))
     );
 }
 

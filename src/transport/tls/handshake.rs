@@ -1,0 +1,86 @@
+//! The handshake with a client: reads, has them looked at, and writes what is to be answered.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+
+use rustls::server::{Accepted, Acceptor};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+
+use super::session::{End, Out, Session, of_tls};
+use crate::transport::socket::ClientSocket;
+
+/// Bytes that are read at once.
+const READ: usize = 4096;
+
+/// Reads the first message. What was read stays in `read`, with whatever came behind it.
+pub(super) async fn hello(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<Accepted> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let before = read.len();
+        read_more(socket, read).await?;
+        let mut fresh = read.get(before..).unwrap_or_default();
+        while !fresh.is_empty() {
+            if acceptor.read_tls(&mut fresh)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match acceptor.accept() {
+                Ok(Some(accepted)) => return Ok(accepted),
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let mut bytes = Vec::new();
+                    alert.write_all(&mut bytes)?;
+                    last_words(socket, &bytes).await;
+                    return Err(of_tls(error));
+                }
+            }
+        }
+    }
+}
+
+/// Does the rest, once everything that has come is in the session. `ahead` gets what the client has
+/// sent behind its part of the handshake.
+pub(super) async fn complete(
+    socket: &mut ClientSocket,
+    session: &mut Session,
+    ahead: &mut Vec<u8>,
+) -> io::Result<()> {
+    loop {
+        let mut out = Out::default();
+        session.receive_kept(|bytes| ahead.extend_from_slice(bytes), &mut out);
+        match session.end() {
+            Some(End::Failed(error)) => {
+                let error = of_tls(error.clone());
+                last_words(socket, out.bytes()).await;
+                return Err(error);
+            }
+            Some(End::Closed) if session.state().is_handshaking() => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Some(End::Closed) | None => {}
+        }
+        socket.write_all(out.bytes()).await?;
+        if !session.state().is_handshaking() {
+            return Ok(());
+        }
+        read_more(socket, session.kept_mut()).await?;
+    }
+}
+
+async fn read_more(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<()> {
+    read.reserve(READ);
+    match socket.read_buf(read).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes an alert if it can be written at once: the handshake's own fault is what matters.
+async fn last_words(socket: &mut ClientSocket, bytes: &[u8]) {
+    poll_fn(|cx| {
+        let _ = Pin::new(&mut *socket).poll_write(cx, bytes);
+        Poll::Ready(())
+    })
+    .await;
+}

@@ -1,0 +1,332 @@
+//! TLS with a client without any I/O: records in and plaintext out, and the other way round.
+//!
+//! The library is given bytes where they lie and decrypts them in place. So a session that waits
+//! holds no buffer at all; what is begun and cannot be finished yet (the front of a record) is kept
+//! here.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::{fmt, io};
+
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    WriteTraffic,
+};
+use rustls::{CommonState, Error, ServerConfig};
+
+/// Most bytes that wait for the rest of what they begin: a record takes 18 KiB at most, and no
+/// handshake message that is good for anything takes more than this.
+pub const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static OUT: Cell<Option<Box<Out>>> = const { Cell::new(None) };
+}
+
+/// Records that are to be written. It grows to what is needed and stays so: one for each thread.
+#[derive(Debug, Default)]
+pub struct Out {
+    bytes: Vec<u8>,
+    filled: usize,
+    /// Where pieces are put together that belong into one record.
+    gathered: Vec<u8>,
+}
+
+impl Out {
+    /// Lends the thread's.
+    pub fn lent<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut out = OUT.take().unwrap_or_default();
+        out.filled = 0;
+        let result = work(&mut out);
+        OUT.set(Some(out));
+        result
+    }
+
+    /// What there is to write.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    fn put<E: Into<Refused>>(
+        &mut self,
+        mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), Error> {
+        // The first one tells how much room it takes.
+        for _ in 0..2 {
+            let room = self.bytes.get_mut(self.filled..).unwrap_or_default();
+            match write(room).map_err(Into::into) {
+                Ok(count) => {
+                    self.filled += count;
+                    return Ok(());
+                }
+                Err(Refused::Room(needed)) => self.bytes.resize(self.filled + needed, 0),
+                Err(Refused::Error(error)) => return Err(error),
+            }
+        }
+        Err(unexpected())
+    }
+}
+
+/// Why nothing was written into a buffer.
+enum Refused {
+    Room(usize),
+    Error(Error),
+}
+
+impl From<EncodeError> for Refused {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                Self::Room(required_size)
+            }
+            EncodeError::AlreadyEncoded => Self::Error(unexpected()),
+        }
+    }
+}
+
+impl From<EncryptError> for Refused {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                Self::Room(required_size)
+            }
+            EncryptError::EncryptExhausted => Self::Error(Error::EncryptError),
+        }
+    }
+}
+
+/// The library's contract rules it out.
+fn unexpected() -> Error {
+    Error::General("unexpected state of the TLS connection".to_owned())
+}
+
+/// How a session came to its end; nothing that comes behind it is looked at.
+#[derive(Debug)]
+pub enum End {
+    /// By `close_notify`.
+    Closed,
+    /// By a fault of either side's.
+    Failed(Error),
+}
+
+/// The state of one connection.
+pub struct Session {
+    conn: UnbufferedServerConnection,
+    /// The front of a record, or of a handshake message.
+    kept: Vec<u8>,
+    end: Option<End>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A connection of which `kept` has come.
+    pub fn new(config: Arc<ServerConfig>, kept: Vec<u8>) -> Result<Self, Error> {
+        Ok(Self {
+            conn: UnbufferedServerConnection::new(config)?,
+            kept,
+            end: None,
+        })
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub fn state(&self) -> &CommonState {
+        &self.conn
+    }
+
+    /// How the client ended it, once it has and what came before is handed out.
+    #[must_use]
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// What stands in front of the bytes that are read next.
+    #[must_use]
+    pub fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// To be read into, behind what is there; then comes [`Session::receive_kept`].
+    pub(super) fn kept_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.kept
+    }
+
+    /// An idle session holds no buffer.
+    pub(super) fn give_back(&mut self) {
+        if self.kept.is_empty() {
+            self.kept = Vec::new();
+        }
+    }
+
+    /// Takes what was read into [`Session::kept_mut`].
+    pub(super) fn receive_kept(&mut self, plain: impl FnMut(&[u8]), out: &mut Out) {
+        let mut input = std::mem::take(&mut self.kept);
+        self.receive(&mut input, plain, out);
+    }
+
+    /// Takes what was read, behind what was kept of it: `plain` gets the plaintext, `out` what has
+    /// to be answered. The rest is kept.
+    pub fn receive(&mut self, input: &mut [u8], mut plain: impl FnMut(&[u8]), out: &mut Out) {
+        let mut taken = 0;
+        while self.end.is_none() {
+            let rest = input.get_mut(taken..).unwrap_or_default();
+            let UnbufferedStatus { mut discard, state } = self.conn.process_tls_records(rest);
+            let failed = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    let mut failed = None;
+                    while let Some(record) = traffic.next_record() {
+                        match record {
+                            Ok(record) => {
+                                discard += record.discard;
+                                plain(record.payload);
+                            }
+                            Err(error) => failed = Some(error),
+                        }
+                    }
+                    failed
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    out.put(|room| data.encode(room)).err()
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    None
+                }
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => {
+                    taken += discard;
+                    break;
+                }
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    self.end = Some(End::Closed);
+                    None
+                }
+                // Early data is not asked for.
+                Ok(_) => Some(unexpected()),
+                Err(error) => Some(error),
+            };
+            taken += discard;
+            if let Some(error) = failed {
+                self.fail(error, out);
+            }
+        }
+        let rest = input.get(taken..).unwrap_or_default();
+        if self.end.is_some() || rest.is_empty() {
+            self.kept = Vec::new();
+        } else if rest.len() > KEPT {
+            self.fail(Error::General("message buffer full".to_owned()), out);
+        } else {
+            self.kept.clear();
+            self.kept.extend_from_slice(rest);
+        }
+    }
+
+    /// Encrypts, behind whatever else waits to be sent.
+    pub fn seal(&mut self, plain: &[u8], out: &mut Out) -> io::Result<()> {
+        self.with_traffic(out, |traffic, room| traffic.encrypt(plain, room))
+            .map_err(of_tls)
+    }
+
+    /// Encrypts pieces as if they were one.
+    pub(super) fn seal_all<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+        out: &mut Out,
+    ) -> io::Result<()> {
+        let mut gathered = std::mem::take(&mut out.gathered);
+        gathered.clear();
+        for piece in pieces {
+            gathered.extend_from_slice(piece);
+        }
+        let result = self.seal(&gathered, out);
+        out.gathered = gathered;
+        result
+    }
+
+    /// Says `close_notify`; once an alert was sent there is nothing more to say.
+    pub fn close(&mut self, out: &mut Out) {
+        if !matches!(self.end, Some(End::Failed(_))) {
+            #[expect(
+                clippy::redundant_closure_for_method_calls,
+                reason = "the method itself is not general enough in its lifetimes"
+            )]
+            // It fails where it has been said.
+            let _ = self.with_traffic(out, |traffic, room| traffic.queue_close_notify(room));
+        }
+    }
+
+    fn with_traffic(
+        &mut self,
+        out: &mut Out,
+        mut write: impl FnMut(
+            &mut WriteTraffic<'_, ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
+    ) -> Result<(), Error> {
+        if let Some(End::Failed(error)) = &self.end {
+            return Err(error.clone());
+        }
+        loop {
+            // What is kept is no whole record; but the library must see it where it was.
+            let state = self.conn.process_tls_records(&mut self.kept).state;
+            let error = match state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    match out.put(|room| write(&mut traffic, room)) {
+                        Ok(()) => return Ok(()),
+                        Err(error) => error,
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    match out.put(|room| data.encode(room)) {
+                        Ok(()) => continue,
+                        Err(error) => error,
+                    }
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    continue;
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.end = Some(End::Closed);
+                    continue;
+                }
+                Ok(ConnectionState::Closed) => return Err(unexpected()),
+                Ok(_) => unexpected(),
+                Err(error) => error,
+            };
+            self.fail(error.clone(), out);
+            return Err(error);
+        }
+    }
+
+    /// Ends it, and has the alert sent that says so.
+    fn fail(&mut self, error: Error, out: &mut Out) {
+        self.kept = Vec::new();
+        self.end = Some(End::Failed(error));
+        // Only as long as there is something to send: then it does not look at what it was given,
+        // and there is nothing to be given any more.
+        while self.conn.wants_write() {
+            let UnbufferedStatus { state, .. } = self.conn.process_tls_records(&mut []);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
+                break;
+            };
+            if out.put(|room| data.encode(room)).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// As the I/O of a TLS connection fails.
+#[must_use]
+pub fn of_tls(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests;

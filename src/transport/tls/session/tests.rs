@@ -1,0 +1,478 @@
+//! Records cut at every byte, several at once, broken ones, new keys: always the same plaintext.
+
+use std::io::{Read as _, Write as _};
+
+use proptest::prelude::*;
+use rustls::crypto::cipher::{AeadKey, Iv, MessageEncrypter, OutboundChunks, OutboundPlainMessage};
+use rustls::{
+    AlertDescription, ClientConnection, ConnectionTrafficSecrets, ContentType, ProtocolVersion,
+};
+
+use super::*;
+use crate::transport::tls::Lasting;
+use crate::transport::tls::tests::{Server, VERSIONS};
+
+/// A session, and a client whose records the test carries to it.
+struct Pair {
+    session: Session,
+    client: ClientConnection,
+    plain: Vec<u8>,
+    out: Out,
+}
+
+impl Pair {
+    fn begun(
+        version: &'static rustls::SupportedProtocolVersion,
+        change: impl FnOnce(&mut rustls::ClientConfig),
+    ) -> Self {
+        let server = Server::new();
+        let terminator = server.terminator("", &Lasting::new(None).unwrap());
+        let (config, _) = terminator.for_one_handshake();
+        let mut client = server.client(version);
+        change(Arc::make_mut(&mut client));
+        let name = "gw.example".try_into().unwrap();
+        Self {
+            session: Session::new(config, Vec::new()).unwrap(),
+            client: ClientConnection::new(client, name).unwrap(),
+            plain: Vec::new(),
+            out: Out::default(),
+        }
+    }
+
+    fn new(version: &'static rustls::SupportedProtocolVersion) -> Self {
+        let mut pair = Self::begun(version, |_| {});
+        pair.shake(usize::MAX);
+        pair
+    }
+
+    /// The handshake, in pieces of so many bytes.
+    fn shake(&mut self, piece: usize) {
+        while self.client.is_handshaking() || self.session.state().is_handshaking() {
+            for bytes in self.records().chunks(piece) {
+                self.feed(bytes);
+                self.answer().unwrap();
+            }
+        }
+        assert!(self.session.kept().is_empty() && self.session.kept.capacity() == 0);
+    }
+
+    /// What the client has to send.
+    fn records(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.client.wants_write() {
+            self.client.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.client.writer().write_all(bytes).unwrap();
+        self.records()
+    }
+
+    fn closing(&mut self) -> Vec<u8> {
+        self.client.send_close_notify();
+        self.records()
+    }
+
+    /// As a leg does it: behind what was kept.
+    fn feed(&mut self, bytes: &[u8]) {
+        let mut input = [self.session.kept(), bytes].concat();
+        let plain = |bytes: &[u8]| self.plain.extend_from_slice(bytes);
+        self.session.receive(&mut input, plain, &mut self.out);
+    }
+
+    /// Hands the client what waits for it and returns what that says.
+    fn answer(&mut self) -> Result<Vec<u8>, Error> {
+        let bytes = self.out.bytes().to_vec();
+        self.out.filled = 0;
+        let mut bytes = bytes.as_slice();
+        let mut plain = Vec::new();
+        while !bytes.is_empty() && self.client.read_tls(&mut bytes).unwrap() > 0 {
+            self.client.process_new_packets()?;
+            // At the end there is nothing more *for now*.
+            let _ = self.client.reader().read_to_end(&mut plain);
+        }
+        Ok(plain)
+    }
+
+    fn says(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.session.seal(bytes, &mut self.out).unwrap();
+        self.answer().unwrap()
+    }
+
+    fn failed(&self) -> &Error {
+        match self.session.end() {
+            Some(End::Failed(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_handshake_byte_by_byte() {
+    for version in VERSIONS {
+        let mut pair = Pair::begun(version, |_| {});
+        pair.shake(1);
+        let bytes = pair.data(b"to the server");
+        pair.feed(&bytes);
+        assert_eq!(pair.plain, b"to the server");
+        assert_eq!(pair.says(b"to the client"), b"to the client");
+    }
+}
+
+/// A record for every byte of the first message.
+#[test]
+fn a_hello_in_many_records() {
+    for version in VERSIONS {
+        let mut pair = Pair::begun(version, |_| {});
+        let hello = pair.records();
+        for byte in &hello[5..] {
+            pair.feed(&[0x16, 3, 1, 0, 1, *byte]);
+        }
+        pair.answer().unwrap();
+        pair.shake(usize::MAX);
+        assert_eq!(pair.says(b"hello"), b"hello");
+    }
+}
+
+/// The rest of a message that was begun is something else.
+#[test]
+fn a_hello_that_is_broken_off() {
+    let mut pair = Pair::begun(VERSIONS[1], |_| {});
+    let hello = pair.records();
+    pair.feed(&[0x16, 3, 1, 0, 2, hello[5], hello[6]]);
+    pair.feed(&[0x17, 3, 3, 0, 1, 0]);
+    pair.failed();
+    assert!(pair.session.seal(b"x", &mut pair.out).is_err());
+    let mut pair = Pair::begun(VERSIONS[1], |_| {});
+    pair.feed(b"GET / HTTP/1.1\r\n\r\n");
+    assert!(matches!(pair.failed(), Error::InvalidMessage(_)));
+    assert_eq!(
+        pair.answer(),
+        Err(Error::AlertReceived(AlertDescription::DecodeError))
+    );
+}
+
+#[test]
+fn a_record_can_be_cut_at_every_byte() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(version);
+        for at in 0.. {
+            let burst = [pair.data(b"one"), pair.data(b"two and a half")].concat();
+            let Some((front, back)) = burst.split_at_checked(at) else {
+                break;
+            };
+            pair.feed(front);
+            assert_eq!(pair.says(b"in between"), b"in between");
+            pair.feed(back);
+            assert_eq!(
+                std::mem::take(&mut pair.plain),
+                b"onetwo and a half",
+                "{at}"
+            );
+            assert_eq!(pair.session.kept.capacity(), 0);
+        }
+    }
+}
+
+#[test]
+fn an_end_behind_data_can_be_cut_anywhere() {
+    for version in VERSIONS {
+        let mut length = usize::MAX;
+        let mut at = 0;
+        while at < length {
+            let mut pair = Pair::new(version);
+            let mut burst = pair.data(b"one");
+            burst.extend(pair.data(b"two and a half"));
+            burst.extend(pair.closing());
+            burst.extend(b"nobody's");
+            length = burst.len();
+            pair.feed(&burst[..at]);
+            pair.feed(&burst[at..]);
+            assert_eq!(pair.plain, b"onetwo and a half", "{at}");
+            assert!(matches!(pair.session.end(), Some(End::Closed)), "{at}");
+            assert_eq!(pair.session.kept.capacity(), 0);
+            assert_eq!(pair.says(b"still heard"), b"still heard");
+            at += 7;
+        }
+    }
+}
+
+#[test]
+fn both_sides_can_say_that_they_end() {
+    for version in VERSIONS {
+        for client_first in [true, false] {
+            let mut pair = Pair::new(version);
+            let bytes = pair.closing();
+            if client_first {
+                pair.feed(&bytes);
+            }
+            pair.session.close(&mut pair.out);
+            assert!(!pair.out.bytes().is_empty());
+            pair.answer().unwrap();
+            assert_eq!(pair.client.reader().read(&mut [0; 8]).unwrap(), 0);
+            if !client_first {
+                pair.feed(&bytes);
+            }
+            assert!(matches!(pair.session.end(), Some(End::Closed)));
+            pair.session.close(&mut pair.out);
+            assert!(pair.out.bytes().is_empty(), "said once");
+        }
+    }
+}
+
+#[test]
+fn a_broken_record_ends_it_with_an_alert_behind_the_good_ones() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(version);
+        let mut burst = pair.data(b"good");
+        burst.extend(pair.data(b"bad"));
+        *burst.last_mut().unwrap() ^= 1;
+        pair.feed(&burst);
+        assert_eq!(pair.plain, b"good");
+        assert_eq!(*pair.failed(), Error::DecryptError);
+        assert_eq!(
+            pair.answer(),
+            Err(Error::AlertReceived(AlertDescription::BadRecordMac))
+        );
+        let error = pair.session.seal(b"x", &mut pair.out).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        pair.session.close(&mut pair.out);
+        assert!(pair.out.bytes().is_empty());
+    }
+}
+
+#[test]
+fn the_client_takes_new_keys_and_asks_for_ours() {
+    let mut pair = Pair::new(VERSIONS[1]);
+    for round in 0..3 {
+        let mut burst = pair.data(b"old ");
+        pair.client.refresh_traffic_keys().unwrap();
+        burst.extend(pair.data(b"new"));
+        for bytes in burst.chunks(5 + round) {
+            pair.feed(bytes);
+        }
+        assert_eq!(std::mem::take(&mut pair.plain), b"old new");
+        assert_eq!(pair.says(b"by new keys"), b"by new keys");
+        assert_eq!(pair.says(b"again"), b"again");
+    }
+}
+
+#[test]
+fn we_take_new_keys_and_the_client_does_not_ask() {
+    let mut pair = Pair::new(VERSIONS[1]);
+    let state = pair.session.conn.process_tls_records(&mut []).state;
+    let Ok(ConnectionState::WriteTraffic(traffic)) = state else {
+        panic!("{state:?}");
+    };
+    traffic.refresh_traffic_keys().unwrap();
+    assert_eq!(pair.says(b"by new keys"), b"by new keys");
+    // Its answer goes before its next data.
+    let bytes = pair.data(b"understood");
+    pair.feed(&bytes);
+    assert_eq!(pair.plain, b"understood");
+    assert_eq!(pair.says(b"again"), b"again");
+}
+
+#[test]
+fn long_writes_are_several_records() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(version);
+        let long: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        assert_eq!(pair.says(&long), long);
+        assert_eq!(pair.says(b""), b"");
+        let pieces = long.chunks(999);
+        pair.session.seal_all(pieces, &mut pair.out).unwrap();
+        assert_eq!(pair.answer().unwrap(), long);
+    }
+}
+
+/// What a client that has the keys but not the manners can send.
+struct Hostile {
+    pair: Pair,
+    encrypter: Box<dyn MessageEncrypter>,
+    next: u64,
+}
+
+impl Hostile {
+    fn new() -> Self {
+        let mut pair = Pair::begun(VERSIONS[1], |config| config.enable_secret_extraction = true);
+        pair.shake(usize::MAX);
+        let suite = pair.client.negotiated_cipher_suite().unwrap();
+        let spare = Pair::begun(VERSIONS[1], |_| {}).client;
+        let client = std::mem::replace(&mut pair.client, spare);
+        let (next, secrets) = client.dangerous_extract_secrets().unwrap().tx;
+        let (key, iv): (AeadKey, Iv) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+            | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+            | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+            _ => panic!("a suite that is not known"),
+        };
+        let encrypter = suite.tls13().unwrap().aead_alg.encrypter(key, iv);
+        Self {
+            pair,
+            encrypter,
+            next,
+        }
+    }
+
+    fn record(&mut self, typ: ContentType, payload: &[u8]) -> Vec<u8> {
+        let message = OutboundPlainMessage {
+            typ,
+            version: ProtocolVersion::TLSv1_3,
+            payload: OutboundChunks::Single(payload),
+        };
+        let record = self.encrypter.encrypt(message, self.next).unwrap().encode();
+        self.next += 1;
+        record
+    }
+
+    fn feed(&mut self, typ: ContentType, payload: &[u8]) {
+        let record = self.record(typ, payload);
+        self.pair.feed(&record);
+    }
+
+    fn writes(&mut self) -> io::Result<()> {
+        let Pair { session, out, .. } = &mut self.pair;
+        session.seal(b"written meanwhile", out)
+    }
+}
+
+/// `KeyUpdate` in five records, and we write between them.
+#[test]
+fn a_handshake_message_that_is_only_begun_hinders_no_writing() {
+    let mut hostile = Hostile::new();
+    for byte in [24, 0, 0, 1] {
+        hostile.feed(ContentType::Handshake, &[byte]);
+        hostile.writes().unwrap();
+        assert!(!hostile.pair.session.kept().is_empty());
+    }
+    hostile.feed(ContentType::Handshake, &[1]);
+    hostile.writes().unwrap();
+    assert!(hostile.pair.session.end().is_none());
+    assert!(hostile.pair.session.kept().is_empty());
+}
+
+#[test]
+fn a_handshake_message_that_something_comes_between() {
+    for typ in [ContentType::ApplicationData, ContentType::Alert] {
+        let mut hostile = Hostile::new();
+        hostile.feed(ContentType::Handshake, &[24, 0]);
+        hostile.feed(typ, &[1, 0]);
+        hostile.pair.failed();
+        hostile.writes().unwrap_err();
+        hostile.pair.session.close(&mut hostile.pair.out);
+    }
+}
+
+/// Two messages in a record: the first is refused, the second never looked at.
+#[test]
+fn a_handshake_message_behind_one_that_is_refused() {
+    let mut hostile = Hostile::new();
+    hostile.feed(ContentType::Handshake, &[20, 0, 0, 1, 0, 24, 0, 0, 1, 0]);
+    hostile.pair.failed();
+    hostile.writes().unwrap_err();
+    assert!(!hostile.pair.out.bytes().is_empty(), "an alert");
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let mut hostile = Hostile::new();
+    hostile.feed(ContentType::Handshake, &[24, 0, 0xff, 0]);
+    for _ in 0..=KEPT / 23 {
+        if hostile.pair.session.end().is_some() {
+            break;
+        }
+        assert!(hostile.pair.session.kept().len() <= KEPT);
+        hostile.feed(ContentType::Handshake, &[0]);
+    }
+    hostile.pair.failed();
+    assert_eq!(hostile.pair.session.kept.capacity(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However the bytes come, the plaintext is the same, and so is the end.
+    #[test]
+    fn any_chunking_gives_the_same_plaintext(
+        messages in proptest::collection::vec((0usize..40_000, any::<bool>()), 0..8),
+        chunks in proptest::collection::vec(1usize..70_000, 1..40),
+        closes: bool,
+        tls13: bool,
+    ) {
+        let mut pair = Pair::new(VERSIONS[usize::from(tls13)]);
+        let (mut burst, mut wanted) = (Vec::new(), Vec::new());
+        for (at, (length, new_keys)) in messages.into_iter().enumerate() {
+            let message = vec![u8::try_from(at).unwrap(); length];
+            burst.extend(pair.data(&message));
+            wanted.extend(message);
+            if new_keys && tls13 {
+                pair.client.refresh_traffic_keys().unwrap();
+                burst.extend(pair.records());
+            }
+        }
+        if closes {
+            burst.extend(pair.closing());
+        }
+        let mut rest = burst.as_slice();
+        for chunk in chunks.into_iter().cycle() {
+            let (now, later) = rest.split_at(chunk.min(rest.len()));
+            pair.feed(now);
+            prop_assert!(pair.session.kept().len() < 17 * 1024);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert!(pair.plain == wanted);
+        prop_assert_eq!(matches!(pair.session.end(), Some(End::Closed)), closes);
+        prop_assert!(pair.session.kept().is_empty());
+        prop_assert_eq!(pair.says(b"answer"), b"answer");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever has the keys can put anything into records: it ends or it goes on, and we can write
+    /// or are told that we cannot.
+    #[test]
+    fn no_order_of_records_makes_it_panic(
+        records in proptest::collection::vec(
+            (0u8..5, proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(24), 0u8..=255], 0..12)),
+            0..24,
+        ),
+        chunk in 1usize..80,
+    ) {
+        let mut hostile = Hostile::new();
+        let mut burst = Vec::new();
+        for (kind, payload) in records {
+            burst.extend(match kind {
+                // What stands in no envelope, too.
+                0 => payload,
+                1 => hostile.record(ContentType::Alert, &payload),
+                2 => hostile.record(ContentType::ApplicationData, &payload),
+                // The beginning of a `KeyUpdate`, or the rest of one, or both.
+                3 => hostile.record(ContentType::Handshake, &[24, 0, 0, 1, 0][..payload.len().min(5)]),
+                _ => hostile.record(ContentType::Handshake, &payload),
+            });
+        }
+        for bytes in burst.chunks(chunk) {
+            hostile.pair.feed(bytes);
+            let failed = matches!(hostile.pair.session.end(), Some(End::Failed(_)));
+            prop_assert_eq!(hostile.writes().is_err(), failed);
+            prop_assert!(hostile.pair.session.kept().len() <= KEPT);
+        }
+        hostile.pair.session.close(&mut hostile.pair.out);
+    }
+}
+
+/// Every idle session has one.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_session_grows_by_nobodys_oversight() {
+    let session = size_of::<Session>();
+    assert!(session <= 1200, "a session takes {session} bytes");
+}

@@ -1,0 +1,228 @@
+//! TLS with a client as hyper sees it. The relay takes it apart again.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+use super::session::{End, Out, Session, of_tls};
+use crate::transport::socket::ClientSocket;
+
+/// Bytes that are read at once: a record and a little more, or less where there is no room for it.
+const READ: usize = 17 * 1024;
+
+/// Fewer are not asked for.
+const READ_MIN: usize = 4 * 1024;
+
+/// Plaintext that one write takes.
+const WRITE: usize = 64 * 1024;
+
+/// A connection after its handshake.
+#[derive(Debug)]
+pub struct TlsStream {
+    socket: ClientSocket,
+    session: Box<Session>,
+    /// Plaintext for which there was no room.
+    ahead: Bytes,
+    /// Records that could not be written yet.
+    spill: Bytes,
+    /// `close_notify` is said.
+    closing: bool,
+}
+
+/// What a stream consists of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The socket.
+    pub socket: ClientSocket,
+    /// The state of its TLS.
+    pub session: Box<Session>,
+    /// Plaintext that nobody has read.
+    pub ahead: Bytes,
+    /// Records that are not written.
+    pub spill: Bytes,
+}
+
+impl TlsStream {
+    pub(super) fn new(socket: ClientSocket, session: Box<Session>, ahead: Vec<u8>) -> Self {
+        Self {
+            socket,
+            session,
+            ahead: ahead.into(),
+            spill: Bytes::new(),
+            closing: false,
+        }
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// For the relay.
+    #[must_use]
+    pub fn into_parts(self) -> Parts {
+        Parts {
+            socket: self.socket,
+            session: self.session,
+            ahead: self.ahead,
+            spill: self.spill,
+        }
+    }
+
+    /// Writes `bytes` behind what is left of others, and keeps what the socket does not take.
+    fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+        let blocked = self.poll_spill(cx)?.is_pending();
+        while !blocked && !bytes.is_empty() {
+            match Pin::new(&mut self.socket).poll_write(cx, bytes) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => bytes = bytes.get(count..).unwrap_or_default(),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        if !bytes.is_empty() {
+            self.spill = [&self.spill, bytes].concat().into();
+        }
+        Ok(())
+    }
+
+    fn poll_spill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.spill.is_empty() {
+            let count = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.spill))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.spill.advance(count);
+        }
+        // An empty one would hold on to its buffer.
+        self.spill = Bytes::new();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if !this.ahead.is_empty() {
+                let count = this.ahead.len().min(buf.remaining());
+                buf.put_slice(&this.ahead.split_to(count));
+                if this.ahead.is_empty() {
+                    this.ahead = Bytes::new();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            match this.session.end() {
+                Some(End::Closed) => return Poll::Ready(Ok(())),
+                Some(End::Failed(error)) => return Poll::Ready(Err(of_tls(error.clone()))),
+                None => {}
+            }
+            let kept = this.session.kept_mut();
+            kept.reserve(buf.remaining().clamp(READ_MIN, READ));
+            let read = pin!(this.socket.read_buf(kept)).poll(cx);
+            let Poll::Ready(Ok(1..)) = read else {
+                this.session.give_back();
+                return read.map(|read| match read {
+                    Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    Err(error) => Err(error),
+                });
+            };
+            let (before, mut more) = (buf.filled().len(), Vec::new());
+            let sent = Out::lent(|out| {
+                let plain = |bytes: &[u8]| {
+                    let (now, later) = bytes.split_at(bytes.len().min(buf.remaining()));
+                    buf.put_slice(now);
+                    more.extend_from_slice(later);
+                };
+                this.session.receive_kept(plain, out);
+                this.send(cx, out.bytes())
+            });
+            this.ahead = more.into();
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if this.session.end().is_none() {
+                sent?;
+            }
+        }
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_spill(cx))?;
+        let buf = buf.get(..WRITE).unwrap_or(buf);
+        Out::lent(|out| {
+            this.session.seal(buf, out)?;
+            this.send(cx, out.bytes())
+        })?;
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_spill(cx))?;
+        let mut count = 0;
+        let pieces = bufs.iter().map(|buf| {
+            let piece: &[u8] = buf;
+            let some = piece.get(..WRITE - count).unwrap_or(piece);
+            count += some.len();
+            some
+        });
+        Out::lent(|out| {
+            this.session.seal_all(pieces, out)?;
+            this.send(cx, out.bytes())
+        })?;
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_spill(cx))?;
+        Pin::new(&mut this.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !std::mem::replace(&mut this.closing, true) {
+            Out::lent(|out| {
+                this.session.close(out);
+                this.send(cx, out.bytes())
+            })?;
+        }
+        ready!(this.poll_spill(cx))?;
+        match ready!(Pin::new(&mut this.socket).poll_shutdown(cx)) {
+            // It is as it should be.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            done => Poll::Ready(done),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

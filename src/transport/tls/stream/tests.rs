@@ -1,0 +1,136 @@
+//! A client of another library at the far end of a socket.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream as Client;
+
+use super::*;
+use crate::session::record::ClientTls;
+use crate::transport::tls::tests::{Server, VERSIONS};
+use crate::transport::tls::{Lasting, accept};
+
+async fn pair(
+    version: &'static rustls::SupportedProtocolVersion,
+) -> (TlsStream, Client<UnixStream>) {
+    let server = Server::new();
+    let terminator = server.terminator("", &Lasting::new(None).unwrap());
+    let (near, far) = UnixStream::pair().unwrap();
+    let connector = TlsConnector::from(server.client(version));
+    let name = "gw.example".try_into().unwrap();
+    let mut facts = ClientTls::default();
+    let accepting = accept(ClientSocket::Unix(near), &terminator, &mut facts);
+    let (stream, client) = tokio::join!(accepting, connector.connect(name, far));
+    (stream.unwrap(), client.unwrap())
+}
+
+fn long() -> Vec<u8> {
+    (0..1_000_000_u32)
+        .flat_map(u32::to_le_bytes)
+        .take(1_000_000)
+        .collect()
+}
+
+async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), work)
+        .await
+        .expect("it must end")
+}
+
+#[tokio::test]
+async fn much_goes_both_ways_and_each_way_ends_by_itself() {
+    for version in VERSIONS {
+        for room in [1_000, 8_192, 200_000] {
+            let (stream, client) = pair(version).await;
+            let (mut from, mut to) = tokio::io::split(stream);
+            let echo = async {
+                let mut buffer = vec![0; room];
+                loop {
+                    let count = from.read(&mut buffer).await.unwrap();
+                    if count == 0 {
+                        break;
+                    }
+                    to.write_all(&buffer[..count]).await.unwrap();
+                }
+                to.write_all(b"the end").await.unwrap();
+                to.shutdown().await.unwrap();
+            };
+            let (mut back, mut forth) = tokio::io::split(client);
+            let sends = async {
+                forth.write_all(&long()).await.unwrap();
+                forth.shutdown().await.unwrap();
+            };
+            let hears = async {
+                let mut all = Vec::new();
+                back.read_to_end(&mut all).await.unwrap();
+                all
+            };
+            let ((), (), all) = in_time(async { tokio::join!(echo, sends, hears) }).await;
+            assert!(all == [&long(), b"the end".as_slice()].concat());
+        }
+    }
+}
+
+#[tokio::test]
+async fn pieces_are_written_as_one() {
+    let (mut stream, mut client) = pair(VERSIONS[1]).await;
+    let pieces = [&b"a head, "[..], b"", b"and a body"].map(io::IoSlice::new);
+    assert!(stream.is_write_vectored());
+    assert_eq!(stream.write_vectored(&pieces).await.unwrap(), 18);
+    stream.flush().await.unwrap();
+    let mut read = [0; 64];
+    let count = in_time(client.read(&mut read)).await.unwrap();
+    assert_eq!(&read[..count], b"a head, and a body", "one record");
+}
+
+#[tokio::test]
+async fn a_slow_reader_loses_nothing() {
+    let (mut stream, mut client) = pair(VERSIONS[1]).await;
+    let sending = tokio::spawn(async move {
+        let data = long();
+        let halves = [&data[..10], &data[10..]].map(io::IoSlice::new);
+        let count = stream.write_vectored(&halves).await.unwrap();
+        stream.write_all(&data[count..]).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let (mut all, mut buffer) = (Vec::new(), [0; 3_001]);
+    loop {
+        match in_time(client.read(&mut buffer)).await.unwrap() {
+            0 => break,
+            count => all.extend_from_slice(&buffer[..count]),
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(all == long());
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fin_is_no_end() {
+    let (mut stream, mut client) = pair(VERSIONS[1]).await;
+    client.write_all(b"last words").await.unwrap();
+    client.flush().await.unwrap();
+    let (mut socket, _) = client.into_inner();
+    socket.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    let error = in_time(stream.read_to_end(&mut all)).await.unwrap_err();
+    assert_eq!(all, b"last words");
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+/// The relay gets it with the socket.
+#[tokio::test]
+async fn plaintext_for_which_there_is_no_room_waits() {
+    let (mut stream, mut client) = pair(VERSIONS[1]).await;
+    client.write_all(b"0123456789").await.unwrap();
+    let mut few = [0; 4];
+    in_time(stream.read_exact(&mut few)).await.unwrap();
+    assert_eq!(&few, b"0123");
+    let parts = stream.into_parts();
+    assert_eq!(parts.ahead, b"456789"[..]);
+    assert!(parts.spill.is_empty());
+    assert!(parts.session.kept().is_empty());
+}
