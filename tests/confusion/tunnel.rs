@@ -359,6 +359,6 @@ async fn slow() -> SessionRecord {
     bytes.extend_from_slice(&frame[..1000]);
     control.send(Do::Send(bytes)).unwrap();
     control.send(Do::Finish).unwrap();
-    patience(1500).await;
+    patience(4000).await;
     over(tap, conn).await
 }
