@@ -10,22 +10,19 @@ use super::socket::Socket;
 use super::{Ended, of_error};
 use crate::session::record::TransportEnd;
 
-/// What the TLS library has room for at least, and takes at once.
-const TLS_READ_SIZE: usize = 4096;
-
 /// The state of its TLS.
 #[derive(Debug)]
 pub(super) struct Gateway {
     tls: ClientConnection,
-    /// It has taken more than it reads at least, and has kept the room for that.
-    grown: bool,
+    /// It was fed since it last had to make its buffer fit.
+    fed: bool,
 }
 
 impl Gateway {
     pub(super) fn new(mut tls: ClientConnection) -> Self {
         // Bounded by us: nothing is written while anything waits.
         tls.set_buffer_limit(None);
-        Self { tls, grown: false }
+        Self { tls, fed: false }
     }
 
     pub(super) fn is_flushed(&self) -> bool {
@@ -50,7 +47,7 @@ impl Gateway {
                 Err(io::ErrorKind::WouldBlock.into())
             }
         }
-        if std::mem::take(&mut self.grown) {
+        if std::mem::take(&mut self.fed) {
             // It makes its buffer fit before it reads.
             let _ = self.tls.read_tls(&mut NotNow);
         }
@@ -66,7 +63,8 @@ impl Gateway {
         plain: &mut [u8],
         end: &mut Option<Ended>,
     ) -> usize {
-        self.grown |= fed.len() > TLS_READ_SIZE;
+        // Small pieces grow its buffer as well: it holds a record until that is whole.
+        self.fed = true;
         let mut filled = 0;
         let mut failed = |error: &io::Error| {
             end.get_or_insert(of_error(error));
