@@ -341,8 +341,11 @@ impl Relay {
                     if !self.closing_ourselves {
                         half.written_to = half.observer.stats().wire_bytes();
                     }
-                    self.session
-                        .with(|rec| rec.ending.written(direction.to(), Instant::now()));
+                    // Only of a Close it matters when it was written.
+                    if self.closing_ourselves || half.observer.stats().close().is_some() {
+                        self.session
+                            .with(|rec| rec.ending.written(direction.to(), Instant::now()));
+                    }
                 }
                 Poll::Ready(Err(end)) => return self.sink_gone(direction, end, scratch, now),
             }

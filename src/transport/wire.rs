@@ -9,7 +9,7 @@ mod gateway;
 mod socket;
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 
@@ -358,11 +358,9 @@ impl Wire {
                 return Poll::Ready(Readout::End(end, cause));
             }
             let room = scratch.cipher.get_mut(KEPT..).unwrap_or_default();
-            let count = match socket.poll_read(cx, room) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
-                Poll::Ready(Ok(0)) => return Poll::Ready(truncated(broken)),
-                Poll::Ready(Ok(count)) => count,
+            let count = match ready!(poll_records(socket, cx, room, broken)) {
+                Ok(count) => count,
+                Err(end) => return Poll::Ready(end),
             };
             // What was kept comes to stand right before what was read.
             let kept = session.kept();
@@ -413,14 +411,13 @@ impl Wire {
                 return Poll::Ready(Readout::End(end, cause));
             }
             let room = scratch.cipher.get_mut(..READ_SIZE).unwrap_or_default();
-            let count = match socket.poll_read(cx, room) {
+            let count = match poll_records(socket, cx, room, broken) {
                 Poll::Pending => {
                     tls.shrink();
                     return Poll::Pending;
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(end_of(&error)),
-                Poll::Ready(Ok(0)) => return Poll::Ready(truncated(broken)),
                 Poll::Ready(Ok(count)) => count,
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
             };
             let fed = scratch.cipher.get(..count).unwrap_or_default();
             let filled = tls.decrypt(socket, cx, fed, &mut scratch.plain, end);
@@ -465,12 +462,25 @@ fn end_of_session(end: &End) -> Ended {
 }
 
 /// A FIN without `close_notify`, or how the leg broke before.
-fn truncated(broken: &mut Option<(TransportEnd, String)>) -> Readout {
-    let (end, words) = broken.take().unwrap_or_else(|| {
-        let words = "the connection ended without TLS close_notify";
-        (TransportEnd::TlsTruncated, words.to_owned())
-    });
-    Readout::End(end, Some(words))
+/// Reads records from the socket of a TLS leg, or how the leg ended: without `close_notify`, which
+/// would have been learned before.
+fn poll_records(
+    socket: &mut Socket,
+    cx: &mut Context<'_>,
+    room: &mut [u8],
+    broken: &mut Option<(TransportEnd, String)>,
+) -> Poll<Result<usize, Readout>> {
+    Poll::Ready(match ready!(socket.poll_read(cx, room)) {
+        Err(error) => Err(end_of(&error)),
+        Ok(0) => {
+            let (end, words) = broken.take().unwrap_or_else(|| {
+                let words = "the connection ended without TLS close_notify";
+                (TransportEnd::TlsTruncated, words.to_owned())
+            });
+            Err(Readout::End(end, Some(words)))
+        }
+        Ok(count) => Ok(count),
+    })
 }
 
 #[cfg(test)]
