@@ -15,6 +15,9 @@ const FIRST: usize = 200;
 const SESSIONS: usize = 2000;
 /// KiB.
 const BUDGET: f64 = 14.0;
+/// The same program takes half a KiB more in one place than in another: pages, and how the C library
+/// fills them.
+const MARGIN: f64 = 0.08;
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     role::raise_files()?;
@@ -39,7 +42,11 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     first.once(16 << 10)?;
     crowd.once(16 << 10)?;
     let used = grown(before, tap.pss()?);
-    let figure = |name, value| Figure::new(name, "KiB a session", value).budget(BUDGET);
+    let figure = |name, value| {
+        Figure::new(name, "KiB a session", value)
+            .margin(MARGIN)
+            .budget(BUDGET)
+    };
     Ok(Outcome::Measured(vec![
         figure("idle-fresh", fresh),
         figure("idle-after-16KiB", used),
