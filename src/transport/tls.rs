@@ -5,6 +5,7 @@ mod handshake;
 pub mod key_log;
 pub mod leaves;
 mod peer;
+mod records;
 pub mod session;
 pub mod stream;
 pub mod terminator;
@@ -40,12 +41,6 @@ pub(in crate::transport) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
     some.map(<[u8]>::to_vec).collect()
 }
 
-/// Whether ALPN agreed on HTTP/2.
-#[must_use]
-pub fn is_http2(stream: &TlsStream) -> bool {
-    stream.session().state().alpn_protocol() == Some(H2)
-}
-
 /// A handshake that did not complete: what is known of it, and the error itself.
 #[derive(Debug)]
 pub struct Failed {
@@ -68,19 +63,18 @@ pub async fn accept(
         Err(error) => return Err(failed(facts.clone(), error)),
     };
     let (config, noted) = terminator.for_one_handshake();
-    match shake(socket, config, read).await {
-        Ok(stream) => {
-            let state = stream.session().state();
-            agreed(state, facts);
-            let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
-            facts.resumed = Some(resumed);
-            if !resumed {
-                facts.certificate = terminator.shown(&noted);
-            }
-            let shown = state.peer_certificates().and_then(|chain| chain.first());
-            facts.client_cert = shown.map(|der| Box::new(peer::facts(der)));
-            Ok(stream)
+    let learned = |state: &CommonState, facts: &mut ClientTls| {
+        agreed(state, facts);
+        let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
+        facts.resumed = Some(resumed);
+        if !resumed {
+            facts.certificate = terminator.shown(&noted);
         }
+        let shown = state.peer_certificates().and_then(|chain| chain.first());
+        facts.client_cert = shown.map(|der| Box::new(peer::facts(der)));
+    };
+    match shake(socket, config, read, |state| learned(state, facts)).await {
+        Ok(stream) => Ok(stream),
         Err(error) => {
             let mut facts = facts.clone();
             facts.alpn_offered = offered;
@@ -108,16 +102,22 @@ fn hello(accepted: &Accepted, terminator: &Terminator, facts: &mut ClientTls) ->
         .collect()
 }
 
-/// The handshake of a client whose first message is in `read`.
+/// The handshake of a client whose first message is in `read`; `learned` hears what it agreed.
 async fn shake(
     mut socket: ClientSocket,
     config: Arc<ServerConfig>,
     read: Vec<u8>,
+    learned: impl FnOnce(&CommonState),
 ) -> io::Result<TlsStream> {
-    let mut session = Box::new(Session::new(config, read).map_err(of_tls)?);
+    let mut session = Session::new(config, read).map_err(of_tls)?;
     let mut ahead = Vec::new();
     handshake::complete(&mut socket, &mut session, &mut ahead).await?;
-    Ok(TlsStream::new(socket, session, ahead))
+    let mut http2 = false;
+    if let Some(state) = session.state() {
+        http2 = state.alpn_protocol() == Some(H2);
+        learned(state);
+    }
+    TlsStream::new(socket, session, ahead, http2).map_err(of_tls)
 }
 
 fn failed(mut facts: ClientTls, error: io::Error) -> Failed {

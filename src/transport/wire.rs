@@ -36,6 +36,8 @@ const PLAIN_SIZE: usize = CIPHER_SIZE;
 pub struct Scratch {
     cipher: Box<[u8]>,
     plain: Box<[u8]>,
+    /// Where in `cipher` the plaintext of the last read stands, if it was opened there.
+    opened: Option<usize>,
 }
 
 impl Default for Scratch {
@@ -43,6 +45,7 @@ impl Default for Scratch {
         Self {
             cipher: vec![0; CIPHER_SIZE].into_boxed_slice(),
             plain: vec![0; PLAIN_SIZE].into_boxed_slice(),
+            opened: None,
         }
     }
 }
@@ -51,14 +54,18 @@ impl Scratch {
     /// The bytes of the last [`Wire::poll_read`].
     #[must_use]
     pub fn plain(&self, count: usize) -> &[u8] {
-        self.plain.get(..count).unwrap_or_default()
+        let bytes = match self.opened {
+            Some(at) => self.cipher.get(at..at + count),
+            None => self.plain.get(..count),
+        };
+        bytes.unwrap_or_default()
     }
 }
 
 /// What a read brought.
 #[derive(Debug)]
 pub enum Readout {
-    /// So many bytes of plaintext, in [`Scratch::plain`].
+    /// So many bytes, in [`Scratch::plain`].
     Bytes(usize),
     /// The far end ended its side of the stream.
     End(TransportEnd, Option<String>),
@@ -145,6 +152,7 @@ impl Wire {
 
     /// Reads what is there. The caller must have written the last bytes somewhere.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
+        scratch.opened = None;
         if !self.ahead.is_empty() {
             let count = self.ahead.len().min(scratch.plain.len());
             if let Some(room) = scratch.plain.get_mut(..count) {
@@ -369,7 +377,7 @@ impl Wire {
                 front.copy_from_slice(kept);
             }
             let input = scratch.cipher.get_mut(start..KEPT + count);
-            let mut filled = 0;
+            let (mut filled, mut opened) = (0, 0);
             let sent = Out::lent(|out| {
                 let plain = |bytes: &[u8]| {
                     let next = filled + bytes.len();
@@ -378,12 +386,16 @@ impl Wire {
                         filled = next;
                     }
                 };
-                session.receive(input.unwrap_or_default(), plain, out);
+                opened = session.receive_in_place(input.unwrap_or_default(), plain, out);
                 // An alert, or the answer to a key update, may have to go out without any data.
                 send(socket, spill, cx, out.bytes())
             });
             if let Err(error) = sent {
                 end.get_or_insert(of_error(&error));
+            }
+            if opened > 0 {
+                scratch.opened = Some(start);
+                return Poll::Ready(Readout::Bytes(opened));
             }
             if filled > 0 {
                 return Poll::Ready(Readout::Bytes(filled));
@@ -461,9 +473,8 @@ fn end_of_session(end: &End) -> Ended {
     }
 }
 
-/// A FIN without `close_notify`, or how the leg broke before.
 /// Reads records from the socket of a TLS leg, or how the leg ended: without `close_notify`, which
-/// would have been learned before.
+/// would have been learned before, or as it broke before.
 fn poll_records(
     socket: &mut Socket,
     cx: &mut Context<'_>,

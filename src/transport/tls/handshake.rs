@@ -55,13 +55,13 @@ pub(super) async fn complete(
                 last_words(socket, out.bytes()).await;
                 return Err(error);
             }
-            Some(End::Closed) if session.state().is_handshaking() => {
+            Some(End::Closed) if session.is_handshaking() => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             Some(End::Closed) | None => {}
         }
         socket.write_all(out.bytes()).await?;
-        if !session.state().is_handshaking() {
+        if !session.is_handshaking() {
             return Ok(());
         }
         read_more(socket, session.kept_mut()).await?;

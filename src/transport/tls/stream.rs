@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use rustls::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::session::{End, Out, Session, of_tls};
@@ -31,6 +32,7 @@ pub struct TlsStream {
     spill: Bytes,
     /// `close_notify` is said.
     closing: bool,
+    http2: bool,
 }
 
 /// What a stream consists of.
@@ -47,20 +49,27 @@ pub struct Parts {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: ClientSocket, session: Box<Session>, ahead: Vec<u8>) -> Self {
-        Self {
+    /// After the handshake; `ahead` is what came behind it.
+    pub(super) fn new(
+        socket: ClientSocket,
+        session: Session,
+        ahead: Vec<u8>,
+        http2: bool,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             socket,
-            session,
+            session: Box::new(session.settle()?),
             ahead: ahead.into(),
             spill: Bytes::new(),
             closing: false,
-        }
+            http2,
+        })
     }
 
-    /// What was agreed.
+    /// Whether ALPN agreed on HTTP/2.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn is_http2(&self) -> bool {
+        self.http2
     }
 
     /// For the relay.
