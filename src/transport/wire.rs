@@ -23,7 +23,7 @@ use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
 /// Most bytes taken from a socket at once.
-pub const READ_SIZE: usize = 64 * 1024;
+pub const READ_SIZE: usize = 128 * 1024;
 
 /// Ciphertext that is looked at together: what was read, behind what was kept from before.
 const CIPHER_SIZE: usize = KEPT + READ_SIZE;
