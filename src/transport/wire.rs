@@ -1,7 +1,7 @@
 //! One leg of a tunnel, taken back out of hyper: the socket, its TLS state, and what could not
 //! be written yet.
 //!
-//! Reads are up to 64 KiB from the socket into a buffer that all sessions of a thread share; a
+//! Reads are up to 128 KiB from the socket into a buffer that all sessions of a thread share; a
 //! client's records are decrypted in it. A leg holds bytes of its own only while its peer is slow to
 //! read, or has sent only the front of a record.
 
@@ -22,7 +22,8 @@ use super::tls::stream::Parts;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
-/// Most bytes taken from a socket at once.
+/// Most bytes taken from a socket at once. Messages of 64 KiB are common, and with their header and TLS
+/// they are a little longer than that: a read of 64 KiB would leave a few bytes for another one.
 pub const READ_SIZE: usize = 128 * 1024;
 
 /// Ciphertext that is looked at together: what was read, behind what was kept from before.

