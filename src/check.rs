@@ -269,7 +269,7 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         wstap.yaml:1:1: listenrs: expected one of `listeners`, `gateway`, `origins`, `trusted_proxies`, `timeouts`, `tcp`, `limits`, `http2`, `records`, `admin`, `output`, `session_header`, `fingerprint_key_file`, `state_dir`, `reload` or `workers`, found the unknown key `listenrs` (did you mean `listeners`?)
         wstap.yaml:2:17: gateway.url: expected a URL with a scheme: `http://gw:18789`, found no scheme
-        wstap.yaml:3:9: output: expected one of `line` or `json`, found `xml`
+        wstap.yaml:3:9: output: expected one of `line`, `json` or `none`, found `xml`
         3 errors
         ");
     }

@@ -73,8 +73,8 @@ struct ServeArgs {
     /// Where to tell of health, metrics and open sessions [env: `WSTAP_ADMIN`].
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
-    /// What to write to stdout: two readable lines a session, or its record as JSON.
-    #[arg(long, value_name = "line|json")]
+    /// What to write to stdout: two readable lines a session, its record as JSON, or nothing.
+    #[arg(long, value_name = "line|json|none")]
     output: Option<OutputFormat>,
     /// Write the secrets of every TLS session, of both legs, to this file: whoever has it can read
     /// a capture of them. There is no environment variable for it.

@@ -78,10 +78,10 @@ fn runtime(workers: Workers) -> io::Result<Runtime> {
 }
 
 async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), StartError> {
-    let queue = stdout_queue(config.output())?;
+    let queues = stdout_queue(config.output())?.into_iter().collect();
     let shutdown = Signals::listen()?;
     let asked = hangups()?;
-    let bound = Bound::bind_with(config, vec![queue], passed).await?;
+    let bound = Bound::bind_with(config, queues, passed).await?;
     let bound = bound.reloading(source, asked);
     let _ = announce(&bound, &mut io::stderr());
     let outlet = bound.tap().outlet().clone();
@@ -114,21 +114,23 @@ fn hangups() -> io::Result<mpsc::Receiver<()>> {
     Ok(asked)
 }
 
-/// Records on stdout, in the wanted form.
-pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Queue> {
-    match output {
+/// Records on stdout, in the wanted form, if there are to be any.
+pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Option<Queue>> {
+    let queue = match output {
+        OutputFormat::None => return Ok(None),
         OutputFormat::Line => {
             let stdout = io::stdout();
             let styled = AutoStream::choice(&stdout) != ColorChoice::Never;
             let writer = BufWriter::new(stdout);
-            Queue::start("stdout", STDOUT_QUEUE, Lines { writer, styled })
+            Queue::start("stdout", STDOUT_QUEUE, Lines { writer, styled })?
         }
         OutputFormat::Json => Queue::start(
             "stdout",
             STDOUT_QUEUE,
             JsonLines(BufWriter::new(io::stdout())),
-        ),
-    }
+        )?,
+    };
+    Ok(Some(queue))
 }
 
 /// SIGTERM and SIGINT, listened to from its making on.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::peers::{Via, http_plain};
+use crate::peers::{Via, echo, http_plain};
 use crate::support::client::connect;
 use crate::support::deadline::STEP;
-use crate::support::tap::signal;
+use crate::support::tap::{Face, Setup, signal};
 
 /// The program with nothing of the caller's settings.
 fn wstap(args: &[&str]) -> Command {
@@ -381,4 +381,19 @@ async fn output_that_nobody_reads_costs_records_and_never_traffic() {
         assert_eq!(head.status(), 200);
     }
     assert_eq!(child.end("TERM"), 0);
+}
+
+#[tokio::test]
+async fn the_output_of_none_prints_no_session_and_the_file_has_it() {
+    for (output, prints) in [("none", false), ("line", true), ("json", true)] {
+        let peer = echo::start(&Via::Plain).await;
+        let mut tap = Setup::before(&peer).set("output", output).start().await;
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.open("/").await;
+        drop(conn);
+        tap.websocket().await;
+        assert_eq!(tap.terminate().await, Some(0));
+        let printed = tap.stdout();
+        assert_eq!(!printed.is_empty(), prints, "{output}: {printed}");
+    }
 }

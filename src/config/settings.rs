@@ -227,6 +227,8 @@ pub enum OutputFormat {
     Line,
     /// The record as one JSON object a line.
     Json,
+    /// Nothing: records go to the file alone, or nowhere.
+    None,
 }
 
 impl fmt::Display for OutputFormat {
@@ -234,6 +236,7 @@ impl fmt::Display for OutputFormat {
         f.write_str(match self {
             Self::Line => "line",
             Self::Json => "json",
+            Self::None => "none",
         })
     }
 }
@@ -245,6 +248,7 @@ impl FromStr for OutputFormat {
         match text {
             "line" => Ok(Self::Line),
             "json" => Ok(Self::Json),
+            "none" => Ok(Self::None),
             _ => Err(UnknownOutput),
         }
     }
@@ -252,5 +256,5 @@ impl FromStr for OutputFormat {
 
 /// The text names no output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected `line` or `json`")]
+#[error("expected `line`, `json` or `none`")]
 pub struct UnknownOutput;

@@ -222,12 +222,26 @@ fn overrides_win_and_are_named_in_errors() {
     assert_eq!(
         errors.to_string().lines().collect::<Vec<_>>(),
         [
-            "f.yaml:1:9: output: expected one of `line` or `json`, found `xml`",
+            "f.yaml:1:9: output: expected one of `line`, `json` or `none`, found `xml`",
             "--listen: expected `host:port`; for every address write `[::]:8443`, found a port alone",
             "WSTAP_GATEWAY: expected `http://gw` alone (the client's own path is passed on), found a path (not shown)",
             "WSTAP_ALLOWED_ORIGINS: expected \"https://a.example\", found `a.example` with no scheme",
         ]
     );
+}
+
+#[test]
+fn an_output_of_nothing_at_all_is_odd() {
+    let odd = |text: &str| {
+        let text = format!("gateway: {{ url: 'http://gw' }}\n{text}");
+        let config = parse(&text, Path::new("f.yaml"), &Overrides::default()).unwrap();
+        let warnings = config.warnings();
+        warnings.iter().any(|it| it.key_path() == "output")
+    };
+    assert!(odd("output: none"));
+    assert!(!odd("output: none\nrecords: { path: r.jsonl }"));
+    assert!(!odd("output: none\nadmin: {}"));
+    assert!(!odd("output: line"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::gateway::Target;
 use super::identity::{expiry, names};
 use super::listener::ListenerTls;
 use super::scalar::duration_text;
-use super::settings::Records;
+use super::settings::{OutputFormat, Records};
 use super::{Config, Listener, trusted};
 use crate::admission::forwarded::Mode;
 
@@ -102,6 +102,11 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     if records.path.is_none() && rotates {
         let message = "`rotate_bytes` and `keep` have no effect without `path`";
         warnings.push(Warning::new("records", message));
+    }
+    if records.path.is_none() && config.output == OutputFormat::None && config.admin.is_none() {
+        let message =
+            "`none`, and no `records.path` and no `admin`: nobody learns how sessions end";
+        warnings.push(Warning::new("output", message));
     }
     warnings
 }

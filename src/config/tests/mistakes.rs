@@ -55,11 +55,11 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "output: lines",
-            "f.yaml:1:9: output: expected one of `line` or `json`, found `lines` (did you mean `line`?)",
+            "f.yaml:1:9: output: expected one of `line`, `json` or `none`, found `lines` (did you mean `line`?)",
         ),
         (
             "output: [json]",
-            "f.yaml:1:1: output: expected one of `line` or `json`, found a list",
+            "f.yaml:1:1: output: expected one of `line`, `json` or `none`, found a list",
         ),
         (
             "state_dir: 5",
