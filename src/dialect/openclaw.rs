@@ -113,11 +113,18 @@ struct Hello {
     agreed: Option<u64>,
     conn_id: Option<PeerText>,
     server: Option<ServerIdentity>,
-    scopes: Option<Vec<PeerText>>,
+    granted: Granted,
     issued_token: Option<String>,
     max_payload: Option<u64>,
     max_buffered: Option<u64>,
     tick_interval_ms: Option<u64>,
+}
+
+/// The scopes that were granted. Nearly always those that were asked for, which are then not kept twice.
+#[derive(Debug)]
+enum Granted {
+    AsAsked,
+    These(Option<Vec<PeerText>>),
 }
 
 impl OpenClaw {
@@ -386,6 +393,11 @@ impl OpenClaw {
             let print = self.fingerprinter.fingerprint(token.as_bytes());
             print.as_str().to_owned()
         });
+        let granted = read::texts(payload, "/auth/scopes");
+        let as_asked = self
+            .connect
+            .as_ref()
+            .is_some_and(|connect| connect.scopes == granted);
         self.hello = Some(Box::new(Hello {
             agreed: read::number(payload, "/protocol"),
             conn_id: read::text(payload, "/server/connId"),
@@ -394,7 +406,11 @@ impl OpenClaw {
                 build_id: read::text(server, "/buildId"),
                 boot_id: read::text(server, "/bootId"),
             }),
-            scopes: read::texts(payload, "/auth/scopes"),
+            granted: if as_asked {
+                Granted::AsAsked
+            } else {
+                Granted::These(granted)
+            },
             issued_token,
             max_payload: read::number(payload, "/policy/maxPayload"),
             max_buffered: read::number(payload, "/policy/maxBufferedBytes"),
@@ -479,7 +495,10 @@ impl Dialect for OpenClaw {
             facts.protocol.agreed = hello.agreed;
             facts.conn_id.clone_from(&hello.conn_id);
             facts.server.clone_from(&hello.server);
-            facts.scopes_granted.clone_from(&hello.scopes);
+            facts.scopes_granted = match &hello.granted {
+                Granted::AsAsked => facts.scopes_asked.clone(),
+                Granted::These(granted) => granted.clone(),
+            };
             facts.issued_token.clone_from(&hello.issued_token);
             facts.max_payload = hello.max_payload;
             facts.max_buffered = hello.max_buffered;

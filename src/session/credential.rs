@@ -441,7 +441,8 @@ impl Seen {
 
     /// Remembers a secret.
     pub fn add(&mut self, secret: &[u8]) {
-        if secret.len() >= Self::LEAST {
+        let is_known = || self.0.iter().any(|one| one.expose() == secret);
+        if secret.len() >= Self::LEAST && !is_known() {
             self.0.push(Secret::new(secret.to_vec()));
         }
     }

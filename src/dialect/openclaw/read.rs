@@ -131,13 +131,11 @@ pub(super) fn text(value: &Value, pointer: &str) -> Option<PeerText> {
 /// A list of strings at a JSON pointer; entries that are no strings are left out.
 pub(super) fn texts(value: &Value, pointer: &str) -> Option<Vec<PeerText>> {
     let list = at(value, pointer)?.as_array()?;
-    Some(
-        list.iter()
-            .filter_map(Value::as_str)
-            .take(LIST_CAP)
-            .map(|text| PeerText::new(text, TEXT_CAP))
-            .collect(),
-    )
+    // No more room than is needed: they are kept for as long as the session lives.
+    let mut texts = Vec::with_capacity(list.len().min(LIST_CAP));
+    let all = list.iter().filter_map(Value::as_str).take(LIST_CAP);
+    texts.extend(all.map(|text| PeerText::new(text, TEXT_CAP)));
+    Some(texts)
 }
 
 /// A whole number at a JSON pointer.
