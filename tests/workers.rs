@@ -1,14 +1,17 @@
 //! How many threads serve connections (`workers`), and how many files they may have open.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wstap::session::record::Class;
 
 use crate::admin::get;
-use crate::peers::{Via, echo};
+use crate::peers::{Peer, Seat, Via, echo, serve};
 use crate::support::conn::Conn;
-use crate::support::deadline::STEP;
+use crate::support::deadline::{STEP, poll};
 use crate::support::frame::Frame;
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap};
@@ -102,6 +105,61 @@ async fn more_workers_are_threads_of_their_own_and_need_a_start() {
     );
     let (main, others) = spent(&tap, &mut conn).await;
     assert!(others > main, "{main} ns against {others} ns elsewhere");
+}
+
+/// A gateway that never stops sending to `/flood`, whether or not anybody reads, and echoes elsewhere.
+async fn floods_and_echoes() -> Peer {
+    serve(&Via::Plain, |mut conn: Conn, seat: Seat| async move {
+        let Some(head) = seat.upgrade(&mut conn).await else {
+            return;
+        };
+        let flood = Frame::binary(vec![0x5a; 1000]).to_bytes().repeat(256);
+        while head.target() == "/flood" {
+            if conn.wire.write_all(&flood).await.is_err() {
+                return;
+            }
+        }
+        while let Ok(frame) = conn.frame().await {
+            if conn
+                .send_frame(&Frame::text(frame.as_text()))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+/// Both ends of the flood have threads of their own, so that the tap nearly always finds more to read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_session_that_never_rests_leaves_room_for_others_on_the_one_worker() {
+    let peer = floods_and_echoes().await;
+    let tap = Setup::before(&peer).set("workers", 1).start().await;
+    let mut flooded = tap.connect(Face::Plain).await;
+    flooded.open("/flood").await;
+    let bytes = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&bytes);
+    let flood = tokio::spawn(async move {
+        let mut buffer = vec![0; 256 * 1024];
+        while let Ok(more @ 1..) = flooded.wire.read(&mut buffer).await {
+            count.fetch_add(more as u64, Ordering::Relaxed);
+        }
+    });
+    let came = |since: u64| {
+        let bytes = bytes.load(Ordering::Relaxed);
+        (bytes > since + (1 << 20)).then_some(bytes)
+    };
+    let before = poll(STEP, || came(0)).await.expect("a flood");
+
+    for face in Face::BOTH {
+        let mut conn = tap.connect(face).await;
+        conn.open("/").await;
+        echoes(&mut conn, 3).await;
+    }
+    assert!(poll(STEP, || came(before)).await.is_some(), "it went on");
+    flood.abort();
 }
 
 /// The soft and the hard limit of open files.
