@@ -66,14 +66,16 @@ impl Callgrind {
             word
         };
         words.push("--tool=callgrind".into());
+        // Names stand where they are used.
+        words.push("--compress-strings=no".into());
         words.push(with("--callgrind-out-file=", &self.out));
         words.push(with("--vgdb-prefix=", &self.pipes));
         words.extend(more.iter().map(Into::into));
         words
     }
 
-    /// The instructions of this process since the last call; the first tells those of the start.
-    pub fn count(&mut self, process: u32) -> Fallible<u64> {
+    /// What this process did since the last call; the first tells of the start.
+    pub fn count(&mut self, process: u32) -> Fallible<Dump> {
         let mut words = self.vgdb.iter();
         let program = words.next().ok_or("vgdb has no words")?;
         let mut prefix = OsString::from("--vgdb-prefix=");
@@ -92,16 +94,44 @@ impl Callgrind {
         self.dumped(self.dumps)
     }
 
-    /// The instructions of the dump with this number, counted from 1.
-    pub fn dumped(&self, number: usize) -> Fallible<u64> {
+    /// The dump with this number, counted from 1.
+    pub fn dumped(&self, number: usize) -> Fallible<Dump> {
         let mut path = self.out.clone().into_os_string();
         path.push(format!(".{number}"));
         let text = fs::read_to_string(&path)
             .map_err(|error| format!("no dump {}: {error}", Path::new(&path).display()))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
-        Ok(line
-            .ok_or("a dump without a total")?
-            .trim()
-            .parse::<u64>()?)
+        Ok(Dump(text))
+    }
+}
+
+/// What a program did between two marks.
+pub struct Dump(String);
+
+impl Dump {
+    pub fn instructions(&self) -> Fallible<u64> {
+        let mut lines = self.0.lines();
+        let line = lines.find_map(|line| line.strip_prefix("totals: "));
+        let total = line.ok_or("a dump without a total")?;
+        Ok(total.trim().parse()?)
+    }
+
+    /// How often these functions called those, by their names.
+    pub fn calls(&self, by: impl Fn(&str) -> bool, of: impl Fn(&str) -> bool) -> Fallible<u64> {
+        let mut calls = 0;
+        let (mut from, mut wanted) = (false, false);
+        for line in self.0.lines() {
+            if let Some(name) = line.strip_prefix("fn=") {
+                from = by(name);
+            } else if let Some(name) = line.strip_prefix("cfn=") {
+                wanted = of(name);
+            } else if let Some(count) = line.strip_prefix("calls=")
+                && from
+                && wanted
+            {
+                let count = count.split(' ').next().unwrap_or_default();
+                calls += count.parse::<u64>()?;
+            }
+        }
+        Ok(calls)
     }
 }

@@ -5,9 +5,8 @@ use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use super::support::Fallible;
+use super::support::limits::{Update, Written};
 
 /// Instructions and bytes differ a little with the compiler, the C library and the processor.
 const MARGIN: f64 = 0.04;
@@ -69,12 +68,6 @@ fn rounded(value: f64) -> f64 {
     (value * scale).round() / scale
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-struct Written {
-    measured: f64,
-    limit: f64,
-}
-
 /// What is written down.
 pub struct Limits(BTreeMap<String, Written>);
 
@@ -93,9 +86,18 @@ fn path() -> PathBuf {
 
 const PREFACE: &str = "\
 # What the gates measured, and the limit of each: `make gates-update` writes this file. Commit it with
-# the change that made a figure better, or say there why it may be worse. On x86-64 processors with
+# the change that made a figure better, or, with LOOSEN=1, say there why it may be worse. On x86-64 with
 # AES and AVX2; instructions as callgrind counts them.
 ";
+
+/// What raising a limit means.
+fn raised(figure: &Figure, old: Written, new: Written) -> String {
+    let more = (new.limit / old.limit - 1.0) * 100.0;
+    format!(
+        "{}: {} {}, limit {} -> {} (+{more:.1} %)",
+        figure.name, new.measured, figure.unit, old.limit, new.limit
+    )
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -147,12 +149,35 @@ impl Table {
         self.count(Verdict::Over) + self.count(Verdict::Unwritten) == 0
     }
 
-    /// Writes down what was measured; what was not measured this time stays.
-    pub fn write(&mut self) -> Fallible<()> {
+    /// Writes down what was measured; what was not measured this time stays. A limit is raised only when
+    /// that is wanted: otherwise nothing is written and the error tells each one that would be.
+    pub fn write(&mut self, may_loosen: bool) -> Fallible<()> {
+        let mut refused = String::new();
+        let mut limits = self.limits.0.clone();
         for figure in &self.figures {
-            let name = figure.name.to_owned();
-            self.limits.0.insert(name, figure.written());
+            let old = limits.get(figure.name).copied();
+            match Update::of(old, figure.written(), may_loosen) {
+                Update::Keep => {}
+                Update::Write(written) => {
+                    if let Some(old) = old.filter(|old| old.limit < written.limit) {
+                        println!("gates: loosened: {}", raised(figure, old, written));
+                    }
+                    limits.insert(figure.name.to_owned(), written);
+                }
+                Update::Loosen(new) => {
+                    if let Some(old) = old {
+                        write!(refused, "\n  {}", raised(figure, old, new))?;
+                    }
+                }
+            }
         }
+        if !refused.is_empty() {
+            return Err(format!(
+                "nothing is written, since limits would be raised (LOOSEN=1 make gates-update does it):{refused}"
+            )
+            .into());
+        }
+        self.limits.0 = limits;
         let mut text = PREFACE.to_owned();
         for (name, Written { measured, limit }) in &self.limits.0 {
             writeln!(

@@ -1,6 +1,8 @@
-//! Memory of the tap while a peer sends nothing but the smallest frames there are: the same after a
-//! hundred thousand and after a million of them, and so is the size of the record. TLS on both legs.
+//! Memory of the tap while a peer sends nothing but the smallest frames there are, or messages of the dialect
+//! no two of which are alike: the same after a hundred thousand and after a million of them, and so is the
+//! size of the record. TLS on both legs.
 
+use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -12,6 +14,7 @@ use rustls::client::Resumption;
 use rustls::{Connection, ServerConfig, ServerConnection};
 use serde_json::Value;
 
+use super::distinct::Distinct;
 use super::support::client::{Client, Door, Stream};
 use super::support::frames::{CLOSE, TEXT, of_client, of_server};
 use super::support::process::Running;
@@ -53,13 +56,36 @@ enum From {
     Gateway,
 }
 
-const FLOODS: [Flood; 5] = [
+/// A flood and who sends it.
+#[derive(Clone, Copy)]
+enum Kind {
+    Small(Flood, From),
+    Distinct(Distinct),
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Small(flood, from) => write!(f, "{flood:?} by the {from:?}"),
+            Self::Distinct(flood) => f.write_str(flood.words()),
+        }
+    }
+}
+
+const SMALL: [Flood; 5] = [
     Flood::Bytes,
     Flood::Empty,
     Flood::Pings,
     Flood::Fragments,
     Flood::TlsRecords,
 ];
+
+fn kinds() -> impl Iterator<Item = Kind> {
+    let small = SMALL
+        .into_iter()
+        .flat_map(|flood| [From::Client, From::Gateway].map(|from| Kind::Small(flood, from)));
+    small.chain(Distinct::ALL.map(Kind::Distinct))
+}
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     let gateway = Gateway::start(place.certificate.server()?)?;
@@ -81,24 +107,22 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
         sessions: 0,
     };
     let mut words = Vec::new();
-    for flood in FLOODS {
-        for from in [From::Client, From::Gateway] {
-            // What is only needed once is there after the first.
-            flooded.session(flood, from, 1000)?;
-            let few = flooded.session(flood, from, FEW)?;
-            let many = flooded.session(flood, from, MANY)?;
-            let grown = many.kib.saturating_sub(few.kib);
-            let longer = many.record.saturating_sub(few.record);
-            let told = format!(
-                "flood of {flood:?} by the {from:?}: {} KiB after {FEW}, {} KiB after {MANY}; records of \
-                 {} and {} bytes",
-                few.kib, many.kib, few.record, many.record
-            );
-            if grown > ROOM_KIB || longer > ROOM_OF_RECORD {
-                return Err(told.into());
-            }
-            words.push(told);
+    for kind in kinds() {
+        // What is only needed once is there after the first.
+        flooded.session(kind, 1000)?;
+        let few = flooded.session(kind, FEW)?;
+        let many = flooded.session(kind, MANY)?;
+        let grown = many.kib.saturating_sub(few.kib);
+        let longer = many.record.saturating_sub(few.record);
+        let told = format!(
+            "flood of {kind}: {} KiB after {FEW}, {} KiB after {MANY}; records of \
+             {} and {} bytes",
+            few.kib, many.kib, few.record, many.record
+        );
+        if grown > ROOM_KIB || longer > ROOM_OF_RECORD {
+            return Err(told.into());
         }
+        words.push(told);
     }
     Ok(Outcome::Held(words))
 }
@@ -119,20 +143,13 @@ struct Flooded<'a> {
 
 impl Flooded<'_> {
     /// A session with a flood of so many frames, and what it left.
-    fn session(&mut self, flood: Flood, from: From, count: usize) -> Fallible<Left> {
+    fn session(&mut self, kind: Kind, count: usize) -> Fallible<Left> {
         let mut client = Client::open(self.door)?;
         let mut gateway = self.gateway.next()?;
-        let (sender, receiver) = match from {
-            From::Client => (&mut client.stream, &mut gateway),
-            From::Gateway => (&mut gateway, &mut client.stream),
-        };
-        let frames = Frames::new(flood, from, count);
-        let size = frames.size();
-        std::thread::scope(|scope| {
-            let reading = scope.spawn(move || swallow(receiver, size));
-            frames.send(sender)?;
-            reading.join().map_err(|_| "the receiver panicked")?
-        })?;
+        match kind {
+            Kind::Small(flood, from) => send(flood, from, count, &mut client.stream, &mut gateway)?,
+            Kind::Distinct(flood) => flood.send(count, &mut client, &mut gateway)?,
+        }
         let kib = self.tap.pss()?;
         std::thread::scope(|scope| {
             let answering = scope.spawn(move || answer_close(&mut gateway));
@@ -164,6 +181,27 @@ impl Flooded<'_> {
             sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// A flood of so many frames, to its end.
+fn send(
+    flood: Flood,
+    from: From,
+    count: usize,
+    client: &mut Stream,
+    gateway: &mut Stream,
+) -> Fallible<()> {
+    let (sender, receiver) = match from {
+        From::Client => (client, gateway),
+        From::Gateway => (gateway, client),
+    };
+    let frames = Frames::new(flood, from, count);
+    let size = frames.size();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || swallow(receiver, size));
+        frames.send(sender)?;
+        reading.join().map_err(|_| "the receiver panicked")?
+    })
 }
 
 /// Reads so many bytes and keeps none.
@@ -294,7 +332,7 @@ impl Gateway {
         let mut stream = Stream::new(tcp, Some(Connection::Server(tls)))?;
         let (request, _) = stream.read_head()?;
         let answer = head::response(&request)?;
-        if !String::from_utf8_lossy(&request).contains("User-Agent: bench") {
+        if !head::is_ours(&request) {
             return Err("somebody else".into());
         }
         stream.write_all(answer.as_bytes())?;

@@ -18,7 +18,7 @@ use super::callgrind::{Callgrind, MISSING};
 use super::figures::Figure;
 use super::support::frames::{TEXT, of_client, of_server};
 use super::support::numbers::float;
-use super::support::talk::{CONNECT, HELLO};
+use super::support::talk::{CHALLENGE, CONNECT, HELLO};
 use super::support::{Fallible, role};
 use super::{Outcome, Place};
 
@@ -75,7 +75,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     let figures = CASES.iter().enumerate().map(|(index, (name, make))| {
         // Each second dump is of what lies between two marks of a case.
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-        let instructions = callgrind.dumped(2 * index + 2)? as f64;
+        let instructions = callgrind.dumped(2 * index + 2)?.instructions()? as f64;
         let frames = float(ROUNDS * make().frames);
         Ok(Figure::new(name, UNIT, instructions / frames))
     });
@@ -146,6 +146,7 @@ impl Watched {
             gateway: observer(Direction::ToClient),
             now: Instant::now(),
         };
+        watched.of_gateway(&of_server(TEXT, CHALLENGE.as_bytes()));
         watched.of_client(&of_client(TEXT, CONNECT.as_bytes()));
         watched.of_gateway(&of_server(TEXT, HELLO.as_bytes()));
         watched

@@ -1,7 +1,7 @@
 //! Instructions of the running tap: for one message, and for one session from its TLS handshake to its
-//! Close. Clients and gateway are outside of valgrind.
+//! Close; and how often it reads a clock. Clients and gateway are outside of valgrind.
 
-use super::callgrind::{Callgrind, MISSING};
+use super::callgrind::{Callgrind, Dump, MISSING};
 use super::figures::Figure;
 use super::support::Fallible;
 use super::support::client::{Client, Door};
@@ -14,6 +14,10 @@ use super::{Outcome, Place};
 /// Round trips of the two counts whose difference is divided by the difference of these.
 const TRIPS: (usize, usize) = (200, 1000);
 const SESSIONS: (usize, usize) = (5, 45);
+/// What the tap may read of clocks for a message that wakes it, besides what its runtime reads.
+const OWN_CLOCK: f64 = 2.0;
+/// What happens five times a second is in the count too.
+const MARGIN: f64 = 0.04;
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
     let Some(mut callgrind) = Callgrind::new(place.folder, "relay") else {
@@ -43,7 +47,22 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
             client.trips(&mut messages, count).map(drop)
         })?;
         // A round trip is two messages.
-        figures.push(Figure::new(name, "instructions a message", trips / 2.0));
+        figures.push(Figure::new(
+            name,
+            "instructions a message",
+            trips.instructions / 2.0,
+        ));
+        if size == 32 {
+            figures.push(
+                Figure::new("clock-own", "clock reads a message", trips.own_clock / 2.0)
+                    .budget(OWN_CLOCK * (1.0 + MARGIN)),
+            );
+            figures.push(Figure::new(
+                "clock-all",
+                "clock reads a message",
+                trips.clock / 2.0,
+            ));
+        }
     }
     client.close()?;
     let sessions = slope(&mut callgrind, tap.id(), SESSIONS, |count| {
@@ -52,27 +71,76 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
         }
         Ok(())
     })?;
-    figures.push(Figure::new("session", "instructions a session", sessions));
+    figures.push(Figure::new(
+        "session",
+        "instructions a session",
+        sessions.instructions,
+    ));
+    let greeted = slope(&mut callgrind, tap.id(), SESSIONS, |count| {
+        for _ in 0..count {
+            Client::greet(&door)?.close()?;
+        }
+        Ok(())
+    })?;
+    figures.push(Figure::new(
+        "session-connected",
+        "instructions a session",
+        greeted.instructions,
+    ));
     Ok(Outcome::Measured(figures))
 }
 
-/// What one of something costs: the difference between many and few of them.
+/// What one of something costs.
+struct Each {
+    instructions: f64,
+    /// Reads of the clock, and those of them that are the tap's own and not its runtime's.
+    clock: f64,
+    own_clock: f64,
+}
+
+/// The difference between many and few of something.
 fn slope(
     callgrind: &mut Callgrind,
     process: u32,
     (few, many): (usize, usize),
     mut work: impl FnMut(usize) -> Fallible<()>,
-) -> Fallible<f64> {
+) -> Fallible<Each> {
     let mut count = |callgrind: &mut Callgrind, times| {
         callgrind.count(process)?;
         work(times)?;
         callgrind.count(process)
     };
     let (small, large) = (count(callgrind, few)?, count(callgrind, many)?);
-    let more = large
-        .checked_sub(small)
-        .ok_or("fewer instructions for more work")?;
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let more = more as f64;
-    Ok(more / float(many - few))
+    let each = |of: fn(&Dump) -> Fallible<u64>| {
+        let (small, large) = (of(&small)?, of(&large)?);
+        let more = large.checked_sub(small).ok_or("fewer for more work")?;
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let more = more as f64;
+        Fallible::Ok(more / float(many - few))
+    };
+    Ok(Each {
+        instructions: each(Dump::instructions)?,
+        clock: each(|dump| dump.calls(|_| true, |it| it.starts_with("clock_gettime")))?,
+        own_clock: each(|dump| dump.calls(|caller| caller.contains("wstap::"), tells_the_time))?,
+    })
+}
+
+/// The functions by which Rust code reads the clock; which of them are left depends on what was inlined.
+fn tells_the_time(name: &str) -> bool {
+    [
+        "std::time::Instant>::now",
+        "std::time::Instant::now",
+        "std::time::Instant>::elapsed",
+        "std::time::Instant::elapsed",
+        "std::time::SystemTime>::now",
+        "std::time::SystemTime::now",
+        "unix::time::Timespec>::now",
+        "unix::time::Timespec::now",
+        "tokio::time::instant::Instant>::now",
+        "tokio::time::instant::Instant::now",
+        "tokio::time::clock::now",
+        "clock_gettime",
+    ]
+    .iter()
+    .any(|one| name.contains(one))
 }

@@ -19,6 +19,7 @@ use super::streams::Streams;
 use super::support::client::Door;
 use super::support::crowd::{Crowd, come_and_go, doors};
 use super::support::gateway::Gateway;
+use super::support::head;
 use super::support::numbers::float;
 use super::support::tap::Setup;
 use super::support::{Fallible, role};
@@ -62,7 +63,7 @@ pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
 
     let lanes = doors(&door, LANES, || Ok(Arc::clone(&tls)))?;
     let (messages, passing) = std::thread::scope(|scope| {
-        let passing = scope.spawn(|| come_and_go(lanes, TIME));
+        let passing = scope.spawn(|| come_and_go(lanes, head::Path::Session, TIME));
         let messages = busy_ones.storm(1024, 1, TIME)?;
         let passing = passing.join().map_err(|_| "those that pass panicked")??;
         Fallible::Ok((messages, passing.sessions))

@@ -130,6 +130,7 @@ impl Session {
             receive: answer.into_body(),
             counter: Counter::default(),
         };
+        session.hear().await?;
         session.say(&of_client(TEXT, CONNECT.as_bytes()), false)?;
         session.hear().await?;
         Ok(session)

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection, Connection};
 
+use super::Fallible;
 use super::frames::{self, CLOSE, Counter, Ended, TEXT};
+use super::head::{self, Path};
 use super::talk::{self, Messages};
-use super::{Fallible, head};
 
 /// No answer within this time ends a bench.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -104,11 +105,17 @@ pub struct Client {
     pub stream: Stream,
     counter: Counter,
     buffer: Box<[u8]>,
+    /// Messages that came and were not asked for yet.
+    unheard: usize,
 }
 
 impl Client {
-    /// Connects and upgrades.
+    /// Connects and upgrades, and no more.
     pub fn open(door: &Door) -> Fallible<Self> {
+        Self::open_at(door, Path::Bare)
+    }
+
+    fn open_at(door: &Door, path: Path) -> Fallible<Self> {
         let tcp = TcpStream::connect_timeout(&door.addr, PATIENCE)?;
         let tls = match &door.tls {
             Some(config) => {
@@ -119,21 +126,23 @@ impl Client {
             None => None,
         };
         let mut stream = Stream::new(tcp, tls)?;
-        stream.write_all(head::request().as_bytes())?;
+        stream.write_all(head::request(path).as_bytes())?;
         let (answer, rest) = stream.read_head()?;
         head::check(&answer)?;
         let mut client = Self {
             stream,
             counter: Counter::default(),
             buffer: vec![0; BUFFER].into(),
+            unheard: 0,
         };
-        client.counter.feed(&rest);
+        client.unheard = client.counter.feed(&rest).messages;
         Ok(client)
     }
 
     /// Connects, upgrades, and gets through the handshake of the dialect.
     pub fn greet(door: &Door) -> Fallible<Self> {
-        let mut client = Self::open(door)?;
+        let mut client = Self::open_at(door, Path::Session)?;
+        client.hear(1)?;
         client.say(&frames::of_client(TEXT, talk::CONNECT.as_bytes()))?;
         Ok(client)
     }
@@ -145,15 +154,24 @@ impl Client {
     }
 
     /// Waits for so many messages.
-    pub fn hear(&mut self, mut messages: usize) -> Fallible<()> {
-        while messages > 0 {
+    pub fn hear(&mut self, messages: usize) -> Fallible<()> {
+        while self.unheard < messages {
             let heard = self.read()?;
             if heard.closes > 0 {
                 return Err("got a Close instead of an answer".into());
             }
-            messages = messages.saturating_sub(heard.messages);
+            self.unheard += heard.messages;
         }
+        self.unheard -= messages;
         Ok(())
+    }
+
+    /// The next bytes as they come: whoever uses this sees to whole frames.
+    pub fn read_some(&mut self) -> Fallible<Vec<u8>> {
+        match self.stream.read(&mut self.buffer)? {
+            0 => Err("the connection ended".into()),
+            count => Ok(self.buffer[..count].to_vec()),
+        }
     }
 
     fn read(&mut self) -> Fallible<Ended> {

@@ -10,14 +10,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::client::Door;
 use super::frames::{self, CLOSE, Counter, TEXT};
+use super::head::{self, Path};
 use super::numbers::float;
 use super::talk::{self, Messages};
-use super::{Fallible, gateway, head};
+use super::{Fallible, gateway};
 
 /// Handshakes under way at the same time while a crowd gathers.
 const AT_ONCE: usize = 32;
@@ -39,6 +40,8 @@ struct Session {
     stream: Box<dyn Duplex>,
     counter: Counter,
     resumed: bool,
+    /// Messages that came with the answer to the upgrade.
+    early: usize,
 }
 
 /// What each session of a crowd does.
@@ -143,22 +146,23 @@ impl Crowd {
 }
 
 impl Session {
-    async fn open(door: &Door) -> Fallible<Self> {
+    async fn open(door: &Door, path: Path) -> Fallible<Self> {
         let tcp = TcpStream::connect(door.addr).await?;
         tcp.set_nodelay(true)?;
         let Some(config) = &door.tls else {
-            return Self::upgrade(Box::new(tcp), false).await;
+            return Self::upgrade(Box::new(tcp), path, false).await;
         };
         let connector = TlsConnector::from(Arc::clone(config));
         // rustls by itself would read 4 KiB at a time.
         let tcp = BufReader::with_capacity(TLS_BUFFER, tcp);
         let stream = connector.connect("localhost".try_into()?, tcp).await?;
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-        Self::upgrade(Box::new(stream), resumed).await
+        Self::upgrade(Box::new(stream), path, resumed).await
     }
 
-    async fn upgrade(mut stream: Box<dyn Duplex>, resumed: bool) -> Fallible<Self> {
-        stream.write_all(head::request().as_bytes()).await?;
+    async fn upgrade(mut stream: Box<dyn Duplex>, path: Path, resumed: bool) -> Fallible<Self> {
+        stream.write_all(head::request(path).as_bytes()).await?;
+        stream.flush().await?;
         let mut bytes = Vec::with_capacity(1024);
         loop {
             if stream.read_buf(&mut bytes).await? == 0 {
@@ -167,21 +171,30 @@ impl Session {
             if let Some(end) = head::length(&bytes) {
                 head::check(&bytes[..end])?;
                 let mut counter = Counter::default();
-                counter.feed(&bytes[end..]);
+                let early = counter.feed(&bytes[end..]).messages;
                 return Ok(Self {
                     stream,
                     counter,
                     resumed,
+                    early,
                 });
             }
         }
     }
 
     async fn greet(door: &Door) -> Fallible<Self> {
-        let mut session = Self::open(door).await?;
+        let mut session = Self::open(door, Path::Session).await?;
+        let mut buffer = vec![0; READ_BUFFER];
+        let mut heard = session.early;
+        while heard < 1 {
+            heard += session.hear(&mut buffer).await?;
+        }
         let connect = frames::of_client(TEXT, talk::CONNECT.as_bytes());
         session.stream.write_all(&connect).await?;
-        while session.hear(&mut [0; 1024]).await? == 0 {}
+        session.stream.flush().await?;
+        while heard < 2 {
+            heard += session.hear(&mut buffer).await?;
+        }
         Ok(session)
     }
 
@@ -224,7 +237,7 @@ impl Session {
                 let mut ticks = interval_at(Instant::now() + period.mul_f64(share), period);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 let mut said = 0;
-                while ticks.tick().await < until {
+                while timeout_at(until, ticks.tick()).await.is_ok() {
                     self.say(&mut messages, 1).await?;
                     while self.hear(&mut buffer).await? == 0 {}
                     said += 1;
@@ -253,7 +266,10 @@ impl Session {
             0 => return Ok(()),
             1 => self.stream.write_all(messages.next()).await?,
             _ => {
-                let all: Vec<u8> = (0..count).flat_map(|_| messages.next().to_vec()).collect();
+                let mut all = Vec::new();
+                for _ in 0..count {
+                    all.extend_from_slice(messages.next());
+                }
                 self.stream.write_all(&all).await?;
             }
         }
@@ -286,14 +302,15 @@ pub struct Opened {
 }
 
 /// Opens and closes sessions for this time, in so many lanes at once. Each lane has a client of its own,
-/// so that a ticket is there for its next handshake where clients resume.
-pub fn come_and_go(doors: Vec<Door>, time: Duration) -> Fallible<Opened> {
+/// so that a ticket is there for its next handshake where clients resume. On the path of a session each
+/// goes through the dialect's handshake as well.
+pub fn come_and_go(doors: Vec<Door>, path: Path, time: Duration) -> Fallible<Opened> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let all = async {
         let until = Instant::now() + time;
         let mut set = JoinSet::new();
         for door in doors {
-            set.spawn(async move { lane(&door, until).await });
+            set.spawn(async move { lane(&door, path, until).await });
         }
         set.join_all().await
     };
@@ -309,10 +326,13 @@ pub fn come_and_go(doors: Vec<Door>, time: Duration) -> Fallible<Opened> {
     Ok(opened)
 }
 
-async fn lane(door: &Door, until: Instant) -> Fallible<Opened> {
+async fn lane(door: &Door, path: Path, until: Instant) -> Fallible<Opened> {
     let mut opened = Opened::default();
     while Instant::now() < until {
-        let session = Session::open(door).await?;
+        let session = match path {
+            Path::Session => Session::greet(door).await?,
+            Path::Bare => Session::open(door, path).await?,
+        };
         opened.sessions += 1;
         opened.resumed += usize::from(session.resumed);
         session.close().await?;

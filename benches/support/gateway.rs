@@ -5,27 +5,37 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::certs::Certificate;
-use super::frames::{self, CLOSE, TEXT};
+use super::frames::{self, BINARY, CLOSE, TEXT};
+use super::head::{self, Path};
 use super::process::Running;
 use super::role::{self, Role};
-use super::{Fallible, head, talk};
+use super::{Fallible, clock, slow, talk};
 
 /// What tells it to send so many events of a size: `push 4096 1024`.
 const PUSH: &[u8] = b"push ";
+/// What tells it to send one frame in pieces: `drip 4 1024 25000`, the pause in microseconds.
+const DRIP: &[u8] = b"drip ";
 
 const BUFFER: usize = 64 * 1024;
 
 /// The message that tells it to send so many events of this size.
 pub fn order(count: usize, size: usize) -> Vec<u8> {
     [PUSH, format!("{count} {size}").as_bytes()].concat()
+}
+
+/// The message that tells it to send one binary frame in so many pieces, and then the time when it began.
+pub fn order_of_pieces(pieces: usize, size: usize, pause: Duration) -> Vec<u8> {
+    let pause = pause.as_micros();
+    [DRIP, format!("{pieces} {size} {pause}").as_bytes()].concat()
 }
 
 /// A gateway at work.
@@ -37,7 +47,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts it. The folder holds the certificate.
-    pub fn start(folder: &Path, core: usize) -> Fallible<Self> {
+    pub fn start(folder: &std::path::Path, core: usize) -> Fallible<Self> {
         let command = role::command(Role::Gateway, [folder]);
         let process = Running::start("gateway", &command, folder, core)?;
         let line = process.first_line()?;
@@ -54,7 +64,7 @@ impl Gateway {
 }
 
 /// The role: says where it listens and serves until it is ended.
-pub fn play(folder: &Path) -> Fallible<()> {
+pub fn play(folder: &std::path::Path) -> Fallible<()> {
     let acceptor = TlsAcceptor::from(Certificate::in_folder(folder).server()?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -102,7 +112,12 @@ async fn session(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Fallible<()
         }
     };
     let mut out = head::response(&bytes[..end])?.into_bytes();
+    if head::asks_for(&bytes[..end], Path::Session) {
+        out.extend(frames::of_server(TEXT, talk::CHALLENGE.as_bytes()));
+    }
     bytes.drain(..end);
+    // When the frame at the front began to come.
+    let mut began = clock::now()?;
     loop {
         let mut at = 0;
         let mut closing = false;
@@ -111,6 +126,14 @@ async fn session(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Fallible<()
             closing |= frame.opcode == CLOSE;
             if frame.payload.starts_with(PUSH) {
                 push(&mut stream, frame.payload).await?;
+                continue;
+            }
+            if frame.payload.starts_with(DRIP) {
+                drip(&mut stream, frame.payload).await?;
+                continue;
+            }
+            if frame.opcode == BINARY {
+                out.extend(slow::tell(began));
                 continue;
             }
             let payload = match frame.opcode {
@@ -130,19 +153,19 @@ async fn session(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Fallible<()
             return Ok(stream.shutdown().await?);
         }
         bytes.reserve(16 * 1024);
+        let is_new = bytes.is_empty();
         if stream.read_buf(&mut bytes).await? == 0 {
             return Ok(());
+        }
+        if is_new {
+            began = clock::now()?;
         }
     }
 }
 
 /// Sends events as an agent does that talks.
 async fn push(stream: &mut (impl AsyncWrite + Unpin), order: &[u8]) -> Fallible<()> {
-    let order = std::str::from_utf8(order)?;
-    let mut numbers = order.split(' ').skip(1).map(str::parse::<usize>);
-    let (Some(Ok(count)), Some(Ok(size))) = (numbers.next(), numbers.next()) else {
-        return Err("an order to push without numbers".into());
-    };
+    let [count, size] = numbers(order)?;
     let front = r#"{"type":"event","event":"agent","payload":""#;
     let filler = "x".repeat(size.saturating_sub(front.len() + 2));
     let event = frames::of_server(TEXT, format!("{front}{filler}\"}}").as_bytes());
@@ -155,4 +178,30 @@ async fn push(stream: &mut (impl AsyncWrite + Unpin), order: &[u8]) -> Fallible<
         left -= now;
     }
     Ok(stream.flush().await?)
+}
+
+/// One frame, slowly; then when it began, in a frame of its own.
+async fn drip(stream: &mut (impl AsyncWrite + Unpin), order: &[u8]) -> Fallible<()> {
+    let [pieces, size, pause] = numbers(order)?;
+    let frame = frames::of_server(BINARY, &vec![b'x'; pieces * size]);
+    let began = clock::now()?;
+    for (index, piece) in frame.chunks(frame.len().div_ceil(pieces)).enumerate() {
+        if index > 0 {
+            sleep(Duration::from_micros(pause as u64)).await;
+        }
+        stream.write_all(piece).await?;
+        stream.flush().await?;
+    }
+    stream.write_all(&slow::tell(began)).await?;
+    Ok(stream.flush().await?)
+}
+
+/// What an order has behind its word.
+fn numbers<const COUNT: usize>(order: &[u8]) -> Fallible<[usize; COUNT]> {
+    let order = std::str::from_utf8(order)?;
+    let numbers = order.split(' ').skip(1).map(str::parse);
+    let numbers: Vec<usize> = numbers.collect::<Result<_, _>>()?;
+    let count = numbers.len();
+    let numbers = numbers.try_into();
+    numbers.map_err(|_| format!("an order with {count} numbers instead of {COUNT}").into())
 }

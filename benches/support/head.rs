@@ -1,4 +1,5 @@
-//! The opening handshake by hand (RFC 6455 section 4), as a browser begins it.
+//! The opening handshake by hand (RFC 6455 section 4), with the header lines that a browser sends for the
+//! gateway's own page.
 
 use wstap::ws::handshake::accept_key;
 
@@ -6,16 +7,50 @@ use super::Fallible;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// The client's request.
-pub fn request() -> String {
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// The WebSocket, and the dialect's handshake in it, which the gateway begins.
+    Session,
+    /// The WebSocket alone: the gateway says nothing by itself.
+    Bare,
+}
+
+impl Path {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Session => "/",
+            Self::Bare => "/bare",
+        }
+    }
+}
+
+/// The client's request: 500 bytes, as Chromium has them.
+pub fn request(path: Path) -> String {
+    let path = path.text();
     format!(
-        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\nUser-Agent: bench\r\n\
-         Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: localhost:18789\r\nConnection: Upgrade\r\nPragma: no-cache\r\n\
+         Cache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 \
+         (KHTML, like Gecko) Chrome/148.0.0.0 Safari/537.36\r\nUpgrade: websocket\r\n\
+         Origin: https://localhost:18789\r\nSec-WebSocket-Version: 13\r\n\
+         Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\n\
+         Sec-WebSocket-Key: {KEY}\r\n\
+         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
     )
 }
 
-/// The gateway's answer to this request.
+/// Whether a request is a client's of ours, and not a proxy's own.
+pub fn is_ours(request: &[u8]) -> bool {
+    String::from_utf8_lossy(request).contains(KEY)
+}
+
+/// Whether a request is for this path.
+pub fn asks_for(request: &[u8], path: Path) -> bool {
+    let mut words = request.split(|byte| *byte == b' ');
+    words.nth(1) == Some(path.text().as_bytes())
+}
+
+/// The gateway's answer to this request: the 129 bytes that the real one sends.
 pub fn response(request: &[u8]) -> Fallible<String> {
     let text = std::str::from_utf8(request)?;
     let key = text
@@ -27,7 +62,7 @@ pub fn response(request: &[u8]) -> Fallible<String> {
         })
         .ok_or("the gateway got a request without Sec-WebSocket-Key")?;
     Ok(format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\n\r\n",
         accept_key(key.as_bytes())
     ))

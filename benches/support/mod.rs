@@ -16,13 +16,16 @@ use std::error::Error;
 
 pub mod certs;
 pub mod client;
+pub mod clock;
 pub mod crowd;
 pub mod frames;
 pub mod gateway;
 pub mod head;
+pub mod limits;
 pub mod numbers;
 pub mod process;
 pub mod role;
+pub mod slow;
 pub mod talk;
 pub mod tap;
 

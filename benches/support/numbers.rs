@@ -18,6 +18,10 @@ impl Pooled {
         Self(times)
     }
 
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// In microseconds: the smallest time that at least this share of all does not go over.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let rank = (share * float(self.0.len())).ceil().max(1.0);

@@ -1,17 +1,18 @@
 //! Programs at work: started on a core, measured with all their children, and always ended.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::Fallible;
+use super::clock;
 use super::role::{self, Role};
 
 /// Envoy takes a few seconds.
@@ -110,19 +111,21 @@ impl Running {
             .collect()
     }
 
-    /// CPU time of all its threads and children so far.
+    /// CPU time so far of all its processes: of all their threads, also those that have ended, and of
+    /// children that have ended.
     pub fn cpu(&self) -> Fallible<Duration> {
-        let mut nanos = 0;
-        for task in self.tasks()? {
-            let text = match fs::read_to_string(task.join("schedstat")) {
-                // It ended meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                text => text?,
-            };
-            let first = text.split(' ').next().unwrap_or_default();
-            nanos += first.parse::<u64>()?;
+        let mut all = Duration::ZERO;
+        for id in self.tree()? {
+            let text = fs::read_to_string(format!("/proc/{id}/stat"));
+            match (clock::of_process(id), text) {
+                (Ok(own), Ok(text)) => all += own + of_ended_children(&text)?,
+                // It ended meanwhile: then its parent has its time.
+                _ if id != self.id() => {}
+                (Err(error), _) => return Err(error),
+                (_, Err(error)) => return Err(error.into()),
+            }
         }
-        Ok(Duration::from_nanos(nanos))
+        Ok(all)
     }
 
     /// Proportional set size of all its processes, in KiB.
@@ -181,9 +184,7 @@ impl Running {
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
                 continue;
             };
-            // The name in brackets may hold anything.
-            let behind = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-            if let Some(Ok(parent)) = behind.split(' ').nth(1).map(str::parse::<u32>) {
+            if let Some(Ok(parent)) = field(&stat, 4).map(str::parse::<u32>) {
                 parents.push((id, parent));
             }
         }
@@ -225,6 +226,23 @@ impl Drop for Running {
             drop(self.child.wait());
         }
     }
+}
+
+/// A field of `/proc/PID/stat`, by its number in `man 5 proc`.
+fn field(stat: &str, number: usize) -> Option<&str> {
+    // The second one, a name in brackets, may hold anything.
+    let (_, behind) = stat.rsplit_once(") ")?;
+    behind.split_whitespace().nth(number - 3)
+}
+
+/// CPU time of the children that a process has waited for.
+pub fn of_ended_children(stat: &str) -> Fallible<Duration> {
+    let mut ticks = 0;
+    for number in [16, 17] {
+        let field = field(stat, number).ok_or("a stat without the children's times")?;
+        ticks += field.parse::<u64>()?;
+    }
+    Ok(Duration::from_secs(ticks) / u32::try_from(clock_ticks_per_second())?)
 }
 
 /// A process that is gone needs none.

@@ -100,8 +100,8 @@ impl Setup {
         } else {
             String::new()
         };
-        // One thread, as every other proxy of the bench gets. All clients of a bench have one address, and
-        // what they need is theirs.
+        // One thread and one log in a file, as every other proxy of the bench has; without records nothing
+        // is written for a session. All clients of a bench have one address, and what they need is theirs.
         format!(
             "listeners: [{{ listen: \"{addr}\"{tls} }}]\n\
              gateway: {{ url: \"{scheme}://{gateway}\", dialect: {dialect}{gateway_tls} }}\n\
@@ -109,6 +109,7 @@ impl Setup {
              timeouts: {{ drain: 500ms }}\n\
              state_dir: \"{folder}\"\n\
              reload: signal\n\
+             output: none\n\
              workers: 1\n\
              {records}{more}"
         )

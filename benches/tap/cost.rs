@@ -1,9 +1,10 @@
 //! CPU time of the proxy for each message, the proxy alone on its core. Of the direct way it is what the
 //! gateway itself spends, TLS included: a proxy cannot come much below that.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Stage, Target, turns};
+use crate::report::Better;
 use crate::support::Fallible;
 use crate::support::crowd::Crowd;
 use crate::support::numbers::{float, median, micros};
@@ -24,11 +25,26 @@ enum Work {
 }
 
 impl Work {
-    fn label(self) -> &'static str {
+    const ALL: [Self; 3] = [Self::FullSpeed, Self::FixedRate, Self::Bulk];
+
+    /// The rows: what one costs, how many there were, and how busy the proxy was.
+    fn labels(self) -> [&'static str; 3] {
         match self {
-            Self::FullSpeed => FULL_SPEED,
-            Self::FixedRate => FIXED_RATE,
-            Self::Bulk => BULK,
+            Self::FullSpeed => [
+                FULL_SPEED,
+                "1 KiB at full speed: messages a second each way",
+                "1 KiB at full speed: the proxy's share of its core, %",
+            ],
+            Self::FixedRate => [
+                FIXED_RATE,
+                "1 KiB at 2,000 a second: messages a second each way",
+                "1 KiB at 2,000 a second: the proxy's share of its core, %",
+            ],
+            Self::Bulk => [
+                BULK,
+                "64 KiB at full speed: MB a second, both ways together",
+                "64 KiB at full speed: the proxy's share of its core, %",
+            ],
         }
     }
 
@@ -40,13 +56,19 @@ impl Work {
         }
     }
 
-    /// From the microseconds of one round trip.
-    fn figure(self, micros: f64) -> f64 {
-        match self {
-            Self::FullSpeed | Self::FixedRate => micros,
-            // 64 KiB go each way: seconds of 10^9 bytes.
-            Self::Bulk => micros / 1e6 * 1e9 / float(2 * 64 * KIB),
-        }
+    /// A figure for each label.
+    fn figures(self, spent: &Spent) -> [f64; 3] {
+        // 64 KiB go each way.
+        let bytes = float(2 * 64 * KIB);
+        let (each, rate) = match self {
+            Self::FullSpeed | Self::FixedRate => (spent.micros, spent.a_second),
+            // Seconds of 10^9 bytes.
+            Self::Bulk => (
+                spent.micros / 1e6 * 1e9 / bytes,
+                spent.a_second * bytes / 1e6,
+            ),
+        };
+        [each, rate, spent.share * 100.0]
     }
 }
 
@@ -57,8 +79,8 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
         .iter()
         .map(|target| Crowd::gather(&target.door, 8))
         .collect();
-    for work in [Work::FullSpeed, Work::FixedRate, Work::Bulk] {
-        let mut found: Vec<Vec<f64>> = vec![Vec::new(); crowds.len()];
+    for work in Work::ALL {
+        let mut found: Vec<[Vec<f64>; 3]> = vec![Default::default(); crowds.len()];
         for round in 0..bench.plan.rounds {
             for turn in turns(crowds.len(), round) {
                 let target = &bench.targets[turn];
@@ -67,33 +89,57 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
                     Err(_) => continue,
                 };
                 match one {
-                    Ok(micros) => found[turn].push(work.figure(micros)),
+                    Ok(spent) => {
+                        for (values, value) in found[turn].iter_mut().zip(work.figures(&spent)) {
+                            values.push(value);
+                        }
+                    }
                     Err(error) => crowds[turn] = Err(error),
                 }
             }
         }
-        for (turn, values) in found.into_iter().enumerate() {
-            let value = match &crowds[turn] {
-                Ok(_) => median(values).ok_or_else(|| "no turn was measured".into()),
-                Err(error) => Err(error.to_string().into()),
-            };
-            bench.less(GROUP, work.label(), bench.targets[turn].name, value);
+        let kinds = [Better::Less, Better::More, Better::Neither];
+        for (turn, rows) in found.into_iter().enumerate() {
+            let name = bench.targets[turn].name;
+            for ((label, better), values) in work.labels().into_iter().zip(kinds).zip(rows) {
+                let value = match &crowds[turn] {
+                    Ok(_) => median(values).ok_or_else(|| "no turn was measured".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                };
+                bench.report.put(GROUP, label, better, name, value);
+            }
         }
     }
     Ok(())
 }
 
-/// CPU microseconds of the target for each of the things that the work did.
+/// What a turn of some work took of a proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    /// CPU time for each of the things that were done.
+    pub micros: f64,
+    /// How many of them were done in a second.
+    pub a_second: f64,
+    /// CPU time to the time that passed: 1 is a whole core.
+    pub share: f64,
+}
+
+/// What the target spends on work that says how many things it did.
 pub fn spent(
     stage: &Stage,
     target: &Target,
     work: impl FnOnce() -> Fallible<usize>,
-) -> Fallible<f64> {
-    let before = target.cpu(stage)?;
+) -> Fallible<Spent> {
+    let (before, began) = (target.cpu(stage)?, Instant::now());
     let count = work()?;
-    let after = target.cpu(stage)?;
+    let (after, took) = (target.cpu(stage)?, began.elapsed().as_secs_f64());
     if count == 0 {
         return Err("nothing was done in time".into());
     }
-    Ok(micros(after.saturating_sub(before)) / float(count))
+    let cpu = after.saturating_sub(before);
+    Ok(Spent {
+        micros: micros(cpu) / float(count),
+        a_second: float(count) / took,
+        share: cpu.as_secs_f64() / took,
+    })
 }

@@ -1,165 +1,204 @@
-//! How the cost of a message grows with sessions, and what the tap's settings change in it.
+//! How the figures grow with the number of open sessions: one more of them that is measured, and all of
+//! them.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Proxy, Target, turns};
+use crate::bench::{Bench, Target, turns};
 use crate::cost::spent;
 use crate::idle::within;
-use crate::report::{TAP, WHOLE};
+use crate::report::{DIRECT, WHOLE};
 use crate::support::Fallible;
+use crate::support::client::Client;
 use crate::support::crowd::Crowd;
-use crate::support::numbers::median;
-use crate::support::tap::Setup;
+use crate::support::numbers::{Pooled, float, median};
+use crate::support::process::Running;
+use crate::support::slow::{Pieces, Way, first_piece};
+use crate::support::talk::Messages;
 
-pub const GROUP: &str = "growth: CPU µs a message of 1 KiB each way";
-pub const SETTINGS: &str = "settings of wstap: CPU µs a call of 1 KiB and its answer, or an event";
+pub const GROUP: &str = "growth with open sessions";
+
+/// The figures, in the order of their rows.
+const FIGURES: [&str; 5] = [
+    "32 B in one more session, the others say 100 messages a second in all: p50, µs",
+    "first piece of a slow frame in one more session, to the gateway: p50, µs",
+    "first piece of a slow frame in one more session, to the client: p50, µs",
+    "1 KiB, one under way in every session: CPU µs a message each way",
+    "KiB a session (PSS)",
+];
 
 const SIZE: usize = 1024;
-/// In each session and turn.
-const EVENTS: usize = 1_000;
+/// Messages a second of all the others together.
+const LITTLE: usize = 100;
+/// Trips between two looks at the clock.
+const TRIPS: usize = 10;
 /// Above this a client holds the sessions of one target at a time.
 const ALL_AT_ONCE: usize = 1_000;
 
+/// A target with its sessions, and what was found.
+struct Lane {
+    target: Target,
+    crowd: Crowd,
+    client: Client,
+    kib: Option<f64>,
+    cpu: Vec<f64>,
+    trips: Vec<Duration>,
+    /// To the gateway and to the client.
+    slow: [Vec<Duration>; 2],
+}
+
+/// A target's name, and its lane as long as nothing fails.
+type Named = (&'static str, Fallible<Lane>);
+
 pub fn measure(bench: &mut Bench) -> Fallible<()> {
-    bench.apart()?;
+    let mut found = Vec::new();
     for wanted in bench.plan.growth.clone() {
         let sessions = within(bench, wanted);
-        let targets: Vec<&Target> = bench
-            .targets
-            .iter()
-            .filter(|one| one.name != WHOLE)
-            .collect();
-        let found = if sessions > ALL_AT_ONCE {
-            targets
-                .iter()
-                .flat_map(|target| round(bench, &[target], sessions, Work::Calls(1)))
-                .collect()
+        // The direct way, and proxies of their own: memory is counted from the start.
+        let mut ways = vec![None];
+        let proxies = bench.proxies.iter().enumerate();
+        ways.extend(proxies.filter_map(|(at, one)| (one.name() != WHOLE).then_some(Some(at))));
+        let at_once = if sessions > ALL_AT_ONCE {
+            1
         } else {
-            round(bench, &targets, sessions, Work::Calls(1))
+            ways.len()
         };
-        let label = format!("{sessions} sessions");
-        let names: Vec<_> = targets.iter().map(|target| target.name).collect();
-        for (name, value) in names.into_iter().zip(found) {
-            bench.less(GROUP, &label, name, value);
-        }
-    }
-    for sessions in bench.plan.settings.clone() {
-        settings(bench, sessions)?;
-    }
-    Ok(())
-}
-
-/// What a crowd does in a turn.
-#[derive(Clone, Copy, Debug)]
-enum Work {
-    /// So many messages under way in each session.
-    Calls(usize),
-    Events,
-}
-
-impl Work {
-    fn turn(self, crowd: &mut Crowd, time: Duration) -> Fallible<usize> {
-        match self {
-            Self::Calls(window) => crowd.storm(SIZE, window, time),
-            Self::Events => crowd.listen(SIZE, EVENTS),
-        }
-    }
-}
-
-/// CPU microseconds a message of each of these targets.
-fn round(bench: &Bench, targets: &[&Target], sessions: usize, work: Work) -> Vec<Fallible<f64>> {
-    let mut crowds: Vec<Fallible<(Crowd, Vec<f64>)>> = targets
-        .iter()
-        .map(|target| Ok((Crowd::gather(&target.door, sessions)?, Vec::new())))
-        .collect();
-    for round in 0..(bench.plan.rounds / 2).max(1) {
-        for turn in turns(targets.len(), round) {
-            if let Ok((crowd, costs)) = &mut crowds[turn] {
-                let done = || work.turn(crowd, bench.plan.storm);
-                match spent(&bench.stage, targets[turn], done) {
-                    Ok(cost) => costs.push(cost),
-                    Err(error) => crowds[turn] = Err(error),
-                }
+        for ways in ways.chunks(at_once) {
+            for (name, lane) in some(bench, ways, sessions)? {
+                found.push((sessions, name, lane.map(Lane::figures)));
             }
         }
     }
-    let medians = crowds.into_iter().map(|crowd| {
-        let (_, costs) = crowd?;
-        median(costs).ok_or_else(|| "no turn was measured".into())
-    });
-    medians.collect()
-}
-
-/// The tap's other settings beside its usual ones, in turns.
-fn settings(bench: &mut Bench, sessions: usize) -> Fallible<()> {
-    let setups = setups();
-    let mut targets = Vec::new();
-    for (_, setup) in &setups {
-        let gateway = if setup.tls_to_gateway {
-            bench.stage.gateway.tls
-        } else {
-            bench.stage.gateway.plain
-        };
-        let (process, door) = Proxy::start(setup, &bench.stage, gateway)?;
-        targets.push(Target::of(setup.name, door, process));
-    }
-    let targets: Vec<&Target> = targets.iter().collect();
-    for (what, sessions, work) in [
-        ("one call at a time", sessions, Work::Calls(1)),
-        ("8 calls under way", sessions, Work::Calls(8)),
-        ("events of the gateway", sessions.min(8), Work::Events),
-    ] {
-        let found = round(bench, &targets, sessions, work);
-        for ((text, _), value) in setups.iter().zip(found) {
-            let label = format!("{sessions} sessions, {what}: {text}");
-            bench.less(SETTINGS, &label, TAP, value);
+    for (at, figure) in FIGURES.into_iter().enumerate() {
+        for (sessions, name, figures) in &found {
+            let label = format!("{figure}: {sessions} sessions");
+            match figures {
+                Ok(figures) => {
+                    if let Some(value) = figures[at] {
+                        bench.less(GROUP, &label, name, Ok(value));
+                    }
+                }
+                Err(error) => bench.less(GROUP, &label, name, Err(error.to_string().into())),
+            }
         }
     }
     Ok(())
 }
 
-fn setups() -> [(&'static str, Setup); 6] {
-    let other = |name| Setup {
-        name,
-        ..Setup::default()
+/// All figures of these ways, in turns.
+fn some(bench: &Bench, ways: &[Option<usize>], sessions: usize) -> Fallible<Vec<Named>> {
+    bench.apart()?;
+    let open = |way: &Option<usize>| match way {
+        None => (DIRECT, Lane::open(bench, None, sessions)),
+        Some(at) => (
+            bench.proxies[*at].name(),
+            Lane::open(bench, Some(*at), sessions),
+        ),
     };
-    [
-        ("as everywhere above", Setup::default()),
-        (
-            "no records",
-            Setup {
-                records: false,
-                ..other("no-records")
+    let mut lanes: Vec<Named> = ways.iter().map(open).collect();
+    let rounds = bench.plan.few_rounds();
+    in_turns(&mut lanes, rounds, |lane| lane.storm(bench));
+    bench.together()?;
+    in_turns(&mut lanes, rounds, |lane| lane.echo(bench.plan.storm));
+    in_turns(&mut lanes, bench.plan.frames.min(30), |lane| {
+        lane.drip(bench.plan.pause)
+    });
+    Ok(lanes)
+}
+
+fn in_turns(lanes: &mut [Named], rounds: usize, mut step: impl FnMut(&mut Lane) -> Fallible<()>) {
+    for round in 0..rounds {
+        for turn in turns(lanes.len(), round) {
+            let lane = &mut lanes[turn].1;
+            if let Ok(open) = lane
+                && let Err(error) = step(open)
+            {
+                *lane = Err(error);
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn open(bench: &Bench, proxy: Option<usize>, sessions: usize) -> Fallible<Self> {
+        let stage = &bench.stage;
+        let target = match proxy {
+            None => Target {
+                name: DIRECT,
+                door: stage.secured(stage.gateway.tls)?,
+                process: None,
             },
-        ),
-        (
-            "dialect plain",
-            Setup {
-                dialect: "plain",
-                ..other("plain")
-            },
-        ),
-        (
-            "dialect plain, no records",
-            Setup {
-                dialect: "plain",
-                records: false,
-                ..other("plain-no-records")
-            },
-        ),
-        (
-            "TLS on both sides",
-            Setup {
-                tls_to_gateway: true,
-                ..other("tls-both")
-            },
-        ),
-        (
-            "no TLS on either side",
-            Setup {
-                tls: false,
-                ..other("no-tls")
-            },
-        ),
-    ]
+            Some(at) => {
+                let proxy = &bench.proxies[at];
+                let (process, door) = proxy.start(stage, stage.gateway.plain)?;
+                Target::of(proxy.name(), door, process)
+            }
+        };
+        let pss = || target.process.as_ref().map(Running::pss).transpose();
+        // The first session makes what all of them need.
+        drop(Crowd::gather(&target.door, 1)?);
+        let before = pss()?;
+        let crowd = Crowd::gather(&target.door, sessions)?;
+        let grown = pss()?.zip(before);
+        let kib = grown.map(|(after, before)| float(after.saturating_sub(before)));
+        Ok(Self {
+            client: Client::greet(&target.door)?,
+            target,
+            crowd,
+            kib: kib.map(|kib| kib / float(sessions)),
+            cpu: Vec::new(),
+            trips: Vec::new(),
+            slow: [Vec::new(), Vec::new()],
+        })
+    }
+
+    /// All sessions talk.
+    fn storm(&mut self, bench: &Bench) -> Fallible<()> {
+        let crowd = &mut self.crowd;
+        let work = || crowd.storm(SIZE, 1, bench.plan.storm);
+        self.cpu
+            .push(spent(&bench.stage, &self.target, work)?.micros);
+        Ok(())
+    }
+
+    /// One talks, the others hardly do.
+    fn echo(&mut self, time: Duration) -> Fallible<()> {
+        let (crowd, client) = (&mut self.crowd, &mut self.client);
+        let mut messages = Messages::new(32);
+        thread::scope(|scope| {
+            let others = scope.spawn(|| crowd.pace(32, LITTLE, time));
+            let until = Instant::now() + time;
+            while Instant::now() < until {
+                self.trips.extend(client.trips(&mut messages, TRIPS)?);
+            }
+            others.join().map_err(|_| "the others panicked")??;
+            Ok(())
+        })
+    }
+
+    /// One frame each way.
+    fn drip(&mut self, pause: Duration) -> Fallible<()> {
+        let pieces = Pieces {
+            count: 2,
+            size: SIZE,
+            pause,
+        };
+        for (way, times) in Way::BOTH.into_iter().zip(&mut self.slow) {
+            times.push(first_piece(&mut self.client, way, pieces)?);
+        }
+        Ok(())
+    }
+
+    /// In the order of [`FIGURES`].
+    fn figures(self) -> [Option<f64>; FIGURES.len()] {
+        let middle = |times| Pooled::new(times).quantile(0.5);
+        let [to_gateway, to_client] = self.slow.map(middle);
+        [
+            middle(self.trips),
+            to_gateway,
+            to_client,
+            median(self.cpu),
+            self.kib,
+        ]
+    }
 }

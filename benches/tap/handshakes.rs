@@ -1,14 +1,15 @@
-//! TLS and the upgrade: how many a second, and what each costs the proxy. Every session is closed in
-//! order before its lane opens the next.
+//! TLS and the upgrade, with and without the dialect's handshake: how many a second, and what each costs the
+//! proxy. Every session is closed in order before its lane opens the next.
 
 use rustls::client::Resumption;
 
 use crate::bench::{Bench, turns};
-use crate::cost::spent;
+use crate::cost::{Spent, spent};
 use crate::report::Better;
 use crate::support::Fallible;
 use crate::support::crowd::{Opened, come_and_go, doors};
-use crate::support::numbers::{float, median};
+use crate::support::head::Path;
+use crate::support::numbers::median;
 
 pub const GROUP: &str = "handshakes: TLS, upgrade, close";
 pub const FULL: &str = "full: CPU µs each";
@@ -17,18 +18,58 @@ pub const RESUMED: &str = "resumed: CPU µs each";
 /// Enough to keep the proxy at work while clients reckon.
 const LANES: usize = 8;
 
-pub fn measure(bench: &mut Bench) -> Fallible<()> {
-    bench.apart()?;
-    kind(bench, false)?;
-    kind(bench, true)
+/// What a lane does over and over.
+#[derive(Clone, Copy)]
+struct Kind {
+    resume: bool,
+    path: Path,
+    /// The rows: CPU time of each, and how many a second.
+    labels: (&'static str, &'static str),
 }
 
-fn kind(bench: &mut Bench, resume: bool) -> Fallible<()> {
+const KINDS: [Kind; 4] = [
+    Kind {
+        resume: false,
+        path: Path::Bare,
+        labels: (FULL, "full: a second"),
+    },
+    Kind {
+        resume: true,
+        path: Path::Bare,
+        labels: (RESUMED, "resumed: a second"),
+    },
+    Kind {
+        resume: false,
+        path: Path::Session,
+        labels: (
+            "full, with connect and hello: CPU µs each",
+            "full, with connect and hello: a second",
+        ),
+    },
+    Kind {
+        resume: true,
+        path: Path::Session,
+        labels: (
+            "resumed, with connect and hello: CPU µs each",
+            "resumed, with connect and hello: a second",
+        ),
+    },
+];
+
+pub fn measure(bench: &mut Bench) -> Fallible<()> {
+    bench.apart()?;
+    for kind in KINDS {
+        one_kind(bench, kind)?;
+    }
+    Ok(())
+}
+
+fn one_kind(bench: &mut Bench, kind: Kind) -> Fallible<()> {
     let rounds = (bench.plan.rounds / 2).max(1);
     let time = bench.plan.storm;
     let certificate = bench.stage.certificate.clone();
     let client = || {
-        certificate.client(if resume {
+        certificate.client(if kind.resume {
             Resumption::in_memory_sessions(4)
         } else {
             Resumption::disabled()
@@ -39,7 +80,7 @@ fn kind(bench: &mut Bench, resume: bool) -> Fallible<()> {
         let lanes = doors(&target.door, LANES, client)?;
         let mut first = Found::default();
         // The first handshake of a lane has no ticket.
-        let warm = come_and_go(lanes.clone(), time / 4).map(|_| {
+        let warm = come_and_go(lanes.clone(), kind.path, time / 4).map(|_| {
             first.lanes = lanes;
             first
         });
@@ -51,36 +92,32 @@ fn kind(bench: &mut Bench, resume: bool) -> Fallible<()> {
             if let Ok(one) = &mut found[turn] {
                 let mut opened = Opened::default();
                 let lanes = one.lanes.clone();
-                let cost = spent(&bench.stage, target, || {
-                    opened = come_and_go(lanes, time)?;
+                let spent = spent(&bench.stage, target, || {
+                    opened = come_and_go(lanes, kind.path, time)?;
                     Ok(opened.sessions)
                 });
-                match cost {
-                    Ok(cost) => one.add(cost, opened, time.as_secs_f64()),
+                match spent {
+                    Ok(spent) => one.add(spent, opened),
                     Err(error) => found[turn] = Err(error),
                 }
             }
         }
     }
-    let (cost, rate) = if resume {
-        (RESUMED, "resumed: a second")
-    } else {
-        (FULL, "full: a second")
-    };
     for (turn, one) in found.into_iter().enumerate() {
         let name = bench.targets[turn].name;
         let (costs, rates) = match one {
-            Ok(one) if resume && one.resumed < one.sessions => {
-                let text = format!(
-                    "{name} resumed {} of {} handshakes that were meant to be",
-                    one.resumed, one.sessions
-                );
-                bench.report.note(text);
+            Ok(one) => {
+                if kind.resume && one.resumed < one.sessions {
+                    bench.report.note(format!(
+                        "{name} resumed {} of {} handshakes that were meant to be",
+                        one.resumed, one.sessions
+                    ));
+                }
                 (Ok(one.costs), Ok(one.rates))
             }
-            Ok(one) => (Ok(one.costs), Ok(one.rates)),
             Err(error) => (Err(error.to_string()), Err(error.to_string())),
         };
+        let (cost, rate) = kind.labels;
         for (label, better, values) in [(cost, Better::Less, costs), (rate, Better::More, rates)] {
             let value = values.and_then(|values| median(values).ok_or_else(|| "none".to_owned()));
             bench.report.put(GROUP, label, better, name, value);
@@ -99,9 +136,9 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, cost: f64, opened: Opened, seconds: f64) {
-        self.costs.push(cost);
-        self.rates.push(float(opened.sessions) / seconds);
+    fn add(&mut self, spent: Spent, opened: Opened) {
+        self.costs.push(spent.micros);
+        self.rates.push(spent.a_second);
         self.sessions += opened.sessions;
         self.resumed += opened.resumed;
     }

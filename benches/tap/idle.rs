@@ -1,5 +1,7 @@
 //! Memory of sessions that do nothing: new ones, and such as have carried a message.
 
+use std::net::SocketAddr;
+
 use crate::bench::{Bench, Proxy, Stage};
 use crate::report::WHOLE;
 use crate::support::Fallible;
@@ -28,7 +30,11 @@ pub fn measure(bench: &mut Bench) -> Fallible<()> {
             .proxies
             .iter()
             .filter(|proxy| proxy.name() != WHOLE)
-            .map(|proxy| (proxy.name(), one(&bench.stage, proxy.as_ref(), sessions)))
+            .map(|proxy| {
+                let gateway = bench.stage.gateway.plain;
+                let found = one(&bench.stage, proxy.as_ref(), gateway, sessions);
+                (proxy.name(), found)
+            })
             .collect();
         for (name, found) in found {
             let error = found.as_ref().err().map(ToString::to_string);
@@ -57,9 +63,14 @@ pub fn within(bench: &mut Bench, wanted: usize) -> usize {
     wanted.min(most)
 }
 
-/// A proxy of its own: what an earlier figure left in its memory is not a session's.
-fn one(stage: &Stage, proxy: &dyn Proxy, sessions: usize) -> Fallible<(f64, f64)> {
-    let (process, door) = proxy.start(stage, stage.gateway.plain)?;
+/// What a session takes, new and after a message. A proxy of its own: what an earlier figure left in its memory is not a session's.
+pub fn one(
+    stage: &Stage,
+    proxy: &dyn Proxy,
+    gateway: SocketAddr,
+    sessions: usize,
+) -> Fallible<(f64, f64)> {
+    let (process, door) = proxy.start(stage, gateway)?;
     // The first session makes what all of them need.
     drop(Crowd::gather(&door, 1)?);
     let before = process.pss()?;

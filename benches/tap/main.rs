@@ -25,6 +25,7 @@ mod plan;
 #[path = "../../tests/support/program.rs"]
 mod program;
 mod report;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod tests;
@@ -33,8 +34,9 @@ mod whole;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use crate::bench::Bench;
 use crate::plan::{Length, Plan};
@@ -79,10 +81,11 @@ enum Figure {
     Handshakes,
     Idle,
     Growth,
+    Settings,
 }
 
 impl Figure {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Buffering,
         Self::Latency,
         Self::Cost,
@@ -90,7 +93,14 @@ impl Figure {
         Self::Handshakes,
         Self::Idle,
         Self::Growth,
+        Self::Settings,
     ];
+
+    /// As `--only` has it.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 
     fn measure(self, bench: &mut Bench) -> Fallible<()> {
         match self {
@@ -101,6 +111,7 @@ impl Figure {
             Self::Handshakes => handshakes::measure(bench),
             Self::Idle => idle::measure(bench),
             Self::Growth => growth::measure(bench),
+            Self::Settings => settings::measure(bench),
         }
     }
 }
@@ -123,13 +134,20 @@ fn main() -> ExitCode {
 
 /// Whether all was as it should be.
 fn run(args: &Args) -> Fallible<bool> {
+    let (began, mut took) = (Instant::now(), Vec::new());
     let mut bench = Bench::set_up(Plan::of(args.length), args.peers)?;
     for figure in Figure::ALL {
         if args.only.is_empty() || args.only.contains(&figure) {
-            eprintln!("tap: {figure:?} ...");
+            let began = Instant::now();
             figure.measure(&mut bench)?;
+            let line = format!("{} {:.0} s", figure.name(), began.elapsed().as_secs_f64());
+            eprintln!("tap: {line}");
+            took.push(line);
         }
     }
+    let all = began.elapsed().as_secs_f64();
+    let took = format!("{all:.0} s: {}", took.join(", "));
+    bench.report.fact("took", took);
     let report = bench.finish();
     let mut text = report.to_string();
     let mut met = true;

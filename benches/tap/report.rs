@@ -22,6 +22,8 @@ const END: &str = "<!-- bench: the table ends -->";
 pub enum Better {
     Less,
     More,
+    /// It only tells how to read others: there is no best and no ratio.
+    Neither,
 }
 
 /// What was found for one target.
@@ -60,6 +62,7 @@ impl Row {
         match self.better {
             Better::Less => peers.min_by(|a, b| a.1.total_cmp(&b.1)),
             Better::More => peers.max_by(|a, b| a.1.total_cmp(&b.1)),
+            Better::Neither => None,
         }
     }
 }
@@ -119,11 +122,20 @@ impl Report {
             Ok(value) => Cell::Value(value),
             Err(why) => Cell::Failed(self.note(format!("{target}, {group}: {why}"))),
         };
-        let place = self
-            .rows
-            .iter()
-            .position(|row| row.group == group && row.label == label);
-        let place = place.unwrap_or_else(|| {
+        let place = self.place(group, label, better);
+        self.rows[place].cells.insert(target.to_owned(), cell);
+    }
+
+    /// Shows a row also where no target has a figure that would mean something.
+    pub fn leave_open(&mut self, group: &'static str, label: &str) {
+        self.place(group, label, Better::Less);
+    }
+
+    /// Where a row is; it is made when there is none.
+    fn place(&mut self, group: &'static str, label: &str, better: Better) -> usize {
+        let mut rows = self.rows.iter();
+        let place = rows.position(|row| row.group == group && row.label == label);
+        place.unwrap_or_else(|| {
             self.rows.push(Row {
                 group,
                 label: label.to_owned(),
@@ -131,8 +143,7 @@ impl Report {
                 cells: BTreeMap::new(),
             });
             self.rows.len() - 1
-        });
-        self.rows[place].cells.insert(target.to_owned(), cell);
+        })
     }
 
     pub fn row(&self, group: &str, label: &str) -> Option<&Row> {
@@ -166,7 +177,11 @@ impl fmt::Display for Report {
                 }
             }
             // What is added to direct may be less than nothing, on a busy machine.
-            let ratio = |to: f64| row.value(TAP).filter(|_| to > 0.0).map(|tap| tap / to);
+            let compares = row.better != Better::Neither;
+            let ratio = |to: f64| {
+                let tap = row.value(TAP).filter(|_| compares && to > 0.0);
+                tap.map(|tap| tap / to)
+            };
             match row.value(DIRECT).and_then(ratio) {
                 Some(ratio) => write!(f, " {ratio:.2} |")?,
                 None => write!(f, " – |")?,

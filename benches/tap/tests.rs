@@ -1,15 +1,19 @@
 //! Whether the bench works: its parts one by one, and all figures once in small. `cargo test` runs this.
 
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::bench::{Bench, turns};
 use crate::plan::{Length, Plan};
 use crate::report::{Better, DIRECT, Report, TAP, WHOLE, pasted};
+use crate::support::clock;
 use crate::support::frames::{self, CLOSE, Counter, Ended, TEXT};
+use crate::support::head::{self, Path};
+use crate::support::limits::{Update, Written};
 use crate::support::numbers::{Pooled, median};
+use crate::support::process::of_ended_children;
 use crate::support::talk::{self, Messages};
 use crate::{Figure, budget, buffering, calls, cost, handshakes, idle, latency};
 
@@ -29,6 +33,9 @@ pub fn run() -> ExitCode {
         Trial::test("the_table_goes_between_its_marks", paste),
         Trial::test("budgets_are_met_missed_and_not_measured", budgets),
         Trial::test("what_strace_counted_is_read", strace),
+        Trial::test("limits_are_not_loosened_unasked", limits),
+        Trial::test("cpu_time_of_ended_threads_and_children_counts", cpu_time),
+        Trial::test("the_handshake_has_the_size_of_a_real_one", handshake),
         Trial::test("a_missed_budget_is_exit_code_1", exit_codes),
         Trial::test("all_figures_in_small", smoke),
     ];
@@ -220,6 +227,73 @@ fn strace() -> Outcome {
 ";
     same(calls::total(summary)?, 180)?;
     same(calls::total("").is_err(), true)
+}
+
+fn limits() -> Outcome {
+    let written = |measured, limit| Written { measured, limit };
+    let old = written(100.0, 104.0);
+    for (new, may_loosen, expected) in [
+        (
+            written(90.0, 93.6),
+            false,
+            Update::Write(written(90.0, 93.6)),
+        ),
+        (written(102.0, 106.1), false, Update::Keep),
+        (
+            written(105.0, 109.2),
+            false,
+            Update::Loosen(written(105.0, 109.2)),
+        ),
+        (
+            written(105.0, 109.2),
+            true,
+            Update::Write(written(105.0, 109.2)),
+        ),
+    ] {
+        same(Update::of(Some(old), new, may_loosen), expected)?;
+    }
+    let first = written(1.0, 1.04);
+    same(Update::of(None, first, false), Update::Write(first))
+}
+
+/// A thread that has worked and ended, and a child that has.
+fn cpu_time() -> Outcome {
+    let this = std::process::id();
+    let before = clock::of_process(this)?;
+    let work = || {
+        let until = Instant::now() + Duration::from_millis(50);
+        while Instant::now() < until {
+            std::hint::black_box(0);
+        }
+    };
+    std::thread::spawn(work).join().map_err(|_| "it panicked")?;
+    let spent = clock::of_process(this)?.saturating_sub(before);
+    // However busy the machine, the thread had the core for some of that time.
+    same(spent > Duration::from_micros(100), true)?;
+    let stat = "4711 (a name) with) S 1 2 3 4 5 6 7 8 9 10 11 12 150 50 16 17 18 19";
+    same(of_ended_children(stat)?, Duration::from_secs(2))?;
+    same(of_ended_children("4711 (short) S 1").is_err(), true)
+}
+
+fn handshake() -> Outcome {
+    let (request, answer) = (
+        head::request(Path::Session),
+        head::response(head::request(Path::Bare).as_bytes())?,
+    );
+    same((480..520).contains(&request.len()), true)?;
+    same(answer.len(), 129)?;
+    same(head::asks_for(request.as_bytes(), Path::Session), true)?;
+    same(head::asks_for(request.as_bytes(), Path::Bare), false)?;
+    same(talk::CHALLENGE.len(), 164)?;
+    for (text, size) in [
+        (talk::CHALLENGE, 164..165),
+        (talk::CONNECT, 1_300..1_400),
+        (talk::HELLO.as_str(), 15_000..16_500),
+    ] {
+        same((size.contains(&text.len()), text.len()), (true, text.len()))?;
+        serde_json::from_str::<serde_json::Value>(text)?;
+    }
+    Ok(())
 }
 
 /// In small, nothing is compared with peers, so that their budgets are missed.

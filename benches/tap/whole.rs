@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::{accept_async, client_async};
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::{accept_hdr_async, client_async};
 
 use crate::bench::{Proxy, Stage};
 use crate::report::WHOLE;
@@ -71,10 +72,16 @@ fn play(folder: &Path, gateway: &str) -> Fallible<()> {
 
 async fn relay(client: TcpStream, acceptor: TlsAcceptor, gateway: &str) -> Fallible<()> {
     client.set_nodelay(true)?;
-    let client = accept_async(acceptor.accept(client).await?).await?;
+    let mut path = String::new();
+    #[expect(clippy::result_large_err, reason = "the library's own type")]
+    let ask = |request: &Request, response: Response| {
+        request.uri().path().clone_into(&mut path);
+        Ok(response)
+    };
+    let client = accept_hdr_async(acceptor.accept(client).await?, ask).await?;
     let upstream = TcpStream::connect(gateway).await?;
     upstream.set_nodelay(true)?;
-    let (upstream, _) = client_async(format!("ws://{gateway}/"), upstream).await?;
+    let (upstream, _) = client_async(format!("ws://{gateway}{path}"), upstream).await?;
     let (to_client, from_client) = client.split();
     let (to_gateway, from_gateway) = upstream.split();
     let up = from_client.forward(to_gateway.sink_map_err(Error::from));
