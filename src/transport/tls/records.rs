@@ -42,6 +42,9 @@ const UPDATES: u8 = 32;
 /// Warnings of a client; each is good for nothing.
 const WARNINGS: u8 = 4;
 
+/// Records of data without any, one after another: whoever reads does not come to an end over them.
+const EMPTY: u8 = 32;
+
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
@@ -54,8 +57,10 @@ pub(super) struct Records {
     limit: u64,
     /// The client has asked for a new key of ours: it comes before the next data.
     owes_update: bool,
+    /// How many of each may still come.
     updates: u8,
     warnings: u8,
+    empty: u8,
     /// `close_notify` or a fatal alert.
     said_last: bool,
 }
@@ -75,6 +80,7 @@ impl Records {
             owes_update: false,
             updates: UPDATES,
             warnings: WARNINGS,
+            empty: EMPTY,
             said_last: false,
         })
     }
@@ -102,11 +108,13 @@ impl Records {
             taken += length;
             let room = input.get_mut(filled..taken).unwrap_or_default();
             match self.opening.open(room, ciphertext) {
-                Ok(message) if message.typ == ContentType::ApplicationData => {
-                    self.updates = UPDATES;
-                    filled += message.payload.len();
-                }
-                Ok(message) => *end = self.control(&message, out),
+                Ok(message) => match (message.typ, message.payload.len()) {
+                    (ContentType::ApplicationData, count @ 1..) => {
+                        (self.updates, self.empty) = (UPDATES, EMPTY);
+                        filled += count;
+                    }
+                    _ => *end = self.control(&message, out),
+                },
                 Err(error) => *end = Some(self.fail(error, out)),
             }
         }
@@ -137,15 +145,23 @@ impl Records {
 
     /// Takes a new key, and may ask for the client's (RFC 8446 section 4.6.3).
     fn update(&mut self, asks: bool, out: &mut Out) -> Result<(), Error> {
+        let next = Protection::new(self.keys.update_tx_secret()?)?;
         let message = [24, 0, 0, 1, u8::from(asks)];
         self.sealing.seal(ContentType::Handshake, &message, out)?;
-        self.sealing = Protection::new(self.keys.update_tx_secret()?)?;
+        self.sealing = next;
         Ok(())
     }
 
-    /// What is not data.
+    /// What brings no data.
     fn control(&mut self, message: &InboundPlainMessage<'_>, out: &mut Out) -> Option<End> {
         let looked_at = match message.typ {
+            ContentType::ApplicationData => match self.empty.checked_sub(1) {
+                Some(left) => {
+                    self.empty = left;
+                    Ok(())
+                }
+                None => Err(PeerMisbehaved::TooManyEmptyFragments.into()),
+            },
             ContentType::Alert => match *message.payload {
                 [level, description] => return self.heard(level, description.into(), out),
                 _ => Err(InvalidMessage::TrailingData("AlertMessagePayload").into()),
@@ -186,7 +202,9 @@ impl Records {
     fn handshake(&mut self, message: &[u8]) -> Result<(), Error> {
         let asked = match *message {
             [24, 0, 0, 1, asked @ (0 | 1)] => asked == 1,
-            [24, ..] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
+            [24, 0, 0, 1, _] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
+            // Only begun, or with something behind it: a new key begins with a record.
+            [24, ..] => return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into()),
             [typ, ..] => {
                 return Err(Error::InappropriateHandshakeMessage {
                     expect_types: vec![HandshakeType::KeyUpdate],
