@@ -16,6 +16,7 @@ use rustls::server::Accepted;
 use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
 use self::session::{Session, of_tls};
+pub use self::handshake::first;
 pub use self::stream::TlsStream;
 pub use self::terminator::{Lasting, Terminator};
 
@@ -55,14 +56,14 @@ pub struct Failed {
     pub error: io::Error,
 }
 
-/// Does the handshake. On failure the facts hold what was learned, the server name among them; the
+/// Does the handshake of a client of which `read` has come. On failure the facts hold what was learned, the server name among them; the
 /// client was sent its alert.
-pub async fn accept(
+pub async fn accept_read(
     mut socket: ClientSocket,
+    mut read: Vec<u8>,
     terminator: &Terminator,
     facts: &mut ClientTls,
 ) -> Result<TlsStream, Failed> {
-    let mut read = Vec::new();
     let offered = match handshake::hello(&mut socket, &mut read).await {
         Ok(accepted) => hello(&accepted, terminator, facts),
         Err(error) => return Err(failed(facts.clone(), error)),
@@ -92,6 +93,16 @@ pub async fn accept(
     }
 }
 
+/// Does the handshake of a client of which nothing has been read.
+#[cfg(test)]
+pub async fn accept(
+    socket: ClientSocket,
+    terminator: &Terminator,
+    facts: &mut ClientTls,
+) -> Result<TlsStream, Failed> {
+    accept_read(socket, Vec::new(), terminator, facts).await
+}
+
 /// Notes what the client asked for, and returns the application protocols that it offered.
 fn hello(accepted: &Accepted, terminator: &Terminator, facts: &mut ClientTls) -> Vec<PeerText> {
     let hello = accepted.client_hello();
@@ -116,8 +127,8 @@ async fn shake(
 ) -> io::Result<TlsStream> {
     let mut session = Box::new(Session::new(config, read).map_err(of_tls)?);
     let mut ahead = Vec::new();
-    handshake::complete(&mut socket, &mut session, &mut ahead).await?;
-    Ok(TlsStream::new(socket, session, ahead))
+    let tickets = handshake::complete(&mut socket, &mut session, &mut ahead).await?;
+    Ok(TlsStream::new(socket, session, ahead, tickets))
 }
 
 fn failed(mut facts: ClientTls, error: io::Error) -> Failed {

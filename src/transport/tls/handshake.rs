@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
+use rustls::ProtocolVersion;
 use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
@@ -14,13 +15,17 @@ use crate::transport::socket::ClientSocket;
 /// Bytes that are read at once.
 const READ: usize = 4096;
 
-/// Reads the first message. What was read stays in `read`, with whatever came behind it.
+/// Reads the first message, of which `read` has come. What was read stays there, with whatever came
+/// behind it.
 pub(super) async fn hello(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<Accepted> {
     let mut acceptor = Acceptor::default();
+    let mut seen = 0;
     loop {
-        let before = read.len();
-        read_more(socket, read).await?;
-        let mut fresh = read.get(before..).unwrap_or_default();
+        if seen == read.len() {
+            read_more(socket, read).await?;
+        }
+        let mut fresh = read.get(seen..).unwrap_or_default();
+        seen += fresh.len();
         while !fresh.is_empty() {
             if acceptor.read_tls(&mut fresh)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -40,12 +45,12 @@ pub(super) async fn hello(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::
 }
 
 /// Does the rest, once everything that has come is in the session. `ahead` gets what the client has
-/// sent behind its part of the handshake.
+/// sent behind its part of the handshake. Returns what can wait for the first answer.
 pub(super) async fn complete(
     socket: &mut ClientSocket,
     session: &mut Session,
     ahead: &mut Vec<u8>,
-) -> io::Result<()> {
+) -> io::Result<Vec<u8>> {
     loop {
         let mut out = Out::default();
         session.receive_kept(|bytes| ahead.extend_from_slice(bytes), &mut out);
@@ -60,12 +65,25 @@ pub(super) async fn complete(
             }
             Some(End::Closed) | None => {}
         }
+        let is_done = !session.state().is_handshaking();
+        // With TLS 1.3 the client has the last word of the handshake: what follows are tickets for
+        // later sessions. By themselves they would cost a packet and wake the client.
+        if is_done && session.state().protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+            return Ok(out.bytes().to_vec());
+        }
         socket.write_all(out.bytes()).await?;
-        if !session.state().is_handshaking() {
-            return Ok(());
+        if is_done {
+            return Ok(Vec::new());
         }
         read_more(socket, session.kept_mut()).await?;
     }
+}
+
+/// Reads what has come of a connection, whatever it is; nothing when it has ended.
+pub async fn first(socket: &mut ClientSocket) -> io::Result<Vec<u8>> {
+    let mut read = Vec::with_capacity(READ);
+    socket.read_buf(&mut read).await?;
+    Ok(read)
 }
 
 async fn read_more(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<()> {

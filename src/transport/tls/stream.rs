@@ -29,6 +29,8 @@ pub struct TlsStream {
     ahead: Bytes,
     /// Records that could not be written yet.
     spill: Bytes,
+    /// Records that go out with whatever is written first, and not by themselves.
+    with_first: Vec<u8>,
     /// `close_notify` is said.
     closing: bool,
 }
@@ -47,12 +49,18 @@ pub struct Parts {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: ClientSocket, session: Box<Session>, ahead: Vec<u8>) -> Self {
+    pub(super) fn new(
+        socket: ClientSocket,
+        session: Box<Session>,
+        ahead: Vec<u8>,
+        with_first: Vec<u8>,
+    ) -> Self {
         Self {
             socket,
             session,
             ahead: ahead.into(),
             spill: Bytes::new(),
+            with_first,
             closing: false,
         }
     }
@@ -65,7 +73,10 @@ impl TlsStream {
 
     /// For the relay.
     #[must_use]
-    pub fn into_parts(self) -> Parts {
+    pub fn into_parts(mut self) -> Parts {
+        if !self.with_first.is_empty() {
+            self.spill = [self.with_first.as_slice(), &self.spill].concat().into();
+        }
         Parts {
             socket: self.socket,
             session: self.session,
@@ -75,7 +86,16 @@ impl TlsStream {
     }
 
     /// Writes `bytes` behind what is left of others, and keeps what the socket does not take.
-    fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() || self.with_first.is_empty() {
+            return self.send_all(cx, bytes);
+        }
+        let mut all = std::mem::take(&mut self.with_first);
+        all.extend_from_slice(bytes);
+        self.send_all(cx, &all)
+    }
+
+    fn send_all(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
         let blocked = self.poll_spill(cx)?.is_pending();
         while !blocked && !bytes.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, bytes) {
