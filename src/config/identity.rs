@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::RootCertStore;
-use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -27,6 +26,8 @@ use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
+
+use crate::crypto;
 
 pub use self::contents::Contents;
 pub use self::error::{Fault, IdentityError, Role};
@@ -258,7 +259,7 @@ pub(super) fn signing_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityEr
     match PrivateKeyDer::from_pem_slice(&bytes) {
         _ if is_encrypted(&bytes) => Err(fail(Fault::EncryptedKey)),
         Ok(key) => {
-            any_supported_type(&key).map_err(|error| fail(Fault::UnsupportedKey(error.to_string())))
+            crypto::signing_key(key).map_err(|error| fail(Fault::UnsupportedKey(error.to_string())))
         }
         Err(rustls_pki_types::pem::Error::NoItemsFound) => {
             Err(fail(Fault::NoKey(contents::of(&bytes))))

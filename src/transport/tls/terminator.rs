@@ -34,6 +34,7 @@ use super::leaves::Leaf;
 use super::peer;
 use crate::config::identity::{Identity, names};
 use crate::config::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
+use crate::crypto;
 use crate::session::record::{ClientCert, SniMatch};
 use crate::session::text::PeerText;
 
@@ -56,7 +57,7 @@ impl Lasting {
     /// New keys, for one listener: what it has issued is good nowhere else.
     pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> Result<Self, Error> {
         Ok(Self {
-            ticketer: rustls::crypto::ring::Ticketer::new()?,
+            ticketer: crypto::ticketer()?,
             sessions: ServerSessionMemoryCache::new(SESSIONS),
             key_log,
         })
@@ -80,7 +81,7 @@ impl Terminator {
         policy: TlsPolicy,
         lasting: &Lasting,
     ) -> Result<Self, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = crypto::provider();
         let chooser = Arc::new(Chooser::new(identities));
         let noted = Arc::<Noted>::default();
         let config = configured(&provider, &policy, lasting, &chooser, &noted)?;
