@@ -1,6 +1,7 @@
 //! TLS with clients: the handshake, and what is noted of it. What is served stands in `terminator`.
 
 mod chooser;
+mod greeting;
 mod handshake;
 pub mod key_log;
 pub mod leaves;
@@ -12,17 +13,17 @@ pub mod terminator;
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::Accepted;
 use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
 use self::session::{Session, of_tls};
+use self::greeting::Greeting;
 pub use self::handshake::first;
 pub use self::stream::TlsStream;
 pub use self::terminator::{Lasting, Terminator};
 
 use super::cause;
 use super::socket::ClientSocket;
-use crate::session::record::{ClientTls, SniMatch, TlsFailure, TlsFailureKind};
+use crate::session::record::{ClientTls, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
 
 /// Longest server name that is kept; DNS allows 253.
@@ -56,20 +57,19 @@ pub struct Failed {
     pub error: io::Error,
 }
 
-/// Does the handshake of a client of which `read` has come. On failure the facts hold what was learned, the server name among them; the
-/// client was sent its alert.
+/// Does the handshake of a client of which `read` has come. On failure the facts hold what was
+/// learned, the server name among them; the client was sent its alert.
 pub async fn accept_read(
-    mut socket: ClientSocket,
-    mut read: Vec<u8>,
+    socket: ClientSocket,
+    read: Vec<u8>,
     terminator: &Terminator,
     facts: &mut ClientTls,
 ) -> Result<TlsStream, Failed> {
-    let offered = match handshake::hello(&mut socket, &mut read).await {
-        Ok(accepted) => hello(&accepted, terminator, facts),
-        Err(error) => return Err(failed(facts.clone(), error)),
-    };
     let (config, noted) = terminator.for_one_handshake();
-    match shake(socket, config, read).await {
+    let mut greeting = Greeting::new(terminator, facts, Arc::clone(&noted), &read);
+    let shaken = shake(socket, config, read, &mut greeting).await;
+    let offered = greeting.done();
+    match shaken {
         Ok(stream) => {
             let state = stream.session().state();
             agreed(state, facts);
@@ -93,41 +93,30 @@ pub async fn accept_read(
     }
 }
 
-/// Does the handshake of a client of which nothing has been read.
+/// Does the handshake of a client of which nothing has been read, and waits with nothing for the first
+/// answer.
 #[cfg(test)]
 pub async fn accept(
     socket: ClientSocket,
     terminator: &Terminator,
     facts: &mut ClientTls,
 ) -> Result<TlsStream, Failed> {
-    accept_read(socket, Vec::new(), terminator, facts).await
+    let mut stream = accept_read(socket, Vec::new(), terminator, facts).await?;
+    let sent = stream.send_what_waits().await;
+    sent.map_err(|error| failed(facts.clone(), error))?;
+    Ok(stream)
 }
 
-/// Notes what the client asked for, and returns the application protocols that it offered.
-fn hello(accepted: &Accepted, terminator: &Terminator, facts: &mut ClientTls) -> Vec<PeerText> {
-    let hello = accepted.client_hello();
-    facts.sni = hello
-        .server_name()
-        .map(|name| PeerText::from_bytes(name.as_bytes(), SNI_CAP));
-    facts.sni_match = hello.server_name().map(|name| terminator.sni_match(name));
-    if facts.sni_match == Some(SniMatch::Default) {
-        facts.our_names = terminator.names();
-    }
-    let offered = hello.alpn().into_iter().flatten().take(ALPN_CAP);
-    offered
-        .map(|name| PeerText::from_bytes(name, SNI_CAP))
-        .collect()
-}
-
-/// The handshake of a client whose first message is in `read`.
+/// The handshake of a client of which `read` has come.
 async fn shake(
     mut socket: ClientSocket,
     config: Arc<ServerConfig>,
     read: Vec<u8>,
+    greeting: &mut Greeting<'_>,
 ) -> io::Result<TlsStream> {
     let mut session = Box::new(Session::new(config, read).map_err(of_tls)?);
     let mut ahead = Vec::new();
-    let tickets = handshake::complete(&mut socket, &mut session, &mut ahead).await?;
+    let tickets = handshake::complete(&mut socket, &mut session, &mut ahead, greeting).await?;
     Ok(TlsStream::new(socket, session, ahead, tickets))
 }
 

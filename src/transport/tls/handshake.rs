@@ -9,51 +9,37 @@ use rustls::ProtocolVersion;
 use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
+use super::greeting::Greeting;
 use super::session::{End, Out, Session, of_tls};
 use crate::transport::socket::ClientSocket;
 
 /// Bytes that are read at once.
 const READ: usize = 4096;
 
-/// Reads the first message, of which `read` has come. What was read stays there, with whatever came
-/// behind it.
-pub(super) async fn hello(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<Accepted> {
+/// The first message of a client, of which `read` has come: what it asks for. `None` where there is
+/// none, or none that can be read.
+pub(super) fn hello(mut read: &[u8]) -> Option<Accepted> {
     let mut acceptor = Acceptor::default();
-    let mut seen = 0;
-    loop {
-        if seen == read.len() {
-            read_more(socket, read).await?;
-        }
-        let mut fresh = read.get(seen..).unwrap_or_default();
-        seen += fresh.len();
-        while !fresh.is_empty() {
-            if acceptor.read_tls(&mut fresh)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            match acceptor.accept() {
-                Ok(Some(accepted)) => return Ok(accepted),
-                Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let mut bytes = Vec::new();
-                    alert.write_all(&mut bytes)?;
-                    last_words(socket, &bytes).await;
-                    return Err(of_tls(error));
-                }
-            }
+    while !read.is_empty() && acceptor.read_tls(&mut read).ok()? > 0 {
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return Some(accepted);
         }
     }
+    None
 }
 
-/// Does the rest, once everything that has come is in the session. `ahead` gets what the client has
-/// sent behind its part of the handshake. Returns what can wait for the first answer.
+/// Does the handshake, once everything that has come is in the session. `ahead` gets what the client
+/// has sent behind its part of it. Returns what can wait for the first answer.
 pub(super) async fn complete(
     socket: &mut ClientSocket,
     session: &mut Session,
     ahead: &mut Vec<u8>,
+    greeting: &mut Greeting<'_>,
 ) -> io::Result<Vec<u8>> {
     loop {
         let mut out = Out::default();
         session.receive_kept(|bytes| ahead.extend_from_slice(bytes), &mut out);
+        greeting.looked();
         match session.end() {
             Some(End::Failed(error)) => {
                 let error = of_tls(error.clone());
@@ -75,7 +61,10 @@ pub(super) async fn complete(
         if is_done {
             return Ok(Vec::new());
         }
-        read_more(socket, session.kept_mut()).await?;
+        let kept = session.kept_mut();
+        let before = kept.len();
+        read_more(socket, kept).await?;
+        greeting.came(kept.get(before..).unwrap_or_default());
     }
 }
 

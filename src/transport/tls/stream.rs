@@ -85,6 +85,17 @@ impl TlsStream {
         }
     }
 
+    /// What would go out with the first answer goes out now.
+    #[cfg(test)]
+    pub(super) async fn send_what_waits(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            let waits = std::mem::take(&mut self.with_first);
+            self.send_all(cx, &waits)?;
+            self.poll_spill(cx)
+        })
+        .await
+    }
+
     /// Writes `bytes` behind what is left of others, and keeps what the socket does not take.
     fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() || self.with_first.is_empty() {

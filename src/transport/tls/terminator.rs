@@ -228,14 +228,41 @@ fn configured(
 /// What one handshake did.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
+    asked: OnceLock<Asked>,
     shown: OnceLock<usize>,
     refused: OnceLock<ClientCert>,
 }
 
 impl Noted {
+    /// What the client asked for, once a certificate was to be chosen by it.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        self.asked.get()
+    }
+
     /// The client's certificate that was found not to be good.
     pub(super) fn refused(&self) -> Option<ClientCert> {
         self.refused.get().cloned()
+    }
+}
+
+/// What a client asks for by its first message.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The server name.
+    pub(super) name: Option<String>,
+    /// Application protocols that it offers.
+    pub(super) alpn: Vec<PeerText>,
+}
+
+impl Asked {
+    pub(super) fn of(hello: &ClientHello<'_>) -> Self {
+        let offered = hello.alpn().into_iter().flatten().take(super::ALPN_CAP);
+        Self {
+            name: hello.server_name().map(str::to_owned),
+            alpn: offered
+                .map(|name| PeerText::from_bytes(name, super::SNI_CAP))
+                .collect(),
+        }
     }
 }
 
@@ -247,6 +274,8 @@ struct Choosing {
 
 impl ResolvesServerCert for Choosing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // The first one tells: a second hello of the same handshake asks for the same.
+        let _ = self.noted.asked.set(Asked::of(&hello));
         let chosen = self
             .chooser
             .choose(hello.server_name(), hello.signature_schemes());

@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream as Client;
 use super::*;
 use crate::session::record::ClientTls;
 use crate::transport::tls::tests::{Server, VERSIONS};
-use crate::transport::tls::{Lasting, Terminator, accept};
+use crate::transport::tls::{Lasting, Terminator, accept_read};
 
 async fn pair(
     version: &'static rustls::SupportedProtocolVersion,
@@ -31,7 +31,7 @@ async fn pair_of(
     let connector = TlsConnector::from(client);
     let name = "gw.example".try_into().unwrap();
     let mut facts = ClientTls::default();
-    let accepting = accept(ClientSocket::Unix(near), terminator, &mut facts);
+    let accepting = accept_read(ClientSocket::Unix(near), Vec::new(), terminator, &mut facts);
     let (stream, client) = tokio::join!(accepting, connector.connect(name, far));
     (stream.unwrap(), client.unwrap())
 }
