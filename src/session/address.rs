@@ -9,26 +9,26 @@ pub fn text(addr: SocketAddr) -> String {
         return addr.to_string();
     };
     // The longest one.
-    let mut text = String::with_capacity("255.255.255.255:65535".len());
+    let mut text = Vec::with_capacity("255.255.255.255:65535".len());
     for (place, octet) in addr.ip().octets().into_iter().enumerate() {
         if place > 0 {
-            text.push('.');
+            text.push(b'.');
         }
         number(&mut text, octet.into());
     }
-    text.push(':');
+    text.push(b':');
     number(&mut text, addr.port());
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
-fn number(text: &mut String, value: u16) {
+fn number(text: &mut Vec<u8>, value: u16) {
     let mut power = 10_000;
     while power > 1 && value < power {
         power /= 10;
     }
     while power > 0 {
         let digit = u8::try_from(value / power % 10).unwrap_or_default();
-        text.push(char::from(b'0' + digit));
+        text.push(b'0' + digit);
         power /= 10;
     }
 }
