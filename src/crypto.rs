@@ -42,6 +42,9 @@ fn chosen() -> CryptoProvider {
     use rustls::{SupportedCipherSuite, Tls13CipherSuite};
 
     let (ring, theirs) = (ring::default_provider(), aws_lc_rs::default_provider());
+    // Its own generator is seeded when it is first used, which takes 20 ms: no client shall wait for
+    // that. If it fails, so does the first handshake.
+    let _ = theirs.secure_random.fill(&mut [0]);
     let of_theirs = |suite: &SupportedCipherSuite| {
         let same = theirs
             .cipher_suites
@@ -89,7 +92,9 @@ mod tests {
         let (chosen, ring) = (provider(), ring::default_provider());
         let suites = |provider: &CryptoProvider| {
             let suites = provider.cipher_suites.iter();
-            suites.map(|suite| suite.suite()).collect::<Vec<_>>()
+            suites
+                .map(rustls::SupportedCipherSuite::suite)
+                .collect::<Vec<_>>()
         };
         let groups = |provider: &CryptoProvider| {
             let groups = provider.kx_groups.iter();

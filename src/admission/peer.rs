@@ -101,8 +101,7 @@ impl Peer {
     /// As it is shown, for records.
     #[must_use]
     pub fn text(&self) -> String {
-        self.addr()
-            .map_or_else(|| "unix".to_owned(), address::text)
+        self.addr().map_or_else(|| "unix".to_owned(), address::text)
     }
 
     /// Of a relayed client its own address, or the proxy's where it is not known.

@@ -43,7 +43,21 @@ mod tests {
     fn it_is_what_the_standard_library_shows() {
         let numbers = [0, 1, 9, 10, 11, 99, 100, 101, 199, 200, 255];
         for octet in numbers {
-            for port in [0, 1, 9, 10, 80, 99, 100, 443, 999, 1000, 9999, 10_000, u16::MAX] {
+            for port in [
+                0,
+                1,
+                9,
+                10,
+                80,
+                99,
+                100,
+                443,
+                999,
+                1000,
+                9999,
+                10_000,
+                u16::MAX,
+            ] {
                 let ip = Ipv4Addr::new(octet, 0, 255 - octet, octet);
                 let addr = SocketAddr::from((ip, port));
                 assert_eq!(text(addr), addr.to_string());

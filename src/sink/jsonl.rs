@@ -173,7 +173,9 @@ impl Consumer for RotatingFile {
             written = self.write_some(rest, &ends).map(|count| {
                 rest = rest.get(count..).unwrap_or_default();
                 ends.retain(|end| *end > count);
-                ends.iter_mut().for_each(|end| *end -= count);
+                for end in &mut ends {
+                    *end -= count;
+                }
             });
         }
         lines.clear();

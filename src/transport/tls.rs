@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
-use self::session::{Session, of_tls};
 use self::greeting::Greeting;
 pub use self::handshake::first;
+use self::session::{Session, of_tls};
 pub use self::stream::TlsStream;
 pub use self::terminator::{Lasting, Terminator};
 

@@ -321,6 +321,9 @@ fn serial() -> Result<SerialNumber, DevCaError> {
 
 fn random() -> Result<[u8; 16], DevCaError> {
     let mut bytes = [0; 16];
-    crypto::provider().secure_random.fill(&mut bytes).map_err(|_| DevCaError::Random)?;
+    crypto::provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| DevCaError::Random)?;
     Ok(bytes)
 }

@@ -47,14 +47,18 @@ impl<'a> Greeting<'a> {
 
     /// The library has looked at what has come.
     pub(super) fn looked(&mut self) {
-        if !self.is_noted && let Some(asked) = self.noted.asked() {
+        if !self.is_noted
+            && let Some(asked) = self.noted.asked()
+        {
             self.note(asked.clone());
         }
     }
 
     /// There will be no more of it. What the client offered by ALPN.
     pub(super) fn done(mut self) -> Vec<PeerText> {
-        if !self.is_noted && let Some(accepted) = handshake::hello(&self.read) {
+        if !self.is_noted
+            && let Some(accepted) = handshake::hello(&self.read)
+        {
             self.note(Asked::of(&accepted.client_hello()));
         }
         self.offered
