@@ -13,6 +13,12 @@ use rustls::server::ProducesTickets;
 use rustls::sign::SigningKey;
 use rustls_pki_types::PrivateKeyDer;
 
+/// What records are protected with behind a handshake with a client.
+#[cfg(not(feature = "aws-lc-rs"))]
+pub(crate) use ::ring::aead;
+#[cfg(feature = "aws-lc-rs")]
+pub(crate) use aws_lc_rs::aead;
+
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(chosen()));
 
 /// The one of this process.

@@ -182,7 +182,7 @@ impl Arrival {
                     Ok(Ok(stream)) => {
                         let took = self.accepted.since(Instant::now());
                         facts.handshake_ms = Some(millis(took));
-                        let is_http2 = tls::is_http2(&stream);
+                        let is_http2 = stream.is_http2();
                         let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
                         let current = Arc::clone(&self.current);
                         let (tap, connection) = self.connection(Some(facts), sensed);

@@ -6,6 +6,7 @@ mod handshake;
 pub mod key_log;
 pub mod leaves;
 mod peer;
+mod records;
 pub mod session;
 pub mod stream;
 pub mod terminator;
@@ -42,12 +43,6 @@ pub(in crate::transport) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
     some.map(<[u8]>::to_vec).collect()
 }
 
-/// Whether ALPN agreed on HTTP/2.
-#[must_use]
-pub fn is_http2(stream: &TlsStream) -> bool {
-    stream.session().state().alpn_protocol() == Some(H2)
-}
-
 /// A handshake that did not complete: what is known of it, and the error itself.
 #[derive(Debug)]
 pub struct Failed {
@@ -66,22 +61,21 @@ pub async fn accept_read(
     facts: &mut ClientTls,
 ) -> Result<TlsStream, Failed> {
     let (config, noted) = terminator.for_one_handshake();
+    let learned = |state: &CommonState, facts: &mut ClientTls| {
+        agreed(state, facts);
+        let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
+        facts.resumed = Some(resumed);
+        if !resumed {
+            facts.certificate = terminator.shown(&noted);
+        }
+        let shown = state.peer_certificates().and_then(|chain| chain.first());
+        facts.client_cert = shown.map(|der| Box::new(peer::facts(der)));
+    };
     let mut greeting = Greeting::new(terminator, facts, Arc::clone(&noted), &read);
-    let shaken = shake(socket, config, read, &mut greeting).await;
+    let shaken = shake(socket, config, read, &mut greeting, learned).await;
     let offered = greeting.done();
     match shaken {
-        Ok(stream) => {
-            let state = stream.session().state();
-            agreed(state, facts);
-            let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
-            facts.resumed = Some(resumed);
-            if !resumed {
-                facts.certificate = terminator.shown(&noted);
-            }
-            let shown = state.peer_certificates().and_then(|chain| chain.first());
-            facts.client_cert = shown.map(|der| Box::new(peer::facts(der)));
-            Ok(stream)
-        }
+        Ok(stream) => Ok(stream),
         Err(error) => {
             let mut facts = facts.clone();
             facts.alpn_offered = offered;
@@ -107,17 +101,23 @@ pub async fn accept(
     Ok(stream)
 }
 
-/// The handshake of a client of which `read` has come.
+/// The handshake of a client of which `read` has come; `learned` hears what it agreed.
 async fn shake(
     mut socket: ClientSocket,
     config: Arc<ServerConfig>,
     read: Vec<u8>,
     greeting: &mut Greeting<'_>,
+    learned: impl FnOnce(&CommonState, &mut ClientTls),
 ) -> io::Result<TlsStream> {
-    let mut session = Box::new(Session::new(config, read).map_err(of_tls)?);
+    let mut session = Session::new(config, read).map_err(of_tls)?;
     let mut ahead = Vec::new();
     let tickets = handshake::complete(&mut socket, &mut session, &mut ahead, greeting).await?;
-    Ok(TlsStream::new(socket, session, ahead, tickets))
+    let mut http2 = false;
+    if let Some(state) = session.state() {
+        http2 = state.alpn_protocol() == Some(H2);
+        learned(state, greeting.facts());
+    }
+    TlsStream::new(socket, session, ahead, tickets, http2).map_err(of_tls)
 }
 
 fn failed(mut facts: ClientTls, error: io::Error) -> Failed {

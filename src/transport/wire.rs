@@ -1,7 +1,7 @@
 //! One leg of a tunnel, taken back out of hyper: the socket, its TLS state, and what could not
 //! be written yet.
 //!
-//! Reads are up to 64 KiB from the socket into a buffer that all sessions of a thread share; a
+//! Reads are up to 128 KiB from the socket into a buffer that all sessions of a thread share; a
 //! client's records are decrypted in it. A leg holds bytes of its own only while its peer is slow to
 //! read, or has sent only the front of a record.
 
@@ -22,8 +22,9 @@ use super::tls::stream::Parts;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
-/// Most bytes taken from a socket at once.
-pub const READ_SIZE: usize = 64 * 1024;
+/// Most bytes taken from a socket at once. Messages of 64 KiB are common, and with their header and TLS
+/// they are a little longer than that: a read of 64 KiB would leave a few bytes for another one.
+pub const READ_SIZE: usize = 128 * 1024;
 
 /// Ciphertext that is looked at together: what was read, behind what was kept from before.
 const CIPHER_SIZE: usize = KEPT + READ_SIZE;
@@ -36,6 +37,8 @@ const PLAIN_SIZE: usize = CIPHER_SIZE;
 pub struct Scratch {
     cipher: Box<[u8]>,
     plain: Box<[u8]>,
+    /// Where in `cipher` the plaintext of the last read stands, if it was opened there.
+    opened: Option<usize>,
 }
 
 impl Default for Scratch {
@@ -43,6 +46,7 @@ impl Default for Scratch {
         Self {
             cipher: vec![0; CIPHER_SIZE].into_boxed_slice(),
             plain: vec![0; PLAIN_SIZE].into_boxed_slice(),
+            opened: None,
         }
     }
 }
@@ -51,14 +55,18 @@ impl Scratch {
     /// The bytes of the last [`Wire::poll_read`].
     #[must_use]
     pub fn plain(&self, count: usize) -> &[u8] {
-        self.plain.get(..count).unwrap_or_default()
+        let bytes = match self.opened {
+            Some(at) => self.cipher.get(at..at + count),
+            None => self.plain.get(..count),
+        };
+        bytes.unwrap_or_default()
     }
 }
 
 /// What a read brought.
 #[derive(Debug)]
 pub enum Readout {
-    /// So many bytes of plaintext, in [`Scratch::plain`].
+    /// So many bytes, in [`Scratch::plain`].
     Bytes(usize),
     /// The far end ended its side of the stream.
     End(TransportEnd, Option<String>),
@@ -145,6 +153,7 @@ impl Wire {
 
     /// Reads what is there. The caller must have written the last bytes somewhere.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
+        scratch.opened = None;
         if !self.ahead.is_empty() {
             let count = self.ahead.len().min(scratch.plain.len());
             if let Some(room) = scratch.plain.get_mut(..count) {
@@ -369,7 +378,7 @@ impl Wire {
                 front.copy_from_slice(kept);
             }
             let input = scratch.cipher.get_mut(start..KEPT + count);
-            let mut filled = 0;
+            let (mut filled, mut opened) = (0, 0);
             let sent = Out::lent(|out| {
                 let plain = |bytes: &[u8]| {
                     let next = filled + bytes.len();
@@ -378,12 +387,16 @@ impl Wire {
                         filled = next;
                     }
                 };
-                session.receive(input.unwrap_or_default(), plain, out);
+                opened = session.receive_in_place(input.unwrap_or_default(), plain, out);
                 // An alert, or the answer to a key update, may have to go out without any data.
                 send(socket, spill, cx, out.bytes())
             });
             if let Err(error) = sent {
                 end.get_or_insert(of_error(&error));
+            }
+            if opened > 0 {
+                scratch.opened = Some(start);
+                return Poll::Ready(Readout::Bytes(opened));
             }
             if filled > 0 {
                 return Poll::Ready(Readout::Bytes(filled));
@@ -461,9 +474,8 @@ fn end_of_session(end: &End) -> Ended {
     }
 }
 
-/// A FIN without `close_notify`, or how the leg broke before.
 /// Reads records from the socket of a TLS leg, or how the leg ended: without `close_notify`, which
-/// would have been learned before.
+/// would have been learned before, or as it broke before.
 fn poll_records(
     socket: &mut Socket,
     cx: &mut Context<'_>,

@@ -38,6 +38,11 @@ impl<'a> Greeting<'a> {
         }
     }
 
+    /// Where it is noted.
+    pub(super) fn facts(&mut self) -> &mut ClientTls {
+        self.facts
+    }
+
     /// More has come.
     pub(super) fn came(&mut self, bytes: &[u8]) {
         if !self.is_noted {

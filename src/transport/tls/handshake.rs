@@ -46,15 +46,16 @@ pub(super) async fn complete(
                 last_words(socket, out.bytes()).await;
                 return Err(error);
             }
-            Some(End::Closed) if session.state().is_handshaking() => {
+            Some(End::Closed) if session.is_handshaking() => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             Some(End::Closed) | None => {}
         }
-        let is_done = !session.state().is_handshaking();
+        let is_done = !session.is_handshaking();
+        let version = session.state().and_then(|state| state.protocol_version());
         // With TLS 1.3 the client has the last word of the handshake: what follows are tickets for
         // later sessions. By themselves they would cost a packet and wake the client.
-        if is_done && session.state().protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+        if is_done && version == Some(ProtocolVersion::TLSv1_3) {
             return Ok(out.bytes().to_vec());
         }
         socket.write_all(out.bytes()).await?;

@@ -1,8 +1,8 @@
 //! TLS with a client without any I/O: records in and plaintext out, and the other way round.
 //!
-//! The library is given bytes where they lie and decrypts them in place. So a session that waits
-//! holds no buffer at all; what is begun and cannot be finished yet (the front of a record) is kept
-//! here.
+//! The library is given bytes where they lie. So a session that waits holds no buffer at all; what is
+//! begun and cannot be finished yet (the front of a record) is kept here. Once the handshake of
+//! TLS 1.3 is done the records are opened and sealed without the library ([`Records`]).
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
     WriteTraffic,
 };
-use rustls::{CommonState, Error, ServerConfig};
+use rustls::{CommonState, Error, ProtocolVersion, ServerConfig};
+
+use super::records::Records;
 
 /// Most bytes that wait for the rest of what they begin: a record takes 18 KiB at most, and no
 /// handshake message that is good for anything takes more than this.
@@ -46,6 +48,21 @@ impl Out {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Has `write` fill so many bytes more, which it may also leave.
+    pub(super) fn append(
+        &mut self,
+        count: usize,
+        write: impl FnOnce(&mut [u8]) -> Option<()>,
+    ) -> Option<()> {
+        let end = self.filled + count;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        write(self.bytes.get_mut(self.filled..end)?)?;
+        self.filled = end;
+        Some(())
     }
 
     fn put<E: Into<Refused>>(
@@ -110,9 +127,16 @@ pub enum End {
     Failed(Error),
 }
 
+/// What looks after the records.
+enum Conn {
+    /// During the handshake, and for all of TLS 1.2.
+    Library(Box<UnbufferedServerConnection>),
+    Records(Box<Records>),
+}
+
 /// The state of one connection.
 pub struct Session {
-    conn: UnbufferedServerConnection,
+    conn: Conn,
     /// The front of a record, or of a handshake message.
     kept: Vec<u8>,
     end: Option<End>,
@@ -128,16 +152,39 @@ impl Session {
     /// A connection of which `kept` has come.
     pub fn new(config: Arc<ServerConfig>, kept: Vec<u8>) -> Result<Self, Error> {
         Ok(Self {
-            conn: UnbufferedServerConnection::new(config)?,
+            conn: Conn::Library(Box::new(UnbufferedServerConnection::new(config)?)),
             kept,
             end: None,
         })
     }
 
-    /// What was agreed.
+    /// What is agreed, until [`Session::settle`].
     #[must_use]
-    pub fn state(&self) -> &CommonState {
-        &self.conn
+    pub fn state(&self) -> Option<&CommonState> {
+        match &self.conn {
+            Conn::Library(conn) => Some(conn),
+            Conn::Records(_) => None,
+        }
+    }
+
+    /// Whether the handshake goes on.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.state().is_some_and(CommonState::is_handshaking)
+    }
+
+    /// After the handshake, once all of its records are written: lets go of what is needed no more.
+    pub fn settle(self) -> Result<Self, Error> {
+        let conn = match self.conn {
+            Conn::Library(conn)
+                if conn.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+                    && self.end.is_none() =>
+            {
+                Conn::Records(Box::new(Records::new(*conn)?))
+            }
+            other => other,
+        };
+        Ok(Self { conn, ..self })
     }
 
     /// How the client ended it, once it has and what came before is handed out.
@@ -173,10 +220,50 @@ impl Session {
     /// Takes what was read, behind what was kept of it: `plain` gets the plaintext, `out` what has
     /// to be answered. The rest is kept.
     pub fn receive(&mut self, input: &mut [u8], mut plain: impl FnMut(&[u8]), out: &mut Out) {
+        let count = self.receive_in_place(input, &mut plain, out);
+        if count > 0 {
+            plain(input.get(..count).unwrap_or_default());
+        }
+    }
+
+    /// The same, but that the plaintext may also come to stand at the front of `input`: so many bytes
+    /// of it, and `plain` got none.
+    pub fn receive_in_place(
+        &mut self,
+        input: &mut [u8],
+        plain: impl FnMut(&[u8]),
+        out: &mut Out,
+    ) -> usize {
+        let (taken, count) = match &mut self.conn {
+            Conn::Library(_) => (self.receive_by_library(input, plain, out), 0),
+            Conn::Records(records) => records.receive(input, out, &mut self.end),
+        };
+        let rest = input.get(taken..).unwrap_or_default();
+        if self.end.is_some() || rest.is_empty() {
+            self.kept = Vec::new();
+        } else if rest.len() > KEPT {
+            self.fail(Error::General("message buffer full".to_owned()), out);
+        } else {
+            self.kept.clear();
+            self.kept.extend_from_slice(rest);
+        }
+        count
+    }
+
+    /// How many bytes it took.
+    fn receive_by_library(
+        &mut self,
+        input: &mut [u8],
+        mut plain: impl FnMut(&[u8]),
+        out: &mut Out,
+    ) -> usize {
         let mut taken = 0;
         while self.end.is_none() {
+            let Conn::Library(conn) = &mut self.conn else {
+                break;
+            };
             let rest = input.get_mut(taken..).unwrap_or_default();
-            let UnbufferedStatus { mut discard, state } = self.conn.process_tls_records(rest);
+            let UnbufferedStatus { mut discard, state } = conn.process_tls_records(rest);
             let failed = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     let mut failed = None;
@@ -215,21 +302,19 @@ impl Session {
                 self.fail(error, out);
             }
         }
-        let rest = input.get(taken..).unwrap_or_default();
-        if self.end.is_some() || rest.is_empty() {
-            self.kept = Vec::new();
-        } else if rest.len() > KEPT {
-            self.fail(Error::General("message buffer full".to_owned()), out);
-        } else {
-            self.kept.clear();
-            self.kept.extend_from_slice(rest);
-        }
+        taken
     }
 
     /// Encrypts, behind whatever else waits to be sent.
     pub fn seal(&mut self, plain: &[u8], out: &mut Out) -> io::Result<()> {
-        self.with_traffic(out, |traffic, room| traffic.encrypt(plain, room))
-            .map_err(of_tls)
+        match (&mut self.conn, &self.end) {
+            (Conn::Records(_), Some(End::Failed(error))) => Err(error.clone()),
+            (Conn::Records(records), _) => records.seal(plain, out),
+            (Conn::Library(_), _) => {
+                self.with_traffic(out, |traffic, room| traffic.encrypt(plain, room))
+            }
+        }
+        .map_err(of_tls)
     }
 
     /// Encrypts pieces as if they were one.
@@ -250,7 +335,12 @@ impl Session {
 
     /// Says `close_notify`; once an alert was sent there is nothing more to say.
     pub fn close(&mut self, out: &mut Out) {
-        if !matches!(self.end, Some(End::Failed(_))) {
+        if matches!(self.end, Some(End::Failed(_))) {
+            return;
+        }
+        if let Conn::Records(records) = &mut self.conn {
+            records.close(out);
+        } else {
             #[expect(
                 clippy::redundant_closure_for_method_calls,
                 reason = "the method itself is not general enough in its lifetimes"
@@ -272,8 +362,11 @@ impl Session {
             return Err(error.clone());
         }
         loop {
+            let Conn::Library(conn) = &mut self.conn else {
+                return Err(unexpected());
+            };
             // What is kept is no whole record; but the library must see it where it was.
-            let state = self.conn.process_tls_records(&mut self.kept).state;
+            let state = conn.process_tls_records(&mut self.kept).state;
             let error = match state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     match out.put(|room| write(&mut traffic, room)) {
@@ -308,10 +401,13 @@ impl Session {
     fn fail(&mut self, error: Error, out: &mut Out) {
         self.kept = Vec::new();
         self.end = Some(End::Failed(error));
+        let Conn::Library(conn) = &mut self.conn else {
+            return;
+        };
         // Only as long as there is something to send: then it does not look at what it was given,
         // and there is nothing to be given any more.
-        while self.conn.wants_write() {
-            let UnbufferedStatus { state, .. } = self.conn.process_tls_records(&mut []);
+        while conn.wants_write() {
+            let UnbufferedStatus { state, .. } = conn.process_tls_records(&mut []);
             let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
                 break;
             };

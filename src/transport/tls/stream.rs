@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use rustls::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::session::{End, Out, Session, of_tls};
@@ -33,6 +34,7 @@ pub struct TlsStream {
     with_first: Vec<u8>,
     /// `close_notify` is said.
     closing: bool,
+    http2: bool,
 }
 
 /// What a stream consists of.
@@ -49,26 +51,29 @@ pub struct Parts {
 }
 
 impl TlsStream {
+    /// After the handshake; `ahead` is what came behind it, `with_first` can wait for the first answer.
     pub(super) fn new(
         socket: ClientSocket,
-        session: Box<Session>,
+        session: Session,
         ahead: Vec<u8>,
         with_first: Vec<u8>,
-    ) -> Self {
-        Self {
+        http2: bool,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             socket,
-            session,
+            session: Box::new(session.settle()?),
             ahead: ahead.into(),
             spill: Bytes::new(),
             with_first,
             closing: false,
-        }
+            http2,
+        })
     }
 
-    /// What was agreed.
+    /// Whether ALPN agreed on HTTP/2.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn is_http2(&self) -> bool {
+        self.http2
     }
 
     /// For the relay.

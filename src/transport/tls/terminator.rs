@@ -219,6 +219,8 @@ fn configured(
         }
     };
     config.alpn_protocols = super::alpn_protocols(policy.http2);
+    // To ourselves: see `records`.
+    config.enable_secret_extraction = true;
     if let Some(key_log) = &lasting.key_log {
         config.key_log = Arc::clone(key_log);
     }

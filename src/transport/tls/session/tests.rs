@@ -3,9 +3,11 @@
 use std::io::{Read as _, Write as _};
 
 use proptest::prelude::*;
-use rustls::crypto::cipher::{AeadKey, Iv, MessageEncrypter, OutboundChunks, OutboundPlainMessage};
+use rustls::crypto::cipher::{
+    InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
+};
 use rustls::{
-    AlertDescription, ClientConnection, ConnectionTrafficSecrets, ContentType, ProtocolVersion,
+    AlertDescription, ClientConnection, ConnectionTrafficSecrets, ContentType, ExtractedSecrets,
 };
 
 use super::*;
@@ -45,19 +47,30 @@ impl Pair {
         pair
     }
 
+    /// With TLS 1.3, and the library's part in it over.
+    fn records(&mut self) -> &mut Records {
+        match &mut self.session.conn {
+            Conn::Records(records) => records,
+            Conn::Library(_) => panic!("not settled"),
+        }
+    }
+
     /// The handshake, in pieces of so many bytes.
     fn shake(&mut self, piece: usize) {
-        while self.client.is_handshaking() || self.session.state().is_handshaking() {
-            for bytes in self.records().chunks(piece) {
+        while self.client.is_handshaking() || self.session.is_handshaking() {
+            for bytes in self.unsent().chunks(piece) {
                 self.feed(bytes);
                 self.answer().unwrap();
             }
         }
+        let spare = Self::begun(VERSIONS[0], |_| {}).session;
+        let session = std::mem::replace(&mut self.session, spare);
+        self.session = session.settle().unwrap();
         assert!(self.session.kept().is_empty() && self.session.kept.capacity() == 0);
     }
 
     /// What the client has to send.
-    fn records(&mut self) -> Vec<u8> {
+    fn unsent(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut bytes).unwrap();
@@ -67,12 +80,12 @@ impl Pair {
 
     fn data(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.client.writer().write_all(bytes).unwrap();
-        self.records()
+        self.unsent()
     }
 
     fn closing(&mut self) -> Vec<u8> {
         self.client.send_close_notify();
-        self.records()
+        self.unsent()
     }
 
     /// As a leg does it: behind what was kept.
@@ -94,6 +107,20 @@ impl Pair {
             let _ = self.client.reader().read_to_end(&mut plain);
         }
         Ok(plain)
+    }
+
+    /// The bodies of the records that wait to be sent.
+    fn answers(&mut self) -> Vec<Vec<u8>> {
+        let bytes = self.out.bytes().to_vec();
+        self.out.filled = 0;
+        let (mut rest, mut all) = (bytes.as_slice(), Vec::new());
+        while let Some((header, behind)) = rest.split_first_chunk::<5>() {
+            let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+            let (body, next) = behind.split_at(length);
+            all.push(body.to_vec());
+            rest = next;
+        }
+        all
     }
 
     fn says(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -126,7 +153,7 @@ fn a_handshake_byte_by_byte() {
 fn a_hello_in_many_records() {
     for version in VERSIONS {
         let mut pair = Pair::begun(version, |_| {});
-        let hello = pair.records();
+        let hello = pair.unsent();
         for byte in &hello[5..] {
             pair.feed(&[0x16, 3, 1, 0, 1, *byte]);
         }
@@ -140,7 +167,7 @@ fn a_hello_in_many_records() {
 #[test]
 fn a_hello_that_is_broken_off() {
     let mut pair = Pair::begun(VERSIONS[1], |_| {});
-    let hello = pair.records();
+    let hello = pair.unsent();
     pair.feed(&[0x16, 3, 1, 0, 2, hello[5], hello[6]]);
     pair.feed(&[0x17, 3, 3, 0, 1, 0]);
     pair.failed();
@@ -260,19 +287,20 @@ fn the_client_takes_new_keys_and_asks_for_ours() {
 }
 
 #[test]
-fn we_take_new_keys_and_the_client_does_not_ask() {
+fn we_take_new_keys_before_one_has_sealed_too_much() {
     let mut pair = Pair::new(VERSIONS[1]);
-    let state = pair.session.conn.process_tls_records(&mut []).state;
-    let Ok(ConnectionState::WriteTraffic(traffic)) = state else {
-        panic!("{state:?}");
-    };
-    traffic.refresh_traffic_keys().unwrap();
-    assert_eq!(pair.says(b"by new keys"), b"by new keys");
-    // Its answer goes before its next data.
-    let bytes = pair.data(b"understood");
-    pair.feed(&bytes);
-    assert_eq!(pair.plain, b"understood");
-    assert_eq!(pair.says(b"again"), b"again");
+    let before = pair.records().sealed();
+    pair.records().limit_to(before + 2);
+    for _ in 0..5 {
+        // Three records: the third is by a new key, with the message that says so before it.
+        let long = vec![7; 40_000];
+        assert_eq!(pair.says(&long), long);
+        assert!(pair.records().sealed() <= before + 2);
+        // The client's new key comes before its next data.
+        let bytes = pair.data(b"understood");
+        pair.feed(&bytes);
+        assert_eq!(std::mem::take(&mut pair.plain), b"understood");
+    }
 }
 
 #[test]
@@ -292,7 +320,9 @@ fn long_writes_are_several_records() {
 struct Hostile {
     pair: Pair,
     encrypter: Box<dyn MessageEncrypter>,
+    decrypter: Box<dyn MessageDecrypter>,
     next: u64,
+    heard: u64,
 }
 
 impl Hostile {
@@ -302,18 +332,21 @@ impl Hostile {
         let suite = pair.client.negotiated_cipher_suite().unwrap();
         let spare = Pair::begun(VERSIONS[1], |_| {}).client;
         let client = std::mem::replace(&mut pair.client, spare);
-        let (next, secrets) = client.dangerous_extract_secrets().unwrap().tx;
-        let (key, iv): (AeadKey, Iv) = match secrets {
+        let ExtractedSecrets { tx, rx } = client.dangerous_extract_secrets().unwrap();
+        let parts = |secrets| match secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv }
             | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
             | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
             _ => panic!("a suite that is not known"),
         };
-        let encrypter = suite.tls13().unwrap().aead_alg.encrypter(key, iv);
+        let aead = suite.tls13().unwrap().aead_alg;
+        let ((our_key, our_iv), (key, iv)) = (parts(tx.1), parts(rx.1));
         Self {
             pair,
-            encrypter,
-            next,
+            encrypter: aead.encrypter(our_key, our_iv),
+            decrypter: aead.decrypter(key, iv),
+            next: tx.0,
+            heard: rx.0,
         }
     }
 
@@ -333,62 +366,189 @@ impl Hostile {
         self.pair.feed(&record);
     }
 
+    /// A record that the library would not make.
+    fn padded(&mut self, data: &[u8], zeros: usize) -> Vec<u8> {
+        let mut payload = [data, &[23]].concat();
+        payload.resize(payload.len() + zeros, 0);
+        // What stands last is what a record is by, so that the last zero is not given with it.
+        match payload.split_last() {
+            Some((last, front)) => self.record((*last).into(), front),
+            None => Vec::new(),
+        }
+    }
+
+    /// The alert that waits to be sent, alone.
+    fn alert(&mut self) -> Option<(u8, AlertDescription)> {
+        let answers = self.pair.answers();
+        let [body] = answers.as_slice() else {
+            assert!(answers.is_empty(), "{answers:?}");
+            return None;
+        };
+        let mut body = body.clone();
+        let message = InboundOpaqueMessage::new(
+            ContentType::ApplicationData,
+            ProtocolVersion::TLSv1_2,
+            &mut body,
+        );
+        let message = self.decrypter.decrypt(message, self.heard).unwrap();
+        assert_eq!(message.typ, ContentType::Alert);
+        Some((message.payload[0], message.payload[1].into()))
+    }
+
     fn writes(&mut self) -> io::Result<()> {
         let Pair { session, out, .. } = &mut self.pair;
         session.seal(b"written meanwhile", out)
     }
 }
 
-/// `KeyUpdate` in five records, and we write between them.
+/// Nothing but `KeyUpdate` may come, and that in one piece.
 #[test]
-fn a_handshake_message_that_is_only_begun_hinders_no_writing() {
-    let mut hostile = Hostile::new();
-    for byte in [24, 0, 0, 1] {
-        hostile.feed(ContentType::Handshake, &[byte]);
-        hostile.writes().unwrap();
-        assert!(!hostile.pair.session.kept().is_empty());
-    }
-    hostile.feed(ContentType::Handshake, &[1]);
-    hostile.writes().unwrap();
-    assert!(hostile.pair.session.end().is_none());
-    assert!(hostile.pair.session.kept().is_empty());
-}
-
-#[test]
-fn a_handshake_message_that_something_comes_between() {
-    for typ in [ContentType::ApplicationData, ContentType::Alert] {
+fn handshake_messages_that_are_refused() {
+    let unexpected = AlertDescription::UnexpectedMessage;
+    let illegal = AlertDescription::IllegalParameter;
+    let decode = AlertDescription::DecodeError;
+    for (typ, payload, alert) in [
+        (
+            ContentType::Handshake,
+            b"\x01\0\0\x01\0" as &[u8],
+            unexpected,
+        ),
+        (ContentType::Handshake, &[24, 0, 0, 1, 2], illegal),
+        (ContentType::Handshake, &[24, 0, 0, 1], illegal),
+        (
+            ContentType::Handshake,
+            &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0],
+            illegal,
+        ),
+        (ContentType::Handshake, &[], decode),
+        (ContentType::Heartbeat, &[1], unexpected),
+        (ContentType::ChangeCipherSpec, &[1], unexpected),
+        (ContentType::Unknown(99), &[1], unexpected),
+        (ContentType::Alert, &[1], decode),
+        (ContentType::Alert, &[1, 0, 1, 0], decode),
+        (ContentType::Alert, &[3, 90], decode),
+        (ContentType::Alert, &[1, 80], decode),
+    ] {
         let mut hostile = Hostile::new();
-        hostile.feed(ContentType::Handshake, &[24, 0]);
-        hostile.feed(typ, &[1, 0]);
+        hostile.feed(ContentType::ApplicationData, b"good");
+        hostile.feed(typ, payload);
+        assert_eq!(hostile.pair.plain, b"good", "{typ:?} {payload:?}");
         hostile.pair.failed();
         hostile.writes().unwrap_err();
-        hostile.pair.session.close(&mut hostile.pair.out);
+        assert_eq!(hostile.alert(), Some((2, alert)), "{typ:?} {payload:?}");
     }
 }
 
-/// Two messages in a record: the first is refused, the second never looked at.
+/// What the client says it fails of is answered by nothing.
 #[test]
-fn a_handshake_message_behind_one_that_is_refused() {
+fn a_fatal_alert_is_the_last_word() {
     let mut hostile = Hostile::new();
-    hostile.feed(ContentType::Handshake, &[20, 0, 0, 1, 0, 24, 0, 0, 1, 0]);
-    hostile.pair.failed();
-    hostile.writes().unwrap_err();
-    assert!(!hostile.pair.out.bytes().is_empty(), "an alert");
+    hostile.feed(ContentType::Alert, &[2, 80]);
+    assert_eq!(
+        *hostile.pair.failed(),
+        Error::AlertReceived(AlertDescription::InternalError)
+    );
+    hostile.pair.session.close(&mut hostile.pair.out);
+    assert_eq!(hostile.alert(), None);
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn warnings_that_mean_nothing_are_few() {
     let mut hostile = Hostile::new();
-    hostile.feed(ContentType::Handshake, &[24, 0, 0xff, 0]);
-    for _ in 0..=KEPT / 23 {
-        if hostile.pair.session.end().is_some() {
-            break;
-        }
-        assert!(hostile.pair.session.kept().len() <= KEPT);
-        hostile.feed(ContentType::Handshake, &[0]);
+    for _ in 0..4 {
+        hostile.feed(ContentType::Alert, &[1, 90]);
+        assert!(hostile.pair.session.end().is_none());
     }
-    hostile.pair.failed();
-    assert_eq!(hostile.pair.session.kept.capacity(), 0);
+    hostile.feed(ContentType::Alert, &[1, 90]);
+    let many = rustls::PeerMisbehaved::TooManyWarningAlertsReceived;
+    assert_eq!(*hostile.pair.failed(), many.into());
+}
+
+/// Each makes a key, and one of ours; with nothing between there is no use in that.
+#[test]
+fn key_updates_without_data_are_few_and_are_answered_once() {
+    let mut pair = Pair::new(VERSIONS[1]);
+    let update = |pair: &mut Pair| {
+        pair.client.refresh_traffic_keys().unwrap();
+        let bytes = pair.unsent();
+        pair.feed(&bytes);
+    };
+    for _ in 0..32 {
+        update(&mut pair);
+    }
+    assert!(pair.session.end().is_none());
+    assert!(pair.out.bytes().is_empty(), "nothing to say it before");
+    let data = b"written meanwhile";
+    pair.session.seal(data, &mut pair.out).unwrap();
+    let unread = pair.out.bytes().to_vec();
+    let lengths: Vec<usize> = pair.answers().iter().map(Vec::len).collect();
+    assert_eq!(lengths, [5 + 1 + 16, data.len() + 1 + 16]);
+    pair.out.append(unread.len(), |room| {
+        room.copy_from_slice(&unread);
+        Some(())
+    });
+    assert_eq!(pair.answer().unwrap(), data);
+    let bytes = pair.data(b"more");
+    pair.feed(&bytes);
+    for _ in 0..32 {
+        update(&mut pair);
+    }
+    assert!(pair.session.end().is_none());
+    update(&mut pair);
+    let many = rustls::PeerMisbehaved::TooManyKeyUpdateRequests;
+    assert_eq!(*pair.failed(), many.into());
+}
+
+/// By its header, before any more of it has come.
+#[test]
+fn a_record_that_cannot_be_one() {
+    for (header, alert) in [
+        (*b"\x17\x03\x03\x41\x01", AlertDescription::RecordOverflow),
+        (*b"\x17\x02\x03\x00\x20", AlertDescription::DecodeError),
+        (*b"GET /", AlertDescription::DecodeError),
+        (
+            *b"\x16\x03\x03\x00\x05",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (
+            *b"\x15\x03\x03\x00\x02",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (
+            *b"\x14\x03\x03\x00\x01",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (*b"\x17\x03\x03\x00\x0f", AlertDescription::BadRecordMac),
+    ] {
+        let mut hostile = Hostile::new();
+        hostile.pair.feed(&header);
+        hostile.pair.feed(&[0; 15]);
+        hostile.pair.failed();
+        assert_eq!(hostile.alert(), Some((2, alert)), "{header:?}");
+        assert_eq!(hostile.pair.session.kept.capacity(), 0);
+    }
+}
+
+/// Padding, and data without any bytes (RFC 8446 section 5.4).
+#[test]
+fn padded_records() {
+    let mut hostile = Hostile::new();
+    for (data, zeros) in [
+        (b"a" as &[u8], 0),
+        (b"b", 1),
+        (b"", 0),
+        (b"", 900),
+        (b"c", 16_383),
+    ] {
+        let record = hostile.padded(data, zeros);
+        hostile.pair.feed(&record);
+    }
+    assert_eq!(hostile.pair.plain, b"abc");
+    assert!(hostile.pair.session.end().is_none());
+    let record = hostile.padded(b"c", 16_384);
+    hostile.pair.feed(&record);
+    assert_eq!(*hostile.pair.failed(), Error::PeerSentOversizedRecord);
+    assert_eq!(hostile.alert(), Some((2, AlertDescription::RecordOverflow)));
 }
 
 proptest! {
@@ -410,7 +570,7 @@ proptest! {
             wanted.extend(message);
             if new_keys && tls13 {
                 pair.client.refresh_traffic_keys().unwrap();
-                burst.extend(pair.records());
+                burst.extend(pair.unsent());
             }
         }
         if closes {
@@ -473,6 +633,7 @@ proptest! {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_session_grows_by_nobodys_oversight() {
-    let session = size_of::<Session>();
-    assert!(session <= 1200, "a session takes {session} bytes");
+    let (session, records) = (size_of::<Session>(), size_of::<Records>());
+    assert!(session <= 104, "a session takes {session} bytes");
+    assert!(records <= 1728, "its records take {records} bytes");
 }

@@ -1,0 +1,358 @@
+//! Records of TLS 1.3 behind the handshake (RFC 8446 section 5), protected where they lie.
+//!
+//! The library makes the keys, and every new one. But it opens and seals each record by way of a
+//! buffer of its own. Here a record is opened in the buffer that it was read into, right behind the
+//! plaintext of the one before, and sealed in the buffer that it is written from. Nonces, what is
+//! authenticated besides, and what stands around the plaintext are the library's functions; the
+//! ciphers are those of its provider.
+//!
+//! A client may send data, alerts, and `KeyUpdate` in a record of its own. That message has five
+//! bytes; nobody has a reason to cut it, so that it is not put together here.
+
+use rustls::crypto::cipher::{
+    AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, Nonce, make_tls13_aad,
+};
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::{
+    AlertDescription, ConnectionTrafficSecrets, ContentType, Error, HandshakeType, InvalidMessage,
+    PeerMisbehaved, ProtocolVersion,
+};
+
+use super::session::{End, Out};
+use crate::crypto::aead::{
+    self, AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, UnboundKey,
+};
+
+/// Type, version and length.
+const HEADER: usize = 5;
+
+/// Of all three ciphers.
+const TAG: usize = 16;
+
+/// Plaintext of one record.
+const PLAIN: usize = 16 * 1024;
+
+/// What a protected record is longer at most.
+const EXPANSION: usize = 256;
+
+/// `KeyUpdate` without data between; each costs the making of a key.
+const UPDATES: u8 = 32;
+
+/// Warnings of a client; each is good for nothing.
+const WARNINGS: u8 = 4;
+
+const WARNING: u8 = 1;
+const FATAL: u8 = 2;
+
+/// Both directions of one connection.
+pub(super) struct Records {
+    keys: KernelConnection<ServerConnectionData>,
+    opening: Protection,
+    sealing: Protection,
+    /// Records that one key may seal.
+    limit: u64,
+    /// The client has asked for a new key of ours: it comes before the next data.
+    owes_update: bool,
+    updates: u8,
+    warnings: u8,
+    /// `close_notify` or a fatal alert.
+    said_last: bool,
+}
+
+impl Records {
+    /// Of a connection whose handshake is done and whose records are all sent, in TLS 1.3 with
+    /// `enable_secret_extraction`.
+    pub(super) fn new(conn: UnbufferedServerConnection) -> Result<Self, Error> {
+        let (secrets, keys) = conn.dangerous_into_kernel_connection()?;
+        let suite = keys.negotiated_cipher_suite();
+        let suite = suite.tls13().ok_or(Error::HandshakeNotComplete)?;
+        Ok(Self {
+            keys,
+            opening: Protection::new(secrets.rx)?,
+            sealing: Protection::new(secrets.tx)?,
+            limit: suite.common.confidentiality_limit,
+            owes_update: false,
+            updates: UPDATES,
+            warnings: WARNINGS,
+            said_last: false,
+        })
+    }
+
+    /// Opens the whole records of `input`. Returns how many bytes were taken, and how many of
+    /// plaintext now stand at the front of `input`. `out` gets what has to be answered.
+    pub(super) fn receive(
+        &mut self,
+        input: &mut [u8],
+        out: &mut Out,
+        end: &mut Option<End>,
+    ) -> (usize, usize) {
+        let (mut taken, mut filled) = (0, 0);
+        while end.is_none() {
+            let record = whole(input.get(taken..).unwrap_or_default());
+            let length = match record {
+                Ok(Some(length)) => length,
+                Ok(None) => break,
+                Err(error) => {
+                    *end = Some(self.fail(error, out));
+                    break;
+                }
+            };
+            let ciphertext = taken + HEADER - filled;
+            taken += length;
+            let room = input.get_mut(filled..taken).unwrap_or_default();
+            match self.opening.open(room, ciphertext) {
+                Ok(message) if message.typ == ContentType::ApplicationData => {
+                    self.updates = UPDATES;
+                    filled += message.payload.len();
+                }
+                Ok(message) => *end = self.control(&message, out),
+                Err(error) => *end = Some(self.fail(error, out)),
+            }
+        }
+        (taken, filled)
+    }
+
+    /// Seals data, in as many records as it takes.
+    pub(super) fn seal(&mut self, plain: &[u8], out: &mut Out) -> Result<(), Error> {
+        if self.said_last {
+            return Err(Error::EncryptError);
+        }
+        for piece in plain.chunks(PLAIN) {
+            if std::mem::take(&mut self.owes_update) {
+                self.update(false, out)?;
+            } else if self.sealing.next >= self.limit {
+                self.update(true, out)?;
+            }
+            self.sealing
+                .seal(ContentType::ApplicationData, piece, out)?;
+        }
+        Ok(())
+    }
+
+    /// Says `close_notify`, unless there is nothing more to say.
+    pub(super) fn close(&mut self, out: &mut Out) {
+        self.alert(WARNING, AlertDescription::CloseNotify, out);
+    }
+
+    /// Takes a new key, and may ask for the client's (RFC 8446 section 4.6.3).
+    fn update(&mut self, asks: bool, out: &mut Out) -> Result<(), Error> {
+        let message = [24, 0, 0, 1, u8::from(asks)];
+        self.sealing.seal(ContentType::Handshake, &message, out)?;
+        self.sealing = Protection::new(self.keys.update_tx_secret()?)?;
+        Ok(())
+    }
+
+    /// What is not data.
+    fn control(&mut self, message: &InboundPlainMessage<'_>, out: &mut Out) -> Option<End> {
+        let looked_at = match message.typ {
+            ContentType::Alert => match *message.payload {
+                [level, description] => return self.heard(level, description.into(), out),
+                _ => Err(InvalidMessage::TrailingData("AlertMessagePayload").into()),
+            },
+            ContentType::Handshake => self.handshake(message.payload),
+            got_type => Err(Error::InappropriateMessage {
+                expect_types: vec![ContentType::ApplicationData],
+                got_type,
+            }),
+        };
+        looked_at.err().map(|error| self.fail(error, out))
+    }
+
+    /// An alert (RFC 8446 section 6).
+    fn heard(&mut self, level: u8, alert: AlertDescription, out: &mut Out) -> Option<End> {
+        let received = Error::AlertReceived(alert);
+        match level {
+            WARNING | FATAL if alert == AlertDescription::CloseNotify => Some(End::Closed),
+            FATAL => Some(End::Failed(received)),
+            WARNING if alert == AlertDescription::UserCanceled => {
+                match self.warnings.checked_sub(1) {
+                    Some(left) => {
+                        self.warnings = left;
+                        None
+                    }
+                    None => {
+                        Some(self.fail(PeerMisbehaved::TooManyWarningAlertsReceived.into(), out))
+                    }
+                }
+            }
+            _ => {
+                self.alert(FATAL, AlertDescription::DecodeError, out);
+                Some(End::Failed(received))
+            }
+        }
+    }
+
+    fn handshake(&mut self, message: &[u8]) -> Result<(), Error> {
+        let asked = match *message {
+            [24, 0, 0, 1, asked @ (0 | 1)] => asked == 1,
+            [24, ..] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
+            [typ, ..] => {
+                return Err(Error::InappropriateHandshakeMessage {
+                    expect_types: vec![HandshakeType::KeyUpdate],
+                    got_type: typ.into(),
+                });
+            }
+            [] => return Err(InvalidMessage::InvalidEmptyPayload.into()),
+        };
+        let Some(left) = self.updates.checked_sub(1) else {
+            return Err(PeerMisbehaved::TooManyKeyUpdateRequests.into());
+        };
+        self.updates = left;
+        self.owes_update |= asked;
+        self.opening = Protection::new(self.keys.update_rx_secret()?)?;
+        Ok(())
+    }
+
+    fn fail(&mut self, error: Error, out: &mut Out) -> End {
+        self.alert(FATAL, alert_of(&error), out);
+        End::Failed(error)
+    }
+
+    fn alert(&mut self, level: u8, alert: AlertDescription, out: &mut Out) {
+        if !std::mem::replace(&mut self.said_last, true) {
+            let message = [level, alert.into()];
+            // It can fail for want of a key only, and then there is no way to say so.
+            let _ = self.sealing.seal(ContentType::Alert, &message, out);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Records {
+    /// The number of the next record under the present key.
+    pub(super) fn sealed(&self) -> u64 {
+        self.sealing.next
+    }
+
+    pub(super) fn limit_to(&mut self, records: u64) {
+        self.limit = records;
+    }
+}
+
+/// The alert that tells of an error (RFC 8446 section 6.2).
+fn alert_of(error: &Error) -> AlertDescription {
+    match error {
+        Error::DecryptError => AlertDescription::BadRecordMac,
+        Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
+            AlertDescription::RecordOverflow
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => {
+            AlertDescription::IllegalParameter
+        }
+        Error::InvalidMessage(invalid) => AlertDescription::from(*invalid),
+        Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
+        _ => AlertDescription::InternalError,
+    }
+}
+
+/// How long the record is that `bytes` begin with, once they hold all of it. What can be told to be
+/// wrong by the header is.
+fn whole(bytes: &[u8]) -> Result<Option<usize>, Error> {
+    let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    let [typ, major, _, high, low] = *header;
+    match ContentType::from(typ) {
+        ContentType::ApplicationData => {}
+        ContentType::Unknown(_) => return Err(InvalidMessage::InvalidContentType.into()),
+        // Nothing comes unprotected any more.
+        got_type => {
+            return Err(Error::InappropriateMessage {
+                expect_types: vec![ContentType::ApplicationData],
+                got_type,
+            });
+        }
+    }
+    if major != 3 {
+        return Err(InvalidMessage::UnknownProtocolVersion.into());
+    }
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length > PLAIN + EXPANSION {
+        return Err(InvalidMessage::MessageTooLarge.into());
+    }
+    Ok((body.len() >= length).then_some(HEADER + length))
+}
+
+/// A key, and the number of the next record under it.
+struct Protection {
+    key: LessSafeKey,
+    iv: Iv,
+    next: u64,
+}
+
+impl Protection {
+    fn new((next, secrets): (u64, ConnectionTrafficSecrets)) -> Result<Self, Error> {
+        type Secrets = ConnectionTrafficSecrets;
+        let (algorithm, key, iv): (_, AeadKey, Iv) = match secrets {
+            Secrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
+            Secrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
+            Secrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
+            _ => return Err(unknown()),
+        };
+        let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| unknown())?;
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            iv,
+            next,
+        })
+    }
+
+    /// Never the same twice under one key: the number is counted here and nowhere else.
+    fn nonce(&mut self) -> aead::Nonce {
+        const { assert!(NONCE_LEN == 12) };
+        let nonce = Nonce::new(&self.iv, self.next);
+        self.next += 1;
+        aead::Nonce::assume_unique_for_key(nonce.0)
+    }
+
+    /// Opens the ciphertext that stands at `from` of `room` and goes on to its end; the plaintext
+    /// comes to stand at the front of `room`.
+    fn open<'a>(
+        &mut self,
+        room: &'a mut [u8],
+        from: usize,
+    ) -> Result<InboundPlainMessage<'a>, Error> {
+        let length = room.len().saturating_sub(from);
+        if length < TAG {
+            return Err(Error::DecryptError);
+        }
+        let (nonce, aad) = (self.nonce(), Aad::from(make_tls13_aad(length)));
+        let opened = self.key.open_within(nonce, aad, room, from..);
+        let plain = opened.map_err(|_| Error::DecryptError)?;
+        let message = InboundOpaqueMessage::new(
+            ContentType::ApplicationData,
+            ProtocolVersion::TLSv1_2,
+            plain,
+        );
+        message.into_tls13_unpadded_message()
+    }
+
+    /// One record, behind what is in `out`.
+    fn seal(&mut self, typ: ContentType, plain: &[u8], out: &mut Out) -> Result<(), Error> {
+        let length = plain.len() + 1 + TAG;
+        let [high, low] = u16::try_from(length)
+            .map_err(|_| Error::EncryptError)?
+            .to_be_bytes();
+        let (nonce, aad) = (self.nonce(), Aad::from(make_tls13_aad(length)));
+        let sealed = out.append(HEADER + length, |room| {
+            let (header, room) = room.split_first_chunk_mut::<HEADER>()?;
+            let (text, tag) = room.split_last_chunk_mut::<TAG>()?;
+            *header = [ContentType::ApplicationData.into(), 3, 3, high, low];
+            let (last, front) = text.split_last_mut()?;
+            front.copy_from_slice(plain);
+            *last = typ.into();
+            let computed = self.key.seal_in_place_separate_tag(nonce, aad, text).ok()?;
+            tag.copy_from_slice(computed.as_ref());
+            Some(())
+        });
+        sealed.ok_or(Error::EncryptError)
+    }
+}
+
+/// Only suites of ours are agreed on.
+fn unknown() -> Error {
+    Error::General("a cipher suite without a cipher".to_owned())
+}
