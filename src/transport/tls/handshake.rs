@@ -5,8 +5,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
-use rustls::ProtocolVersion;
 use rustls::server::{Accepted, Acceptor};
+use rustls::{CommonState, ProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use super::greeting::Greeting;
@@ -52,7 +52,7 @@ pub(super) async fn complete(
             Some(End::Closed) | None => {}
         }
         let is_done = !session.is_handshaking();
-        let version = session.state().and_then(|state| state.protocol_version());
+        let version = session.state().and_then(CommonState::protocol_version);
         // With TLS 1.3 the client has the last word of the handshake: what follows are tickets for
         // later sessions. By themselves they would cost a packet and wake the client.
         if is_done && version == Some(ProtocolVersion::TLSv1_3) {
