@@ -9,9 +9,6 @@
 //! A client may send data, alerts, and `KeyUpdate` in a record of its own. That message has five
 //! bytes; nobody has a reason to cut it, so that it is not put together here.
 
-use ring::aead::{
-    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, UnboundKey,
-};
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, Nonce, make_tls13_aad,
 };
@@ -23,6 +20,9 @@ use rustls::{
 };
 
 use super::session::{End, Out};
+use crate::crypto::aead::{
+    self, AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, UnboundKey,
+};
 
 /// Type, version and length.
 const HEADER: usize = 5;
@@ -319,11 +319,11 @@ impl Protection {
     }
 
     /// Never the same twice under one key: the number is counted here and nowhere else.
-    fn nonce(&mut self) -> ring::aead::Nonce {
+    fn nonce(&mut self) -> aead::Nonce {
         const { assert!(NONCE_LEN == 12) };
         let nonce = Nonce::new(&self.iv, self.next);
         self.next += 1;
-        ring::aead::Nonce::assume_unique_for_key(nonce.0)
+        aead::Nonce::assume_unique_for_key(nonce.0)
     }
 
     /// Opens the ciphertext that stands at `from` of `room` and goes on to its end; the plaintext
