@@ -264,9 +264,10 @@ impl Session {
         out: &mut Out,
     ) -> usize {
         let (mut taken, mut whole) = (0, self.looked_at);
-        let mut shown = match self.is_handshaking() {
-            true => whole,
-            false => input.len(),
+        let mut shown = if self.is_handshaking() {
+            whole
+        } else {
+            input.len()
         };
         while self.end.is_none() {
             let Conn::Library(conn) = &mut self.conn else {

@@ -55,13 +55,18 @@ impl TlsStream {
     pub(super) fn new(
         socket: ClientSocket,
         session: Session,
-        ahead: Vec<u8>,
-        with_first: Vec<u8>,
+        mut ahead: Vec<u8>,
+        mut with_first: Vec<u8>,
         http2: bool,
     ) -> Result<Self, Error> {
+        let mut session = Box::new(session.settle()?);
+        Out::lent(|out| {
+            session.receive_kept(|bytes| ahead.extend_from_slice(bytes), out);
+            with_first.extend_from_slice(out.bytes());
+        });
         Ok(Self {
             socket,
-            session: Box::new(session.settle()?),
+            session,
             ahead: ahead.into(),
             spill: Bytes::new(),
             with_first,
