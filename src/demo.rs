@@ -313,14 +313,8 @@ impl Output {
             serde_json::to_string(record)
                 .map_err(io::Error::from)
                 .and_then(|line| writeln!(io::stdout(), "{line}"))
-        } else if self.colour {
-            write!(io::stdout(), "{}", two_lines(record))
         } else {
-            write!(
-                io::stdout(),
-                "{}",
-                anstream::adapter::strip_str(&two_lines(record))
-            )
+            write!(io::stdout(), "{}", two_lines(record, self.colour))
         };
     }
 }

@@ -10,6 +10,7 @@ pub mod app;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod crypto;
 pub mod demo;
 pub mod dialect;
 pub mod exit;

@@ -129,8 +129,7 @@ pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Option<Queue>> {
         OutputFormat::Line => {
             let stdout = io::stdout();
             let styled = AutoStream::choice(&stdout) != ColorChoice::Never;
-            let writer = BufWriter::new(stdout);
-            Queue::start("stdout", STDOUT_QUEUE, Lines { writer, styled })?
+            Queue::start("stdout", STDOUT_QUEUE, Lines::new(stdout, styled))?
         }
         OutputFormat::Json => Queue::start(
             "stdout",

@@ -5,6 +5,7 @@
 //! here says whose fault an ending was; that is [`crate::verdict`]'s job alone.
 
 pub mod added;
+pub mod address;
 pub mod caps;
 pub mod credential;
 pub mod heartbeats;

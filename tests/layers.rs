@@ -30,8 +30,8 @@ const LAYERS: &[&[&str]] = &[
     &["dialect"],
     &["session"],
     &["ws"],
-    // Exit codes: words that every command shares.
-    &["exit"],
+    // Exit codes: words that every command shares. And which cryptography is used, wherever TLS is.
+    &["crypto", "exit"],
 ];
 
 /// Imports within one layer: (importer, imported).

@@ -9,6 +9,8 @@
 //! Fields that are not on the list below are recorded by name and length only. Nothing here changes
 //! what is forwarded.
 
+use memchr::memchr2_iter;
+
 use super::suspects::{self, CapabilityPath, subprotocol_items};
 use crate::session::credential::length;
 use crate::session::text::PeerText;
@@ -223,7 +225,7 @@ fn masked_user(authority: &str) -> String {
 /// Masks JSON Web Tokens, what follows the word "bearer" or "basic", and user information, in text
 /// that should hold nothing of the kind.
 fn free_text(text: &str) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(range) = suspects::find_jwt(rest) {
         out.push_str(rest.get(..range.start).unwrap_or_default());
@@ -247,8 +249,15 @@ fn free_text(text: &str) -> String {
 }
 
 fn holds_word(text: &str, word: &str) -> bool {
-    let mut windows = text.as_bytes().windows(word.len());
-    windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    let Some(first) = word.first() else {
+        return true;
+    };
+    let mut places = memchr2_iter(*first, first.to_ascii_uppercase(), text);
+    places.any(|at| {
+        let found = text.get(at..at + word.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(word))
+    })
 }
 
 fn after_word(text: &str, word: &str) -> String {

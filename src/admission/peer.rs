@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::forwarded::Trusted;
+use crate::session::address;
 use crate::session::record::client::Process;
 
 /// The other end of a client connection.
@@ -97,6 +98,21 @@ impl Peer {
         }
     }
 
+    /// As it is shown, for records.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.addr().map_or_else(|| "unix".to_owned(), address::text)
+    }
+
+    /// Of a relayed client its own address, or the proxy's where it is not known.
+    fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Inet(addr) => Some(*addr),
+            Self::Unix(_) => None,
+            Self::Relayed { client, proxy } => client.or(*proxy),
+        }
+    }
+
     /// How an entry of a list names it.
     #[must_use]
     pub fn entry(&self) -> String {
@@ -111,12 +127,7 @@ impl Peer {
 /// known.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = match self {
-            Self::Inet(addr) => Some(addr),
-            Self::Unix(_) => None,
-            Self::Relayed { client, proxy } => client.as_ref().or(proxy.as_ref()),
-        };
-        match addr {
+        match self.addr() {
             Some(addr) => addr.fmt(f),
             None => f.write_str("unix"),
         }
@@ -178,9 +189,11 @@ mod tests {
     #[test]
     fn it_is_shown_as_what_is_known_of_it() {
         assert_eq!(UNIX.to_string(), "unix");
+        assert_eq!(UNIX.text(), "unix");
         assert_eq!(UNIX.relaying(None).to_string(), "unix");
         let peer = Peer::inet(addr("[::ffff:10.0.0.5]:2"));
         assert_eq!(peer.to_string(), "10.0.0.5:2");
+        assert_eq!(peer.text(), "10.0.0.5:2");
         assert_eq!(peer.relaying(None).to_string(), "10.0.0.5:2");
         let client = peer.relaying(Some(addr("[2001:db8::1]:7")));
         assert_eq!(client.to_string(), "[2001:db8::1]:7");

@@ -10,7 +10,7 @@ pub mod expiry;
 pub mod names;
 mod order;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::RootCertStore;
-use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -27,6 +26,8 @@ use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
+
+use crate::crypto;
 
 pub use self::contents::Contents;
 pub use self::error::{Fault, IdentityError, Role};
@@ -156,12 +157,13 @@ impl Identity {
 
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digits = String::with_capacity(2 * bytes.len());
-    bytes.iter().fold(digits, |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        hex.push(digit(byte >> 4));
+        hex.push(digit(byte & 15));
+    }
+    hex
 }
 
 /// Which certificate of the file (counted from 1) the key belongs to, when not the first.
@@ -258,7 +260,7 @@ pub(super) fn signing_key(path: &Path) -> Result<Arc<dyn SigningKey>, IdentityEr
     match PrivateKeyDer::from_pem_slice(&bytes) {
         _ if is_encrypted(&bytes) => Err(fail(Fault::EncryptedKey)),
         Ok(key) => {
-            any_supported_type(&key).map_err(|error| fail(Fault::UnsupportedKey(error.to_string())))
+            crypto::signing_key(key).map_err(|error| fail(Fault::UnsupportedKey(error.to_string())))
         }
         Err(rustls_pki_types::pem::Error::NoItemsFound) => {
             Err(fail(Fault::NoKey(contents::of(&bytes))))

@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::crypto;
+
 /// Trusts the development CA alone.
 #[derive(Clone)]
 pub(super) struct Trust(TlsConnector);
@@ -28,8 +30,7 @@ impl Trust {
         for certificate in CertificateDer::pem_reader_iter(&mut file) {
             roots.add(certificate.map_err(io::Error::other)?)?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(crypto::provider())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();

@@ -30,6 +30,9 @@ use crate::transport::{cause, clock, options};
 /// reset does not destroy the answer on its way.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Bytes by which it is judged what a client speaks.
+const FIRST: usize = 8;
+
 /// A bound listener and what is spoken on it.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -139,7 +142,7 @@ impl Arrival {
         drop(socket);
     }
 
-    pub(super) async fn serve(self, socket: ClientSocket) {
+    pub(super) async fn serve(self, mut socket: ClientSocket) {
         let Some(terminator) = self.tls.clone() else {
             let (sensor, sensed) = Sensor::new(socket.into_plain());
             let current = Arc::clone(&self.current);
@@ -150,27 +153,29 @@ impl Arrival {
         let draining = drain.token();
         let limit = self.tap.config.timeouts().tls_handshake;
         let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
-        let peeked = tokio::select! {
-            peeked = timeout_at(deadline, peek(&socket)) => peeked,
+        let came = tokio::select! {
+            came = timeout_at(deadline, tls::first(&mut socket)) => came,
             () = draining.cancelled() => return self.drained(ClientTls::default()),
         };
-        let first = match peeked {
-            Ok(Ok(first)) => first,
+        let read = match came {
+            Ok(Ok(read)) => read,
             Ok(Err(error)) => {
                 let (end, words) = cause::of_error(&error);
                 return self.no_tls(FirstBytes::None, end, Some(words));
             }
             Err(_) => return self.too_slow(limit, FirstBytes::None, ClientTls::default()),
         };
+        let first = FirstBytes::of(read.get(..FIRST).unwrap_or(&read));
         match first {
             FirstBytes::None => self.no_tls(first, TransportEnd::Fin, None),
             FirstBytes::Http => self.plain_http_on_tls(socket).await,
             FirstBytes::Tls | FirstBytes::Proxy | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
                 let accepted = tokio::select! {
-                    accepted = timeout_at(deadline, tls::accept(socket, &terminator, &mut facts)) => {
-                        accepted
-                    }
+                    accepted = timeout_at(
+                        deadline,
+                        tls::accept_read(socket, read, &terminator, &mut facts),
+                    ) => accepted,
                     () = draining.cancelled() => return self.drained(facts),
                 };
                 match accepted {
@@ -314,11 +319,4 @@ async fn linger(mut stream: ClientSocket) {
         std::io::Result::Ok(())
     })
     .await;
-}
-
-/// Looks at the first bytes without taking them.
-async fn peek(socket: &ClientSocket) -> std::io::Result<FirstBytes> {
-    let mut front = [0; 8];
-    let count = socket.peek(&mut front).await?;
-    Ok(FirstBytes::of(front.get(..count).unwrap_or_default()))
 }

@@ -59,8 +59,7 @@ pub(super) fn header_lines<'a>(
     lines
         .take(MAX_HEADERS)
         .map(|(name, value)| {
-            let masked = mask::mask_header(&name.to_ascii_lowercase(), value)
-                .filter(|masked| masked.len() <= room);
+            let masked = mask::mask_header(name, value).filter(|masked| masked.len() <= room);
             room -= masked.as_ref().map_or(0, String::len);
             HeaderFact {
                 name: PeerText::from_bytes(name, 128),

@@ -105,7 +105,7 @@ enum Unheard {
 impl Ends {
     /// Notes who the client is, and by whose word.
     pub(super) fn note(&self, client: &mut ClientFacts) {
-        client.addr = self.peer.to_string();
+        client.addr = self.peer.text();
         client.proxy_protocol.clone_from(&self.header);
         match self.peer {
             Peer::Inet(_) => {}

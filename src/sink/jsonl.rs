@@ -25,15 +25,29 @@ impl<W: Write + Send + 'static> Consumer for JsonLines<W> {
 /// Room for most records.
 const USUAL: usize = 8 * 1024;
 
+/// Lines are not kept for longer than to this size.
+const MUCH: usize = 64 * 1024;
+
 /// A record as one line.
 fn line(record: &SessionRecord) -> io::Result<Vec<u8>> {
     let mut line = Vec::with_capacity(USUAL);
-    serde_json::to_writer(&mut line, record)?;
-    line.push(b'\n');
+    add_line(&mut line, record)?;
     Ok(line)
 }
 
-/// Writes JSON lines to a file; at a size it becomes `FILE.1`, the last one `FILE.2`, and so on.
+/// Adds a record as one line, or nothing.
+fn add_line(lines: &mut Vec<u8>, record: &SessionRecord) -> io::Result<()> {
+    let before = lines.len();
+    if let Err(error) = serde_json::to_writer(&mut *lines, record) {
+        lines.truncate(before);
+        return Err(error.into());
+    }
+    lines.push(b'\n');
+    Ok(())
+}
+
+/// Writes JSON lines to a file, all that wait at once; at a size it becomes `FILE.1`, the last one
+/// `FILE.2`, and so on.
 #[derive(Debug)]
 pub struct RotatingFile {
     path: PathBuf,
@@ -41,6 +55,10 @@ pub struct RotatingFile {
     keep: u32,
     /// `None` after a failure: opened anew for the next record.
     open: Option<Open>,
+    /// What is to be written.
+    lines: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -60,6 +78,8 @@ impl RotatingFile {
             rotate_bytes,
             keep,
             open: None,
+            lines: Vec::new(),
+            ends: Vec::new(),
         };
         file.ensure_open()?;
         Ok(file)
@@ -101,15 +121,13 @@ impl RotatingFile {
         self.open = None;
         Ok(())
     }
-}
 
-impl Consumer for RotatingFile {
-    fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
-        let line = line(record)?;
-        let length = line.len() as u64;
+    /// Writes these lines, of which the file takes so many as fit; how many bytes they were.
+    fn write_some(&mut self, lines: &[u8], ends: &[usize]) -> io::Result<usize> {
+        let first = ends.first().map_or(lines.len(), |end| *end) as u64;
         let open = self.ensure_open()?;
         if open.size > 0
-            && open.size + length > open.rotate_at
+            && open.size + first > open.rotate_at
             && let Err(error) = self.rotate()
         {
             // Records matter more than the size of the file: it grows, and is tried again later.
@@ -119,14 +137,51 @@ impl Consumer for RotatingFile {
             open.rotate_at = open.size.saturating_add(later);
         }
         let open = self.ensure_open()?;
-        if let Err(error) = open.file.write_all(&line) {
+        let fits = |end: &usize| open.size + *end as u64 <= open.rotate_at;
+        // One line fits in any case.
+        let count = ends.iter().skip(1).take_while(|end| fits(end)).count() + 1;
+        let end = ends.get(count - 1).map_or(lines.len(), |end| *end);
+        let some = lines.get(..end).unwrap_or(lines);
+        if let Err(error) = open.file.write_all(some) {
             // No torn line before the next record, where the file can be cut.
             let _ = open.file.set_len(open.size);
             self.open = None;
             return Err(error);
         }
-        open.size += length;
+        open.size += some.len() as u64;
+        Ok(some.len())
+    }
+}
+
+impl Consumer for RotatingFile {
+    fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
+        add_line(&mut self.lines, record)?;
+        self.ends.push(self.lines.len());
         Ok(())
+    }
+
+    fn has_much(&self) -> bool {
+        self.lines.len() >= MUCH
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut lines = std::mem::take(&mut self.lines);
+        let mut ends = std::mem::take(&mut self.ends);
+        let mut written = Ok(());
+        let mut rest = lines.as_slice();
+        while !rest.is_empty() && written.is_ok() {
+            written = self.write_some(rest, &ends).map(|count| {
+                rest = rest.get(count..).unwrap_or_default();
+                ends.retain(|end| *end > count);
+                for end in &mut ends {
+                    *end -= count;
+                }
+            });
+        }
+        lines.clear();
+        ends.clear();
+        (self.lines, self.ends) = (lines, ends);
+        written
     }
 }
 
@@ -152,6 +207,7 @@ mod tests {
         for _ in 0..6 {
             file.consume(&SessionRecord::default()).unwrap();
         }
+        assert!(!file.has_much());
         file.flush().unwrap();
         let lines = |name: &str| {
             fs::read_to_string(folder.path().join(name))
@@ -161,6 +217,25 @@ mod tests {
         assert_eq!(lines("r.jsonl"), Some(2));
         assert_eq!((lines("r.jsonl.1"), lines("r.jsonl.2")), (Some(2), Some(2)));
         assert_eq!(lines("r.jsonl.3"), None);
+    }
+
+    #[test]
+    fn what_is_flushed_one_by_one_is_rotated_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let line = serde_json::to_vec(&SessionRecord::default()).unwrap().len() as u64 + 1;
+        let mut file = RotatingFile::open(&path, line * 2, 2).unwrap();
+        for waiting in [1, 2, 3] {
+            for _ in 0..waiting {
+                file.consume(&SessionRecord::default()).unwrap();
+            }
+            file.flush().unwrap();
+        }
+        for name in ["r.jsonl", "r.jsonl.1", "r.jsonl.2"] {
+            let text = fs::read_to_string(folder.path().join(name)).unwrap();
+            assert_eq!(text.lines().count(), 2, "{name}");
+            assert!(text.ends_with('\n'));
+        }
     }
 
     #[test]
@@ -179,8 +254,10 @@ mod tests {
     fn a_full_disk_is_an_error_and_the_next_record_tries_again() {
         let mut file = RotatingFile::open(Path::new("/dev/full"), u64::MAX, 1).unwrap();
         for _ in 0..2 {
-            assert!(file.consume(&SessionRecord::default()).is_err());
+            file.consume(&SessionRecord::default()).unwrap();
+            assert!(file.flush().is_err());
         }
+        file.flush().unwrap();
     }
 
     #[test]
@@ -193,6 +270,7 @@ mod tests {
         for _ in 0..5 {
             file.consume(&SessionRecord::default()).unwrap();
         }
+        file.flush().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
     }
 }

@@ -7,7 +7,6 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Color, Style};
 
 use super::Consumer;
@@ -15,41 +14,67 @@ use crate::session::SessionRecord;
 use crate::session::record::{Class, Kind, Saw, SawBasis};
 use crate::verdict::view::{human_bytes, human_ms};
 
-/// Writes lines to a writer, each session's at once: whatever strips styles on the way would write
-/// the pieces between them one by one.
+/// Text is not kept for longer than to this size.
+const MUCH: usize = 32 * 1024;
+
+/// Writes lines to a writer: those of all sessions that wait, at once.
 #[derive(Debug)]
 pub struct Lines<W> {
-    /// Where they go.
-    pub writer: W,
+    writer: W,
     /// With styles for a terminal.
-    pub styled: bool,
+    styled: bool,
+    /// What is to be written.
+    text: String,
+}
+
+impl<W> Lines<W> {
+    /// Lines for this writer, with styles for a terminal or without.
+    pub fn new(writer: W, styled: bool) -> Self {
+        Self {
+            writer,
+            styled,
+            text: String::new(),
+        }
+    }
 }
 
 impl<W: Write + Send + 'static> Consumer for Lines<W> {
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
-        let lines = two_lines(record);
-        if self.styled {
-            self.writer.write_all(lines.as_bytes())
-        } else {
-            let plain = strip_str(&lines).to_string();
-            self.writer.write_all(plain.as_bytes())
-        }
+        write_lines(&mut self.text, record, self.styled);
+        Ok(())
+    }
+
+    fn has_much(&self) -> bool {
+        self.text.len() >= MUCH
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if !self.text.is_empty() {
+            let written = self.writer.write_all(self.text.as_bytes());
+            self.text.clear();
+            written?;
+        }
         self.writer.flush()
     }
 }
 
-/// The two lines of a judged record, with styles and line ends.
+/// The two lines of a judged record with their line ends, with styles or without.
 #[must_use]
-pub fn two_lines(record: &SessionRecord) -> String {
-    let Some(verdict) = &record.verdict else {
-        return String::new();
-    };
-    let style = style(verdict.class);
-    let dim = Style::new().dimmed();
+pub fn two_lines(record: &SessionRecord, styled: bool) -> String {
     let mut text = String::new();
+    write_lines(&mut text, record, styled);
+    text
+}
+
+fn write_lines(text: &mut String, record: &SessionRecord, styled: bool) {
+    let Some(verdict) = &record.verdict else {
+        return;
+    };
+    let (style, dim) = if styled {
+        (style(verdict.class), Style::new().dimmed())
+    } else {
+        (Style::new(), Style::new())
+    };
     let class = verdict.class.as_str();
     let _ = write!(
         text,
@@ -69,7 +94,6 @@ pub fn two_lines(record: &SessionRecord) -> String {
     let second =
         second.unwrap_or_else(|| format!("next: {} [session {}]", verdict.next, record.id));
     let _ = writeln!(text, "{:9} {dim}{second}{dim:#}", "");
-    text
 }
 
 /// `12:05:24Z`
@@ -193,7 +217,47 @@ mod tests {
     }
 
     fn lines(rule: &str) -> String {
-        strip_str(&two_lines(&fixture(rule))).to_string()
+        two_lines(&fixture(rule), false)
+    }
+
+    #[test]
+    fn without_styles_only_the_styles_are_missing() {
+        for rule in verdict::rules() {
+            let record = fixture(rule.id);
+            let styled = two_lines(&record, true);
+            let stripped = anstream::adapter::strip_str(&styled).to_string();
+            assert_ne!(styled, stripped);
+            assert_eq!(stripped, two_lines(&record, false));
+        }
+    }
+
+    #[test]
+    fn lines_of_many_sessions_are_written_at_once() {
+        #[derive(Default)]
+        struct Writes(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+        impl Write for Writes {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                self.0.lock().unwrap().push(text);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (writes, record) = (Writes::default(), fixture("ok.client_closed"));
+        let seen = std::sync::Arc::clone(&writes.0);
+        let mut consumer = Lines::new(writes, false);
+        for _ in 0..3 {
+            consumer.consume(&record).unwrap();
+        }
+        assert!(seen.lock().unwrap().is_empty());
+        consumer.flush().unwrap();
+        let once = two_lines(&record, false).repeat(3);
+        assert_eq!(*seen.lock().unwrap(), [once]);
+        while !consumer.has_much() {
+            consumer.consume(&record).unwrap();
+        }
     }
 
     #[test]

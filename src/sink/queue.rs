@@ -24,7 +24,12 @@ pub trait Consumer: Send + 'static {
     /// Takes one record.
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()>;
 
-    /// The queue is empty for now.
+    /// Whether it has taken so much that it should be flushed before it takes more.
+    fn has_much(&self) -> bool {
+        false
+    }
+
+    /// The queue is empty for now, or much was taken.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -155,7 +160,12 @@ impl Thread {
             };
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             match consumer.consume(&record) {
-                Ok(()) => self.unflushed += 1,
+                Ok(()) => {
+                    self.unflushed += 1;
+                    if consumer.has_much() {
+                        self.flush(&mut consumer);
+                    }
+                }
                 Err(error) => {
                     self.lost.fetch_add(1, Ordering::Relaxed);
                     self.failed(&error);

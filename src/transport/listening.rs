@@ -11,6 +11,7 @@ use super::listener;
 use super::socket::ClientSocket;
 use super::unix::SocketFile;
 use crate::admission::peer::Peer;
+use crate::session::address;
 use crate::session::record::client::Process;
 
 /// A bound socket.
@@ -73,7 +74,7 @@ impl Listening {
             Self::Tcp(tcp) => {
                 let (stream, peer) = listener::accept(tcp).await;
                 let local = stream.local_addr().unwrap_or(peer);
-                let local = listener::canonical(local).to_string();
+                let local = address::text(listener::canonical(local));
                 (ClientSocket::Tcp(stream), Peer::inet(peer), local)
             }
             Self::Unix { listener, path, .. } => {

@@ -1,6 +1,7 @@
 //! TLS with clients: the handshake, and what is noted of it. What is served stands in `terminator`.
 
 mod chooser;
+mod greeting;
 mod handshake;
 pub mod key_log;
 pub mod leaves;
@@ -13,16 +14,17 @@ pub mod terminator;
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::Accepted;
 use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
+use self::greeting::Greeting;
+pub use self::handshake::first;
 use self::session::{Session, of_tls};
 pub use self::stream::TlsStream;
 pub use self::terminator::{Lasting, Terminator};
 
 use super::cause;
 use super::socket::ClientSocket;
-use crate::session::record::{ClientTls, SniMatch, TlsFailure, TlsFailureKind};
+use crate::session::record::{ClientTls, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
 
 /// Longest server name that is kept; DNS allows 253.
@@ -50,18 +52,14 @@ pub struct Failed {
     pub error: io::Error,
 }
 
-/// Does the handshake. On failure the facts hold what was learned, the server name among them; the
-/// client was sent its alert.
-pub async fn accept(
-    mut socket: ClientSocket,
+/// Does the handshake of a client of which `read` has come. On failure the facts hold what was
+/// learned, the server name among them; the client was sent its alert.
+pub async fn accept_read(
+    socket: ClientSocket,
+    read: Vec<u8>,
     terminator: &Terminator,
     facts: &mut ClientTls,
 ) -> Result<TlsStream, Failed> {
-    let mut read = Vec::new();
-    let offered = match handshake::hello(&mut socket, &mut read).await {
-        Ok(accepted) => hello(&accepted, terminator, facts),
-        Err(error) => return Err(failed(facts.clone(), error)),
-    };
     let (config, noted) = terminator.for_one_handshake();
     let learned = |state: &CommonState, facts: &mut ClientTls| {
         agreed(state, facts);
@@ -73,7 +71,10 @@ pub async fn accept(
         let shown = state.peer_certificates().and_then(|chain| chain.first());
         facts.client_cert = shown.map(|der| Box::new(peer::facts(der)));
     };
-    match shake(socket, config, read, |state| learned(state, facts)).await {
+    let mut greeting = Greeting::new(terminator, facts, Arc::clone(&noted), &read);
+    let shaken = shake(socket, config, read, &mut greeting, learned).await;
+    let offered = greeting.done();
+    match shaken {
         Ok(stream) => Ok(stream),
         Err(error) => {
             let mut facts = facts.clone();
@@ -86,38 +87,37 @@ pub async fn accept(
     }
 }
 
-/// Notes what the client asked for, and returns the application protocols that it offered.
-fn hello(accepted: &Accepted, terminator: &Terminator, facts: &mut ClientTls) -> Vec<PeerText> {
-    let hello = accepted.client_hello();
-    facts.sni = hello
-        .server_name()
-        .map(|name| PeerText::from_bytes(name.as_bytes(), SNI_CAP));
-    facts.sni_match = hello.server_name().map(|name| terminator.sni_match(name));
-    if facts.sni_match == Some(SniMatch::Default) {
-        facts.our_names = terminator.names();
-    }
-    let offered = hello.alpn().into_iter().flatten().take(ALPN_CAP);
-    offered
-        .map(|name| PeerText::from_bytes(name, SNI_CAP))
-        .collect()
+/// Does the handshake of a client of which nothing has been read, and waits with nothing for the first
+/// answer.
+#[cfg(test)]
+pub async fn accept(
+    socket: ClientSocket,
+    terminator: &Terminator,
+    facts: &mut ClientTls,
+) -> Result<TlsStream, Failed> {
+    let mut stream = accept_read(socket, Vec::new(), terminator, facts).await?;
+    let sent = stream.send_what_waits().await;
+    sent.map_err(|error| failed(facts.clone(), error))?;
+    Ok(stream)
 }
 
-/// The handshake of a client whose first message is in `read`; `learned` hears what it agreed.
+/// The handshake of a client of which `read` has come; `learned` hears what it agreed.
 async fn shake(
     mut socket: ClientSocket,
     config: Arc<ServerConfig>,
     read: Vec<u8>,
-    learned: impl FnOnce(&CommonState),
+    greeting: &mut Greeting<'_>,
+    learned: impl FnOnce(&CommonState, &mut ClientTls),
 ) -> io::Result<TlsStream> {
     let mut session = Session::new(config, read).map_err(of_tls)?;
     let mut ahead = Vec::new();
-    handshake::complete(&mut socket, &mut session, &mut ahead).await?;
+    let tickets = handshake::complete(&mut socket, &mut session, &mut ahead, greeting).await?;
     let mut http2 = false;
     if let Some(state) = session.state() {
         http2 = state.alpn_protocol() == Some(H2);
-        learned(state);
+        learned(state, greeting.facts());
     }
-    TlsStream::new(socket, session, ahead, http2).map_err(of_tls)
+    TlsStream::new(socket, session, ahead, tickets, http2).map_err(of_tls)
 }
 
 fn failed(mut facts: ClientTls, error: io::Error) -> Failed {

@@ -17,6 +17,7 @@ use super::lately::Lately;
 use super::race::{interleaved, race};
 use super::tls::{self, TlsSetupError};
 use crate::config::{Gateway, Host, Scheme, Target, Tcp};
+use crate::session::address;
 use crate::session::moment::millis;
 use crate::session::record::gateway::{DialAttempt, DnsFacts, GatewayTlsFacts};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
@@ -201,16 +202,16 @@ impl Dialler {
         facts: &mut DialFacts,
     ) -> Result<TcpStream, GatewayError> {
         let started = Instant::now();
-        facts.addr = addresses.first().map(ToString::to_string);
+        facts.addr = addresses.first().copied().map(address::text);
         let raced = race(addresses, &mut facts.attempts, TcpStream::connect).await;
         let (addr, tcp) = raced.inspect_err(|error| {
             let kind = Some(error.kind);
             let told = facts.attempts.iter().find(|attempt| attempt.error == kind);
             facts.addr = told.map(|attempt| attempt.addr.clone());
         })?;
-        facts.addr = Some(addr.to_string());
+        facts.addr = Some(address::text(addr));
         facts.connect_ms = Some(millis(started.elapsed()));
-        facts.local_addr = tcp.local_addr().ok().map(|addr| addr.to_string());
+        facts.local_addr = tcp.local_addr().ok().map(address::text);
         options::apply(&tcp, &self.tcp);
         Ok(tcp)
     }

@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
+use crate::session::address;
 use crate::session::moment::millis;
 use crate::session::record::gateway::DialAttempt;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
@@ -92,7 +93,7 @@ where
                 next_at = begun + HEAD_START;
                 if number < MOST_NOTED {
                     attempts.push(DialAttempt {
-                        addr: addr.to_string(),
+                        addr: address::text(addr),
                         at_ms: millis(begun.saturating_duration_since(started)),
                         ms: None,
                         error: None,

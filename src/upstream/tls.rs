@@ -9,6 +9,7 @@ use rustls::{
 };
 
 use crate::config::{Gateway, Target};
+use crate::crypto;
 use crate::session::record::gateway::GatewayTlsFacts;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::transport::{cause, tls::version_name};
@@ -55,8 +56,7 @@ pub(super) fn client_config(
             roots.add(certificate.clone())?;
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(crypto::provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();

@@ -25,7 +25,8 @@ pub fn claims_local_page(headers: &HeaderMap) -> bool {
         let values = headers.get_all(name).iter();
         values.filter_map(|value| value.to_str().ok()).any(is_it)
     };
-    any(HOST, &host) && any(ORIGIN, &names_loopback)
+    // Programs send no origin.
+    any(ORIGIN, &names_loopback) && any(HOST, &host)
 }
 
 /// Whether the gateway takes connections from this address for ones of a private network.

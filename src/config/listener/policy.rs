@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::error::{Complaint, quoted};
 use crate::config::scalar::FromScalar;
+use crate::crypto;
 
 /// What a listener demands of TLS clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl ClientAuth {
         for root in ca {
             roots.add(root).map_err(|error| error.to_string())?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = crypto::provider();
         let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         if !crls.is_empty() {
             builder = builder.with_crls(crls).only_check_end_entity_revocation();

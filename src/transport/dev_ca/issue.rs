@@ -19,6 +19,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::{DAY, DevCaError};
+use crate::crypto;
 
 const CA_LIFE: i64 = 3652 * DAY;
 /// Browsers accept at most 398 days.
@@ -189,7 +190,7 @@ impl Leaf {
         let verify = || {
             let mut roots = RootCertStore::empty();
             roots.add(ca.der.clone()).ok()?;
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let provider = crypto::provider();
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
                 .ok()?;
@@ -320,7 +321,9 @@ fn serial() -> Result<SerialNumber, DevCaError> {
 
 fn random() -> Result<[u8; 16], DevCaError> {
     let mut bytes = [0; 16];
-    let source = rustls::crypto::ring::default_provider().secure_random;
-    source.fill(&mut bytes).map_err(|_| DevCaError::Random)?;
+    crypto::provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| DevCaError::Random)?;
     Ok(bytes)
 }

@@ -6,49 +6,40 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use rustls::server::{Accepted, Acceptor};
+use rustls::{CommonState, ProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
+use super::greeting::Greeting;
 use super::session::{End, Out, Session, of_tls};
 use crate::transport::socket::ClientSocket;
 
 /// Bytes that are read at once.
 const READ: usize = 4096;
 
-/// Reads the first message. What was read stays in `read`, with whatever came behind it.
-pub(super) async fn hello(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<Accepted> {
+/// The first message of a client, of which `read` has come: what it asks for. `None` where there is
+/// none, or none that can be read.
+pub(super) fn hello(mut read: &[u8]) -> Option<Accepted> {
     let mut acceptor = Acceptor::default();
-    loop {
-        let before = read.len();
-        read_more(socket, read).await?;
-        let mut fresh = read.get(before..).unwrap_or_default();
-        while !fresh.is_empty() {
-            if acceptor.read_tls(&mut fresh)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            match acceptor.accept() {
-                Ok(Some(accepted)) => return Ok(accepted),
-                Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let mut bytes = Vec::new();
-                    alert.write_all(&mut bytes)?;
-                    last_words(socket, &bytes).await;
-                    return Err(of_tls(error));
-                }
-            }
+    while !read.is_empty() && acceptor.read_tls(&mut read).ok()? > 0 {
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return Some(accepted);
         }
     }
+    None
 }
 
-/// Does the rest, once everything that has come is in the session. `ahead` gets what the client has
-/// sent behind its part of the handshake.
+/// Does the handshake, once everything that has come is in the session. `ahead` gets what the client
+/// has sent behind its part of it. Returns what can wait for the first answer.
 pub(super) async fn complete(
     socket: &mut ClientSocket,
     session: &mut Session,
     ahead: &mut Vec<u8>,
-) -> io::Result<()> {
+    greeting: &mut Greeting<'_>,
+) -> io::Result<Vec<u8>> {
     loop {
         let mut out = Out::default();
         session.receive_kept(|bytes| ahead.extend_from_slice(bytes), &mut out);
+        greeting.looked();
         match session.end() {
             Some(End::Failed(error)) => {
                 let error = of_tls(error.clone());
@@ -60,12 +51,29 @@ pub(super) async fn complete(
             }
             Some(End::Closed) | None => {}
         }
-        socket.write_all(out.bytes()).await?;
-        if !session.is_handshaking() {
-            return Ok(());
+        let is_done = !session.is_handshaking();
+        let version = session.state().and_then(CommonState::protocol_version);
+        // With TLS 1.3 the client has the last word of the handshake: what follows are tickets for
+        // later sessions. By themselves they would cost a packet and wake the client.
+        if is_done && version == Some(ProtocolVersion::TLSv1_3) {
+            return Ok(out.bytes().to_vec());
         }
-        read_more(socket, session.kept_mut()).await?;
+        socket.write_all(out.bytes()).await?;
+        if is_done {
+            return Ok(Vec::new());
+        }
+        let kept = session.kept_mut();
+        let before = kept.len();
+        read_more(socket, kept).await?;
+        greeting.came(kept.get(before..).unwrap_or_default());
     }
+}
+
+/// Reads what has come of a connection, whatever it is; nothing when it has ended.
+pub async fn first(socket: &mut ClientSocket) -> io::Result<Vec<u8>> {
+    let mut read = Vec::with_capacity(READ);
+    socket.read_buf(&mut read).await?;
+    Ok(read)
 }
 
 async fn read_more(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<()> {

@@ -9,9 +9,6 @@
 //! A client may send data, alerts, and `KeyUpdate` in a record of its own. That message has five
 //! bytes; nobody has a reason to cut it, so that it is not put together here.
 
-use ring::aead::{
-    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, UnboundKey,
-};
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, Nonce, make_tls13_aad,
 };
@@ -23,6 +20,9 @@ use rustls::{
 };
 
 use super::session::{End, Out};
+use crate::crypto::aead::{
+    self, AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, UnboundKey,
+};
 
 /// Type, version and length.
 const HEADER: usize = 5;
@@ -42,6 +42,9 @@ const UPDATES: u8 = 32;
 /// Warnings of a client; each is good for nothing.
 const WARNINGS: u8 = 4;
 
+/// Records of data without any, one after another: whoever reads does not come to an end over them.
+const EMPTY: u8 = 32;
+
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
@@ -54,8 +57,10 @@ pub(super) struct Records {
     limit: u64,
     /// The client has asked for a new key of ours: it comes before the next data.
     owes_update: bool,
+    /// How many of each may still come.
     updates: u8,
     warnings: u8,
+    empty: u8,
     /// `close_notify` or a fatal alert.
     said_last: bool,
 }
@@ -75,6 +80,7 @@ impl Records {
             owes_update: false,
             updates: UPDATES,
             warnings: WARNINGS,
+            empty: EMPTY,
             said_last: false,
         })
     }
@@ -102,11 +108,13 @@ impl Records {
             taken += length;
             let room = input.get_mut(filled..taken).unwrap_or_default();
             match self.opening.open(room, ciphertext) {
-                Ok(message) if message.typ == ContentType::ApplicationData => {
-                    self.updates = UPDATES;
-                    filled += message.payload.len();
-                }
-                Ok(message) => *end = self.control(&message, out),
+                Ok(message) => match (message.typ, message.payload.len()) {
+                    (ContentType::ApplicationData, count @ 1..) => {
+                        (self.updates, self.empty) = (UPDATES, EMPTY);
+                        filled += count;
+                    }
+                    _ => *end = self.control(&message, out),
+                },
                 Err(error) => *end = Some(self.fail(error, out)),
             }
         }
@@ -137,15 +145,23 @@ impl Records {
 
     /// Takes a new key, and may ask for the client's (RFC 8446 section 4.6.3).
     fn update(&mut self, asks: bool, out: &mut Out) -> Result<(), Error> {
+        let next = Protection::new(self.keys.update_tx_secret()?)?;
         let message = [24, 0, 0, 1, u8::from(asks)];
         self.sealing.seal(ContentType::Handshake, &message, out)?;
-        self.sealing = Protection::new(self.keys.update_tx_secret()?)?;
+        self.sealing = next;
         Ok(())
     }
 
-    /// What is not data.
+    /// What brings no data.
     fn control(&mut self, message: &InboundPlainMessage<'_>, out: &mut Out) -> Option<End> {
         let looked_at = match message.typ {
+            ContentType::ApplicationData => match self.empty.checked_sub(1) {
+                Some(left) => {
+                    self.empty = left;
+                    Ok(())
+                }
+                None => Err(PeerMisbehaved::TooManyEmptyFragments.into()),
+            },
             ContentType::Alert => match *message.payload {
                 [level, description] => return self.heard(level, description.into(), out),
                 _ => Err(InvalidMessage::TrailingData("AlertMessagePayload").into()),
@@ -186,7 +202,9 @@ impl Records {
     fn handshake(&mut self, message: &[u8]) -> Result<(), Error> {
         let asked = match *message {
             [24, 0, 0, 1, asked @ (0 | 1)] => asked == 1,
-            [24, ..] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
+            [24, 0, 0, 1, _] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
+            // Only begun, or with something behind it: a new key begins with a record.
+            [24, ..] => return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into()),
             [typ, ..] => {
                 return Err(Error::InappropriateHandshakeMessage {
                     expect_types: vec![HandshakeType::KeyUpdate],
@@ -301,11 +319,11 @@ impl Protection {
     }
 
     /// Never the same twice under one key: the number is counted here and nowhere else.
-    fn nonce(&mut self) -> ring::aead::Nonce {
+    fn nonce(&mut self) -> aead::Nonce {
         const { assert!(NONCE_LEN == 12) };
         let nonce = Nonce::new(&self.iv, self.next);
         self.next += 1;
-        ring::aead::Nonce::assume_unique_for_key(nonce.0)
+        aead::Nonce::assume_unique_for_key(nonce.0)
     }
 
     /// Opens the ciphertext that stands at `from` of `room` and goes on to its end; the plaintext

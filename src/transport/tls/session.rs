@@ -139,6 +139,8 @@ pub struct Session {
     conn: Conn,
     /// The front of a record, or of a handshake message.
     kept: Vec<u8>,
+    /// So much of it was whole records, which the library has looked at: it must be shown them again.
+    looked_at: usize,
     end: Option<End>,
 }
 
@@ -154,6 +156,7 @@ impl Session {
         Ok(Self {
             conn: Conn::Library(Box::new(UnbufferedServerConnection::new(config)?)),
             kept,
+            looked_at: 0,
             end: None,
         })
     }
@@ -173,7 +176,8 @@ impl Session {
         self.state().is_some_and(CommonState::is_handshaking)
     }
 
-    /// After the handshake, once all of its records are written: lets go of what is needed no more.
+    /// After the handshake: lets go of what is needed no more. What came behind it may be kept, and is
+    /// to be received next.
     pub fn settle(self) -> Result<Self, Error> {
         let conn = match self.conn {
             Conn::Library(conn)
@@ -250,19 +254,26 @@ impl Session {
         count
     }
 
-    /// How many bytes it took.
+    /// How many bytes it took. During the handshake it is shown one record more at a time, and none
+    /// behind the last of TLS 1.3: what it has looked at cannot be taken back from it, and with it
+    /// would go a new key that it was about to announce.
     fn receive_by_library(
         &mut self,
         input: &mut [u8],
         mut plain: impl FnMut(&[u8]),
         out: &mut Out,
     ) -> usize {
-        let mut taken = 0;
+        let (mut taken, mut whole) = (0, self.looked_at);
+        let mut shown = if self.is_handshaking() {
+            whole
+        } else {
+            input.len()
+        };
         while self.end.is_none() {
             let Conn::Library(conn) = &mut self.conn else {
                 break;
             };
-            let rest = input.get_mut(taken..).unwrap_or_default();
+            let rest = input.get_mut(taken..shown).unwrap_or_default();
             let UnbufferedStatus { mut discard, state } = conn.process_tls_records(rest);
             let failed = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -287,7 +298,18 @@ impl Session {
                 }
                 Ok(ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_)) => {
                     taken += discard;
-                    break;
+                    let settles = conn.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+                    if shown == input.len() || (settles && !conn.is_handshaking()) {
+                        break;
+                    }
+                    shown = match whole_record(input.get(whole..).unwrap_or_default()) {
+                        Some(length) => {
+                            whole += length;
+                            whole
+                        }
+                        None => input.len(),
+                    };
+                    continue;
                 }
                 Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
                     self.end = Some(End::Closed);
@@ -302,6 +324,7 @@ impl Session {
                 self.fail(error, out);
             }
         }
+        self.looked_at = whole.saturating_sub(taken);
         taken
     }
 
@@ -416,6 +439,14 @@ impl Session {
             }
         }
     }
+}
+
+/// How long the record is that `bytes` begin with, if they hold all of it.
+fn whole_record(bytes: &[u8]) -> Option<usize> {
+    let (header, body) = bytes.split_first_chunk::<5>()?;
+    let [_, _, _, high, low] = *header;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    (body.len() >= length).then_some(header.len() + length)
 }
 
 /// As the I/O of a TLS connection fails.

@@ -30,6 +30,8 @@ pub struct TlsStream {
     ahead: Bytes,
     /// Records that could not be written yet.
     spill: Bytes,
+    /// Records that go out with whatever is written first, and not by themselves.
+    with_first: Vec<u8>,
     /// `close_notify` is said.
     closing: bool,
     http2: bool,
@@ -49,18 +51,25 @@ pub struct Parts {
 }
 
 impl TlsStream {
-    /// After the handshake; `ahead` is what came behind it.
+    /// After the handshake; `ahead` is what came behind it, `with_first` can wait for the first answer.
     pub(super) fn new(
         socket: ClientSocket,
         session: Session,
-        ahead: Vec<u8>,
+        mut ahead: Vec<u8>,
+        mut with_first: Vec<u8>,
         http2: bool,
     ) -> Result<Self, Error> {
+        let mut session = Box::new(session.settle()?);
+        Out::lent(|out| {
+            session.receive_kept(|bytes| ahead.extend_from_slice(bytes), out);
+            with_first.extend_from_slice(out.bytes());
+        });
         Ok(Self {
             socket,
-            session: Box::new(session.settle()?),
+            session,
             ahead: ahead.into(),
             spill: Bytes::new(),
+            with_first,
             closing: false,
             http2,
         })
@@ -74,7 +83,10 @@ impl TlsStream {
 
     /// For the relay.
     #[must_use]
-    pub fn into_parts(self) -> Parts {
+    pub fn into_parts(mut self) -> Parts {
+        if !self.with_first.is_empty() {
+            self.spill = [self.with_first.as_slice(), &self.spill].concat().into();
+        }
         Parts {
             socket: self.socket,
             session: self.session,
@@ -83,8 +95,28 @@ impl TlsStream {
         }
     }
 
+    /// What would go out with the first answer goes out now.
+    #[cfg(test)]
+    pub(super) async fn send_what_waits(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            let waits = std::mem::take(&mut self.with_first);
+            self.send_all(cx, &waits)?;
+            self.poll_spill(cx)
+        })
+        .await
+    }
+
     /// Writes `bytes` behind what is left of others, and keeps what the socket does not take.
-    fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() || self.with_first.is_empty() {
+            return self.send_all(cx, bytes);
+        }
+        let mut all = std::mem::take(&mut self.with_first);
+        all.extend_from_slice(bytes);
+        self.send_all(cx, &all)
+    }
+
+    fn send_all(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
         let blocked = self.poll_spill(cx)?.is_pending();
         while !blocked && !bytes.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, bytes) {

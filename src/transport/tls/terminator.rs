@@ -34,6 +34,7 @@ use super::leaves::Leaf;
 use super::peer;
 use crate::config::identity::{Identity, names};
 use crate::config::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
+use crate::crypto;
 use crate::session::record::{ClientCert, SniMatch};
 use crate::session::text::PeerText;
 
@@ -56,7 +57,7 @@ impl Lasting {
     /// New keys, for one listener: what it has issued is good nowhere else.
     pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> Result<Self, Error> {
         Ok(Self {
-            ticketer: rustls::crypto::ring::Ticketer::new()?,
+            ticketer: crypto::ticketer()?,
             sessions: ServerSessionMemoryCache::new(SESSIONS),
             key_log,
         })
@@ -80,7 +81,7 @@ impl Terminator {
         policy: TlsPolicy,
         lasting: &Lasting,
     ) -> Result<Self, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = crypto::provider();
         let chooser = Arc::new(Chooser::new(identities));
         let noted = Arc::<Noted>::default();
         let config = configured(&provider, &policy, lasting, &chooser, &noted)?;
@@ -229,14 +230,41 @@ fn configured(
 /// What one handshake did.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
+    asked: OnceLock<Asked>,
     shown: OnceLock<usize>,
     refused: OnceLock<ClientCert>,
 }
 
 impl Noted {
+    /// What the client asked for, once a certificate was to be chosen by it.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        self.asked.get()
+    }
+
     /// The client's certificate that was found not to be good.
     pub(super) fn refused(&self) -> Option<ClientCert> {
         self.refused.get().cloned()
+    }
+}
+
+/// What a client asks for by its first message.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The server name.
+    pub(super) name: Option<String>,
+    /// Application protocols that it offers.
+    pub(super) alpn: Vec<PeerText>,
+}
+
+impl Asked {
+    pub(super) fn of(hello: &ClientHello<'_>) -> Self {
+        let offered = hello.alpn().into_iter().flatten().take(super::ALPN_CAP);
+        Self {
+            name: hello.server_name().map(str::to_owned),
+            alpn: offered
+                .map(|name| PeerText::from_bytes(name, super::SNI_CAP))
+                .collect(),
+        }
     }
 }
 
@@ -248,6 +276,8 @@ struct Choosing {
 
 impl ResolvesServerCert for Choosing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // The first one tells: a second hello of the same handshake asks for the same.
+        let _ = self.noted.asked.set(Asked::of(&hello));
         let chosen = self
             .chooser
             .choose(hello.server_name(), hello.signature_schemes());

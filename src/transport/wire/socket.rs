@@ -2,10 +2,12 @@
 
 use std::io::{self, Read as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::session::record::TransportEnd;
@@ -21,8 +23,55 @@ pub(super) struct Socket {
     pub(super) written: u64,
     /// The kernel is asked even if the reactor knows of nothing to read.
     pub(super) at_once: bool,
-    /// There was nothing to read, and the reactor has promised to wake the task when there is.
-    awaited: bool,
+    /// Made when it is first waited for; a stream of HTTP/2 has none.
+    waiting: Option<Waiting>,
+}
+
+/// How the reactor wakes the task because of this socket and no other: a task that has two of them
+/// then need not ask the one that nothing has happened to.
+#[derive(Debug)]
+struct Waiting {
+    reader: Arc<Reader>,
+    waker: Waker,
+    /// There was nothing to read, and `waker` is with the reactor.
+    promised: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    woken: AtomicBool,
+    task: Waker,
+}
+
+impl Wake for Reader {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
+}
+
+impl Waiting {
+    fn new(task: &Waker) -> Self {
+        let reader = Arc::new(Reader {
+            woken: AtomicBool::new(false),
+            task: task.clone(),
+        });
+        Self {
+            waker: Arc::clone(&reader).into(),
+            reader,
+            promised: false,
+        }
+    }
+
+    /// Whether the promise stands. What the reactor knows of the socket would not tell: it notes that
+    /// first and takes the waker afterwards, which may be another one by then.
+    fn goes_on(&self) -> bool {
+        self.promised && !self.reader.woken.load(Ordering::Acquire)
+    }
 }
 
 #[derive(Debug)]
@@ -47,52 +96,47 @@ impl Socket {
             stream,
             written: 0,
             at_once: false,
-            awaited: false,
+            waiting: None,
         }
     }
 
-    /// Always by the same task.
+    /// Always by the same task, and outside of the runtime's budget for a task: by that `Pending` would
+    /// not mean that the reactor knows of us.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         room: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.awaited && !self.at_once && !self.is_readable() {
+        let mut buf = ReadBuf::new(room);
+        if let Raw::Http2(stream) = &mut self.stream {
+            let poll = Pin::new(stream).poll_read(cx, &mut buf);
+            return poll.map_ok(|()| buf.filled().len());
+        }
+        let waiting = self.waiting.get_or_insert_with(|| Waiting::new(cx.waker()));
+        if !self.at_once && waiting.goes_on() {
             return Poll::Pending;
         }
-        let mut buf = ReadBuf::new(room);
+        waiting.reader.woken.store(false, Ordering::Relaxed);
+        let mut own = Context::from_waker(&waiting.waker);
         let poll = match &mut self.stream {
-            Raw::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
-            Raw::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
-            Raw::Http2(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Raw::Tcp(tcp) => Pin::new(tcp).poll_read(&mut own, &mut buf),
+            Raw::Unix(unix) => Pin::new(unix).poll_read(&mut own, &mut buf),
+            Raw::Http2(_) => Poll::Pending,
         };
         let poll = poll.map_ok(|()| buf.filled().len());
-        self.awaited = poll.is_pending();
+        waiting.promised = poll.is_pending();
         if poll.is_ready() || !self.at_once {
             return poll;
         }
         let socket = match &self.stream {
             Raw::Tcp(tcp) => SockRef::from(tcp),
             Raw::Unix(unix) => SockRef::from(unix),
-            // Nothing comes to a stream but by way of its connection.
             Raw::Http2(_) => return poll,
         };
         match (&*socket).read(room) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             read => Poll::Ready(read),
         }
-    }
-
-    /// Whether the reactor has learned of something to read since there was nothing. It says so before
-    /// it wakes the task: if it has not, the promise stands and need not be made again, which is six
-    /// times the work.
-    fn is_readable(&self) -> bool {
-        let known = match &self.stream {
-            Raw::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())),
-            Raw::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())),
-            Raw::Http2(_) => Ok(()),
-        };
-        known.is_ok()
     }
 
     pub(super) fn poll_write(
@@ -176,5 +220,39 @@ impl Socket {
             Raw::Tcp(tcp) => tcp_info::read(tcp),
             Raw::Unix(_) | Raw::Http2(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// The reactor notes that there is something to read and takes the waker afterwards. Who has read
+    /// in between and waits again must not believe that nothing has happened.
+    #[tokio::test]
+    async fn a_promise_ends_with_the_waking_whatever_there_is_to_read() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let mut socket = Socket::new(Raw::Unix(near));
+        let mut room = [0; 8];
+        let promised = |socket: &Socket| socket.waiting.as_ref().is_some_and(Waiting::goes_on);
+        poll_fn(|cx| {
+            assert!(socket.poll_read(cx, &mut room).is_pending());
+            assert!(promised(&socket));
+            assert!(socket.poll_read(cx, &mut room).is_pending());
+            socket.waiting.as_ref().unwrap().waker.wake_by_ref();
+            assert!(!promised(&socket));
+            assert!(socket.poll_read(cx, &mut room).is_pending());
+            assert!(promised(&socket), "made anew");
+            Poll::Ready(())
+        })
+        .await;
+        far.write_all(b"late").await.unwrap();
+        let read = poll_fn(|cx| socket.poll_read(cx, &mut room)).await.unwrap();
+        assert_eq!(&room[..read], b"late");
+        assert!(!promised(&socket));
     }
 }

@@ -1,7 +1,9 @@
 //! A client of another library at the far end of a socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -11,18 +13,25 @@ use tokio_rustls::client::TlsStream as Client;
 use super::*;
 use crate::session::record::ClientTls;
 use crate::transport::tls::tests::{Server, VERSIONS};
-use crate::transport::tls::{Lasting, accept};
+use crate::transport::tls::{Lasting, Terminator, accept_read};
 
 async fn pair(
     version: &'static rustls::SupportedProtocolVersion,
 ) -> (TlsStream, Client<UnixStream>) {
     let server = Server::new();
     let terminator = server.terminator("", &Lasting::new(None).unwrap());
+    pair_of(&terminator, server.client(version)).await
+}
+
+async fn pair_of(
+    terminator: &Terminator,
+    client: Arc<ClientConfig>,
+) -> (TlsStream, Client<UnixStream>) {
     let (near, far) = UnixStream::pair().unwrap();
-    let connector = TlsConnector::from(server.client(version));
+    let connector = TlsConnector::from(client);
     let name = "gw.example".try_into().unwrap();
     let mut facts = ClientTls::default();
-    let accepting = accept(ClientSocket::Unix(near), &terminator, &mut facts);
+    let accepting = accept_read(ClientSocket::Unix(near), Vec::new(), terminator, &mut facts);
     let (stream, client) = tokio::join!(accepting, connector.connect(name, far));
     (stream.unwrap(), client.unwrap())
 }
@@ -131,6 +140,35 @@ async fn plaintext_for_which_there_is_no_room_waits() {
     assert_eq!(&few, b"0123");
     let parts = stream.into_parts();
     assert_eq!(parts.ahead, b"456789"[..]);
-    assert!(parts.spill.is_empty());
     assert!(parts.session.kept().is_empty());
+}
+
+#[tokio::test]
+async fn tickets_come_with_whatever_is_said_first() {
+    for closes in [false, true] {
+        let server = Server::new();
+        let terminator = server.terminator("", &Lasting::new(None).unwrap());
+        let config = server.client(VERSIONS[1]);
+        for wanted in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let (mut stream, mut client) = pair_of(&terminator, Arc::clone(&config)).await;
+            let (socket, state) = client.get_ref();
+            assert_eq!(state.handshake_kind(), Some(wanted));
+            let early = socket.try_read(&mut [0; 64]).unwrap_err();
+            assert_eq!(early.kind(), io::ErrorKind::WouldBlock, "not by themselves");
+            if !closes {
+                stream.write_all(b"hello").await.unwrap();
+            }
+            stream.shutdown().await.unwrap();
+            let mut all = Vec::new();
+            in_time(client.read_to_end(&mut all)).await.unwrap();
+            assert_eq!(all, if closes { &b""[..] } else { b"hello" });
+        }
+    }
+}
+
+/// The relay gets them, too.
+#[tokio::test]
+async fn tickets_that_nothing_was_written_behind_are_handed_on() {
+    let (stream, _client) = pair(VERSIONS[1]).await;
+    assert!(!stream.into_parts().spill.is_empty());
 }

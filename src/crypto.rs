@@ -1,0 +1,130 @@
+//! Which implementations of cryptography TLS uses: chosen here, once, and passed on explicitly.
+//!
+//! All are of `ring`. With the feature `aws-lc-rs` those that cost most are of that library: key
+//! exchange, signatures, and the ciphers of TLS 1.3. Hashes and what is derived by them stay:
+//! theirs allocates for each, which costs more than they save. Either way the same is offered and
+//! accepted.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::Error;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::ProducesTickets;
+use rustls::sign::SigningKey;
+use rustls_pki_types::PrivateKeyDer;
+
+/// What records are protected with behind a handshake with a client.
+#[cfg(not(feature = "aws-lc-rs"))]
+pub(crate) use ::ring::aead;
+#[cfg(feature = "aws-lc-rs")]
+pub(crate) use aws_lc_rs::aead;
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(chosen()));
+
+/// The one of this process.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::clone(&PROVIDER)
+}
+
+/// A certificate's key.
+pub fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+    PROVIDER.key_provider.load_private_key(key)
+}
+
+/// Keys of session tickets, which nobody else has.
+pub fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
+    ring::Ticketer::new()
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+fn chosen() -> CryptoProvider {
+    ring::default_provider()
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn chosen() -> CryptoProvider {
+    use rustls::crypto::{CipherSuiteCommon, aws_lc_rs};
+    use rustls::{SupportedCipherSuite, Tls13CipherSuite};
+
+    let (ring, theirs) = (ring::default_provider(), aws_lc_rs::default_provider());
+    // Its own generator is seeded when it is first used, which takes 20 ms: no client shall wait for
+    // that. If it fails, so does the first handshake.
+    let _ = theirs.secure_random.fill(&mut [0]);
+    let of_theirs = |suite: &SupportedCipherSuite| {
+        let same = theirs
+            .cipher_suites
+            .iter()
+            .find(|other| other.suite() == suite.suite());
+        let (SupportedCipherSuite::Tls13(own), Some(SupportedCipherSuite::Tls13(other))) =
+            (*suite, same)
+        else {
+            return *suite;
+        };
+        let joined = Tls13CipherSuite {
+            common: CipherSuiteCommon {
+                suite: own.common.suite,
+                hash_provider: own.common.hash_provider,
+                confidentiality_limit: own.common.confidentiality_limit,
+            },
+            hkdf_provider: own.hkdf_provider,
+            aead_alg: other.aead_alg,
+            quic: None,
+        };
+        // Once a process: the library wants them to live as long as it does.
+        SupportedCipherSuite::Tls13(Box::leak(Box::new(joined)))
+    };
+    let groups = ring.kx_groups.iter().map(|group| {
+        let same = theirs
+            .kx_groups
+            .iter()
+            .find(|other| other.name() == group.name());
+        *same.unwrap_or(group)
+    });
+    CryptoProvider {
+        cipher_suites: ring.cipher_suites.iter().map(of_theirs).collect(),
+        kx_groups: groups.collect(),
+        key_provider: theirs.key_provider,
+        ..ring
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_the_same_with_every_feature() {
+        let (chosen, ring) = (provider(), ring::default_provider());
+        let suites = |provider: &CryptoProvider| {
+            let suites = provider.cipher_suites.iter();
+            suites
+                .map(rustls::SupportedCipherSuite::suite)
+                .collect::<Vec<_>>()
+        };
+        let groups = |provider: &CryptoProvider| {
+            let groups = provider.kx_groups.iter();
+            groups.map(|group| group.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(suites(&chosen), suites(&ring));
+        assert_eq!(groups(&chosen), groups(&ring));
+    }
+
+    #[test]
+    #[cfg(feature = "aws-lc-rs")]
+    fn what_costs_most_is_of_the_other_library() {
+        use rustls::SupportedCipherSuite::Tls13;
+
+        let (chosen, ring) = (provider(), ring::default_provider());
+        for (one, other) in chosen.cipher_suites.iter().zip(&ring.cipher_suites) {
+            if let (Tls13(one), Tls13(other)) = (one, other) {
+                assert!(!std::ptr::eq(one.aead_alg, other.aead_alg));
+                assert!(std::ptr::eq(one.hkdf_provider, other.hkdf_provider));
+            }
+        }
+        for (one, other) in chosen.kx_groups.iter().zip(&ring.kx_groups) {
+            assert!(!std::ptr::eq(*one, *other), "{:?}", one.name());
+        }
+        assert!(format!("{:?}", chosen.key_provider).contains("AwsLc"));
+    }
+}
