@@ -22,7 +22,7 @@ test: fetch
 # What runs without Node and the real gateway.
 unit:
 	$(CARGO) test --lib --bins
-	$(CARGO) test --lib --features aws-lc-rs -- crypto tls
+	$(CARGO) test --lib --no-default-features -- crypto tls
 
 # The real gateway and its Node, from the npm registry, into target/openclaw; nginx, HAProxy, promtool,
 # nft, strace and valgrind into target/packages; Chromium, certutil and systemd-analyze onto this machine, which takes
@@ -35,7 +35,7 @@ lint:
 	$(CARGO) fmt --all --check
 	rustfmt --edition 2024 --check $(RULES)
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	$(CARGO) clippy --locked --features aws-lc-rs -- -D warnings
+	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items --quiet
 
 fmt:

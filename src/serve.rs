@@ -27,10 +27,6 @@ use crate::transport::{notify, open_files};
 /// Records that may wait for whoever reads stdout.
 const STDOUT_QUEUE: usize = 4096;
 
-/// With one worker: how often tasks that are ready run before the runtime looks who else is. A session that
-/// is always ready moves up to 2 MiB in a turn, and with the usual 61 turns others waited for 122 MiB.
-const TURNS_BETWEEN_EVENTS: u32 = 16;
-
 /// Runs until SIGTERM or SIGINT, drains, and tells the exit code.
 #[must_use]
 pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
@@ -70,11 +66,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
 /// One worker is this thread itself: nothing is handed from thread to thread.
 fn runtime(workers: Workers) -> io::Result<Runtime> {
     let mut builder = match workers {
-        Workers::Exactly(NonZeroUsize::MIN) => {
-            let mut builder = Builder::new_current_thread();
-            builder.event_interval(TURNS_BETWEEN_EVENTS);
-            builder
-        }
+        Workers::Exactly(NonZeroUsize::MIN) => Builder::new_current_thread(),
         Workers::Exactly(number) => {
             let mut builder = Builder::new_multi_thread();
             builder.worker_threads(number.get());

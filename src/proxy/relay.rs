@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::task::unconstrained;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::sleep_until;
 
 use self::timers::Timers;
@@ -288,9 +288,9 @@ impl Relay {
                 _ => asked = Asked::BOTH,
             }
         }
-        // Other sessions wait for this thread too.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        // Other sessions wait for this thread too, and so does what the sockets have to tell: to be woken
+        // at once would be to be ready always, and then the runtime looks at sockets only now and then.
+        pin!(yield_now()).poll(cx)
     }
 
     fn is_done(&self) -> bool {

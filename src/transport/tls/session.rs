@@ -2,7 +2,7 @@
 //!
 //! The library is given bytes where they lie. So a session that waits holds no buffer at all; what is
 //! begun and cannot be finished yet (the front of a record) is kept here. Once the handshake of
-//! TLS 1.3 is done the records are opened and sealed without the library ([`Records`]).
+//! TLS 1.3 is done the records are opened and sealed without the library (`records.rs`).
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -94,7 +94,7 @@ impl Terminator {
         })
     }
 
-    /// The configuration; [`super::accept`] uses copies of it that note what they did.
+    /// The configuration; [`super::accept_read`] uses copies of it that note what they did.
     #[must_use]
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
