@@ -27,9 +27,13 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// A certificate's key.
+/// A certificate's key. With every feature the same ones are taken: what ring takes, which every
+/// client can verify.
 pub fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-    PROVIDER.key_provider.load_private_key(key)
+    let taken = ring::default_provider()
+        .key_provider
+        .load_private_key(key.clone_key())?;
+    Ok(PROVIDER.key_provider.load_private_key(key).unwrap_or(taken))
 }
 
 /// Keys of session tickets, which nobody else has.
@@ -48,8 +52,7 @@ fn chosen() -> CryptoProvider {
     use rustls::{SupportedCipherSuite, Tls13CipherSuite};
 
     let (ring, theirs) = (ring::default_provider(), aws_lc_rs::default_provider());
-    // Its own generator is seeded when it is first used, which takes 20 ms: no client shall wait for
-    // that. If it fails, so does the first handshake.
+    // Its own generator is seeded when it is first used: no client shall wait for that.
     let _ = theirs.secure_random.fill(&mut [0]);
     let of_theirs = |suite: &SupportedCipherSuite| {
         let same = theirs
@@ -108,6 +111,25 @@ mod tests {
         };
         assert_eq!(suites(&chosen), suites(&ring));
         assert_eq!(groups(&chosen), groups(&ring));
+    }
+
+    #[test]
+    #[cfg(feature = "aws-lc-rs")]
+    fn a_key_that_few_clients_can_verify_is_refused_with_every_feature() {
+        use aws_lc_rs::encoding::AsDer as _;
+        use aws_lc_rs::signature::{
+            ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair,
+        };
+
+        for (algorithm, taken) in [
+            (&ECDSA_P256_SHA256_ASN1_SIGNING, true),
+            (&ECDSA_P521_SHA512_ASN1_SIGNING, false),
+        ] {
+            let pair = EcdsaKeyPair::generate(algorithm).unwrap();
+            let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
+            let key = PrivateKeyDer::Pkcs8(der.as_ref().to_vec().into());
+            assert_eq!(signing_key(key).is_ok(), taken);
+        }
     }
 
     #[test]

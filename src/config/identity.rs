@@ -96,7 +96,7 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Loads both files with the ring provider and checks that they belong together.
+    /// Loads both files and checks that they belong together.
     ///
     /// # Errors
     /// The first thing that is wrong; never anything of the key's content.

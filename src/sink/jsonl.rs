@@ -1,7 +1,7 @@
 //! Records as JSON lines, in a file with rotation by size or on any writer.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::Consumer;
@@ -89,8 +89,12 @@ impl RotatingFile {
         let open = if let Some(open) = self.open.take() {
             open
         } else {
-            let file = open_private(&self.path)?;
-            let size = file.metadata()?.len();
+            let mut file = open_private(&self.path)?;
+            let mut size = file.metadata()?.len();
+            if size > 0 && is_torn(&self.path) {
+                file.write_all(b"\n")?;
+                size += 1;
+            }
             Open {
                 file,
                 size,
@@ -185,6 +189,19 @@ impl Consumer for RotatingFile {
     }
 }
 
+/// Whether the last line is not whole: whoever wrote it was killed meanwhile. The next record is not
+/// to be spoiled by it.
+fn is_torn(path: &Path) -> bool {
+    let last = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        io::Result::Ok(last)
+    };
+    last().is_ok_and(|last| last != *b"\n")
+}
+
 /// Records hold no secrets, but addresses and paths are not everybody's business: 0600.
 fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -247,6 +264,20 @@ mod tests {
         file.consume(&SessionRecord::default()).unwrap();
         file.flush().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_line_that_was_torn_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        fs::write(&path, "{}\n{\"schema\":\"wst").unwrap();
+        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        file.consume(&SessionRecord::default()).unwrap();
+        file.flush().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        serde_json::from_str::<SessionRecord>(lines[2]).unwrap();
     }
 
     #[cfg(target_os = "linux")]

@@ -192,8 +192,13 @@ impl Records {
                     }
                 }
             }
+            // Neither a warning (section 6.2 knows no other) nor a level that there is.
             _ => {
-                self.alert(FATAL, AlertDescription::DecodeError, out);
+                let answer = match level {
+                    WARNING => AlertDescription::DecodeError,
+                    _ => AlertDescription::IllegalParameter,
+                };
+                self.alert(FATAL, answer, out);
                 Some(End::Failed(received))
             }
         }

@@ -255,6 +255,9 @@ impl AsyncWrite for TlsStream {
                 this.session.close(out);
                 this.send(cx, out.bytes())
             })?;
+            // Without an answer: an alert may be among it.
+            let waits = std::mem::take(&mut this.with_first);
+            this.send_all(cx, &waits)?;
         }
         ready!(this.poll_spill(cx))?;
         match ready!(Pin::new(&mut this.socket).poll_shutdown(cx)) {

@@ -113,6 +113,7 @@ impl Socket {
             return poll.map_ok(|()| buf.filled().len());
         }
         let waiting = self.waiting.get_or_insert_with(|| Waiting::new(cx.waker()));
+        debug_assert!(self.at_once || waiting.reader.task.will_wake(cx.waker()));
         if !self.at_once && waiting.goes_on() {
             return Poll::Pending;
         }

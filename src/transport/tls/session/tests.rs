@@ -486,7 +486,7 @@ fn handshake_messages_that_are_refused() {
         (ContentType::Unknown(99), &[1], unexpected),
         (ContentType::Alert, &[1], decode),
         (ContentType::Alert, &[1, 0, 1, 0], decode),
-        (ContentType::Alert, &[3, 90], decode),
+        (ContentType::Alert, &[3, 90], illegal),
         (ContentType::Alert, &[1, 80], decode),
     ] {
         let mut hostile = Hostile::new();

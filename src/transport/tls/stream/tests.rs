@@ -172,3 +172,59 @@ async fn tickets_that_nothing_was_written_behind_are_handed_on() {
     let (stream, _client) = pair(VERSIONS[1]).await;
     assert!(!stream.into_parts().spill.is_empty());
 }
+
+/// The first record behind the handshake is broken: the client hears why, though it gets no answer.
+#[tokio::test]
+async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
+    let server = Server::new();
+    let terminator = server.terminator("", &Lasting::new(None).unwrap());
+    let name = "gw.example".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(server.client(VERSIONS[1]), name).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let mut facts = ClientTls::default();
+    let accepting = accept_read(
+        ClientSocket::Unix(near),
+        Vec::new(),
+        &terminator,
+        &mut facts,
+    );
+    let talking = async {
+        let mut buffer = vec![0; 8192];
+        while client.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            far.write_all(&bytes).await.unwrap();
+            let count = far.read(&mut buffer).await.unwrap();
+            let mut got = &buffer[..count];
+            while !got.is_empty() {
+                client.read_tls(&mut got).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+        let mut bytes = Vec::new();
+        std::io::Write::write_all(&mut client.writer(), b"spoiled").unwrap();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        *bytes.last_mut().unwrap() ^= 1;
+        far.write_all(&bytes).await.unwrap();
+        (client, far)
+    };
+    let (stream, (mut client, mut far)) = in_time(async { tokio::join!(accepting, talking) }).await;
+    let mut stream = stream.unwrap();
+    stream.read(&mut [0; 8]).await.unwrap_err();
+    stream.shutdown().await.unwrap();
+    drop(stream);
+    let mut all = Vec::new();
+    far.read_to_end(&mut all).await.unwrap();
+    let mut all = all.as_slice();
+    let mut heard = Ok(());
+    while !all.is_empty() && heard.is_ok() {
+        client.read_tls(&mut all).unwrap();
+        heard = client.process_new_packets().map(drop);
+    }
+    let alert = rustls::AlertDescription::BadRecordMac;
+    assert_eq!(heard, Err(rustls::Error::AlertReceived(alert)));
+}
