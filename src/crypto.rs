@@ -116,7 +116,6 @@ mod tests {
     #[test]
     #[cfg(feature = "aws-lc-rs")]
     fn a_key_that_few_clients_can_verify_is_refused_with_every_feature() {
-        use aws_lc_rs::encoding::AsDer as _;
         use aws_lc_rs::signature::{
             ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair,
         };
@@ -126,7 +125,7 @@ mod tests {
             (&ECDSA_P521_SHA512_ASN1_SIGNING, false),
         ] {
             let pair = EcdsaKeyPair::generate(algorithm).unwrap();
-            let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
+            let der = pair.to_pkcs8v1().unwrap();
             let key = PrivateKeyDer::Pkcs8(der.as_ref().to_vec().into());
             assert_eq!(signing_key(key).is_ok(), taken);
         }

@@ -204,7 +204,7 @@ async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
             }
         }
         let mut bytes = Vec::new();
-        std::io::Write::write_all(&mut client.writer(), b"spoiled").unwrap();
+        io::Write::write_all(&mut client.writer(), b"spoiled").unwrap();
         while client.wants_write() {
             client.write_tls(&mut bytes).unwrap();
         }
@@ -226,5 +226,5 @@ async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
         heard = client.process_new_packets().map(drop);
     }
     let alert = rustls::AlertDescription::BadRecordMac;
-    assert_eq!(heard, Err(rustls::Error::AlertReceived(alert)));
+    assert_eq!(heard, Err(Error::AlertReceived(alert)));
 }
