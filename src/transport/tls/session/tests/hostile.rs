@@ -1,0 +1,263 @@
+//! What whoever has the keys can put into records: it is refused by the right alert, and bounded.
+
+use proptest::prelude::*;
+use rustls::crypto::cipher::{
+    InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
+};
+use rustls::{AlertDescription, ConnectionTrafficSecrets, ContentType, ExtractedSecrets};
+
+use super::*;
+
+/// What a client that has the keys but not the manners can send.
+struct Hostile {
+    pair: Pair,
+    encrypter: Box<dyn MessageEncrypter>,
+    decrypter: Box<dyn MessageDecrypter>,
+    next: u64,
+    heard: u64,
+}
+
+impl Hostile {
+    fn new() -> Self {
+        let mut pair = Pair::begun(VERSIONS[1], |config| config.enable_secret_extraction = true);
+        pair.shake(usize::MAX);
+        let suite = pair.client.negotiated_cipher_suite().unwrap();
+        let spare = Pair::begun(VERSIONS[1], |_| {}).client;
+        let client = std::mem::replace(&mut pair.client, spare);
+        let ExtractedSecrets { tx, rx } = client.dangerous_extract_secrets().unwrap();
+        let parts = |secrets| match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+            | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+            | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+            _ => panic!("a suite that is not known"),
+        };
+        let aead = suite.tls13().unwrap().aead_alg;
+        let ((our_key, our_iv), (key, iv)) = (parts(tx.1), parts(rx.1));
+        Self {
+            pair,
+            encrypter: aead.encrypter(our_key, our_iv),
+            decrypter: aead.decrypter(key, iv),
+            next: tx.0,
+            heard: rx.0,
+        }
+    }
+
+    fn record(&mut self, typ: ContentType, payload: &[u8]) -> Vec<u8> {
+        let message = OutboundPlainMessage {
+            typ,
+            version: ProtocolVersion::TLSv1_3,
+            payload: OutboundChunks::Single(payload),
+        };
+        let record = self.encrypter.encrypt(message, self.next).unwrap().encode();
+        self.next += 1;
+        record
+    }
+
+    fn feed(&mut self, typ: ContentType, payload: &[u8]) {
+        let record = self.record(typ, payload);
+        self.pair.feed(&record);
+    }
+
+    /// A record that the library would not make.
+    fn padded(&mut self, data: &[u8], zeros: usize) -> Vec<u8> {
+        let mut payload = [data, &[23]].concat();
+        payload.resize(payload.len() + zeros, 0);
+        // What stands last is what a record is by, so that the last zero is not given with it.
+        match payload.split_last() {
+            Some((last, front)) => self.record((*last).into(), front),
+            None => Vec::new(),
+        }
+    }
+
+    /// The alert that waits to be sent, alone.
+    fn alert(&mut self) -> Option<(u8, AlertDescription)> {
+        let answers = self.pair.answers();
+        let [body] = answers.as_slice() else {
+            assert!(answers.is_empty(), "{answers:?}");
+            return None;
+        };
+        let mut body = body.clone();
+        let message = InboundOpaqueMessage::new(
+            ContentType::ApplicationData,
+            ProtocolVersion::TLSv1_2,
+            &mut body,
+        );
+        let message = self.decrypter.decrypt(message, self.heard).unwrap();
+        assert_eq!(message.typ, ContentType::Alert);
+        Some((message.payload[0], message.payload[1].into()))
+    }
+
+    fn writes(&mut self) -> io::Result<()> {
+        let Pair { session, out, .. } = &mut self.pair;
+        session.seal(b"written meanwhile", out)
+    }
+}
+
+/// Nothing but `KeyUpdate` may come, and that in one piece.
+#[test]
+fn handshake_messages_that_are_refused() {
+    let unexpected = AlertDescription::UnexpectedMessage;
+    let illegal = AlertDescription::IllegalParameter;
+    let decode = AlertDescription::DecodeError;
+    for (typ, payload, alert) in [
+        (
+            ContentType::Handshake,
+            b"\x01\0\0\x01\0" as &[u8],
+            unexpected,
+        ),
+        (ContentType::Handshake, &[24, 0, 0, 1, 2], illegal),
+        (ContentType::Handshake, &[24, 0, 0, 1], unexpected),
+        (
+            ContentType::Handshake,
+            &[24, 0, 0, 1, 0, 24, 0, 0, 1, 0],
+            unexpected,
+        ),
+        (ContentType::Handshake, &[], decode),
+        (ContentType::Heartbeat, &[1], unexpected),
+        (ContentType::ChangeCipherSpec, &[1], unexpected),
+        (ContentType::Unknown(99), &[1], unexpected),
+        (ContentType::Alert, &[1], decode),
+        (ContentType::Alert, &[1, 0, 1, 0], decode),
+        (ContentType::Alert, &[3, 90], illegal),
+        (ContentType::Alert, &[1, 80], decode),
+    ] {
+        let mut hostile = Hostile::new();
+        hostile.feed(ContentType::ApplicationData, b"good");
+        hostile.feed(typ, payload);
+        assert_eq!(hostile.pair.plain, b"good", "{typ:?} {payload:?}");
+        hostile.pair.failed();
+        hostile.writes().unwrap_err();
+        assert_eq!(hostile.alert(), Some((2, alert)), "{typ:?} {payload:?}");
+    }
+}
+
+/// What the client says it fails of is answered by nothing.
+#[test]
+fn a_fatal_alert_is_the_last_word() {
+    let mut hostile = Hostile::new();
+    hostile.feed(ContentType::Alert, &[2, 80]);
+    assert_eq!(
+        *hostile.pair.failed(),
+        Error::AlertReceived(AlertDescription::InternalError)
+    );
+    hostile.pair.session.close(&mut hostile.pair.out);
+    assert_eq!(hostile.alert(), None);
+}
+
+#[test]
+fn warnings_that_mean_nothing_are_few() {
+    let mut hostile = Hostile::new();
+    for _ in 0..4 {
+        hostile.feed(ContentType::Alert, &[1, 90]);
+        assert!(hostile.pair.session.end().is_none());
+    }
+    hostile.feed(ContentType::Alert, &[1, 90]);
+    let many = rustls::PeerMisbehaved::TooManyWarningAlertsReceived;
+    assert_eq!(*hostile.pair.failed(), many.into());
+}
+
+/// Reading goes on over them without coming to an end.
+#[test]
+fn records_without_anything_are_few() {
+    let mut hostile = Hostile::new();
+    for round in 0..3 {
+        for _ in 0..32 {
+            hostile.feed(ContentType::ApplicationData, b"");
+        }
+        hostile.feed(ContentType::ApplicationData, b"x");
+        assert_eq!(hostile.pair.plain.len(), round + 1);
+    }
+    for _ in 0..33 {
+        hostile.feed(ContentType::ApplicationData, b"");
+    }
+    let many = rustls::PeerMisbehaved::TooManyEmptyFragments;
+    assert_eq!(*hostile.pair.failed(), many.into());
+}
+
+/// By its header, before any more of it has come.
+#[test]
+fn a_record_that_cannot_be_one() {
+    for (header, alert) in [
+        (*b"\x17\x03\x03\x41\x01", AlertDescription::RecordOverflow),
+        (*b"\x17\x02\x03\x00\x20", AlertDescription::DecodeError),
+        (*b"GET /", AlertDescription::DecodeError),
+        (
+            *b"\x16\x03\x03\x00\x05",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (
+            *b"\x15\x03\x03\x00\x02",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (
+            *b"\x14\x03\x03\x00\x01",
+            AlertDescription::UnexpectedMessage,
+        ),
+        (*b"\x17\x03\x03\x00\x0f", AlertDescription::BadRecordMac),
+    ] {
+        let mut hostile = Hostile::new();
+        hostile.pair.feed(&header);
+        hostile.pair.feed(&[0; 15]);
+        hostile.pair.failed();
+        assert_eq!(hostile.alert(), Some((2, alert)), "{header:?}");
+        assert_eq!(hostile.pair.session.kept.capacity(), 0);
+    }
+}
+
+/// Padding, and data without any bytes (RFC 8446 section 5.4).
+#[test]
+fn padded_records() {
+    let mut hostile = Hostile::new();
+    for (data, zeros) in [
+        (b"a" as &[u8], 0),
+        (b"b", 1),
+        (b"", 0),
+        (b"", 900),
+        (b"c", 16_383),
+    ] {
+        let record = hostile.padded(data, zeros);
+        hostile.pair.feed(&record);
+    }
+    assert_eq!(hostile.pair.plain, b"abc");
+    assert!(hostile.pair.session.end().is_none());
+    let record = hostile.padded(b"c", 16_384);
+    hostile.pair.feed(&record);
+    assert_eq!(*hostile.pair.failed(), Error::PeerSentOversizedRecord);
+    assert_eq!(hostile.alert(), Some((2, AlertDescription::RecordOverflow)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever has the keys can put anything into records: it ends or it goes on, and we can write
+    /// or are told that we cannot.
+    #[test]
+    fn no_order_of_records_makes_it_panic(
+        records in proptest::collection::vec(
+            (0u8..5, proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(24), 0u8..=255], 0..12)),
+            0..24,
+        ),
+        chunk in 1usize..80,
+    ) {
+        let mut hostile = Hostile::new();
+        let mut burst = Vec::new();
+        for (kind, payload) in records {
+            burst.extend(match kind {
+                // What stands in no envelope, too.
+                0 => payload,
+                1 => hostile.record(ContentType::Alert, &payload),
+                2 => hostile.record(ContentType::ApplicationData, &payload),
+                // The beginning of a `KeyUpdate`, or the rest of one, or both.
+                3 => hostile.record(ContentType::Handshake, &[24, 0, 0, 1, 0][..payload.len().min(5)]),
+                _ => hostile.record(ContentType::Handshake, &payload),
+            });
+        }
+        for bytes in burst.chunks(chunk) {
+            hostile.pair.feed(bytes);
+            let failed = matches!(hostile.pair.session.end(), Some(End::Failed(_)));
+            prop_assert_eq!(hostile.writes().is_err(), failed);
+            prop_assert!(hostile.pair.session.kept().len() <= KEPT);
+        }
+        hostile.pair.session.close(&mut hostile.pair.out);
+    }
+}
