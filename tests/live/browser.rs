@@ -170,7 +170,7 @@ async fn works(browser: &mut Browser, door: &Door, shown_in: &str) -> SessionRec
         .await;
     assert_same_protocol(door, &page["response"]["protocol"]).await;
 
-    browser.go("about:blank").await;
+    browser.close_page().await;
     let record = door.tap.websocket().await;
     let origin = record.origin.as_ref().expect("an origin");
     let sent = origin.value.as_ref().map(PeerText::as_str);

@@ -52,7 +52,8 @@ pub struct Browser {
     home: TempDir,
     socket: WebSocketStream<TcpStream>,
     calls: u64,
-    /// The page, as the protocol names it.
+    /// The page, and the conversation about it, as the protocol names them.
+    page: Option<String>,
     session: Option<String>,
     events: VecDeque<Value>,
 }
@@ -104,6 +105,7 @@ impl Browser {
             home,
             socket: attach(&url).await,
             calls: 0,
+            page: None,
             session: None,
             events: VecDeque::new(),
         };
@@ -112,11 +114,12 @@ impl Browser {
     }
 
     async fn open_page(&mut self) {
-        let page = self
-            .call("Target.createTarget", json!({ "url": "about:blank" }))
-            .await;
-        let asked = json!({ "targetId": page["targetId"], "flatten": true });
+        let asked = json!({ "url": "about:blank" });
+        let page = self.call("Target.createTarget", asked).await;
+        let page = &page["targetId"];
+        let asked = json!({ "targetId": page, "flatten": true });
         let attached = self.call("Target.attachToTarget", asked).await;
+        self.page = page.as_str().map(str::to_owned);
         self.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page.enable", "Runtime.enable", "Network.enable"] {
             self.call(domain, json!({})).await;
@@ -129,6 +132,18 @@ impl Browser {
         let gone = self.call("Page.navigate", json!({ "url": url })).await;
         assert_eq!(gone.get("errorText"), None, "{}", self.output());
         self.event("Page.loadEventFired", |_| true).await;
+    }
+
+    /// Closes the page as its user closes a tab, and opens an empty one. Going to another address is not
+    /// the same: a browser may keep the page that is left in its back/forward cache, with open sockets.
+    pub async fn close_page(&mut self) {
+        self.events.clear();
+        // The conversation about the page ends with it: the browser itself is asked.
+        self.session = None;
+        let page = json!({ "targetId": self.page.take() });
+        let closed = self.call("Target.closeTarget", page).await;
+        assert_eq!(closed["success"], true, "{}", self.output());
+        self.open_page().await;
     }
 
     /// What an expression comes to; a promise is waited for.

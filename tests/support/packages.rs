@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-pub use super::program::{Program, folder, free_port};
+pub use super::program::{folder, free_port};
 use super::records::tail;
+pub use super::versions::Program;
 
 /// A program at work in a folder of its own. Killed when dropped.
 pub struct Running {

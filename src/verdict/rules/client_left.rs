@@ -108,11 +108,12 @@ pub(super) const RULES: &[Rule] = &[
         title: "The client cancelled its stream",
         explanation: "The client reset the stream of its WebSocket (RST_STREAM with CANCEL or \
                       NO_ERROR), without a Close frame. Its HTTP/2 connection went on: it is no \
-                      loss of the network. Chromium does this when a page is left or reloaded, \
-                      where it sends Close 1001 over HTTP/1.1. The gateway sees 1006 for it.",
+                      loss of the network. Chromium does this when a page's tab is closed or \
+                      reloaded, where it sends Close 1001 over HTTP/1.1. The gateway sees 1006 for \
+                      it.",
         evidence: "RST_STREAM CANCEL or NO_ERROR of the client first, without a Close",
         versions: Versions::Any,
-        action: "nothing to do if the page was left or reloaded; else look at the client's log at this time",
+        action: "nothing to do if the page was closed, left or reloaded; else look at the client's log at this time",
         ..left("client.left.stream", Stage::Transport, 74, stream)
     },
     Rule {

@@ -34,8 +34,11 @@ pub(super) const RULES: &[Rule] = &[
         order: 20,
         title: "The client went away",
         explanation: "The client ended an open session with Close 1001: a browser does so when its \
-                      page is left or reloaded. When sessions flap with it, it is the client that \
-                      ends them.",
+                      page's tab is closed or the page is reloaded. When sessions flap with it, it \
+                      is the client that ends them. When another page is opened in the same tab, \
+                      not every browser sends it at once: some versions keep the page that was left \
+                      in their back/forward cache with its WebSocket open (seen with Chromium 156: \
+                      no Close within 30 s). Until then the session is an open one.",
         evidence: "after the session was open, a Close 1001 of the client",
         versions: Versions::Any,
         action: "nothing to do",
@@ -89,7 +92,7 @@ fn client_going_away(view: &View<'_>) -> Option<Finding> {
     }
     open_end(
         view,
-        "the client went away (a page was left or reloaded)".to_owned(),
+        "the client went away (a page was closed, left or reloaded)".to_owned(),
     )
 }
 
