@@ -14,6 +14,7 @@ pub mod listening;
 pub mod notify;
 pub mod open_files;
 pub mod options;
+pub mod own_address;
 pub mod sensor;
 pub mod socket;
 pub mod stream;

@@ -5,6 +5,7 @@
 //! that answers counts, see `race`.
 
 pub mod dial;
+mod errno;
 pub mod lately;
 pub mod pool;
 mod race;

@@ -47,6 +47,7 @@ mod limits;
 mod live;
 mod losses;
 mod origins;
+mod our_limits;
 mod program;
 mod proxy_protocol;
 mod relay;

@@ -164,7 +164,22 @@ fn gateway_answer(kind: Kind) -> Answer {
             "connection_timeout",
             "the gateway could not be connected in time",
         ),
-        Kind::SocketMissing | Kind::SocketDenied | Kind::Connect => (
+        Kind::OpenFiles | Kind::SystemFiles | Kind::Memory | Kind::Watches | Kind::Ports => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "proxy_internal_error",
+            "the proxy has reached a limit of its own host",
+        ),
+        Kind::NoAddress => (
+            StatusCode::BAD_GATEWAY,
+            "destination_ip_unroutable",
+            "the proxy's host has no address of the gateway's kind",
+        ),
+        Kind::Forbidden => (
+            StatusCode::BAD_GATEWAY,
+            "destination_unavailable",
+            "the proxy's host does not let it connect to the gateway",
+        ),
+        Kind::SocketMissing | Kind::SocketDenied | Kind::Backlog | Kind::Connect => (
             StatusCode::BAD_GATEWAY,
             "destination_unavailable",
             "the gateway could not be connected",

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
+use super::errno;
 use super::lately::Lately;
 use super::race::{interleaved, race};
 use super::tls::{self, TlsSetupError};
@@ -283,15 +284,11 @@ async fn connect_unix(path: &Path, facts: &mut DialFacts) -> Result<Stream, Gate
             Ok(Stream::Unix(stream))
         }
         Err(error) => {
-            let kind = match error.kind() {
-                io::ErrorKind::NotFound => Kind::SocketMissing,
-                io::ErrorKind::PermissionDenied => Kind::SocketDenied,
-                io::ErrorKind::ConnectionRefused => Kind::Refused,
-                _ => Kind::Connect,
-            };
+            let kind = errno::of_unix(&error);
+            let limit = errno::limit(kind, None).map_or_else(String::new, |it| format!(" ({it})"));
             Err(GatewayError {
                 kind,
-                detail: format!("{}: {error}", path.display()),
+                detail: format!("{}: {error}{limit}", path.display()),
             })
         }
     }
@@ -314,10 +311,12 @@ impl Dialler {
             Ok(found) => found,
             Err(error) => {
                 facts.dns = Some(dns(name, 0, started));
-                let detail = format!("{name} does not resolve: {error}");
+                let kind = errno::of_lookup(&error);
+                let limit =
+                    errno::limit(kind, None).map_or_else(String::new, |it| format!(" ({it})"));
                 return Err(GatewayError {
-                    kind: Kind::Dns,
-                    detail,
+                    kind,
+                    detail: format!("{name} does not resolve: {error}{limit}"),
                 });
             }
         };

@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
+use super::errno;
 use crate::session::address;
 use crate::session::moment::millis;
 use crate::session::record::gateway::DialAttempt;
@@ -75,11 +76,13 @@ where
                         return Ok((addr, connected));
                     }
                     Err(error) => {
+                        let kind = errno::of_tcp(addr.ip(), &error);
                         if let Some(attempt) = attempt {
                             attempt.ms = Some(millis(took));
-                            attempt.error = Some(kind_of(&error));
+                            attempt.error = Some(kind);
                         }
-                        failures.push((addr, error));
+                        tracing::debug!(%addr, %error, ?kind, "failed to connect to an address");
+                        failures.push(Failure { addr, kind, error });
                         next_at = Instant::now();
                     }
                 }
@@ -115,30 +118,35 @@ async fn its_turn(at: Instant) {
     }
 }
 
-/// What a failed attempt to connect was.
-fn kind_of(error: &io::Error) -> Kind {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Kind::Refused,
-        io::ErrorKind::TimedOut => Kind::ConnectTimeout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Kind::Unreachable,
-        _ => Kind::Connect,
-    }
+/// An address that could not be connected.
+struct Failure {
+    addr: SocketAddr,
+    kind: Kind,
+    error: io::Error,
 }
 
-/// One error for all: of the kind that says most, with every address's own words. A host that
-/// refuses is there, one that times out may be, and where there is no route nobody was asked.
-fn told(failures: &[(SocketAddr, io::Error)]) -> GatewayError {
-    let kinds = failures.iter().map(|(_, error)| kind_of(error));
+/// One error for all: of the kind that says most, with every address's own words. Where a limit of our
+/// own kept us from one of them, nothing is known of the gateway. A host that refuses is there, one
+/// that times out may be, and where there is no route nobody was asked. A family without an address
+/// here says least: the name's other addresses are the ones that count.
+fn told(failures: &[Failure]) -> GatewayError {
+    let kinds = failures.iter().map(|failure| failure.kind);
     let kind = kinds.min_by_key(|kind| match kind {
-        Kind::Refused => 0,
-        Kind::ConnectTimeout => 1,
-        Kind::Connect => 2,
-        _ => 3,
+        kind if kind.is_own_limit() => 0,
+        Kind::Refused => 1,
+        Kind::ConnectTimeout => 2,
+        Kind::Forbidden => 3,
+        Kind::Connect => 4,
+        Kind::NoAddress => 6,
+        _ => 5,
     });
     let mut detail = String::new();
-    for (addr, error) in failures.iter().take(MOST_TOLD) {
+    for Failure { addr, kind, error } in failures.iter().take(MOST_TOLD) {
         let gap = if detail.is_empty() { "" } else { "; " };
         let _ = write!(detail, "{gap}{addr}: {error}");
+        if let Some(limit) = errno::limit(*kind, Some(addr.ip())) {
+            let _ = write!(detail, " ({limit})");
+        }
     }
     if let Some(more) = failures
         .len()
@@ -160,6 +168,7 @@ fn told(failures: &[(SocketAddr, io::Error)]) -> GatewayError {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use rustix::io::Errno;
 
     use super::*;
 
@@ -263,6 +272,33 @@ mod tests {
         }
         assert_eq!(attempts.len(), 3);
         assert_eq!(run(&[]).await.0.unwrap_err().detail, "no address");
+    }
+
+    /// A family that this host has no address of does not hide what became of the other, and a limit of
+    /// our own hides nothing behind the gateway's refusal.
+    #[test]
+    fn what_an_address_of_one_family_came_to_does_not_hide_the_other() {
+        let one = |addr: &str, errno: Errno, kind| Failure {
+            addr: addr.parse().unwrap(),
+            kind,
+            error: io::Error::from_raw_os_error(errno.raw_os_error()),
+        };
+        let six = || one("[::1]:1", Errno::ADDRNOTAVAIL, Kind::NoAddress);
+        let four = || one("127.0.0.1:1", Errno::CONNREFUSED, Kind::Refused);
+        let full = || one("127.0.0.1:1", Errno::MFILE, Kind::OpenFiles);
+        assert_eq!(told(&[six(), four()]).kind, Kind::Refused);
+        assert_eq!(told(&[six()]).kind, Kind::NoAddress);
+        for both in [[four(), full()], [full(), four()]] {
+            let error = told(&both);
+            assert_eq!(error.kind, Kind::OpenFiles);
+            assert!(
+                error.detail.contains("this process may open "),
+                "{}",
+                error.detail
+            );
+        }
+        let silent = one("192.0.2.1:1", Errno::TIMEDOUT, Kind::ConnectTimeout);
+        assert_eq!(told(&[six(), silent]).kind, Kind::ConnectTimeout);
     }
 
     #[tokio::test(start_paused = true)]

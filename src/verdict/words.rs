@@ -179,6 +179,9 @@ pub fn error_words(kind: GatewayErrorKind) -> &'static str {
         GatewayErrorKind::Refused => "refused",
         GatewayErrorKind::Unreachable => "has no route",
         GatewayErrorKind::ConnectTimeout => "timed out",
+        GatewayErrorKind::NoAddress => "has a family that this host has no address of",
+        GatewayErrorKind::Forbidden => "is forbidden by this host",
+        kind if kind.is_own_limit() => "was kept from us by a limit of our own",
         _ => "failed",
     }
 }

@@ -7,6 +7,7 @@ use socket2::{Domain, Socket, Type};
 use wstap::session::SessionRecord;
 
 use super::table::{Fault, fault, refused};
+use crate::our_limits::without_descriptors;
 use crate::peers::{Peer, Via, blurts, echo, never_answers, tls};
 use crate::support::certs::{Ca, Validity};
 use crate::support::head::upgrade;
@@ -57,6 +58,25 @@ pub fn faults() -> Vec<Fault> {
                 drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
                 refused(Setup::before_url(&format!("unix:{}", path.display()))).await
             },
+        ),
+        fault(
+            "unix: more connections wait than may",
+            "gateway.unreachable.backlog",
+            a_full_socket,
+        ),
+        fault(
+            "ours: no descriptor is left for the dial",
+            "tap.fault.open_files",
+            || async {
+                let nobody = Deaf::unheard();
+                without_descriptors(nobody.setup()).await
+            },
+        )
+        .says("this process may open"),
+        fault(
+            "ours: no descriptor is left to look the gateway's name up",
+            "tap.fault.open_files",
+            || without_descriptors(Setup::before_url("http://no-such-host.invalid:18789")),
         ),
         fault(
             "unix: a socket that we may not open",
@@ -176,6 +196,26 @@ async fn a_forbidden_socket() -> SessionRecord {
     let record = refused(setup).await;
     mode(0o700).unwrap();
     record
+}
+
+/// Its process is stuck, and nobody accepts what comes.
+async fn a_full_socket() -> SessionRecord {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let address = socket2::SockAddr::unix(&path).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        client.set_nonblocking(true).unwrap();
+        if client.connect(&address).is_err() {
+            break;
+        }
+        waiting.push(client);
+    }
+    refused(Setup::before_url(&format!("unix:{}", path.display()))).await
 }
 
 async fn a_client_that_does_not_wait() -> SessionRecord {

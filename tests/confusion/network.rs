@@ -12,7 +12,7 @@ use crate::peers::tunnel::{Control, Do};
 use crate::peers::{Peer, Via, tunnel};
 use crate::support::conn::Conn;
 use crate::support::frame::Frame;
-use crate::support::netns::{HERE_PRIVATE, Net, THERE_V4, THERE_V6};
+use crate::support::netns::{self, HERE_PRIVATE, Net, THERE_V4, THERE_V6};
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Wire;
 
@@ -20,7 +20,7 @@ pub fn faults(net: Net) -> Vec<Fault> {
     let net = Arc::new(net);
     let handle = || Arc::clone(&net);
     let (one, two, three, four, five) = (handle(), handle(), handle(), handle(), handle());
-    let (six, seven) = (handle(), handle());
+    let (six, seven, eight) = (handle(), handle(), handle());
     vec![
         fault(
             "tcp: refused by another host",
@@ -36,6 +36,14 @@ pub fn faults(net: Net) -> Vec<Fault> {
             "tcp: a host that is not there",
             "gateway.unreachable.unreachable",
             || refused(Setup::before_url("http://192.0.2.77:18789")),
+        ),
+        fault(
+            "tcp: this host forbids it",
+            "gateway.unreachable.forbidden",
+            move || {
+                netns::ip_here(&eight, "route add prohibit 198.51.100.77");
+                refused(Setup::before_url("http://198.51.100.77:18789"))
+            },
         ),
         fault("tcp: no route", "gateway.unreachable.unreachable", || {
             refused(Setup::before_url("http://198.51.100.1:18789"))

@@ -137,6 +137,11 @@ impl Net {
     }
 }
 
+/// `ip` on *here*.
+pub fn ip_here(net: &Net, arguments: &str) {
+    ip(&format!("-n {} {arguments}", here(&net.name))).expect("run ip");
+}
+
 /// A connection from this namespace.
 pub fn connect_in(name: &str, to: SocketAddr) -> io::Result<TcpStream> {
     let there = namespace(name)?;

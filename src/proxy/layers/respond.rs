@@ -119,7 +119,11 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
             Failure::Gateway(error) => {
                 let gateway = rec.facts.gateway.get_or_insert_default();
                 gateway.error.get_or_insert_with(|| error.clone());
-                rec.ending.refused(Leg::Gateway, now);
+                if error.kind.is_own_limit() {
+                    rec.ending.acted(now);
+                } else {
+                    rec.ending.refused(Leg::Gateway, now);
+                }
             }
             Failure::RemoteAsLocal { addr } => {
                 let gateway = rec.facts.gateway.as_ref();

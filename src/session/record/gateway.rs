@@ -247,6 +247,22 @@ pub enum GatewayErrorKind {
     SocketDenied,
     /// Connecting failed otherwise.
     Connect,
+    /// EMFILE: this process may not open more files.
+    OpenFiles,
+    /// ENFILE: the whole system may not.
+    SystemFiles,
+    /// ENOMEM, ENOBUFS: the kernel has no memory for another socket.
+    Memory,
+    /// ENOSPC of epoll: `fs.epoll.max_user_watches` is reached.
+    Watches,
+    /// EADDRNOTAVAIL where this host has an address: every local port for the target is taken.
+    Ports,
+    /// EADDRNOTAVAIL or EAFNOSUPPORT where this host has no address of the target's family.
+    NoAddress,
+    /// EACCES, EPERM of a TCP connection: this host's own packet filter or routes forbid it.
+    Forbidden,
+    /// EAGAIN of a unix socket: too many connections wait to be accepted.
+    Backlog,
     /// The far end does not speak TLS.
     NotTls,
     /// We speak plain HTTP and the far end wants TLS.
@@ -275,4 +291,15 @@ pub enum GatewayErrorKind {
     BodyIncomplete,
     /// Anything else.
     Other,
+}
+
+impl GatewayErrorKind {
+    /// A limit of the tap's process or host kept us from dialling: nothing is known of the gateway.
+    #[must_use]
+    pub fn is_own_limit(self) -> bool {
+        matches!(
+            self,
+            Self::OpenFiles | Self::SystemFiles | Self::Memory | Self::Watches | Self::Ports
+        )
+    }
 }

@@ -27,6 +27,16 @@ const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
+        title: "The gateway's socket is full",
+        explanation: "More connections wait at the gateway's unix socket than it lets wait (EAGAIN): \
+                      the process that made the socket is there and accepts nothing, or far too \
+                      slowly.",
+        evidence: "EAGAIN of the unix socket",
+        versions: Versions::Any,
+        action: "look into the gateway's log and at its load: it does not accept connections",
+        ..cause("gateway.unreachable.backlog", ActOn::Gateway, backlog)
+    },
+    Rule {
         title: "The gateway's certificate is out of date",
         explanation: "TLS with the gateway failed because its certificate is expired or not valid \
                       yet, or because the clock of the tap's host is wrong.",
@@ -86,6 +96,18 @@ pub(super) const RULES: &[Rule] = &[
         ..cause("gateway.unreachable.dns", ActOn::Operator, dns)
     },
     Rule {
+        title: "The tap's host forbids the connection",
+        explanation: "The tap's own host refused to send to the gateway's address (EACCES, EPERM): \
+                      a packet filter on it (nftables, iptables, a network policy), a `prohibit` \
+                      route, or a security module. No packet left, so nothing is known of the \
+                      gateway.",
+        evidence: "EACCES or EPERM of the TCP connection",
+        versions: Versions::Any,
+        action: "allow the tap's host to connect to the gateway: look at `nft list ruleset`, `ip route get` \
+                 and the container's network policy there",
+        ..cause("gateway.unreachable.forbidden", ActOn::Operator, forbidden)
+    },
+    Rule {
         order: 40,
         title: "127.0.0.1 is the container itself",
         explanation: "The connection to a loopback address was refused, and the tap's host name \
@@ -101,6 +123,21 @@ pub(super) const RULES: &[Rule] = &[
             "gateway.unreachable.loopback_in_container",
             ActOn::Operator,
             loopback_in_container,
+        )
+    },
+    Rule {
+        title: "The tap's host has no address of the gateway's family",
+        explanation: "The gateway's address is of a family that the tap's host has no address of: \
+                      mostly IPv6 in a container without IPv6, where even ::1 is missing and \
+                      `localhost` may still name it. Nothing was sent.",
+        evidence: "EADDRNOTAVAIL or EAFNOSUPPORT of the connection, and no source address for that family on this host",
+        versions: Versions::Any,
+        action: "write an address of the other family into gateway.url (127.0.0.1 instead of ::1), or enable \
+                 this family on the tap's host",
+        ..cause(
+            "gateway.unreachable.no_address",
+            ActOn::Operator,
+            no_address,
         )
     },
     Rule {
@@ -234,6 +271,14 @@ fn name(view: &View<'_>) -> String {
         .map_or_else(|| target(view), |dns| dns.name.clone())
 }
 
+fn backlog(view: &View<'_>) -> Option<Finding> {
+    let summary = format!(
+        "the gateway's socket {} is full: connections to it wait to be accepted",
+        target(view)
+    );
+    error(view, Kind::Backlog, summary)
+}
+
 fn certificate_expired(view: &View<'_>) -> Option<Finding> {
     let summary = "the gateway's certificate is expired or not valid yet";
     error(view, Kind::CertificateExpired, summary)
@@ -264,6 +309,24 @@ fn connect(view: &View<'_>) -> Option<Finding> {
 fn dns(view: &View<'_>) -> Option<Finding> {
     let summary = format!("the gateway's name {} does not resolve here", name(view));
     error(view, Kind::Dns, summary)
+}
+
+fn forbidden(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("this host does not let us connect to {}", target(view));
+    error(view, Kind::Forbidden, summary)
+}
+
+fn is_ipv6(view: &View<'_>) -> bool {
+    crate::verdict::trust::address(&target(view)).is_some_and(|ip| ip.is_ipv6())
+}
+
+fn no_address(view: &View<'_>) -> Option<Finding> {
+    let family = if is_ipv6(view) { "IPv6" } else { "IPv4" };
+    let summary = format!(
+        "there is no {family} on the tap's host, and the gateway's address is {}",
+        target(view)
+    );
+    error(view, Kind::NoAddress, summary)
 }
 
 fn is_loopback(view: &View<'_>) -> bool {

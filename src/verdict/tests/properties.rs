@@ -468,7 +468,7 @@ const SHAPES: [Shape; 5] = [
     Shape::Placeholder,
 ];
 
-const ERRORS: [GatewayErrorKind; 21] = [
+const ERRORS: [GatewayErrorKind; 29] = [
     GatewayErrorKind::Dns,
     GatewayErrorKind::Refused,
     GatewayErrorKind::Unreachable,
@@ -476,6 +476,14 @@ const ERRORS: [GatewayErrorKind; 21] = [
     GatewayErrorKind::SocketMissing,
     GatewayErrorKind::SocketDenied,
     GatewayErrorKind::Connect,
+    GatewayErrorKind::OpenFiles,
+    GatewayErrorKind::SystemFiles,
+    GatewayErrorKind::Memory,
+    GatewayErrorKind::Watches,
+    GatewayErrorKind::Ports,
+    GatewayErrorKind::NoAddress,
+    GatewayErrorKind::Forbidden,
+    GatewayErrorKind::Backlog,
     GatewayErrorKind::NotTls,
     GatewayErrorKind::WantsTls,
     GatewayErrorKind::CertificateUntrusted,

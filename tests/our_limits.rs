@@ -1,0 +1,148 @@
+//! Limits of the tap's own process and host: a dial that fails for them is never the gateway's fault.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use wstap::session::SessionRecord;
+use wstap::session::party::Party;
+use wstap::session::record::verdict::ActOn;
+use wstap::session::record::{Class, GatewayErrorKind as Kind};
+
+use crate::peers::{Via, echo};
+use crate::support::conn::Conn;
+use crate::support::deadline::{STEP, poll};
+use crate::support::netns::{self, test_name};
+use crate::support::records::class;
+use crate::support::tap::{Face, Setup, Tap};
+
+/// From now on the tap can open nothing more: its lowest free descriptor is its limit.
+pub fn no_more_descriptors(tap: &Tap) {
+    let folder = format!("/proc/{}/fd", tap.pid());
+    let open: BTreeSet<u64> = fs::read_dir(folder)
+        .expect("read /proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let free = (0..=1024).find(|fd| !open.contains(fd));
+    let free = free.expect("a free number");
+    let limit = Rlimit {
+        current: Some(free),
+        maximum: Some(free),
+    };
+    let pid = Pid::from_raw(tap.pid().try_into().expect("a pid"));
+    prlimit(pid, Resource::Nofile, limit).expect("set the tap's limit of open files");
+}
+
+/// An upgrade on a connection that the tap has accepted, while it may open nothing more.
+pub async fn without_descriptors(setup: Setup) -> SessionRecord {
+    let tap = setup.start().await;
+    let conn = accepted(&tap).await;
+    no_more_descriptors(&tap);
+    refused(&tap, conn).await
+}
+
+/// A connection that the tap has surely accepted.
+async fn accepted(tap: &Tap) -> Conn {
+    let before = tap.open_descriptors();
+    let conn = tap.connect(Face::Plain).await;
+    let look = || (tap.open_descriptors() > before).then_some(());
+    poll(STEP, look).await.expect("the tap accepts");
+    conn
+}
+
+async fn refused(tap: &Tap, mut conn: Conn) -> SessionRecord {
+    let answer = conn.upgrade("/", &[]).await.expect("an answer");
+    assert_eq!(answer.status(), 503, "it may work in a moment");
+    let record = tap.websocket().await;
+    let verdict = record.verdict.as_ref().expect("a verdict");
+    assert_eq!((verdict.party, verdict.act_on), (Party::Tap, ActOn::Tap));
+    assert_eq!(record.close.first, Some(Party::Tap));
+    record
+}
+
+fn kind(record: &SessionRecord) -> Option<Kind> {
+    Some(record.gateway.as_ref()?.error.as_ref()?.kind)
+}
+
+fn rule(record: &SessionRecord) -> &str {
+    &record.verdict.as_ref().expect("a verdict").rule
+}
+
+#[tokio::test]
+async fn too_few_descriptors_are_the_taps_fault_by_address_and_by_name() {
+    let peer = echo::start(&Via::Plain).await;
+    for host in ["127.0.0.1", "localhost"] {
+        let url = format!("http://{host}:{}", peer.addr().port());
+        let record = without_descriptors(Setup::before_url(&url)).await;
+        assert_eq!(kind(&record), Some(Kind::OpenFiles), "{host}");
+        assert_eq!(rule(&record), "tap.fault.open_files");
+        let verdict = record.verdict.as_ref().unwrap();
+        assert!(verdict.next.contains("LimitNOFILE="), "{}", verdict.next);
+        let limit = |it: &wstap::session::record::Evidence| it.fact.contains("may open");
+        assert!(verdict.evidence.iter().any(limit), "{:?}", verdict.evidence);
+    }
+}
+
+#[tokio::test]
+async fn no_free_port_is_the_taps_fault() {
+    let name = test_name!(no_free_port_is_the_taps_fault);
+    let Some(_net) = netns::enter("ports that have run out", name).await else {
+        return;
+    };
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    let conn = accepted(&tap).await;
+    let mut second = tap.connect(Face::Plain).await;
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", "20000 20003").expect("narrow the range");
+    let mut taken = Vec::new();
+    while let Ok(one) = TcpStream::connect(peer.addr()) {
+        taken.push(one);
+        assert!(taken.len() <= 4, "the range has four ports");
+    }
+    let record = refused(&tap, conn).await;
+    assert_eq!(kind(&record), Some(Kind::Ports));
+    assert_eq!(rule(&record), "tap.fault.ports");
+    let detail = &record
+        .gateway
+        .as_ref()
+        .unwrap()
+        .error
+        .as_ref()
+        .unwrap()
+        .detail;
+    assert!(detail.contains("20000-20003"), "{detail}");
+    // With a port to spare it works: what was said of the host was all that was wrong.
+    drop(taken.pop());
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", "20000 20999").expect("widen the range");
+    assert_eq!(second.upgrade("/", &[]).await.unwrap().status(), 101);
+}
+
+#[tokio::test]
+async fn a_family_without_an_address_is_told_as_such() {
+    let name = test_name!(a_family_without_an_address_is_told_as_such);
+    let Some(_net) = netns::enter("a host without IPv6", name).await else {
+        return;
+    };
+    let peer = echo::start(&Via::Plain).await;
+    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, peer.addr().port()));
+    let ask = async || {
+        let tap = Setup::before_url(&format!("http://{six}")).start().await;
+        let mut conn = tap.connect(Face::Plain).await;
+        assert_eq!(conn.upgrade("/", &[]).await.unwrap().status(), 502);
+        tap.websocket().await
+    };
+    // With IPv6 nobody listens there.
+    let record = ask().await;
+    assert_eq!(rule(&record), "gateway.unreachable.refused");
+    fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").expect("switch IPv6 off");
+    let record = ask().await;
+    assert_eq!(kind(&record), Some(Kind::NoAddress));
+    assert_eq!(rule(&record), "gateway.unreachable.no_address");
+    let verdict = record.verdict.as_ref().unwrap();
+    assert_eq!(
+        (verdict.act_on, class(&record)),
+        (ActOn::Operator, Class::GatewayUnreachable)
+    );
+    assert!(verdict.summary.contains("no IPv6"), "{}", verdict.summary);
+}
