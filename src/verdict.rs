@@ -5,6 +5,7 @@
 //! are asked, which is the precedence.
 
 pub mod attempts;
+pub mod breach;
 pub mod credential;
 pub mod docs;
 pub mod foreign;

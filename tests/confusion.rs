@@ -8,6 +8,7 @@
 #![allow(clippy::too_many_lines, reason = "the functions are tables of faults")]
 
 mod answers;
+mod breaches;
 mod clients;
 mod closes;
 mod dial;
@@ -46,6 +47,7 @@ fn faults() -> Vec<Fault> {
         tunnel::faults(),
         closes::faults(),
         fates::faults(),
+        breaches::faults(),
         refusals::faults(),
         pairing::faults(),
         first_frames::faults(),

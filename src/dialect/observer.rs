@@ -58,6 +58,11 @@ impl Observer {
         self.scanner.scan(bytes, &mut sink);
     }
 
+    /// Gives the first of each kind of breach that came since the last call this time.
+    pub fn date_breaches(&mut self, at: Instant) {
+        self.stats.date_breaches(at);
+    }
+
     /// The scanner, for where in a frame the direction stands.
     #[must_use]
     pub fn scanner(&self) -> &Scanner {
@@ -91,6 +96,8 @@ impl FrameSink for Sink<'_, '_> {
         self.counting.header(header);
         if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
             self.collector.begin(header, self.shared.dialect);
+        } else if header.rsv1() {
+            self.collector.piece_is_compressed(header);
         }
     }
 

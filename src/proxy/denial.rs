@@ -130,6 +130,7 @@ impl Refused {
         let frame = CloseFrame {
             code: Some(code),
             reason: self.reason.clone().into_bytes(),
+            ..CloseFrame::default()
         };
         self.session
             .with(|rec| rec.ending.close_of_ours(Leg::Client, &frame, started));

@@ -408,7 +408,7 @@ impl Relay {
             Direction::ToGateway => &mut self.to_gateway,
             Direction::ToClient => &mut self.to_client,
         };
-        let known_close = half.observer.stats().close().is_some();
+        let before = half.observer.stats().rare();
         let mut shared = ObserverShared {
             dialect: &mut *self.dialect,
             heartbeats: &mut self.heartbeats,
@@ -421,24 +421,46 @@ impl Relay {
         self.live
             .relayed(direction, stats.messages(), stats.wire_bytes(), now);
         self.timers.active(now);
-        let new_close = half.observer.stats().close().filter(|_| !known_close);
-        let closes = new_close.is_some();
-        if let Some(close) = new_close.map(|(close, _)| close.clone()) {
-            self.note_tcp();
-            let (at, discard) = (self.at(), self.closing_ourselves);
-            self.session.with(|rec| {
-                rec.ending.close_received(direction.from(), &close, at);
-                if flushed && !discard {
-                    rec.ending.written(direction.to(), at);
-                }
-            });
-            self.timers.close_seen(now);
-        }
+        let decides = stats.rare() != before;
         self.note_open();
-        if self.open && closes {
-            self.session.with(|rec| rec.reach(Phase::Closing));
+        if decides {
+            self.note_decisive(direction, flushed, now);
         }
         self.finish_own_close(now);
+    }
+
+    /// A Close frame came, or the first breach of its kind: both get a clock reading of their own.
+    #[cold]
+    fn note_decisive(&mut self, direction: Direction, flushed: bool, now: Instant) {
+        let (at, discard) = (self.at(), self.closing_ourselves);
+        let half = match direction {
+            Direction::ToGateway => &mut self.to_gateway,
+            Direction::ToClient => &mut self.to_client,
+        };
+        half.observer.date_breaches(at);
+        let leg = direction.from();
+        let known = self.session.with(|rec| rec.ending.received(leg).is_some());
+        let close = half
+            .observer
+            .stats()
+            .close()
+            .map(|(close, _)| close.clone());
+        let Some(close) = close.filter(|_| known == Some(false)) else {
+            tracing::debug!(from = leg.party().as_str(), "a breach of RFC 6455 was seen");
+            return;
+        };
+        self.note_tcp();
+        let open = self.open;
+        self.session.with(|rec| {
+            rec.ending.close_received(leg, &close, at);
+            if flushed && !discard {
+                rec.ending.written(direction.to(), at);
+            }
+            if open {
+                rec.reach(Phase::Closing);
+            }
+        });
+        self.timers.close_seen(now);
     }
 
     /// What is left to write, for those who look at open sessions.
@@ -503,6 +525,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         let now = Instant::now();
         self.note_tcp();
+        self.note_refusals();
         for half in [&mut self.to_gateway, &mut self.to_client] {
             half.unblocked(now);
         }

@@ -17,8 +17,8 @@ use super::record::request::{HeadFault, RefusedHead};
 use super::text::PeerText;
 use crate::ws::{CloseCode, CloseFrame};
 
-/// Longest close reason that is kept; a Close body holds at most 123 bytes of it.
-const REASON_CAP: usize = 125;
+/// Longest escaped close reason: 123 bytes, each written as `\u{1b}` at worst.
+const REASON_CAP: usize = 123 * 6;
 
 /// The ending of a session while it happens. Before anything has ended it takes no memory.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,9 @@ struct LegEnding {
     under_way: Option<(CloseCode, Option<Instant>)>,
     transport: TransportEnd,
     ended: Option<Instant>,
+    /// It had ended its side in order, and what was sent to it afterwards came back as a reset:
+    /// nobody was there to read it.
+    refuses: bool,
     cause: Option<String>,
     /// It refused before there was a tunnel: the connection, the upgrade.
     refused: Option<Instant>,
@@ -83,6 +86,15 @@ impl LegEnding {
         }
     }
 
+    /// Whether this leg's far end may have read what was written to it at `at`. An end that has
+    /// sent FIN still reads, unless a reset comes back.
+    fn could_read(&self, at: Instant) -> bool {
+        if self.transport.is_orderly() {
+            return !self.refuses;
+        }
+        self.vanished().is_none_or(|gone| gone > at)
+    }
+
     /// The first thing that this leg's far end did to end the session.
     fn first_act(&self) -> Option<Instant> {
         let ended = self.ended.filter(|_| self.transport.is_by_peer());
@@ -101,7 +113,7 @@ impl LegEnding {
             };
             return if gone_first { None } else { Some(saw) };
         };
-        let delivered = written.filter(|at| self.vanished().is_none_or(|gone| gone > *at));
+        let delivered = written.filter(|at| self.could_read(*at));
         let Some(delivered) = delivered else {
             return Some(Saw {
                 code: CloseCode::ABNORMAL,
@@ -190,6 +202,12 @@ impl Ending {
             leg.ended = Some(closed.map_or(at, |closed| at.max(closed)));
             leg.cause = cause;
         }
+    }
+
+    /// What was sent to `leg` after its far end had ended its side in order came back as a reset.
+    pub fn refuses_to_read(&mut self, leg: Leg) {
+        let leg = self.acts().leg(leg);
+        leg.refuses |= leg.transport.is_orderly();
     }
 
     /// The far end of `leg` refused before there was a tunnel.
@@ -298,8 +316,9 @@ impl Acts {
     fn facts(&self, tunnel: bool, anchor: &Anchor) -> CloseFacts {
         let seen = |(close, at): &(CloseFrame, Instant)| CloseSeen {
             code: close.code,
-            reason: PeerText::from_bytes(&close.reason, REASON_CAP),
+            reason: PeerText::front(&close.reason, REASON_CAP, close.cut),
             at: anchor.at(*at),
+            breaks: close.breaks.clone(),
         };
         let saw = |leg: &LegEnding, other| if tunnel { leg.saw(other) } else { None };
         CloseFacts {
@@ -469,15 +488,47 @@ mod tests {
 
     #[test]
     fn a_close_to_a_client_that_is_gone_is_undelivered() {
-        for end in [TransportEnd::Rst, TransportEnd::Fin] {
-            let facts = story()
+        let late_close = |end, written, refuses| {
+            let mut story = story()
                 .end(Leg::Client, end, 0)
-                .close(Leg::Gateway, b"\x03\xf0", 3)
-                .written(Leg::Client, 3)
-                .facts();
+                .close(Leg::Gateway, b"\x03\xf0", 3);
+            if written {
+                story = story.written(Leg::Client, 3);
+            }
+            if refuses {
+                story.ending.refuses_to_read(Leg::Client);
+            }
+            let facts = story.facts();
             assert_eq!(facts.first, Some(Party::Client));
-            assert_eq!(facts.client_saw, saw(1006, SawBasis::Undelivered));
+            facts.client_saw
+        };
+        let (undelivered, delivered) = (
+            saw(1006, SawBasis::Undelivered),
+            saw(1008, SawBasis::Written),
+        );
+        for (end, written, refuses, expected) in [
+            (TransportEnd::Rst, true, false, undelivered),
+            (TransportEnd::Timeout, true, false, undelivered),
+            // An end that has only ended its own side still reads.
+            (TransportEnd::Fin, true, false, delivered),
+            (TransportEnd::TlsClose, true, false, delivered),
+            (TransportEnd::TlsTruncated, true, false, delivered),
+            (TransportEnd::Fin, false, false, undelivered),
+            (TransportEnd::Fin, true, true, undelivered),
+            (TransportEnd::TlsClose, true, true, undelivered),
+        ] {
+            let found = late_close(end, written, refuses);
+            assert_eq!(found, expected, "{end:?} {written} {refuses}");
         }
+    }
+
+    #[test]
+    fn a_half_closed_gateway_reads_the_clients_close_too() {
+        let story = story()
+            .end(Leg::Gateway, TransportEnd::Fin, 0)
+            .close(Leg::Client, b"\x03\xe8", 3)
+            .written(Leg::Gateway, 3);
+        assert_eq!(story.facts().gateway_saw, saw(1000, SawBasis::Written));
     }
 
     #[test]
@@ -522,6 +573,7 @@ mod tests {
         let close = CloseFrame {
             code: Some(CloseCode::GOING_AWAY),
             reason: b"wstap: idle".to_vec(),
+            ..CloseFrame::default()
         };
         story.ending.timer_fired(
             TimerKey::Idle,

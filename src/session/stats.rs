@@ -22,9 +22,20 @@ pub struct DirectionStats {
     largest: Option<(u64, Opcode, Instant)>,
     first_at: Option<Instant>,
     last_at: Option<Instant>,
-    violations: Vec<(Violation, u64, Instant)>,
     message: Option<OpenMessage>,
-    close: Option<Box<(CloseFrame, Instant)>>,
+    /// Most directions have none until their end, so it takes no room before.
+    rare: Option<Box<Rare>>,
+}
+
+/// What decides endings: breaches of RFC 6455 and the Close frame.
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    /// Kinds of breach and Close frames seen so far.
+    count: u32,
+    violations: Vec<(Violation, u64, Instant)>,
+    /// How many of these have the time that [`DirectionStats::date_breaches`] gives.
+    dated: usize,
+    close: Option<(CloseFrame, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +73,24 @@ impl DirectionStats {
     /// The first Close frame of this direction.
     #[must_use]
     pub fn close(&self) -> Option<&(CloseFrame, Instant)> {
-        self.close.as_deref()
+        self.rare.as_ref()?.close.as_ref()
+    }
+
+    /// Changes when a Close frame or the first breach of a kind comes: what decides endings.
+    #[must_use]
+    pub fn rare(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.count)
+    }
+
+    /// Gives the first of each kind of breach that came since the last call this time: a sink's
+    /// clock reading may be older than what the other direction did since.
+    pub fn date_breaches(&mut self, at: Instant) {
+        if let Some(rare) = &mut self.rare {
+            for (_, _, first) in rare.violations.iter_mut().skip(rare.dated) {
+                *first = at;
+            }
+            rare.dated = rare.violations.len();
+        }
     }
 
     /// A sink that counts with this clock reading.
@@ -95,8 +123,9 @@ impl DirectionStats {
             }),
             partial_header: scanner.partial_header(),
             violations: self
-                .violations
+                .rare
                 .iter()
+                .flat_map(|rare| &rare.violations)
                 .map(|(kind, count, first)| ViolationCount {
                     kind: *kind,
                     count: *count,
@@ -163,21 +192,19 @@ impl FrameSink for CountingSink<'_> {
     }
 
     fn close(&mut self, close: CloseFrame) {
-        let now = self.now;
-        self.stats
-            .close
-            .get_or_insert_with(|| Box::new((close, now)));
+        let rare = self.stats.rare.get_or_insert_default();
+        rare.count = rare.count.wrapping_add(1);
+        rare.close.get_or_insert((close, self.now));
     }
 
     fn violation(&mut self, kind: Violation) {
-        match self
-            .stats
-            .violations
-            .iter_mut()
-            .find(|(known, ..)| *known == kind)
-        {
-            Some((_, count, _)) => *count += 1,
-            None => self.stats.violations.push((kind, 1, self.now)),
+        let rare = self.stats.rare.get_or_insert_default();
+        let mut known = rare.violations.iter_mut();
+        if let Some((_, count, _)) = known.find(|(known, ..)| *known == kind) {
+            *count += 1;
+        } else {
+            rare.count = rare.count.wrapping_add(1);
+            rare.violations.push((kind, 1, self.now));
         }
     }
 }

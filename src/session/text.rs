@@ -41,14 +41,20 @@ impl PeerText {
             return Self(text.into());
         }
         let mut out = Bounded::new(cap);
-        for chunk in bytes.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                out.character(c);
-            }
-            for &byte in chunk.invalid() {
-                out.invalid(byte);
-            }
-        }
+        out.add(bytes);
+        Self(out.finish().into())
+    }
+
+    /// The same for the front of a text of which `hidden` more bytes were not kept: they are
+    /// counted in the mark of the cut.
+    #[must_use]
+    pub fn front(bytes: &[u8], cap: usize, hidden: u64) -> Self {
+        let Ok(hidden @ 1..) = usize::try_from(hidden) else {
+            return Self::from_bytes(bytes, cap);
+        };
+        let mut out = Bounded::new(cap);
+        out.add(bytes);
+        out.hidden = out.hidden.saturating_add(hidden);
         Self(out.finish().into())
     }
 
@@ -162,6 +168,17 @@ impl Bounded {
         }
     }
 
+    fn add(&mut self, bytes: &[u8]) {
+        for chunk in bytes.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                self.character(c);
+            }
+            for &byte in chunk.invalid() {
+                self.invalid(byte);
+            }
+        }
+    }
+
     fn character(&mut self, c: char) {
         if must_escape(c) {
             // `{:x}` of a char code is at most six digits: `\u{10ffff}`.
@@ -260,6 +277,9 @@ mod tests {
         assert_eq!(PeerText::from_bytes(b"abc", 0).as_str(), "…(+3)");
         // An escape that does not fit is left out whole, and nothing behind it slips in.
         assert_eq!(PeerText::from_bytes(b"ab\x1bcd", 4).as_str(), "ab…(+3)");
+        assert_eq!(PeerText::front(b"abcd", 4, 90).as_str(), "abcd…(+90)");
+        assert_eq!(PeerText::front(b"abcd", 3, 90).as_str(), "abc…(+91)");
+        assert_eq!(PeerText::front(b"abcd", 4, 0).as_str(), "abcd");
     }
 
     #[test]

@@ -200,6 +200,7 @@ mod tests {
             code: Some(CloseCode(code)),
             reason: PeerText::default(),
             at: record.opened_at,
+            breaks: Vec::new(),
         });
         record
     }

@@ -110,7 +110,7 @@ impl Rule {
             layer: self.class.layer(),
             confidence: finding.confidence,
             summary: inert(finding.summary),
-            evidence: finding.evidence.into_iter().map(inert_fact).collect(),
+            evidence: in_order(finding.evidence.into_iter().map(inert_fact).collect()),
             next: inert(next),
         }
     }
@@ -124,6 +124,22 @@ fn inert(text: String) -> String {
     } else {
         text
     }
+}
+
+/// Facts that have a time in the order of time, in the places that they have together; facts
+/// without a time stay where the rule put them.
+fn in_order(mut facts: Vec<Evidence>) -> Vec<Evidence> {
+    let mut timed: Vec<Evidence> = facts
+        .iter()
+        .filter(|one| one.at.is_some())
+        .cloned()
+        .collect();
+    timed.sort_by_key(|one| one.at);
+    let places = facts.iter_mut().filter(|one| one.at.is_some());
+    for (place, fact) in places.zip(timed) {
+        *place = fact;
+    }
+    facts
 }
 
 fn inert_fact(evidence: Evidence) -> Evidence {

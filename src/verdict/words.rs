@@ -58,6 +58,21 @@ pub fn violation_words(violation: Violation) -> &'static str {
     }
 }
 
+/// What is wrong with a Close frame, for sentences.
+#[must_use]
+pub fn close_violation_words(violation: Violation) -> &'static str {
+    match violation {
+        Violation::Unmasked => "it has no mask",
+        Violation::Masked => "it has a mask",
+        Violation::Rsv => "it has a reserved bit",
+        Violation::ControlTooLong => "it is longer than 125 bytes",
+        Violation::ControlFragmented => "it is fragmented",
+        Violation::InvalidUtf8 => "its reason is not UTF-8",
+        Violation::CloseBody1 => "its body has one byte",
+        other => violation_words(other),
+    }
+}
+
 /// A frame, for sentences.
 #[must_use]
 pub fn opcode_word(opcode: Opcode) -> &'static str {

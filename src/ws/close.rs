@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::scanner::Violation;
+
 /// A status code as it stood in a Close frame, or as an end observed it (1005 and 1006).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -68,12 +70,16 @@ impl fmt::Display for CloseCode {
 }
 
 /// A Close frame's body, unmasked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloseFrame {
     /// `None` for an empty body (seen by its receiver as 1005) and for a body of one byte.
     pub code: Option<CloseCode>,
     /// The reason's bytes, at most 123; not necessarily UTF-8.
     pub reason: Vec<u8>,
+    /// Bytes of the reason that followed those: a Close that long is a breach of RFC 6455.
+    pub cut: u64,
+    /// Rules of RFC 6455 that this frame itself breaks and that no receiver may overlook.
+    pub breaks: Vec<Violation>,
 }
 
 impl CloseFrame {
@@ -84,11 +90,9 @@ impl CloseFrame {
             [high, low, reason @ ..] => Self {
                 code: Some(CloseCode(u16::from_be_bytes([*high, *low]))),
                 reason: reason.to_vec(),
+                ..Self::default()
             },
-            _ => Self {
-                code: None,
-                reason: Vec::new(),
-            },
+            _ => Self::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What was agreed in `Sec-WebSocket-Extensions` (RFC 6455 section 9, RFC 7692).
 
+use super::opcode::Opcode;
+
 /// The agreed extensions, as far as they change which frames are legal and how they are read.
 ///
 /// Window sizes are not kept: who inflates with the largest window can read every smaller one.
@@ -11,6 +13,13 @@ pub struct Extensions {
     pub client_no_context_takeover: bool,
     /// The gateway does (RFC 7692 section 7.1.1.1).
     pub server_no_context_takeover: bool,
+    /// `x-webkit-deflate-frame` or `deflate-frame`, the per-frame compression that older Safari and
+    /// its servers agree (draft-tyoshino-hybi-websocket-perframe-deflate section 3): RSV1 is legal
+    /// on every data frame.
+    pub deflate_frame: bool,
+    /// An extension that the tap does not know. It may give any reserved bit, opcode or payload a
+    /// meaning (RFC 6455 sections 5.2 and 5.8), so none of them is a breach.
+    pub unknown: bool,
 }
 
 impl Extensions {
@@ -24,16 +33,39 @@ impl Extensions {
         {
             let mut parts = item.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             let is = |name: &[u8], wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
-            if !is(parts.next().unwrap_or_default(), "permessage-deflate") {
-                continue;
+            match parts.next().unwrap_or_default() {
+                name if is(name, "permessage-deflate") => agreed.permessage_deflate = true,
+                name if is(name, "x-webkit-deflate-frame") || is(name, "deflate-frame") => {
+                    agreed.deflate_frame = true;
+                    continue;
+                }
+                name => {
+                    agreed.unknown |= !name.is_empty();
+                    continue;
+                }
             }
-            agreed.permessage_deflate = true;
             for parameter in parts {
                 agreed.client_no_context_takeover |= is(parameter, "client_no_context_takeover");
                 agreed.server_no_context_takeover |= is(parameter, "server_no_context_takeover");
             }
         }
         agreed
+    }
+
+    /// The reserved bits that these extensions may set on a frame (RFC 6455 section 5.2).
+    pub(super) fn reserved_bits(self, opcode: Opcode) -> u8 {
+        let rsv1 = match opcode {
+            Opcode::Text | Opcode::Binary => self.permessage_deflate || self.deflate_frame,
+            Opcode::Continuation => self.deflate_frame,
+            _ => false,
+        };
+        if self.unknown {
+            0x7
+        } else if rsv1 {
+            0x4
+        } else {
+            0
+        }
     }
 }
 
@@ -48,6 +80,35 @@ mod tests {
         assert!(read("x-foo, Permessage-Deflate").permessage_deflate);
         assert!(!read("x-permessage-deflate").permessage_deflate);
         assert!(!read("").permessage_deflate);
+    }
+
+    #[test]
+    fn extensions_that_are_not_known_are_noticed() {
+        let read = |value: &'static str| Extensions::from_response([value.as_bytes()]);
+        for known in ["", " , ", "permessage-deflate", "X-Webkit-Deflate-Frame"] {
+            assert!(!read(known).unknown, "{known:?}");
+        }
+        assert!(read("x-foo").unknown);
+        assert!(read("permessage-deflate, x-foo; a=b").unknown);
+    }
+
+    #[test]
+    fn each_extension_sets_the_bits_that_it_defines() {
+        let bits = |value: &'static str, opcode| {
+            Extensions::from_response([value.as_bytes()]).reserved_bits(opcode)
+        };
+        for (value, text, continuation, ping) in [
+            ("", 0, 0, 0),
+            ("permessage-deflate", 4, 0, 0),
+            ("x-webkit-deflate-frame; no_context_takeover", 4, 4, 0),
+            ("deflate-frame", 4, 4, 0),
+            ("permessage-bzip2", 7, 7, 7),
+        ] {
+            assert_eq!(bits(value, Opcode::Text), text, "{value:?}");
+            assert_eq!(bits(value, Opcode::Binary), text, "{value:?}");
+            assert_eq!(bits(value, Opcode::Continuation), continuation, "{value:?}");
+            assert_eq!(bits(value, Opcode::Ping), ping, "{value:?}");
+        }
     }
 
     #[test]

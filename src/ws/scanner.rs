@@ -55,6 +55,7 @@ pub enum Violation {
     /// A close code that must not be on the wire (section 7.4).
     InvalidCloseCode,
     /// A Close body of exactly one byte (section 5.5.1).
+    #[serde(rename = "close_body_1", alias = "close_body1")]
     CloseBody1,
 }
 
@@ -79,6 +80,13 @@ impl Violation {
         Self::InvalidCloseCode,
         Self::CloseBody1,
     ];
+
+    /// Receivers let it pass: what it says can be read all the same, and most libraries do not
+    /// look for it.
+    #[must_use]
+    pub fn is_overlooked(self) -> bool {
+        matches!(self, Self::NonMinimalLength | Self::DataAfterClose)
+    }
 }
 
 /// What a scanner tells of the bytes it is shown. Every method has a default that does nothing.
@@ -281,12 +289,10 @@ impl Scanner {
             (Masking::Unmasked, Some(_)) => sink.violation(Violation::Masked),
             _ => {}
         }
-        let rsv1_is_legal = self.extensions.permessage_deflate
-            && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        if header.rsv & !(if rsv1_is_legal { 0x4 } else { 0 }) != 0 {
+        if header.rsv != 0 && header.rsv & !self.extensions.reserved_bits(header.opcode) != 0 {
             sink.violation(Violation::Rsv);
         }
-        if matches!(header.opcode, Opcode::Reserved(_)) {
+        if matches!(header.opcode, Opcode::Reserved(_)) && !self.extensions.unknown {
             sink.violation(Violation::ReservedOpcode);
         }
         if header.opcode.is_control() {
@@ -308,14 +314,21 @@ impl Scanner {
                 sink.violation(Violation::UnexpectedContinuation);
                 self.message = Some(Message { check_utf8: false });
             }
-            (Opcode::Continuation, Some(_)) => {}
+            (Opcode::Continuation, Some(_)) => {
+                // With per-frame compression a later frame may be compressed.
+                if header.rsv1() {
+                    self.message = Some(Message { check_utf8: false });
+                }
+            }
             (opcode, open) => {
                 if open.is_some() {
                     sink.violation(Violation::InterleavedData);
                 }
                 self.utf8 = Utf8Stream::default();
                 self.message = Some(Message {
-                    check_utf8: opcode == Opcode::Text && !header.rsv1(),
+                    check_utf8: opcode == Opcode::Text
+                        && !header.rsv1()
+                        && !self.extensions.unknown,
                 });
             }
         }
@@ -418,26 +431,46 @@ impl Scanner {
         match header.opcode {
             Opcode::Close => {
                 // A second Close was reported as data after Close; the first one stands.
-                if std::mem::replace(&mut self.closed, true) {
+                if self.closed {
                     return;
                 }
-                let close = CloseFrame::parse(body);
-                if body.len() == 1 {
-                    sink.violation(Violation::CloseBody1);
+                let mut close = CloseFrame::parse(body);
+                close.cut = header.len.saturating_sub(u64::from(MAX_CONTROL_PAYLOAD));
+                let in_body = [
+                    (Violation::CloseBody1, body.len() == 1),
+                    (
+                        Violation::InvalidCloseCode,
+                        close.code.is_some_and(|code| !code.is_legal_on_the_wire()),
+                    ),
+                    // A reason that is cut here may be cut within a character.
+                    (
+                        Violation::InvalidUtf8,
+                        close.cut == 0 && std::str::from_utf8(&close.reason).is_err(),
+                    ),
+                ];
+                for (kind, _) in in_body.into_iter().filter(|(_, found)| *found) {
+                    sink.violation(kind);
+                    close.breaks.push(kind);
                 }
-                if close.code.is_some_and(|code| !code.is_legal_on_the_wire()) {
-                    sink.violation(Violation::InvalidCloseCode);
-                }
-                if header.len <= u64::from(MAX_CONTROL_PAYLOAD)
-                    && std::str::from_utf8(&close.reason).is_err()
-                {
-                    sink.violation(Violation::InvalidUtf8);
-                }
+                // What its header breaks was reported when the header was complete.
+                self.check_header(header, &mut Breaks(&mut close.breaks));
+                self.closed = true;
                 sink.close(close);
             }
             Opcode::Ping => sink.heartbeat(false, body),
             Opcode::Pong => sink.heartbeat(true, body),
             _ => {}
+        }
+    }
+}
+
+/// Collects what a Close frame breaks.
+struct Breaks<'a>(&'a mut Vec<Violation>);
+
+impl FrameSink for Breaks<'_> {
+    fn violation(&mut self, kind: Violation) {
+        if !kind.is_overlooked() {
+            self.0.push(kind);
         }
     }
 }

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use wstap::session::SessionRecord;
 
-use super::table::{
-    Fault, NOTHING, accepted, fault, gateway, open, open_before, over, undelivered, written,
-};
+use super::table::{Fault, NOTHING, accepted, fault, gateway, open, open_before, over, written};
 use crate::peers::openclaw::Order;
 use crate::peers::tunnel::{Control, Do};
 use crate::peers::{
@@ -226,7 +224,7 @@ fn client_first() -> Vec<Fault> {
                 over(tap, conn).await
             },
         )
-        .saw(undelivered(), written(1006)),
+        .saw(written(1008), written(1006)),
         fault(
             "client: garbage instead of TLS",
             "client.left.tls_broken",

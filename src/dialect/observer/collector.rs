@@ -85,6 +85,17 @@ impl Collector {
         });
     }
 
+    /// A later frame of the message is compressed by itself, as `x-webkit-deflate-frame` allows:
+    /// the message cannot be read here.
+    pub(super) fn piece_is_compressed(&mut self, header: &FrameHeader) {
+        if header.opcode == Opcode::Continuation
+            && self.extensions.deflate_frame
+            && let Some(message) = &mut self.message
+        {
+            message.body = Body::Compressed;
+        }
+    }
+
     /// A compressed message begins.
     fn compressed(&mut self, wanted: usize) -> Body {
         let takeover = match self.direction {

@@ -143,6 +143,7 @@ proptest! {
             permessage_deflate: true,
             client_no_context_takeover: !takeover,
             server_no_context_takeover: !takeover,
+        ..Extensions::default()
         };
         let mut observer = Observer::new(direction, agreed);
         let mut listener = Listener { wants, ..Listener::default() };
@@ -204,6 +205,7 @@ fn session(calls: &[(u8, bool)], takeover: bool, plain: &[bool], size: usize) ->
         permessage_deflate: true,
         client_no_context_takeover: !takeover,
         server_no_context_takeover: !takeover,
+        ..Extensions::default()
     };
     let mut asked = vec![r#"{"type":"req","id":"c","method":"connect","params":{}}"#.to_owned()];
     let mut answered =

@@ -44,11 +44,15 @@ impl Relay {
         };
         half.sink_gone = true;
         half.unblocked(now);
+        let WriteEnd(end, cause) = end;
         if back.ended {
             // It had sent its FIN, and now refuses what the other end still sends.
+            if end == TransportEnd::Rst {
+                self.session
+                    .with(|rec| rec.ending.refuses_to_read(direction.to()));
+            }
             return Turn::Broken;
         }
-        let WriteEnd(end, cause) = end;
         self.note_tcp();
         let at = *self.broke_at.get_or_insert_with(Instant::now);
         // Told as the leg's ending only if reading it tells no other.
@@ -151,6 +155,7 @@ impl Relay {
 
     /// One leg broke: the other learns it the same way, by a reset.
     pub(super) fn break_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) {
+        self.note_refusals();
         for leg in [Leg::Gateway, Leg::Client] {
             self.read_what_is_left(leg, scratch, now);
         }
@@ -241,6 +246,7 @@ impl Relay {
         let close = CloseFrame {
             code: Some(code),
             reason: reason.as_bytes().to_vec(),
+            ..CloseFrame::default()
         };
         let mut any = false;
         let mut aborted = Vec::new();
@@ -323,6 +329,19 @@ impl Relay {
         ] {
             if let Some(mut wire) = wire {
                 let _ = wire.poll_shutdown(&mut cx, notified);
+            }
+        }
+    }
+
+    /// Asks the kernel whether what went to a leg that had ended its side came back as a reset.
+    pub(super) fn note_refusals(&mut self) {
+        for (leg, wire, ended) in [
+            (Leg::Client, &mut self.client, self.to_gateway.ended),
+            (Leg::Gateway, &mut self.gateway, self.to_client.ended),
+        ] {
+            let broke = wire.as_mut().filter(|_| ended).and_then(Wire::broke);
+            if broke.is_some_and(|(end, _)| end == TransportEnd::Rst) {
+                self.session.with(|rec| rec.ending.refuses_to_read(leg));
             }
         }
     }

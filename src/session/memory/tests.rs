@@ -314,6 +314,7 @@ fn a_shutdown_event_says_more_than_a_bare_close() {
             code: Some(CloseCode(1012)),
             reason: PeerText::new("service restart", 64),
             at: at(ms),
+            breaks: Vec::new(),
         });
         record.dialect = Some(DialectFacts {
             shutdown: expected.map(|restart_expected_ms| ShutdownFacts {
@@ -391,6 +392,7 @@ fn a_device_that_was_removed_is_not_one_that_was_lost() {
             code: Some(CloseCode(4001)),
             reason: PeerText::new(reason, 64),
             at: at(1000),
+            breaks: Vec::new(),
         });
         record
     };

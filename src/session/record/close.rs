@@ -7,7 +7,7 @@ use super::request::RefusedHead;
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Party};
 use crate::session::text::PeerText;
-use crate::ws::CloseCode;
+use crate::ws::{CloseCode, Violation};
 
 /// How both legs ended and what each end must have observed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,10 +46,15 @@ pub struct CloseFacts {
 pub struct CloseSeen {
     /// `null` for an empty body.
     pub code: Option<CloseCode>,
-    /// Escaped and capped.
+    /// Escaped, and whole: a Close holds at most 123 bytes of it. Of a longer one, which is a
+    /// breach of RFC 6455, the front and how much followed.
     pub reason: PeerText,
     /// When its last byte came.
     pub at: Moment,
+    /// Rules of RFC 6455 that this frame itself breaks and that no receiver may overlook. They are
+    /// among the `violations` of its direction, too.
+    #[serde(default)]
+    pub breaks: Vec<Violation>,
 }
 
 /// How the transport of each leg ended.

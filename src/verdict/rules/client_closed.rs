@@ -3,7 +3,7 @@
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::view::{close_words, fact, human_bytes, human_ms, short};
+use crate::verdict::view::{close_words, fact, human_bytes, human_ms, quoted};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
@@ -99,7 +99,7 @@ fn code(view: &View<'_>) -> Option<Finding> {
     let (close, _) = view.client_close()?;
     let what = match close.code {
         Some(code) if close.reason.is_empty() => code.to_string(),
-        Some(code) => format!("{code} {}", short(&close.reason)),
+        Some(code) => format!("{code} {}", quoted(&close.reason)),
         None => "an empty Close".to_owned(),
     };
     let when = if view.was_open() {
@@ -139,14 +139,16 @@ fn protocol(view: &View<'_>) -> Option<Finding> {
         "the client could not read what it got and closed with {}",
         code.unwrap_or_default()
     );
-    let clean = fact(format!(
-        "no breach of the protocol was seen in what the gateway sent; the client's Close was {}",
-        close_words(close)
-    ));
+    let clean = view.violation(Direction::ToClient, &[]).is_none().then(|| {
+        fact(format!(
+            "no breach of the protocol was seen in what the gateway sent; the client's Close was {}",
+            close_words(close)
+        ))
+    });
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())
-            .because([clean]),
+            .because(clean),
     )
 }
 

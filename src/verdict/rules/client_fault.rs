@@ -1,11 +1,12 @@
 //! What a client got wrong before anybody could refuse it: TLS, HTTP, WebSocket frames.
 
-use crate::session::party::{Direction, Party, Phase};
+use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsFailureKind};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, short, violation_words};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{close_violation_words, fact, short};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::ws::Violation;
 
 const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {
@@ -43,6 +44,18 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "mend the client: it must send 1000, or a code from 3000 to 4999 of its own",
         ..fault("client.fault.close_code", Stage::Close, 30, close_code)
+    },
+    Rule {
+        title: "A Close frame of the client that breaks the protocol",
+        explanation: "The client ended the session with a Close frame that RFC 6455 forbids: a body \
+                      of one byte, a reason that is not UTF-8, more than 125 bytes, a fragment, a \
+                      frame without a mask. Its receiver has to fail the connection, so that the \
+                      gateway sees a protocol error or 1006 and not what the client meant, whatever \
+                      it answers.",
+        evidence: "a Close of the client that came first and breaks RFC 6455 itself",
+        versions: Versions::Any,
+        action: "mend the client: a Close is one masked frame whose body is empty, or a code and a reason of at most 123 bytes of UTF-8",
+        ..fault("client.fault.close_frame", Stage::Close, 9, close_frame)
     },
     Rule {
         title: "A client opened the WebSocket and said nothing",
@@ -109,14 +122,18 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        party: Party::Gateway,
         title: "The client broke the WebSocket protocol",
-        explanation: "The gateway closed with 1002, 1003 or 1007, and the tap saw the breach of \
-                      RFC 6455 in what came from the client. When every client does it, a proxy \
-                      between client and tap changes frames.",
-        evidence: "a breach of RFC 6455 in the client's frames, seen here, and a Close 1002, 1003 or 1007 of the gateway",
+        explanation: "The tap saw a breach of RFC 6455 in what came from the client, before anything \
+                      else that could have ended the session, and the gateway then closed with \
+                      1002, 1003 or 1007 or ended its connection within a second. It is the \
+                      client's fault, too, where an end answers in kind (a ping that is too long, \
+                      by a pong that is too long). When every client does it, a proxy between \
+                      client and tap changes frames.",
+        evidence: "a breach of RFC 6455 in the client's frames, seen here and first, and a Close 1002, 1003 or 1007 of the gateway or the end of its connection within a second",
         versions: Versions::Any,
         action: "mend the client (or the proxy in front of it): the breach is named above",
-        ..fault("client.fault.violation", Stage::Close, 20, violation)
+        ..fault("client.fault.violation", Stage::Close, 8, violation)
     },
 ];
 
@@ -167,6 +184,17 @@ fn close_code(view: &View<'_>) -> Option<Finding> {
     let (close, _) = view.client_close()?;
     let code = close.code.filter(|code| !code.is_legal_on_the_wire())?;
     let summary = format!("the client closed with {code}, a code that must not be sent");
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn close_frame(view: &View<'_>) -> Option<Finding> {
+    let (_, _, kind) = view
+        .broken_close()
+        .filter(|(leg, _, kind)| *leg == Leg::Client && *kind != Violation::InvalidCloseCode)?;
+    let summary = format!(
+        "the client ended it with a Close that breaks the protocol ({})",
+        close_violation_words(kind)
+    );
     Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 
@@ -247,15 +275,10 @@ fn tls_on_plain(view: &View<'_>) -> Option<Finding> {
 }
 
 fn violation(view: &View<'_>) -> Option<Finding> {
-    let (_, code) = view.gateway_close()?;
-    if !matches!(code, Some(1002 | 1003 | 1007)) || view.decisive() != Decisive::GatewayClose {
-        return None;
-    }
-    let kind = view.violation(Direction::ToGateway, &[])?;
-    let summary = format!(
-        "the client broke the WebSocket protocol ({}), and the gateway closed with {}",
-        violation_words(kind),
-        code.unwrap_or_default()
-    );
-    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+    let breach = view.breach().filter(|breach| breach.by == Leg::Client)?;
+    Some(
+        Finding::new(breach.confidence, breach.words())
+            .because(view.both_legs())
+            .ended_by(breach.ended_by.party()),
+    )
 }

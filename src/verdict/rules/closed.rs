@@ -4,7 +4,7 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{close_words, short};
+use crate::verdict::view::{close_words, quoted};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn closed(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
@@ -82,7 +82,7 @@ fn before_hello(view: &View<'_>) -> Option<Finding> {
 fn code(view: &View<'_>) -> Option<Finding> {
     let (close, _) = view.gateway_close()?;
     let what = match close.code {
-        Some(code) if !close.reason.is_empty() => format!("{code} {}", short(&close.reason)),
+        Some(code) if !close.reason.is_empty() => format!("{code} {}", quoted(&close.reason)),
         _ => close_words(close),
     };
     let when = if view.was_in_handshake() {

@@ -110,11 +110,10 @@ fn gateway_closed(view: &View<'_>) -> Option<Finding> {
 }
 
 fn open_end(view: &View<'_>, summary: String) -> Option<Finding> {
-    if !view.was_open() {
+    if !view.was_open() || view.broken_close().is_some() {
         return None;
     }
     let mut evidence = view.both_legs();
-    // The order in which the Close frames came is in their times; that both came is what counts.
     if view.close_of(Leg::Client).is_some() && view.close_of(Leg::Gateway).is_some() {
         evidence.push(crate::verdict::view::fact("both ends sent their Close"));
     }

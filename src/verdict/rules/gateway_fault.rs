@@ -1,27 +1,11 @@
 //! The gateway failed by its own account, or broke the protocol.
 
-use crate::session::party::{Direction, Leg, Party};
+use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::view::{fact, short, violation_words};
+use crate::verdict::view::{close_violation_words, fact, quoted};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 use crate::ws::Violation;
-
-/// Breaches that a receiver cannot overlook.
-const GRAVE: [Violation; 12] = [
-    Violation::Masked,
-    Violation::Rsv,
-    Violation::ReservedOpcode,
-    Violation::ControlTooLong,
-    Violation::ControlFragmented,
-    Violation::NonMinimalLength,
-    Violation::LengthMsb,
-    Violation::UnexpectedContinuation,
-    Violation::InterleavedData,
-    Violation::InvalidUtf8,
-    Violation::InvalidCloseCode,
-    Violation::CloseBody1,
-];
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -41,17 +25,36 @@ pub(super) const RULES: &[Rule] = &[
         find: close_code,
     },
     Rule {
+        id: "gateway.fault.close_frame",
+        class: Class::GatewayFault,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Close,
+        order: 9,
+        title: "A Close frame of the gateway that breaks the protocol",
+        explanation: "What came from the gateway's side is a Close frame that RFC 6455 forbids: a \
+                      body of one byte, a reason that is not UTF-8, more than 125 bytes, a \
+                      fragment, a mask. Its receiver has to fail the connection, so that the client \
+                      sees a protocol error or 1006 and not what the gateway meant, whatever it \
+                      answers.",
+        evidence: "a Close of the gateway that came first and breaks RFC 6455 itself",
+        versions: Versions::Any,
+        action: "take proxies between tap and gateway out of the path and compare; report it to whoever makes the one that sends it",
+        find: close_frame,
+    },
+    Rule {
         id: "gateway.fault.frames",
         class: Class::GatewayFault,
         party: Party::Client,
         act_on: ActOn::Gateway,
         stage: Stage::Close,
-        order: 15,
+        order: 8,
         title: "The gateway's frames break the protocol",
-        explanation: "The tap saw a breach of RFC 6455 in what came from the gateway, and the \
-                      client then ended the session. A proxy between tap and gateway that changes \
-                      frames does the same.",
-        evidence: "a breach of RFC 6455 in the gateway's frames, seen here, and an end by the client",
+        explanation: "The tap saw a breach of RFC 6455 in what came from the gateway, before anything \
+                      else that could have ended the session, and the client then closed with 1002, \
+                      1003 or 1007 or ended its connection within a second. A proxy between tap and \
+                      gateway that changes frames does the same.",
+        evidence: "a breach of RFC 6455 in the gateway's frames, seen here and first, and a Close 1002, 1003 or 1007 of the client or the end of its connection within a second",
         versions: Versions::Any,
         action: "take proxies between tap and gateway out of the path and compare; then report the breach to the gateway's makers",
         find: frames,
@@ -79,25 +82,24 @@ fn close_code(view: &View<'_>) -> Option<Finding> {
     Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 
-fn frames(view: &View<'_>) -> Option<Finding> {
-    let kind = view.violation(Direction::ToClient, &GRAVE)?;
-    let objected = view
-        .client_close()
-        .is_some_and(|(_, code)| matches!(code, Some(1002 | 1003 | 1007)));
-    let left = view.left(Leg::Client);
-    if !objected && !left {
-        return None;
-    }
-    let confidence = if objected {
-        Confidence::Certain
-    } else {
-        Confidence::Likely
-    };
+fn close_frame(view: &View<'_>) -> Option<Finding> {
+    let (_, _, kind) = view
+        .broken_close()
+        .filter(|(leg, _, kind)| *leg == Leg::Gateway && *kind != Violation::InvalidCloseCode)?;
     let summary = format!(
-        "the gateway broke the WebSocket protocol ({}), and the client ended the session",
-        violation_words(kind)
+        "the gateway ended it with a Close that breaks the protocol ({})",
+        close_violation_words(kind)
     );
-    Some(Finding::new(confidence, summary).because(view.both_legs()))
+    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
+}
+
+fn frames(view: &View<'_>) -> Option<Finding> {
+    let breach = view.breach().filter(|breach| breach.by == Leg::Gateway)?;
+    Some(
+        Finding::new(breach.confidence, breach.words())
+            .because(view.both_legs())
+            .ended_by(breach.ended_by.party()),
+    )
 }
 
 fn internal(view: &View<'_>) -> Option<Finding> {
@@ -108,7 +110,7 @@ fn internal(view: &View<'_>) -> Option<Finding> {
     let why = if close.reason.is_empty() {
         "without a reason".to_owned()
     } else {
-        short(&close.reason)
+        quoted(&close.reason)
     };
     let summary = format!("the gateway failed inside: {why}");
     let joins = view

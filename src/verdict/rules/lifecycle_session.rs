@@ -5,7 +5,7 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_ms, short};
+use crate::verdict::view::{fact, human_ms, quoted, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
@@ -177,7 +177,7 @@ fn invalidated(view: &View<'_>) -> Option<Finding> {
     }
     let summary = format!(
         "the gateway invalidated the session: {}",
-        short(&close.reason)
+        quoted(&close.reason)
     );
     Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
 }

@@ -162,6 +162,7 @@ fn every_combination_of_endings_has_a_verdict() {
             code: code.map(CloseCode),
             reason: PeerText::new("", 1),
             at: at(ms),
+            breaks: Vec::new(),
         })
     };
     let mut count = 0;

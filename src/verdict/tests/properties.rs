@@ -94,6 +94,10 @@ impl Dice<'_> {
             code,
             reason: self.text(),
             at: self.moment(),
+            breaks: self
+                .maybe(|dice| dice.pick(&Violation::ALL))
+                .into_iter()
+                .collect(),
         }
     }
     fn end(&mut self) -> TransportEnd {

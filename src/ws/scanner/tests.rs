@@ -98,6 +98,54 @@ fn rfc_7692_section_6_rsv1_is_legal_on_first_frames_only() {
 }
 
 #[test]
+fn per_frame_compression_sets_rsv1_on_any_data_frame() {
+    let agreed = Extensions::from_response([b"x-webkit-deflate-frame".as_slice()]);
+    let mut scanner = Scanner::new(Masking::Unmasked, agreed);
+    let mut told = Told::default();
+    // Text whose second frame is compressed, then a compressed message.
+    scanner.scan(b"\x01\x01a\x40\x01\xff\x80\x01b\xc2\x01\xff", &mut told);
+    assert_eq!(told.kinds(), []);
+    scanner.scan(b"\xc9\x00", &mut told);
+    assert_eq!(
+        told.kinds(),
+        [Violation::Rsv],
+        "no control frame is compressed"
+    );
+}
+
+#[test]
+fn an_extension_that_is_not_known_may_mean_anything() {
+    let agreed = Extensions::from_response([b"x-unknown".as_slice()]);
+    let mut scanner = Scanner::new(Masking::Unmasked, agreed);
+    let mut told = Told::default();
+    scanner.scan(b"\xf1\x01\xff\x83\x00\x81\x01\xff\x9b\x00", &mut told);
+    assert_eq!(told.kinds(), []);
+    scanner.scan(b"\x89\x7e\x00\x7e", &mut told);
+    assert_eq!(told.kinds(), [Violation::ControlTooLong]);
+}
+
+#[test]
+fn section_5_5_1_what_a_close_frame_breaks_itself() {
+    let breaks = |bytes: &[u8]| from_gateway(bytes).closes.remove(0).breaks;
+    assert_eq!(breaks(b"\x88\x00"), []);
+    assert_eq!(breaks(b"\x88\x02\x03\xe8"), []);
+    assert_eq!(breaks(b"\x88\x01\x03"), [Violation::CloseBody1]);
+    assert_eq!(breaks(b"\x88\x02\x03\xed"), [Violation::InvalidCloseCode]);
+    assert_eq!(breaks(b"\x88\x03\x03\xe8\xff"), [Violation::InvalidUtf8]);
+    assert_eq!(breaks(b"\x08\x00"), [Violation::ControlFragmented]);
+    assert_eq!(breaks(b"\xc8\x00"), [Violation::Rsv]);
+    assert_eq!(breaks(b"\x88\x80abcd"), [Violation::Masked]);
+    // Read by every receiver, and what other frames break is not this frame's.
+    assert_eq!(breaks(b"\x88\x7e\x00\x00"), []);
+    assert_eq!(breaks(b"\x83\x00\x88\x00"), []);
+    let mut long = b"\x88\x7e\x01\x00\x03\xe8".to_vec();
+    long.resize(4 + 256, b'x');
+    let close = from_gateway(&long).closes.remove(0);
+    assert_eq!(close.breaks, [Violation::ControlTooLong]);
+    assert_eq!((close.reason.len(), close.cut), (123, 131));
+}
+
+#[test]
 fn section_5_2_lengths() {
     assert_eq!(
         from_gateway(b"\x82\x7e\x00\x01a").kinds(),
@@ -337,4 +385,27 @@ fn message() -> impl Strategy<Value = tokio_tungstenite::tungstenite::Message> {
             .prop_map(|len| Message::binary(vec![0xa5; len])),
         proptest::collection::vec(any::<u8>(), 0..126).prop_map(|body| Message::Ping(body.into())),
     ]
+}
+
+#[test]
+fn kinds_are_spelled_as_records_document_them() {
+    let spelled: Vec<String> = Violation::ALL
+        .iter()
+        .map(|kind| {
+            serde_json::to_value(kind)
+                .unwrap()
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        spelled.join(" "),
+        "unmasked masked rsv reserved_opcode control_too_long control_fragmented \
+         non_minimal_length length_msb unexpected_continuation interleaved_data data_after_close \
+         invalid_utf8 invalid_close_code close_body_1"
+    );
+    // As records of earlier versions have it.
+    let old: Violation = serde_json::from_str("\"close_body1\"").unwrap();
+    assert_eq!(old, Violation::CloseBody1);
 }

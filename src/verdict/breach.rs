@@ -1,0 +1,174 @@
+//! Breaches of RFC 6455 as explanations: which one ended a tunnel, if one did.
+//!
+//! A breach explains an ending only when it came first and the ending follows from it. Peers
+//! tolerate many breaches, and a session that went on for longer than a moment was tolerated.
+
+use super::view::{Decisive, View, violation_words};
+use crate::session::moment::Moment;
+use crate::session::party::{Direction, Leg};
+use crate::session::record::frames::ViolationCount;
+use crate::session::record::{CloseSeen, Confidence, TransportEnd};
+use crate::ws::Violation;
+
+/// Within this long a library that finds a breach has answered it or cut the connection.
+const AT_ONCE_MS: i64 = 1000;
+
+/// The breach that explains how a tunnel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Whose frames broke the protocol first.
+    pub by: Leg,
+    /// Which rule they broke.
+    pub kind: Violation,
+    /// Who ended the session because of it.
+    pub ended_by: Leg,
+    /// How that end ended it.
+    pub reaction: Reaction,
+    /// The other end answered with a breach of its own, as an endpoint does that echoes a ping.
+    pub answered_in_kind: bool,
+    /// How sure it is that the ending follows from the breach.
+    pub confidence: Confidence,
+}
+
+/// What an end did about a breach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// A Close frame with a code that says so.
+    Close(u16),
+    /// It ended its connection without a Close.
+    Cut,
+}
+
+impl View<'_> {
+    /// The breach of RFC 6455 that explains the ending of the tunnel.
+    #[must_use]
+    pub fn breach(&self) -> Option<Breach> {
+        let (ended_by, reaction) = self.reaction()?;
+        let end = self.decided_at()?;
+        let other = ended_by.other();
+        let fits = |one: &&ViolationCount| one.first_at < end && follows(reaction, one, end);
+        let found = self.violations_of(other).filter(fits).min_by_key(|one| {
+            // Of several the one that a receiver minds and that is fresh, then the first.
+            let tolerated = end.millis_since(one.first_at) > AT_ONCE_MS;
+            (tolerated, one.kind.is_overlooked(), one.first_at)
+        })?;
+        // What that end had broken itself shortly before: it was answered in kind.
+        let own = self.violations_of(ended_by).filter(|own| {
+            !own.kind.is_overlooked()
+                && own.first_at < found.first_at
+                && found.first_at.millis_since(own.first_at) <= AT_ONCE_MS
+        });
+        let first = own.min_by_key(|own| own.first_at);
+        let (by, cause) = first.map_or((other, found), |own| (ended_by, own));
+        let at_once = end.millis_since(cause.first_at) <= AT_ONCE_MS;
+        let confidence = match reaction {
+            Reaction::Close(_) if at_once && first.is_none() => Confidence::Certain,
+            Reaction::Cut if cause.kind == Violation::InvalidUtf8 => Confidence::Possible,
+            _ => Confidence::Likely,
+        };
+        Some(Breach {
+            by,
+            kind: cause.kind,
+            ended_by,
+            reaction,
+            answered_in_kind: first.is_some(),
+            confidence,
+        })
+    }
+
+    /// The Close frame that decided, when it breaks RFC 6455 itself: whose it is, the frame, and
+    /// what it breaks.
+    #[must_use]
+    pub fn broken_close(&self) -> Option<(Leg, &CloseSeen, Violation)> {
+        let leg = match self.decisive() {
+            Decisive::GatewayClose => Leg::Gateway,
+            Decisive::ClientClose => Leg::Client,
+            _ => return None,
+        };
+        let close = self.close_of(leg)?;
+        let illegal = close.code.is_some_and(|code| !code.is_legal_on_the_wire());
+        let kind = if illegal {
+            Violation::InvalidCloseCode
+        } else {
+            *close.breaks.first()?
+        };
+        Some((leg, close, kind))
+    }
+
+    /// How the end that decided ended the tunnel, where that can be a reaction to a breach.
+    fn reaction(&self) -> Option<(Leg, Reaction)> {
+        let close = |leg| {
+            let code = self.close_of(leg)?.code?;
+            Some((leg, Reaction::Close(code.0)))
+        };
+        match self.decisive() {
+            Decisive::GatewayClose => close(Leg::Gateway),
+            Decisive::ClientClose => close(Leg::Client),
+            Decisive::GatewayTransport => self.cut(Leg::Gateway),
+            Decisive::ClientTransport => self.cut(Leg::Client),
+            Decisive::Refusal | Decisive::Tap | Decisive::Nothing => None,
+        }
+    }
+
+    fn cut(&self, leg: Leg) -> Option<(Leg, Reaction)> {
+        let by_choice = !matches!(
+            self.end_of(leg),
+            TransportEnd::Timeout | TransportEnd::Local | TransportEnd::None
+        );
+        (by_choice && !self.ended_with_others()).then_some((leg, Reaction::Cut))
+    }
+
+    /// Others ended in the same second, or another process of the gateway came right after: what
+    /// ended them all is not one client's breach.
+    fn ended_with_others(&self) -> bool {
+        let Some(context) = &self.record().context else {
+            return false;
+        };
+        let fresh = context.boots.last().map(|boot| boot.first_at);
+        context.lost_together > 0 || fresh.is_some_and(|at| Some(at) >= self.decided_at())
+    }
+
+    fn violations_of(&self, leg: Leg) -> impl Iterator<Item = &ViolationCount> {
+        let direction = match leg {
+            Leg::Client => Direction::ToGateway,
+            Leg::Gateway => Direction::ToClient,
+        };
+        let frames = self.frames_of(direction);
+        frames
+            .into_iter()
+            .flat_map(|frames| frames.violations.iter())
+    }
+}
+
+/// Whether this reaction at `end` follows from a breach.
+fn follows(reaction: Reaction, breach: &ViolationCount, end: Moment) -> bool {
+    match reaction {
+        // A length with its top bit set is also called too big.
+        Reaction::Close(1009) => breach.kind == Violation::LengthMsb,
+        Reaction::Close(code) => matches!(code, 1002 | 1003 | 1007),
+        Reaction::Cut => {
+            !breach.kind.is_overlooked() && end.millis_since(breach.first_at) <= AT_ONCE_MS
+        }
+    }
+}
+
+impl Breach {
+    /// In one sentence: who broke what, and what the other end did about it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let (by, kind) = (self.by.party().as_str(), violation_words(self.kind));
+        let ended_by = self.ended_by.party().as_str();
+        let end = match self.reaction {
+            Reaction::Close(code) => format!("the {ended_by} closed with {code}"),
+            Reaction::Cut => format!("the {ended_by} ended its connection at once"),
+        };
+        if self.answered_in_kind {
+            let other = self.by.other().party().as_str();
+            format!(
+                "the {by} broke the WebSocket protocol first ({kind}), the {other} did too, and {end}"
+            )
+        } else {
+            format!("the {by} broke the WebSocket protocol ({kind}), and {end}")
+        }
+    }
+}
