@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::KeyLog;
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ use crate::config::{
 use crate::proxy::accept::Acceptor;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
-use crate::sink::jsonl::RotatingFile;
+use crate::sink::file::RotatingFile;
 use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
 use crate::transport::activation::Passed;
 use crate::transport::dev_ca::DevCaError;
@@ -41,9 +41,6 @@ use crate::upstream::tls::TlsSetupError;
 
 /// Records that may wait for a slow file or reader.
 const QUEUE: usize = 8192;
-
-/// How long the last records may take to be written at the end.
-const FLUSH: Duration = Duration::from_secs(2);
 
 /// The app could not be started. Nothing is left half started.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +213,8 @@ impl Bound {
         Some(Arc::new(Desk::new(parts)))
     }
 
-    /// Serves until `shutdown` completes, then drains, and returns when the last record is out.
+    /// Serves until `shutdown` completes, then drains. What has not ended by then ends with the
+    /// runtime; only after that may [`Outlet::close`] be called, or records are lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let desk = self.desk();
         let Self {
@@ -266,11 +264,6 @@ impl Bound {
         shutdown.await;
         current.tap().drain().await;
         accepting.shutdown().await;
-        let outlet = Arc::clone(tap.outlet());
-        let flushed = tokio::task::spawn_blocking(move || outlet.close(FLUSH)).await;
-        if flushed.is_err() {
-            tracing::error!("a writer of records panicked");
-        }
     }
 }
 

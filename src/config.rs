@@ -18,6 +18,7 @@ mod listener;
 mod origin;
 mod origins;
 mod read;
+pub mod records_file;
 mod resolve;
 mod scalar;
 mod schema;

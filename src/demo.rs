@@ -23,6 +23,7 @@ use crate::app::{Bound, StartError};
 use crate::config::{self, Config, Overrides};
 use crate::exit;
 use crate::serve::Signals;
+use crate::serve::ending::{Outlets, run_to_the_end};
 use crate::session::SessionRecord;
 use crate::session::record::Kind;
 use crate::sink::line::two_lines;
@@ -71,7 +72,16 @@ pub fn run(options: &Options) -> u8 {
             return exit::INTERNAL;
         }
     };
-    match runtime.block_on(play(options)) {
+    let mut out = Output::new(options.json);
+    let (sender, mut records) = unbounded_channel();
+    let outlets = Outlets::default();
+    let playing = play(options, &mut out, (&sender, &mut records), &outlets);
+    let played = run_to_the_end(runtime, &outlets, playing);
+    // Those of sessions that were opened by hand.
+    while let Ok(record) = records.try_recv() {
+        out.record(&record);
+    }
+    match played {
         Ok(true) => exit::OK,
         Ok(false) => exit::FAILED,
         Err(error) => {
@@ -101,9 +111,16 @@ struct Stage {
     bound: Bound,
 }
 
-async fn play(options: &Options) -> Result<bool, DemoError> {
+async fn play(
+    options: &Options,
+    out: &mut Output,
+    (sender, records): (
+        &UnboundedSender<SessionRecord>,
+        &mut UnboundedReceiver<SessionRecord>,
+    ),
+    outlets: &Outlets,
+) -> Result<bool, DemoError> {
     let mut shutdown = Signals::listen()?;
-    let (sender, mut records) = unbounded_channel();
     let stand_in = StandIn::start().await?;
     let good = format!("http://{}", stand_in.addr());
     let nobody = format!("http://{}", scenes::refusing_address().await?);
@@ -111,6 +128,7 @@ async fn play(options: &Options) -> Result<bool, DemoError> {
         let config = stage_config(gateway, timeouts, options.state_dir.as_deref())?;
         let queue = Queue::start("demo", 1024, ToScript(sender.clone()))?;
         let bound = Bound::bind(config, vec![queue]).await?;
+        outlets.add(bound.tap().outlet());
         let addr = bound
             .listeners
             .first()
@@ -125,7 +143,6 @@ async fn play(options: &Options) -> Result<bool, DemoError> {
     let trust = Trust::new(&ca)?;
     let addresses = [main.addr, impatient.addr, orphan.addr];
 
-    let mut out = Output::new(options.json);
     out.say(&format!(
         "wstap {} demo: client ⇄ TLS ⇄ tap {} ⇄ stand-in gateway {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -151,7 +168,7 @@ async fn play(options: &Options) -> Result<bool, DemoError> {
             Way::Orphan => addresses[2],
         };
         out.say(&format!("▸ {}", scene.title));
-        let record = perform(scene, addr, &trust, &mut records).await?;
+        let record = perform(scene, addr, &trust, records).await?;
         out.record(&record);
         played.push((scene, record));
     }
@@ -169,9 +186,6 @@ async fn play(options: &Options) -> Result<bool, DemoError> {
     drop(stop);
     for task in running {
         let _ = task.await;
-    }
-    while let Ok(record) = records.try_recv() {
-        out.record(&record);
     }
     Ok(fine)
 }

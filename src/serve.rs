@@ -1,25 +1,28 @@
 //! `wstap serve`: runs the tap until a signal ends it.
 
+pub(crate) mod ending;
 mod manager;
 
-use std::io::{self, BufWriter, Write};
+use std::future::poll_fn;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Duration;
+use std::task::Poll;
 
 use anstream::{AutoStream, ColorChoice};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use self::ending::{Outlets, run_to_the_end};
 use self::manager::Watched;
 use crate::app::reload::Source;
 use crate::app::{Bound, BoundListener, StartError};
 use crate::config::{ClientAuthMode, Config, Origins, OutputFormat, Overrides, Workers};
 use crate::exit;
+use crate::sink::Queue;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
-use crate::sink::{Outlet, Queue};
 use crate::transport::activation::Passed;
 use crate::transport::listening::Place;
 use crate::transport::{notify, open_files};
@@ -51,10 +54,9 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let served = runtime.block_on(serve(config, source, passed));
-    // What a stuck disk still holds must not keep us from ending.
-    runtime.shutdown_background();
-    match served {
+    let outlets = Outlets::default();
+    let serving = serve(config, source, passed, &outlets);
+    match run_to_the_end(runtime, &outlets, serving) {
         Ok(()) => exit::OK,
         Err(error) => {
             let _ = writeln!(err, "wstap: {error}");
@@ -77,14 +79,21 @@ fn runtime(workers: Workers) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), StartError> {
+async fn serve(
+    config: Config,
+    source: Source,
+    passed: Passed,
+    outlets: &Outlets,
+) -> Result<(), StartError> {
     let queues = stdout_queue(config.output())?.into_iter().collect();
     let shutdown = Signals::listen()?;
+    // A records file at the limit of file sizes is a failed write, and no end of the process.
+    let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     let asked = hangups()?;
     let bound = Bound::bind_with(config, queues, passed).await?;
     let bound = bound.reloading(source, asked);
     let _ = announce(&bound, &mut io::stderr());
-    let outlet = bound.tap().outlet().clone();
+    outlets.add(bound.tap().outlet());
     let (shutdown, again) = shutdown.split();
     let status = manager::status(&bound);
     let shutdown = async move {
@@ -96,9 +105,8 @@ async fn serve(config: Config, source: Source, passed: Passed) -> Result<(), Sta
     tokio::select! {
         () = bound.run(shutdown) => {}
         // Asked twice: whoever asks does not want to wait for the drain.
-        () = again => outlet.close(Duration::from_secs(1)),
+        () = again => tracing::warn!("asked to end a second time: every session is cut"),
     }
-    tell_dropped(&outlet);
     Ok(())
 }
 
@@ -123,35 +131,38 @@ pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Option<Queue>> {
             let styled = AutoStream::choice(&stdout) != ColorChoice::Never;
             Queue::start("stdout", STDOUT_QUEUE, Lines::new(stdout, styled))?
         }
-        OutputFormat::Json => Queue::start(
-            "stdout",
-            STDOUT_QUEUE,
-            JsonLines(BufWriter::new(io::stdout())),
-        )?,
+        OutputFormat::Json => Queue::start("stdout", STDOUT_QUEUE, JsonLines::new(io::stdout()))?,
     };
     Ok(Some(queue))
 }
 
-/// SIGTERM and SIGINT, listened to from its making on.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
+/// The signals that ask the process to end, listened to from its making on: SIGTERM, SIGINT, and those
+/// that would end it at once, without a record, if nobody listened.
+pub(crate) struct Signals([Signal; 6]);
 
 impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::quit())?,
+            signal(SignalKind::alarm())?,
+            signal(SignalKind::user_defined1())?,
+            signal(SignalKind::user_defined2())?,
+        ]))
     }
 
     /// Completes at the next signal.
     pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        let any = poll_fn(|cx| {
+            let mut signals = self.0.iter_mut();
+            if signals.any(|signal| signal.poll_recv(cx).is_ready()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        any.await;
     }
 
     /// The first signal and the one after it, as two futures.
@@ -247,11 +258,4 @@ fn announce_listener(listener: &BoundListener, out: &mut dyn Write) -> io::Resul
         )?;
     }
     Ok(())
-}
-
-/// Says which records were lost, if any: by the log, which cannot keep us from ending.
-fn tell_dropped(outlet: &Outlet) {
-    for (sink, lost) in outlet.dropped() {
-        tracing::warn!(%sink, lost, "records were dropped: the sink was too slow, full or broken");
-    }
 }

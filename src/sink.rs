@@ -3,6 +3,8 @@
 //! Every consumer has a bounded queue and a thread of its own: a slow or full disk, or a reader
 //! that does not read, costs records (counted and shown), never traffic.
 
+mod batch;
+pub mod file;
 pub mod jsonl;
 pub mod line;
 pub mod live;
@@ -20,7 +22,7 @@ use crate::session::record::{ContextFacts, Kind};
 use crate::verdict;
 use live::Registry;
 use metrics::Metrics;
-pub use queue::{Consumer, Queue};
+pub use queue::{Consumer, Flushed, Queue, Unwritten};
 use recent::Recent;
 
 /// How long a session that vanished waits for others that die with it.
@@ -181,13 +183,25 @@ impl Outlet {
         lost
     }
 
-    /// Judges what still waits, and writes out what is queued, waiting at most so long for each
-    /// consumer.
+    /// Has consumers look whether what they write to is still where it should be.
+    pub fn look(&self) {
+        for queue in &self.queues {
+            queue.look();
+        }
+    }
+
+    /// Judges what still waits, and writes out what is queued, for at most so long; what is not
+    /// written by then is counted as lost, as is what is published later.
     pub fn close(&self, limit: Duration) {
+        let until = Instant::now() + limit;
         let all = Instant::now() + SIBLINGS;
         while self.settle_one(all) {}
+        // Side by side: a slow one must not take the others' time.
         for queue in &self.queues {
-            queue.close(limit);
+            queue.end();
+        }
+        for queue in &self.queues {
+            queue.close(until);
         }
     }
 }

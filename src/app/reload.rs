@@ -122,6 +122,10 @@ impl Reloader {
                     }
                     () = tokio::time::sleep(LOOK_EVERY) => false,
                 };
+                if by_signal {
+                    // Whoever has moved the records file sends this.
+                    self.current.tap().outlet().look();
+                }
                 let changed;
                 (files, changed) = look(files).await;
                 let counts = self.current.tap().config().reload_on() == ReloadOn::Change;

@@ -25,7 +25,7 @@ use super::schema::{
 };
 use super::secret::FingerprintKey;
 use super::settings::{Http2, Limits, Records, Timeouts, Workers};
-use super::{Config, Listener, Named, Override, OverrideSource, Overrides, trusted};
+use super::{Config, Listener, Named, Override, OverrideSource, Overrides, records_file, trusted};
 
 /// Resolves what could be read; every mistake goes to `errors`, every file that it looks into to
 /// `named`. `None` only together with a mistake.
@@ -226,7 +226,7 @@ impl Resolver<'_> {
     fn records(&mut self, section: RecordsSchema) -> Records {
         let default = Records::default();
         Records {
-            path: section.path.and_then(|path| self.path(path)),
+            path: section.path.and_then(|path| self.records_path(path)),
             rotate_bytes: section
                 .rotate_bytes
                 .map_or(default.rotate_bytes, |Scalar(size)| size.0),
@@ -251,6 +251,16 @@ impl Resolver<'_> {
                 default_state_dir(|name| std::env::var_os(name).map(PathBuf::from))
             }),
         }
+    }
+
+    /// A path to which records can be written, as far as can be seen by now.
+    fn records_path(&mut self, path: At<PathBuf>) -> Option<PathBuf> {
+        let spot = path.spot.clone();
+        let path = self.path(path)?;
+        if let Some(complaint) = records_file::complaint(&path) {
+            self.errors.push(complaint.at(&spot));
+        }
+        Some(path)
     }
 
     fn path(&mut self, path: At<PathBuf>) -> Option<PathBuf> {

@@ -123,8 +123,7 @@ impl Arrival {
             guard,
             tls: terminator,
         } = self;
-        let drain = Arc::clone(&tap.drain);
-        let connection = Connection::new(ends, tls, accepted, sensed, drain, guard);
+        let connection = Connection::new(ends, tls, accepted, sensed, guard);
         (tap, Arc::new(connection.through(terminator)))
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::admission::peer::Peer;
-use crate::proxy::drain::Drain;
 use crate::proxy::heads::Heads;
 use crate::proxy::http2::Counts;
 use crate::proxy::interim::Interim;
@@ -47,7 +46,6 @@ pub struct Connection {
     pub(super) interim: Arc<Interim>,
     /// What is counted of an HTTP/2 connection.
     pub(super) http2: Option<Http2>,
-    drain: Arc<Drain>,
     counted: Arc<ConnectionGuard>,
 }
 
@@ -67,7 +65,6 @@ impl Connection {
         tls: Option<ClientTls>,
         accepted: Anchor,
         sensed: Arc<Sensed>,
-        drain: Arc<Drain>,
         counted: ConnectionGuard,
     ) -> Self {
         Self {
@@ -79,7 +76,6 @@ impl Connection {
             heads: Heads::default(),
             interim: Arc::default(),
             http2: None,
-            drain,
             counted: Arc::new(counted),
         }
     }
@@ -95,15 +91,8 @@ impl Connection {
             listener: "listeners[0]".into(),
             header: None,
         };
-        let (drain, anchor) = (Arc::clone(&tap.drain), crate::transport::clock::anchor());
-        Arc::new(Self::new(
-            ends,
-            None,
-            anchor,
-            Arc::default(),
-            drain,
-            counted,
-        ))
+        let anchor = crate::transport::clock::anchor();
+        Arc::new(Self::new(ends, None, anchor, Arc::default(), counted))
     }
 
     /// The client, as far as the connection itself tells.
@@ -135,7 +124,6 @@ impl Connection {
                 stream: Some(stream),
                 ..http2
             }),
-            drain: Arc::clone(&self.drain),
             counted: Arc::new(counted),
         }
     }
@@ -166,6 +154,6 @@ impl Connection {
     /// The tap is shutting down.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.drain.has_begun()
+        self.counted.is_draining()
     }
 }

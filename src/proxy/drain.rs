@@ -20,6 +20,22 @@ pub struct Plan {
     pub deadline: Instant,
 }
 
+impl Plan {
+    /// When the Close of the session at this place (0 to 1) goes out.
+    #[must_use]
+    pub fn close_at(&self, place: f64) -> Instant {
+        self.started + self.spread.mul_f64(place.clamp(0.0, 1.0))
+    }
+
+    /// When the session at this place is cut if it has not ended: each has as long for its answer. To
+    /// cut thousands of silent ones takes seconds, so that it cannot wait for the deadline.
+    #[must_use]
+    pub fn cut_at(&self, place: f64) -> Instant {
+        let whole = self.deadline.saturating_duration_since(self.started);
+        self.close_at(place) + whole.saturating_sub(self.spread)
+    }
+}
+
 /// The drain of one tap.
 #[derive(Debug, Default)]
 pub struct Drain {
@@ -84,5 +100,17 @@ mod tests {
         };
         assert_eq!(spread(1), Duration::from_millis(5));
         assert_eq!(spread(100_000), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn each_session_has_as_long_for_its_answer() {
+        let drain = Drain::default();
+        drain.begin(Duration::from_secs(8), 100_000);
+        let plan = drain.plan();
+        for place in [0.0, 0.3, 1.0] {
+            let time = plan.cut_at(place) - plan.close_at(place);
+            assert_eq!(time, Duration::from_secs(4));
+        }
+        assert_eq!(plan.cut_at(1.0), plan.deadline);
     }
 }

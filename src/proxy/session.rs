@@ -44,7 +44,7 @@ enum Held {
     Whole(Arc<Connection>),
     /// A tunnel needs nothing of it but to be counted. The rest, and by its wakers the memory of the
     /// task that served HTTP, would be kept for nothing.
-    Counted(#[expect(dead_code, reason = "it counts by being there")] Arc<ConnectionGuard>),
+    Counted(Arc<ConnectionGuard>),
 }
 
 impl Shared {
@@ -150,6 +150,12 @@ impl Drop for Session {
             && !self.settled
         {
             cut_short(connection, &mut recorder, now);
+        } else if let Held::Counted(connection) = &self.connection
+            && connection.is_draining()
+            && recorder.ending.is_nobodys()
+        {
+            // Its task was dropped with the runtime.
+            recorder.ending.drained(now);
         }
         self.place = None;
         // A session that vanished says nothing of its origin.

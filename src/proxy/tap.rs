@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustls::KeyLog;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,9 @@ use crate::sink::Outlet;
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Dialler, Pool};
 
+/// What the last sessions get beyond the drain's time, for their last words.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
 /// A running tap under one configuration. A reload makes another one that shares what must
 /// outlast it: counts, records, the drain, and the way to the gateway where that stays the same.
 #[derive(Debug)]
@@ -50,11 +54,12 @@ pub struct Tap {
     pub(super) url_tokens: Arc<Told<IpAddr>>,
 }
 
-/// What is open.
+/// What is open, and whether that is to end.
 #[derive(Debug, Default)]
 struct Counts {
     connections: AtomicUsize,
     handshakes: AtomicUsize,
+    drain: Arc<Drain>,
 }
 
 impl Tap {
@@ -69,6 +74,11 @@ impl Tap {
     ) -> Result<Self, TlsSetupError> {
         let limit = config.timeouts().connect;
         let dialler = Dialler::new(config.gateway(), limit, config.tcp(), key_log.clone())?;
+        let drain = Arc::<Drain>::default();
+        let counts = Counts {
+            drain: Arc::clone(&drain),
+            ..Counts::default()
+        };
         Ok(Self {
             key_log,
             pool: Pool::new(dialler.clone()),
@@ -78,10 +88,10 @@ impl Tap {
             config,
             fingerprinter: Arc::new(fingerprinter),
             outlet,
-            drain: Arc::default(),
+            drain,
             tasks: TaskTracker::new(),
             name: name.into(),
-            counts: Arc::default(),
+            counts: Arc::new(counts),
             clients: Arc::default(),
             url_tokens: Arc::default(),
         })
@@ -201,18 +211,18 @@ impl Tap {
             .spawn(async move { origins.watch(drain.token()).await });
     }
 
-    /// Stops what is running: closes are spread over the drain's time, what is left at its end is
-    /// dropped by the caller with the runtime.
+    /// Stops what is running: closes are spread over the drain's time. Tasks that are left at its end
+    /// are dropped by the caller, with the runtime.
     pub async fn drain(&self) {
         let limit = self.config.timeouts().drain;
         self.tasks.close();
         self.drain.begin(limit, self.tasks.len());
-        // A little more than the sessions get, for their last words.
-        let rest = limit + std::time::Duration::from_millis(500);
+        tracing::debug!(tasks = self.tasks.len(), plan = ?self.drain.plan(), "the drain begins");
+        let rest = limit + LAST_WORDS;
         if tokio::time::timeout(rest, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 left = self.tasks.len(),
-                "sessions were still open at the end of the drain"
+                "sessions were still open at the end of the drain and are cut"
             );
         }
     }
@@ -317,6 +327,11 @@ impl ConnectionGuard {
     /// It keeps the place of the client that a PROXY header named.
     pub(super) fn keep(&mut self, place: Place) {
         self.place = Some(place);
+    }
+
+    /// The tap is shutting down.
+    pub(super) fn is_draining(&self) -> bool {
+        self.counts.drain.has_begun()
     }
 
     /// It has got through: it is no handshake any more.

@@ -264,6 +264,15 @@ impl Ending {
         self.acts().drained = true;
     }
 
+    /// Neither an end nor a rule of ours has ended it so far.
+    #[must_use]
+    pub fn is_nobodys(&self) -> bool {
+        self.0.as_ref().is_none_or(|acts| {
+            let by_peer = [&acts.client, &acts.gateway].map(LegEnding::first_act);
+            acts.acted.is_none() && by_peer == [None, None]
+        })
+    }
+
     /// A bug of ours ended this session.
     pub fn fault(&mut self, what: String, at: Instant) {
         self.acts().acted.get_or_insert(at);

@@ -9,13 +9,11 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Color, Style};
 
-use super::Consumer;
+use super::batch::Batch;
+use super::{Consumer, Flushed, Unwritten};
 use crate::session::SessionRecord;
 use crate::session::record::{Class, Kind, Saw, SawBasis};
 use crate::verdict::view::{human_bytes, human_ms};
-
-/// Text is not kept for longer than to this size.
-const MUCH: usize = 32 * 1024;
 
 /// Writes lines to a writer: those of all sessions that wait, at once.
 #[derive(Debug)]
@@ -23,8 +21,8 @@ pub struct Lines<W> {
     writer: W,
     /// With styles for a terminal.
     styled: bool,
-    /// What is to be written.
-    text: String,
+    batch: Batch,
+    torn: bool,
 }
 
 impl<W> Lines<W> {
@@ -33,28 +31,24 @@ impl<W> Lines<W> {
         Self {
             writer,
             styled,
-            text: String::new(),
+            batch: Batch::default(),
+            torn: false,
         }
     }
 }
 
 impl<W: Write + Send + 'static> Consumer for Lines<W> {
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
-        write_lines(&mut self.text, record, self.styled);
-        Ok(())
+        let text = two_lines(record, self.styled);
+        self.batch.add(|bytes| bytes.write_all(text.as_bytes()))
     }
 
     fn has_much(&self) -> bool {
-        self.text.len() >= MUCH
+        self.batch.has_much()
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.text.is_empty() {
-            let written = self.writer.write_all(self.text.as_bytes());
-            self.text.clear();
-            written?;
-        }
-        self.writer.flush()
+    fn flush(&mut self) -> Result<Flushed, Unwritten> {
+        self.batch.write_next(&mut self.writer, &mut self.torn)
     }
 }
 
@@ -252,7 +246,7 @@ mod tests {
             consumer.consume(&record).unwrap();
         }
         assert!(seen.lock().unwrap().is_empty());
-        consumer.flush().unwrap();
+        assert_eq!(consumer.flush().unwrap(), Flushed::All);
         let once = two_lines(&record, false).repeat(3);
         assert_eq!(*seen.lock().unwrap(), [once]);
         while !consumer.has_much() {

@@ -167,6 +167,12 @@ impl Registry {
         (oldest.iter().map(|live| live.look(now)).collect(), count)
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().open.len()
+    }
+
     /// What was relayed so far, open sessions included: it never goes back.
     #[must_use]
     pub fn traffic(&self) -> Traffic {

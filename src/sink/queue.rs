@@ -2,10 +2,15 @@
 //!
 //! Waking a thread costs whoever wakes it more than writing a record does. So where one record follows
 //! the other the thread rests a moment between two looks, and takes what has come meanwhile at once.
+//!
+//! Every record that is offered is written or counted as lost, at the end of the process too: what
+//! still waits when [`Queue::close`] has waited long enough is lost.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, channel, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, channel, sync_channel,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,23 +35,74 @@ pub trait Consumer: Send + 'static {
     }
 
     /// The queue is empty for now, or much was taken.
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> Result<Flushed, Unwritten> {
+        Ok(Flushed::All)
+    }
+
+    /// How often [`Consumer::look`] is called, also while no record comes; `None`: never.
+    fn looks_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Looks whether what it writes to is still where it should be.
+    fn look(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What [`Consumer::flush`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything that was taken is written.
+    All,
+    /// So many records more are written, and others are left: it is to be called again.
+    Some(u64),
+}
+
+/// A failure of [`Consumer::flush`].
+#[derive(Debug)]
+pub struct Unwritten {
+    /// Records that were taken since the last flush and have not been written.
+    pub records: u64,
+    /// Why not.
+    pub error: io::Error,
+}
+
+enum Message {
+    Record(Arc<SessionRecord>),
+    Look,
 }
 
 /// The sending end.
 #[derive(Debug)]
 pub struct Queue {
     name: String,
-    sender: Mutex<Option<SyncSender<Arc<SessionRecord>>>>,
+    sender: Mutex<Option<SyncSender<Message>>>,
     done: Mutex<Receiver<()>>,
-    lost: Arc<AtomicU64>,
-    /// Records that wait.
-    waiting: Arc<AtomicUsize>,
-    /// So many end the thread's rest.
-    many: usize,
+    counts: Arc<Counts>,
+    /// So many that wait end the thread's rest.
+    many: u64,
     thread: thread::Thread,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    lost: AtomicU64,
+    /// Records that were taken and are neither written nor lost yet.
+    waiting: AtomicU64,
+    /// They are counted as lost: the thread writes no more.
+    given_up: AtomicBool,
+}
+
+impl Counts {
+    fn lost(&self, records: u64) {
+        self.lost.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// So many wait no longer.
+    fn settled(&self, records: u64) {
+        self.waiting.fetch_sub(records, Ordering::Relaxed);
+    }
 }
 
 impl Queue {
@@ -54,47 +110,55 @@ impl Queue {
     pub fn start(name: &str, capacity: usize, consumer: impl Consumer) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(capacity);
         let (done_sender, done) = channel();
-        let lost = Arc::new(AtomicU64::new(0));
-        let waiting = Arc::<AtomicUsize>::default();
+        let counts = Arc::<Counts>::default();
         let thread = Thread {
             name: name.to_owned(),
-            lost: Arc::clone(&lost),
-            waiting: Arc::clone(&waiting),
+            counts: Arc::clone(&counts),
             unflushed: 0,
             failing: false,
             told: 0,
+            next_look: consumer.looks_every().map(|every| Instant::now() + every),
+            consumer,
         };
         let running = thread::Builder::new()
             .name(format!("wstap-{name}"))
             .spawn(move || {
-                thread.run(&receiver, consumer);
+                thread.run(&receiver);
                 let _ = done_sender.send(());
             })?;
         Ok(Self {
             name: name.to_owned(),
             sender: Mutex::new(Some(sender)),
             done: Mutex::new(done),
-            lost,
-            waiting,
-            many: capacity.div_ceil(2),
+            counts,
+            many: capacity.div_ceil(2) as u64,
             thread: running.thread().clone(),
         })
     }
 
-    /// Queues a record, or counts it as lost when the queue is full.
+    /// Queues a record, or counts it as lost when the queue is full or closed.
     pub fn offer(&self, record: Arc<SessionRecord>) {
-        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        let waiting = self.counts.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = match &*sender {
-            Some(sender) => sender.try_send(record),
-            None => Err(TrySendError::Disconnected(record)),
+            Some(sender) => sender.try_send(Message::Record(record)),
+            None => Err(TrySendError::Disconnected(Message::Record(record))),
         };
         if sent.is_err() {
             // Counted only: whoever writes a line here could be made to wait. The thread tells.
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.counts.lost(1);
+            self.counts.settled(1);
         } else if waiting == self.many {
             self.thread.unpark();
+        }
+    }
+
+    /// Has the consumer look now whether what it writes to is still where it should be. A queue that
+    /// is full looks without being asked.
+    pub fn look(&self) {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &*sender {
+            let _ = sender.try_send(Message::Look);
         }
     }
 
@@ -104,14 +168,15 @@ impl Queue {
         &self.name
     }
 
-    /// Records that were not taken: the queue was full, or the consumer failed.
+    /// Records that were not written: the queue was full, the consumer failed, or they still waited
+    /// when it was closed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.counts.lost.load(Ordering::Relaxed)
     }
 
-    /// Takes no more records and waits for the queued ones, at most so long.
-    pub fn close(&self, limit: Duration) {
+    /// Takes no more records.
+    pub fn end(&self) {
         drop(
             self.sender
                 .lock()
@@ -119,87 +184,150 @@ impl Queue {
                 .take(),
         );
         self.thread.unpark();
+    }
+
+    /// Takes no more records and waits for the queued ones, at most until then. Those that are not
+    /// written by then are lost.
+    pub fn close(&self, until: Instant) {
+        self.end();
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = done.recv_timeout(limit);
+        let left = until.saturating_duration_since(Instant::now());
+        if let Err(RecvTimeoutError::Timeout) = done.recv_timeout(left)
+            && !self.counts.given_up.swap(true, Ordering::SeqCst)
+        {
+            let waiting = self.counts.waiting.swap(0, Ordering::SeqCst);
+            self.counts.lost(waiting);
+        }
     }
 }
 
-struct Thread {
+struct Thread<C> {
     name: String,
-    lost: Arc<AtomicU64>,
-    waiting: Arc<AtomicUsize>,
-    /// Taken since the last flush that went well.
+    consumer: C,
+    counts: Arc<Counts>,
+    /// Taken since the last flush.
     unflushed: u64,
     failing: bool,
     /// How many losses have been told of.
     told: u64,
+    next_look: Option<Instant>,
 }
 
-impl Thread {
-    fn run(mut self, receiver: &Receiver<Arc<SessionRecord>>, mut consumer: impl Consumer) {
+impl<C: Consumer> Thread<C> {
+    fn run(mut self, receiver: &Receiver<Message>) {
         let (mut busy, mut woken) = (false, None::<Instant>);
         loop {
-            let record = match receiver.try_recv() {
-                Ok(record) => {
+            let message = match receiver.try_recv() {
+                Ok(message) => {
                     busy = true;
-                    record
+                    message
                 }
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
-                    self.flush(&mut consumer);
+                    self.flush();
+                    self.look_if_due();
                     if std::mem::take(&mut busy) {
                         thread::park_timeout(REST);
                         continue;
                     }
-                    let Ok(record) = receiver.recv() else { break };
+                    let message = match self.wait(receiver) {
+                        Ok(message) => message,
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        Err(RecvTimeoutError::Disconnected) => break,
+                    };
                     let now = Instant::now();
                     busy = woken.is_some_and(|last| now.saturating_duration_since(last) < BUSY);
                     woken = Some(now);
-                    record
+                    message
                 }
             };
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            match consumer.consume(&record) {
-                Ok(()) => {
-                    self.unflushed += 1;
-                    if consumer.has_much() {
-                        self.flush(&mut consumer);
+            if self.counts.given_up.load(Ordering::Relaxed) {
+                return;
+            }
+            match message {
+                Message::Record(record) => self.consume(&record),
+                Message::Look => self.look(),
+            }
+        }
+        self.flush();
+    }
+
+    /// The next message, or the time at which the consumer is to look.
+    fn wait(&self, receiver: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
+        match self.next_look {
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => receiver.recv_timeout(at.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    fn consume(&mut self, record: &SessionRecord) {
+        match self.consumer.consume(record) {
+            Ok(()) => {
+                self.unflushed += 1;
+                if self.consumer.has_much() {
+                    self.flush();
+                    self.look_if_due();
+                }
+            }
+            Err(error) => self.failed(1, &error),
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut taken = std::mem::take(&mut self.unflushed);
+        while !self.counts.given_up.load(Ordering::Relaxed) {
+            match self.consumer.flush() {
+                Ok(Flushed::Some(records)) => {
+                    self.counts.settled(records);
+                    taken = taken.saturating_sub(records);
+                }
+                Ok(Flushed::All) => {
+                    if taken > 0 {
+                        self.counts.settled(taken);
+                        self.recovered();
                     }
+                    return;
                 }
-                Err(error) => {
-                    self.lost.fetch_add(1, Ordering::Relaxed);
-                    self.failed(&error);
+                Err(Unwritten { records, error }) => {
+                    self.counts.settled(taken.saturating_sub(records));
+                    return self.failed(records.min(taken), &error);
                 }
-            }
-        }
-        self.flush(&mut consumer);
-    }
-
-    fn flush(&mut self, consumer: &mut impl Consumer) {
-        match consumer.flush() {
-            Ok(()) if self.unflushed > 0 => {
-                self.unflushed = 0;
-                self.recovered();
-            }
-            Ok(()) => {}
-            Err(error) => {
-                self.lost
-                    .fetch_add(std::mem::take(&mut self.unflushed), Ordering::Relaxed);
-                self.failed(&error);
             }
         }
     }
 
-    /// Tells of the first failure, not of each record that is lost after it.
-    fn failed(&mut self, error: &io::Error) {
+    fn look_if_due(&mut self) {
+        if self.next_look.is_some_and(|at| at <= Instant::now()) {
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        self.flush();
+        if let Err(error) = self.consumer.look() {
+            self.failed(0, &error);
+        }
+        let every = self.consumer.looks_every();
+        self.next_look = every.map(|every| Instant::now() + every);
+    }
+
+    /// Counts records as lost, and tells of the first failure, not of each record that is lost after
+    /// it.
+    fn failed(&mut self, records: u64, error: &io::Error) {
+        if self.counts.given_up.load(Ordering::Relaxed) {
+            // They have been counted.
+            return;
+        }
+        self.counts.lost(records);
+        self.counts.settled(records);
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(sink = %self.name, %error, "failed to write a record; traffic goes on");
+            tracing::warn!(sink = %self.name, %error, "failed to write records; traffic goes on");
         }
     }
 
     /// Records have been written: says so after a failure, and how many were lost by then.
     fn recovered(&mut self) {
-        let lost = self.lost.load(Ordering::Relaxed);
+        let lost = self.counts.lost.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.failing, false) || lost > self.told {
             tracing::warn!(sink = %self.name, lost, "records are written again; some were lost");
         }
@@ -209,6 +337,8 @@ impl Thread {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Sender;
+
     use super::*;
 
     struct Collect {
@@ -235,6 +365,10 @@ mod tests {
         Arc::new(SessionRecord::default())
     }
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
     #[test]
     fn everything_queued_is_written_before_close_returns() {
         let taken = Arc::new(Mutex::new(0));
@@ -247,7 +381,7 @@ mod tests {
         for _ in 0..50 {
             queue.offer(record());
         }
-        queue.close(Duration::from_secs(5));
+        queue.close(soon());
         assert_eq!((*taken.lock().unwrap(), queue.dropped()), (50, 0));
     }
 
@@ -267,9 +401,9 @@ mod tests {
                 thread::yield_now();
             }
         }
-        queue.close(Duration::from_secs(5));
+        queue.close(soon());
         assert_eq!((*taken.lock().unwrap(), queue.dropped()), (40, 0));
-        assert_eq!(queue.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(queue.counts.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -290,7 +424,7 @@ mod tests {
             "4 wait and at most one is being written"
         );
         drop(open);
-        queue.close(Duration::from_secs(5));
+        queue.close(soon());
         assert_eq!(*taken.lock().unwrap() as u64 + queue.dropped(), 20);
     }
 
@@ -305,29 +439,110 @@ mod tests {
         for _ in 0..3 {
             queue.offer(record());
         }
-        queue.close(Duration::from_secs(5));
+        queue.close(soon());
         assert_eq!(queue.dropped(), 3);
     }
 
     /// Takes everything and fails to flush it.
-    struct Buffering;
+    struct Buffering(u64);
 
     impl Consumer for Buffering {
         fn consume(&mut self, _: &SessionRecord) -> io::Result<()> {
+            self.0 += 1;
             Ok(())
         }
-        fn flush(&mut self) -> io::Result<()> {
-            Err(io::ErrorKind::StorageFull.into())
+        fn flush(&mut self) -> Result<Flushed, Unwritten> {
+            let error = io::ErrorKind::StorageFull.into();
+            Err(Unwritten {
+                records: std::mem::take(&mut self.0),
+                error,
+            })
         }
     }
 
     #[test]
     fn what_a_failed_flush_loses_is_counted() {
-        let queue = Queue::start("test", 100, Buffering).unwrap();
+        let queue = Queue::start("test", 100, Buffering(0)).unwrap();
         for _ in 0..7 {
             queue.offer(record());
         }
-        queue.close(Duration::from_secs(5));
+        queue.close(soon());
         assert_eq!(queue.dropped(), 7);
+    }
+
+    #[test]
+    fn what_still_waits_at_the_end_is_lost_and_counted_once() {
+        let (open, gate) = channel();
+        let taken = Arc::new(Mutex::new(0));
+        let consumer = Collect {
+            taken: Arc::clone(&taken),
+            gate: Some(gate),
+            fail: false,
+        };
+        let queue = Queue::start("test", 100, consumer).unwrap();
+        for _ in 0..10 {
+            queue.offer(record());
+        }
+        open.send(()).unwrap();
+        while *taken.lock().unwrap() < 1 {
+            thread::yield_now();
+        }
+        queue.close(Instant::now());
+        // The first was taken and not flushed: nobody knows that it is safe.
+        assert_eq!(queue.dropped(), 10);
+        drop(open);
+        let done = queue.done.lock().unwrap();
+        done.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(*taken.lock().unwrap() <= 2, "it goes on writing");
+        assert_eq!(queue.dropped(), 10, "counted once");
+        queue.offer(record());
+        assert_eq!(queue.dropped(), 11, "what comes later is lost, too");
+    }
+
+    /// Counts how often it looks.
+    struct Looking(Sender<()>);
+
+    impl Consumer for Looking {
+        fn consume(&mut self, _: &SessionRecord) -> io::Result<()> {
+            Ok(())
+        }
+        fn looks_every(&self) -> Option<Duration> {
+            Some(Duration::from_millis(5))
+        }
+        fn look(&mut self) -> io::Result<()> {
+            let _ = self.0.send(());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_consumer_looks_again_and_again_while_nothing_comes() {
+        let (sender, looks) = channel();
+        let queue = Queue::start("test", 4, Looking(sender)).unwrap();
+        for _ in 0..3 {
+            looks.recv_timeout(Duration::from_secs(5)).unwrap();
+        }
+        queue.close(soon());
+    }
+
+    struct Asked(Sender<()>);
+
+    impl Consumer for Asked {
+        fn consume(&mut self, _: &SessionRecord) -> io::Result<()> {
+            Ok(())
+        }
+        fn look(&mut self) -> io::Result<()> {
+            let _ = self.0.send(());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_consumer_looks_when_it_is_asked() {
+        let (sender, looks) = channel();
+        let queue = Queue::start("test", 4, Asked(sender)).unwrap();
+        queue.look();
+        looks.recv_timeout(Duration::from_secs(5)).unwrap();
+        queue.close(soon());
     }
 }

@@ -38,6 +38,7 @@ pub struct Setup {
     trace: bool,
     under: Vec<String>,
     passed: Vec<OwnedFd>,
+    output: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -63,6 +64,7 @@ impl Setup {
             trace: false,
             under: Vec::new(),
             passed: Vec::new(),
+            output: None,
         }
     }
 
@@ -122,6 +124,13 @@ impl Setup {
     #[must_use]
     pub fn under(mut self, words: &[&str]) -> Self {
         self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// With another standard output than a file.
+    #[must_use]
+    pub fn printing_to(mut self, output: OwnedFd) -> Self {
+        self.output = Some(output);
         self
     }
 
@@ -189,6 +198,9 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr);
+        if let Some(output) = self.output {
+            command.stdout(output);
+        }
         let mut passed = self.passed.into_iter();
         if let Some(first) = passed.next() {
             command.stdin(first);

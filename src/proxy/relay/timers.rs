@@ -44,7 +44,7 @@ struct Draining {
     started: Instant,
     /// When this session's Close goes out; `None` once it has.
     close_at: Option<Instant>,
-    deadline: Instant,
+    cut_at: Instant,
 }
 
 impl Timers {
@@ -118,8 +118,8 @@ impl Timers {
         self.sooner = true;
         self.drain = Some(Draining {
             started: plan.started,
-            close_at: Some(plan.started + plan.spread.mul_f64(spread.clamp(0.0, 1.0))),
-            deadline: plan.deadline,
+            close_at: Some(plan.close_at(spread)),
+            cut_at: plan.cut_at(spread),
         });
     }
 
@@ -170,7 +170,7 @@ impl Timers {
             let at = drain
                 .close_at
                 .filter(|_| closing.is_none())
-                .unwrap_or(drain.deadline);
+                .unwrap_or(drain.cut_at);
             (at, TimerKey::Drain)
         });
         [closing, half, idle, drain].into_iter().flatten()
@@ -234,6 +234,7 @@ mod tests {
             TimerKey::Drain
         );
         timers.close_seen(start + Duration::from_secs(2));
-        assert_eq!(timers.next(), start + Duration::from_secs(8));
+        // Four seconds for its answer, as for everybody.
+        assert_eq!(timers.next(), start + Duration::from_secs(6));
     }
 }

@@ -1,0 +1,492 @@
+//! The records file: JSON lines, rotated by size.
+//!
+//! Others move, delete and replace files while they are written to. So after each write the file is
+//! asked whether it still has a name; what went into one that has none is written again, to a file
+//! that has. And once a second, or when somebody asks, it is compared with what the path leads to.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::batch::Batch;
+use super::{Consumer, Flushed, Unwritten, jsonl};
+use crate::config::records_file;
+use crate::session::SessionRecord;
+
+/// How often the path is looked at: whoever moves the file finds the next records under its path
+/// within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often a batch is written again because the file was deleted meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// Writes JSON lines to a file, all that wait at once; at a size it becomes `FILE.1`, the last one
+/// `FILE.2`, and so on.
+#[derive(Debug)]
+pub struct RotatingFile {
+    path: PathBuf,
+    rotate_bytes: u64,
+    keep: u32,
+    /// `None` after a failure: opened again for the next record, or the next look.
+    open: Option<Open>,
+    batch: Batch,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    id: Id,
+    size: u64,
+    /// The size at which it is rotated; further away after a rotation that failed.
+    rotate_at: u64,
+}
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Id(u64, u64);
+
+impl Id {
+    fn of(metadata: &Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+}
+
+impl Open {
+    /// Whether the path leads to this file.
+    fn is_at(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|found| Id::of(&found) == self.id)
+    }
+
+    /// Whether it was deleted: what is written to it goes nowhere. Some file systems count no links,
+    /// so that the path is asked as well.
+    fn is_deleted(&self, path: &Path) -> bool {
+        let unlinked = self.file.metadata().is_ok_and(|found| found.nlink() == 0);
+        unlinked && !self.is_at(path)
+    }
+
+    /// Takes back the last bytes of a write that failed.
+    fn cut(&mut self, torn: usize) {
+        // By what is there now: others may have written to it or cut it, too.
+        if torn > 0
+            && let Ok(metadata) = self.file.metadata()
+        {
+            let whole = metadata.len().saturating_sub(torn as u64);
+            if let Err(error) = self.file.set_len(whole) {
+                tracing::debug!(%error, "failed to cut off a record that was written in part");
+            }
+        }
+    }
+}
+
+impl RotatingFile {
+    /// Opens (and creates) the file, so that a wrong path is found at start. `keep` is how many
+    /// old files stay.
+    pub fn open(path: &Path, rotate_bytes: u64, keep: u32) -> io::Result<Self> {
+        let mut file = Self {
+            path: path.to_owned(),
+            rotate_bytes,
+            keep,
+            open: None,
+            batch: Batch::default(),
+        };
+        file.ensure_open()?;
+        Ok(file)
+    }
+
+    fn ensure_open(&mut self) -> io::Result<&mut Open> {
+        let open = if let Some(open) = self.open.take() {
+            open
+        } else {
+            let mut file = open_private(&self.path)?;
+            let metadata = file.metadata()?;
+            let mut size = metadata.len();
+            if size > 0 && is_torn(&self.path) {
+                file.write_all(b"\n")?;
+                size += 1;
+            }
+            Open {
+                file,
+                id: Id::of(&metadata),
+                size,
+                rotate_at: self.rotate_bytes,
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// Moves the file away so that the next record opens a new one.
+    fn rotate(&mut self) -> io::Result<()> {
+        let numbered = |number: u32| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{number}"));
+            PathBuf::from(name)
+        };
+        if self.keep == 0 {
+            fs::remove_file(&self.path)?;
+        } else {
+            for number in (1..self.keep).rev() {
+                match fs::rename(numbered(number), numbered(number + 1)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            fs::rename(&self.path, numbered(1))?;
+        }
+        self.open = None;
+        Ok(())
+    }
+
+    /// Whether the next record is too much for the file.
+    fn is_full(&self) -> bool {
+        let first = self.batch.first();
+        let open = self.open.as_ref();
+        open.is_some_and(|open| open.size > 0 && open.size + first > open.rotate_at)
+    }
+
+    /// Writes as many records of the batch as the file takes. Those that went into a deleted file stay
+    /// in the batch: then the answer is `false`.
+    fn write_some(&mut self) -> io::Result<bool> {
+        self.ensure_open()?;
+        // What is rotated is what the path leads to.
+        if self.is_full() && self.reopen_if_moved()? {
+            self.ensure_open()?;
+        }
+        if self.is_full()
+            && let Err(error) = self.rotate()
+        {
+            // Records matter more than the size of the file: it grows, and is tried again later.
+            tracing::warn!(path = %self.path.display(), %error, "failed to rotate the records file");
+            let later = self.rotate_bytes;
+            let open = self.ensure_open()?;
+            open.rotate_at = open.size.saturating_add(later);
+        }
+        self.ensure_open()?;
+        let Some(open) = &mut self.open else {
+            return Ok(false);
+        };
+        let limit = open.rotate_at.saturating_sub(open.size);
+        let written = self.batch.write_some(&mut open.file, limit);
+        open.cut(written.torn);
+        if open.is_deleted(&self.path) {
+            tracing::debug!(path = %self.path.display(), "the records file was deleted");
+            self.open = None;
+            return Ok(false);
+        }
+        open.size += written.bytes as u64;
+        self.batch.remove(&written);
+        match written.error {
+            Some(error) => Err(error),
+            None => Ok(true),
+        }
+    }
+
+    fn write_batch(&mut self) -> io::Result<()> {
+        let mut attempts = 0;
+        while !self.batch.is_empty() {
+            if !self.write_some()? {
+                attempts += 1;
+            }
+            if attempts == ATTEMPTS {
+                return Err(io::Error::other("the file is deleted again and again"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens what the path leads to if that is another file by now, or none; whether it was.
+    fn reopen_if_moved(&mut self) -> io::Result<bool> {
+        let moved = self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.is_at(&self.path));
+        if moved {
+            self.open = None;
+            self.ensure_open()?;
+            tracing::info!(
+                path = %self.path.display(),
+                "the records file was moved, deleted or replaced; opened it again"
+            );
+        }
+        Ok(moved)
+    }
+}
+
+impl Consumer for RotatingFile {
+    fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
+        self.batch.add(|text| jsonl::line(text, record))
+    }
+
+    fn has_much(&self) -> bool {
+        self.batch.has_much()
+    }
+
+    fn flush(&mut self) -> Result<Flushed, Unwritten> {
+        match self.write_batch() {
+            Ok(()) => Ok(Flushed::All),
+            Err(error) => {
+                self.open = None;
+                Err(self.batch.lost(error))
+            }
+        }
+    }
+
+    fn looks_every(&self) -> Option<Duration> {
+        Some(LOOK_EVERY)
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        self.reopen_if_moved()?;
+        let open = self.ensure_open()?;
+        // Somebody may have cut it.
+        open.size = open.file.metadata()?.len();
+        Ok(())
+    }
+}
+
+/// Whether the last line is not whole: whoever wrote it was killed meanwhile. The next record is not
+/// to be spoiled by it.
+fn is_torn(path: &Path) -> bool {
+    let last = || {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let mut file = options.open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        io::Result::Ok(last)
+    };
+    last().is_ok_and(|last| last != *b"\n")
+}
+
+/// Records hold no secrets, but addresses and paths are not everybody's business: 0600.
+///
+/// Only a regular file is opened. A FIFO would block us or its reader, a device can do anything. A link
+/// to a regular file is followed, because people put logs on other disks that way.
+fn open_private(path: &Path) -> io::Result<File> {
+    let refused = |found: String| io::Error::new(io::ErrorKind::InvalidInput, found);
+    if let Some(objection) = records_file::objection(path) {
+        return Err(refused(objection));
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o600);
+    // It may have been replaced since: opening a FIFO must not wait for its reader, nor may a terminal
+    // become ours.
+    options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path)?;
+    match records_file::odd_kind(file.metadata()?.file_type()) {
+        Some(kind) => Err(refused(format!("expected a regular file, found {kind}"))),
+        None => Ok(file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_keeps_so_many_files_and_loses_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let line = serde_json::to_vec(&SessionRecord::default()).unwrap().len() as u64 + 1;
+        let mut file = RotatingFile::open(&path, line * 2, 2).unwrap();
+        for _ in 0..6 {
+            file.consume(&SessionRecord::default()).unwrap();
+        }
+        assert!(!file.has_much());
+        file.flush().unwrap();
+        let lines = |name: &str| {
+            fs::read_to_string(folder.path().join(name))
+                .map(|text| text.lines().count())
+                .ok()
+        };
+        assert_eq!(lines("r.jsonl"), Some(2));
+        assert_eq!((lines("r.jsonl.1"), lines("r.jsonl.2")), (Some(2), Some(2)));
+        assert_eq!(lines("r.jsonl.3"), None);
+    }
+
+    #[test]
+    fn what_is_flushed_one_by_one_is_rotated_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let line = serde_json::to_vec(&SessionRecord::default()).unwrap().len() as u64 + 1;
+        let mut file = RotatingFile::open(&path, line * 2, 2).unwrap();
+        for waiting in [1, 2, 3] {
+            for _ in 0..waiting {
+                file.consume(&SessionRecord::default()).unwrap();
+            }
+            file.flush().unwrap();
+        }
+        for name in ["r.jsonl", "r.jsonl.1", "r.jsonl.2"] {
+            let text = fs::read_to_string(folder.path().join(name)).unwrap();
+            assert_eq!(text.lines().count(), 2, "{name}");
+            assert!(text.ends_with('\n'));
+        }
+    }
+
+    #[test]
+    fn an_existing_file_is_added_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        fs::write(&path, "{}\n").unwrap();
+        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        file.consume(&SessionRecord::default()).unwrap();
+        file.flush().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_line_that_was_torn_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        fs::write(&path, "{}\n{\"schema\":\"wst").unwrap();
+        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        file.consume(&SessionRecord::default()).unwrap();
+        file.flush().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        serde_json::from_str::<SessionRecord>(lines[2]).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_an_error_and_the_next_record_tries_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let mut file = RotatingFile::open(&path, u64::MAX, 1).unwrap();
+        file.open.as_mut().unwrap().file =
+            OpenOptions::new().write(true).open("/dev/full").unwrap();
+        for _ in 0..3 {
+            file.consume(&SessionRecord::default()).unwrap();
+        }
+        assert_eq!(file.flush().unwrap_err().records, 3);
+        file.consume(&SessionRecord::default()).unwrap();
+        file.flush().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn a_rotation_that_fails_loses_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        fs::create_dir(folder.path().join("r.jsonl.1")).unwrap();
+        fs::write(folder.path().join("r.jsonl.1/in-the-way"), "").unwrap();
+        let mut file = RotatingFile::open(&path, 10, 1).unwrap();
+        for _ in 0..5 {
+            file.consume(&SessionRecord::default()).unwrap();
+        }
+        file.flush().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
+    }
+
+    fn file() -> (tempfile::TempDir, PathBuf, RotatingFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        (folder, path, file)
+    }
+
+    fn write(file: &mut RotatingFile) {
+        file.consume(&SessionRecord::default()).unwrap();
+        file.flush().unwrap();
+    }
+
+    fn lines(path: &Path) -> usize {
+        fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    #[test]
+    fn no_record_goes_into_a_file_that_was_deleted() {
+        let (_folder, path, mut file) = file();
+        for _ in 0..3 {
+            fs::remove_file(&path).unwrap();
+            write(&mut file);
+            assert_eq!(lines(&path), 1);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_is_left_at_the_next_look() {
+        let (folder, path, mut file) = file();
+        write(&mut file);
+        let away = folder.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        write(&mut file);
+        file.look().unwrap();
+        assert!(path.exists(), "without waiting for a record");
+        write(&mut file);
+        assert_eq!((lines(&away), lines(&path)), (2, 1));
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_for_a_while_costs_the_records_of_that_time() {
+        let outer = tempfile::tempdir().unwrap();
+        let (folder, away) = (outer.path().join("logs"), outer.path().join("away"));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("r.jsonl");
+        let mut file = RotatingFile::open(&path, 1 << 20, 2).unwrap();
+        write(&mut file);
+        fs::remove_dir_all(&folder).unwrap();
+        file.consume(&SessionRecord::default()).unwrap();
+        assert_eq!(file.flush().unwrap_err().records, 1);
+        file.look().unwrap_err();
+        fs::create_dir(&folder).unwrap();
+        file.look().unwrap();
+        write(&mut file);
+        assert_eq!(lines(&path), 1);
+        // Replaced by another one, while the file in it lives on.
+        fs::rename(&folder, &away).unwrap();
+        fs::create_dir(&folder).unwrap();
+        file.look().unwrap();
+        write(&mut file);
+        assert_eq!((lines(&path), lines(&away.join("r.jsonl"))), (1, 1));
+    }
+
+    #[test]
+    fn a_rotation_moves_what_the_path_leads_to() {
+        let (folder, path, mut file) = file();
+        file.rotate_bytes = 10;
+        write(&mut file);
+        file.open.as_mut().unwrap().rotate_at = 10;
+        fs::rename(&path, folder.path().join("away")).unwrap();
+        write(&mut file);
+        assert!(!folder.path().join("r.jsonl.1").exists());
+        assert_eq!((lines(&folder.path().join("away")), lines(&path)), (1, 1));
+    }
+
+    #[test]
+    fn a_file_that_somebody_cut_is_not_rotated_by_its_old_size() {
+        let (_folder, path, mut file) = file();
+        write(&mut file);
+        fs::write(&path, "").unwrap();
+        file.look().unwrap();
+        assert_eq!(file.open.as_ref().unwrap().size, 0);
+        write(&mut file);
+        assert_eq!(lines(&path), 1);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let error = RotatingFile::open(&path, 1 << 20, 2).unwrap_err();
+        assert!(error.to_string().contains("a FIFO"), "{error}");
+        let reader = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&path);
+        let error = RotatingFile::open(&path, 1 << 20, 2).unwrap_err();
+        assert!(error.to_string().contains("a FIFO"), "{error}");
+        drop(reader);
+        // A file that becomes one while it runs.
+        let (_folder, path, mut file) = file();
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        file.look().unwrap_err();
+        file.consume(&SessionRecord::default()).unwrap();
+        assert_eq!(file.flush().unwrap_err().records, 1);
+    }
+}
