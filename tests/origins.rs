@@ -70,6 +70,7 @@ async fn a_403_names_the_origin_the_nearest_entry_and_the_line_to_add() {
         let body = String::from_utf8(conn.body(&answer).await.unwrap()).unwrap();
         let expected = format!(
             "wstap: the origin http://claw.example.com is not allowed\n\
+             decided by: origins.allowed in wstap's configuration\n\
              nearest entry: https://claw.example.com: the scheme differs: http in the origin, \
              https in the entry\n\
              to let it in, put this into wstap's configuration (beside the entries that are \

@@ -3,9 +3,13 @@
 //! An entry that no browser would ever send (trailing slash, upper case, default port) can never
 //! match, so it is an error that shows the corrected line. Source: RFC 6454 section 6.2.
 
+mod copied;
+
 use schemars::{Schema, json_schema};
 use url::{Position, Url};
 
+use self::copied::Place;
+use super::Override;
 use super::error::{Complaint, quoted};
 use super::scalar::FromScalar;
 use crate::admission::origin::list::OriginList;
@@ -36,6 +40,28 @@ impl FromScalar for OriginEntry {
     }
 
     fn from_text(text: &str) -> Result<Self, Complaint> {
+        Self::read(text, Place::File)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^(\\*|[a-z][a-z0-9+.-]*://[^/@?#A-Z]+)$",
+            "examples": ["https://claw.example.com", "http://localhost:5173"],
+        })
+    }
+}
+
+impl OriginEntry {
+    /// An entry of a variable or flag, whose corrected line is one of these.
+    pub(super) fn given(given: &Override) -> Result<Self, Complaint> {
+        Self::read(given.value.trim(), Place::Override(given.source))
+    }
+
+    fn read(text: &str, place: Place) -> Result<Self, Complaint> {
+        if let Some(complaint) = copied::complaint(text, place) {
+            return Err(complaint);
+        }
         if text == "*" {
             return Ok(Self::Any);
         }
@@ -66,14 +92,6 @@ impl FromScalar for OriginEntry {
             format!("\"{corrected}\""),
             format!("{} {faults}", shown(text)),
         ))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({
-            "type": "string",
-            "pattern": "^(\\*|[a-z][a-z0-9+.-]*://[^/@?#A-Z]+)$",
-            "examples": ["https://claw.example.com", "http://localhost:5173"],
-        })
     }
 }
 

@@ -204,7 +204,7 @@ impl Resolver<'_> {
         } else {
             let entries: Vec<_> = given
                 .into_iter()
-                .filter_map(|given| self.accept(given, OriginEntry::from_text(given.value.trim())))
+                .filter_map(|given| self.accept(given, OriginEntry::given(given)))
                 .collect();
             origin::list(entries)
         };

@@ -54,10 +54,24 @@ pub fn advice(error: OriginError) -> &'static str {
     }
 }
 
+/// The part of the configuration that decided, in each answer: who gets it may have no other hint.
+fn decided_by(ruling: &Ruling) -> &'static str {
+    match (ruling.key, ruling.with_gateway) {
+        (Some(Key::Missing), _) => {
+            "origins.missing in wstap's configuration (origins.allowed lists the origins that may)"
+        }
+        (_, true) => {
+            "origins.allowed in wstap's configuration, with the gateway's list that \
+             origins.from_gateway_config names"
+        }
+        (_, false) => "origins.allowed in wstap's configuration",
+    }
+}
+
 /// The text of the 403, without its session id. `sent` is the value as it may be shown.
 #[must_use]
 pub fn body(ruling: &Ruling, sent: Option<&str>) -> String {
-    let mut text = detail(ruling);
+    let mut text = format!("{}\ndecided by: {}", detail(ruling), decided_by(ruling));
     if let (Err(error), Some(sent)) = (&ruling.origin, sent)
         && *error != OriginError::Null
     {
@@ -94,7 +108,7 @@ pub fn body(ruling: &Ruling, sent: Option<&str>) -> String {
                 );
             }
         }
-        None => text.push_str("\nto let it in, add it to origins.allowed in wstap's configuration"),
+        None => text.push_str("\nto let it in, add it there"),
     }
     text
 }
@@ -243,6 +257,41 @@ mod tests {
         assert!(!body(&ruling, None).contains(key));
         ruling.with_gateway = true;
         assert!(body(&ruling, None).contains(key));
+    }
+
+    #[test]
+    fn each_body_names_the_key() {
+        let mut origins: Vec<Result<Option<&str>, OriginError>> =
+            vec![Ok(Some("https://a.b")), Ok(None)];
+        let errors = [
+            OriginError::Null,
+            OriginError::Several,
+            OriginError::List,
+            OriginError::Bytes,
+            OriginError::TooLong,
+            OriginError::NoScheme,
+            OriginError::Scheme,
+            OriginError::Userinfo,
+            OriginError::Path,
+            OriginError::NoHost,
+            OriginError::Host,
+            OriginError::Port,
+        ];
+        origins.extend(errors.map(Err));
+        for origin in origins {
+            for with_gateway in [false, true] {
+                let ruling = Ruling {
+                    with_gateway,
+                    ..ruling(origin)
+                };
+                for sent in [None, Some("x")] {
+                    let body = body(&ruling, sent);
+                    let second = body.lines().nth(1).unwrap();
+                    assert!(second.contains("origins.allowed"), "{body}");
+                    assert!(second.starts_with("decided by: "), "{body}");
+                }
+            }
+        }
     }
 
     #[test]
