@@ -10,10 +10,11 @@ pub mod plain;
 
 use std::time::Instant;
 
-use crate::session::credential::{Credential, Fingerprinter, Seen};
+use crate::session::credential::{Credential, Fingerprinter};
 use crate::session::moment::Anchor;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
+use crate::session::secrets::SeenSecrets;
 use crate::ws::Opcode;
 
 pub use observer::Observer;
@@ -30,7 +31,7 @@ pub trait Dialect: Send {
     fn is_open(&self) -> bool;
 
     /// The secrets that stood in messages; they must not get into the record by another way.
-    fn seen(&self) -> Option<&Seen> {
+    fn seen(&self) -> Option<&SeenSecrets> {
         None
     }
 

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::session::credential::{CHECK_RECIPE, Fingerprinter, Secret, Shape, length, shapes};
+use crate::session::credential::{
+    CHECK_RECIPE, Fingerprinter, Secret, Shape, length, shapes, trimmed,
+};
 use crate::session::text::PeerText;
 
 /// A secret or a configuration file is far smaller.
@@ -138,7 +140,8 @@ pub fn run(
 }
 
 fn as_text(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter) -> String {
-    let fingerprint = fingerprinter.fingerprint(secret.expose());
+    let value = trimmed(secret.expose());
+    let fingerprint = fingerprinter.fingerprint(value);
     let odd: Vec<_> = shapes(secret.expose())
         .into_iter()
         .map(Shape::as_str)
@@ -148,10 +151,7 @@ fn as_text(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter
     } else {
         odd.join(", ")
     };
-    let mut text = format!(
-        "{fingerprint}  length {}  shape: {odd}\n",
-        length(secret.expose())
-    );
+    let mut text = format!("{fingerprint}  length {}  shape: {odd}\n", length(value));
     if newline_ignored {
         text.push_str("1 trailing newline ignored\n");
     }
@@ -173,11 +173,12 @@ fn as_text(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter
 }
 
 fn as_json(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter) -> String {
-    let fingerprint = fingerprinter.fingerprint(secret.expose());
+    let value = trimmed(secret.expose());
+    let fingerprint = fingerprinter.fingerprint(value);
     let plain = fingerprint.is_plain();
     let object = serde_json::json!({
         "fingerprint": fingerprint,
-        "length": length(secret.expose()),
+        "length": length(value),
         "shape": shapes(secret.expose()),
         "trailing_newline_ignored": newline_ignored,
         "key_id": (!plain).then(|| fingerprinter.key_id()),

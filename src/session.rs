@@ -15,6 +15,7 @@ pub mod moment;
 pub mod party;
 pub mod record;
 pub mod recorder;
+pub mod secrets;
 pub mod sizes;
 pub mod stats;
 pub mod text;

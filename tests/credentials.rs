@@ -1,10 +1,13 @@
 //! Credentials in places that the gateway does not look at, in URLs, and in odd shapes.
 
+use serde_json::json;
 use wstap::session::SessionRecord;
 use wstap::session::credential::{Credential, Shape};
 
+use crate::peers::openclaw::{Gateway, Script, TOKEN};
 use crate::peers::{Via, echo, http_plain};
 use crate::support::deadline::{STEP, poll};
+use crate::support::frame::Frame;
 use crate::support::tap::{Face, Setup};
 
 const WARNING: &str = "a credential came in a URL";
@@ -124,4 +127,110 @@ async fn odd_shapes_are_named() {
         found.is_some_and(|one| one.shape == [Shape::Quoted])
     };
     tap.wait_for("the quoted one", quoted).await;
+}
+
+#[tokio::test]
+async fn what_was_copied_along_with_a_token_is_told_from_a_wrong_token() {
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let tap = Setup::before(&gateway.peer).openclaw().start().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.upgrade("/", &[]).await.unwrap();
+    conn.log_in(TOKEN).await;
+    conn.send_masked(Frame::close(1000, "")).await.unwrap();
+    conn.frames_to_end().await;
+    let works = tap.websocket().await;
+    let works = find(&works, "frame:connect.params.auth.token")
+        .fingerprint
+        .clone();
+    let mut seen = tap.records().len();
+    for (token, form, inside) in [
+        (format!("Bearer {TOKEN}"), "take `Bearer ` off", true),
+        (
+            format!("OPENCLAW_GATEWAY_TOKEN={TOKEN}\n"),
+            "keep what follows the `=`",
+            true,
+        ),
+        (format!("'{TOKEN}'"), "take the quotes off", true),
+        (
+            format!("http://127.0.0.1:18789/#token={TOKEN}"),
+            "keep what follows `token=`",
+            true,
+        ),
+        (
+            "Bearer another-token-0123456789abcdef012345".to_owned(),
+            "if the gateway refuses that too",
+            false,
+        ),
+        (
+            "__OPENCLAW_REDACTED__".to_owned(),
+            "`openclaw config get` and logs hide secrets",
+            false,
+        ),
+    ] {
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.upgrade("/", &[]).await.unwrap();
+        conn.introduce(&json!({ "token": token })).await;
+        conn.frames_to_end().await;
+        conn.finish().await;
+        let record = tap.newest(&mut seen).await;
+        let verdict = record.verdict.as_ref().unwrap();
+        assert_eq!(verdict.rule, "gateway.auth.token_mismatch");
+        assert!(verdict.next.contains(form), "{}", verdict.next);
+        let inner = find(&record, "frame:connect.params.auth.token")
+            .inner
+            .as_deref();
+        assert_eq!(inner == Some(works.as_str()), inside, "{form}");
+        let told = verdict
+            .evidence
+            .iter()
+            .any(|one| one.fact.contains("without that it is"));
+        assert_eq!(told, inside, "{form}");
+    }
+    // A token that ends with `=`, or begins with letters and one, has no such form.
+    for token in [
+        "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE=",
+        "Ab3=kJd82mLq0Wz7xPvRt61",
+    ] {
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.upgrade("/", &[]).await.unwrap();
+        conn.introduce(&json!({ "token": token })).await;
+        conn.frames_to_end().await;
+        conn.finish().await;
+        let record = tap.newest(&mut seen).await;
+        let one = find(&record, "frame:connect.params.auth.token");
+        assert!(
+            one.shape.is_empty() && one.inner.is_none(),
+            "{:?}",
+            one.shape
+        );
+        // It is the other token of this client, and nothing else is said of it.
+        assert_eq!(
+            record.verdict.unwrap().rule,
+            "gateway.auth.token_two_sources"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_pages_own_requests_carry_no_credential() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).openclaw().start().await;
+    let targets = [
+        "/sw.js?v=2026.9.6-release-eb377ac59e6c-2026-09-23T16-33-12.144Z",
+        "/assets/app-sidebar-session-catalog-render-s2YVszJl.js",
+        "/chat?session=agent:main:main",
+    ];
+    for target in targets {
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.get(target).await.unwrap();
+        drop(conn);
+    }
+    let records = tap.wait_for_count(targets.len()).await;
+    for record in &records {
+        assert!(record.auth.is_empty(), "{:?}", record.auth);
+        let path = record.request.as_ref().unwrap().path.as_str().to_owned();
+        let shown = targets.contains(&path.as_str()) || path == "/chat?session=[masked 15]";
+        assert!(shown, "{path}");
+    }
+    assert!(!tap.stderr().contains(WARNING), "{}", tap.stderr());
 }

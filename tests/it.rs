@@ -51,6 +51,7 @@ mod origins;
 mod our_limits;
 mod program;
 mod proxy_protocol;
+mod quoted;
 mod records_file;
 mod relay;
 mod reload;

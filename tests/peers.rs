@@ -25,6 +25,7 @@ pub mod node_recorder;
 pub mod ok_instead_of_101;
 pub mod openclaw;
 pub mod pusher;
+pub mod quoting;
 pub mod reset_before_status;
 pub mod reset_mid_frame;
 pub mod scripted;

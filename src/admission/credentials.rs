@@ -10,8 +10,9 @@
 
 use zeroize::Zeroizing;
 
-use super::suspects::{self, CapabilityPath, LONG_ITEM, subprotocol_items};
+use super::suspects::{self, CapabilityPath, LONG_ITEM, SecretPath, subprotocol_items};
 use crate::session::credential::{Credential, Fingerprinter, Shape, length};
+use crate::session::secrets::SeenSecrets;
 
 /// At most this many credentials are described per request; further ones are counted.
 pub const MAX_CREDENTIALS: usize = 32;
@@ -29,12 +30,14 @@ pub struct Request<'a> {
 }
 
 /// The credentials of one request head.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Header fields first, then the subprotocol list, the path, the query and the cookies.
     pub credentials: Vec<Credential>,
     /// How many more there were than [`MAX_CREDENTIALS`].
     pub dropped: usize,
+    /// All of them, and the forms in which they were sent, to keep them out of the record.
+    pub seen: SeenSecrets,
 }
 
 /// Scans a request head. Names may have any case; values are as received, outer blanks included or not.
@@ -62,6 +65,9 @@ pub fn scan<'a>(
                 subprotocols.push_str(&Zeroizing::new(lossy(value)));
                 subprotocols.push(',');
             }
+            "referer" | "origin" | "x-forwarded-uri" | "x-original-uri" | "x-original-url" => {
+                remember_url(&Zeroizing::new(lossy(value)), &mut scan.found.seen);
+            }
             _ if suspects::header_name(&name)
                 || suspects::find_jwt(&Zeroizing::new(lossy(value))).is_some() =>
             {
@@ -72,6 +78,7 @@ pub fn scan<'a>(
     }
     scan.subprotocols(&subprotocols);
     scan.target(request.target);
+    remember_url(request.target, &mut scan.found.seen);
     for value in cookies {
         scan.cookies(value);
     }
@@ -87,6 +94,7 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn add(&mut self, place: &str, secret: &[u8], finish: impl FnOnce(Credential) -> Credential) {
+        self.found.seen.add(secret);
         if self.found.credentials.len() < MAX_CREDENTIALS {
             let credential = Credential::observe(self.fingerprinter, place, secret);
             self.found.credentials.push(finish(credential));
@@ -119,6 +127,7 @@ impl Scan<'_> {
         let Some(pair) = decode_base64(secret.trim_ascii_end()) else {
             return self.add(&place, secret, finish);
         };
+        self.found.seen.add(secret);
         let mut halves = pair.splitn(2, |&byte| byte == b':');
         match (halves.next(), halves.next()) {
             (Some(user), Some(password)) if !user_is_secret(user) => {
@@ -128,6 +137,7 @@ impl Scan<'_> {
             }
             // A token as the user name (`curl -u TOKEN:`): then that is the credential.
             (Some(user), Some(password)) => {
+                self.found.seen.add(user);
                 let secret = if password.is_empty() { user } else { password };
                 self.add(&place, secret, finish);
             }
@@ -138,6 +148,7 @@ impl Scan<'_> {
     fn subprotocols(&mut self, value: &str) {
         for item in subprotocol_items(value) {
             let Some(secret) = item.secret else { continue };
+            self.found.seen.add(secret.as_bytes());
             // Decoded, so that the same token gives the same fingerprint as elsewhere.
             let decoded = item
                 .encoded
@@ -163,11 +174,12 @@ impl Scan<'_> {
                 self.add("path", segment.as_bytes(), |credential| credential);
             }
         }
+        let file = path.rsplit('/').next().unwrap_or_default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let value = Zeroizing::new(value.into_owned());
-            if value.is_empty() && suspects::looks_secret(&name) {
+            if value.is_empty() && suspects::is_bare_secret(&name) {
                 self.add("query", name.as_bytes(), |credential| credential);
-            } else if suspects::query_name(&name) || suspects::looks_secret(&value) {
+            } else if is_secret_parameter(file, &name, &value) {
                 let ignored = self.ignored && name == "token";
                 let place = place_of("query", &name);
                 self.add(&place, value.as_bytes(), |mut credential| {
@@ -191,6 +203,69 @@ impl Scan<'_> {
                 self.add(&place_of("cookie", &name), value, |credential| credential);
             }
         }
+    }
+}
+
+/// Whether a query parameter of a path that ends with `file` is a credential. The page's own `?v=BUILD`
+/// and `?session=agent:main:main` are none.
+fn is_secret_parameter(file: &str, name: &str, value: &str) -> bool {
+    if suspects::is_build_id(file, name, value) {
+        return false;
+    }
+    let names_a_session = name.to_ascii_lowercase().contains("session");
+    if names_a_session && !value.is_empty() && suspects::is_worded(value) {
+        return false;
+    }
+    suspects::query_name(name) || suspects::looks_secret(value)
+}
+
+/// Remembers the secrets of a URL that names something else than what is asked for (Referer, Location,
+/// `X-Forwarded-Uri`): they are masked there, and wherever they are quoted.
+pub fn remember_url(url: &str, seen: &mut SeenSecrets) {
+    let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if let Some((_, rest)) = path.split_once("//")
+        && let Some((user, _)) = rest.split('/').next().unwrap_or_default().rsplit_once('@')
+    {
+        let (user, password) = user.split_once(':').unwrap_or(("", user));
+        seen.add(suspects::percent_decode(password).as_bytes());
+        if user_is_secret(user.as_bytes()) {
+            seen.add(user.as_bytes());
+        }
+    }
+    let mut walk = SecretPath::default();
+    for segment in path.split('/') {
+        let segment = suspects::percent_decode(segment);
+        if walk.is_secret(&segment) {
+            seen.add(segment.as_bytes());
+        }
+    }
+    let file = path.rsplit('/').next().unwrap_or_default();
+    for part in [query, fragment] {
+        for (name, value) in url::form_urlencoded::parse(part.as_bytes()) {
+            let value = Zeroizing::new(value.into_owned());
+            if value.is_empty() && suspects::is_bare_secret(&name) {
+                seen.add(name.as_bytes());
+            } else if is_secret_parameter(file, &name, &value) {
+                seen.add(value.as_bytes());
+            }
+            // What hides a whole URL (`?next=%2Fws%3Ftoken%3D…`) is not taken apart again.
+        }
+        // A blank that was written as "+" is one only in forms.
+        for (_, value) in part.split('&').filter_map(|item| item.split_once('=')) {
+            if value.contains('+') && value.len() >= LONG_ITEM {
+                seen.add(suspects::percent_decode(value).as_bytes());
+            }
+        }
+    }
+}
+
+/// Remembers the values of cookies that an answer sets.
+pub fn remember_set_cookie(value: &str, seen: &mut SeenSecrets) {
+    let pair = value.split(';').next().unwrap_or_default();
+    let (name, value) = pair.split_once('=').unwrap_or(("", pair));
+    if suspects::cookie_name(name) || value.len() >= LONG_ITEM {
+        seen.add(value.trim().trim_matches('"').as_bytes());
     }
 }
 

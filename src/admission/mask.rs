@@ -3,7 +3,8 @@
 //! Secrets stand in many places besides `Authorization`: capability tokens in the path, query values,
 //! Referer and Location (RFC 9110 §10.1.3, §10.2.2), cookies in both directions, user information in
 //! URLs (RFC 3986 §3.2.1), subprotocol lists. Here names stay readable and values become
-//! `[masked 43]`, the number being their length in characters. What comes out went through
+//! `[masked 43]`, the number being their length in characters. The names of the page's own files and the
+//! build ids of `?v=` are shown: without them nobody sees which file failed. What comes out went through
 //! [`PeerText`], so it is inert as well.
 //!
 //! Fields that are not on the list below are recorded by name and length only. Nothing here changes
@@ -11,7 +12,7 @@
 
 use memchr::memchr2_iter;
 
-use super::suspects::{self, CapabilityPath, subprotocol_items};
+use super::suspects::{self, SecretPath, subprotocol_items};
 use crate::session::credential::length;
 use crate::session::text::PeerText;
 
@@ -19,9 +20,6 @@ use crate::session::text::PeerText;
 pub const TARGET_CAP: usize = 2048;
 /// Longest shown header value, in characters.
 pub const VALUE_CAP: usize = 1024;
-
-/// A parameter without a value (`?debug`) up to this length is taken for a name.
-const BARE_NAME: usize = 16;
 
 /// The request target as recorded: path segments that are or look like secrets, every query value,
 /// user information and fragments are masked; names and empty values stay.
@@ -134,7 +132,11 @@ fn url_like(text: &str) -> String {
     let mut out = path_like(&user_information(path));
     if let Some(query) = query {
         out.push('?');
-        let items: Vec<_> = query.split('&').map(query_item).collect();
+        let file = path.rsplit('/').next().unwrap_or_default();
+        let items: Vec<_> = query
+            .split('&')
+            .map(|item| query_item(file, item))
+            .collect();
         out.push_str(&items.join("&"));
     }
     if let Some(fragment) = fragment {
@@ -144,26 +146,32 @@ fn url_like(text: &str) -> String {
     out
 }
 
-fn query_item(item: &str) -> String {
+/// One parameter of a path that ends with `file`.
+fn query_item(file: &str, item: &str) -> String {
     match item.split_once('=') {
+        Some((name, value)) if suspects::is_build_id(file, name, value) => item.to_owned(),
+        // Without a value it may be one itself.
+        Some((name, "")) => format!("{}=", bare_name(name)),
         Some((name, value)) => {
             let value = url::form_urlencoded::parse(value.replace('=', "%3D").as_bytes())
                 .next()
                 .map(|(value, _)| masked(&value));
             // Separators that form decoding drops still are a value that was sent.
-            format!(
-                "{}={}",
-                query_name(name, usize::MAX),
-                value.unwrap_or_default()
-            )
+            let plain = suspects::percent_decode(name);
+            let name = if suspects::looks_secret(&plain) {
+                masked(&plain)
+            } else {
+                name.to_owned()
+            };
+            format!("{name}={}", value.unwrap_or_default())
         }
-        None => query_name(item, BARE_NAME),
+        None => bare_name(item),
     }
 }
 
-fn query_name(name: &str, longest: usize) -> String {
+fn bare_name(name: &str) -> String {
     let plain = suspects::percent_decode(name);
-    if suspects::looks_secret(&plain) || plain.chars().count() > longest {
+    if suspects::is_bare_secret(&plain) {
         masked(&plain)
     } else {
         name.to_owned()
@@ -171,12 +179,12 @@ fn query_name(name: &str, longest: usize) -> String {
 }
 
 fn path_like(path: &str) -> String {
-    let mut capability = CapabilityPath::default();
+    let mut walk = SecretPath::default();
     let segments: Vec<_> = path
         .split('/')
         .map(|segment| {
             let plain = suspects::percent_decode(segment);
-            if capability.is_token(&plain) || suspects::looks_secret(&plain) {
+            if walk.is_secret(&plain) {
                 return masked(&plain);
             }
             // Parameters of a segment, as in `/page;jsessionid=…`
@@ -184,7 +192,7 @@ fn path_like(path: &str) -> String {
             let mut out = parts.next().unwrap_or_default().to_owned();
             for part in parts {
                 out.push(';');
-                out.push_str(&query_item(part));
+                out.push_str(&query_item("", part));
             }
             out
         })
@@ -373,5 +381,7 @@ fn split_unquoted(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod tests;

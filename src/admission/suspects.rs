@@ -6,7 +6,13 @@
 //! They err towards "secret": a masked harmless value costs a little insight, a stored token costs
 //! the token.
 
+mod keys;
+
 use std::borrow::Cow;
+
+pub(super) use keys::{
+    is_build_id, is_own_asset, is_worded, looks_secret, looks_secret_after_hook, opens_hook,
+};
 
 /// True for a header field (lower-case name) that carries a credential as its whole value.
 pub(super) fn header_name(name: &str) -> bool {
@@ -104,20 +110,6 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|c: char| !c.is_ascii_alphanumeric())
 }
 
-/// True for a value that looks random or signed: a JWT, or 32 or more characters in a row of the
-/// base64 and hex alphabets that mix letter cases or letters and digits.
-pub(super) fn looks_secret(text: &str) -> bool {
-    find_jwt(text).is_some()
-        || text
-            .split(|c: char| !(c.is_ascii_alphanumeric() || "-_+/=".contains(c)))
-            .any(|run| run.len() >= 32 && classes(run) >= 2)
-}
-
-fn classes(run: &str) -> usize {
-    let has = |test: fn(&u8) -> bool| usize::from(run.as_bytes().iter().any(test));
-    has(u8::is_ascii_lowercase) + has(u8::is_ascii_uppercase) + has(u8::is_ascii_digit)
-}
-
 /// The byte range of the first JSON Web Token (RFC 7519; signed or encrypted): `eyJ` is `{"` in
 /// base64url, followed by at least one dot.
 pub(super) fn find_jwt(text: &str) -> Option<std::ops::Range<usize>> {
@@ -169,6 +161,41 @@ impl CapabilityPath {
         };
         token
     }
+}
+
+/// Finds the secrets of a path, fed one (percent-decoded) segment at a time.
+#[derive(Default)]
+pub(super) struct SecretPath {
+    capability: CapabilityPath,
+    after_hook: bool,
+}
+
+impl SecretPath {
+    /// True when this segment is a secret, or looks like one.
+    pub(super) fn is_secret(&mut self, segment: &str) -> bool {
+        let after_hook = self.after_hook;
+        // To the end of the path: ids and the names of services may stand in between.
+        self.after_hook |= opens_hook(segment);
+        if self.capability.is_token(segment) {
+            return true;
+        }
+        // Parameters of a segment are looked at one by one.
+        let name = segment.split(';').next().unwrap_or_default();
+        if is_own_asset(name) {
+            return false;
+        }
+        looks_secret(name) || after_hook && looks_secret_after_hook(name)
+    }
+}
+
+/// Whether a query parameter without a value is not a name but the secret itself: `?debug`, `?noCache`
+/// and `?v2` are names.
+pub(super) fn is_bare_secret(name: &str) -> bool {
+    const LONGEST: usize = 16;
+    const SHORTEST: usize = 8;
+    let length = name.chars().count();
+    let in_capitals = name.bytes().all(|byte| byte.is_ascii_uppercase());
+    length > LONGEST || length >= SHORTEST && (in_capitals || !is_worded(name))
 }
 
 /// Percent-decodes a path segment (RFC 3986 §2.1); malformed escapes stay as they are.

@@ -10,6 +10,7 @@ pub mod endpoint;
 mod front;
 mod read;
 mod rpc;
+mod secrets;
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -20,13 +21,14 @@ use serde_json::Value;
 use self::front::{Front, Kind};
 use self::rpc::Rpc;
 use super::{Dialect, Ending, Message};
-use crate::session::credential::{Credential, Fingerprinter, Seen};
+use crate::session::credential::{Credential, Fingerprinter};
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
 use crate::session::record::dialect::{
     ClientIdentity, ConnectResult, DeviceFacts, DialectError, Endpoint, FirstMessage,
     FirstOfGateway, ProtocolRange, ServerIdentity, ShutdownFacts,
 };
+use crate::session::secrets::SeenSecrets;
 use crate::session::text::PeerText;
 use crate::ws::Opcode;
 
@@ -78,7 +80,7 @@ pub struct OpenClaw {
     connect: Option<Box<Connect>>,
     connect_id: Option<String>,
     credentials: Vec<Credential>,
-    seen: Seen,
+    seen: SeenSecrets,
     result: ConnectResult,
     /// What came with a refusal.
     error: Option<Box<DialectError>>,
@@ -143,7 +145,7 @@ impl OpenClaw {
             connect: None,
             connect_id: None,
             credentials: Vec::new(),
-            seen: Seen::default(),
+            seen: SeenSecrets::default(),
             result: ConnectResult::None,
             error: None,
             hello: None,
@@ -183,9 +185,14 @@ impl OpenClaw {
             _ => FirstMessage::Connect,
         };
         self.first_message = Some(kind);
-        if let (FirstMessage::Connect, Some(value)) = (kind, &value) {
-            self.connect_at = Some(now);
-            self.read_connect(value);
+        match (kind, &value) {
+            (FirstMessage::Connect, Some(value)) => {
+                self.connect_at = Some(now);
+                self.read_connect(value);
+            }
+            // Another protocol's login, perhaps.
+            (_, Some(value)) => secrets::named_in(value, &mut self.seen),
+            _ => {}
         }
     }
 
@@ -212,7 +219,11 @@ impl OpenClaw {
                 agreed: None,
             },
         }));
-        let Some(auth) = params.get("auth").and_then(Value::as_object) else {
+        let Some(auth) = params.get("auth") else {
+            return;
+        };
+        secrets::all_in(auth, &mut self.seen);
+        let Some(auth) = auth.as_object() else {
             return;
         };
         // No more room than is needed: they are kept for as long as the session lives.
@@ -225,16 +236,12 @@ impl OpenClaw {
             if self.credentials.len() == MAX_CREDENTIALS {
                 break;
             }
-            // The gateway cuts blanks off both ends before it compares (as JavaScript's trim does).
-            let trimmed = secret.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-            self.seen.add(trimmed.as_bytes());
             let known = AUTH_KEYS.contains(&key.as_str());
             // An unknown key is the client's text: it could be anything, the secret included.
             let name = if known { key.as_str() } else { "(unknown)" };
             let place = format!("frame:connect.params.auth.{name}");
             self.credentials.push(
-                Credential::observe(&self.fingerprinter, &place, trimmed.as_bytes())
-                    .with_blanks_around(trimmed.len() < secret.len())
+                Credential::observe(&self.fingerprinter, &place, secret.as_bytes())
                     .with_effective(known),
             );
         }
@@ -388,8 +395,8 @@ impl OpenClaw {
 
     fn read_hello(&mut self, payload: &Value) {
         self.result = ConnectResult::Accepted;
+        secrets::handed_out(payload, &mut self.seen);
         let issued_token = read::str(payload, "/auth/deviceToken").map(|token| {
-            self.seen.add(token.as_bytes());
             let print = self.fingerprinter.fingerprint(token.as_bytes());
             print.as_str().to_owned()
         });
@@ -465,7 +472,7 @@ impl Dialect for OpenClaw {
         self.result == ConnectResult::Accepted || self.endpoint != Endpoint::Gateway
     }
 
-    fn seen(&self) -> Option<&Seen> {
+    fn seen(&self) -> Option<&SeenSecrets> {
         Some(&self.seen)
     }
 
@@ -511,7 +518,6 @@ impl Dialect for OpenClaw {
         });
         let accepted = self.result == ConnectResult::Accepted;
         facts.rpc = accepted.then(|| self.rpc.facts(ending));
-        read::mask_all(&mut facts, &self.seen);
         (facts, self.credentials.clone())
     }
 }

@@ -59,7 +59,7 @@ fn one_newline_is_ignored_and_said() {
     }
     let text = stdin(format!("{TOKEN}\n\n").as_bytes(), false).unwrap();
     assert!(
-        first_line(&text).ends_with("length 34  shape: newline"),
+        first_line(&text).ends_with("length 33  shape: newline"),
         "{text}"
     );
 }

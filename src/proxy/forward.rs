@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::header::HOST;
+use http::header::{HOST, LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
@@ -19,6 +19,7 @@ use super::layers::asks;
 use super::progress::Progress;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
+use crate::admission::credentials;
 use crate::admission::head::Asks;
 use crate::session::moment::millis;
 use crate::session::party::{Leg, Phase};
@@ -233,6 +234,14 @@ pub(super) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
         facts.response_headers = facts::header_lines(facts::lines_of(response.headers()));
         facts.upgrade_ms = Some(millis(sent.elapsed()));
         facts.server = text(http::header::SERVER);
+        for value in response.headers().get_all(SET_COOKIE) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            credentials::remember_set_cookie(&value, &mut rec.seen);
+        }
+        if let Some(value) = response.headers().get(LOCATION) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            credentials::remember_url(&value, &mut rec.seen);
+        }
         rec.reach(Phase::Upgrade);
     });
 }

@@ -565,7 +565,7 @@ impl Drop for Relay {
                 dialect: said,
             }));
             if let Some(seen) = dialect.seen() {
-                rec.ending.mask_reasons(seen);
+                rec.seen.add_all(seen);
             }
             rec.facts.auth.extend(credentials);
             for leg in [Leg::Client, Leg::Gateway] {

@@ -86,6 +86,14 @@ impl Shared {
         })
     }
 
+    /// A text of our own that may quote the request, without the secrets that the session has shown.
+    pub(super) fn masked(&self, text: String) -> String {
+        match &self.lock().recorder {
+            Some(recorder) => recorder.masked(text),
+            None => text,
+        }
+    }
+
     /// The answer has gone out whole, or the tunnel has begun.
     pub fn settle(&self) {
         self.lock().settled = true;
@@ -278,7 +286,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn a_session_grows_by_nobodys_oversight() {
         let session = size_of::<Session>();
-        assert!(session <= 1552, "a session takes {session} bytes");
+        assert!(session <= 1568, "a session takes {session} bytes");
     }
 
     #[test]

@@ -19,6 +19,11 @@ use zeroize::Zeroizing;
 
 use super::text::PeerText;
 
+mod shape;
+
+pub use shape::{Shape, shapes, trimmed};
+pub(super) use shape::{bare, is_left_open};
+
 /// From this many characters on, a value is taken to be random enough that a part of its plain
 /// SHA-256 can be published. Shorter ones could be found by trying words, so they need a key.
 pub const PLAIN_FROM: usize = 32;
@@ -205,149 +210,6 @@ pub fn length(value: &[u8]) -> usize {
         .sum()
 }
 
-/// An odd form of a value, each a well-known way to end up with the wrong token.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shape {
-    /// Nothing at all: a variable that was not set.
-    Empty,
-    /// A blank at the beginning or the end.
-    Whitespace,
-    /// A CR or LF anywhere, mostly at the end: a file read whole.
-    Newline,
-    /// The value with its quotes on, as from a Docker `--env-file`.
-    Quoted,
-    /// A template that nobody filled in, such as a literal `${VAR}`.
-    Placeholder,
-}
-
-impl Shape {
-    /// The name used in records.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Whitespace => "whitespace",
-            Self::Newline => "newline",
-            Self::Quoted => "quoted",
-            Self::Placeholder => "placeholder",
-        }
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// All odd forms of a value, in the order of [`Shape`]; none for an ordinary one.
-#[must_use]
-pub fn shapes(value: &[u8]) -> Vec<Shape> {
-    if value.is_empty() {
-        return vec![Shape::Empty];
-    }
-    let mut found = Vec::new();
-    let text = String::from_utf8_lossy(value);
-    let text = Zeroizing::new(text.into_owned());
-    let lines = text.trim_matches(['\r', '\n']);
-    if lines.trim() != lines {
-        found.push(Shape::Whitespace);
-    }
-    if value.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        found.push(Shape::Newline);
-    }
-    let inner = text.trim();
-    let unquoted = unquote(inner);
-    if unquoted.is_some() {
-        found.push(Shape::Quoted);
-    }
-    if is_placeholder(unquoted.unwrap_or(inner).trim()) {
-        found.push(Shape::Placeholder);
-    }
-    found
-}
-
-fn unquote(text: &str) -> Option<&str> {
-    ['"', '\'']
-        .iter()
-        .find_map(|&q| text.strip_prefix(q)?.strip_suffix(q))
-}
-
-/// True for what templates and examples leave behind.
-fn is_placeholder(text: &str) -> bool {
-    is_template(text) || is_stand_in(text)
-}
-
-fn is_template(text: &str) -> bool {
-    let holds = |open: &str, close: &str| {
-        text.split_once(open)
-            .is_some_and(|(_, rest)| rest.contains(close))
-    };
-    let wrapped = |open: &str, close: &str| {
-        text.strip_prefix(open)
-            .and_then(|rest| rest.strip_suffix(close))
-    };
-    // Only capitals: `$ecret` is a password, `$SECRET` a variable.
-    let variable = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-            && name
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-    };
-    holds("${", "}")
-        || holds("{{", "}}")
-        || wrapped("$(", ")").is_some()
-        || text.strip_prefix('$').is_some_and(variable)
-        || text
-            .get(..5)
-            .is_some_and(|head| head.eq_ignore_ascii_case("$env:"))
-        || wrapped("%", "%").is_some_and(variable)
-        || wrapped("<", ">").is_some_and(|name| {
-            !name.is_empty()
-                && name
-                    .chars()
-                    .all(|c| c.is_alphanumeric() || " _-.:".contains(c))
-        })
-}
-
-fn is_stand_in(text: &str) -> bool {
-    const WORDS: [&str; 13] = [
-        "changeme",
-        "changethis",
-        "replaceme",
-        "replacethis",
-        "replacewithyourtoken",
-        "placeholder",
-        "todo",
-        "fixme",
-        "tbd",
-        "undefined",
-        "null",
-        "redacted",
-        "objectobject",
-    ];
-    let only =
-        |filler: char| text.len() >= 3 && text.chars().all(|c| c.eq_ignore_ascii_case(&filler));
-    let word: String = text
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    let word = Zeroizing::new(word);
-    let names_it = ["token", "key", "secret", "password"]
-        .iter()
-        .any(|noun| word.contains(noun));
-    // A real token can contain all that by chance; a stand-in is short and has its words to itself.
-    WORDS.contains(&word.as_str())
-        || only('x')
-        || only('*')
-        || only('.')
-        || (names_it && word.len() <= 40 && (word.starts_with("your") || word.ends_with("here")))
-}
-
 /// A credential that was seen: where it stood and what may be said about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Credential {
@@ -358,10 +220,13 @@ pub struct Credential {
     pub scheme: Option<String>,
     /// The user name of Basic credentials.
     pub user: Option<String>,
-    /// Length of the value in characters.
+    /// Length of the value in characters, without blanks around it.
     pub length: usize,
     /// See [`Fingerprinter::fingerprint`].
     pub fingerprint: String,
+    /// The fingerprint of what is inside, where the shape is `quoted`, `scheme`, `assignment` or
+    /// `url`: of the X in `Bearer X` and `NAME=X`.
+    pub inner: Option<Box<str>>,
     /// Odd forms of the value.
     pub shape: Vec<Shape>,
     /// Whether the gateway looks at this place: false where it is known to ignore it, true where it
@@ -386,26 +251,23 @@ pub fn compared<'a>(all: &'a [Credential], keys: &[&str]) -> Option<&'a Credenti
 
 impl Credential {
     /// Describes `secret`, seen at `place` (whose parts may be the peer's words and are escaped).
+    /// Length and fingerprint are of the value without the blanks around it, wherever it was: equal
+    /// secrets have equal fingerprints.
     #[must_use]
     pub fn observe(fingerprinter: &Fingerprinter, place: &str, secret: &[u8]) -> Self {
+        let value = trimmed(secret);
+        let inner = bare(value);
+        let is_wrapped = inner.len() < value.len() && !inner.is_empty() && !is_left_open(inner);
         Self {
             place: PeerText::new(place, PLACE_CAP).into(),
             scheme: None,
             user: None,
-            length: length(secret),
-            fingerprint: fingerprinter.fingerprint(secret).into(),
+            length: length(value),
+            fingerprint: fingerprinter.fingerprint(value).into(),
+            inner: is_wrapped.then(|| String::from(fingerprinter.fingerprint(inner)).into()),
             shape: shapes(secret),
             effective: None,
         }
-    }
-
-    /// Notes that blanks or line breaks stood at its ends, which whoever compares it cuts off.
-    #[must_use]
-    pub fn with_blanks_around(mut self, any: bool) -> Self {
-        if any && !self.shape.contains(&Shape::Whitespace) {
-            self.shape.push(Shape::Whitespace);
-        }
-        self
     }
 
     /// Adds the scheme.
@@ -427,51 +289,6 @@ impl Credential {
     pub fn with_effective(mut self, effective: bool) -> Self {
         self.effective = Some(effective);
         self
-    }
-}
-
-/// The secrets that a session has shown so far, kept only to keep them out of its record: a peer
-/// may quote one back in a close reason or an error text.
-#[derive(Debug, Default)]
-pub struct Seen(Vec<Secret>);
-
-impl Seen {
-    /// Shorter ones would be found in ordinary words.
-    const LEAST: usize = 6;
-
-    /// Remembers a secret.
-    pub fn add(&mut self, secret: &[u8]) {
-        let is_known = || self.0.iter().any(|one| one.expose() == secret);
-        if secret.len() >= Self::LEAST && !is_known() {
-            self.0.push(Secret::new(secret.to_vec()));
-        }
-    }
-
-    /// The text with every secret replaced; `None` when it holds none.
-    #[must_use]
-    pub fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let mut masked: Option<Vec<u8>> = None;
-        for secret in &self.0 {
-            let before = masked.as_deref().unwrap_or(text);
-            if before.len() < secret.len() {
-                continue;
-            }
-            // One pass: what is put in is not looked at again.
-            let found: Vec<usize> = memchr::memmem::find_iter(before, secret.expose()).collect();
-            if found.is_empty() {
-                continue;
-            }
-            let instead = format!("[masked {}]", length(secret.expose()));
-            let (mut next, mut from) = (Vec::new(), 0);
-            for at in found {
-                next.extend_from_slice(before.get(from..at).unwrap_or_default());
-                next.extend_from_slice(instead.as_bytes());
-                from = at + secret.len();
-            }
-            next.extend_from_slice(before.get(from..).unwrap_or_default());
-            masked = Some(next);
-        }
-        masked
     }
 }
 

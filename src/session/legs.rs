@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 use super::caps::Over;
-use super::credential::Seen;
 use super::moment::{Anchor, millis};
 use super::party::{Direction, Leg, Party};
 use super::record::close::{
@@ -213,20 +212,6 @@ impl Ending {
     /// The far end of `leg` refused before there was a tunnel.
     pub fn refused(&mut self, leg: Leg, at: Instant) {
         self.acts().leg(leg).refused.get_or_insert(at);
-    }
-
-    /// Takes secrets out of the reasons of both Close frames.
-    pub fn mask_reasons(&mut self, seen: &Seen) {
-        let Some(acts) = &mut self.0 else {
-            return;
-        };
-        for leg in [&mut acts.client, &mut acts.gateway] {
-            if let Some((close, _)) = &mut leg.received
-                && let Some(masked) = seen.mask(&close.reason)
-            {
-                close.reason = masked;
-            }
-        }
     }
 
     /// How the transport of `leg` ended, so far.

@@ -11,6 +11,7 @@ pub mod frames;
 pub mod gateway;
 pub mod proxy_protocol;
 pub mod request;
+pub mod texts;
 pub mod verdict;
 
 use schemars::JsonSchema;

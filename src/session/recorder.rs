@@ -11,8 +11,9 @@ use super::moment::{Anchor, Moment, millis};
 use super::party::Phase;
 use super::record::{
     AnswerFacts, ClientFacts, DialectFacts, Frames, GatewayFacts, Kind, Latency, OriginFacts,
-    PhaseBegan, RequestFacts, SessionRecord, TapFacts,
+    PhaseBegan, RequestFacts, SessionRecord, TapFacts, texts,
 };
+use super::secrets::SeenSecrets;
 
 /// The record while its session lives. [`Recorder::finish`] consumes it.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Recorder {
     pub facts: Facts,
     /// How it is ending.
     pub ending: Ending,
+    /// The secrets that it has shown, which no text of the record may quote.
+    pub seen: SeenSecrets,
     anchor: Anchor,
 }
 
@@ -85,6 +88,7 @@ impl Recorder {
         Self {
             facts,
             ending: Ending::default(),
+            seen: SeenSecrets::default(),
             anchor,
         }
     }
@@ -132,6 +136,7 @@ impl Recorder {
         let Self {
             facts,
             ending,
+            seen,
             anchor,
         } = self;
         let tunnel = facts.tunnel.map(|tunnel| *tunnel);
@@ -165,7 +170,33 @@ impl Recorder {
             // The tap answered in its place: there was nobody to see anything.
             record.close.gateway_saw = None;
         }
+        if !seen.is_empty() {
+            let masker = seen.masker();
+            record.each_text(&mut |text| masker.apply(text));
+        }
         record
+    }
+
+    /// A text of our own that may quote the request, without the secrets that are known by now.
+    #[must_use]
+    pub fn masked(&self, text: String) -> String {
+        if self.seen.is_empty() {
+            return text;
+        }
+        self.seen.masker().mask(&text).unwrap_or(text)
+    }
+
+    /// Takes the secrets that are known by now out of what the request said, which others see while the
+    /// session is open.
+    pub fn mask_request(&mut self) {
+        if self.seen.is_empty() {
+            return;
+        }
+        let masker = self.seen.masker();
+        texts::of_credentials(&mut self.facts.auth, &mut |text| masker.apply(text));
+        if let Some(request) = &mut self.facts.request {
+            texts::of_request(request, &mut |text| masker.apply(text));
+        }
     }
 }
 
@@ -174,6 +205,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::session::text::PeerText;
 
     #[test]
     fn phases_never_go_back_and_durations_are_monotonic() {
@@ -193,7 +225,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn what_is_kept_before_the_end_grows_by_nobodys_oversight() {
         let recorder = size_of::<Recorder>();
-        assert!(recorder <= 1464, "a recorder takes {recorder} bytes");
+        assert!(recorder <= 1480, "a recorder takes {recorder} bytes");
         let ending = size_of::<Ending>();
         assert!(
             ending <= 8,
@@ -215,6 +247,26 @@ mod tests {
         let began = recorder.finish(start).phases;
         let began: Vec<_> = began.iter().map(|one| one.phase).collect();
         assert_eq!(began, [Phase::Dial, Phase::Open]);
+    }
+
+    #[test]
+    fn a_finished_record_quotes_no_secret_that_was_seen() {
+        const SECRET: &str = "Zq83kd01LwmX7pqTy5630dhs";
+        let start = Instant::now();
+        let anchor = Anchor::new("2026-11-21T00:00:00Z".parse().unwrap(), start);
+        let mut recorder = Recorder::new(Uuid::nil(), anchor);
+        recorder.facts.request = Some(RequestFacts {
+            host: Some(PeerText::new(&format!("{SECRET}.example"), 255)),
+            ..RequestFacts::default()
+        });
+        // Seen later than the head: inside of a frame.
+        recorder.mask_request();
+        assert!(format!("{:?}", recorder.facts).contains(SECRET));
+        recorder.seen.add(SECRET.as_bytes());
+        recorder.mask_request();
+        assert!(!format!("{:?}", recorder.facts).contains(SECRET));
+        let shown = |recorder: Recorder| recorder.finish(start).request.unwrap().host.unwrap();
+        assert_eq!(shown(recorder).as_str(), "[masked 24].example");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::session::record::Evidence;
 use crate::session::text::PeerText;
 
 /// Where `OpenClaw` keeps its configuration unless told otherwise.
-const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
+pub const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
 
 /// The first release of which the precedence is known (read in 2026.9.6).
 const CONFIG_FIRST: (u16, u16) = (2026, 9);
@@ -116,31 +116,78 @@ pub fn mark(credential: &Credential) -> String {
 /// What is odd about a value and how to mend it; the worst first.
 #[must_use]
 pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)> {
-    let has = |shape| credential.shape.contains(&shape);
-    if has(Shape::Empty) {
-        Some((
+    const FORMS: [(Shape, &str, &str); 8] = [
+        (
+            Shape::Empty,
             "is empty",
             "set it: the variable that it comes from is empty or not set",
-        ))
-    } else if has(Shape::Placeholder) {
-        Some((
+        ),
+        (
+            Shape::Redacted,
+            "is what a program prints in the place of a secret",
+            "put the real value in its place: `openclaw config get` and logs hide secrets \
+             (`__OPENCLAW_REDACTED__`), so copy it from openclaw.json itself or from where it was made",
+        ),
+        (
+            Shape::Placeholder,
             "is a placeholder that nobody filled in",
             "put the real value in its place (a template such as ${VAR} was not expanded)",
-        ))
-    } else if has(Shape::Quoted) {
-        Some((
+        ),
+        (
+            Shape::Assignment,
+            "is a whole line with a name in front (NAME=value)",
+            "keep what follows the `=`, and take off the name, `export` and quotes in front of it",
+        ),
+        (
+            Shape::Scheme,
+            "has an authentication scheme in front (`Bearer `)",
+            "take `Bearer ` off: the field takes the token alone",
+        ),
+        (
+            Shape::Url,
+            "is a URL with the token in it",
+            "keep what follows `token=` in it, and nothing else",
+        ),
+        (
+            Shape::Quoted,
             "has its quotes on",
             "take the quotes off (a Docker --env-file keeps them)",
-        ))
-    } else if has(Shape::Newline) {
-        Some((
+        ),
+        (
+            Shape::Newline,
             "has a line break inside",
             "send one line: the file or variable that it comes from holds several",
-        ))
-    } else {
-        // Blanks and line breaks at the ends do no harm: the gateway cuts them off.
-        None
-    }
+        ),
+    ];
+    // Blanks and line breaks at the ends do no harm: the gateway cuts them off.
+    FORMS
+        .iter()
+        .find(|(shape, ..)| credential.shape.contains(shape))
+        .map(|(_, form, mend)| (*form, *mend))
+}
+
+/// The sessions that were let in with what is inside of a value, without quotes, scheme or name: they
+/// show that what was copied along with it is the whole fault.
+#[must_use]
+pub fn inner_that_works(view: &View<'_>, credential: &Credential) -> Option<Evidence> {
+    let inner = credential.inner.as_deref()?;
+    let context = view.record().context.as_ref()?;
+    let of_client = context
+        .other_credentials
+        .iter()
+        .find(|other| other.accepted && other.fingerprint == inner);
+    let of_others = context
+        .working
+        .as_ref()
+        .filter(|used| used.fingerprint == inner);
+    let (who, last_at) = match (of_client, of_others) {
+        (Some(other), _) => ("the same client address", other.last_at),
+        (None, Some(used)) => ("another client", used.last_at),
+        (None, None) => return None,
+    };
+    Some(fact(format!(
+        "without that it is {inner}, with which the gateway let {who} in, the last until {last_at}"
+    )))
 }
 
 /// A fingerprint that `wstap fingerprint` can make again, and that is safe to paste. Under a key that

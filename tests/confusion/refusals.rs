@@ -81,6 +81,17 @@ fn because(code: &str, reason: &str) -> Value {
     json!({ "code": code, "authReason": reason })
 }
 
+/// A token that was copied with something around it, or that a program had hidden.
+fn copied(name: &'static str, token: &str) -> Fault {
+    const MESSAGE: &str = "unauthorized: gateway token mismatch (provide gateway auth token)";
+    let error = json!({
+        "code": "INVALID_REQUEST", "message": MESSAGE,
+        "details": because("AUTH_TOKEN_MISMATCH", "token_mismatch"),
+    });
+    let rule = "gateway.auth.token_mismatch";
+    by(name, rule, 1008, MESSAGE, error, json!({ "token": token }))
+}
+
 fn secrets() -> Vec<Fault> {
     const BAD: &str = "INVALID_REQUEST";
     let password = || json!({ "password": "correct horse" });
@@ -99,6 +110,19 @@ fn secrets() -> Vec<Fault> {
             &because("AUTH_TOKEN_MISMATCH", "token_mismatch"),
             token(),
         ),
+        copied(
+            "refused: the token with Bearer in front",
+            &format!("Bearer {TOKEN}"),
+        ),
+        copied(
+            "refused: a line of .env as the token",
+            &format!("export OPENCLAW_GATEWAY_TOKEN=\"{TOKEN}\""),
+        ),
+        copied(
+            "refused: the dashboard's URL as the token",
+            &format!("http://127.0.0.1:18789/#token={TOKEN}"),
+        ),
+        copied("refused: a redacted token", "__OPENCLAW_REDACTED__"),
         refused(
             "gateway.auth.token_not_configured",
             BAD,

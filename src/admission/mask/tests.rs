@@ -17,7 +17,7 @@ fn targets() {
         ("/", "/"),
         ("/ws", "/ws"),
         ("*", "*"),
-        ("/a/b.js?v=1", "/a/b.js?v=[masked 1]"),
+        ("/a/b.js?v=1&w=1", "/a/b.js?v=1&w=[masked 1]"),
         (
             "/?token=s3cr%65t&room=&flag",
             "/?token=[masked 6]&room=&flag",

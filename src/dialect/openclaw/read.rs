@@ -7,8 +7,6 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 
 use super::super::Message;
-use crate::session::credential::Seen;
-use crate::session::record::DialectFacts;
 use crate::session::record::dialect::DialectError;
 use crate::session::text::PeerText;
 
@@ -154,75 +152,6 @@ pub(super) fn error(error: &Value) -> DialectError {
         request_id: text(error, "/details/requestId"),
         next_step: text(error, "/details/recommendedNextStep"),
         retry_after_ms: number(error, "/retryAfterMs"),
-    }
-}
-
-/// Takes secrets of this session out of every text that a peer wrote.
-pub(super) fn mask_all(facts: &mut DialectFacts, seen: &Seen) {
-    let mut texts: Vec<&mut PeerText> = Vec::new();
-    if let Some(client) = &mut facts.client {
-        texts.extend(
-            [&mut client.id, &mut client.mode, &mut client.version]
-                .into_iter()
-                .flatten(),
-        );
-    }
-    if let Some(server) = &mut facts.server {
-        texts.extend(
-            [
-                &mut server.version,
-                &mut server.build_id,
-                &mut server.boot_id,
-            ]
-            .into_iter()
-            .flatten(),
-        );
-    }
-    if let Some(error) = &mut facts.error {
-        texts.extend(
-            [
-                &mut error.code,
-                &mut error.details_code,
-                &mut error.details_reason,
-                &mut error.message,
-                &mut error.request_id,
-                &mut error.next_step,
-            ]
-            .into_iter()
-            .flatten(),
-        );
-    }
-    if let Some(rpc) = &mut facts.rpc {
-        let left = rpc.unanswered.iter_mut().chain(&mut rpc.unfinished);
-        texts.extend(left.map(|request| &mut request.method));
-        texts.extend(rpc.methods.iter_mut().filter_map(|row| row.method.as_mut()));
-        for failure in &mut rpc.failures {
-            texts.push(&mut failure.method);
-            texts.extend(
-                [
-                    &mut failure.code,
-                    &mut failure.details_code,
-                    &mut failure.missing_scope,
-                ]
-                .into_iter()
-                .flatten(),
-            );
-        }
-    }
-    let single = [&mut facts.device.id, &mut facts.role, &mut facts.conn_id];
-    texts.extend(single.into_iter().flatten());
-    let lists = [&mut facts.scopes_asked, &mut facts.scopes_granted];
-    texts.extend(lists.into_iter().flatten().flatten());
-    texts.extend(
-        facts
-            .shutdown
-            .iter_mut()
-            .filter_map(|shutdown| shutdown.reason.as_mut()),
-    );
-    for text in texts {
-        if let Some(masked) = seen.mask(text.as_str().as_bytes()) {
-            *text = PeerText::from_bytes(&masked, TEXT_CAP);
-        }
     }
 }
 

@@ -231,36 +231,46 @@ fn a_secret_under_any_name_is_known() {
     }
 }
 
-#[test]
-fn a_secret_that_a_peer_quotes_is_masked() {
-    let quoting = r#"{"type":"res","id":"1:a","ok":false,"error":{"message":"no: canary-token-canary-token-canary-token","details":{"reason":"canary-token-canary-token-canary-token"}}}"#;
-    let talk = talk().client(CONNECT).gateway(quoting);
-    let (facts, _) = talk.facts();
-    assert_eq!(
-        facts.error.unwrap().message.unwrap().as_str(),
-        "no: [masked 38]"
-    );
-    let reason = talk
-        .dialect
-        .seen()
-        .unwrap()
-        .mask(b"was canary-token-canary-token-canary-token!");
-    assert_eq!(reason.unwrap(), b"was [masked 38]!");
+/// What is remembered of a conversation, by what it masks.
+fn masked(talk: &Talk, text: &str) -> String {
+    let masker = talk.dialect.seen().unwrap().masker();
+    masker.mask(text).unwrap_or_else(|| text.to_owned())
 }
 
 #[test]
-fn a_secret_that_looks_like_its_mask_ends() {
-    for secret in ["masked", "[masked 11]"] {
-        let connect = CONNECT.replace("canary-token-canary-token-canary-token", secret);
-        let talk = talk().client(&connect);
-        assert!(
-            talk.dialect
-                .seen()
-                .unwrap()
-                .mask(secret.as_bytes())
-                .is_some()
+fn a_secret_that_a_peer_quotes_is_masked() {
+    let talk = talk().client(CONNECT);
+    let text = "was canary-token-canary-token-canary-token!";
+    assert_eq!(masked(&talk, text), "was [masked 38]!");
+}
+
+#[test]
+fn secrets_in_odd_places_of_a_handshake_are_remembered() {
+    let connect = r#"{"type":"req","id":"c","method":"connect","params":{"auth":{
+        "tokens":[{"value":"nested-Zq83kd01"}],"pin":190273645501}}}"#;
+    let hello = r#"{"type":"res","id":"c","ok":true,"payload":{"type":"hello-ok",
+        "auth":{"role":"operator","deviceTokens":[{"deviceToken":"issued-Lw02mx7pq"}]},
+        "pluginSurfaceUrls":{"canvas":"http://h/__openclaw__/cap/cap-Ty5630dhs/x"}}}"#;
+    let talk = talk().gateway(CHALLENGE).client(connect).gateway(hello);
+    for secret in [
+        "nested-Zq83kd01",
+        "190273645501",
+        "issued-Lw02mx7pq",
+        "cap-Ty5630dhs",
+    ] {
+        assert_eq!(
+            masked(&talk, &format!("<{secret}>")),
+            format!("<[masked {}]>", secret.len())
         );
     }
+    assert_eq!(masked(&talk, "operator"), "operator");
+}
+
+#[test]
+fn the_login_of_another_protocol_is_remembered() {
+    let talk = talk().client(r#"{"op":"auth","token":"other-Rt61bn0w","user":"ana-maria-x"}"#);
+    assert_eq!(masked(&talk, "other-Rt61bn0w"), "[masked 14]");
+    assert_eq!(masked(&talk, "ana-maria-x"), "ana-maria-x");
 }
 
 proptest! {
@@ -421,13 +431,6 @@ fn a_shutdown_event_in_any_order_or_cut_is_one() {
 }
 
 #[test]
-fn a_secret_in_a_method_name_is_masked() {
-    let talk = open().ask("1", "canary-token-canary-token-canary-token");
-    let told = serde_json::to_string(&talk.facts().0).unwrap();
-    assert!(!told.contains("canary"), "a secret got into the facts");
-}
-
-#[test]
 fn what_was_accepted_waits_for_its_result() {
     let accepted = r#"{"type":"res","id":"1","ok":true,"payload":{"runId":"r","status":"accepted","acceptedAt":1}}"#;
     let run = open().ask("1", "agent").gateway(accepted);
@@ -494,7 +497,8 @@ fn blanks_around_a_secret_do_not_make_it_another() {
     let (print, length, plain) = with("secret-secret-secret-secret-secret");
     assert!(plain.is_empty());
     let padded = with("  secret-secret-secret-secret-secret\\n");
-    assert_eq!(padded, (print, length, vec![Shape::Whitespace]));
+    let both = vec![Shape::Whitespace, Shape::Newline];
+    assert_eq!(padded, (print, length, both));
     let (_, length, shape) = with(" \\n");
     assert_eq!((length, shape.first()), (0, Some(&Shape::Empty)));
     assert_eq!(with("one\\ntwo").2, [Shape::Newline]);

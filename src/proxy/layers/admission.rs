@@ -89,8 +89,9 @@ fn deny(
     let key = ruling.key.unwrap_or(Key::Allowed);
     let detail = refusal::detail(ruling);
     session.with(|rec| rec.ending.denied(key.as_str(), detail, Instant::now()));
+    let reason = session.masked(refusal::reason(ruling));
     if tap.origins.deny_with() == DenyWith::Close
-        && let Some(response) = denial::by_close(tap, session, request, refusal::reason(ruling))
+        && let Some(response) = denial::by_close(tap, session, request, reason)
     {
         return Ok(response);
     }

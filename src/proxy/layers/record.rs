@@ -130,6 +130,7 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
         .is_some_and(|refusal| refusal.fault == HeadFault::TooSlow);
     session.with(|rec| {
         rec.reach(Phase::Request);
+        rec.seen = found.seen;
         if too_slow {
             let limit = tap.config.timeouts().request_head;
             rec.ending
@@ -151,6 +152,7 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
         record.request = Some(facts::request(head, *asks));
         record.auth = found.credentials;
         record.auth_dropped = found.dropped as u64;
+        rec.mask_request();
     });
     session
 }

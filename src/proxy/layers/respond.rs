@@ -61,7 +61,11 @@ fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<B
         tracing::error!(%what, "a request failed inside wstap");
     }
     let id = session.map(Shared::id).unwrap_or_default();
-    let body = format!("wstap: {}\nsession: {id}\n", answer.text);
+    let mut text = answer.text.as_ref().to_owned();
+    if let Some(session) = session {
+        text = session.masked(text);
+    }
+    let body = format!("wstap: {text}\nsession: {id}\n");
     if let Some(session) = session {
         note(session, failure, &answer);
     }

@@ -63,18 +63,20 @@ fn keys_tell_themselves_apart() {
 
 #[test]
 fn shapes_of_common_accidents() {
-    use Shape::{Empty, Newline, Placeholder, Quoted, Whitespace};
+    use Shape::{
+        Assignment, Empty, Newline, Placeholder, Quoted, Redacted, Scheme, Url, Whitespace,
+    };
     let table: &[(&[u8], &[Shape])] = &[
         (b"", &[Empty]),
         (b"plain-token", &[]),
         (b"two words", &[]),
-        (b" ", &[Whitespace]),
+        (b" ", &[Empty, Whitespace]),
         (b" token", &[Whitespace]),
         (b"token\t", &[Whitespace]),
         ("token\u{a0}".as_bytes(), &[Whitespace]),
         (b"token\n", &[Newline]),
         (b"token\r\n", &[Newline]),
-        (b"\n", &[Newline]),
+        (b"\n", &[Empty, Newline]),
         (b"to\nken", &[Newline]),
         (b"token \n", &[Whitespace, Newline]),
         (b"\"token\"", &[Quoted]),
@@ -102,7 +104,35 @@ fn shapes_of_common_accidents() {
         (b"put-your-token-here", &[Placeholder]),
         (b"undefined", &[Placeholder]),
         (b"xxxxxxxx", &[Placeholder]),
-        (b"***", &[Placeholder]),
+        (b"***", &[Redacted]),
+        (b"__OPENCLAW_REDACTED__", &[Redacted]),
+        (b"[REDACTED]", &[Redacted]),
+        ("sk-aB3\u{2026}9fQ".as_bytes(), &[Redacted]),
+        (
+            b"OPENCLAW_GATEWAY_TOKEN=__OPENCLAW_REDACTED__",
+            &[Redacted, Assignment],
+        ),
+        (b"Bearer s3cret", &[Scheme]),
+        (b"bearer\ts3cret", &[Scheme]),
+        (b"Authorization: Bearer s3cret", &[Scheme]),
+        (b"Bearer ${TOKEN}", &[Placeholder, Scheme]),
+        (b"bearer-s3cret", &[]),
+        (b"Bearers3cret", &[]),
+        (b"OPENCLAW_GATEWAY_TOKEN=s3cret", &[Assignment]),
+        (
+            b"export OPENCLAW_GATEWAY_TOKEN='s3cret'",
+            &[Quoted, Assignment],
+        ),
+        (b"OPENCLAW_GATEWAY_TOKEN=s3cret\n", &[Newline, Assignment]),
+        (b"MY_API_KEY = s3cret", &[Assignment]),
+        // Tokens in base64 end with "=", and any token may hold one.
+        (b"c2VjcmV0LXNlY3JldC1zZWNyZXQ==", &[]),
+        (b"ABC=defghijklmnop", &[]),
+        (b"token=s3cret", &[]),
+        (b"T0KEN+x/y=", &[]),
+        (b"http://gw:18789/#token=s3cret", &[Url]),
+        (b"https://gw/chat?session=main&token=s3cret", &[Url]),
+        (b"https://gw/chat", &[]),
         (b"mykeyring-9", &[]),
         (b"tok{en", &[]),
         (b"\xff\xfe", &[]),
@@ -114,6 +144,42 @@ fn shapes_of_common_accidents() {
             "{}",
             String::from_utf8_lossy(value)
         );
+    }
+}
+
+#[test]
+fn equal_secrets_have_equal_fingerprints_wherever_they_are() {
+    let keyed = Fingerprinter::with_key(b"k");
+    let print = |value: &str| {
+        let one = Credential::observe(&keyed, "path", value.as_bytes());
+        (one.fingerprint, one.length, one.inner)
+    };
+    for secret in ["s3cret", "0123456789abcdef0123456789abcdef"] {
+        let plain = print(secret);
+        assert_eq!(plain.2, None);
+        for padded in [
+            format!(" {secret}"),
+            format!("{secret}\r\n"),
+            format!("\u{feff}{secret}\t"),
+        ] {
+            assert_eq!(print(&padded), plain, "{padded:?}");
+        }
+        for copied in [
+            format!("Bearer {secret}"),
+            format!("OPENCLAW_GATEWAY_TOKEN={secret}"),
+            format!("export OPENCLAW_GATEWAY_TOKEN=\"{secret}\"\n"),
+            format!("'{secret}'"),
+            format!("http://127.0.0.1:18789/#token={secret}"),
+        ] {
+            let (fingerprint, length, inner) = print(&copied);
+            assert_ne!(fingerprint, plain.0, "{copied:?}");
+            assert_eq!(length, trimmed(copied.as_bytes()).len());
+            assert_eq!(inner.as_deref(), Some(plain.0.as_str()), "{copied:?}");
+        }
+    }
+    // Nothing is inside.
+    for value in ["Bearer ${TOKEN}", "''", "TOKEN=", "TOKEN=changeme"] {
+        assert_eq!(print(value).2, None, "{value}");
     }
 }
 
@@ -143,7 +209,10 @@ fn a_credential_keeps_its_json_form() {
     let json = serde_json::to_value(&credential).unwrap();
     assert_eq!(json["scheme"], "Bearer");
     assert_eq!(json["user"], serde_json::Value::Null);
-    assert_eq!(json["shape"], serde_json::json!(["whitespace", "newline"]));
+    assert_eq!(
+        json["shape"],
+        serde_json::json!(["empty", "whitespace", "newline"])
+    );
     assert_eq!(json["effective"], false);
     assert_eq!(
         serde_json::from_value::<Credential>(json).unwrap(),
@@ -157,7 +226,7 @@ proptest! {
         let keyed = Fingerprinter::with_key(&bytes);
         let credential = Credential::observe(&keyed, "path", &bytes);
         prop_assert!(credential.length <= bytes.len());
-        prop_assert_eq!(credential.shape.contains(&Shape::Empty), bytes.is_empty());
+        prop_assert_eq!(credential.shape.contains(&Shape::Empty), trimmed(&bytes).is_empty());
         prop_assert_eq!(credential.fingerprint.starts_with("sha256:"), credential.length >= 32);
     }
 }

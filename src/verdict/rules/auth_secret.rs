@@ -5,7 +5,9 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
-use crate::verdict::credential::{comparable, compare, mark, odd_form};
+use crate::verdict::credential::{
+    CONFIG_FILE, comparable, compare, inner_that_works, mark, odd_form,
+};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, human_ms};
@@ -110,8 +112,10 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway compared the client's token with gateway.auth.token and they \
                       differ. Common causes: two places that set a token (since 2026.9 the \
                       configuration wins over OPENCLAW_GATEWAY_TOKEN; older guides say the \
-                      reverse), a value with quotes or a placeholder, a device token in the place \
-                      of the shared one.",
+                      reverse), a value that was copied with something around it (`Bearer `, \
+                      `OPENCLAW_GATEWAY_TOKEN=`, quotes, a whole URL), a placeholder or \
+                      `__OPENCLAW_REDACTED__` in its place, a device token in the place of the \
+                      shared one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH",
         versions: Versions::Seen,
         action: "give the client the value of gateway.auth.token; compare fingerprints with `wstap fingerprint`",
@@ -205,7 +209,16 @@ fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding 
     let credential = view.compared_secret(what);
     if let Some((form, mend)) = credential.and_then(odd_form) {
         let summary = format!("the client's {what} {form}; the gateway refused it as a mismatch");
-        return found(view, said, summary).next(format!("at the client: {mend}"));
+        let works = credential.and_then(|credential| inner_that_works(view, credential));
+        let inner = credential.and_then(|credential| comparable(credential.inner.as_deref()?));
+        let next = match (works.is_some(), inner) {
+            (false, Some(inner)) => format!(
+                "at the client: {mend}. What remains is {inner}; if the gateway refuses that too, \
+                 compare it there: `wstap fingerprint --file {CONFIG_FILE} --key {key}`"
+            ),
+            _ => format!("at the client: {mend}"),
+        };
+        return found(view, said, summary).because(works).next(next);
     }
     let sent = credential.map_or_else(String::new, |credential| format!(": {}", mark(credential)));
     let summary = format!("the client's {what} does not match {key}{sent}");

@@ -12,6 +12,10 @@ fn odd_forms_of_a_token_come_before_comparing_it() {
         ("newline", "line break"),
         ("quoted", "quotes"),
         ("placeholder", "placeholder"),
+        ("redacted", "in the place of a secret"),
+        ("scheme", "`Bearer `"),
+        ("assignment", "NAME=value"),
+        ("url", "URL"),
         // The gateway cuts blanks off the ends: they are no cause.
         ("whitespace", "does not match"),
     ] {
@@ -29,6 +33,50 @@ fn odd_forms_of_a_token_come_before_comparing_it() {
         plain.summary
     );
     assert!(plain.next.contains("wstap fingerprint"), "{}", plain.next);
+}
+
+#[test]
+fn what_is_inside_of_a_copied_line_is_compared_with_what_works() {
+    const INNER: &str = "sha256:9f86d081";
+    let told = |context: serde_json::Value| {
+        let verdict = decide(&edited("gateway.auth.token_mismatch", |record| {
+            record["auth"][0]["shape"] = json!(["assignment"]);
+            record["auth"][0]["inner"] = INNER.into();
+            record["context"] = context;
+        }));
+        assert_eq!(verdict.rule, "gateway.auth.token_mismatch");
+        assert_eq!(verdict.confidence, Confidence::Certain);
+        let works = verdict
+            .evidence
+            .iter()
+            .any(|one| one.fact.contains("without that it is"));
+        (works, verdict.next)
+    };
+    let used = |fingerprint: &str| {
+        json!({ "working": {
+            "fingerprint": fingerprint, "clients": 2, "sessions": 5, "last_at": "2026-11-21T09:30:00Z",
+        } })
+    };
+    let own = |accepted: bool| {
+        json!({ "other_credentials": [{
+            "fingerprint": INNER, "sessions": 1, "accepted": accepted,
+            "last_at": "2026-11-21T09:30:00Z",
+        }] })
+    };
+    for context in [used(INNER), own(true)] {
+        let (works, next) = told(context);
+        assert!(works && next.contains("follows the `=`"), "{next}");
+        assert!(!next.contains("compare"), "{next}");
+    }
+    // Another value works, this one was refused as well, or nothing is known.
+    for context in [used("sha256:00000000"), own(false), json!({})] {
+        let (works, next) = told(context);
+        assert!(!works);
+        assert!(
+            next.contains(INNER) && next.contains("if the gateway refuses that too"),
+            "{next}"
+        );
+    }
 }
 
 #[test]

@@ -363,6 +363,7 @@ impl Dice<'_> {
                     user: None,
                     length: 4,
                     fingerprint: "hmac:run-1:2".to_owned(),
+                    inner: dice.maybe(|_| "hmac:run-1:3".into()),
                     shape: dice.maybe(|dice| dice.pick(&SHAPES)).into_iter().collect(),
                     effective: dice.maybe(Self::flag),
                 })
@@ -464,12 +465,16 @@ const TIMERS: [TimerKey; 9] = [
     TimerKey::Upgrade,
 ];
 
-const SHAPES: [Shape; 5] = [
+const SHAPES: [Shape; 9] = [
     Shape::Empty,
     Shape::Whitespace,
     Shape::Newline,
     Shape::Quoted,
     Shape::Placeholder,
+    Shape::Redacted,
+    Shape::Scheme,
+    Shape::Assignment,
+    Shape::Url,
 ];
 
 const ERRORS: [GatewayErrorKind; 29] = [
