@@ -3,6 +3,7 @@
 //! `scripts/fetch-gateway.sh` puts both into `target/openclaw` (or `$WSTAP_OPENCLAW_DIR`). Without
 //! them these tests are skipped, and say so; with `CI=true` they fail.
 
+mod assets;
 mod browser;
 mod cli;
 mod compose;
