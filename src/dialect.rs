@@ -35,6 +35,12 @@ pub trait Dialect: Send {
         None
     }
 
+    /// When the application said that the gateway goes down, and in how many milliseconds it wants
+    /// to be back, where it said that.
+    fn going_down(&self) -> Option<(Instant, Option<u64>)> {
+        None
+    }
+
     /// What was learned, and the credentials that stood in messages.
     fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>);
 }

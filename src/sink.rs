@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use crate::session::SessionRecord;
 use crate::session::memory::{self, Memory};
-use crate::session::record::{ContextFacts, Kind};
+use crate::session::record::Kind;
+use crate::session::record::context::{ContextFacts, GoingDown};
 use crate::verdict;
 use live::Registry;
 use metrics::Metrics;
@@ -96,7 +97,7 @@ impl Outlet {
             ended.waiting.push_back((Instant::now() + SIBLINGS, record));
             return None;
         }
-        let context = ended.memory.context(&record);
+        let context = self.context(&ended.memory, &record);
         drop(ended);
         Some(self.judge(record, context))
     }
@@ -111,10 +112,24 @@ impl Outlet {
         let Some((_, record)) = ended.waiting.pop_front() else {
             return false;
         };
-        let context = ended.memory.context(&record);
+        let context = self.context(&ended.memory, &record);
         drop(ended);
         self.judge(record, context);
         true
+    }
+
+    /// The gateway told an open session that it goes down.
+    pub fn announce(&self, gateway: &str, down: GoingDown) {
+        self.ended().memory.announce(gateway, down);
+    }
+
+    /// What other sessions say about this one, those that are still open included.
+    fn context(&self, memory: &Memory, record: &SessionRecord) -> Option<ContextFacts> {
+        let lost_at = memory::lost(record).map(|(_, at)| at);
+        let unreached = record.gateway.as_ref().is_some_and(|it| it.error.is_some());
+        let before = lost_at.or(unreached.then_some(record.closed_at));
+        let survivors = before.map_or(0, |before| self.live.open_since(before));
+        memory.context(record, survivors)
     }
 
     fn judge(

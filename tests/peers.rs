@@ -16,6 +16,7 @@ pub mod half_closer;
 pub mod holds_back;
 pub mod http_plain;
 pub mod huge_declared_length;
+pub mod leaves_after;
 pub mod mangling_hop;
 pub mod missing_accept_key;
 pub mod never_answers;

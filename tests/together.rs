@@ -1,6 +1,8 @@
 //! What only several sessions show: they die in one second, or each after the same time.
 
 mod auth;
+mod chance;
+pub mod restart;
 
 use wstap::session::SessionRecord;
 use wstap::session::record::Class;

@@ -476,6 +476,11 @@ impl Dialect for OpenClaw {
         Some(&self.seen)
     }
 
+    fn going_down(&self) -> Option<(Instant, Option<u64>)> {
+        let said = self.shutdown.as_deref()?;
+        Some((said.at, said.expected))
+    }
+
     fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
         let anchor = ending.anchor;
         let mut facts = DialectFacts {

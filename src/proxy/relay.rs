@@ -461,6 +461,9 @@ impl Relay {
             }
         });
         self.timers.close_seen(now);
+        if leg == Leg::Gateway {
+            self.announce(&close, at);
+        }
     }
 
     /// What is left to write, for those who look at open sessions.

@@ -12,6 +12,7 @@ use crate::proxy::origins::Origins;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::Recorder;
 use crate::session::party::{Leg, Phase};
+use crate::session::record::context::GoingDown;
 use crate::session::record::{Kind, TransportEnd};
 use crate::sink::Outlet;
 use crate::sink::live::{Entry, Live};
@@ -82,6 +83,9 @@ impl Shared {
                 recorder.began(Instant::now());
                 entry.live().reached(&recorder.facts);
             }
+            if recorder.ending.has_begun() {
+                entry.live().ends();
+            }
             noted
         })
     }
@@ -91,6 +95,17 @@ impl Shared {
         match &self.lock().recorder {
             Some(recorder) => recorder.masked(text),
             None => text,
+        }
+    }
+
+    /// The gateway said that it goes down. Callers that it does not answer before this session's
+    /// record is written are explained by that.
+    pub(super) fn announce(&self, down: GoingDown) {
+        let session = self.lock();
+        let recorder = session.recorder.as_ref();
+        if let Some(gateway) = recorder.and_then(|recorder| recorder.facts.gateway.as_ref()) {
+            tracing::debug!(at = %down.at, stops = down.stops, "the gateway announced that it goes down");
+            session.outlet.announce(&gateway.url, down);
         }
     }
 

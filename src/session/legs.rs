@@ -134,6 +134,12 @@ impl LegEnding {
 }
 
 impl Ending {
+    /// Something has happened.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// A Close frame came from `leg` and is on its way to the other one.
     pub fn close_received(&mut self, leg: Leg, close: &CloseFrame, at: Instant) {
         let from = self.acts().leg(leg);

@@ -5,19 +5,27 @@
 //! times are those of the records.
 
 mod around;
+mod cadence;
 mod credentials;
+mod down;
 mod numbers;
+mod together;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::Deref;
 
 use self::around::Around;
+pub use self::cadence::FAR_FROM_CHANCE;
+use self::cadence::cadence;
+use self::down::{Announced, going_down, shutdown};
+pub use self::down::{ONE_EVENT, announcement};
 use self::numbers::{Number, Numbers};
+use self::together::Together;
 use super::credential::{Credential, compared};
 use super::moment::Moment;
-use super::party::Leg;
-use super::record::context::{Cadence, ContextFacts, GoingDown, Measure};
+use super::party::{Leg, Phase};
+use super::record::context::{ContextFacts, GoingDown};
 use super::record::dialect::ConnectResult;
 use super::record::gateway::ForwardedMode;
 use super::record::{Kind, SessionRecord};
@@ -36,15 +44,8 @@ const TOGETHER_MS: i64 = 1000;
 const MISMATCH_MS: i64 = 5 * 60 * 1000;
 const ATTEMPT_MS: i64 = 60 * 1000;
 
-/// A gateway that went down longer ago explains nothing; a restart takes about 7 s, a machine's
-/// start a minute.
-const DOWN_MS: i64 = 60 * 1000;
-
 /// Processes that end one after the other within this time end in a loop.
 const LOOP_MS: i64 = 10 * 60 * 1000;
-
-/// A lone loss stands for a process that ended only if nobody listens right after it.
-const LONE_MS: i64 = 15 * 1000;
 
 /// Sessions lost within a second that stand for a process that ended.
 const CRASH: usize = 3;
@@ -65,6 +66,7 @@ pub struct Memory {
     sessions: VecDeque<Remembered>,
     texts: Numbers<String>,
     clients: Numbers<IpAddr>,
+    announced: Announced,
 }
 
 /// What is compared of a session.
@@ -73,6 +75,8 @@ struct Remembered {
     id: uuid::Uuid,
     opened_at: Moment,
     closed_at: Moment,
+    /// When the gateway let it in, or else when it began.
+    heard_at: Moment,
     client: Option<Number>,
     gateway: Number,
     /// Place and fingerprint.
@@ -82,6 +86,8 @@ struct Remembered {
     /// Fingerprint of the device token that the gateway issued.
     issued: Option<Number>,
     accepted: bool,
+    /// Behind the handshake of its application.
+    open: bool,
     mismatch: bool,
     /// It was lost, or the gateway said that it goes down.
     tells_of_an_end: bool,
@@ -135,6 +141,21 @@ pub fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
         .min_by_key(|(_, at)| *at)
 }
 
+/// When what ended a session happened; its record may be closed later.
+fn ended_at(record: &SessionRecord, lost: Option<(Leg, Moment)>) -> Moment {
+    let ends = &record.close.transport;
+    let unanswered = ends
+        .gateway_at
+        .filter(|_| ends.gateway.is_by_peer() && !record.had_tunnel());
+    lost.map(|(_, at)| at)
+        .or(unanswered)
+        .unwrap_or(record.closed_at)
+}
+
+fn within_a_second(one: Moment, other: Moment) -> bool {
+    one.millis_since(other).abs() <= TOGETHER_MS
+}
+
 impl Remembered {
     /// `text` and `client` give the numbers of values.
     fn of(
@@ -149,7 +170,10 @@ impl Remembered {
         Self {
             id: record.id,
             opened_at: record.opened_at,
-            closed_at: rest.lost.map_or(record.closed_at, |(_, at)| at),
+            closed_at: ended_at(record, rest.lost),
+            heard_at: dialect
+                .and_then(|dialect| dialect.answered_at)
+                .unwrap_or(record.opened_at),
             client: client_ip(record).as_ref().map(client),
             gateway: text(gateway.map_or("", |gateway| &gateway.url)),
             credential: credential(record).map(|(place, print)| (text(place), text(print))),
@@ -157,6 +181,7 @@ impl Remembered {
             device: rest.device.as_ref().map(|device| text(device.as_str())),
             issued: issued.map(text),
             accepted: dialect.map(|dialect| dialect.result) == Some(ConnectResult::Accepted),
+            open: record.had_tunnel() && record.phase >= Phase::Open,
             mismatch: dialect
                 .and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref())
                 .is_some_and(|code| code.as_str() == "AUTH_TOKEN_MISMATCH"),
@@ -200,36 +225,6 @@ impl Rest {
             shutdown: shutdown(record),
         }
     }
-}
-
-/// The gateway's own word that it goes down: the event, or a Close 1012 that says no other reason.
-fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
-    let event = record
-        .dialect
-        .as_ref()
-        .and_then(|dialect| dialect.shutdown.as_ref());
-    if let Some(event) = event {
-        return Some(GoingDown {
-            at: event.at,
-            announced: true,
-            restart_expected_ms: event.restart_expected_ms,
-            lost: 0,
-            stops: event.restart_expected_ms.is_none(),
-        });
-    }
-    let close = record.close.gateway.as_ref()?;
-    let says_so = close.code.is_some_and(|code| code.0 == 1012)
-        && matches!(
-            close.reason.as_str(),
-            "service restart" | "gateway-shutdown"
-        );
-    says_so.then_some(GoingDown {
-        at: close.at,
-        announced: true,
-        restart_expected_ms: None,
-        lost: 0,
-        stops: false,
-    })
 }
 
 /// The address without the port: each attempt has another one. `None` where it is that of a proxy
@@ -279,6 +274,7 @@ impl Memory {
             sessions,
             texts,
             clients,
+            ..
         } = self;
         let hold = |text: &str| texts.hold(text);
         sessions.push_back(Remembered::of(record, hold, |ip| clients.hold(ip)));
@@ -292,10 +288,18 @@ impl Memory {
         }
     }
 
-    /// What the remembered sessions say about this one, which is among them or not.
+    /// An open session was told that its gateway goes down.
+    pub fn announce(&mut self, gateway: &str, down: GoingDown) {
+        self.announced.note(gateway, down);
+    }
+
+    /// What the remembered sessions say about this one, which is among them or not. `survivors` are
+    /// sessions that were open before this one ended and still are.
     #[must_use]
-    pub fn context(&self, record: &SessionRecord) -> Option<ContextFacts> {
-        if record.kind != Kind::Websocket {
+    pub fn context(&self, record: &SessionRecord, survivors: u32) -> Option<ContextFacts> {
+        // A plain request is explained by nothing but a gateway that goes down.
+        let only_down = record.kind == Kind::Http && is_unanswered(record);
+        if record.kind != Kind::Websocket && !only_down {
             return None;
         }
         let unknown;
@@ -315,27 +319,51 @@ impl Memory {
             boots,
             mut credentials,
             device,
+            since,
+            last_let_in,
         } = Around::of(this, &self.sessions);
-        let with_this = |other: &&Remembered| {
-            this.lost.is_some_and(|(leg, at)| {
-                other.lost.is_some_and(|(its_leg, its)| {
-                    its_leg == leg && its.millis_since(at).abs() <= TOGETHER_MS
-                })
-            })
+        let url = record.gateway.as_ref().map_or("", |gateway| &gateway.url);
+        let down = down::Around {
+            ends: &ends,
+            announced: self.announced.of(url),
+            since,
+            last_let_in,
+            survivors,
         };
+        let going_down = going_down(this.closed_at, &down);
+        if only_down {
+            return going_down.map(|down| ContextFacts {
+                going_down: Some(down),
+                ..ContextFacts::default()
+            });
+        }
+        let together = this.lost.map(|lost| Together::about(lost, &ends, since));
         let silence = this.silence_ms.filter(|own| *own >= LEAST_PERIOD_MS);
         let as_silent = |other: &&Remembered| {
             let its = other.silence_ms.zip(silence);
             its.is_some_and(|(its, own)| alike(its, own))
         };
-        let together: Vec<&Remembered> = ends.iter().copied().filter(with_this).collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let beside = || {
+            together
+                .iter()
+                .flat_map(|together| together.others.iter().copied())
+        };
+        let (lost_together, lost_alike) = (beside().count(), beside().filter(as_silent).count());
+        let processes_lost = boots.lost_in_turn(this);
+        let process_heard_at = this.lost.and_then(|(_, at)| boots.heard_after(this, at));
         let (boots, boots_alternate) = boots.told();
         Some(ContextFacts {
             remembered,
-            lost_together: count(together.len()),
-            lost_alike: count(together.iter().copied().filter(as_silent).count()),
-            cadence: cadence(&ends, this),
+            lost_together: count(lost_together),
+            lost_alike: count(lost_alike),
+            lost_beside: together.as_ref().map_or(0, |together| together.beside),
+            lost_together_one_in: together.as_ref().and_then(|together| together.one_in),
+            survivors,
+            process_heard_at,
+            cadence: together
+                .as_ref()
+                .and_then(|together| cadence(&ends, this, together)),
             other_credentials: credentials.other(&self.texts),
             same_credential: credentials.same(&self.texts),
             working: credentials.working(&self.texts),
@@ -344,12 +372,8 @@ impl Memory {
             device_accepted_at: device
                 .filter(|last| !last.removed)
                 .map(|last| last.closed_at),
-            going_down: going_down(&ends, this),
-            processes_lost: if boots_alternate {
-                0
-            } else {
-                processes_lost(&ends, this)
-            },
+            going_down,
+            processes_lost: if boots_alternate { 0 } else { processes_lost },
             boots,
             boots_alternate,
             mismatches,
@@ -358,115 +382,17 @@ impl Memory {
     }
 }
 
+/// No answer of the gateway, or one that only those in front of it give.
+fn is_unanswered(record: &SessionRecord) -> bool {
+    record
+        .gateway
+        .as_ref()
+        .is_some_and(|gateway| gateway.error.is_some() || matches!(gateway.status, Some(502..=504)))
+}
+
 /// Within 5 % of each other.
 fn alike(value: u64, own: u64) -> bool {
     value.abs_diff(own).saturating_mul(20) <= own
-}
-
-/// The most numerous cluster that this death belongs to; silence before age, as it says more.
-fn cadence(others: &[&Remembered], this: &Remembered) -> Option<Cadence> {
-    let (leg, _) = this.lost.filter(|_| !this.given_up)?;
-    let value = |measure: Measure, one: &Remembered| match measure {
-        Measure::Silence => one.silence_ms,
-        Measure::Age => Some(one.age_ms),
-    };
-    let cluster = |measure: Measure| {
-        let own = value(measure, this).filter(|own| *own >= LEAST_PERIOD_MS)?;
-        let mut deaths: Vec<(Moment, u64)> = others
-            .iter()
-            .filter(|other| other.lost.is_some_and(|(its, _)| its == leg) && !other.given_up)
-            .filter_map(|other| Some((other.closed_at, value(measure, other)?)))
-            .filter(|(_, value)| alike(*value, own))
-            .collect();
-        deaths.sort_unstable();
-        // Sessions that died at one moment share a cause, which need not be a timer: they count as
-        // one, and so does this one with those that died beside it.
-        let mut last = None;
-        deaths.retain(|(at, _)| {
-            let apart = |than: Moment| at.millis_since(than).abs() > TOGETHER_MS;
-            let counts = apart(this.closed_at) && last.is_none_or(apart);
-            if counts {
-                last = Some(*at);
-            }
-            counts
-        });
-        let mut values: Vec<u64> = deaths.into_iter().map(|(_, value)| value).collect();
-        values.push(own);
-        values.sort_unstable();
-        let period_ms = values.get(values.len() / 2).copied()?;
-        let known = |seconds: &u32| {
-            let wanted = u64::from(*seconds) * 1000;
-            period_ms.abs_diff(wanted) * 100 <= wanted * 3
-        };
-        Some(Cadence {
-            measure,
-            leg,
-            period_ms,
-            cases: u32::try_from(values.len()).unwrap_or(u32::MAX),
-            known_s: PERIODS_S.iter().copied().find(known),
-        })
-    };
-    let found = [Measure::Silence, Measure::Age].into_iter();
-    let found = found.filter_map(cluster);
-    found
-        .filter(|cadence| cadence.cases >= 3)
-        .reduce(|best, next| if next.cases > best.cases { next } else { best })
-}
-
-/// Boot ids that a lost gateway leg was the last of, this one's included.
-fn processes_lost(others: &[&Remembered], this: &Remembered) -> u32 {
-    let lost_with = |one: &Remembered| {
-        let by_gateway = one.lost.is_some_and(|(leg, _)| leg == Leg::Gateway);
-        let ago = this.closed_at.millis_since(one.closed_at);
-        let recent = (0..=LOOP_MS).contains(&ago);
-        one.boot.filter(|_| by_gateway && recent)
-    };
-    if lost_with(this).is_none() {
-        return 0;
-    }
-    let mut boots: Vec<Number> = others
-        .iter()
-        .copied()
-        .chain([this])
-        .filter_map(lost_with)
-        .collect();
-    boots.sort_unstable();
-    boots.dedup();
-    u32::try_from(boots.len()).unwrap_or(u32::MAX)
-}
-
-/// The last time before this session's end that the gateway was known to go down.
-fn going_down(others: &[&Remembered], this: &Remembered) -> Option<GoingDown> {
-    let recent = |at: Moment| (0..=DOWN_MS).contains(&this.closed_at.millis_since(at));
-    let said = others
-        .iter()
-        .filter_map(|other| other.shutdown.clone())
-        .filter(|down| recent(down.at));
-    // Sessions that were not accepted yet get the Close alone, a little later than the others their
-    // event, which says more.
-    let by_event = |down: &GoingDown| down.stops || down.restart_expected_ms.is_some();
-    let last = said.max_by_key(|down| (by_event(down), down.at, down.restart_expected_ms));
-    last.or_else(|| {
-        let mut deaths: Vec<Moment> = others
-            .iter()
-            .filter_map(|other| other.lost)
-            .filter(|(leg, at)| *leg == Leg::Gateway && recent(*at))
-            .map(|(_, at)| at)
-            .collect();
-        deaths.sort_unstable();
-        let last = *deaths.last()?;
-        let together = |at: &&Moment| last.millis_since(**at) <= TOGETHER_MS;
-        let count = deaths.iter().rev().take_while(together).count();
-        let lone = this.closed_at.millis_since(last) > LONE_MS;
-        let at = Some(last).filter(|_| count >= CRASH || !lone)?;
-        Some(GoingDown {
-            at,
-            announced: false,
-            restart_expected_ms: None,
-            stops: false,
-            lost: u32::try_from(count).unwrap_or(u32::MAX),
-        })
-    })
 }
 
 #[cfg(test)]

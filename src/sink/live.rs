@@ -8,7 +8,7 @@
 mod added;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,8 @@ pub struct Live {
     opened: Anchor,
     peer: String,
     phase: AtomicU8,
+    /// Something has happened that ends it.
+    ending: AtomicBool,
     about: OnceLock<About>,
     to_gateway: Way,
     to_client: Way,
@@ -145,6 +147,7 @@ impl Registry {
             opened,
             peer: peer.to_owned(),
             phase: AtomicU8::new(Phase::Accept as u8),
+            ending: AtomicBool::new(false),
             about: OnceLock::new(),
             to_gateway: Way::default(),
             to_client: Way::default(),
@@ -208,12 +211,36 @@ impl Registry {
         counts
     }
 
+    /// Tunnels that began before this moment and that nothing has ended yet; no more than 256 are
+    /// counted.
+    #[must_use]
+    pub fn open_since(&self, before: Moment) -> u32 {
+        const MOST: usize = 256;
+        /// Thousands may be on their way out at once, and each of them asks.
+        const LOOKED_AT: usize = 1024;
+        let sessions = self.lock();
+        let oldest = sessions.open.values().take(LOOKED_AT);
+        let count = oldest.filter(|live| live.is_up_since(before)).take(MOST);
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sessions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Live {
+    /// Notes that something has happened that ends it.
+    pub fn ends(&self) {
+        self.ending.store(true, Relaxed);
+    }
+
+    fn is_up_since(&self, before: Moment) -> bool {
+        let phase = self.phase.load(Relaxed);
+        let tunnel = [Phase::Handshake as u8, Phase::Open as u8].contains(&phase);
+        tunnel && !self.ending.load(Relaxed) && self.opened.at(self.opened.opened()) < before
+    }
+
     /// Notes how far it got, and once it is known what it is about.
     pub fn reached(&self, facts: &Facts) {
         self.phase.store(facts.phase as u8, Relaxed);

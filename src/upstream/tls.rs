@@ -94,13 +94,17 @@ pub(super) fn failed(error: &io::Error) -> GatewayError {
         )) => Kind::NotTls,
         Some(_) => Kind::Tls,
         None => match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Kind::NotTls,
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Kind::TlsCut,
             _ => Kind::Tls,
         },
     };
     let detail = match kind {
         Kind::NotTls => format!(
             "the gateway does not answer TLS with TLS ({})",
+            cause::words(error)
+        ),
+        Kind::TlsCut => format!(
+            "the gateway ended the connection in the TLS handshake ({})",
             cause::words(error)
         ),
         _ => cause::words(error),

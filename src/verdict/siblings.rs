@@ -25,11 +25,15 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
     if about_auth || matches!(class, Class::GatewayLeft | Class::GatewayLifecycle) {
         all.extend(processes(context, view.record().closed_at));
     }
+    if class == Class::GatewayLeft {
+        all.extend(no_crash(context));
+    }
     if class == Class::GatewayProtocol {
         all.extend(versions(view));
     }
     let stopped = context.going_down.as_ref().filter(|down| down.stops);
-    if let Some(down) = stopped.filter(|_| class == Class::GatewayUnreachable) {
+    let unanswered = matches!(class, Class::GatewayUnreachable | Class::GatewaySilent);
+    if let Some(down) = stopped.filter(|_| unanswered) {
         all.push(at(down.at, "the gateway said that it stops"));
     }
     if context.attempts > STORM {
@@ -80,10 +84,6 @@ fn credentials(context: &ContextFacts) -> Vec<Evidence> {
 
 /// `3 sessions of 2 client addresses`.
 pub(super) fn let_in(used: &CredentialUse) -> String {
-    let counted = |count: u32, one: &str, many: &str| match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {many}"),
-    };
     let sessions = counted(used.sessions, "session", "sessions");
     // None is known where a proxy's word on them was passed on.
     match used.clients {
@@ -92,6 +92,40 @@ pub(super) fn let_in(used: &CredentialUse) -> String {
             let clients = counted(clients, "client address", "client addresses");
             format!("{sessions} of {clients}")
         }
+    }
+}
+
+/// Why others that were lost in the same second do not show that the gateway's process ended.
+fn no_crash(context: &ContextFacts) -> Option<Evidence> {
+    let others = context.lost_together;
+    if let Some(heard) = context.process_heard_at {
+        let text = "the gateway's process went on: a session with the same boot id was let in";
+        return Some(at(heard, text));
+    }
+    if others == 0 {
+        return None;
+    }
+    if context.survivors > 0 {
+        return Some(fact(format!(
+            "{} were lost in the same second; the gateway's process went on, as others that were \
+             open before still are",
+            counted(others, "other session", "other sessions")
+        )));
+    }
+    context.lost_together_one_in.map(|_| {
+        fact(format!(
+            "{} were lost in the same second, which says little: {} were in the ten minutes before, \
+             or right after it",
+            counted(others, "other session", "other sessions"),
+            context.lost_beside
+        ))
+    })
+}
+
+fn counted(count: u32, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
     }
 }
 

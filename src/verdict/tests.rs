@@ -4,11 +4,12 @@
 //! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
 //! `breaches` shows what follows from frames that break the protocol,
 //! `requests`, `credentials` and `together` show what a session's requests, its secrets and other
-//! sessions add, `properties` asks about records that nobody
+//! sessions add, `chance` what they must not, `properties` asks about records that nobody
 //! thought of, `grafts` about pieces of those that somebody did.
 
 mod breaches;
 mod cases;
+mod chance;
 mod credentials;
 mod fixtures;
 mod grafts;

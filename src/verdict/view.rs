@@ -112,8 +112,10 @@ impl<'a> View<'a> {
         Some(since_ms(self.decided_at?, last))
     }
 
-    /// The same as evidence: a timer somewhere may have counted it. Once is no proof; from the third
-    /// time on it is a cadence.
+    /// The same as evidence: a timer somewhere may have counted it. Once is no proof, however usual
+    /// the limit is; what several of them show is in [`ContextFacts::cadence`].
+    ///
+    /// [`ContextFacts::cadence`]: crate::session::record::ContextFacts::cadence
     #[must_use]
     pub fn quiet_evidence(&self) -> Option<Evidence> {
         let quiet = self.quiet_ms()?;
@@ -123,7 +125,10 @@ impl<'a> View<'a> {
             (-0.1..=(period * 0.01).max(0.5)).contains(&late)
         });
         let limit = usual.map_or_else(String::new, |period| {
-            format!(", and {period} s is a usual idle limit of proxies and load balancers")
+            format!(
+                ", and {period} s is a usual idle limit of proxies and load balancers (once, that \
+                 may be chance)"
+            )
         });
         Some(fact(format!(
             "nothing had moved for {} before that{limit}",

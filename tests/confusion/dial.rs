@@ -12,6 +12,7 @@ use crate::peers::{Peer, Via, blurts, echo, never_answers, tls};
 use crate::support::certs::{Ca, Validity};
 use crate::support::head::upgrade;
 use crate::support::tap::{Face, Setup};
+use crate::together::restart::{Then, caller_after};
 
 pub fn faults() -> Vec<Fault> {
     vec![
@@ -110,8 +111,24 @@ pub fn faults() -> Vec<Fault> {
             },
         ),
         fault(
+            "announced restart: a reset before the status line",
+            "gateway.lifecycle.restarting",
+            || caller_after("gateway restarting", Then::Reset),
+        )
+        .says("the gateway said that it restarts or stops"),
+        fault(
+            "announced restart: a proxy's 502",
+            "gateway.lifecycle.restarting",
+            || caller_after("gateway restarting", Then::BadGateway),
+        ),
+        fault(
+            "announced stop: FIN before the status line",
+            "gateway.lifecycle.stopping",
+            || caller_after("gateway stopping", Then::Fin),
+        ),
+        fault(
             "tls: a gateway that ends the handshake",
-            "gateway.unreachable.not_tls",
+            "gateway.unreachable.tls_cut",
             || async {
                 let peer = blurts::start(&Via::Plain, b"").await;
                 refused(over_tls(&peer)).await

@@ -16,6 +16,7 @@ use crate::support::conn::Conn;
 use crate::support::frame::{Frame, TEXT, header};
 use crate::support::tap::{Face, Setup, Tap};
 use crate::together;
+use crate::together::restart::{Then, caller_after};
 
 pub fn faults() -> Vec<Fault> {
     let mut all = gateway_first();
@@ -144,6 +145,18 @@ fn gateway_first() -> Vec<Fault> {
             "gateway: three sessions lost at once",
             "gateway.lifecycle.crash",
             || async { together::crash().await.remove(1) },
+        )
+        .saw(written(1006), NOTHING),
+        fault(
+            "gateway: its announced restart cuts a handshake",
+            "gateway.lifecycle.lost_in_restart",
+            || caller_after("gateway restarting", Then::EndsInHandshake),
+        )
+        .saw(written(1006), NOTHING),
+        fault(
+            "gateway: its announced stop cuts a handshake",
+            "gateway.lifecycle.lost_in_stop",
+            || caller_after("gateway stopping", Then::EndsInHandshake),
         )
         .saw(written(1006), NOTHING),
         fault(

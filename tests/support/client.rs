@@ -1,7 +1,7 @@
 //! Clients, well-behaved and not: connect, speak in raw bytes, and end in every way.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::conn::Conn;
@@ -21,6 +21,14 @@ use super::wire::{Ending, Wire};
 /// A plain connection.
 pub async fn connect(addr: SocketAddr) -> Conn {
     Conn::bounded(Wire::Plain(tcp(addr).await))
+}
+
+/// A plain connection from an address of loopback's: whoever has one of its own is a client.
+pub async fn connect_from(from: Ipv4Addr, addr: SocketAddr) -> Conn {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((from, 0))).expect("bind");
+    let tcp = within("a connection", socket.connect(addr)).await;
+    Conn::bounded(Wire::Plain(tcp.expect("connect")))
 }
 
 /// A connection with a small receive buffer, for clients that are slow on purpose.

@@ -1,15 +1,13 @@
 //! Refusals that other sessions explain: the gateway's own token changed, two gateways answer at one
-//! address, the pairing was lost, the gateway is down for a restart.
-
-use std::net::TcpStream;
+//! address, the pairing was lost, the gateway stopped.
 
 use serde_json::{Value, json};
 use wstap::session::SessionRecord;
 use wstap::session::record::{Class, Verdict};
 
+use super::restart::{Then, caller_after};
 use crate::peers::Via;
-use crate::peers::openclaw::{Gateway, Order, Refusal, Script, TOKEN, connect_request};
-use crate::support::deadline::{STEP, poll};
+use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN, connect_request};
 use crate::support::frame::Frame;
 use crate::support::tap::{Face, Setup, Tap};
 
@@ -41,7 +39,7 @@ fn with_device() -> Frame {
     Frame::text(&request.to_string())
 }
 
-fn verdict(record: &SessionRecord) -> &Verdict {
+pub fn verdict(record: &SessionRecord) -> &Verdict {
     // What was used stands in the record, so a file gives the same verdict.
     let verdict = record.verdict.as_ref().expect("a verdict");
     assert_eq!(&wstap::verdict::decide(record), verdict);
@@ -132,44 +130,9 @@ async fn a_device_that_was_let_in_and_is_unknown_now_has_lost_its_pairing() {
     assert!(verdict(&refused).next.contains("devices approve req-1"));
 }
 
-/// A connection that is refused right after the gateway went down with this reason.
-async fn refused_after(reason: &str) -> SessionRecord {
-    let (gateway, tap) = before(Script::default()).await;
-    let mut conn = tap.connect(Face::Plain).await;
-    conn.open("/").await;
-    conn.log_in(TOKEN).await;
-    gateway.tell(Order::Shutdown {
-        reason: reason.to_owned(),
-    });
-    conn.frames_to_end().await;
-    conn.finish().await;
-    drop(conn);
-    tap.websocket().await;
-
-    let addr = gateway.peer.addr();
-    drop(gateway);
-    let gone = poll(STEP, || TcpStream::connect(addr).is_err().then_some(())).await;
-    assert!(gone.is_some(), "the gateway still listens");
-    let mut conn = tap.connect(Face::Plain).await;
-    let answer = conn.upgrade("/", &[]).await.expect("an answer");
-    assert!(
-        answer.first_line().contains(" 502 "),
-        "{}",
-        answer.first_line()
-    );
-    drop(conn);
-    tap.websockets(2).await.pop().expect("a record")
-}
-
-#[tokio::test]
-async fn a_gateway_that_restarts_is_waited_for() {
-    let record = refused_after("gateway restarting").await;
-    assert_eq!(verdict(&record).rule, "gateway.lifecycle.restarting");
-}
-
 #[tokio::test]
 async fn a_gateway_that_stopped_is_not_waited_for() {
-    let record = refused_after("gateway stopping").await;
+    let record = caller_after("gateway stopping", Then::Nobody).await;
     let verdict = verdict(&record);
     assert_eq!(verdict.rule, "gateway.unreachable.refused");
     let mut facts = verdict.evidence.iter();

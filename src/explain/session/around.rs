@@ -64,7 +64,17 @@ pub(super) fn recent(paper: &mut Paper, context: &ContextFacts) {
     let mut rows = Vec::new();
     if context.lost_together > 0 {
         let others = count(u64::from(context.lost_together), "other session");
-        let text = format!("{others} lost by the same gateway within a second");
+        let mut text = format!("{others} lost by the same gateway within a second");
+        if let Some(one_in) = context.lost_together_one_in {
+            let beside = context.lost_beside;
+            let _ = write!(
+                text,
+                ", {beside} in ten minutes before or right after; by chance one case in {one_in}"
+            );
+        }
+        if context.survivors > 0 {
+            let _ = write!(text, "; others that were open before still are");
+        }
         rows.push(("together", text));
     }
     if let Some(cadence) = context.cadence {
@@ -78,6 +88,16 @@ pub(super) fn recent(paper: &mut Paper, context: &ContextFacts) {
         );
         if let Some(known) = cadence.known_s {
             let _ = write!(text, " (a usual default: {known} s)");
+        }
+        if let Some(one_in) = cadence.one_in {
+            let compared = cadence.compared;
+            let _ = write!(
+                text,
+                "; {compared} were compared, by chance one case in {one_in}"
+            );
+        }
+        if cadence.waves > 0 {
+            let _ = write!(text, "; {} waves, one process", cadence.waves);
         }
         rows.push(("cadence", text));
     }

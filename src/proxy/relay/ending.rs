@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::timers::Due;
 use super::{Lent, READS_PER_POLL, Relay, Turn};
+use crate::session::memory;
 use crate::session::party::{Direction, Leg};
 use crate::session::record::{TimerKey, TransportEnd};
 use crate::transport::wire::{Readout, Scratch, Wire, WriteEnd};
@@ -12,6 +13,19 @@ use crate::ws::frame::encode_close;
 use crate::ws::{CloseCode, CloseFrame, Masking};
 
 impl Relay {
+    /// Passes on to other sessions that the gateway goes down, where it closes for that.
+    pub(super) fn announce(&self, close: &CloseFrame, at: Instant) {
+        let event = self.dialect.going_down();
+        let down = self.session.with(|rec| {
+            let event = event.map(|(at, expected)| (rec.at(at), expected));
+            let close = (rec.at(at), close.code, close.reason.as_slice());
+            memory::announcement(event, Some(close))
+        });
+        if let Some(down) = down.flatten() {
+            self.session.announce(down);
+        }
+    }
+
     /// After a Close of ours nothing is left to wait for once both ends have answered it.
     pub(super) fn finish_own_close(&mut self, now: Instant) {
         if !self.closing_ourselves {

@@ -5,8 +5,9 @@ use std::collections::{HashMap, VecDeque};
 
 use super::credentials::Credentials;
 use super::numbers::Number;
-use super::{ATTEMPT_MS, MAX_TOLD, MISMATCH_MS, Remembered};
+use super::{ATTEMPT_MS, LOOP_MS, MAX_TOLD, MISMATCH_MS, Remembered, TOGETHER_MS};
 use crate::session::moment::Moment;
+use crate::session::party::Leg;
 use crate::session::record::context::Boot;
 use crate::session::text::PeerText;
 
@@ -22,6 +23,10 @@ pub(super) struct Around<'a> {
     pub(super) credentials: Credentials<'a>,
     /// The last one that let this device in.
     pub(super) device: Option<&'a Remembered>,
+    /// When the first of them began, or this one.
+    pub(super) since: Moment,
+    /// When the last one began that got open, this one not counted.
+    pub(super) last_let_in: Option<Moment>,
 }
 
 impl<'a> Around<'a> {
@@ -35,6 +40,8 @@ impl<'a> Around<'a> {
             boots: Boots::default(),
             credentials: Credentials::of(this),
             device: None,
+            since: this.opened_at,
+            last_let_in: None,
         };
         for other in all {
             if other.gateway == this.gateway && other.id != this.id {
@@ -48,6 +55,10 @@ impl<'a> Around<'a> {
     fn add(&mut self, this: &'a Remembered, other: &'a Remembered) {
         let within = |window: i64, ago: i64| (0..=window).contains(&ago);
         self.remembered += 1;
+        self.since = self.since.min(other.opened_at);
+        if other.open {
+            self.last_let_in = self.last_let_in.max(Some(other.opened_at));
+        }
         if other.client.is_some()
             && other.client == this.client
             && within(ATTEMPT_MS, this.opened_at.millis_since(other.opened_at))
@@ -73,15 +84,14 @@ impl<'a> Around<'a> {
     }
 }
 
-/// The gateway's processes, in the order in which they were seen.
+/// The gateway's processes.
 #[derive(Default)]
 pub(super) struct Boots<'a> {
     found: Vec<Process<'a>>,
     /// A gateway that restarts in a loop has a new one in each session.
     known: HashMap<Number, usize>,
-    /// The last session's.
+    /// The last session's: most have the same.
     last: Option<(Number, usize)>,
-    alternate: bool,
 }
 
 struct Process<'a> {
@@ -89,6 +99,14 @@ struct Process<'a> {
     version: Option<&'a PeerText>,
     sessions: u32,
     last_at: Moment,
+    /// When it first and last let somebody in.
+    heard: (Moment, Moment),
+    /// The last time that a session of it ended, whichever way.
+    ended_at: Moment,
+    /// The last session that its own leg lost.
+    lost_at: Option<Moment>,
+    /// It had said that it goes down.
+    announced: bool,
 }
 
 impl<'a> Boots<'a> {
@@ -98,12 +116,19 @@ impl<'a> Boots<'a> {
         let known = last.map_or_else(|| self.known.get(&id).copied(), |(_, at)| Some(at));
         let at = known.unwrap_or(self.found.len());
         if let Some(process) = self.found.get_mut(at) {
-            self.alternate |= last.is_none();
             process.sessions += 1;
             if process.version.is_none() {
                 process.version = one.version.as_ref();
             }
             process.last_at = process.last_at.max(one.closed_at);
+            let (first, last) = process.heard;
+            process.heard = (first.min(one.heard_at), last.max(one.heard_at));
+            if one.opened_at < process.first.opened_at {
+                process.first = one;
+            }
+            process.ended_at = process.ended_at.max(one.closed_at);
+            process.lost_at = process.lost_at.max(lost_at(one));
+            process.announced |= one.shutdown.is_some();
         } else {
             self.known.insert(id, at);
             self.found.push(Process {
@@ -111,13 +136,55 @@ impl<'a> Boots<'a> {
                 version: one.version.as_ref(),
                 sessions: 1,
                 last_at: one.closed_at,
+                heard: (one.heard_at, one.heard_at),
+                ended_at: one.closed_at,
+                lost_at: lost_at(one),
+                announced: one.shutdown.is_some(),
             });
         }
         self.last = Some((id, at));
     }
 
-    /// The last ones, and whether they alternate.
-    pub(super) fn told(self) -> (Vec<Boot>, bool) {
+    fn of(&self, one: &Remembered) -> Option<&Process<'a>> {
+        self.found.get(*self.known.get(&one.boot?)?)
+    }
+
+    /// When a session's process let in another one, after this moment.
+    pub(super) fn heard_after(&self, one: &Remembered, at: Moment) -> Option<Moment> {
+        let (_, last) = self.of(one)?.heard;
+        (last > at).then_some(last)
+    }
+
+    /// How many processes ended with the loss of a session, without a word before it, in the ten
+    /// minutes before this session was lost; none where its own did not.
+    pub(super) fn lost_in_turn(&self, this: &Remembered) -> u32 {
+        let ended_so = |process: &&Process<'_>| {
+            let lost_at = process.lost_at.filter(|lost_at| {
+                let recent = (0..=LOOP_MS).contains(&this.closed_at.millis_since(*lost_at));
+                let outlived = process.ended_at.millis_since(*lost_at) > TOGETHER_MS
+                    || process.heard.1 > *lost_at;
+                recent && !outlived && !process.announced
+            });
+            lost_at.is_some()
+        };
+        let own = self.of(this).filter(|_| lost_at(this).is_some());
+        if !own.as_ref().is_some_and(ended_so) {
+            return 0;
+        }
+        u32::try_from(self.found.iter().filter(ended_so).count()).unwrap_or(u32::MAX)
+    }
+
+    /// The last ones, oldest first, and whether they alternate: one let somebody in after another
+    /// had, and the other again after that.
+    pub(super) fn told(mut self) -> (Vec<Boot>, bool) {
+        self.found.sort_by_key(|process| process.heard);
+        let mut heard_until = None;
+        let mut alternate = false;
+        for process in &self.found {
+            let (first, last) = process.heard;
+            alternate |= heard_until.is_some_and(|until| first < until);
+            heard_until = heard_until.max(Some(last));
+        }
         let surplus = self.found.len().saturating_sub(MAX_TOLD);
         let boots = self.found.into_iter().skip(surplus).map(|process| Boot {
             id: process.first.rest.boot.clone().unwrap_or_default(),
@@ -126,6 +193,12 @@ impl<'a> Boots<'a> {
             first_at: process.first.opened_at,
             last_at: process.last_at,
         });
-        (boots.collect(), self.alternate)
+        (boots.collect(), alternate)
     }
+}
+
+/// When the gateway's leg of a session was lost.
+fn lost_at(one: &Remembered) -> Option<Moment> {
+    let lost = one.rest.lost.filter(|(leg, _)| *leg == Leg::Gateway);
+    lost.map(|(_, at)| at)
 }

@@ -18,8 +18,20 @@ pub struct ContextFacts {
     pub lost_together: u32,
     /// Those of them that had been silent for about as long as this one.
     pub lost_alike: u32,
-    /// Deaths without a Close, this one counted, at about the same age or after about the same
-    /// silence; those within a second of each other count as one.
+    /// Sessions whose same leg was lost without a Close in the ten minutes before that second, or right
+    /// after it.
+    pub lost_beside: u32,
+    /// At the rate of those, so many are lost within one second by chance in one of so
+    /// many cases; `null` where there were none.
+    pub lost_together_one_in: Option<u64>,
+    /// Sessions that were open before this one was lost, and still are; 256 are counted at
+    /// most. A process that ends takes all of its sessions with it.
+    pub survivors: u32,
+    /// When the process of the gateway that this session had (by its boot id) was last heard after
+    /// this session was lost: it had not ended.
+    pub process_heard_at: Option<Moment>,
+    /// The timer that ended this session and others, where their times are far more alike than
+    /// chance would have them.
     pub cadence: Option<Cadence>,
     /// Other credentials that the same client address used lately in the same place.
     pub other_credentials: Vec<OtherCredential>,
@@ -56,10 +68,24 @@ pub struct Cadence {
     pub leg: Leg,
     /// The middle one of the cases, in milliseconds.
     pub period_ms: u64,
-    /// How many there are.
+    /// How many there are, this one counted; those within a second of each other count as one.
     pub cases: u32,
     /// The period of a well-known default that this is within 3 % of, in seconds.
     pub known_s: Option<u32>,
+    /// Ends of the same leg that were looked at, this one counted.
+    #[serde(default)]
+    pub compared: u32,
+    /// By chance the times would be so much alike in one of so many cases, all periods counted that
+    /// were tried; `null` where only `waves` shows it.
+    #[serde(default)]
+    pub one_in: Option<u64>,
+    /// Client addresses among the cases.
+    #[serde(default)]
+    pub clients: u32,
+    /// Times, this one counted, at which all sessions that were lost in one second had been silent
+    /// for this long, while the gateway's process went on; 0 or at least 2.
+    #[serde(default)]
+    pub waves: u32,
 }
 
 /// See [`Cadence::measure`].

@@ -265,6 +265,8 @@ pub enum GatewayErrorKind {
     Backlog,
     /// The far end does not speak TLS.
     NotTls,
+    /// The connection ended or was reset inside the TLS handshake.
+    TlsCut,
     /// We speak plain HTTP and the far end wants TLS.
     WantsTls,
     /// Its certificate is not signed by a CA we trust.

@@ -1,5 +1,6 @@
 //! Clients that vanished, aborted or gave up.
 
+use super::together::{lost_with_it, usual_losses};
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
@@ -266,17 +267,19 @@ fn open(view: &View<'_>) -> Option<Finding> {
     Some(with_others(view, found))
 }
 
-/// Clients do not leave in one second by chance.
+/// Clients that leave in one second share a cause where it is far more than leave in any second, and
+/// more than stay.
 fn with_others(view: &View<'_>, found: Finding) -> Finding {
     let context = view.record().context.as_ref();
-    let others = context.map_or(0, |context| context.lost_together);
-    if others < 2 {
+    let together = context.and_then(|context| Some((context, lost_with_it(context)?)));
+    let Some((context, others)) = together.filter(|(it, others)| it.survivors < *others) else {
         return found;
-    }
+    };
     found
         .because([fact(format!(
             "{others} other sessions lost their client in the same second"
         ))])
+        .because([usual_losses(context)])
         .next(
             "look at what these clients share: a proxy in front of the tap that was reloaded or \
              restarted, their network, or one program that ended",

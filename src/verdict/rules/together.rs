@@ -1,10 +1,10 @@
 //! Endings that only other sessions explain: what they showed stands in the record's `context`.
 
-use crate::session::memory::lost;
+use crate::session::memory::{FAR_FROM_CHANCE, ONE_EVENT, lost};
 use crate::session::party::{Leg, Party};
 use crate::session::record::context::{Cadence, ContextFacts, Measure};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::hops::{Need, mend, raise_idle_limit, side};
 use crate::verdict::view::{at, fact, human_ms, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -22,10 +22,14 @@ pub(super) const RULES: &[Rule] = &[
                       sessions of the same gateway ended so within the same second, or another \
                       process of the gateway (a new boot id) answered right after it. One client \
                       cannot do that: the gateway's process ended without closing (crash, SIGKILL, \
-                      out of memory), its host went away, or what stands before it did. Where all of \
-                      them had been silent for equally long, a proxy's idle timer looks the same: \
-                      from the third such time on it is hop.fault.idle_cadence.",
-        evidence: "the gateway's leg lost without a Close, and in the context two others lost within the same second or a new boot id right after it",
+                      out of memory), its host went away, or what stands before it did. A process \
+                      takes all its sessions with it: where a session that was open before is \
+                      still open, or the same boot id answers afterwards, it has not ended. \
+                      Neither has it where a gateway loses so many sessions in any second. Where \
+                      all of them had been silent for equally long, a proxy's idle timer looks the \
+                      same: from the second such time on, with the same boot id, it is \
+                      hop.fault.idle_cadence.",
+        evidence: "the gateway's leg lost without a Close, no session of before that is still open, and in the context two others lost within the same second, far more than at any other time, or a new boot id right after it",
         versions: Versions::Seen,
         action: "look why the gateway's process ended at this time (its log, `docker events`, the kernel's log for out of memory)",
         find: crash,
@@ -40,12 +44,19 @@ pub(super) const RULES: &[Rule] = &[
         // consumers. They are as regular as any timer.
         order: 45,
         title: "Something cuts sessions after a fixed time",
-        explanation: "Three or more sessions ended without a Close on the same leg after the same \
-                      silence, or at the same age, within 5 %. Programs and people are not that \
-                      regular, timers are: a proxy, load balancer or NAT on that leg cuts \
-                      connections. Well-known defaults are 30, 58, 60, 100, 180, 300, 350 and 3600 \
-                      seconds.",
-        evidence: "a leg lost without a Close, and in the context two or more others of the same leg with the same silence or age",
+        explanation: "Sessions ended without a Close on the same leg after the same silence, or at \
+                      the same age, and far more alike than chance would have it: among all ends of \
+                      that leg so many would be as close together in less than one case in a \
+                      million, with all periods counted that were tried. Sessions in which \
+                      something was said in the last second do not count. Timers are that precise: \
+                      a proxy, load balancer or NAT on that leg cuts connections. How many cuts it \
+                      takes depends on how alike they are: usually five to ten, also where as many \
+                      sessions end at other times. It is known from the second time on where all \
+                      sessions that end in one second had been silent for equally long, and the \
+                      gateway's boot id is the same afterwards. Between client and tap the timer \
+                      may also be the clients' own. Well-known defaults are 30, 58, 60, 100, 180, \
+                      300, 350 and 3600 seconds.",
+        evidence: "a leg lost without a Close, and in the context a cadence: the odds against chance (one_in), or two waves of equal silence with one boot id",
         versions: Versions::Any,
         action: "raise the idle timeout of the proxy on that leg above the interval of the gateway's pings (25 s), or above the longest silence",
         find: cadence,
@@ -57,18 +68,20 @@ fn crash(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let context = view.record().context.as_ref()?;
-    let others = context.lost_together;
+    // A process that ends takes all of its sessions with it, and answers nobody afterwards.
+    if context.survivors > 0 || context.process_heard_at.is_some() {
+        return None;
+    }
     if let Some(finding) = crash_loop(view, context).or_else(|| fresh_process(view, context)) {
         return Some(finding);
     }
-    if others < 2 {
-        return None;
-    }
+    let others = lost_with_it(context)?;
     let summary = format!(
         "the gateway lost this session and {others} others without a Close within a second"
     );
     let together = fact(format!(
-        "{others} other sessions of this gateway ended in the same way within a second"
+        "{others} other sessions of this gateway ended in the same way within a second, and none \
+         that was open before is left"
     ));
     // A timer that all of them had set at one moment looks the same.
     let quiet = view.quiet_ms().filter(|_| context.lost_alike == others);
@@ -94,8 +107,31 @@ fn crash(view: &View<'_>) -> Option<Finding> {
         found
             .because(view.end_evidence(Leg::Gateway))
             .because([together])
+            .because([usual_losses(context)])
             .because(alike),
     )
+}
+
+/// Others that were lost within a second of this session, where they are two or more and far more
+/// than are lost in any second.
+pub(super) fn lost_with_it(context: &ContextFacts) -> Option<u32> {
+    let others = context.lost_together;
+    let more_than_usual = context
+        .lost_together_one_in
+        .is_none_or(|one_in| one_in >= ONE_EVENT);
+    (others >= 2 && more_than_usual).then_some(others)
+}
+
+/// How far from chance that is, as evidence.
+pub(super) fn usual_losses(context: &ContextFacts) -> Evidence {
+    match context.lost_together_one_in {
+        Some(one_in) => fact(format!(
+            "{} others were lost on that leg in the ten minutes before, or right after it: by chance \
+             it would lose so many within a second in less than one of {one_in} cases",
+            context.lost_beside
+        )),
+        None => fact("no other was lost on that leg in the ten minutes before, nor right after it"),
+    }
 }
 
 /// Processes that each ended with their sessions.
@@ -140,11 +176,77 @@ fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
     )
 }
 
-/// The cluster of deaths that this one belongs to.
+/// The timer that ended this session among others.
 fn of_a_cadence(view: &View<'_>, context: &ContextFacts) -> Option<Cadence> {
     let (leg, _) = lost(view.record())?;
     let found = context.cadence?;
-    (found.leg == leg && found.cases >= 3).then_some(found)
+    let far_from_chance = found.one_in.is_some_and(|one_in| one_in >= FAR_FROM_CHANCE);
+    let is_one = found.cases >= 3 && far_from_chance || found.waves >= 2;
+    (found.leg == leg && is_one).then_some(found)
+}
+
+/// A period in words.
+fn period(found: &Cadence) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a period is hours at most")]
+    let ms = found.period_ms as f64;
+    human_ms(ms)
+}
+
+/// What shows that it is a timer, and not chance.
+fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
+    let mut all = Vec::new();
+    if let Some(one_in) = found.one_in {
+        all.push(fact(format!(
+            "{} of {} sessions that ended on this leg without a Close ended {after}",
+            found.cases, found.compared
+        )));
+        all.push(fact(format!(
+            "by chance so many would be so much alike in less than one of {one_in} cases, with all \
+             periods counted that were tried"
+        )));
+    }
+    if found.waves >= 2 {
+        let went_on = boot.map_or_else(
+            || "the gateway went on in between".to_owned(),
+            |boot| format!("the gateway's process was the same before and after (boot id {boot})"),
+        );
+        all.push(fact(format!(
+            "{} times all sessions that ended within one second had been silent for as long, and \
+             {went_on}",
+            found.waves
+        )));
+    }
+    match (found.leg, found.clients) {
+        (Leg::Client, 0 | 1) => all.push(fact(
+            "all of them came from one client address: a program that ends by itself after this \
+             time looks the same",
+        )),
+        (Leg::Client, clients) => {
+            all.push(fact(format!("they came from {clients} client addresses")));
+        }
+        (Leg::Gateway, _) => {}
+    }
+    all.extend(found.known_s.map(|seconds| {
+        fact(format!(
+            "{seconds} s is a well-known default of proxies and load balancers"
+        ))
+    }));
+    all
+}
+
+fn sure(view: &View<'_>, found: &Cadence) -> Confidence {
+    let likely = match found.leg {
+        // Programs that end after a time of their own are clients, too.
+        Leg::Client => found.known_s.is_some() && found.clients > 1,
+        // Of any other gateway it is not known whether it has such a timer itself.
+        Leg::Gateway if view.is_openclaw() => found.one_in.is_some() || found.known_s.is_some(),
+        Leg::Gateway => view.foreign_server().is_some(),
+    };
+    if likely {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    }
 }
 
 fn cadence(view: &View<'_>) -> Option<Finding> {
@@ -155,16 +257,8 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     if leg == Leg::Gateway && context.processes_lost >= LOOP {
         return None;
     }
-    let Cadence {
-        measure,
-        period_ms,
-        cases,
-        known_s,
-        ..
-    } = found;
-    #[expect(clippy::cast_precision_loss, reason = "a period is hours at most")]
-    let period = human_ms(period_ms as f64);
-    let after = match measure {
+    let period = period(&found);
+    let after = match found.measure {
         Measure::Silence => format!("after {period} of silence"),
         Measure::Age => format!("at the age of {period}"),
     };
@@ -179,20 +273,16 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
             String::new(),
         ),
     };
-    // Programs that end at an age of their own are clients, too.
-    let by_count = leg == Leg::Gateway && cases > 4;
-    let confidence = if known_s.is_some() || by_count {
-        Confidence::Likely
-    } else {
-        Confidence::Possible
+    let or_own = match leg {
+        Leg::Client => ", or the clients' own",
+        Leg::Gateway if view.is_openclaw() || server.is_some() => "",
+        Leg::Gateway => ", or the gateway's own",
     };
-    let default = known_s.map(|seconds| {
-        fact(format!(
-            "{seconds} s is a well-known default of proxies and load balancers"
-        ))
-    });
-    let summary = format!("cut {after}, {cases} times by now: {timer} {side}{hint}");
-    let next = match (measure, server) {
+    let summary = format!(
+        "cut {after}, {} times by now: {timer} {side}{hint}{or_own}",
+        found.cases
+    );
+    let next = match (found.measure, server) {
         (Measure::Silence, Some(server)) => raise_idle_limit(server),
         (Measure::Silence, None) => format!(
             "find the proxy, load balancer or NAT {side} with an idle timeout of about {period}, \
@@ -204,12 +294,19 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
              connection's life, and raise it"
         ),
     };
+    let next = match leg {
+        Leg::Client => {
+            format!("if these clients do not end by themselves after {period}: {next}")
+        }
+        Leg::Gateway if or_own.is_empty() => next,
+        Leg::Gateway => format!("if the gateway has no such limit itself: {next}"),
+    };
+    let server = view.record().dialect.as_ref();
+    let server = server.and_then(|dialect| dialect.server.as_ref());
+    let boot = server.and_then(|server| server.boot_id.as_ref()).map(short);
     Some(
-        Finding::new(confidence, summary)
-            .because([fact(format!(
-                "{cases} sessions ended without a Close {after}"
-            ))])
-            .because(default)
+        Finding::new(sure(view, &found), summary)
+            .because(shown_by(&found, &after, boot.as_deref()))
             .because(view.end_evidence(leg))
             .next(next),
     )

@@ -3,11 +3,11 @@
 use super::auth_secret::auth;
 use crate::session::record::context::ContextFacts;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, GatewayErrorKind};
+use crate::session::record::{Class, Confidence};
 use crate::verdict::said::Said;
 use crate::verdict::siblings::let_in;
-use crate::verdict::view::{at, fact, human_ms, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{at, fact, short};
+use crate::verdict::{Finding, Rule, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -56,21 +56,6 @@ pub(super) const RULES: &[Rule] = &[
             26,
             two_gateways,
         )
-    },
-    Rule {
-        id: "gateway.lifecycle.restarting",
-        class: Class::GatewayLifecycle,
-        act_on: ActOn::Nobody,
-        stage: Stage::Dial,
-        order: 40,
-        title: "The gateway is down for a restart",
-        explanation: "Nothing listens at the gateway's address, and less than a minute ago the \
-                      gateway said that it goes down, lost all its sessions at once, or left one without a Close seconds ago. A restart \
-                      takes about 7 s, 5 of them without a listener. One that said that it stops \
-                      is not meant.",
-        evidence: "ECONNREFUSED (or a missing socket), and in the context a shutdown event, a Close 1012 or a crash less than a minute before",
-        action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
-        ..auth("", ActOn::Nobody, 40, restarting)
     },
     Rule {
         id: "gateway.pairing.lost",
@@ -144,45 +129,6 @@ fn token_changed(view: &View<'_>) -> Option<Finding> {
     let summary =
         "the gateway refused a token that it had let in before: its own was changed".to_owned();
     Some(found(view, &said, Confidence::Likely, summary).because([fact(text)]))
-}
-
-fn restarting(view: &View<'_>) -> Option<Finding> {
-    let kind = view.gateway_error()?;
-    if !matches!(
-        kind,
-        GatewayErrorKind::Refused | GatewayErrorKind::SocketMissing
-    ) {
-        return None;
-    }
-    let down = view.record().context.as_ref()?.going_down.as_ref();
-    // One that stops for good is not waited for.
-    let down = down.filter(|down| !down.stops)?;
-    #[expect(clippy::cast_precision_loss, reason = "a minute at most")]
-    let ago = human_ms(view.record().closed_at.millis_since(down.at).max(0) as f64);
-    let (confidence, summary, what) = match down.lost {
-        0 => (
-            Confidence::Likely,
-            format!("nothing listens there: the gateway said {ago} ago that it restarts or stops"),
-            "the gateway said that it restarts or stops",
-        ),
-        1 | 2 => (
-            Confidence::Possible,
-            format!(
-                "nothing listens there, and {ago} ago the gateway left a session without a Close"
-            ),
-            "the gateway left a session without a Close",
-        ),
-        lost => (
-            Confidence::Likely,
-            format!("nothing listens there: the gateway lost {lost} sessions {ago} ago"),
-            "the gateway lost all these sessions within a second",
-        ),
-    };
-    Some(
-        Finding::new(confidence, summary)
-            .because([at(down.at, what)])
-            .because(view.gateway_error_evidence()),
-    )
 }
 
 fn pairing_lost(view: &View<'_>) -> Option<Finding> {

@@ -215,6 +215,16 @@ pub(super) const RULES: &[Rule] = &[
         ..cause("gateway.unreachable.tls", ActOn::Gateway, tls)
     },
     Rule {
+        title: "The gateway ended the TLS handshake",
+        explanation: "gateway.url says https or wss, and what listens there ended or reset the \
+                      connection inside the TLS handshake, without an alert: it does not speak TLS, \
+                      it is going down, or what forwards its port has nobody to forward to.",
+        evidence: "FIN or RST of the gateway inside the TLS handshake",
+        versions: Versions::Any,
+        action: "check that the gateway runs; if it does, use http:// (or ws://) in gateway.url, or enable gateway.tls at the gateway",
+        ..cause("gateway.unreachable.tls_cut", ActOn::Operator, tls_cut)
+    },
+    Rule {
         title: "There is no route to the gateway",
         explanation: "The system knows no way to the gateway's address: wrong network, VPN down, \
                       container networks that are not joined.",
@@ -418,6 +428,11 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
 
 fn tls(view: &View<'_>) -> Option<Finding> {
     error(view, Kind::Tls, "TLS with the gateway failed")
+}
+
+fn tls_cut(view: &View<'_>) -> Option<Finding> {
+    let summary = format!("{} ended the connection in the TLS handshake", target(view));
+    error(view, Kind::TlsCut, summary)
 }
 
 fn unreachable(view: &View<'_>) -> Option<Finding> {

@@ -477,7 +477,7 @@ const SHAPES: [Shape; 9] = [
     Shape::Url,
 ];
 
-const ERRORS: [GatewayErrorKind; 29] = [
+const ERRORS: [GatewayErrorKind; 30] = [
     GatewayErrorKind::Dns,
     GatewayErrorKind::Refused,
     GatewayErrorKind::Unreachable,
@@ -494,6 +494,7 @@ const ERRORS: [GatewayErrorKind; 29] = [
     GatewayErrorKind::Forbidden,
     GatewayErrorKind::Backlog,
     GatewayErrorKind::NotTls,
+    GatewayErrorKind::TlsCut,
     GatewayErrorKind::WantsTls,
     GatewayErrorKind::CertificateUntrusted,
     GatewayErrorKind::CertificateExpired,

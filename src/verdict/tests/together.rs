@@ -16,7 +16,7 @@ fn what_is_regular_by_itself_is_no_hops_cadence() {
             let record = edited(id, |record| {
                 record["context"] = json!({ "cadence": {
                     "measure": measure, "leg": leg, "period_ms": period_ms, "cases": 5,
-                    "known_s": null,
+                    "known_s": null, "compared": 5, "one_in": 1_000_000_000,
                 } });
             });
             assert_eq!(decide(&record).rule, id, "{measure}");
@@ -32,7 +32,7 @@ fn processes_that_end_in_turn_are_no_timer_of_a_hop() {
                 "processes_lost": processes,
                 "cadence": {
                     "measure": "age", "leg": "gateway", "period_ms": 2100, "cases": 4,
-                    "known_s": null,
+                    "known_s": null, "compared": 4, "one_in": 1_000_000,
                 },
             });
         }))
@@ -78,4 +78,219 @@ fn a_message_of_many_frames_is_not_measured_by_its_frames() {
         record["frames"]["to_gateway"]["opcodes"]["continuation"] = json!(20);
     });
     assert_eq!(rule_of(&fragmented), "gateway.limit.message_too_big");
+}
+
+#[test]
+fn a_crash_needs_more_than_the_rate_of_before_and_no_survivor() {
+    let with = |context: serde_json::Value| {
+        rule_of(&edited("gateway.left.open", |record| {
+            record["context"] = context;
+        }))
+    };
+    let crash = "gateway.lifecycle.crash";
+    assert_eq!(with(json!({ "lost_together": 2 })), crash);
+    assert_eq!(with(json!({ "lost_together": 1 })), "gateway.left.open");
+    let rate = |one_in: u64| {
+        with(json!({ "lost_together": 9, "lost_beside": 400, "lost_together_one_in": one_in }))
+    };
+    assert_eq!(rate(100_000), crash);
+    assert_eq!(rate(900), "gateway.left.open");
+    let still_open = json!({ "lost_together": 9, "survivors": 1 });
+    assert_eq!(with(still_open), "gateway.left.open");
+    let heard = json!({ "lost_together": 9, "process_heard_at": "2026-11-21T10:00:05.5Z" });
+    assert_eq!(with(heard), "gateway.left.open");
+    // Processes that end one after the other leave no session, either.
+    let one_after_the_other = json!({ "processes_lost": 3, "survivors": 2 });
+    assert_eq!(with(one_after_the_other), "gateway.left.open");
+}
+
+#[test]
+fn a_cadence_needs_its_odds_or_waves() {
+    let with = |leg: &str, edit: serde_json::Value| {
+        let id = match leg {
+            "client" => "client.left.reset",
+            _ => "gateway.left.open",
+        };
+        decide(&edited(id, |record| {
+            let mut cadence = json!({
+                "measure": "silence", "leg": leg, "period_ms": 60_000, "cases": 6, "known_s": 60,
+                "compared": 9, "one_in": 2_000_000, "clients": 4,
+            });
+            for (key, value) in edit.as_object().unwrap() {
+                cadence[key] = value.clone();
+            }
+            record["context"] = json!({ "cadence": cadence });
+        }))
+    };
+    let cadence = "hop.fault.idle_cadence";
+    assert_eq!(with("gateway", json!({})).rule, cadence);
+    assert_eq!(with("client", json!({})).rule, cadence);
+    assert_eq!(
+        with("gateway", json!({ "one_in": 900_000 })).rule,
+        "gateway.left.open"
+    );
+    assert_eq!(
+        with("gateway", json!({ "one_in": null })).rule,
+        "gateway.left.open"
+    );
+    let waves = with("gateway", json!({ "one_in": null, "cases": 2, "waves": 2 }));
+    assert_eq!(waves.rule, cadence);
+    // The evidence says how far from chance it is.
+    let told = with("gateway", json!({}));
+    let says = |words: &str| told.evidence.iter().any(|it| it.fact.contains(words));
+    assert!(says("6 of 9 sessions that ended on this leg"), "{told:#?}");
+    assert!(says("less than one of 2000000 cases"), "{told:#?}");
+    // One client's own timer looks the same.
+    let alone = with("client", json!({ "clients": 1 }));
+    assert_eq!(alone.confidence, Confidence::Possible);
+    assert!(
+        alone
+            .next
+            .starts_with("if these clients do not end by themselves")
+    );
+    assert_eq!(with("client", json!({})).confidence, Confidence::Likely);
+}
+
+#[test]
+fn clients_that_leave_at_the_usual_rate_share_nothing() {
+    let next = |context: serde_json::Value| {
+        decide(&edited("client.left.open", |record| {
+            record["context"] = context;
+        }))
+        .next
+    };
+    assert!(next(json!({ "lost_together": 5 })).contains("share"));
+    let usual = json!({ "lost_together": 5, "lost_beside": 90, "lost_together_one_in": 12 });
+    assert!(!next(usual).contains("share"));
+    // More stayed than left.
+    assert!(!next(json!({ "lost_together": 5, "survivors": 16 })).contains("share"));
+}
+
+/// What a caller meets while the gateway is down, after it said so or did not.
+#[test]
+fn an_announced_restart_explains_whatever_the_next_caller_meets() {
+    let after = |error: &str, down: serde_json::Value| {
+        rule_of(&edited("gateway.silent.reset", |record| {
+            record["gateway"]["error"]["kind"] = error.into();
+            record["context"] = json!({ "going_down": down });
+        }))
+    };
+    let said = |stops: bool| {
+        json!({
+            "at": "2026-11-21T09:59:57Z", "announced": true, "stops": stops,
+            "restart_expected_ms": null,
+        })
+    };
+    let restarting = "gateway.lifecycle.restarting";
+    for error in [
+        "refused",
+        "socket_missing",
+        "reset_before_status",
+        "closed_before_status",
+        "tls_cut",
+        "body_incomplete",
+        "unreachable",
+        "dns",
+        "connect_timeout",
+        "upgrade_timeout",
+    ] {
+        assert_eq!(after(error, said(false)), restarting, "{error}");
+        let untold = after(error, serde_json::Value::Null);
+        assert_ne!(untold, restarting, "{error}");
+    }
+    // What has another cause keeps it.
+    for error in [
+        "certificate_expired",
+        "socket_denied",
+        "not_http",
+        "wants_tls",
+    ] {
+        assert_ne!(after(error, said(false)), restarting, "{error}");
+    }
+    for error in ["reset_before_status", "closed_before_status", "tls_cut"] {
+        assert_eq!(
+            after(error, said(true)),
+            "gateway.lifecycle.stopping",
+            "{error}"
+        );
+    }
+    assert_eq!(after("refused", said(true)), "gateway.unreachable.refused");
+    // Without a word it takes several sessions that were lost at once.
+    let lost = |lost: u32| {
+        json!({
+            "at": "2026-11-21T09:59:57Z", "announced": false, "lost": lost,
+            "restart_expected_ms": null,
+        })
+    };
+    assert_eq!(after("reset_before_status", lost(3)), restarting);
+    assert_eq!(
+        after("reset_before_status", lost(1)),
+        "gateway.silent.reset"
+    );
+    assert_eq!(after("refused", lost(1)), restarting);
+}
+
+#[test]
+fn a_wait_that_had_begun_before_the_announcement_has_another_reason() {
+    let at = |time: &str| {
+        rule_of(&edited("gateway.silent.upgrade", |record| {
+            record["context"] = json!({ "going_down": {
+                "at": time, "announced": true, "restart_expected_ms": 1500,
+            } });
+        }))
+    };
+    let opened = fixture("gateway.silent.upgrade").opened_at;
+    let before = crate::session::moment::Moment(opened.0 - jiff::SignedDuration::from_secs(2));
+    let after = crate::session::moment::Moment(opened.0 + jiff::SignedDuration::from_secs(2));
+    assert_eq!(at(&before.to_string()), "gateway.lifecycle.restarting");
+    assert_eq!(at(&after.to_string()), "gateway.silent.upgrade");
+}
+
+#[test]
+fn what_a_proxy_answers_while_the_gateway_restarts_is_no_fault_of_its() {
+    let after = |id: &str, stops: bool| {
+        rule_of(&edited(id, |record| {
+            record["context"] = json!({ "going_down": {
+                "at": "2026-11-21T09:59:57Z", "announced": true, "stops": stops,
+                "restart_expected_ms": null,
+            } });
+        }))
+    };
+    for id in ["hop.fault.bad_gateway", "hop.fault.http_answer"] {
+        assert_eq!(rule_of(&fixture(id)), id);
+        assert_eq!(after(id, false), "gateway.lifecycle.restarting");
+        assert_eq!(after(id, true), "gateway.lifecycle.stopping");
+    }
+    // Its own words say more, and other answers are about something else.
+    for id in [
+        "gateway.lifecycle.admission_closed",
+        "gateway.lifecycle.handlers_unavailable",
+        "hop.fault.redirect",
+        "gateway.auth.token_mismatch",
+    ] {
+        if folder().join(format!("{id}.json")).exists() {
+            assert_eq!(after(id, false), id);
+        }
+    }
+}
+
+#[test]
+fn a_session_that_the_new_process_let_in_was_not_lost_in_the_restart() {
+    let with = |id: &str, at: &str| {
+        rule_of(&edited(id, |record| {
+            record["context"] = json!({ "going_down": {
+                "at": at, "announced": true, "restart_expected_ms": 1500,
+            } });
+        }))
+    };
+    let (before, after) = ("2026-11-21T09:59:57Z", "2026-11-21T10:00:01Z");
+    let lost = "gateway.lifecycle.lost_in_restart";
+    // The dying process took the upgrade and nobody spoke.
+    assert_eq!(with("gateway.left.before_hello", before), lost);
+    // It was let in after the announcement.
+    assert_eq!(with("gateway.left.open", before), "gateway.left.open");
+    // It was open when the announcement came to others.
+    assert_eq!(with("gateway.left.open", after), lost);
+    // The client left by itself.
+    assert_eq!(with("client.left.open", before), "client.left.open");
 }

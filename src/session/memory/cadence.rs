@@ -1,0 +1,362 @@
+//! Whether sessions end after a fixed time, and how far that is from chance.
+//!
+//! Ages of sessions cluster by themselves: of three hundred sessions that end at random, some three
+//! always end at nearly the same age. So a period is only claimed where no spread of ages that people,
+//! programs and networks produce would give as many ends within as narrow a window.
+//!
+//! The spread itself is not known. It is only taken to be smooth: no more of the ends around a period
+//! are expected in a window than [`DENSITY`] times the window's width, whatever the distribution is.
+//! A log-uniform or exponential spread has less than a tenth of that, a bell curve reaches it when its
+//! deviation is 8 % of its mean. Timers are an order of magnitude more precise.
+
+use super::together::Together;
+use super::{LEAST_PERIOD_MS, ONE_EVENT, PERIODS_S, Remembered, TOGETHER_MS, within_a_second};
+use crate::session::moment::Moment;
+use crate::session::party::Leg;
+use crate::session::record::context::{Cadence, Measure};
+
+/// A claim must be rarer than this by chance: one case in so many.
+pub const FAR_FROM_CHANCE: u64 = 1_000_000;
+
+/// A session with a byte so shortly before its end was not cut for being idle, and what it was just
+/// told may have ended it.
+const JUST_BEFORE_MS: u64 = 1000;
+
+/// Fewer ends are no cluster.
+const LEAST_CASES: usize = 3;
+
+/// Ends within this share of a value are those around it.
+const AROUND: f64 = 0.25;
+
+/// The widest cluster, as a share of its value: one second of 40.
+const WIDEST: f64 = 0.025;
+
+/// Most of the ends around a value that a window may hold by chance, for each part of the value that
+/// it is wide.
+const DENSITY: f64 = 5.0;
+
+/// Ends around a value that are looked at, the latest ones, to bound the work.
+const MOST: usize = 128;
+
+/// How exact times are: the sum of what rounding to milliseconds takes from both ends of a window.
+const RESOLUTION_MS: u64 = 1;
+
+/// Sessions that end in one second are a wave from so many on.
+const WAVE: usize = 3;
+
+/// The end of one leg, as far as a timer could have made it.
+struct Cut<'a> {
+    at: Moment,
+    value: u64,
+    session: &'a Remembered,
+}
+
+/// The cluster of ends that is least likely to be chance.
+struct Cluster {
+    first: usize,
+    last: usize,
+    ln_chance: f64,
+}
+
+/// The period that this session's end belongs to.
+pub(super) fn cadence(
+    ends: &[&Remembered],
+    this: &Remembered,
+    together: &Together<'_>,
+) -> Option<Cadence> {
+    let (leg, _) = this.lost.filter(|_| could_be_a_timers(this))?;
+    let of_leg = ends.iter().filter(|other| is_end_of(leg, other));
+    // Each of them was looked at in its turn, which is as many chances to find something.
+    let looks = of_leg.count() + 1;
+    let by_measure = [Measure::Silence, Measure::Age].into_iter();
+    let clustered = by_measure
+        .filter_map(|measure| clustered(ends, this, (leg, measure), looks))
+        .reduce(|best, next| if next.cases > best.cases { next } else { best });
+    // All sessions get the gateway's ticks at the same moment, so that whatever ends in one second has
+    // been silent for equally long. It is a wave only where more end than in any second.
+    let usual = together.one_in.is_some_and(|one_in| one_in < ONE_EVENT);
+    let waves = waves(ends, this, leg, looks).filter(|_| !usual);
+    match (clustered, waves) {
+        (Some(found), waves) => Some(Cadence {
+            waves: waves.map_or(0, |waves| waves.waves),
+            ..found
+        }),
+        (None, waves) => waves,
+    }
+}
+
+fn is_end_of(leg: Leg, one: &Remembered) -> bool {
+    one.lost.is_some_and(|(its, _)| its == leg) && !one.given_up
+}
+
+/// Whether a timer in the path may have ended a session: it was open, it had been quiet, our own
+/// keepalive did not give up on it, and the gateway had not said that it goes down.
+fn could_be_a_timers(one: &Remembered) -> bool {
+    let quiet = one
+        .silence_ms
+        .is_none_or(|silence| silence >= JUST_BEFORE_MS);
+    one.open && quiet && !one.given_up && one.shutdown.is_none()
+}
+
+fn value(measure: Measure, one: &Remembered) -> Option<u64> {
+    let value = match measure {
+        Measure::Silence => one.silence_ms,
+        Measure::Age => Some(one.age_ms),
+    };
+    value.filter(|value| *value >= LEAST_PERIOD_MS)
+}
+
+fn clustered(
+    ends: &[&Remembered],
+    this: &Remembered,
+    (leg, measure): (Leg, Measure),
+    looks: usize,
+) -> Option<Cadence> {
+    let own = value(measure, this)?;
+    let around = around(ends, this, own, (leg, measure));
+    let values: Vec<u64> = around.iter().map(|cut| cut.value).collect();
+    let found = narrowest(&values, own)?;
+    let measures = 2;
+    let sizes = values.len().saturating_sub(LEAST_CASES - 1);
+    let tried = looks.saturating_mul(sizes).saturating_mul(measures);
+    let one_in = one_in(found.ln_chance + float(tried).ln());
+    let members = around.get(found.first..=found.last)?;
+    let clients = clients(members.iter().map(|cut| cut.session));
+    // One client whose sessions all last equally long may well have a limit of its own.
+    let own_limit = leg == Leg::Client && measure == Measure::Age && clients < 2;
+    if one_in < FAR_FROM_CHANCE || own_limit {
+        return None;
+    }
+    let period_ms = members.get(members.len() / 2)?.value;
+    Some(Cadence {
+        measure,
+        leg,
+        period_ms,
+        cases: u32::try_from(members.len()).unwrap_or(u32::MAX),
+        known_s: known(period_ms),
+        compared: u32::try_from(looks).unwrap_or(u32::MAX),
+        one_in: Some(one_in),
+        clients,
+        waves: 0,
+    })
+}
+
+/// The ends around a value, in the order of their own values. Those within a second of each other
+/// share a cause, which need not be a timer: they count once, and so does this one with those that
+/// ended beside it.
+fn around<'a>(
+    ends: &[&'a Remembered],
+    this: &'a Remembered,
+    own: u64,
+    (leg, measure): (Leg, Measure),
+) -> Vec<Cut<'a>> {
+    let is_near = |value: &u64| float(value.abs_diff(own)) <= AROUND * float(own);
+    let mut near: Vec<Cut<'a>> = ends
+        .iter()
+        .filter(|other| is_end_of(leg, other) && could_be_a_timers(other))
+        .filter(|other| !within_a_second(other.closed_at, this.closed_at))
+        .filter_map(|other| {
+            Some(Cut {
+                at: other.closed_at,
+                value: value(measure, other).filter(is_near)?,
+                session: other,
+            })
+        })
+        .collect();
+    near.sort_by_key(|cut| (cut.at, cut.value));
+    let mut last = None;
+    near.retain(|cut| {
+        let apart = last.is_none_or(|last| !within_a_second(cut.at, last));
+        if apart {
+            last = Some(cut.at);
+        }
+        apart
+    });
+    near.drain(..near.len().saturating_sub(MOST));
+    near.push(Cut {
+        at: this.closed_at,
+        value: own,
+        session: this,
+    });
+    near.sort_by_key(|cut| cut.value);
+    near
+}
+
+/// The window around `own` that is least likely to be chance. `values` are sorted and hold it.
+fn narrowest(values: &[u64], own: u64) -> Option<Cluster> {
+    let place = values.partition_point(|value| *value < own);
+    let ln_factorials = ln_factorials(values.len());
+    let mut best: Option<Cluster> = None;
+    for (first, low) in values.iter().enumerate().take(place + 1).rev() {
+        if share(own - low, own) > WIDEST {
+            break;
+        }
+        for (last, high) in values.iter().enumerate().skip(place) {
+            let width = high - low + RESOLUTION_MS;
+            let cases = last - first + 1;
+            if share(width, own) > WIDEST {
+                break;
+            }
+            let by_chance = DENSITY * share(width, own);
+            let ln_chance = ln_chance(values.len(), cases, by_chance, &ln_factorials);
+            let rarer = best.as_ref().is_none_or(|best| ln_chance < best.ln_chance);
+            if cases >= LEAST_CASES && rarer && stands_out(values, (*low, *high), cases) {
+                best = Some(Cluster {
+                    first,
+                    last,
+                    ln_chance,
+                });
+            }
+        }
+    }
+    best
+}
+
+/// Whether a window is at least four times as full as its surroundings of three widths on each side.
+/// A window at the top of a bell curve is hardly fuller than they are, however many ends there are.
+fn stands_out(values: &[u64], (low, high): (u64, u64), cases: usize) -> bool {
+    let reach = 3 * (high - low + RESOLUTION_MS);
+    let from = values.partition_point(|value| value.saturating_add(reach) < low);
+    let to = values.partition_point(|value| *value <= high.saturating_add(reach));
+    let surroundings = (to - from).saturating_sub(cases);
+    2 * surroundings <= 3 * cases
+}
+
+/// Logarithm of a bound on the chance that some window which holds this value holds `cases` of `all`,
+/// where each falls into such a window with the chance `one`: the value is one of the `cases`, any of
+/// them may be the lowest, and the others are any of the rest.
+fn ln_chance(all: usize, cases: usize, one: f64, ln_factorials: &[f64]) -> f64 {
+    let ln = |count: usize| ln_factorials.get(count).copied().unwrap_or(0.0);
+    let choices = ln(all - 1) - ln(cases - 1) - ln(all - cases);
+    float(cases).ln() + choices + float(cases - 1) * one.min(1.0).ln()
+}
+
+fn ln_factorials(most: usize) -> Vec<f64> {
+    let mut sum = 0.0;
+    let terms = (1..=most).map(|number| {
+        sum += float(number).ln();
+        sum
+    });
+    std::iter::once(0.0).chain(terms).collect()
+}
+
+/// Of how many cases a chance with this logarithm happens in one.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is capped before, and never negative"
+)]
+pub(super) fn one_in(ln_chance: f64) -> u64 {
+    /// Nobody needs to read a longer number.
+    const MOST: f64 = 1e12;
+    (-ln_chance).exp().min(MOST) as u64
+}
+
+/// The ends as waves: all sessions that were lost in one second had been silent for equally long, and
+/// that happened before, after the same silence. The gateway's process went on in between, so that it
+/// did not end then, and will not have ended now.
+fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Option<Cadence> {
+    let own = value(Measure::Silence, this)?;
+    let mut of_leg: Vec<&Remembered> = ends
+        .iter()
+        .copied()
+        .filter(|other| is_end_of(leg, other))
+        .collect();
+    of_leg.sort_by_key(|other| other.closed_at);
+    let beside = of_leg
+        .iter()
+        .copied()
+        .filter(|other| within_a_second(other.closed_at, this.closed_at));
+    let now: Vec<&Remembered> = beside.chain([this]).collect();
+    if !is_wave(&now, own) {
+        return None;
+    }
+    let clients = clients(now.iter().copied());
+    if leg == Leg::Client && clients < 2 {
+        return None;
+    }
+    // A wave that came while this session was silent already would have taken it along.
+    let before = |other: &&Remembered| {
+        let ago = u64::try_from(this.closed_at.millis_since(other.closed_at));
+        ago.is_ok_and(|ago| ago.saturating_add(TOGETHER_MS.unsigned_abs()) >= own)
+    };
+    let of_leg: Vec<&Remembered> = of_leg.into_iter().filter(before).collect();
+    let mut waves = 1;
+    let mut rest = of_leg.as_slice();
+    while let Some(first) = rest.first() {
+        let length =
+            rest.partition_point(|other| within_a_second(other.closed_at, first.closed_at));
+        let (wave, later) = rest.split_at(length.max(1));
+        if is_wave(wave, own) && wave.iter().all(|one| went_on(one, this)) {
+            waves += 1;
+        }
+        rest = later;
+    }
+    (waves > 1).then(|| Cadence {
+        measure: Measure::Silence,
+        leg,
+        period_ms: own,
+        cases: waves,
+        known_s: known(own),
+        compared: u32::try_from(looks).unwrap_or(u32::MAX),
+        one_in: None,
+        clients,
+        waves,
+    })
+}
+
+/// Enough of them, and each silent for as long.
+fn is_wave(ends: &[&Remembered], own: u64) -> bool {
+    /// What scheduling adds to short silences.
+    const SLACK_MS: u64 = 50;
+    let as_silent = |one: &&Remembered| {
+        let silence = value(Measure::Silence, one).filter(|_| could_be_a_timers(one));
+        silence.is_some_and(|its| its.abs_diff(own) <= own / 50 + SLACK_MS)
+    };
+    ends.len() >= WAVE && ends.iter().all(as_silent)
+}
+
+/// The process that an earlier session had was heard by this one after that session's end, or this
+/// session was open at that time and lived on.
+fn went_on(earlier: &Remembered, this: &Remembered) -> bool {
+    let same_process = this.boot.is_some() && this.boot == earlier.boot;
+    let heard_later = this.heard_at > earlier.closed_at;
+    let outlived = this.open && this.heard_at <= earlier.closed_at;
+    same_process && heard_later || outlived
+}
+
+/// Client addresses among sessions. Where an address is not known, a proxy speaks for several.
+fn clients<'a>(sessions: impl Iterator<Item = &'a Remembered>) -> u32 {
+    let mut known = Vec::new();
+    let mut unknown: u32 = 0;
+    for session in sessions {
+        match session.client {
+            Some(client) => known.push(client),
+            None => unknown = unknown.saturating_add(1),
+        }
+    }
+    known.sort_unstable();
+    known.dedup();
+    u32::try_from(known.len()).map_or(u32::MAX, |known| known.saturating_add(unknown))
+}
+
+/// The well-known default that a period is within 3 % of.
+fn known(period_ms: u64) -> Option<u32> {
+    PERIODS_S.into_iter().find(|seconds| {
+        let wanted = u64::from(*seconds) * 1000;
+        period_ms.abs_diff(wanted) * 100 <= wanted * 3
+    })
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    float(part) / float(whole)
+}
+
+/// For sums of few digits.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and milliseconds are far below 2^53"
+)]
+pub(super) fn float(value: impl TryInto<u64>) -> f64 {
+    value.try_into().unwrap_or(u64::MAX) as f64
+}

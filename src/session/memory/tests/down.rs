@@ -1,0 +1,170 @@
+//! A gateway that goes down, and that was known to do so.
+
+use super::*;
+use crate::session::record::close::TransportEnds;
+use crate::session::record::dialect::ShutdownFacts;
+use crate::session::record::{GatewayError, GatewayErrorKind};
+
+/// Sessions that were not accepted yet get no event, and their Close comes last.
+#[test]
+fn a_shutdown_event_says_more_than_a_bare_close() {
+    let told = |number, ms, expected: Option<Option<u64>>| {
+        let mut record = session(number, 0, ms);
+        record.close.gateway = Some(CloseSeen {
+            code: Some(CloseCode(1012)),
+            reason: PeerText::new("service restart", 64),
+            at: at(ms),
+            breaks: Vec::new(),
+        });
+        record.dialect = Some(DialectFacts {
+            shutdown: expected.map(|restart_expected_ms| ShutdownFacts {
+                reason: None,
+                restart_expected_ms,
+                at: at(ms - 5),
+            }),
+            ..DialectFacts::default()
+        });
+        record
+    };
+    let mut refused = session(9, 12_000, 12_010);
+    refused.close.transport = TransportEnds::default();
+    let going_down = |said: Option<Option<u64>>| {
+        let records = [
+            told(0, 10_000, said),
+            told(1, 10_020, None),
+            refused.clone(),
+        ];
+        last_context(&records).going_down.unwrap()
+    };
+    let stops = |said| (going_down(said).stops, going_down(said).restart_expected_ms);
+    assert_eq!(stops(Some(None)), (true, None));
+    assert_eq!(stops(Some(Some(1500))), (false, Some(1500)));
+    assert_eq!(stops(None), (false, None));
+}
+
+#[test]
+fn one_loss_just_before_may_be_the_end_of_the_process() {
+    let after = |ms: i64| {
+        let mut refused = session(1, ms, ms);
+        refused.close.transport = TransportEnds::default();
+        last_context(&[session(0, 0, 10_000), refused]).going_down
+    };
+    assert_eq!(after(12_000).unwrap().lost, 1);
+    assert_eq!(after(40_000), None);
+}
+
+fn announcement_at(ms: i64) -> GoingDown {
+    announcement(Some((at(ms), Some(1500))), None).unwrap()
+}
+
+/// An upgrade that came to nothing.
+fn unanswered(opened: i64, failed: i64) -> SessionRecord {
+    let mut record = session(999, opened, failed);
+    record.close.transport = TransportEnds::default();
+    record.frames = None;
+    record.phase = Phase::Upgrade;
+    record.gateway.as_mut().unwrap().error = Some(GatewayError {
+        kind: GatewayErrorKind::ResetBeforeStatus,
+        detail: String::new(),
+    });
+    record
+}
+
+fn told(announced: &[(&str, i64)], record: &SessionRecord) -> Option<GoingDown> {
+    let mut memory = Memory::default();
+    for (gateway, ms) in announced {
+        memory.announce(gateway, announcement_at(*ms));
+    }
+    memory.context(record, 0)?.going_down
+}
+
+#[test]
+fn what_an_open_session_was_told_is_known_at_once() {
+    let caller = unanswered(12_000, 12_020);
+    let down = told(&[("http://gw", 10_000)], &caller).unwrap();
+    assert_eq!(
+        (down.at, down.announced, down.stops),
+        (at(10_000), true, false)
+    );
+    // Survivors may still wait for their Close.
+    let mut memory = Memory::default();
+    memory.announce("http://gw", announcement_at(10_000));
+    assert!(memory.context(&caller, 5).unwrap().going_down.is_some());
+}
+
+#[test]
+fn no_announcement_another_gateways_a_later_and_an_old_one_explain_nothing() {
+    let caller = unanswered(12_000, 12_020);
+    assert_eq!(told(&[], &caller), None);
+    assert_eq!(told(&[("http://other", 10_000)], &caller), None);
+    assert_eq!(told(&[("http://gw", 12_500)], &caller), None);
+    let late = unanswered(75_000, 75_010);
+    assert_eq!(told(&[("http://gw", 10_000)], &late), None);
+}
+
+#[test]
+fn a_gateway_that_let_somebody_in_since_is_back() {
+    let mut memory = Memory::default();
+    memory.announce("http://gw", announcement_at(10_000));
+    let caller = unanswered(25_000, 25_010);
+    let down = |memory: &Memory| memory.context(&caller, 0).unwrap().going_down;
+    assert!(down(&memory).is_some());
+    // It was there before the announcement.
+    let mut before = session(1, 5000, 24_000);
+    before.close.transport.gateway = TransportEnd::Local;
+    memory.note(&before);
+    assert!(down(&memory).is_some());
+    let mut since = session(2, 18_000, 20_000);
+    since.close.transport.gateway = TransportEnd::Local;
+    memory.note(&since);
+    assert_eq!(down(&memory), None);
+}
+
+#[test]
+fn one_announcement_to_many_sessions_is_one() {
+    let mut announced = Announced::default();
+    let bare = |ms| {
+        let close = (at(ms), Some(CloseCode(1012)), b"service restart".as_slice());
+        announcement(None, Some(close)).unwrap()
+    };
+    for nth in 0..100 {
+        announced.note("http://gw", bare(10_000 + nth));
+    }
+    announced.note("http://gw", announcement_at(10_100));
+    announced.note("http://gw", bare(10_120));
+    let kept = announced.of("http://gw");
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].restart_expected_ms, Some(1500));
+    for nth in 0..100 {
+        announced.note(&format!("http://{nth}"), announcement_at(0));
+    }
+    assert!(announced.of("http://gw").is_empty(), "it is bounded");
+}
+
+#[test]
+fn a_plain_request_learns_of_a_gateway_that_goes_down_and_of_nothing_else() {
+    let mut request = unanswered(12_000, 12_020);
+    request.kind = Kind::Http;
+    assert!(told(&[("http://gw", 10_000)], &request).is_some());
+    assert_eq!(Memory::default().context(&request, 0), None);
+    request.gateway.as_mut().unwrap().error = None;
+    request.gateway.as_mut().unwrap().status = Some(200);
+    assert_eq!(told(&[("http://gw", 10_000)], &request), None);
+}
+
+#[test]
+fn a_process_whose_sessions_are_still_open_has_not_gone_down() {
+    let records = [session(0, 0, 10_000), unanswered(12_000, 12_001)];
+    assert_eq!(with_survivors(&records, 0).going_down.unwrap().lost, 1);
+    assert_eq!(with_survivors(&records, 1).going_down, None);
+}
+
+/// Of a gateway that loses several in any second three losses are no event of their own.
+#[test]
+fn losses_at_a_steady_rate_are_no_crash_of_the_gateway() {
+    let mut records: Vec<_> = (0..200_u32)
+        .map(|nth| session(u128::from(nth), 0, 5000 + i64::from(nth) * 200))
+        .collect();
+    records.push(unanswered(45_000, 45_001));
+    assert_eq!(last_context(&records).going_down.unwrap().lost, 1);
+}

@@ -1,0 +1,348 @@
+//! Sessions that end at random ages, on either leg, at any rate: nobody is blamed for chance. And
+//! timers among them, which are found.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::session::memory::Memory;
+use crate::session::moment::Moment;
+use crate::session::party::Leg;
+use crate::session::record::TransportEnd;
+
+/// `SplitMix64`: repeatable chance.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
+    fn part(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        low + self.part() * (high - low)
+    }
+
+    fn log_uniform(&mut self, low: f64, high: f64) -> f64 {
+        self.uniform(low.ln(), high.ln()).exp()
+    }
+
+    fn exponential(&mut self, mean: f64) -> f64 {
+        -(1.0 - self.part()).ln() * mean
+    }
+
+    fn normal(&mut self, mean: f64, deviation: f64) -> f64 {
+        let radius = (-2.0 * (1.0 - self.part()).ln()).sqrt();
+        mean + deviation * radius * (std::f64::consts::TAU * self.part()).cos()
+    }
+}
+
+/// One session: when it began, its age when it was lost, and for how long nothing had moved.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    opened_ms: i64,
+    age_ms: i64,
+    silence_ms: Option<i64>,
+    leg: Leg,
+}
+
+impl Life {
+    fn ends_ms(&self) -> i64 {
+        self.opened_ms + self.age_ms
+    }
+}
+
+fn at(ms: i64) -> Moment {
+    Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap())
+}
+
+/// A session's record, each with a client address of its own.
+fn record(base: &SessionRecord, number: usize, life: &Life) -> SessionRecord {
+    let mut record = base.clone();
+    let end = at(life.ends_ms());
+    record.id = uuid::Uuid::from_u128(number as u128 + 1);
+    record.opened_at = at(life.opened_ms);
+    record.closed_at = end;
+    record.client.addr = format!("10.1.{}.{}:40000", number / 250, number % 250);
+    let ends = &mut record.close.transport;
+    match life.leg {
+        Leg::Client => ends.client_at = Some(end),
+        Leg::Gateway => ends.gateway_at = Some(end),
+    }
+    let frames = record.frames.as_mut().unwrap();
+    let last = life.silence_ms.map(|silence| at(life.ends_ms() - silence));
+    frames.to_gateway.last_at = last;
+    frames.to_client.last_at = last;
+    if let Some(dialect) = &mut record.dialect {
+        dialect.answered_at = Some(at(life.opened_ms));
+    }
+    record
+}
+
+fn base(leg: Leg) -> SessionRecord {
+    let mut base = fixture(match leg {
+        Leg::Client => "client.left.reset",
+        Leg::Gateway => "gateway.left.open",
+    });
+    let ends = &base.close.transport;
+    let end = match leg {
+        Leg::Client => ends.client,
+        Leg::Gateway => ends.gateway,
+    };
+    assert!(end.is_by_peer(), "{end:?}");
+    base.context = None;
+    base
+}
+
+/// All of them through the memory as the tap does it: each is noted when it ends and judged a second
+/// later, with those known that are still open then.
+fn judge(lives: &[Life]) -> Vec<(Life, Verdict)> {
+    const WAIT_MS: i64 = 1000;
+    let mut lives = lives.to_vec();
+    lives.sort_by_key(Life::ends_ms);
+    let bases = [base(Leg::Client), base(Leg::Gateway)];
+    let mut memory = Memory::default();
+    let mut waiting: VecDeque<(Life, SessionRecord)> = VecDeque::new();
+    let mut judged = Vec::new();
+    let settle = |memory: &Memory, (life, mut record): (Life, SessionRecord)| {
+        let now = life.ends_ms() + WAIT_MS;
+        let survives = |other: &&Life| other.opened_ms < life.ends_ms() && other.ends_ms() > now;
+        let survivors = lives.iter().filter(survives).take(256).count();
+        record.context = memory.context(&record, u32::try_from(survivors).unwrap());
+        (life, decide(&record))
+    };
+    for (number, life) in lives.iter().enumerate() {
+        while let Some((first, _)) = waiting.front()
+            && first.ends_ms() + WAIT_MS <= life.ends_ms()
+        {
+            judged.push(settle(&memory, waiting.pop_front().unwrap()));
+        }
+        let base = match life.leg {
+            Leg::Client => &bases[0],
+            Leg::Gateway => &bases[1],
+        };
+        let record = record(base, number, life);
+        memory.note(&record);
+        waiting.push_back((*life, record));
+    }
+    judged.extend(waiting.into_iter().map(|one| settle(&memory, one)));
+    judged
+}
+
+const BLAMED: [&str; 3] = [
+    "hop.fault.idle_cadence",
+    "gateway.lifecycle.crash",
+    "gateway.lifecycle.restarting",
+];
+
+/// Draws an age in seconds.
+type Spread = fn(&mut Dice) -> f64;
+
+/// How ages are spread: of people, programs and networks.
+const SPREADS: [(&str, Spread); 11] = [
+    ("log-uniform", |dice| dice.log_uniform(1.2, 60.0)),
+    ("log-uniform, both legs", |dice| dice.log_uniform(1.2, 60.0)),
+    ("log-uniform, hours", |dice| dice.log_uniform(2.0, 9000.0)),
+    ("uniform", |dice| dice.uniform(0.0, 90.0)),
+    ("exponential", |dice| dice.exponential(25.0)),
+    ("a program of 1 to 3 s", |dice| dice.uniform(1.0, 3.0)),
+    ("a program of about 10 s", |dice| dice.normal(10.0, 1.0)),
+    ("a program of 60 s, give or take", |dice| {
+        dice.normal(60.0, 4.2)
+    }),
+    ("people", |dice| dice.normal(300_f64.ln(), 0.8).exp()),
+    ("half people, half a program", |dice| {
+        if dice.part() < 0.5 {
+            dice.log_uniform(1.2, 3600.0)
+        } else {
+            dice.normal(20.0, 1.6)
+        }
+    }),
+    ("three programs", |dice| match dice.next() % 3 {
+        0 => dice.normal(3.0, 0.3),
+        1 => dice.normal(15.0, 1.5),
+        _ => dice.normal(40.0, 4.0),
+    }),
+];
+
+fn millis(seconds: f64) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "hours at most")]
+    let ms = (seconds * 1000.0).round() as i64;
+    ms.max(1)
+}
+
+/// Sessions with ages of this spread. They begin at once, or one after the other.
+fn at_random(dice: &mut Dice, spread: Spread, leg: Leg, count: usize) -> Vec<Life> {
+    let mean_gap = [0.0, 0.2, 3.0][usize::try_from(dice.next() % 3).unwrap()];
+    let talks = dice.next() % 3;
+    let mut opened_ms = 0;
+    let mut one = |dice: &mut Dice| {
+        opened_ms += millis(dice.exponential(mean_gap)) - 1;
+        let age_ms = millis(spread(dice));
+        // Nobody said a word, said the last one at any time, or says one every 25 s as a gateway.
+        #[expect(clippy::cast_precision_loss, reason = "hours at most")]
+        let silence_ms = match talks {
+            0 => None,
+            1 => Some(millis(dice.part() * age_ms as f64 / 1000.0)),
+            _ => Some(age_ms % 25_000),
+        };
+        Life {
+            opened_ms,
+            age_ms,
+            silence_ms,
+            leg,
+        }
+    };
+    (0..count).map(|_| one(dice)).collect()
+}
+
+/// The same for every run, unless a longer search asks for others.
+fn seed() -> u64 {
+    let given = std::env::var("WSTAP_TEST_SEED").ok();
+    given.map_or(13, |seed| {
+        seed.parse().expect("WSTAP_TEST_SEED is a number")
+    })
+}
+
+#[test]
+fn sessions_that_end_at_random_blame_nobody() {
+    let mut dice = Dice(seed());
+    for (number, (name, spread)) in SPREADS.into_iter().enumerate() {
+        let leg = [Leg::Client, Leg::Gateway][number % 2];
+        for (life, verdict) in judge(&at_random(&mut dice, spread, leg, 1000)) {
+            assert!(
+                !BLAMED.contains(&verdict.rule.as_str()),
+                "{name}, {leg:?}: {life:?} is {verdict:#?}"
+            );
+        }
+    }
+}
+
+/// Three hundred clients, all connected at once, as in a load test.
+#[test]
+fn three_hundred_clients_that_leave_at_random_are_no_crash_and_no_cadence() {
+    let mut dice = Dice(300);
+    for leg in [Leg::Client, Leg::Gateway] {
+        for _ in 0..5 {
+            let one = |dice: &mut Dice| Life {
+                opened_ms: 0,
+                age_ms: millis(dice.log_uniform(1.2, 60.0)),
+                silence_ms: None,
+                leg,
+            };
+            let lives: Vec<Life> = (0..300).map(|_| one(&mut dice)).collect();
+            for (life, verdict) in judge(&lives) {
+                let blamed = BLAMED.contains(&verdict.rule.as_str());
+                assert!(!blamed, "{life:?} is {verdict:#?}");
+                assert!(!verdict.next.contains("share"), "{life:?} is {verdict:#?}");
+            }
+        }
+    }
+}
+
+/// Cuts of a timer, every other session, each with so much jitter; and those that end by themselves.
+fn with_noise(dice: &mut Dice, period_ms: i64, jitter_ms: f64, leg: Leg) -> Vec<Life> {
+    let mut opened_ms = 0;
+    let mut lives = Vec::new();
+    for number in 0..20 {
+        opened_ms += 4000 + millis(dice.exponential(5.0));
+        let cut = number % 2 == 1;
+        let talked_ms = millis(dice.uniform(0.05, 40.0));
+        #[expect(clippy::cast_precision_loss, reason = "an hour at most")]
+        let silence_ms = if cut {
+            period_ms + millis((dice.uniform(0.0, jitter_ms)) / 1000.0)
+        } else {
+            millis(dice.log_uniform(1.2, period_ms as f64 / 500.0))
+        };
+        lives.push(Life {
+            opened_ms,
+            age_ms: talked_ms + silence_ms,
+            silence_ms: Some(silence_ms),
+            leg,
+        });
+    }
+    lives
+}
+
+#[test]
+fn a_timer_among_as_many_that_end_by_themselves_is_found_by_its_tenth_cut() {
+    let mut dice = Dice(10);
+    for leg in [Leg::Client, Leg::Gateway] {
+        for period_ms in [5_000, 30_000, 60_000, 350_000] {
+            for _ in 0..25 {
+                #[expect(clippy::cast_precision_loss, reason = "minutes")]
+                let jitter_ms = 10.0 + period_ms as f64 * 0.002;
+                let lives = with_noise(&mut dice, period_ms, jitter_ms, leg);
+                let judged = judge(&lives);
+                let cut = |life: &Life| {
+                    let late = life.silence_ms.unwrap_or(0) - period_ms;
+                    (0..=2 * millis(jitter_ms / 1000.0)).contains(&late)
+                };
+                let (_, last) = judged.iter().rfind(|(life, _)| cut(life)).unwrap();
+                assert_eq!(
+                    last.rule, "hop.fault.idle_cadence",
+                    "{period_ms}: {last:#?}"
+                );
+                // What ends by itself after that time is one of them for all that anybody knows.
+                let near = |life: &Life| {
+                    let off = life.silence_ms.unwrap_or(0).abs_diff(period_ms);
+                    off * 25 < period_ms.unsigned_abs()
+                };
+                let others = judged.iter().filter(|(life, _)| !near(life));
+                for (life, verdict) in others {
+                    assert!(
+                        verdict.rule != "hop.fault.idle_cadence",
+                        "{life:?}: {verdict:#?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What is alike and was said right before the end is a program's way to end, and no hop's.
+#[test]
+fn programs_that_always_take_as_long_are_no_hops_fault() {
+    for leg in [Leg::Client, Leg::Gateway] {
+        let lives: Vec<Life> = (0..200)
+            .map(|number| Life {
+                opened_ms: number * 5000,
+                age_ms: 2000 + number % 3,
+                silence_ms: Some(120),
+                leg,
+            })
+            .collect();
+        for (_, verdict) in judge(&lives) {
+            assert!(!BLAMED.contains(&verdict.rule.as_str()), "{verdict:#?}");
+        }
+    }
+}
+
+fn left_leg(leg: Leg) -> TransportEnd {
+    let base = base(leg);
+    match leg {
+        Leg::Client => base.close.transport.client,
+        Leg::Gateway => base.close.transport.gateway,
+    }
+}
+
+#[test]
+fn the_sessions_of_these_tests_are_lost() {
+    assert_eq!(left_leg(Leg::Client), TransportEnd::Rst);
+    assert!(left_leg(Leg::Gateway).is_orderly());
+    let told = judge(&[Life {
+        opened_ms: 0,
+        age_ms: 9000,
+        silence_ms: Some(5000),
+        leg: Leg::Gateway,
+    }]);
+    assert_eq!(told[0].1.rule, "gateway.left.open");
+}
