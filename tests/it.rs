@@ -43,6 +43,7 @@ mod http;
 mod http2;
 mod input;
 mod interim;
+mod kept;
 mod layers;
 mod limits;
 mod live;

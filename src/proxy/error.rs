@@ -199,6 +199,11 @@ fn gateway_answer(kind: Kind) -> Answer {
             "http_response_incomplete",
             "the gateway ended the connection without an answer",
         ),
+        Kind::Unacknowledged => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "connection_read_timeout",
+            "nothing of the request was acknowledged by the gateway's host",
+        ),
         Kind::UpgradeTimeout => (
             StatusCode::GATEWAY_TIMEOUT,
             "http_response_timeout",

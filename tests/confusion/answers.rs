@@ -24,6 +24,12 @@ pub fn faults() -> Vec<Fault> {
 fn silent() -> Vec<Fault> {
     vec![
         fault(
+            "http: FIN of a kept connection under a POST",
+            "gateway.silent.kept",
+            crate::kept::ended_under_a_post,
+        )
+        .says("may have processed it"),
+        fault(
             "upgrade: FIN before the status line",
             "gateway.silent.closed",
             || async {

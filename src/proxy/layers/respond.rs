@@ -122,7 +122,7 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
         match failure {
             Failure::Gateway(error) => {
                 let gateway = rec.facts.gateway.get_or_insert_default();
-                gateway.error.get_or_insert_with(|| error.clone());
+                gateway.error.get_or_insert_with(|| Box::new(error.clone()));
                 if error.kind.is_own_limit() {
                     rec.ending.acted(now);
                 } else {
