@@ -47,6 +47,7 @@ mod kept;
 mod layers;
 mod limits;
 mod live;
+mod loops;
 mod losses;
 mod origins;
 mod our_limits;

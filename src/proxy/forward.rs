@@ -15,6 +15,7 @@ use super::error::Failure;
 use super::forwarded::Way;
 use super::headers::strip_hop_by_hop;
 use super::layers::asks;
+use super::loops::{CameBack, Turn};
 use super::progress::Progress;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
@@ -64,10 +65,16 @@ impl tower::Service<Request<FromClient>> for Forward {
             let (Some(session), Some(connection)) = (session, connection) else {
                 return Err(Failure::Internal("a request has no session".to_owned()));
             };
+            let turn = tap
+                .loops
+                .enter(&mut request)
+                .map_err(|CameBack| Failure::Loop)?;
             match asks(&request) {
-                Asks::WebSocket => upgrade::attempt(&tap, &connection, session, request).await,
+                Asks::WebSocket => {
+                    upgrade::attempt(&tap, &connection, session, request, &turn).await
+                }
                 Asks::StrippedWebSocket | Asks::Nothing => {
-                    plain(&tap, &connection, session, request).await
+                    plain(&tap, &connection, session, request, &turn).await
                 }
             }
         })
@@ -109,6 +116,7 @@ async fn plain(
     connection: &Connection,
     session: Shared,
     request: Request<FromClient>,
+    turn: &Turn,
 ) -> Result<Response<Body>, Failure> {
     let (mut head, body) = request.into_parts();
     prepare(tap, &session, &mut head.headers, false);
@@ -131,6 +139,7 @@ async fn plain(
     })?;
     note_head(&session, &response, started);
     tap.attribution.answered(response.status());
+    is_no_turn_of_a_loop(&response, turn)?;
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         let kind = Kind::BadUpgrade;
         let detail = "a 101 came for a request that asked for no WebSocket".to_owned();
@@ -142,6 +151,17 @@ async fn plain(
         (progress, tap.config.timeouts().idle),
         stripped_websocket,
     ))
+}
+
+/// What came back to us was answered 508, and this is the answer to an earlier turn.
+pub(super) fn is_no_turn_of_a_loop(
+    response: &Response<Incoming>,
+    turn: &Turn,
+) -> Result<(), Failure> {
+    if response.status() == http::StatusCode::LOOP_DETECTED && turn.has_looped() {
+        return Err(Failure::Loop);
+    }
+    Ok(())
 }
 
 /// Why the client's body could not be read to its end, when that is why there is no answer.
