@@ -2,6 +2,7 @@
 
 mod certificate;
 mod files;
+mod own_gateway;
 pub mod reload;
 mod slot;
 
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 
 pub use self::certificate::Certificate;
 
+use self::own_gateway::OwnSocket;
 use self::reload::{Outcomes, Reloader, Source};
 use self::slot::Slot;
 use crate::admin::ready::ListenerFacts;
@@ -50,6 +52,8 @@ pub enum StartError {
     Listen(Vec<ConfigError>),
     #[error(transparent)]
     Locality(ConfigError),
+    #[error(transparent)]
+    OwnGateway(ConfigError),
     #[error(transparent)]
     DevCertificate(#[from] DevCaError),
     #[error(transparent)]
@@ -94,6 +98,7 @@ pub struct Bound {
     /// The sockets of the admin listener, if there is one.
     pub admin: Vec<admin::Socket>,
     slots: Vec<Slot>,
+    own: Vec<OwnSocket>,
     current: Arc<Current>,
     outcomes: Arc<Outcomes>,
     reloads: Option<(Source, mpsc::Receiver<()>)>,
@@ -115,6 +120,8 @@ impl Bound {
         locality(&config).await?;
         // Sockets first, and all of them: a port in use must leave nothing half started.
         let (sockets, admin) = bind_all(&config, passed).await?;
+        let own = own_sockets(&sockets, &admin)?;
+        own_gateway::refuse(&config, &own).await?;
         let key_log = key_log(&config)?;
         let (mut listeners, mut slots) = (Vec::new(), Vec::new());
         for (index, (wanted, bound)) in config.listeners().iter().zip(sockets).enumerate() {
@@ -166,6 +173,7 @@ impl Bound {
             listeners,
             admin,
             slots,
+            own,
             current: Arc::new(Current::new(tap)),
             outcomes: Arc::default(),
             reloads: None,
@@ -221,6 +229,7 @@ impl Bound {
             listeners,
             admin,
             slots,
+            own,
             current,
             outcomes,
             reloads,
@@ -246,6 +255,7 @@ impl Bound {
                 source,
                 current: Arc::clone(&current),
                 slots,
+                own,
                 outcomes,
                 clock: jiff::Timestamp::now,
             };
@@ -355,6 +365,25 @@ async fn bind_all(
     } else {
         Err(StartError::Listen(errors))
     }
+}
+
+fn own_sockets(
+    listeners: &[Vec<Listening>],
+    admin: &[admin::Socket],
+) -> io::Result<Vec<OwnSocket>> {
+    let mut own = Vec::new();
+    for (index, sockets) in listeners.iter().enumerate() {
+        for socket in sockets {
+            own.push(OwnSocket::of(format!("listeners[{index}]"), socket)?);
+        }
+    }
+    for socket in admin {
+        own.push(OwnSocket::of_tcp(
+            "admin.listen".to_owned(),
+            &socket.listener,
+        )?);
+    }
+    Ok(own)
 }
 
 async fn bind_admin(wanted: &Admin) -> Result<Vec<admin::Socket>, String> {

@@ -346,6 +346,7 @@ fn build(
             if let Some(file) = file.map(Arc::<Path>::from) {
                 let place = config.gateway.only_elsewhere.take();
                 config.gateway.only_elsewhere = place.map(|place| place.in_file(&file));
+                config.gateway.url_place = config.gateway.url_place.clone().in_file(&file);
                 for listener in &mut config.listeners {
                     listener.place = listener.place.clone().in_file(&file);
                 }

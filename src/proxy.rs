@@ -23,6 +23,7 @@ mod http1;
 mod http2;
 mod interim;
 mod layers;
+mod loops;
 mod misdirected;
 mod origins;
 mod page;

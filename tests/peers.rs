@@ -30,6 +30,7 @@ pub mod quoting;
 pub mod reset_before_status;
 pub mod reset_mid_frame;
 pub mod scripted;
+pub mod second_request;
 pub mod slow_frame;
 pub mod tls;
 pub mod truncated_tls;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::files::Files;
+use super::own_gateway::{self, OwnSocket};
 use super::slot::{Change, Slot, Told};
 use super::{StartError, locality};
 use crate::admin::Reloads;
@@ -99,6 +100,8 @@ pub(super) struct Reloader {
     pub(super) source: Source,
     pub(super) current: Arc<Current>,
     pub(super) slots: Vec<Slot>,
+    /// What it listens on, which no reload changes.
+    pub(super) own: Vec<OwnSocket>,
     pub(super) outcomes: Arc<Outcomes>,
     /// The time of day.
     pub(super) clock: fn() -> Timestamp,
@@ -236,6 +239,7 @@ impl Reloader {
         }
         let new = new.keeping_what_runs(old);
         locality(&new).await?;
+        own_gateway::refuse(&new, &self.own).await?;
         let (slots, now) = (self.slots.clone(), (self.clock)());
         let preparing = tokio::task::spawn_blocking(move || {
             let each = slots.iter().zip(new.listeners());
@@ -299,6 +303,7 @@ mod tests {
             },
             current: Arc::clone(&bound.current),
             slots: bound.slots.clone(),
+            own: bound.own.clone(),
             outcomes: Arc::default(),
             clock,
         }

@@ -306,7 +306,7 @@ mod tests {
     use super::*;
     use crate::config;
 
-    const GATEWAY: &str = "gateway: { url: 'http://127.0.0.1:1' }\n";
+    const GATEWAY: &str = "gateway: { url: 'http://127.0.0.1:9' }\n";
 
     fn read(text: &str, overrides: &Overrides) -> Config {
         config::parse(&format!("{GATEWAY}{text}"), Path::new("test"), overrides).unwrap()

@@ -24,6 +24,8 @@ pub struct Gateway {
     pub(super) allow_remote_as_local: bool,
     /// The error for when it turns out that the gateway is on this host; `None` where that is fine.
     pub(super) only_elsewhere: Option<ConfigError>,
+    /// The error for when it turns out that the URL leads to this tap itself.
+    pub(super) url_place: ConfigError,
 }
 
 impl Gateway {
@@ -55,6 +57,7 @@ impl Gateway {
             forwarded,
             allow_remote_as_local,
             only_elsewhere: _,
+            url_place: _,
         } = self;
         url.text == other.url.text
             && *dialect == other.dialect
@@ -100,6 +103,13 @@ impl Gateway {
     pub fn must_be_elsewhere(&self, found: &str) -> Option<ConfigError> {
         let error = self.only_elsewhere.as_ref()?;
         Some(error.with_found(format!("`{}` before {found}", self.forwarded.as_str())))
+    }
+
+    /// The error, with its place, for a URL that leads to this socket of the tap itself.
+    #[must_use]
+    pub fn leads_to(&self, own: &str) -> ConfigError {
+        self.url_place
+            .with_found(format!("`{}`, where {own} listens", self.url.text))
     }
 
     /// How to verify the gateway; only used with [`Scheme::Https`].
@@ -372,6 +382,7 @@ mod tests {
             forwarded: Mode::default(),
             allow_remote_as_local: false,
             only_elsewhere: None,
+            url_place: ConfigError::somewhere("gateway.url", "", ""),
         }
     }
 

@@ -5,6 +5,7 @@ mod admin;
 mod caps;
 mod listeners;
 mod locality;
+mod own;
 mod tcp;
 mod tls;
 
@@ -52,6 +53,10 @@ pub(super) fn resolve(
     let origins = resolver.origins(origins, &overrides.allowed_origins);
     let fingerprint_key = resolver.fingerprint_key(schema.fingerprint_key_file);
     let admin = resolver.admin(schema.admin, overrides.admin.as_ref());
+    if let Some(gateway) = &gateway {
+        let error = own::guard(gateway, &listeners, admin.as_ref());
+        resolver.errors.extend(error);
+    }
     let records = resolver.records(schema.records.unwrap_or_default());
     let state_dir = resolver.state_dir(schema.state_dir, overrides.state_dir.as_ref());
     let tcp = resolver.tcp(schema.tcp.unwrap_or_default());
@@ -127,13 +132,17 @@ impl Resolver<'_> {
             forwarded,
             allow_remote_as_local,
         } = section.unwrap_or_default();
-        let url = if let Some(given) = given.filter(|given| given.is_given()) {
-            self.accept(given, GatewayUrl::from_text(given.value.trim()))
+        let (url, url_place) = if let Some(given) = given.filter(|given| given.is_given()) {
+            let place = ConfigError::given(given.source, Complaint::new(own::EXPECTED, ""));
+            let url = self.accept(given, GatewayUrl::from_text(given.value.trim()));
+            (url, Some(place))
         } else {
             if in_file.is_none() {
                 self.no_gateway(spot.as_ref());
             }
-            in_file.map(|url| url.value.0)
+            let place = |url: &At<_>| ConfigError::at(&url.spot, own::EXPECTED, "");
+            let place = in_file.as_ref().map(place);
+            (in_file.map(|url| url.value.0), place)
         };
         let tls = tls
             .map(|tls| self.gateway_tls(tls, url.as_ref()))
@@ -150,6 +159,7 @@ impl Resolver<'_> {
             forwarded: forwarded.map(|mode| mode.value).unwrap_or_default(),
             allow_remote_as_local,
             only_elsewhere,
+            url_place: url_place?,
         };
         self.errors.extend(locality::guard(&gateway));
         Some(gateway)

@@ -314,10 +314,6 @@ fn odd_but_legal_things_are_warned_of() {
     ] {
         assert_eq!(warnings(&with_gateway(text)), [key_path], "{text}");
     }
-    assert_eq!(
-        warnings("gateway: { url: 'https://127.0.0.1:8443' }"),
-        ["listeners[0].listen"]
-    );
     assert!(warnings(&with_gateway("listeners: [{ listen: '127.0.0.1:80' }]")).is_empty());
     assert!(warnings(&with_gateway("records: { path: r, keep: 3 }")).is_empty());
     for text in [

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::address::Host;
-use super::gateway::Target;
 use super::identity::{expiry, names};
 use super::listener::ListenerTls;
 use super::scalar::duration_text;
@@ -57,7 +55,6 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {
     for (index, listener) in config.listeners.iter().enumerate() {
         warnings.extend(plain(index, listener));
         warnings.extend(certificates(index, listener, now));
-        warnings.extend(own_address(index, listener, config.gateway.target()));
         for (at, net) in listener.proxy_protocol.networks().iter().enumerate() {
             let path = format!("listeners[{index}].proxy_protocol.from[{at}]");
             warnings.extend(trusted::oddity_of_header(*net).map(|it| Warning::new(path, it)));
@@ -173,20 +170,4 @@ fn certificates(index: usize, listener: &Listener, now: Timestamp) -> Vec<Warnin
         Warning::new(path(clash.position), message)
     });
     validity.chain(clashes).collect()
-}
-
-/// A listener that answers at the gateway's own address would forward to itself.
-fn own_address(index: usize, listener: &Listener, target: &Target) -> Option<Warning> {
-    let Target::Tcp { host, port } = target else {
-        return None;
-    };
-    let own = listener.listen.tcp()?;
-    let everywhere = |host: &Host| host.ip().is_some_and(|address| address.is_unspecified());
-    let same_host = own.host == *host
-        || (host.is_loopback() && (everywhere(&own.host) || own.host.is_loopback()));
-    (same_host && own.port == *port).then(|| {
-        let message =
-            format!("the gateway's URL points at this listener ({own}); the tap would call itself");
-        Warning::new(format!("listeners[{index}].listen"), message)
-    })
 }

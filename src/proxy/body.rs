@@ -21,9 +21,10 @@ use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey}
 const LOOK: usize = 1024;
 
 /// A body of either direction.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Body {
     /// Nothing.
+    #[default]
     Empty,
     /// Text of our own.
     Text(Option<Bytes>),
@@ -248,7 +249,8 @@ impl Answered {
                 self.session.with(|rec| {
                     if let Some(gateway) = &mut rec.facts.gateway {
                         let kind = GatewayErrorKind::BodyIncomplete;
-                        gateway.error.get_or_insert(GatewayError { kind, detail });
+                        let error = Box::new(GatewayError { kind, detail });
+                        gateway.error.get_or_insert(error);
                     }
                 });
                 self.session.settle();

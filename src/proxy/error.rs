@@ -43,6 +43,9 @@ pub(super) enum Failure {
     /// It came on a connection that was opened for another host (RFC 9110 section 15.5.20).
     #[error("failed to take the request: {0}")]
     Misdirected(String),
+    /// It has been here before.
+    #[error("failed to pass the request on: gateway.url leads back to this tap")]
+    Loop,
     /// The client has too many sessions already.
     #[error("failed to take the request: limits.per_client is reached")]
     TooMany,
@@ -110,6 +113,11 @@ impl Failure {
                 DENIED,
                 "passed on, this request would look local to the gateway \
                  (gateway.allow_remote_as_local)",
+            ),
+            Self::Loop => (
+                StatusCode::LOOP_DETECTED,
+                "proxy_loop_detected",
+                "the request came back to the proxy (gateway.url)",
             ),
             Self::Full(key) => {
                 return Answer {
@@ -198,6 +206,11 @@ fn gateway_answer(kind: Kind) -> Answer {
             StatusCode::BAD_GATEWAY,
             "http_response_incomplete",
             "the gateway ended the connection without an answer",
+        ),
+        Kind::Unacknowledged => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "connection_read_timeout",
+            "nothing of the request was acknowledged by the gateway's host",
         ),
         Kind::UpgradeTimeout => (
             StatusCode::GATEWAY_TIMEOUT,

@@ -1,6 +1,5 @@
 //! The innermost service: passes a request to the gateway and its answer back.
 
-use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +15,7 @@ use super::error::Failure;
 use super::forwarded::Way;
 use super::headers::strip_hop_by_hop;
 use super::layers::asks;
+use super::loops::{CameBack, Turn};
 use super::progress::Progress;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
@@ -23,14 +23,14 @@ use crate::admission::credentials;
 use crate::admission::head::Asks;
 use crate::session::moment::millis;
 use crate::session::party::{Leg, Phase};
-use crate::session::record::gateway::DialAttempt;
+use crate::session::record::gateway::{DialAttempt, RetriedFacts};
 use crate::session::record::{
     FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
 };
 use crate::session::text::PeerText;
 use crate::transport::sensor::Sensed;
 use crate::transport::stream::Stream;
-use crate::upstream::pool::{PooledConnection, SeenAsLocal};
+use crate::upstream::pool::{PooledConnection, SendError, Step};
 use crate::upstream::{DialFacts, DialFailed};
 
 /// Proxies requests.
@@ -65,10 +65,16 @@ impl tower::Service<Request<FromClient>> for Forward {
             let (Some(session), Some(connection)) = (session, connection) else {
                 return Err(Failure::Internal("a request has no session".to_owned()));
             };
+            let turn = tap
+                .loops
+                .enter(&mut request)
+                .map_err(|CameBack| Failure::Loop)?;
             match asks(&request) {
-                Asks::WebSocket => upgrade::attempt(&tap, &connection, session, request).await,
+                Asks::WebSocket => {
+                    upgrade::attempt(&tap, &connection, session, request, &turn).await
+                }
                 Asks::StrippedWebSocket | Asks::Nothing => {
-                    plain(&tap, &connection, session, request).await
+                    plain(&tap, &connection, session, request, &turn).await
                 }
             }
         })
@@ -110,6 +116,7 @@ async fn plain(
     connection: &Connection,
     session: Shared,
     request: Request<FromClient>,
+    turn: &Turn,
 ) -> Result<Response<Body>, Failure> {
     let (mut head, body) = request.into_parts();
     prepare(tap, &session, &mut head.headers, false);
@@ -120,26 +127,19 @@ async fn plain(
     let progress: Arc<Progress> = head.extensions.remove().unwrap_or_default();
     let body = Body::request(body, Arc::clone(&progress));
     let started = Instant::now();
-    // A kept connection has brought earlier answers.
-    let mut came_before = 0;
-    let connected = |pooled: &PooledConnection| {
-        came_before = pooled.sensed.bytes_read();
-        note_dial(&session, &pooled.facts);
-        tap.attribution.reached(&pooled.facts);
-        let reused = pooled.is_used_again();
-        session.with(|rec| rec.facts.gateway.get_or_insert_default().reused = reused);
-    };
     let mut request = Request::from_parts(head, body);
     connection.interim.listen(&mut request, client_version);
-    let sending = tap.pool.send(request, reach, connected);
+    let step = |step: Step<'_>| note_step(tap, &session, &step);
+    let sending = tap.pool.send(request, reach, step);
     let sent = connection.interim.before(sending).await;
     let response = sent.map_err(|error| {
         // What ended it may be that the client's body could not be read.
         unreadable_body(connection, &session, &error)
-            .unwrap_or_else(|| failed(tap, &session, &error, came_before))
+            .unwrap_or_else(|| failed(tap, &session, error))
     })?;
     note_head(&session, &response, started);
     tap.attribution.answered(response.status());
+    is_no_turn_of_a_loop(&response, turn)?;
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         let kind = Kind::BadUpgrade;
         let detail = "a 101 came for a request that asked for no WebSocket".to_owned();
@@ -153,19 +153,27 @@ async fn plain(
     ))
 }
 
+/// What came back to us was answered 508, and this is the answer to an earlier turn.
+pub(super) fn is_no_turn_of_a_loop(
+    response: &Response<Incoming>,
+    turn: &Turn,
+) -> Result<(), Failure> {
+    if response.status() == http::StatusCode::LOOP_DETECTED && turn.has_looped() {
+        return Err(Failure::Loop);
+    }
+    Ok(())
+}
+
 /// Why the client's body could not be read to its end, when that is why there is no answer.
 fn unreadable_body(
     connection: &Connection,
     session: &Shared,
-    error: &hyper_util::client::legacy::Error,
+    error: &SendError,
 ) -> Option<Failure> {
     if let Some(refusal) = connection.heads.broken_body() {
         return Some(Failure::Head(refusal));
     }
-    let of_body = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<hyper::Error>())
-        .is_some_and(hyper::Error::is_user);
+    let of_body = matches!(error, SendError::NoAnswer { error, .. } if error.is_user());
     let end = connection.sensed.end().filter(|_| of_body)?;
     session.with(|rec| {
         rec.ending
@@ -198,6 +206,40 @@ pub(super) fn pass_on(
     let look = (look || head.status.is_client_error() || head.status.is_server_error())
         .then(|| head.headers.clone());
     Response::from_parts(head, Body::response(body, session, progress, look))
+}
+
+/// Notes what happens to a request on its way to the gateway.
+fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
+    match step {
+        Step::Connected { connection, kept } => {
+            note_dial(session, &connection.facts);
+            tap.attribution.reached(&connection.facts);
+            session.with(|rec| {
+                let facts = rec.facts.gateway.get_or_insert_default();
+                facts.reused = kept.is_some();
+                facts.kept_ms = kept.map(millis);
+            });
+        }
+        Step::Repeated {
+            connection,
+            kept,
+            waited,
+        } => {
+            let end = connection.sensed.end();
+            let retried = RetriedFacts {
+                local_addr: connection.facts.local_addr.clone(),
+                kept_ms: millis(*kept),
+                waited_ms: millis(*waited),
+                end: end.map_or(TransportEnd::None, |end| end.end),
+            };
+            session.with(|rec| {
+                let facts = rec.facts.gateway.get_or_insert_default();
+                facts.reused = false;
+                facts.kept_ms = None;
+                facts.retried = Some(Box::new(retried));
+            });
+        }
+    }
 }
 
 /// Notes how the gateway was reached.
@@ -257,7 +299,7 @@ pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration
         facts.connect_ms = failed.facts.connect_ms;
         facts.attempts = several(&failed.facts.attempts);
         facts.tls.clone_from(&failed.facts.tls);
-        facts.error = Some(failed.error.clone());
+        facts.error = Some(Box::new(failed.error.clone()));
         if let Some(observed) = failed.timed_out {
             rec.ending
                 .timer_fired(TimerKey::Connect, limit, observed, now);
@@ -266,41 +308,26 @@ pub(super) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration
 }
 
 /// Why a request on a pooled connection failed.
-fn failed(
-    tap: &Tap,
-    session: &Shared,
-    error: &hyper_util::client::legacy::Error,
-    came_before: u64,
-) -> Failure {
-    let mut source: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(cause) = source {
-        if let Some(failed) = cause.downcast_ref::<DialFailed>() {
+fn failed(tap: &Tap, session: &Shared, error: SendError) -> Failure {
+    match error {
+        SendError::Dial(failed) => {
             tap.attribution.lost();
-            dial_failed(session, failed, failed.timed_out.unwrap_or_default());
-            return Failure::Gateway(failed.error.clone());
+            dial_failed(session, &failed, tap.config.timeouts().connect);
+            Failure::Gateway(failed.error)
         }
-        if let Some(SeenAsLocal { facts }) = cause.downcast_ref() {
+        SendError::SeenAsLocal(facts) => {
             // The next requests know it.
-            tap.attribution.reached(facts);
-            note_dial(session, facts);
-            let addr = facts.addr.clone().unwrap_or_default();
-            return Failure::RemoteAsLocal { addr };
+            tap.attribution.reached(&facts);
+            note_dial(session, &facts);
+            let addr = facts.addr.unwrap_or_default();
+            Failure::RemoteAsLocal { addr }
         }
-        source = cause.source();
+        SendError::NoAnswer {
+            connection: PooledConnection { sensed, .. },
+            came_before,
+            error,
+        } => no_answer(session, Some(&sensed), came_before, &error.to_string()),
     }
-    let mut extensions = http::Extensions::new();
-    if let Some(connected) = error.connect_info() {
-        connected.get_extras(&mut extensions);
-    }
-    let pooled = extensions.get::<PooledConnection>();
-    if let Some(pooled) = pooled {
-        note_dial(session, &pooled.facts);
-    }
-    let text = error
-        .source()
-        .map_or_else(|| error.to_string(), ToString::to_string);
-    let sensed = pooled.map(|pooled| &*pooled.sensed);
-    no_answer(session, sensed, came_before, &text)
 }
 
 /// Why there is no head of an answer: by how the gateway's connection ended and what came on it
@@ -317,9 +344,12 @@ pub(super) fn no_answer(
         .map_or(0, Sensed::bytes_read)
         .saturating_sub(came_before);
     let is_answer = sensed.is_some_and(Sensed::began_with_http_answer);
+    // What has answered HTTP before wants no TLS.
+    let first = Some(first).filter(|_| came_before == 0);
     let kind = match (came, end.as_ref().map(|end| end.end), first) {
-        (_, _, FirstBytes::Tls) => Kind::WantsTls,
-        (1.., _, FirstBytes::Other) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
+        (_, Some(TransportEnd::Timeout), _) => Kind::Unacknowledged,
+        (_, _, Some(FirstBytes::Tls)) => Kind::WantsTls,
+        (1.., _, Some(FirstBytes::Other)) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
             Kind::WantsTls
         }
         (0, Some(TransportEnd::Rst), _) => Kind::ResetBeforeStatus,
@@ -328,6 +358,11 @@ pub(super) fn no_answer(
         _ => Kind::NotHttp,
     };
     let detail = match kind {
+        Kind::Unacknowledged => {
+            let cause = end.as_ref().and_then(|end| end.cause.as_deref());
+            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+            format!("the gateway's host acknowledged nothing of the request{cause}")
+        }
         Kind::ResetBeforeStatus => "the gateway reset the connection before it answered".to_owned(),
         Kind::ClosedBeforeStatus if came == 0 => {
             "the gateway ended the connection before it answered".to_owned()

@@ -16,6 +16,7 @@ use super::body::Body;
 use super::clients::{Clients, Counted, Place};
 use super::connection::Connection;
 use super::drain::Drain;
+use super::loops::Loops;
 use super::origins::Origins;
 use super::session::Shared;
 use super::told::Told;
@@ -45,6 +46,8 @@ pub struct Tap {
     pub(super) drain: Arc<Drain>,
     pub(super) tasks: TaskTracker,
     pub(super) attribution: Arc<Attribution>,
+    /// Whatever the gateway is: a loop can begin under one configuration and end under the next.
+    pub(super) loops: Arc<Loops>,
     /// Where secrets of TLS with the gateway go, whatever the gateway is.
     key_log: Option<Arc<dyn KeyLog>>,
     name: Arc<str>,
@@ -90,6 +93,7 @@ impl Tap {
             outlet,
             drain,
             tasks: TaskTracker::new(),
+            loops: Arc::default(),
             name: name.into(),
             counts: Arc::new(counts),
             clients: Arc::default(),
@@ -126,6 +130,7 @@ impl Tap {
             drain: Arc::clone(&self.drain),
             tasks: self.tasks.clone(),
             attribution,
+            loops: Arc::clone(&self.loops),
             name: self.name.clone(),
             counts: Arc::clone(&self.counts),
             clients: Arc::clone(&self.clients),

@@ -22,10 +22,13 @@ use super::body::{Body, FromClient};
 use super::client_leg::ClientLeg;
 use super::connection::Connection;
 use super::error::Failure;
-use super::forward::{dial, no_answer, note_dial, note_head, pass_on, prepare};
+use super::forward::{
+    dial, is_no_turn_of_a_loop, no_answer, note_dial, note_head, pass_on, prepare,
+};
 use super::forwarded::{self, Way};
 use super::headers::values;
 use super::layers::respond::SESSION_HEADER;
+use super::loops::Turn;
 use super::progress::Progress;
 use super::relay::Relay;
 use super::session::Shared;
@@ -44,6 +47,7 @@ pub(super) async fn attempt(
     connection: &Arc<Connection>,
     session: Shared,
     mut request: Request<FromClient>,
+    turn: &Turn,
 ) -> Result<Response<Body>, Failure> {
     let client = ClientLeg::of(&mut request);
     let (mut head, body) = request.into_parts();
@@ -88,6 +92,7 @@ pub(super) async fn attempt(
         answered.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
     note_head(&session, &response, sent);
     tap.attribution.answered(response.status());
+    is_no_turn_of_a_loop(&response, turn)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         session.with(|rec| rec.ending.refused(Leg::Gateway, Instant::now()));
         let mut response = pass_on(

@@ -2,6 +2,7 @@
 //! gone without a word is found.
 
 use std::io;
+use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -13,6 +14,16 @@ pub fn apply(stream: &TcpStream, tcp: &Tcp) {
     if let Err(error) = try_apply(&SockRef::from(stream), tcp) {
         tracing::debug!(%error, "failed to set options of a TCP socket");
     }
+}
+
+/// How long the peer may acknowledge nothing of what was sent, from now on. Only Linux has that.
+pub fn set_user_timeout(stream: &TcpStream, limit: Duration) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(limit)) {
+        tracing::debug!(%error, "failed to set the user timeout of a TCP socket");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (stream, limit);
 }
 
 fn try_apply(socket: &SockRef<'_>, tcp: &Tcp) -> io::Result<()> {
@@ -29,8 +40,6 @@ fn try_apply(socket: &SockRef<'_>, tcp: &Tcp) -> io::Result<()> {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::time::Duration;
-
     use tokio::net::TcpListener;
 
     use super::*;

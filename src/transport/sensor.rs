@@ -129,6 +129,12 @@ impl Sensor {
         )
     }
 
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// The stream again.
     #[must_use]
     pub fn into_inner(self) -> Stream {

@@ -130,6 +130,18 @@ impl Dialler {
         })
     }
 
+    /// Bounds resolving, connecting and TLS together.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Options of its sockets.
+    #[must_use]
+    pub fn tcp(&self) -> &Tcp {
+        &self.tcp
+    }
+
     /// How the last dials came out.
     #[must_use]
     pub fn lately(&self) -> &Lately {

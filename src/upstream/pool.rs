@@ -1,61 +1,40 @@
-//! Kept connections for plain requests, by hyper-util's client.
+//! Kept connections for plain requests.
+//!
+//! hyper drives each connection; which one a request goes out on is decided here, because hyper-util's
+//! client neither reads `Keep-Alive` hints nor sends a request again on a connection that is certain to
+//! be new.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+mod keep_alive;
+mod stream;
 
-use http::{Request, Response, Uri};
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::{
-    CaptureConnection, Connected, Connection, capture_connection,
-};
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 
-use super::dial::{DialFacts, Dialler};
-use crate::transport::sensor::{Sensed, Sensor};
-
-/// The gateway closes kept connections after 5 s (seen with 2026.9.6); a little less avoids
-/// sending a request into a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(4);
+use self::keep_alive::kept_for;
+use self::stream::{Again, Patience, PooledStream};
+use super::dial::{DialFacts, DialFailed, Dialler};
+use crate::session::record::TransportEnd;
+use crate::transport::sensor::Sensed;
 
 /// Kept connections at most.
 const MAX_IDLE: usize = 64;
 
-/// What is known of the connection that served a request; in the response's extensions.
+/// What is known of the connection that a request goes out on.
 #[derive(Clone, Debug)]
 pub struct PooledConnection {
     /// How it was dialled.
     pub facts: Arc<DialFacts>,
     /// What was sensed of it.
     pub sensed: Arc<Sensed>,
-    used: Arc<AtomicBool>,
-}
-
-impl PooledConnection {
-    /// Whether an earlier answer came on this connection; counts this one.
-    #[must_use]
-    pub fn is_used_again(&self) -> bool {
-        self.used.swap(true, Ordering::Relaxed)
-    }
-}
-
-/// Sends plain requests.
-#[derive(Debug)]
-pub struct Pool<B> {
-    client: Client<Connector, B>,
-}
-
-/// Another handle of the same pool.
-impl<B> Clone for Pool<B> {
-    fn clone(&self) -> Self {
-        Self {
-            client: self.client.clone(),
-        }
-    }
+    again: Again,
 }
 
 /// Which connections a request may go out on.
@@ -69,248 +48,338 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// Names the one gateway; only a key for the library, so that the two kinds of connections do
-    /// not mix. It never goes out.
-    fn authority(self) -> http::uri::Authority {
-        http::uri::Authority::from_static(match self {
-            Self::Any => "gateway",
-            Self::NotLocal => NOT_LOCAL,
-        })
+    fn permits(self, facts: &DialFacts) -> bool {
+        self == Self::Any || !facts.is_local()
     }
 }
 
-const NOT_LOCAL: &str = "gateway-not-local";
+/// What happens to a request on its way.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// It goes out on this connection.
+    Connected {
+        /// The connection.
+        connection: &'a PooledConnection,
+        /// How long a kept one had waited; `None` for a new one.
+        kept: Option<Duration>,
+    },
+    /// The kept connection that it went out on ended before a byte of an answer: it goes out once more,
+    /// on a new one.
+    Repeated {
+        /// The connection that ended.
+        connection: &'a PooledConnection,
+        /// How long it had waited for this request.
+        kept: Duration,
+        /// How long it had the request.
+        waited: Duration,
+    },
+}
 
-/// The gateway would see the connection as coming from its own host, and it must not.
+/// A request that got no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the gateway was connected at {}, on this host", facts.addr.as_deref().unwrap_or_default())]
-pub struct SeenAsLocal {
-    /// How it was dialled.
-    pub facts: Box<DialFacts>,
+pub enum SendError {
+    /// The gateway was not reached.
+    #[error(transparent)]
+    Dial(#[from] DialFailed),
+    /// The gateway would see the connection as coming from its own host, and it must not.
+    #[error("the gateway was connected at {}, on this host", .0.addr.as_deref().unwrap_or_default())]
+    SeenAsLocal(Box<DialFacts>),
+    /// The connection ended, or brought no answer.
+    #[error("failed to get an answer: {error}")]
+    NoAnswer {
+        /// The connection.
+        connection: PooledConnection,
+        /// Bytes that it had brought for earlier requests.
+        came_before: u64,
+        /// The library's.
+        error: hyper::Error,
+    },
+}
+
+/// Sends plain requests.
+#[derive(Debug)]
+pub struct Pool<B> {
+    shared: Arc<Shared<B>>,
+}
+
+/// Another handle of the same pool.
+impl<B> Clone for Pool<B> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared<B> {
+    dialler: Dialler,
+    /// The one that was kept last is used first.
+    idle: Mutex<Vec<Idle<B>>>,
+}
+
+/// A connection that waits for a request.
+#[derive(Debug)]
+struct Idle<B> {
+    sender: SendRequest<B>,
+    connection: PooledConnection,
+    since: Instant,
+    until: Instant,
+    /// Dropped with this: whoever waits for the end of its time need not any more.
+    _used: oneshot::Sender<Infallible>,
+}
+
+/// A connection that a request goes out on.
+struct Out<B> {
+    sender: SendRequest<B>,
+    connection: PooledConnection,
+    kept: Option<Duration>,
 }
 
 impl<B> Pool<B>
 where
-    B: http_body::Body + Send + Unpin + 'static,
+    B: http_body::Body + Default + Send + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// A pool for this gateway.
     #[must_use]
     pub fn new(dialler: Dialler) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .set_host(false)
-            .http1_preserve_header_case(true)
-            .http1_max_headers(1024)
-            .build(Connector { dialler });
-        Self { client }
+        Self {
+            shared: Arc::new(Shared {
+                dialler,
+                idle: Mutex::default(),
+            }),
+        }
     }
 
-    /// Sends a request whose URI has a path only; answers with the response's head. `connected`
-    /// is told the connection as soon as there is one, long before a slow answer.
+    /// Sends a request whose URI has a path only; answers with the response's head. `step` is called
+    /// before the request goes out, long before a slow answer.
+    ///
+    /// A request that a kept connection did not take goes out on a new one. So does, once, an
+    /// idempotent one without a body (RFC 9110 section 9.2.2) whose kept connection ended before a byte
+    /// of an answer: the peer may have closed it while the request was on its way.
     pub async fn send(
         &self,
-        mut request: Request<B>,
+        request: Request<B>,
         reach: Reach,
-        connected: impl FnOnce(&PooledConnection),
-    ) -> Result<Response<Incoming>, Error> {
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.scheme = Some(http::uri::Scheme::HTTP);
-        parts.authority = Some(reach.authority());
-        if parts.path_and_query.is_none() {
-            parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
-        }
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
-        let mut told = Told {
-            captured: capture_connection(&mut request),
-            tell: Some(connected),
+        mut step: impl FnMut(Step<'_>),
+    ) -> Result<Response<Incoming>, SendError> {
+        let Some(out) = self.shared.take_kept(reach) else {
+            return self.send_new(request, reach, step).await;
         };
-        let mut answer = std::pin::pin!(self.client.request(request));
-        tokio::select! {
-            // The connection first: an answer that is there already must not hide it.
-            biased;
-            () = told.wait() => {}
-            answer = &mut answer => return answer,
+        let (connection, kept) = (out.connection.clone(), out.kept.unwrap_or_default());
+        let came_before = connection.sensed.bytes_read();
+        let spare = is_repeatable(&request).then(|| again(&request));
+        let sent = Instant::now();
+        step(Step::Connected {
+            connection: &connection,
+            kept: out.kept,
+        });
+        let (error, unsent) = match self.send_on(out, request).await {
+            Ok(answer) => return Ok(answer),
+            Err(failed) => failed,
+        };
+        let end = connection.sensed.end().map(|end| end.end);
+        if end == Some(TransportEnd::Timeout) {
+            // Whatever else is kept leads to the same host.
+            self.shared.forget_kept();
         }
-        answer.await
-    }
-}
-
-/// Tells which connection a request goes out on, once. Whoever waits for an answer may leave between
-/// the moment in which it goes out and the next look: then it is told when this is dropped.
-struct Told<F: FnOnce(&PooledConnection)> {
-    captured: CaptureConnection,
-    tell: Option<F>,
-}
-
-impl<F: FnOnce(&PooledConnection)> Told<F> {
-    async fn wait(&mut self) {
-        self.captured.wait_for_connection_metadata().await;
-        self.now();
-    }
-
-    fn now(&mut self) {
-        let mut extensions = http::Extensions::new();
-        if let Some(about) = self.captured.connection_metadata().as_ref() {
-            about.get_extras(&mut extensions);
+        if let Some(request) = unsent {
+            tracing::debug!(
+                ?end,
+                "a kept connection had ended before it took the request"
+            );
+            return self.send_new(request, reach, step).await;
         }
-        if let Some(about) = extensions.remove::<PooledConnection>()
-            && let Some(tell) = self.tell.take()
-        {
-            tell(&about);
-        }
-    }
-}
-
-impl<F: FnOnce(&PooledConnection)> Drop for Told<F> {
-    fn drop(&mut self) {
-        self.now();
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Connector {
-    dialler: Dialler,
-}
-
-impl tower::Service<Uri> for Connector {
-    type Response = TokioIo<Pooled>;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let not_local = uri.host() == Some(NOT_LOCAL);
-        let dialler = self.dialler.clone();
-        Box::pin(async move {
-            let (stream, facts) = dialler.dial().await?;
-            if not_local && facts.is_local() {
-                let facts = Box::new(facts);
-                return Err(SeenAsLocal { facts }.into());
+        match spare.filter(|_| connection.sensed.bytes_read() == came_before) {
+            Some(request) => {
+                tracing::debug!(
+                    ?end,
+                    "a kept connection ended before it answered; sending again"
+                );
+                step(Step::Repeated {
+                    connection: &connection,
+                    kept,
+                    waited: sent.elapsed(),
+                });
+                self.send_new(request, reach, step).await
             }
-            let (sensor, sensed) = Sensor::new(stream);
-            let about = PooledConnection {
-                facts: Arc::new(facts),
-                sensed,
-                used: Arc::default(),
-            };
-            Ok(TokioIo::new(Pooled { sensor, about }))
+            None => Err(SendError::NoAnswer {
+                connection,
+                came_before,
+                error,
+            }),
+        }
+    }
+
+    async fn send_new(
+        &self,
+        request: Request<B>,
+        reach: Reach,
+        mut step: impl FnMut(Step<'_>),
+    ) -> Result<Response<Incoming>, SendError> {
+        let (stream, facts) = self.shared.dialler.dial().await?;
+        if !reach.permits(&facts) {
+            return Err(SendError::SeenAsLocal(Box::new(facts)));
+        }
+        let (stream, sensed, again) = PooledStream::new(stream, self.shared.patience());
+        let connection = PooledConnection {
+            facts: Arc::new(facts),
+            sensed,
+            again,
+        };
+        let no_answer = |error| SendError::NoAnswer {
+            connection: connection.clone(),
+            came_before: 0,
+            error,
+        };
+        let handshake = http1::Builder::new()
+            .preserve_header_case(true)
+            .max_headers(1024)
+            .handshake(TokioIo::new(stream));
+        let (sender, driver) = handshake.await.map_err(no_answer)?;
+        // It ends with its sender, which is in the list or with a request.
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::trace!(%error, "a pooled connection to the gateway ended");
+            }
+        });
+        step(Step::Connected {
+            connection: &connection,
+            kept: None,
+        });
+        let out = Out {
+            sender,
+            connection: connection.clone(),
+            kept: None,
+        };
+        let sent = self.send_on(out, request).await;
+        sent.map_err(|(error, _)| no_answer(error))
+    }
+
+    /// Sends it; the connection is kept once the answer has been read. The error comes with the request
+    /// if nothing of it was written.
+    async fn send_on(
+        &self,
+        out: Out<B>,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<B>>)> {
+        let Out {
+            mut sender,
+            connection,
+            ..
+        } = out;
+        let sent = sender.try_send_request(request).await;
+        let answer = sent.map_err(|mut failed| {
+            let unsent = failed.take_message();
+            (failed.into_error(), unsent)
+        })?;
+        if let Some(keep) = kept_for(answer.headers()) {
+            let shared = Arc::downgrade(&self.shared);
+            tokio::spawn(keep_for(shared, sender, connection, keep));
+        }
+        Ok(answer)
+    }
+}
+
+/// Keeps a connection from the end of its answer until it is used or its time is over.
+async fn keep_for<B>(
+    shared: Weak<Shared<B>>,
+    mut sender: SendRequest<B>,
+    connection: PooledConnection,
+    keep: Duration,
+) {
+    // An error: it ended with its answer.
+    if sender.ready().await.is_err() {
+        return;
+    }
+    let (guard, used) = oneshot::channel();
+    let since = Instant::now();
+    let until = since + keep;
+    {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let mut idle = shared.idle();
+        idle.retain(|it| !it.sender.is_closed());
+        if idle.len() >= MAX_IDLE {
+            idle.remove(0);
+        }
+        idle.push(Idle {
+            sender,
+            connection,
+            since,
+            until,
+            _used: guard,
+        });
+    }
+    tokio::select! {
+        _ = used => {}
+        () = tokio::time::sleep_until(until.into()) => {
+            if let Some(shared) = shared.upgrade() {
+                let now = Instant::now();
+                shared.idle().retain(|it| it.until > now && !it.sender.is_closed());
+            }
+        }
+    }
+}
+
+impl<B> Shared<B> {
+    fn take_kept(&self, reach: Reach) -> Option<Out<B>> {
+        let now = Instant::now();
+        let mut idle = self.idle();
+        idle.retain(|it| it.until > now && !it.sender.is_closed());
+        let place = idle
+            .iter()
+            .rposition(|it| reach.permits(&it.connection.facts))?;
+        let Idle {
+            sender,
+            connection,
+            since,
+            ..
+        } = idle.remove(place);
+        connection.again.store(true, Ordering::Relaxed);
+        Some(Out {
+            sender,
+            connection,
+            kept: Some(now.saturating_duration_since(since)),
         })
     }
-}
 
-/// A connection of the pool.
-#[derive(Debug)]
-struct Pooled {
-    sensor: Sensor,
-    about: PooledConnection,
-}
+    fn forget_kept(&self) {
+        self.idle().clear();
+    }
 
-impl Connection for Pooled {
-    fn connected(&self) -> Connected {
-        Connected::new().extra(self.about.clone())
+    /// What is not acknowledged on a kept connection for as long as a new one may take to connect would
+    /// have failed there.
+    fn patience(&self) -> Patience {
+        let usual = self.dialler.tcp().user_timeout;
+        Patience {
+            kept: self.dialler.limit().min(usual),
+            usual,
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle<B>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl AsyncRead for Pooled {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.sensor).poll_read(cx, buf)
-    }
+fn is_repeatable<B: http_body::Body>(request: &Request<B>) -> bool {
+    request.method().is_idempotent() && request.body().is_end_stream()
 }
 
-impl AsyncWrite for Pooled {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.sensor).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.sensor).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.sensor).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.sensor).poll_shutdown(cx)
-    }
+/// The same request, which has no body.
+fn again<B: Default>(request: &Request<B>) -> Request<B> {
+    let mut again = Request::new(B::default());
+    request.method().clone_into(again.method_mut());
+    request.uri().clone_into(again.uri_mut());
+    *again.version_mut() = request.version();
+    request.headers().clone_into(again.headers_mut());
+    request.extensions().clone_into(again.extensions_mut());
+    again
 }
 
 #[cfg(test)]
-mod tests {
-    use std::error::Error as _;
-    use std::path::Path;
-
-    use bytes::Bytes;
-    use http_body_util::Full;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::config::{self, Overrides};
-
-    /// A pool for a listener on loopback that answers each connection's first request.
-    async fn pool() -> Pool<Full<Bytes>> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((mut tcp, _)) = listener.accept().await {
-                let mut head = [0; 1024];
-                let _ = tcp.read(&mut head).await;
-                let _ = tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-                // Kept open, so that it would be used again.
-                tokio::spawn(async move { tcp.read(&mut head).await });
-            }
-        });
-        let text = format!("gateway: {{ url: '{url}' }}");
-        let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
-        let limit = Duration::from_secs(5);
-        Pool::new(Dialler::new(config.gateway(), limit, config.tcp(), None).unwrap())
-    }
-
-    fn request() -> Request<Full<Bytes>> {
-        Request::get("/").body(Full::default()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_local_connection_is_never_used_where_it_must_not_be() {
-        let pool = pool().await;
-        let answer = pool.send(request(), Reach::Any, |_| {}).await.unwrap();
-        assert_eq!(answer.status(), 204);
-        // Neither the one that is kept nor a new one.
-        for _ in 0..2 {
-            let sent = pool.send(request(), Reach::NotLocal, |_| panic!("connected"));
-            let error = sent.await.unwrap_err();
-            let cause = error.source().unwrap().downcast_ref::<SeenAsLocal>();
-            assert_eq!(
-                cause.unwrap().facts.our_ip().unwrap().to_string(),
-                "127.0.0.1"
-            );
-        }
-    }
-}
+mod tests;

@@ -262,6 +262,30 @@ impl<'a> View<'a> {
         Some(fact(error.detail.clone()))
     }
 
+    /// How long the kept connection of a plain request had waited for it, as evidence.
+    #[must_use]
+    pub fn kept_evidence(&self) -> Option<Evidence> {
+        let gateway = self.record.gateway.as_ref()?;
+        let kept = gateway.kept_ms.filter(|_| gateway.reused)?;
+        Some(fact(format!(
+            "the connection was a kept one that had waited {} for this request",
+            human_ms(kept)
+        )))
+    }
+
+    /// What became of the kept connection that a request had gone out on first, as evidence.
+    #[must_use]
+    pub fn retry_evidence(&self) -> Option<Evidence> {
+        let retried = self.record.gateway.as_ref()?.retried.as_ref()?;
+        Some(fact(format!(
+            "it went out once more, on a new connection: a kept one that had waited {} for it ended \
+             without an answer {} later ({})",
+            human_ms(retried.kept_ms),
+            human_ms(retried.waited_ms),
+            retried.end.as_str()
+        )))
+    }
+
     /// The status of the gateway's answer (or of whatever answered in its place).
     #[must_use]
     pub fn status(&self) -> Option<u16> {

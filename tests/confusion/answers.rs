@@ -24,6 +24,12 @@ pub fn faults() -> Vec<Fault> {
 fn silent() -> Vec<Fault> {
     vec![
         fault(
+            "http: FIN of a kept connection under a POST",
+            "gateway.silent.kept",
+            crate::kept::ended_under_a_post,
+        )
+        .says("may have processed it"),
+        fault(
             "upgrade: FIN before the status line",
             "gateway.silent.closed",
             || async {
@@ -212,6 +218,15 @@ fn own() -> Vec<Fault> {
 fn foreign() -> Vec<Fault> {
     const NGINX: &[(&str, &str)] = &[("Server", "nginx/1.27.0"), ("Content-Type", "text/html")];
     vec![
+        fault(
+            "answer: what is behind us goes round",
+            "hop.fault.loop",
+            || async {
+                let status = "508 Loop Detected";
+                let peer = ok_instead_of_101::answer(&Via::Plain, status, &[], "round").await;
+                refused(Setup::before(&peer).openclaw()).await
+            },
+        ),
         answer(
             "nginx: 502",
             "hop.fault.bad_gateway",

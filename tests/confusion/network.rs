@@ -20,7 +20,7 @@ pub fn faults(net: Net) -> Vec<Fault> {
     let net = Arc::new(net);
     let handle = || Arc::clone(&net);
     let (one, two, three, four, five) = (handle(), handle(), handle(), handle(), handle());
-    let (six, seven, eight) = (handle(), handle(), handle());
+    let (six, seven, eight, nine) = (handle(), handle(), handle(), handle());
     vec![
         fault(
             "tcp: refused by another host",
@@ -36,6 +36,11 @@ pub fn faults(net: Net) -> Vec<Fault> {
             "tcp: a host that is not there",
             "gateway.unreachable.unreachable",
             || refused(Setup::before_url("http://192.0.2.77:18789")),
+        ),
+        fault(
+            "http: a kept connection's packets are lost under a POST",
+            "network.cut.request",
+            || async move { crate::kept::lost_under_a_post(&nine).await },
         ),
         fault(
             "tcp: this host forbids it",

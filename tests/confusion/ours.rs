@@ -107,6 +107,12 @@ fn denials() -> Vec<Fault> {
     let allowing = |setup: Setup| setup.set("origins.allowed", vec!["https://claw.example.com"]);
     vec![
         fault(
+            "denied: gateway.url leads back to the tap",
+            "tap.denied.loop",
+            crate::loops::looped,
+        )
+        .says("this turn's request came from"),
+        fault(
             "denied: an origin",
             "tap.denied.origin",
             move || async move {

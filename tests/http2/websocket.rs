@@ -4,6 +4,7 @@ use bytes::Bytes;
 use h2::Reason;
 use wstap::session::record::{Class, Kind, TransportEnd};
 
+use crate::live::installed;
 use crate::peers::http_plain;
 use crate::peers::tunnel::{self, Do};
 use crate::peers::{Peer, Via, close_code, echo, never_reads, ok_instead_of_101, wrong_accept_key};
@@ -11,7 +12,8 @@ use crate::support::deadline::{STEP, poll, within};
 use crate::support::frame::{BINARY, CONTINUATION, Frame};
 use crate::support::http2::{Http2, StreamEnd, whole};
 use crate::support::records::{class, rule};
-use crate::support::tap::{Setup, Tap};
+use crate::support::skip::skip;
+use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Ending;
 
 async fn tap_before(peer: &Peer) -> Tap {
@@ -85,6 +87,64 @@ async fn frames_pass_both_ways_and_the_handshake_is_translated() {
         record.close.client.as_ref().unwrap().code,
         Some(wstap::ws::CloseCode::NORMAL)
     );
+}
+
+/// RFC 8441 knows no key, and some clients bring one and want an answer.
+#[tokio::test]
+async fn a_key_that_a_client_brings_is_answered() {
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    let peer = echo::start(&Via::Plain).await;
+    let tap = tap_before(&peer).await;
+    let mut client = Http2::connect(&tap).await;
+    let mut socket = client.open("/", &[("sec-websocket-key", KEY)]).await;
+    // RFC 6455 section 1.3.
+    let accept = socket.answer.get("sec-websocket-accept").unwrap();
+    assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(peer.log.head(0).await.values("sec-websocket-key"), [KEY]);
+    socket.send_masked(Frame::text("hello")).await;
+    assert_eq!(socket.frame().await.unwrap(), Frame::text("hello"));
+    drop(socket);
+    for wrong in [vec!["sample"], vec![KEY, KEY]] {
+        let keys: Vec<_> = wrong
+            .iter()
+            .map(|key| ("sec-websocket-key", *key))
+            .collect();
+        let answer = client.connect_websocket("/", &keys).await;
+        assert_eq!(answer.expect("a refusal").status().as_u16(), 400);
+    }
+}
+
+/// Node's own `WebSocket` sends a key over HTTP/2 and compares what answers it. Its connection of HTTP/2
+/// keeps no process alive.
+const NODE: &str = "const alive = setInterval(() => {}, 1000);
+const over = (text) => { console.log(text); process.exit(); };
+const socket = new WebSocket(process.argv[1]);
+socket.onopen = () => socket.send('hello');
+socket.onmessage = (event) => over(event.data);
+socket.onerror = (event) => over('error: ' + event.message);";
+
+#[tokio::test]
+async fn nodes_own_websocket_comes_in_a_stream() {
+    let Some(install) = installed() else {
+        skip(
+            "http2: Node's own WebSocket",
+            "Node is not installed: run make fetch",
+        );
+        return;
+    };
+    let peer = echo::start(&Via::Plain).await;
+    let tap = tap_before(&peer).await;
+    let url = format!("wss://localhost:{}/ws", tap.addr(Face::Tls).port());
+    let mut node = tokio::process::Command::new(&install.node);
+    node.env("NODE_EXTRA_CA_CERTS", tap.dev_ca())
+        .args(["-e", NODE, &url])
+        .kill_on_drop(true);
+    let output = within("Node", node.output()).await.expect("run Node");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
+    let record = tap.websocket().await;
+    let request = record.request.as_ref().unwrap();
+    assert_eq!(request.http_version, "HTTP/2.0");
+    assert_eq!(record.frames.as_ref().unwrap().to_client.messages, 1);
 }
 
 #[tokio::test]

@@ -306,6 +306,9 @@ mod tests {
         assert_eq!(good.refusal, None);
         assert_eq!(good.asks, Asks::WebSocket);
         assert_eq!(fault(CONNECT, &[]), Some(HeadFault::WebsocketVersion));
+        let key = |key| fault(CONNECT, &[version, ("sec-websocket-key", key)]);
+        assert_eq!(key("dGhlIHNhbXBsZSBub25jZQ=="), None);
+        assert_eq!(key("sample"), Some(HeadFault::WebsocketKey));
         let body = [version, ("content-length", "5")];
         assert_eq!(fault(CONNECT, &body), Some(HeadFault::UpgradeWithBody));
         let other = Pseudo {

@@ -188,27 +188,12 @@ fn websocket(head: &RawHead, framing: Framing) -> Result<(), Refusal> {
         return refuse(HeadFault::UpgradeWithBody, detail);
     }
     websocket_version(head)?;
-    let mut keys = head.values("sec-websocket-key");
-    match (keys.next(), keys.next()) {
-        (Some(key), None) if is_key(key) => {}
-        (None, _) => {
-            return refuse(HeadFault::WebsocketKey, "there is no Sec-WebSocket-Key");
-        }
-        (Some(_), None) => {
-            let detail = "Sec-WebSocket-Key is not the base64 form of 16 bytes";
-            return refuse(HeadFault::WebsocketKey, detail);
-        }
-        _ => {
-            return refuse(
-                HeadFault::WebsocketKey,
-                "there are two Sec-WebSocket-Key headers",
-            );
-        }
-    }
+    websocket_key(head)?;
     websocket_lists(head)
 }
 
-/// A WebSocket by extended CONNECT (RFC 8441 section 5): no key, and the method says what is asked.
+/// A WebSocket by extended CONNECT (RFC 8441 section 5): the method says what is asked, and no key is
+/// needed. A client that brings one all the same, as Node's does, wants it answered.
 pub(super) fn connect(head: &RawHead) -> Result<(), Refusal> {
     host(head)?;
     origin(head)?;
@@ -217,7 +202,21 @@ pub(super) fn connect(head: &RawHead) -> Result<(), Refusal> {
         return refuse(HeadFault::UpgradeWithBody, detail);
     }
     websocket_version(head)?;
+    if head.values("sec-websocket-key").next().is_some() {
+        websocket_key(head)?;
+    }
     websocket_lists(head)
+}
+
+fn websocket_key(head: &RawHead) -> Result<(), Refusal> {
+    let mut keys = head.values("sec-websocket-key");
+    let detail = match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key) => return Ok(()),
+        (None, _) => "there is no Sec-WebSocket-Key",
+        (Some(_), None) => "Sec-WebSocket-Key is not the base64 form of 16 bytes",
+        _ => "there are two Sec-WebSocket-Key headers",
+    };
+    refuse(HeadFault::WebsocketKey, detail)
 }
 
 fn websocket_version(head: &RawHead) -> Result<(), Refusal> {

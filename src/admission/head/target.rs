@@ -34,24 +34,99 @@ pub(super) fn check(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if target.len() > MAX_TARGET {
         return refuse(HeadFault::Target, "the target is longer than 65534 bytes");
     }
-    if target.contains(&b'#') {
-        // Read as a fragment it would be cut off, and the gateway would see another target.
-        return refuse(HeadFault::Target, "the target holds a #");
-    }
-    if !target.iter().all(u8::is_ascii_graphic) {
-        let detail = "the target holds a byte that is not a visible ASCII character";
-        return refuse(HeadFault::Target, detail);
-    }
+    // Read as a fragment what follows a # would be cut off, and the gateway would see another target.
+    let foreign = |byte: &u8| *byte == b'#' || !byte.is_ascii_graphic();
+    let place = target.iter().position(foreign);
     // The library that carries it on must carry all of it.
-    let same = |read: &PathAndQuery| read.as_str().as_bytes() == target;
-    match Uri::try_from(target)
-        .ok()
-        .and_then(|uri| uri.into_parts().path_and_query)
-    {
-        Some(read) if same(&read) => Ok(()),
-        _ => refuse(
-            HeadFault::Target,
-            "the target holds a character that must be encoded",
-        ),
+    match place.or_else(|| unreadable(target)) {
+        None => Ok(()),
+        Some(place) => refuse(HeadFault::Target, &must_be_encoded(target, place)),
+    }
+}
+
+/// Where the first byte is that the library does not carry on. It reads from left to right, so that
+/// every target that begins in the same way is as unreadable.
+fn unreadable(target: &[u8]) -> Option<usize> {
+    let is_carried = |front: &[u8]| {
+        let read = Uri::try_from(front).ok();
+        let read = read.and_then(|uri| uri.into_parts().path_and_query);
+        read.is_some_and(|read: PathAndQuery| read.as_str().as_bytes() == front)
+    };
+    if is_carried(target) {
+        return None;
+    }
+    let (mut carried, mut refused) = (0, target.len());
+    while refused - carried > 1 {
+        let middle = carried.midpoint(refused);
+        if target.get(..middle).is_some_and(is_carried) {
+            carried = middle;
+        } else {
+            refused = middle;
+        }
+    }
+    Some(carried)
+}
+
+/// Names the byte and its place, and what is to be sent instead.
+fn must_be_encoded(target: &[u8], place: usize) -> String {
+    let byte = target.get(place).copied().unwrap_or_default();
+    let part = match target.iter().position(|byte| *byte == b'?') {
+        Some(query) if query < place => "query",
+        _ => "path",
+    };
+    let shown = if byte.is_ascii_graphic() {
+        format!("a raw '{}'", char::from(byte))
+    } else {
+        format!("the raw byte 0x{byte:02X}")
+    };
+    format!(
+        "the target's {part} holds {shown} (byte {} of the target), which must be sent as %{byte:02X}",
+        place + 1
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(target: &[u8]) -> Option<String> {
+        check(b"GET", target).err().map(|refusal| refusal.detail)
+    }
+
+    #[test]
+    fn what_must_be_encoded_is_named_with_its_place() {
+        let wanted =
+            "the target's query holds a raw '\"' (byte 5 of the target), which must be sent as %22";
+        assert_eq!(detail(b"/?a=\"b\"").unwrap(), wanted);
+        let wanted =
+            "the target's path holds a raw '<' (byte 2 of the target), which must be sent as %3C";
+        assert_eq!(detail(b"/<a>?b").unwrap(), wanted);
+        let wanted = "the target's path holds the raw byte 0xC3 (byte 3 of the target), which must be sent as %C3";
+        assert_eq!(detail("/a\u{e9}".as_bytes()).unwrap(), wanted);
+        let wanted =
+            "the target's query holds a raw '#' (byte 4 of the target), which must be sent as %23";
+        assert_eq!(detail(b"/?a#b").unwrap(), wanted);
+        let long = format!("/{}<b", "a".repeat(60_000));
+        assert!(
+            detail(long.as_bytes())
+                .unwrap()
+                .contains("(byte 60002 of the target)")
+        );
+    }
+
+    /// Each visible character passes or is named, alone and among others, in the path and in the query.
+    #[test]
+    fn every_character_passes_or_is_named_where_it_is() {
+        for byte in b'!'..=b'~' {
+            for front in ["/", "/a/", "/?", "/a?b=", "/a?b=c&"] {
+                let target = [front.as_bytes(), &[byte], b"z"].concat();
+                let Some(detail) = detail(&target) else {
+                    continue;
+                };
+                let named = format!("a raw '{}' (byte {} of", char::from(byte), front.len() + 1);
+                assert!(detail.contains(&named), "{detail}");
+                assert!(!byte.is_ascii_alphanumeric() && !b"-._~!$&'()*+,;=:@%/?".contains(&byte));
+            }
+        }
     }
 }

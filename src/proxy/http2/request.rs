@@ -53,13 +53,15 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// An extended CONNECT as the upgrade that it stands for (RFC 8441 section 5). The key is ours: in
-/// HTTP/2 there is none, but the gateway has to answer one.
+/// An extended CONNECT as the upgrade that it is for (RFC 8441 section 5). The key is ours where the
+/// client brings none, as it need not in HTTP/2: the gateway has to answer one.
 fn upgrade(method: &mut Method, headers: &mut HeaderMap) {
     *method = Method::GET;
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(key) = HeaderValue::from_str(&generate_key()) {
+    if !headers.contains_key(SEC_WEBSOCKET_KEY)
+        && let Ok(key) = HeaderValue::from_str(&generate_key())
+    {
         headers.insert(SEC_WEBSOCKET_KEY, key);
     }
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, SEC_WEBSOCKET_ACCEPT, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, response};
 use http_body::Body as _;
@@ -44,6 +44,8 @@ const CONNECTION_SPECIFIC: [HeaderName; 6] = [
 struct Tunnel {
     promise: oneshot::Sender<Http2Stream>,
     recv: RecvStream,
+    /// The client has brought a Sec-WebSocket-Key and compares what answers it.
+    brought_key: bool,
 }
 
 /// A stream and what it belongs to.
@@ -94,6 +96,7 @@ impl Exchange {
             fields: limits.headers,
         };
         let connects = head.method == Method::CONNECT;
+        let brought_key = head.headers.contains_key(SEC_WEBSOCKET_KEY);
         let checked = translate(&mut head, limits);
         let opens = checked.asks == Asks::WebSocket && checked.refusal.is_none();
         let waited = Duration::ZERO;
@@ -103,7 +106,12 @@ impl Exchange {
             let (promised, promise) = Promised::new();
             head.extensions.insert(promised);
             let request = Request::from_parts(head, FromClient::None);
-            return (request, Some(Tunnel { promise, recv }));
+            let tunnel = Tunnel {
+                promise,
+                recv,
+                brought_key,
+            };
+            return (request, Some(tunnel));
         }
         let body = if connects {
             FromClient::None
@@ -172,8 +180,9 @@ impl Exchange {
     async fn answer(mut self, answer: Response<Body>, asks_head: bool, tunnel: Option<Tunnel>) {
         let (mut head, body) = answer.into_parts();
         let opens = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        adapt(&mut head);
-        if opens && let Some(Tunnel { promise, recv }) = tunnel {
+        let brought_key = tunnel.as_ref().is_some_and(|tunnel| tunnel.brought_key);
+        adapt(&mut head, brought_key);
+        if opens && let Some(Tunnel { promise, recv, .. }) = tunnel {
             let answer = Response::from_parts(head, ());
             // Whoever waits for the tunnel learns from a dropped promise that there is none.
             if let Ok(send) = self.respond.send_response(answer, false) {
@@ -220,16 +229,18 @@ impl Exchange {
     }
 }
 
-/// An answer's head as HTTP/2 has it. A 101 becomes the 200 of an extended CONNECT, which has no
-/// accept key (RFC 8441 section 5).
-fn adapt(head: &mut response::Parts) {
+/// An answer's head as HTTP/2 has it. A 101 becomes the 200 of an extended CONNECT, which needs no
+/// accept key (RFC 8441 section 5): only who `brought_key` gets one.
+fn adapt(head: &mut response::Parts, brought_key: bool) {
     head.version = Version::HTTP_2;
     for name in &CONNECTION_SPECIFIC {
         head.headers.remove(name);
     }
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         head.status = StatusCode::OK;
-        head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+        if !brought_key {
+            head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+        }
         head.headers.remove(CONTENT_LENGTH);
     }
 }

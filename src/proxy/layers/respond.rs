@@ -67,7 +67,7 @@ fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<B
     }
     let body = format!("wstap: {text}\nsession: {id}\n");
     if let Some(session) = session {
-        note(session, failure, &answer);
+        note(tap, session, failure, &answer);
     }
     let mut response = Response::new(Body::text(body));
     *response.status_mut() = answer.status;
@@ -116,13 +116,13 @@ pub(in crate::proxy) fn refused_head(
     }
 }
 
-fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answer) {
+fn note(tap: &Tap, session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answer) {
     session.with(|rec| {
         let now = std::time::Instant::now();
         match failure {
             Failure::Gateway(error) => {
                 let gateway = rec.facts.gateway.get_or_insert_default();
-                gateway.error.get_or_insert_with(|| error.clone());
+                gateway.error.get_or_insert_with(|| Box::new(error.clone()));
                 if error.kind.is_own_limit() {
                     rec.ending.acted(now);
                 } else {
@@ -141,6 +141,11 @@ fn note(session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answe
                     format!("the gateway at {addr} {seen} and would take this client for local");
                 rec.ending
                     .denied("gateway.allow_remote_as_local", detail, now);
+            }
+            Failure::Loop => {
+                let url = tap.config.gateway().url();
+                let detail = format!("a request that was sent to {url} came back to this tap");
+                rec.ending.denied("gateway.url", detail, now);
             }
             Failure::Draining => rec.ending.drained(now),
             Failure::Head(refusal) => refused_head(&mut rec.ending, refusal, now),

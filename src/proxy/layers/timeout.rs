@@ -69,7 +69,8 @@ where
                 let kind = GatewayErrorKind::UpgradeTimeout;
                 let detail = format!("no answer to the request within {limit:?}");
                 let gateway = rec.facts.gateway.get_or_insert_default();
-                gateway.error.get_or_insert(GatewayError { kind, detail });
+                let error = Box::new(GatewayError { kind, detail });
+                gateway.error.get_or_insert(error);
             });
             Err(if slow_body {
                 Failure::SlowBody

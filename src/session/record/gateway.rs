@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::close::TransportEnd;
 use super::frames::TcpFacts;
 use super::request::HeaderFact;
 use crate::session::text::PeerText;
@@ -30,6 +31,11 @@ pub struct GatewayFacts {
     pub tls: Option<GatewayTlsFacts>,
     /// A connection of the pool was used again (plain requests only).
     pub reused: bool,
+    /// How long that one had waited for this request; `null` for a new one.
+    pub kept_ms: Option<f64>,
+    /// The kept connection that the request went out on first; it ended before it answered, and the
+    /// request went out once more, on a new one.
+    pub retried: Option<Box<RetriedFacts>>,
     /// The status of its answer.
     pub status: Option<u16>,
     /// Headers of its answer, masked as those of the request are.
@@ -48,9 +54,22 @@ pub struct GatewayFacts {
     /// Which attribution headers went out and what the client brought.
     pub forwarded: Option<ForwardedFacts>,
     /// Why there is no usable answer.
-    pub error: Option<GatewayError>,
+    pub error: Option<Box<GatewayError>>,
     /// From the kernel, at the end.
     pub tcp: Option<TcpFacts>,
+}
+
+/// See [`GatewayFacts::retried`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RetriedFacts {
+    /// Our end of it.
+    pub local_addr: Option<String>,
+    /// How long it had waited for this request.
+    pub kept_ms: f64,
+    /// From the request to its end.
+    pub waited_ms: f64,
+    /// How it ended.
+    pub end: TransportEnd,
 }
 
 /// Name resolution.
@@ -281,6 +300,8 @@ pub enum GatewayErrorKind {
     ClosedBeforeStatus,
     /// It was reset before a status line.
     ResetBeforeStatus,
+    /// The kernel gave the connection up before a status line: nothing of the request was acknowledged.
+    Unacknowledged,
     /// What came is no HTTP answer.
     NotHttp,
     /// The upgrade timer fired.

@@ -289,6 +289,9 @@ fn of_gateway(gateway: &mut GatewayFacts, visit: Visit<'_>) {
         attempts: _,
         tls: _,
         reused: _,
+        kept_ms: _,
+        // Our own address, times and an enum: nothing of a peer's.
+        retried: _,
         status: _,
         response_headers,
         upgrade_ms: _,

@@ -127,5 +127,9 @@ fn http(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!("answered with {}", answer.status);
-    Some(Finding::new(Confidence::Certain, summary).because(view.answer_evidence()))
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.answer_evidence())
+            .because(view.retry_evidence()),
+    )
 }

@@ -117,9 +117,15 @@ fn before_status(view: &View<'_>, kind: GatewayErrorKind, how: &str) -> Option<F
     let finding = Finding::new(Confidence::Certain, summary)
         .because(view.gateway_error_evidence())
         .because(view.end_evidence(Leg::Gateway))
-        .because([fact(format!("the gateway is {}", view.gateway_name()))]);
+        .because([fact(format!("the gateway is {}", view.gateway_name()))])
+        .because(view.retry_evidence());
+    let gateway = view.gateway.as_ref();
+    // On the kept connection of the first try it had spoken plain HTTP.
+    if gateway.is_some_and(|gateway| gateway.retried.is_some()) {
+        return Some(finding.next("look into the gateway's log at this time"));
+    }
     // A TLS port of Node's ends plain HTTP just so, without an alert that would tell.
-    let url = view.gateway.as_ref().map(|gateway| gateway.url.as_str());
+    let url = gateway.map(|gateway| gateway.url.as_str());
     let address = url.and_then(|url| url.strip_prefix("http://"));
     let plain = |text: &&str| {
         let byte = |b: u8| b.is_ascii_alphanumeric() || b".:[]-_".contains(&b);

@@ -263,6 +263,7 @@ fn with_detail(view: &View<'_>, finding: Finding) -> Finding {
         .because(view.gateway_error_evidence())
         .because([target])
         .because(view.timer_evidence())
+        .because(view.retry_evidence())
 }
 
 /// The address that was tried, or the configured one.
@@ -364,7 +365,16 @@ fn loopback_in_container(view: &View<'_>) -> Option<Finding> {
     Some(with_detail(view, finding))
 }
 
+/// It had spoken TLS on the kept connection of the first try.
+fn has_spoken_tls(view: &View<'_>) -> bool {
+    let gateway = view.gateway.as_ref();
+    gateway.is_some_and(|gateway| gateway.retried.is_some())
+}
+
 fn not_tls(view: &View<'_>) -> Option<Finding> {
+    if has_spoken_tls(view) {
+        return None;
+    }
     let summary = format!("what listens on {} does not speak TLS", target(view));
     error(view, Kind::NotTls, summary)
 }
@@ -427,7 +437,13 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
 }
 
 fn tls(view: &View<'_>) -> Option<Finding> {
-    error(view, Kind::Tls, "TLS with the gateway failed")
+    let kind = if has_spoken_tls(view) {
+        view.gateway_error()
+            .filter(|kind| matches!(kind, Kind::Tls | Kind::NotTls))?
+    } else {
+        Kind::Tls
+    };
+    error(view, kind, "TLS with the gateway failed")
 }
 
 fn tls_cut(view: &View<'_>) -> Option<Finding> {

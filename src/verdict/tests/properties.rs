@@ -13,7 +13,7 @@ use crate::session::record::dialect::{
 };
 use crate::session::record::frames::{InProgress, TcpFacts, ViolationCount};
 use crate::session::record::gateway::{
-    Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy, SentHeader,
+    Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy, RetriedFacts, SentHeader,
 };
 use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyProtocolFacts};
 use crate::session::record::{
@@ -265,9 +265,20 @@ impl Dice<'_> {
                     Acceptance::NotChecked,
                 ]),
             }),
-            error: self.maybe(|dice| GatewayError {
-                kind: dice.pick(&ERRORS),
-                detail: "a detail".to_owned(),
+            error: self.maybe(|dice| {
+                Box::new(GatewayError {
+                    kind: dice.pick(&ERRORS),
+                    detail: "a detail".to_owned(),
+                })
+            }),
+            reused: self.flag(),
+            retried: self.maybe(|dice| {
+                Box::new(RetriedFacts {
+                    local_addr: None,
+                    kept_ms: 3911.0,
+                    waited_ms: 0.4,
+                    end: dice.pick(&[TransportEnd::Fin, TransportEnd::Rst, TransportEnd::Timeout]),
+                })
             }),
             tcp: self.maybe(Self::tcp),
             ..GatewayFacts::default()
@@ -502,6 +513,7 @@ const ERRORS: [GatewayErrorKind; 30] = [
     GatewayErrorKind::Tls,
     GatewayErrorKind::ClosedBeforeStatus,
     GatewayErrorKind::ResetBeforeStatus,
+    GatewayErrorKind::Unacknowledged,
     GatewayErrorKind::NotHttp,
     GatewayErrorKind::UpgradeTimeout,
     GatewayErrorKind::AcceptKey,

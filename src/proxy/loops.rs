@@ -1,0 +1,198 @@
+//! Requests that come back to us: `gateway.url` leads here by way of another proxy or a port mapping.
+//!
+//! Nothing is added to a request as long as nothing looks like a loop. Requests of a loop are alike and
+//! all wait for their answers. So where more than a few that are alike wait, each further one goes out
+//! with a line of `Via`, which is there to find loops (RFC 9110 section 7.6.3), that names this process.
+//! A request that comes with this line has been here before; likeness alone proves nothing, as test tools
+//! all send the example key of RFC 6455, and many pages ask for the same.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_KEY, USER_AGENT, VIA};
+use http::{HeaderMap, HeaderValue, Request};
+use uuid::Uuid;
+
+/// So many requests that are alike may wait for their answers and look like no loop.
+const ALIKE: u32 = 8;
+
+/// What stays the same on each turn of a loop, whatever proxies add.
+const LASTING: [HeaderName; 4] = [SEC_WEBSOCKET_KEY, COOKIE, AUTHORIZATION, USER_AGENT];
+
+/// Knows the requests that wait for the gateway.
+#[derive(Debug)]
+pub(super) struct Loops {
+    /// Names this process in `Via`, and nobody else.
+    pseudonym: String,
+    likeness: RandomState,
+    waiting: Mutex<HashMap<u64, Alike>>,
+}
+
+/// Requests that are alike.
+#[derive(Debug, Default)]
+struct Alike {
+    waiting: u32,
+    /// One of them had been here before.
+    looped: bool,
+}
+
+/// The request has been here before.
+#[derive(Debug)]
+pub(super) struct CameBack;
+
+/// One request that waits for the gateway, while this lives.
+#[derive(Debug)]
+pub(super) struct Turn {
+    loops: Arc<Loops>,
+    likeness: u64,
+}
+
+impl Default for Loops {
+    fn default() -> Self {
+        Self {
+            pseudonym: format!("wstap-{}", Uuid::new_v4().simple()),
+            likeness: RandomState::new(),
+            waiting: Mutex::default(),
+        }
+    }
+}
+
+impl Loops {
+    /// Counts a request until its answer, and marks it where many that are alike wait.
+    pub(super) fn enter<B>(self: &Arc<Self>, request: &mut Request<B>) -> Result<Turn, CameBack> {
+        let likeness = self.likeness_of(request);
+        if self.has_been_here(request.headers()) {
+            if let Some(alike) = self.waiting().get_mut(&likeness) {
+                alike.looped = true;
+            }
+            return Err(CameBack);
+        }
+        let suspicious = {
+            let mut waiting = self.waiting();
+            let alike = waiting.entry(likeness).or_default();
+            alike.waiting += 1;
+            alike.waiting > ALIKE
+        };
+        if suspicious && let Ok(via) = HeaderValue::from_str(&format!("1.1 {}", self.pseudonym)) {
+            tracing::debug!(
+                "many requests that are alike wait for the gateway; marking one of them"
+            );
+            request.headers_mut().append(VIA, via);
+        }
+        Ok(Turn {
+            loops: Arc::clone(self),
+            likeness,
+        })
+    }
+
+    fn likeness_of<B>(&self, request: &Request<B>) -> u64 {
+        let mut hasher = self.likeness.build_hasher();
+        request.method().hash(&mut hasher);
+        request.uri().hash(&mut hasher);
+        for name in &LASTING {
+            request.headers().get(name).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    fn has_been_here(&self, headers: &HeaderMap) -> bool {
+        let mut lines = headers.get_all(VIA).iter();
+        let name = self.pseudonym.as_bytes();
+        lines.any(|line| memchr::memmem::find(line.as_bytes(), name).is_some())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Alike>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// A request that is alike came back while this one waited.
+    pub(super) fn has_looped(&self) -> bool {
+        let waiting = self.loops.waiting();
+        waiting
+            .get(&self.likeness)
+            .is_some_and(|alike| alike.looped)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut waiting = self.loops.waiting();
+        if let Some(alike) = waiting.get_mut(&self.likeness) {
+            alike.waiting -= 1;
+            if alike.waiting == 0 {
+                waiting.remove(&self.likeness);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn upgrade(key: &str) -> Request<()> {
+        let request = Request::get("/ws").header(SEC_WEBSOCKET_KEY, key);
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn a_request_that_goes_round_is_found_and_every_turn_knows_it() {
+        let loops = Arc::<Loops>::default();
+        let mut request = upgrade(KEY);
+        let mut turns = Vec::new();
+        while let Ok(turn) = loops.enter(&mut request) {
+            turns.push(turn);
+            // Proxies on the way add their own.
+            request
+                .headers_mut()
+                .append(VIA, "1.1 nginx".parse().unwrap());
+            request
+                .headers_mut()
+                .append("x-forwarded-for", "::1".parse().unwrap());
+        }
+        assert_eq!(turns.len(), 9);
+        assert!(turns.iter().all(Turn::has_looped));
+        drop(turns);
+        assert!(loops.waiting().is_empty());
+        // What comes next begins with nothing.
+        assert!(!loops.enter(&mut upgrade(KEY)).unwrap().has_looped());
+    }
+
+    #[test]
+    fn clients_that_are_alike_are_no_loop() {
+        let loops = Arc::<Loops>::default();
+        let mut turns = Vec::new();
+        for number in 0..100 {
+            let mut request = upgrade(KEY);
+            turns.push(loops.enter(&mut request).unwrap());
+            let marked = request.headers().contains_key(VIA);
+            assert_eq!(marked, number >= 8, "{number}");
+        }
+        assert!(!turns.iter().any(Turn::has_looped));
+        // Others are not marked beside them.
+        for key in 0..100 {
+            let mut request = upgrade(&format!("{key:022}=="));
+            turns.push(loops.enter(&mut request).unwrap());
+            assert!(!request.headers().contains_key(VIA));
+        }
+    }
+
+    /// Two taps in a row are none either, and each finds its own loop only.
+    #[test]
+    fn another_taps_mark_is_not_ours() {
+        let (one, other) = (Arc::<Loops>::default(), Arc::<Loops>::default());
+        let mut turns = Vec::new();
+        for _ in 0..20 {
+            let mut request = upgrade(KEY);
+            turns.push(one.enter(&mut request).unwrap());
+            turns.push(other.enter(&mut request).unwrap());
+        }
+        assert!(!turns.iter().any(Turn::has_looped));
+    }
+}

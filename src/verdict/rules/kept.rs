@@ -1,0 +1,100 @@
+//! Requests on kept connections to the gateway that ended under them.
+
+use crate::session::party::{Leg, Party};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Confidence, GatewayErrorKind as Kind};
+use crate::verdict::view::fact;
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "gateway.silent.kept",
+        class: Class::GatewaySilent,
+        party: Party::Gateway,
+        act_on: ActOn::Client,
+        stage: Stage::Dial,
+        order: 40,
+        title: "A kept connection to the gateway ended under a request",
+        explanation: "The request went out on a connection that had brought answers before, and the \
+                      gateway's side ended it before it answered this one: a restart, or the end of \
+                      its keep-alive time in the very moment (RFC 9112 section 9.3.1). It may or may \
+                      not have been processed. A GET, HEAD or other idempotent request without a body \
+                      is sent once more by the tap, on a new connection; this one was not, because \
+                      to repeat it could do something twice, or because its answer had begun.",
+        evidence: "the end of a kept connection after a request and before the status line of its answer",
+        versions: Versions::Any,
+        action: "look whether the request took effect before you send it again",
+        find: kept,
+    },
+    Rule {
+        id: "network.cut.request",
+        class: Class::NetworkCut,
+        party: Party::Network,
+        act_on: ActOn::Network,
+        stage: Stage::Dial,
+        order: 40,
+        title: "The gateway's host acknowledged nothing of a request",
+        explanation: "The connection to the gateway was open, and no packet came back after the \
+                      request: the kernel gave it up after timeouts.connect on a kept connection, \
+                      after tcp.user_timeout on a new one. A gateway that is only slow has its host \
+                      acknowledge. Its machine or container was stopped hard, its address has moved, \
+                      or something on the way forgot the connection. What can be repeated is sent once \
+                      more on a new connection.",
+        evidence: "a time-out of the gateway's connection after a request and before a status line",
+        versions: Versions::Any,
+        action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
+        find: unacknowledged,
+    },
+];
+
+/// The request's method, and whether it may be sent twice (RFC 9110 section 9.2.2).
+fn method<'a>(view: &View<'a>) -> (&'a str, bool) {
+    let request = view.record().request.as_ref();
+    let method = request.map_or("request", |request| request.method.as_str());
+    let idempotent = matches!(
+        method,
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+    );
+    (method, idempotent)
+}
+
+fn kept(view: &View<'_>) -> Option<Finding> {
+    let gateway = view.gateway.as_ref()?;
+    let ended = matches!(
+        view.gateway_error()?,
+        Kind::ClosedBeforeStatus | Kind::ResetBeforeStatus
+    );
+    if !ended || !gateway.reused {
+        return None;
+    }
+    let (method, idempotent) = method(view);
+    let summary = format!("a kept connection to the gateway ended before it answered a {method}");
+    let finding = Finding::new(Confidence::Certain, summary)
+        .because(view.gateway_error_evidence())
+        .because(view.end_evidence(Leg::Gateway))
+        .because(view.kept_evidence())
+        .because([fact(format!("the gateway is {}", view.gateway_name()))]);
+    Some(if idempotent {
+        finding
+    } else {
+        finding.because([fact(format!(
+            "a {method} is not sent again: the gateway may have processed it"
+        ))])
+    })
+}
+
+fn unacknowledged(view: &View<'_>) -> Option<Finding> {
+    if view.gateway_error() != Some(Kind::Unacknowledged) {
+        return None;
+    }
+    let (method, _) = method(view);
+    let summary = format!("nothing of a {method} was acknowledged by the gateway's host");
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.gateway_error_evidence())
+            .because(view.end_evidence(Leg::Gateway))
+            .because(view.kept_evidence())
+            .because([fact(format!("the gateway is {}", view.gateway_name()))])
+            .because(view.retry_evidence()),
+    )
+}

@@ -1,0 +1,71 @@
+//! Requests that go round: `gateway.url` leads back to the tap, or what it leads to goes round by itself.
+
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{AnswerBy, Class, Confidence};
+use crate::verdict::view::fact;
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "hop.fault.loop",
+        class: Class::HopFault,
+        party: Party::Hop,
+        act_on: ActOn::Hop,
+        stage: Stage::Answer,
+        order: 5,
+        title: "A proxy behind the tap found that the request goes round",
+        explanation: "What gateway.url leads to answered 508 (Loop Detected): it is no gateway but a \
+                      proxy, and the request that it passed on came back to it.",
+        evidence: "508 from what gateway.url leads to",
+        versions: Versions::Any,
+        action: "look where the proxy at gateway.url sends its requests: it must be the gateway",
+        find: behind,
+    },
+    Rule {
+        id: "tap.denied.loop",
+        class: Class::TapDenied,
+        party: Party::Tap,
+        act_on: ActOn::Operator,
+        stage: Stage::Denied,
+        order: 20,
+        title: "gateway.url leads back to this tap",
+        explanation: "A request that this tap had passed on came to it again: what gateway.url leads \
+                      to is another proxy, a port mapping or a NAT rule that sends everything back \
+                      here, or a name that resolves to this tap by now. Each turn was answered 508 \
+                      (Loop Detected) and has a record. A gateway.url that names a listener of the \
+                      tap itself is an error at the start.",
+        evidence: "a request that came with the `Via` line that this process had given it",
+        versions: Versions::Any,
+        action: "set gateway.url to the gateway's own address",
+        find: own,
+    },
+];
+
+fn behind(view: &View<'_>) -> Option<Finding> {
+    let answer = view.answer.as_ref()?;
+    if answer.by != AnswerBy::Gateway || answer.status != 508 {
+        return None;
+    }
+    let summary = "what gateway.url leads to is a proxy whose requests go round (508)";
+    let target = fact(format!("gateway.url is {}", view.gateway_name()));
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.answer_evidence())
+            .because([target]),
+    )
+}
+
+fn own(view: &View<'_>) -> Option<Finding> {
+    let denied = view.record().close.denied.as_ref()?;
+    if denied.key != "gateway.url" {
+        return None;
+    }
+    let from = &view.client.addr;
+    let summary = "gateway.url leads back to this tap: a request that we had passed on came again";
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([fact(format!("{}: {}", denied.key, denied.detail))])
+            .because([fact(format!("this turn's request came from {from}"))]),
+    )
+}
