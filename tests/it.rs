@@ -47,6 +47,7 @@ mod layers;
 mod limits;
 mod live;
 mod losses;
+mod mutations;
 mod origins;
 mod our_limits;
 mod program;

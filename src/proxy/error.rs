@@ -184,7 +184,7 @@ fn gateway_answer(kind: Kind) -> Answer {
             "destination_unavailable",
             "the gateway could not be connected",
         ),
-        Kind::NotTls | Kind::Tls | Kind::WantsTls => (
+        Kind::NotTls | Kind::Tls | Kind::TlsBroken | Kind::WantsTls => (
             StatusCode::BAD_GATEWAY,
             "tls_protocol_error",
             "TLS between proxy and gateway failed",

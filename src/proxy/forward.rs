@@ -317,7 +317,9 @@ pub(super) fn no_answer(
         .map_or(0, Sensed::bytes_read)
         .saturating_sub(came_before);
     let is_answer = sensed.is_some_and(Sensed::began_with_http_answer);
+    let fault = end.as_ref().and_then(|end| end.cause.as_ref()?.fault());
     let kind = match (came, end.as_ref().map(|end| end.end), first) {
+        _ if fault.is_some() => Kind::TlsBroken,
         (_, _, FirstBytes::Tls) => Kind::WantsTls,
         (1.., _, FirstBytes::Other) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
             Kind::WantsTls
@@ -336,6 +338,7 @@ pub(super) fn no_answer(
             format!("the gateway ended the connection in the middle of its answer ({came} bytes)")
         }
         Kind::WantsTls => "the gateway answers with TLS to plain HTTP".to_owned(),
+        Kind::TlsBroken => "what came on the gateway's TLS connection could not be read".to_owned(),
         _ => format!("what came is no HTTP answer: {error}"),
     };
     if let Some(end) = end {

@@ -279,6 +279,8 @@ pub enum GatewayErrorKind {
     ClosedBeforeStatus,
     /// It was reset before a status line.
     ResetBeforeStatus,
+    /// What came on its TLS connection before a status line was no TLS, or was a fatal alert.
+    TlsBroken,
     /// What came is no HTTP answer.
     NotHttp,
     /// The upgrade timer fired.
