@@ -49,6 +49,7 @@ mod limits;
 mod live;
 mod loops;
 mod losses;
+mod mutations;
 mod origins;
 mod our_limits;
 mod program;

@@ -1,11 +1,14 @@
 //! Certificates of the tap and of its clients, versions, resumption, the key log; and what each
 //! failure is called.
 
+mod broken;
 mod client_auth;
+mod hellos;
 mod key_log;
 mod names;
 mod openssl;
 mod pki;
+mod refusals;
 mod reload;
 mod versions;
 mod visitor;

@@ -14,6 +14,7 @@ use super::current::Current;
 use super::session::Shared;
 use super::tap::{ConnectionGuard, Denial, Tap};
 use super::{http1, http2};
+use crate::session::end_cause::EndCause;
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{
@@ -211,7 +212,7 @@ impl Arrival {
     }
 
     /// It ended before anything came.
-    fn no_tls(self, first: FirstBytes, end: TransportEnd, cause: Option<String>) {
+    fn no_tls(self, first: FirstBytes, end: TransportEnd, cause: Option<EndCause>) {
         let session = self.early(None, first);
         session.with(|rec| {
             rec.ending

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
+use http::header::UPGRADE;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 
 use super::body::FromClient;
@@ -26,19 +28,55 @@ impl Promised {
     }
 }
 
+/// Stands in the extensions of a request of HTTP/1 that asks for an upgrade.
+///
+/// hyper gives the connection away after such a request, whatever the answer was. So that one which
+/// was no 101 does not end it without a word, the offer is only taken by whoever has seen a 101.
+#[derive(Clone, Debug)]
+pub(super) struct Offered(Arc<Mutex<Option<OnUpgrade>>>);
+
+impl Offered {
+    /// What hyper offers with this request; `None` where it asks for no upgrade.
+    pub(super) fn of<B>(request: &mut Request<B>) -> Option<Self> {
+        if !request.headers().contains_key(UPGRADE) {
+            return None;
+        }
+        let upgrade = hyper::upgrade::on(request);
+        Some(Self(Arc::new(Mutex::new(Some(upgrade)))))
+    }
+
+    /// The connection, once hyper is done with the request.
+    async fn take(&self) -> Option<Upgraded> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken?.await.ok()
+    }
+
+    /// Ends a connection whose upgrade was refused: in order, and in time for its client to read why.
+    pub(super) async fn end(self) {
+        let Some(upgraded) = self.take().await else {
+            return;
+        };
+        if let Ok(parts) = upgraded.downcast::<TokioIo<Gate>>() {
+            // A client that is gone before needs no goodbye.
+            let _ = parts.io.into_inner().shutdown().await;
+        }
+    }
+}
+
 /// A tunnel's client, not there yet.
 #[derive(Debug)]
 pub(super) enum ClientLeg {
-    Http1(OnUpgrade),
+    Http1(Option<Offered>),
     Http2(Promised),
 }
 
 impl ClientLeg {
     /// Of this request.
     pub(super) fn of(request: &mut Request<FromClient>) -> Self {
-        match request.extensions_mut().remove::<Promised>() {
+        let extensions = request.extensions_mut();
+        match extensions.remove::<Promised>() {
             Some(promised) => Self::Http2(promised),
-            None => Self::Http1(hyper::upgrade::on(request)),
+            None => Self::Http1(extensions.remove::<Offered>()),
         }
     }
 
@@ -46,7 +84,7 @@ impl ClientLeg {
     /// gone before.
     pub(super) async fn ready(self) -> Option<Ready> {
         match self {
-            Self::Http1(upgrade) => upgrade.await.ok().map(Ready::Http1),
+            Self::Http1(offered) => offered?.take().await.map(Ready::Http1),
             Self::Http2(Promised(receiver)) => {
                 let receiver = receiver
                     .lock()

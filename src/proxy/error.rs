@@ -192,7 +192,7 @@ fn gateway_answer(kind: Kind) -> Answer {
             "destination_unavailable",
             "the gateway could not be connected",
         ),
-        Kind::NotTls | Kind::TlsCut | Kind::Tls | Kind::WantsTls => (
+        Kind::NotTls | Kind::TlsCut | Kind::Tls | Kind::TlsBroken | Kind::WantsTls => (
             StatusCode::BAD_GATEWAY,
             "tls_protocol_error",
             "TLS between proxy and gateway failed",

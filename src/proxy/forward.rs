@@ -346,7 +346,9 @@ pub(super) fn no_answer(
     let is_answer = sensed.is_some_and(Sensed::began_with_http_answer);
     // What has answered HTTP before wants no TLS.
     let first = Some(first).filter(|_| came_before == 0);
+    let fault = end.as_ref().and_then(|end| end.cause.as_ref()?.fault());
     let kind = match (came, end.as_ref().map(|end| end.end), first) {
+        _ if fault.is_some() => Kind::TlsBroken,
         (_, Some(TransportEnd::Timeout), _) => Kind::Unacknowledged,
         (_, _, Some(FirstBytes::Tls)) => Kind::WantsTls,
         (1.., _, Some(FirstBytes::Other)) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
@@ -359,7 +361,7 @@ pub(super) fn no_answer(
     };
     let detail = match kind {
         Kind::Unacknowledged => {
-            let cause = end.as_ref().and_then(|end| end.cause.as_deref());
+            let cause = end.as_ref().and_then(|end| end.cause.as_ref());
             let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
             format!("the gateway's host acknowledged nothing of the request{cause}")
         }
@@ -371,6 +373,7 @@ pub(super) fn no_answer(
             format!("the gateway ended the connection in the middle of its answer ({came} bytes)")
         }
         Kind::WantsTls => "the gateway answers with TLS to plain HTTP".to_owned(),
+        Kind::TlsBroken => "what came on the gateway's TLS connection could not be read".to_owned(),
         _ => format!("what came is no HTTP answer: {error}"),
     };
     if let Some(end) = end {

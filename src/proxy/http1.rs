@@ -2,7 +2,7 @@
 //! request.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout_at;
 use tower::ServiceExt;
 
-use super::body::FromClient;
+use super::body::{Body, FromClient};
+use super::client_leg::Offered;
 use super::connection::Connection;
 use super::current::Current;
 use super::gate::Gate;
@@ -51,9 +52,28 @@ pub(super) async fn serve(
     );
     let about = Arc::clone(&connection);
     let now = Arc::clone(current);
+    // The last request's offer of an upgrade that came to nothing.
+    let refused = Arc::<Mutex<Option<Offered>>>::default();
+    let put = Arc::clone(&refused);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Arc::clone(&about));
-        stack(&now.tap()).oneshot(request.map(FromClient::Http1))
+        let offered = Offered::of(&mut request);
+        let extensions = request.extensions_mut();
+        extensions.insert(Arc::clone(&about));
+        if let Some(offered) = &offered {
+            extensions.insert(offered.clone());
+        }
+        let answering = stack(&now.tap()).oneshot(request.map(FromClient::Http1));
+        let put = Arc::clone(&put);
+        async move {
+            let answer = answering.await;
+            let switches = |answer: &http::Response<Body>| {
+                answer.status() == http::StatusCode::SWITCHING_PROTOCOLS
+            };
+            if offered.is_some() && !answer.as_ref().is_ok_and(switches) {
+                *put.lock().unwrap_or_else(PoisonError::into_inner) = offered;
+            }
+            answer
+        }
     });
     let mut serving = pin!(
         http1::Builder::new()
@@ -80,6 +100,13 @@ pub(super) async fn serve(
             }
         }
     };
+    let refused = refused
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let (Some(refused), Some(Ok(()))) = (refused, &served) {
+        refused.end().await;
+    }
     let served = served.unwrap_or(Ok(()));
     let untaken = connection.heads.take();
     if let Some(seen) = &untaken
@@ -123,10 +150,13 @@ fn unexplained(
         // A kept connection that is not used again may go without a word.
         return never_used.then_some(Unexplained::HeadTimeout(waited));
     }
-    if !never_used && !heads.has_partial() {
+    let end = connection.sensed.end();
+    let broken =
+        (end.as_ref()).is_some_and(|end| end.cause.as_ref().is_some_and(|it| it.fault().is_some()));
+    if !never_used && !heads.has_partial() && !broken {
         return None;
     }
-    let ours = connection.sensed.end().is_none();
+    let ours = end.is_none();
     let drained = connection.is_draining() && ours;
     if ours && !drained && !never_used {
         // The answer before has ended the connection; what came behind that is no request.

@@ -197,7 +197,9 @@ impl Serving<'_> {
                         }
                         Look::Dead => {
                             let words = "nothing answered an HTTP/2 ping".to_owned();
-                            self.connection.sensed.ended(TransportEnd::Timeout, Some(words));
+                            self.connection
+                                .sensed
+                                .ended(TransportEnd::Timeout, Some(words.into()));
                             return Ending::Left;
                         }
                     }

@@ -30,6 +30,7 @@ use crate::proxy::drain::Drain;
 use crate::proxy::session::Shared;
 use crate::session::Tunnelled;
 use crate::session::caps::{Caps, Meter};
+use crate::session::end_cause::EndCause;
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Direction, Leg, Phase};
@@ -488,7 +489,7 @@ impl Relay {
         &mut self,
         direction: Direction,
         end: TransportEnd,
-        cause: Option<String>,
+        cause: Option<EndCause>,
         now: Instant,
     ) -> Turn {
         let leg = direction.from();

@@ -11,6 +11,7 @@ use super::clients::Counted;
 use super::connection::Ends;
 use crate::admission::peer::Peer;
 use crate::admission::proxy_header::Reader;
+use crate::session::end_cause::EndCause;
 use crate::session::party::Leg;
 use crate::session::record::client::{ClientFacts, Via, ViaKind};
 use crate::session::record::proxy_protocol::{ProxyFault, ProxyProtocolFacts};
@@ -97,7 +98,7 @@ impl Arrival {
 /// Why there is no header.
 enum Unheard {
     Fault(ProxyFault),
-    Ended(Option<ProxyFault>, TransportEnd, Option<String>),
+    Ended(Option<ProxyFault>, TransportEnd, Option<EndCause>),
     Late(ProxyFault, Duration),
     Drained,
 }

@@ -11,6 +11,7 @@ pub mod frames;
 pub mod gateway;
 pub mod proxy_protocol;
 pub mod request;
+pub mod stream_fault;
 pub mod texts;
 pub mod verdict;
 
@@ -32,6 +33,7 @@ pub use request::{
     HeadFault, HeaderFact, Miss, NearestEntry, OriginDecision, OriginFacts, RefusedHead,
     RequestFacts,
 };
+pub use stream_fault::{StreamFault, StreamFaultKind};
 pub use verdict::{Class, Confidence, Evidence, Layer, Verdict};
 
 use super::credential::Credential;

@@ -2,17 +2,23 @@
 
 use std::io;
 
-use rustls::AlertDescription;
+use rustls::{AlertDescription, Error, InvalidMessage};
 
-use crate::session::record::TransportEnd;
+use crate::session::end_cause::EndCause;
+use crate::session::record::{StreamFault, StreamFaultKind, TransportEnd};
 
-/// How a connection ended whose read or write failed with `error`, and the error's own words.
+/// How a connection ended whose read or write failed with `error`, the error's own words, and what
+/// the peer had sent if that was the reason.
 #[must_use]
-pub fn of_error(error: &io::Error) -> (TransportEnd, String) {
+pub fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
     use io::ErrorKind as Kind;
-    if let Some(rustls::Error::AlertReceived(_)) = tls_error(error) {
+    let cause = match carried(error) {
+        Some(cause) => cause.clone(),
+        None => EndCause::new(words(error), tls_error(error).and_then(stream_fault)),
+    };
+    if (cause.fault()).is_some_and(|fault| fault.kind == StreamFaultKind::Alert) {
         // A fatal alert is the peer's way to break off (RFC 8446 section 6.2).
-        return (TransportEnd::Rst, words(error));
+        return (TransportEnd::Rst, cause);
     }
     let end = match error.kind() {
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => TransportEnd::Rst,
@@ -24,14 +30,42 @@ pub fn of_error(error: &io::Error) -> (TransportEnd, String) {
         // A record that cannot be decrypted or parsed: we send the alert and end it.
         _ => TransportEnd::Local,
     };
-    (end, words(error))
+    (end, cause)
+}
+
+/// What the peer sent that its TLS stream must not hold. `None`: the fault is ours.
+pub(super) fn stream_fault(error: &Error) -> Option<StreamFault> {
+    use StreamFaultKind as Kind;
+    let kind = match error {
+        Error::AlertReceived(alert) => {
+            return Some(StreamFault {
+                kind: Kind::Alert,
+                alert: Some(alert_name(*alert)),
+            });
+        }
+        Error::DecryptError => Kind::Undecryptable,
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => Kind::NotTls,
+        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => Kind::Malformed,
+        Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(_) => Kind::Unexpected,
+        _ => return None,
+    };
+    Some(StreamFault::of(kind))
+}
+
+/// The cause of the connection that carried the stream, if the error is a stream's.
+fn carried(error: &io::Error) -> Option<&EndCause> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// The error in words that people know; TLS alerts by their name.
 #[must_use]
 pub fn words(error: &io::Error) -> String {
     match tls_error(error) {
-        Some(rustls::Error::AlertReceived(alert)) => {
+        Some(Error::AlertReceived(alert)) => {
             format!("the peer sent the TLS alert {}", alert_name(*alert))
         }
         Some(error) => format!("TLS: {error}"),
@@ -44,7 +78,7 @@ pub fn words(error: &io::Error) -> String {
 
 /// The TLS error inside, if it is one.
 #[must_use]
-pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+pub fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
@@ -87,8 +121,35 @@ mod tests {
         );
         let error = io::Error::new(
             io::ErrorKind::InvalidData,
-            rustls::Error::AlertReceived(AlertDescription::BadCertificate),
+            Error::AlertReceived(AlertDescription::BadCertificate),
         );
         assert_eq!(words(&error), "the peer sent the TLS alert bad_certificate");
+    }
+
+    #[test]
+    fn what_a_peer_sent_is_told_from_what_is_our_own_fault() {
+        let fault = |error: Error| {
+            let error = io::Error::new(io::ErrorKind::InvalidData, error);
+            let (end, cause) = of_error(&error);
+            // The same through a stream of that connection.
+            let carried = io::Error::other(cause.clone());
+            assert_eq!(of_error(&carried).1, cause);
+            (end, cause.fault().cloned())
+        };
+        let of = |kind| (TransportEnd::Local, Some(StreamFault::of(kind)));
+        assert_eq!(
+            fault(Error::DecryptError),
+            of(StreamFaultKind::Undecryptable)
+        );
+        let plaintext = InvalidMessage::InvalidContentType;
+        assert_eq!(fault(plaintext.into()), of(StreamFaultKind::NotTls));
+        let long = Error::PeerSentOversizedRecord;
+        assert_eq!(fault(long), of(StreamFaultKind::Malformed));
+        let twice = rustls::PeerMisbehaved::TooManyKeyUpdateRequests;
+        assert_eq!(fault(twice.into()), of(StreamFaultKind::Unexpected));
+        let (end, alert) = fault(Error::AlertReceived(AlertDescription::BadRecordMac));
+        assert_eq!(end, TransportEnd::Rst);
+        assert_eq!(alert.unwrap().alert.as_deref(), Some("bad_record_mac"));
+        assert_eq!(fault(Error::EncryptError), (TransportEnd::Local, None));
     }
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cause;
 use super::sensor::Sensed;
+use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
 
 /// Both directions of a stream.
@@ -52,12 +53,12 @@ impl Http2Stream {
     }
 
     /// Whether the client has broken it off, without reading.
-    pub fn broke(&mut self) -> Option<(TransportEnd, String)> {
+    pub fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
         // The library remembers one task only: the one that it knows must stay.
         let waker = self.waker.clone();
         match self.send.poll_reset(&mut Context::from_waker(&waker)) {
             Poll::Pending => None,
-            Poll::Ready(Ok(reason)) => Some((TransportEnd::Rst, reset_words(reason))),
+            Poll::Ready(Ok(reason)) => Some((TransportEnd::Rst, reset_words(reason).into())),
             Poll::Ready(Err(error)) => Some(cause::of_error(&self.error(&error))),
         }
     }
@@ -97,8 +98,8 @@ fn of_connection(connection: &Sensed, error: &h2::Error) -> io::Error {
         TransportEnd::Fin | TransportEnd::TlsClose => io::ErrorKind::BrokenPipe,
         TransportEnd::Local | TransportEnd::None => io::ErrorKind::Other,
     };
-    let words = end.cause.unwrap_or_else(|| error.to_string());
-    io::Error::new(kind, words)
+    let cause = end.cause.unwrap_or_else(|| error.to_string().into());
+    io::Error::new(kind, cause)
 }
 
 impl AsyncRead for Http2Stream {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cause;
 use super::stream::Stream;
+use crate::session::end_cause::EndCause;
 use crate::session::record::{FirstBytes, TransportEnd};
 
 /// What was sensed; shared with whoever writes the record.
@@ -34,8 +35,8 @@ struct Rare {
 pub struct End {
     /// What the far end, or its kernel, did.
     pub end: TransportEnd,
-    /// The system's words.
-    pub cause: Option<String>,
+    /// Why, where it did not end in order.
+    pub cause: Option<EndCause>,
     /// When it was seen.
     pub at: Instant,
 }
@@ -99,7 +100,7 @@ impl Sensed {
     }
 
     /// It has ended; the first who tells it is right.
-    pub fn ended(&self, end: TransportEnd, cause: Option<String>) {
+    pub fn ended(&self, end: TransportEnd, cause: Option<EndCause>) {
         self.rare().end.get_or_insert(End {
             end,
             cause,
@@ -143,8 +144,8 @@ impl Sensor {
 
     fn note<T>(&self, poll: &Poll<io::Result<T>>) {
         if let Poll::Ready(Err(error)) = poll {
-            let (end, words) = cause::of_error(error);
-            self.sensed.ended(end, Some(words));
+            let (end, cause) = cause::of_error(error);
+            self.sensed.ended(end, Some(cause));
         }
     }
 }

@@ -5,6 +5,7 @@ mod greeting;
 mod handshake;
 pub mod key_log;
 pub mod leaves;
+mod misfit;
 mod peer;
 mod records;
 pub mod session;
@@ -24,7 +25,7 @@ pub use self::terminator::{Lasting, Terminator};
 
 use super::cause;
 use super::socket::ClientSocket;
-use crate::session::record::{ClientTls, TlsFailure, TlsFailureKind};
+use crate::session::record::{ClientTls, StreamFaultKind, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
 
 /// Longest server name that is kept; DNS allows 253.
@@ -82,7 +83,14 @@ pub async fn accept_read(
             facts.certificate = terminator.shown(&noted);
             facts.our_names = terminator.names();
             facts.client_cert = noted.refused().map(Box::new);
-            Err(failed(facts, error))
+            let mut failed = failed(facts, error);
+            if let (Some(failure), Some(misfit)) = (&mut failed.facts.failure, noted.misfit())
+                && failure.alert.is_none()
+            {
+                failure.kind = Some(misfit.kind());
+                failure.detail = misfit.to_string();
+            }
+            Err(failed)
         }
     }
 }
@@ -170,10 +178,33 @@ fn kind(error: &rustls::Error) -> Option<TlsFailureKind> {
         Error::NoApplicationProtocol => Some(TlsFailureKind::Alpn),
         Error::NoCertificatesPresented => Some(TlsFailureKind::ClientCertMissing),
         Error::InvalidCertificate(error) => Some(peer::fault(error)),
-        // Its keys, our certificates: that is no want of a version or a suite.
-        Error::PeerIncompatible(PeerIncompatible::NoSignatureSchemesInCommon) => None,
-        Error::PeerIncompatible(_) => Some(TlsFailureKind::Incompatible),
-        _ => None,
+        Error::PeerIncompatible(missing) => Some(in_common(missing)),
+        // What a peer may not send is the same before and after the end of the handshake.
+        _ => match cause::stream_fault(error)?.kind {
+            StreamFaultKind::Undecryptable => Some(TlsFailureKind::Undecryptable),
+            StreamFaultKind::NotTls => Some(TlsFailureKind::NotTls),
+            StreamFaultKind::Malformed => Some(TlsFailureKind::Malformed),
+            StreamFaultKind::Unexpected => Some(TlsFailureKind::Unexpected),
+            // Told by its name.
+            StreamFaultKind::Alert => None,
+        },
+    }
+}
+
+/// What the client and we do not have in common.
+fn in_common(missing: &PeerIncompatible) -> TlsFailureKind {
+    use PeerIncompatible as Missing;
+    match missing {
+        Missing::NoCipherSuitesInCommon => TlsFailureKind::CipherSuite,
+        Missing::NoKxGroupsInCommon
+        | Missing::KeyShareExtensionRequired
+        | Missing::NamedGroupsExtensionRequired => TlsFailureKind::KeyExchange,
+        // TLS 1.3 takes fewer of them than a client may offer for TLS 1.2.
+        Missing::NoSignatureSchemesInCommon => TlsFailureKind::SignatureScheme,
+        Missing::SupportedVersionsExtensionRequired
+        | Missing::Tls12NotOffered
+        | Missing::Tls12NotOfferedOrEnabled => TlsFailureKind::Version,
+        _ => TlsFailureKind::Incompatible,
     }
 }
 

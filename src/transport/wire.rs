@@ -19,6 +19,7 @@ use super::cause;
 use super::stream::Stream;
 use super::tls::session::{End, KEPT, Out, Session, of_tls};
 use super::tls::stream::Parts;
+use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
@@ -69,22 +70,22 @@ pub enum Readout {
     /// So many bytes, in [`Scratch::plain`].
     Bytes(usize),
     /// The far end ended its side of the stream.
-    End(TransportEnd, Option<String>),
+    End(TransportEnd, Option<EndCause>),
 }
 
 /// The far end cannot be written to any more.
 #[derive(Debug)]
-pub struct WriteEnd(pub TransportEnd, pub String);
+pub struct WriteEnd(pub TransportEnd, pub EndCause);
 
 impl From<io::Error> for WriteEnd {
     fn from(error: io::Error) -> Self {
-        let (end, words) = cause::of_error(&error);
-        Self(end, words)
+        let (end, cause) = cause::of_error(&error);
+        Self(end, cause)
     }
 }
 
 /// How a far end ended, and its cause.
-type Ended = (TransportEnd, Option<String>);
+type Ended = (TransportEnd, Option<EndCause>);
 
 /// One leg of a tunnel.
 #[derive(Debug)]
@@ -103,7 +104,7 @@ pub struct Wire {
     end: Option<Ended>,
     /// How the leg broke, as a write was told. The kernel tells it once: reading then finds
     /// nothing but what looks like a FIN.
-    broken: Option<(TransportEnd, String)>,
+    broken: Option<(TransportEnd, EndCause)>,
 }
 
 #[derive(Debug)]
@@ -187,9 +188,9 @@ impl Wire {
     }
 
     /// How the leg ended whose reading found `end`.
-    fn ended(&mut self, end: TransportEnd, cause: Option<String>) -> Readout {
+    fn ended(&mut self, end: TransportEnd, cause: Option<EndCause>) -> Readout {
         match self.broken.take() {
-            Some((end, words)) => Readout::End(end, Some(words)),
+            Some((end, cause)) => Readout::End(end, Some(cause)),
             None => Readout::End(end, cause),
         }
     }
@@ -199,8 +200,8 @@ impl Wire {
         let told = error.kind() != io::ErrorKind::BrokenPipe;
         let failed = WriteEnd::from(error);
         if told {
-            let WriteEnd(end, words) = &failed;
-            self.broken.get_or_insert_with(|| (*end, words.clone()));
+            let WriteEnd(end, cause) = &failed;
+            self.broken.get_or_insert_with(|| (*end, cause.clone()));
         }
         failed
     }
@@ -320,7 +321,7 @@ impl Wire {
     /// Whether the kernel has learned that the far end broke, without reading: while the other
     /// leg is blocked this leg is not read, and a reset would go unnoticed.
     #[must_use]
-    pub fn broke(&mut self) -> Option<(TransportEnd, String)> {
+    pub fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
         self.socket.broke()
     }
 
@@ -458,13 +459,13 @@ fn send(
 }
 
 fn of_error(error: &io::Error) -> Ended {
-    let (end, words) = cause::of_error(error);
-    (end, Some(words))
+    let (end, cause) = cause::of_error(error);
+    (end, Some(cause))
 }
 
 fn end_of(error: &io::Error) -> Readout {
-    let (end, words) = of_error(error);
-    Readout::End(end, words)
+    let (end, cause) = of_error(error);
+    Readout::End(end, cause)
 }
 
 fn end_of_session(end: &End) -> Ended {
@@ -480,16 +481,15 @@ fn poll_records(
     socket: &mut Socket,
     cx: &mut Context<'_>,
     room: &mut [u8],
-    broken: &mut Option<(TransportEnd, String)>,
+    broken: &mut Option<(TransportEnd, EndCause)>,
 ) -> Poll<Result<usize, Readout>> {
     Poll::Ready(match ready!(socket.poll_read(cx, room)) {
         Err(error) => Err(end_of(&error)),
         Ok(0) => {
-            let (end, words) = broken.take().unwrap_or_else(|| {
-                let words = "the connection ended without TLS close_notify";
-                (TransportEnd::TlsTruncated, words.to_owned())
-            });
-            Err(Readout::End(end, Some(words)))
+            let (end, cause) = broken
+                .take()
+                .unwrap_or_else(|| cause::of_error(&io::ErrorKind::UnexpectedEof.into()));
+            Err(Readout::End(end, Some(cause)))
         }
         Ok(count) => Ok(count),
     })

@@ -8,7 +8,8 @@ use crate::session::moment::Moment;
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::dialect::{ConnectResult, DialectError};
 use crate::session::record::{
-    CloseSeen, DirectionFrames, Evidence, FirstBytes, GatewayErrorKind, Kind, Saw, TransportEnd,
+    CloseSeen, DirectionFrames, Evidence, FirstBytes, GatewayErrorKind, Kind, Saw, StreamFault,
+    TransportEnd,
 };
 use crate::session::text::PeerText;
 use crate::ws::Violation;
@@ -203,6 +204,17 @@ impl<'a> View<'a> {
             && matches!(self.client.first_bytes, None | Some(FirstBytes::None))
             && self.client.bytes_read.unwrap_or(0) == 0
             && self.end_of(Leg::Client).is_by_peer()
+            && self.fault_of(Leg::Client).is_none()
+    }
+
+    /// What a leg's far end sent that its TLS stream must not hold, where that ended the leg.
+    #[must_use]
+    pub fn fault_of(&self, leg: Leg) -> Option<&'a StreamFault> {
+        let transport = &self.record.close.transport;
+        match leg {
+            Leg::Client => transport.client_fault.as_ref(),
+            Leg::Gateway => transport.gateway_fault.as_ref(),
+        }
     }
 
     /// How a leg's transport ended.
@@ -374,16 +386,17 @@ impl<'a> View<'a> {
             ),
         };
         let who = leg.party().as_str();
+        if let Some(fault) = self.fault_of(leg) {
+            let said = cause
+                .as_ref()
+                .map_or_else(String::new, |cause| format!(": {cause}"));
+            return Some(Evidence {
+                at: when,
+                fact: format!("the {who} {}{said}", stream_fault_words(fault)),
+            });
+        }
         let what = match end {
             TransportEnd::Fin => format!("the {who}'s connection ended with FIN"),
-            // A fatal alert breaks the stream off as a reset does, and is not one.
-            TransportEnd::Rst
-                if cause
-                    .as_deref()
-                    .is_some_and(|cause| cause.contains("TLS alert")) =>
-            {
-                format!("the {who} broke off TLS with an alert")
-            }
             TransportEnd::Rst => format!("the {who}'s connection was reset"),
             TransportEnd::TlsClose => format!("the {who} ended TLS with close_notify"),
             TransportEnd::TlsTruncated => {
@@ -525,10 +538,11 @@ fn decisive(record: &SessionRecord) -> (Decisive, Option<Moment>) {
         .chain(close.cap.map(|cap| cap.at))
         .chain((close.drained && close.first == Some(Party::Tap)).then_some(record.closed_at))
         .min();
-    let by_peer = |end: TransportEnd, at: Option<Moment>| {
-        end.is_by_peer().then(|| at.unwrap_or(record.closed_at))
-    };
     let transport = &close.transport;
+    // A leg that we ended for what came on it was ended by who sent that.
+    let by_peer = |end: TransportEnd, fault: &Option<StreamFault>, at: Option<Moment>| {
+        (end.is_by_peer() || fault.is_some()).then(|| at.unwrap_or(record.closed_at))
+    };
     [
         (refused, Decisive::Refusal),
         (
@@ -541,11 +555,19 @@ fn decisive(record: &SessionRecord) -> (Decisive, Option<Moment>) {
         ),
         (acted, Decisive::Tap),
         (
-            by_peer(transport.gateway, transport.gateway_at),
+            by_peer(
+                transport.gateway,
+                &transport.gateway_fault,
+                transport.gateway_at,
+            ),
             Decisive::GatewayTransport,
         ),
         (
-            by_peer(transport.client, transport.client_at),
+            by_peer(
+                transport.client,
+                &transport.client_fault,
+                transport.client_at,
+            ),
             Decisive::ClientTransport,
         ),
     ]

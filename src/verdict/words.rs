@@ -1,7 +1,9 @@
 //! The words that rules share: facts, codes, sizes and times as people read them.
 
 use crate::session::moment::Moment;
-use crate::session::record::{CapFact, CapKey, CloseSeen, Evidence, GatewayErrorKind};
+use crate::session::record::{
+    CapFact, CapKey, CloseSeen, Evidence, GatewayErrorKind, StreamFault, StreamFaultKind,
+};
 use crate::session::text::PeerText;
 use crate::ws::{Opcode, Violation};
 
@@ -35,6 +37,23 @@ pub fn close_words(close: &CloseSeen) -> String {
     } else {
         format!("{code} {}", quoted(&close.reason))
     }
+}
+
+/// What a peer did that broke its TLS stream, for sentences.
+#[must_use]
+pub fn stream_fault_words(fault: &StreamFault) -> String {
+    match (fault.kind, &fault.alert) {
+        (StreamFaultKind::Alert, Some(alert)) => {
+            let alert = PeerText::new(alert, 64);
+            return format!("broke off TLS with the alert {}", alert.as_str());
+        }
+        (StreamFaultKind::Alert, None) => "broke off TLS with an alert",
+        (StreamFaultKind::Undecryptable, _) => "sent a TLS record that cannot be decrypted",
+        (StreamFaultKind::NotTls, _) => "sent bytes that are no TLS record",
+        (StreamFaultKind::Malformed, _) => "sent a malformed TLS record",
+        (StreamFaultKind::Unexpected, _) => "sent a TLS message that is not allowed there",
+    }
+    .to_owned()
 }
 
 /// What a peer did, for sentences.

@@ -240,7 +240,7 @@ fn client_first() -> Vec<Fault> {
         .saw(written(1008), written(1006)),
         fault(
             "client: garbage instead of TLS",
-            "client.left.tls_broken",
+            "client.fault.tls_broken",
             || async {
                 let (_peer, _control, tap, conn) = told(Face::Tls).await;
                 broken_tls(&conn).await;

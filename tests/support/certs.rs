@@ -114,17 +114,27 @@ pub fn trusting_nothing() -> Arc<ClientConfig> {
     Ca::new().client()
 }
 
-fn trusting(pem: &[u8]) -> Arc<ClientConfig> {
+/// What a client trusts that trusts the CA of this file.
+pub fn roots_of(path: &Path) -> RootCertStore {
+    let pem = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    roots(&pem)
+}
+
+fn roots(pem: &[u8]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         roots
             .add(certificate.expect("a certificate"))
             .expect("a root");
     }
+    roots
+}
+
+fn trusting(pem: &[u8]) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions of TLS")
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(pem))
         .with_no_client_auth();
     Arc::new(config)
 }

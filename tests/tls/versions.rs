@@ -49,9 +49,12 @@ async fn an_older_version_than_the_oldest_is_refused() {
     let record = book.next(&tap).await;
     let (rule, text) = said(&record);
     assert_eq!(rule, "client.fault.tls");
-    assert!(text.contains("no version or cipher in common"), "{text}");
+    assert!(
+        text.contains("offers no TLS version that we speak"),
+        "{text}"
+    );
     let failure = record.client.tls.unwrap().failure.unwrap();
-    assert_eq!(failure.kind, Some(TlsFailureKind::Incompatible));
+    assert_eq!(failure.kind, Some(TlsFailureKind::Version));
     let new = Arc::new(client(&root, None, BOTH));
     let visit = visit(https(&tap), &new, "gw.example", "gw.example").await;
     assert_eq!(visit.unwrap().status, 200);

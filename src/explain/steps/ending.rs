@@ -6,7 +6,7 @@ use super::Place::{Client, Gateway, Tap};
 use super::{Event, Place, Steps};
 use crate::session::moment::Moment;
 use crate::session::party::Direction;
-use crate::session::record::{Saw, SawBasis, TransportEnd};
+use crate::session::record::{Saw, SawBasis, StreamFault, TransportEnd};
 use crate::verdict::words::{cap_words, close_words, human_ms, limit};
 
 pub(super) fn tell(steps: &mut Steps<'_>) {
@@ -66,10 +66,20 @@ pub(super) fn tell(steps: &mut Steps<'_>) {
         }
     }
     let ends = &close.transport;
-    let client = (ends.client, ends.client_at, ends.client_cause.as_deref());
-    let gateway = (ends.gateway, ends.gateway_at, ends.gateway_cause.as_deref());
+    let client = Ended {
+        end: ends.client,
+        at: ends.client_at,
+        cause: ends.client_cause.as_deref(),
+        fault: ends.client_fault.as_ref(),
+    };
+    let gateway = Ended {
+        end: ends.gateway,
+        at: ends.gateway_at,
+        cause: ends.gateway_cause.as_deref(),
+        fault: ends.gateway_fault.as_ref(),
+    };
     // Of two endings in one moment, ours follows from the other.
-    if ends.client == TransportEnd::Local {
+    if ends.client == TransportEnd::Local && ends.client_fault.is_none() {
         leg(steps, (Gateway, Tap), gateway);
         leg(steps, (Client, Tap), client);
     } else {
@@ -93,25 +103,35 @@ fn undelivered(steps: &mut Steps<'_>, saw: Option<Saw>, why: &str) {
     }
 }
 
-fn leg(
-    steps: &mut Steps<'_>,
-    (far, near): (Place, Place),
-    (end, at, cause): (TransportEnd, Option<Moment>, Option<&str>),
-) {
+/// How a leg ended.
+#[derive(Clone, Copy)]
+struct Ended<'a> {
+    end: TransportEnd,
+    at: Option<Moment>,
+    cause: Option<&'a str>,
+    fault: Option<&'a StreamFault>,
+}
+
+fn leg(steps: &mut Steps<'_>, (far, near): (Place, Place), ended: Ended<'_>) {
+    let Ended {
+        end,
+        at,
+        cause,
+        fault,
+    } = ended;
     let words = match end {
         TransportEnd::None => return,
         TransportEnd::Fin => "ends its connection (FIN)",
         // A fatal alert breaks the stream off as a reset does, and is not one.
-        TransportEnd::Rst if cause.is_some_and(|cause| cause.contains("TLS alert")) => {
-            "breaks off TLS with an alert"
-        }
+        TransportEnd::Rst if fault.is_some() => "breaks off TLS with an alert",
+        TransportEnd::Local if fault.is_some() => "breaks its TLS stream",
         TransportEnd::Rst => "resets its connection",
         TransportEnd::TlsClose => "ends its connection (TLS close_notify)",
         TransportEnd::TlsTruncated => "ends its connection (FIN without close_notify)",
         TransportEnd::Timeout => "does not answer the network any more",
         TransportEnd::Local => "the tap ends this connection",
     };
-    let way = if end == TransportEnd::Local {
+    let way = if end == TransportEnd::Local && fault.is_none() {
         (near, far)
     } else {
         (far, near)

@@ -166,7 +166,9 @@ impl Exchange {
                     });
                 }
                 let words = reset_words(reason);
-                self.stream.sensed.ended(TransportEnd::Rst, Some(words));
+                self.stream
+                    .sensed
+                    .ended(TransportEnd::Rst, Some(words.into()));
             }
             Err(_) => {
                 if let Some(end) = self.carrier.sensed.end() {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::request::RefusedHead;
+use super::stream_fault::StreamFault;
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Party};
 use crate::session::text::PeerText;
@@ -73,6 +74,10 @@ pub struct TransportEnds {
     pub client_cause: Option<String>,
     /// The same of the upstream leg.
     pub gateway_cause: Option<String>,
+    /// What the client sent that cannot stand in its TLS stream, where that ended its leg.
+    pub client_fault: Option<StreamFault>,
+    /// The same of the gateway.
+    pub gateway_fault: Option<StreamFault>,
 }
 
 /// How a connection ended.

@@ -302,6 +302,8 @@ pub enum GatewayErrorKind {
     ResetBeforeStatus,
     /// The kernel gave the connection up before a status line: nothing of the request was acknowledged.
     Unacknowledged,
+    /// What came on its TLS connection before a status line was no TLS, or was a fatal alert.
+    TlsBroken,
     /// What came is no HTTP answer.
     NotHttp,
     /// The upgrade timer fired.

@@ -74,13 +74,20 @@ impl Chooser {
         name: Option<&str>,
         schemes: &[SignatureScheme],
     ) -> Option<(usize, &Identity)> {
+        self.for_name(name).find(|(_, identity)| {
+            let key = &identity.certified.key;
+            key.choose_scheme(schemes).is_some()
+        })
+    }
+
+    /// The certificates for a name, best first.
+    pub(super) fn for_name(&self, name: Option<&str>) -> impl Iterator<Item = (usize, &Identity)> {
         let candidates = match name {
             Some(name) => self.candidates(name).1,
             None => self.defaults.clone(),
         };
-        candidates.into_iter().find_map(|position| {
+        candidates.into_iter().filter_map(|position| {
             let identity = self.identities.get(position)?;
-            identity.certified.key.choose_scheme(schemes)?;
             Some((position, identity))
         })
     }

@@ -98,7 +98,7 @@ mod tests {
     async fn a_greeting_is_noted_also_where_no_certificate_is_chosen_by_it() {
         let server = Server::new();
         let only_new = ", min_version: '1.3'";
-        for (policy, failure) in [("", None), (only_new, Some(TlsFailureKind::Incompatible))] {
+        for (policy, failure) in [("", None), (only_new, Some(TlsFailureKind::Version))] {
             let terminator = server.terminator(policy, &Lasting::new(None).unwrap());
             let mut config = server.client(VERSIONS[0]).as_ref().clone();
             config.alpn_protocols = vec![b"http/1.1".to_vec()];

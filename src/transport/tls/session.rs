@@ -13,7 +13,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
     WriteTraffic,
 };
-use rustls::{CommonState, Error, ProtocolVersion, ServerConfig};
+use rustls::{CommonState, Error, InvalidMessage, ProtocolVersion, ServerConfig};
 
 use super::records::Records;
 
@@ -246,7 +246,7 @@ impl Session {
         if self.end.is_some() || rest.is_empty() {
             self.kept = Vec::new();
         } else if rest.len() > KEPT {
-            self.fail(Error::General("message buffer full".to_owned()), out);
+            self.fail(InvalidMessage::HandshakePayloadTooLarge.into(), out);
         } else {
             self.kept.clear();
             self.kept.extend_from_slice(rest);

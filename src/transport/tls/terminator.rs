@@ -31,6 +31,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::chooser::Chooser;
 use super::leaves::Leaf;
+use super::misfit::Misfit;
 use super::peer;
 use crate::config::identity::{Identity, names};
 use crate::config::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
@@ -233,6 +234,7 @@ pub(super) struct Noted {
     asked: OnceLock<Asked>,
     shown: OnceLock<usize>,
     refused: OnceLock<ClientCert>,
+    misfit: OnceLock<Misfit>,
 }
 
 impl Noted {
@@ -244,6 +246,11 @@ impl Noted {
     /// The client's certificate that was found not to be good.
     pub(super) fn refused(&self) -> Option<ClientCert> {
         self.refused.get().cloned()
+    }
+
+    /// Why no certificate of ours fits the client.
+    pub(super) fn misfit(&self) -> Option<&Misfit> {
+        self.misfit.get()
     }
 }
 
@@ -278,10 +285,16 @@ impl ResolvesServerCert for Choosing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // The first one tells: a second hello of the same handshake asks for the same.
         let _ = self.noted.asked.set(Asked::of(&hello));
-        let chosen = self
-            .chooser
-            .choose(hello.server_name(), hello.signature_schemes());
-        let (position, identity) = chosen?;
+        let (name, schemes) = (hello.server_name(), hello.signature_schemes());
+        let Some((position, identity)) = self.chooser.choose(name, schemes) else {
+            let ours: Vec<_> = self.chooser.for_name(name).map(|(_, own)| own).collect();
+            if let Some(misfit) = Misfit::of(&hello, &ours) {
+                let _ = self.noted.misfit.set(misfit);
+            }
+            // One that does not fit: without any, the library would answer by `access_denied`
+            // what is a `handshake_failure`.
+            return ours.first().map(|own| Arc::clone(&own.certified));
+        };
         // A second hello of the same handshake is chosen for alike.
         let _ = self.noted.shown.set(position);
         Some(Arc::clone(&identity.certified))

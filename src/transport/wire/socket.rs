@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 use crate::transport::http2_stream::Http2Stream;
@@ -207,7 +208,7 @@ impl Socket {
         }
     }
 
-    pub(super) fn broke(&mut self) -> Option<(TransportEnd, String)> {
+    pub(super) fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
         let error = match &mut self.stream {
             Raw::Http2(stream) => return stream.broke(),
             Raw::Tcp(tcp) => tcp.take_error(),

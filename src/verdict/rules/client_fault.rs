@@ -3,6 +3,7 @@
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsFailureKind};
+use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{close_violation_words, fact, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -98,9 +99,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "TLS could not be agreed with the client",
-        explanation: "The TLS handshake failed and not because of our certificate: no version or \
-                      cipher suite in common (we speak TLS 1.3, and 1.2 unless tls.min_version \
-                      forbids it), or a broken handshake. \
+        explanation: "The TLS handshake failed and not because of our certificate: no version, \
+                      cipher suite, key exchange group or signature scheme in common (we speak TLS \
+                      1.3, and 1.2 unless tls.min_version forbids it), or a broken handshake: \
+                      bytes that changed on the way, or that are no TLS. \
                       What the TLS library said is in the evidence.",
         evidence: "a TLS handshake that failed without an alert about a certificate",
         versions: Versions::Any,
@@ -146,10 +148,7 @@ fn tls_failure<'a>(view: &View<'a>) -> Option<&'a crate::session::record::TlsFai
 
 fn alpn(view: &View<'_>) -> Option<Finding> {
     let failure = tls_failure(view)?;
-    let ours = failure.kind == Some(TlsFailureKind::Alpn)
-        || failure
-            .detail
-            .contains("doesn't support any known protocol");
+    let ours = failure.kind == Some(TlsFailureKind::Alpn);
     let theirs = failure.alert.as_deref() == Some("no_application_protocol");
     if !ours && !theirs {
         return None;
@@ -249,15 +248,85 @@ fn plain_on_tls(view: &View<'_>) -> Option<Finding> {
 
 fn tls(view: &View<'_>) -> Option<Finding> {
     let failure = tls_failure(view)?;
-    let summary = match failure.alert.as_deref() {
-        Some("protocol_version") => "the client refused TLS: no TLS version in common".to_owned(),
-        Some(alert) => format!("the client ended the TLS handshake with the alert {alert}"),
-        None if failure.detail.contains("incompatible") => {
-            "the client's TLS has no version or cipher in common with ours".to_owned()
+    let said = match failure.alert.as_deref() {
+        Some("protocol_version") => {
+            Some("the client refused TLS: no TLS version in common".to_owned())
         }
-        None => "the TLS handshake with the client failed".to_owned(),
+        Some(alert) => {
+            let alert = PeerText::new(alert, 64);
+            let alert = alert.as_str();
+            Some(format!(
+                "the client ended the TLS handshake with the alert {alert}"
+            ))
+        }
+        None => None,
     };
-    Some(Finding::new(Confidence::Likely, summary).because([fact(failure.detail.clone())]))
+    let found = failure.kind.map(|kind| (kind, tls_words(kind)));
+    let (confidence, summary, next) = match (said, found) {
+        (Some(said), _) => (Confidence::Likely, said, None),
+        (None, Some((kind, (words, next)))) => {
+            let read_wrong = matches!(
+                kind,
+                TlsFailureKind::Undecryptable | TlsFailureKind::NotTls | TlsFailureKind::Malformed
+            );
+            let confidence = if read_wrong {
+                // It may have been changed on the way.
+                Confidence::Likely
+            } else {
+                Confidence::Certain
+            };
+            (confidence, words.to_owned(), Some(next))
+        }
+        (None, None) => {
+            let words = "the TLS handshake with the client failed";
+            (Confidence::Likely, words.to_owned(), None)
+        }
+    };
+    let finding = Finding::new(confidence, summary).because([fact(failure.detail.clone())]);
+    Some(match next {
+        Some(next) => finding.next(next),
+        None => finding,
+    })
+}
+
+/// What was wrong with a handshake, and what to do.
+fn tls_words(kind: TlsFailureKind) -> (&'static str, &'static str) {
+    const UPDATE: &str = "update the client's TLS library, or widen its TLS settings";
+    const COMPARE: &str = "check what speaks TLS there; take TLS inspection and middleboxes \
+                           between client and tap out to compare";
+    use TlsFailureKind as Kind;
+    match kind {
+        Kind::Version => (
+            "the client offers no TLS version that we speak",
+            "let the client use TLS 1.3, or 1.2 where listeners[].tls.min_version allows it",
+        ),
+        Kind::CipherSuite => ("the client offers no cipher suite that we have", UPDATE),
+        Kind::KeyExchange => (
+            "the client offers no key exchange group that we have",
+            UPDATE,
+        ),
+        Kind::SignatureScheme => (
+            "the client verifies no signature that we could make",
+            UPDATE,
+        ),
+        Kind::Undecryptable => (
+            "a record of the client's TLS handshake could not be decrypted",
+            COMPARE,
+        ),
+        Kind::NotTls => (
+            "the client sent bytes that are no TLS in the handshake",
+            COMPARE,
+        ),
+        Kind::Malformed => ("the client's TLS handshake is malformed", COMPARE),
+        Kind::Unexpected => (
+            "the client sent a message that TLS does not allow in its handshake",
+            COMPARE,
+        ),
+        _ => (
+            "the client's TLS has nothing in common with ours in one point",
+            UPDATE,
+        ),
+    }
 }
 
 fn tls_on_plain(view: &View<'_>) -> Option<Finding> {

@@ -141,7 +141,8 @@ fn unused(view: &View<'_>) -> Option<Finding> {
         && view.answer.is_none()
         && view.record().close.refused.is_none()
         && view.close.timer.is_none()
-        && view.end_of(Leg::Client).is_by_peer();
+        && view.end_of(Leg::Client).is_by_peer()
+        && view.fault_of(Leg::Client).is_none();
     if !bare || view.client.bytes_read.unwrap_or(0) == 0 {
         return None;
     }

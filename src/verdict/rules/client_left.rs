@@ -6,7 +6,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes, human_ms};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
 const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
@@ -137,16 +137,6 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "run `openssl s_client -connect HOST:PORT` from the client's host to see what it finds wrong",
         ..left("client.left.tls", Stage::Connection, 50, tls)
-    },
-    Rule {
-        title: "The client's TLS stream broke",
-        explanation: "What came on the client's connection could not be decrypted, or the client \
-                      sent a TLS alert in the open session. The evidence has the TLS library's \
-                      words.",
-        evidence: "a TLS error or alert on the client's open connection",
-        versions: Versions::Any,
-        action: "look at the client's log at this time; take TLS inspection between client and tap out to compare",
-        ..left("client.left.tls_broken", Stage::Fine, 80, tls_broken)
     },
     Rule {
         title: "The client gave up while we waited for the gateway's answer",
@@ -374,19 +364,5 @@ fn tls(view: &View<'_>) -> Option<Finding> {
         Finding::new(Confidence::Likely, summary)
             .because([fact(failure.detail.clone())])
             .because(view.end_evidence(Leg::Client)),
-    )
-}
-
-fn tls_broken(view: &View<'_>) -> Option<Finding> {
-    let transport = &view.record().close.transport;
-    let cause = transport.client_cause.as_ref()?;
-    if !view.had_tunnel() || view.decisive() != Decisive::Nothing {
-        return None;
-    }
-    let summary = "the client's TLS stream broke, so we ended the session";
-    Some(
-        Finding::new(Confidence::Possible, summary)
-            .because([fact(cause.clone())])
-            .because(view.both_legs()),
     )
 }

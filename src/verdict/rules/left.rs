@@ -90,16 +90,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "check that the gateway's host or container is up and reachable from here",
         ..left("gateway.left.timeout", Stage::Transport, 75, timeout)
     },
-    Rule {
-        title: "The gateway's TLS stream broke",
-        explanation: "What came on the connection could not be decrypted, or a TLS alert came: the \
-                      stream was damaged on the way, or that end failed inside TLS. The evidence \
-                      has the TLS library's words.",
-        evidence: "a TLS error or alert on the gateway's open connection",
-        versions: Versions::Any,
-        action: "look into the gateway's log at this time; take TLS inspection between tap and gateway out to compare",
-        ..left("gateway.left.tls", Stage::Fine, 80, tls)
-    },
 ];
 
 fn answer(view: &View<'_>) -> Option<Finding> {
@@ -219,18 +209,4 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
     };
     let found = Finding::new(Confidence::Possible, summary).because(view.both_legs());
     Some(found.because(unread))
-}
-
-fn tls(view: &View<'_>) -> Option<Finding> {
-    let transport = &view.record().close.transport;
-    let cause = transport.gateway_cause.as_ref()?;
-    if !view.had_tunnel() || view.decisive() != crate::verdict::Decisive::Nothing {
-        return None;
-    }
-    let summary = "the gateway's TLS stream broke, so we ended the session";
-    Some(
-        Finding::new(Confidence::Possible, summary)
-            .because([fact(cause.clone())])
-            .because(view.both_legs()),
-    )
 }

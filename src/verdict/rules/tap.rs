@@ -3,7 +3,7 @@
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::close::DeniedFact;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, Kind};
+use crate::session::record::{Class, Confidence, Kind, TlsFailureKind};
 use crate::verdict::view::{fact, human_bytes};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
@@ -160,11 +160,13 @@ pub(super) const RULES: &[Rule] = &[
         stage: Stage::Connection,
         order: 30,
         title: "The tap has no certificate for this client",
-        explanation: "The TLS handshake failed on our side: there is no certificate that this \
-                      client's TLS can use.",
-        evidence: "a TLS handshake that failed on our side for want of a certificate",
+        explanation: "The client verifies signatures of another kind of key (RSA, ECDSA, Ed25519) \
+                      than the listener's certificates for that name have. Old clients take RSA \
+                      only; hardly any takes Ed25519. A client that could work with no kind of key \
+                      is client.fault.tls.",
+        evidence: "a TLS handshake that failed because the client takes other kinds of certificate keys than ours",
         versions: Versions::Any,
-        action: "check the listener's certificates with `wstap check`",
+        action: "add a certificate with a key of the kind that is named above to listeners[].tls.certificates: the tap shows each client the one that it takes",
         find: no_certificate,
     },
     Rule {
@@ -347,12 +349,11 @@ fn bug(view: &View<'_>) -> Option<Finding> {
 
 fn no_certificate(view: &View<'_>) -> Option<Finding> {
     let failure = view.client.tls.as_ref()?.failure.as_ref()?;
-    let ours = ["no server certificate", "NoSignatureSchemesInCommon"];
-    if !ours.iter().any(|words| failure.detail.contains(words)) {
+    if failure.kind != Some(TlsFailureKind::CertificateKey) {
         return None;
     }
-    let summary = "we had no certificate that this client's TLS can use";
-    Some(Finding::new(Confidence::Likely, summary).because([fact(failure.detail.clone())]))
+    let summary = "we had no certificate with a key that this client's TLS can use";
+    Some(Finding::new(Confidence::Certain, summary).because([fact(failure.detail.clone())]))
 }
 
 fn unexplained(view: &View<'_>) -> Option<Finding> {

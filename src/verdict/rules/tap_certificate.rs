@@ -2,7 +2,7 @@
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, ClientTls, Confidence, SniMatch};
+use crate::session::record::{Class, ClientTls, Confidence, Kind, SniMatch};
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, short};
@@ -98,11 +98,7 @@ fn alert(
     summary: &str,
 ) -> Option<Finding> {
     let tls = view.client.tls.as_ref()?;
-    let failure = tls.failure.as_ref()?;
-    let alert = failure
-        .alert
-        .as_deref()
-        .filter(|alert| names.contains(alert))?;
+    let alert = handshake_alert(view, tls).filter(|alert| names.contains(alert))?;
     let mut facts = vec![
         fact(format!("the client sent the TLS alert {alert}")),
         fact(asked(tls)),
@@ -118,6 +114,17 @@ fn alert(
     } else {
         finding
     })
+}
+
+/// The alert by which the client ended its handshake. Some clients look at the certificate only when
+/// TLS has completed: an alert in place of the first request belongs to the handshake too.
+fn handshake_alert<'a>(view: &View<'a>, tls: &'a ClientTls) -> Option<&'a str> {
+    if let Some(failure) = &tls.failure {
+        return failure.alert.as_deref();
+    }
+    let unused = view.kind == Kind::Connection && view.client.bytes_read == Some(0);
+    let fault = view.fault_of(Leg::Client).filter(|_| unused)?;
+    fault.alert.as_deref()
 }
 
 /// The name that the client asked for, and whether we have it.
@@ -166,12 +173,7 @@ fn name(view: &View<'_>) -> Option<Finding> {
 }
 
 fn refused(view: &View<'_>) -> Option<Finding> {
-    let names = [
-        "bad_certificate",
-        "certificate_unknown",
-        "access_denied",
-        "decrypt_error",
-    ];
+    let names = ["bad_certificate", "certificate_unknown", "access_denied"];
     let summary = "the client refused our certificate (name, CA or pinned fingerprint)";
     alert(view, &names, Confidence::Likely, summary)
 }

@@ -19,8 +19,8 @@ use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyPr
 use crate::session::record::{
     AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, Class, ClientTls, CloseFacts, CloseSeen,
     DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind,
-    Latency, RequestFacts, Saw, SawBasis, TimerFact, TimerKey, TlsFailure, TlsFailureKind,
-    TransportEnd,
+    Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind, TimerFact, TimerKey,
+    TlsFailure, TlsFailureKind, TransportEnd,
 };
 use crate::session::record::{HeadFault, RefusedHead};
 use crate::session::text::{PeerText, must_escape};
@@ -54,6 +54,18 @@ impl Dice<'_> {
     }
     fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
         if self.flag() { Some(make(self)) } else { None }
+    }
+    fn stream_fault(&mut self) -> StreamFault {
+        StreamFault {
+            kind: self.pick(&[
+                StreamFaultKind::Alert,
+                StreamFaultKind::Undecryptable,
+                StreamFaultKind::NotTls,
+                StreamFaultKind::Malformed,
+                StreamFaultKind::Unexpected,
+            ]),
+            alert: self.maybe(|dice| dice.pick(&["unknown_ca", "bad_record_mac"]).to_owned()),
+        }
     }
     fn moment(&mut self) -> Moment {
         let ms = i64::from(self.pick(&[0_i32, 1, 2, 5, 40, 900, 6000, 30_050, 61_000, 75_020]));
@@ -301,6 +313,8 @@ impl Dice<'_> {
                 gateway_at: self.maybe(Self::moment),
                 client_cause: self.maybe(|_| "a cause".to_owned()),
                 gateway_cause: self.maybe(|_| "a cause".to_owned()),
+                client_fault: self.maybe(Self::stream_fault),
+                gateway_fault: self.maybe(Self::stream_fault),
             },
             client_saw: self.maybe(saw),
             gateway_saw: self.maybe(saw),
@@ -488,7 +502,7 @@ const SHAPES: [Shape; 9] = [
     Shape::Url,
 ];
 
-const ERRORS: [GatewayErrorKind; 30] = [
+const ERRORS: [GatewayErrorKind; 32] = [
     GatewayErrorKind::Dns,
     GatewayErrorKind::Refused,
     GatewayErrorKind::Unreachable,
@@ -514,6 +528,7 @@ const ERRORS: [GatewayErrorKind; 30] = [
     GatewayErrorKind::ClosedBeforeStatus,
     GatewayErrorKind::ResetBeforeStatus,
     GatewayErrorKind::Unacknowledged,
+    GatewayErrorKind::TlsBroken,
     GatewayErrorKind::NotHttp,
     GatewayErrorKind::UpgradeTimeout,
     GatewayErrorKind::AcceptKey,

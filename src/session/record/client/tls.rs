@@ -88,8 +88,27 @@ pub struct TlsFailure {
 pub enum TlsFailureKind {
     /// The client offers no application protocol that we speak.
     Alpn,
-    /// No version or cipher suite in common.
+    /// The client's certificate keys and ours do not meet: a certificate with another kind of key
+    /// would do.
+    CertificateKey,
+    /// No cipher suite in common.
+    CipherSuite,
+    /// Nothing in common in another point of TLS.
     Incompatible,
+    /// No key exchange group in common.
+    KeyExchange,
+    /// A record or message that breaks the format of TLS.
+    Malformed,
+    /// Bytes that are no record of TLS.
+    NotTls,
+    /// The client verifies no signature that we could make with any key.
+    SignatureScheme,
+    /// A record that fails its authentication.
+    Undecryptable,
+    /// A message that TLS does not allow there.
+    Unexpected,
+    /// No version in common.
+    Version,
     /// A certificate is required, and the client showed none.
     ClientCertMissing,
     /// The client's certificate is signed by nobody that `client_auth.ca` has.

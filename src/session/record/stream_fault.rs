@@ -1,0 +1,38 @@
+//! What was wrong in a leg's stream itself, where that is what ended the leg.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a peer sent in a TLS connection after its handshake that ended the leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StreamFault {
+    /// What it was.
+    pub kind: StreamFaultKind,
+    /// The alert that the peer sent, by its RFC 8446 name (`bad_record_mac`, `unknown_ca` …).
+    #[serde(default)]
+    pub alert: Option<String>,
+}
+
+/// See [`StreamFault::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamFaultKind {
+    /// A fatal alert: the peer broke TLS off (RFC 8446 section 6.2).
+    Alert,
+    /// A record that fails its authentication (`bad_record_mac`).
+    Undecryptable,
+    /// Bytes that are no record of TLS: plaintext, or a stream that lost its place.
+    NotTls,
+    /// A record or message of TLS that breaks its format.
+    Malformed,
+    /// A message that TLS does not allow there.
+    Unexpected,
+}
+
+impl StreamFault {
+    /// Of this kind, without an alert of the peer.
+    #[must_use]
+    pub fn of(kind: StreamFaultKind) -> Self {
+        Self { kind, alert: None }
+    }
+}

@@ -1,0 +1,94 @@
+//! Why no certificate of ours fits a client: whose side that is on.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use rustls::SignatureScheme;
+use rustls::server::ClientHello;
+
+use crate::config::identity::{Identity, KeyKind};
+use crate::crypto;
+use crate::session::record::TlsFailureKind;
+
+/// What we could sign with, given a certificate with the right key (`crypto::signing_key`).
+const SIGNABLE: [(SignatureScheme, KeyKind); 9] = [
+    (SignatureScheme::ECDSA_NISTP256_SHA256, KeyKind::Ecdsa),
+    (SignatureScheme::ECDSA_NISTP384_SHA384, KeyKind::Ecdsa),
+    (SignatureScheme::ED25519, KeyKind::Ed25519),
+    (SignatureScheme::RSA_PSS_SHA256, KeyKind::Rsa),
+    (SignatureScheme::RSA_PSS_SHA384, KeyKind::Rsa),
+    (SignatureScheme::RSA_PSS_SHA512, KeyKind::Rsa),
+    (SignatureScheme::RSA_PKCS1_SHA256, KeyKind::Rsa),
+    (SignatureScheme::RSA_PKCS1_SHA384, KeyKind::Rsa),
+    (SignatureScheme::RSA_PKCS1_SHA512, KeyKind::Rsa),
+];
+
+/// A client that can work with no key of our certificates for its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Misfit {
+    /// With other keys it could: one more certificate mends it.
+    Keys {
+        /// What it takes.
+        takes: BTreeSet<KeyKind>,
+        /// What we have for the name.
+        ours: BTreeSet<KeyKind>,
+    },
+    /// It takes nothing that any key could sign.
+    Nothing,
+}
+
+impl Misfit {
+    /// Of a client whose offer fits none of `ours`. `None` where cipher suites are what lacks: the
+    /// library reads which schemes go with those that are common, which are none then.
+    pub(super) fn of(hello: &ClientHello<'_>, ours: &[&Identity]) -> Option<Self> {
+        let provider = crypto::provider();
+        let has_suite = provider
+            .cipher_suites
+            .iter()
+            .any(|suite| hello.cipher_suites().contains(&suite.suite()));
+        if !has_suite {
+            return None;
+        }
+        let offered = hello.signature_schemes();
+        let takes: BTreeSet<KeyKind> = SIGNABLE
+            .iter()
+            .filter(|(scheme, _)| offered.contains(scheme))
+            .map(|(_, kind)| *kind)
+            .collect();
+        Some(if takes.is_empty() {
+            Self::Nothing
+        } else {
+            let ours = ours.iter().map(|own| own.kind).collect();
+            Self::Keys { takes, ours }
+        })
+    }
+
+    /// For the record.
+    pub(super) fn kind(&self) -> TlsFailureKind {
+        match self {
+            Self::Keys { .. } => TlsFailureKind::CertificateKey,
+            Self::Nothing => TlsFailureKind::SignatureScheme,
+        }
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keys { takes, ours } => write!(
+                f,
+                "the client takes certificates with {} keys, and ours for its name have {} keys",
+                named(takes),
+                named(ours)
+            ),
+            Self::Nothing => f.write_str(
+                "the client verifies no signature that a certificate of any kind could make",
+            ),
+        }
+    }
+}
+
+fn named(kinds: &BTreeSet<KeyKind>) -> String {
+    let names: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+    names.join(" or ")
+}

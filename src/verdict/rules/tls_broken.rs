@@ -1,0 +1,170 @@
+//! A TLS stream that broke after its handshake: what came could not be read as TLS, or a fatal
+//! alert came. The side that sent it is named, in every phase.
+
+use crate::session::party::{Leg, Party, Phase};
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{
+    AnswerBy, Class, Confidence, GatewayErrorKind, Kind, StreamFault, StreamFaultKind,
+};
+use crate::verdict::view::{fact, human_bytes, stream_fault_words};
+use crate::verdict::{Finding, Rule, Stage, Versions, View};
+
+/// Earlier than what is said of a transport that ended: this says why.
+const FIRST: u8 = 5;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "client.fault.tls_broken",
+        class: Class::ClientFault,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Transport,
+        order: FIRST,
+        title: "The client's TLS broke in the open session",
+        explanation: "In the tunnel the client sent something that its TLS stream must not hold: a \
+                      record that cannot be decrypted, bytes that are no TLS, or a fatal alert. The \
+                      tap answers with the alert that TLS has for it and ends the session; nothing \
+                      of it reached the gateway. A middlebox between client and tap that changes \
+                      bytes looks the same.",
+        evidence: "what came on the client's connection in the tunnel that is no TLS, or a fatal alert, before anything else ended the session",
+        versions: Versions::Any,
+        action: "look at the client's log at this time; take TLS inspection and middleboxes between client and tap out to compare",
+        find: in_tunnel,
+    },
+    Rule {
+        id: "client.fault.tls_broken_early",
+        class: Class::ClientFault,
+        party: Party::Client,
+        act_on: ActOn::Client,
+        stage: Stage::Connection,
+        order: 45,
+        title: "The client's TLS broke before there was a tunnel",
+        explanation: "The TLS handshake completed. Before a tunnel was open, or while a plain \
+                      request was served, the client sent something that its TLS stream must not \
+                      hold: a record that cannot be decrypted, bytes that are no TLS (plain HTTP \
+                      behind the handshake), or a fatal alert. The tap ended the connection, and \
+                      the request with it. A middlebox between client and tap that changes bytes \
+                      looks the same.",
+        evidence: "what came on the client's connection after the TLS handshake that is no TLS, or a fatal alert, with no tunnel open",
+        versions: Versions::Any,
+        action: "look at the client's log at this time; take TLS inspection and middleboxes between client and tap out to compare",
+        find: early,
+    },
+    Rule {
+        id: "gateway.left.tls",
+        class: Class::GatewayLeft,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Transport,
+        order: FIRST,
+        title: "The gateway's TLS stream broke",
+        explanation: "What came on the gateway's connection could not be decrypted, or a TLS alert \
+                      came: the stream was damaged on the way, or that end failed inside TLS.",
+        evidence: "what came on the gateway's connection in the tunnel that is no TLS, or a fatal alert, before anything else ended the session",
+        versions: Versions::Any,
+        action: "look into the gateway's log at this time; take TLS inspection between tap and gateway out to compare",
+        find: of_gateway,
+    },
+    Rule {
+        id: "gateway.silent.tls_broken",
+        class: Class::GatewaySilent,
+        party: Party::Gateway,
+        act_on: ActOn::Gateway,
+        stage: Stage::Dial,
+        order: 50,
+        title: "The gateway's TLS broke before it answered",
+        explanation: "TLS with the gateway was agreed and the request sent. What came in place of a \
+                      status line could not be decrypted, was no TLS, or was a fatal alert: that \
+                      end failed inside TLS, or a middlebox between tap and gateway changed bytes.",
+        evidence: "what came on the gateway's connection after the TLS handshake that is no TLS, or a fatal alert, before a status line",
+        versions: Versions::Any,
+        action: "look into the gateway's log at this time; take TLS inspection between tap and gateway out to compare",
+        find: before_status,
+    },
+];
+
+fn in_tunnel(view: &View<'_>) -> Option<Finding> {
+    let fault = view.fault_of(Leg::Client)?;
+    if !view.left(Leg::Client) {
+        return None;
+    }
+    let summary = format!("the client {}", stream_fault_words(fault));
+    Some(Finding::new(confidence(fault), summary).because(view.both_legs()))
+}
+
+fn early(view: &View<'_>) -> Option<Finding> {
+    let fault = view.fault_of(Leg::Client)?;
+    // What broke in the handshake is told by its own rules.
+    let shaken = (view.client.tls.as_ref()).is_some_and(|tls| tls.failure.is_none());
+    if !shaken || view.had_tunnel() || view.close.timer.is_some() || view.close.refused.is_some() {
+        return None;
+    }
+    let what = stream_fault_words(fault);
+    let summary = format!("the client {what} {}", place(view));
+    let read = view.client.bytes_read.map(|bytes| {
+        fact(format!(
+            "{} of plaintext had come on this connection before",
+            human_bytes(bytes)
+        ))
+    });
+    Some(
+        Finding::new(confidence(fault), summary)
+            .because(view.end_evidence(Leg::Client))
+            .because(read),
+    )
+}
+
+/// Where in the session it came.
+fn place(view: &View<'_>) -> &'static str {
+    let body = (view.answer.as_ref())
+        .is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 400);
+    let answering = (view.answer.as_ref()).is_some_and(|answer| answer.by == AnswerBy::Gateway);
+    let came = view.client.bytes_read.unwrap_or(0) > 0;
+    match (view.kind, view.phase) {
+        (Kind::Connection, _) if came => "outside of any whole request",
+        (Kind::Connection, _) => "right after the TLS handshake",
+        _ if body => "in its request's body",
+        _ if answering => "while the answer came",
+        (_, Phase::Accept | Phase::Tls | Phase::Request | Phase::Admission) => {
+            "right behind its request"
+        }
+        (_, Phase::Dial) => "while we connected to the gateway",
+        _ => "while the gateway's answer was awaited",
+    }
+}
+
+fn of_gateway(view: &View<'_>) -> Option<Finding> {
+    let fault = view.fault_of(Leg::Gateway)?;
+    if !view.left(Leg::Gateway) {
+        return None;
+    }
+    let summary = format!("the gateway {}", stream_fault_words(fault));
+    Some(Finding::new(Confidence::Possible, summary).because(view.both_legs()))
+}
+
+fn before_status(view: &View<'_>) -> Option<Finding> {
+    if view.gateway_error() != Some(GatewayErrorKind::TlsBroken) {
+        return None;
+    }
+    let summary = match view.fault_of(Leg::Gateway) {
+        Some(fault) => format!(
+            "the gateway {} before it answered the request",
+            stream_fault_words(fault)
+        ),
+        None => "the gateway's TLS broke before it answered the request".to_owned(),
+    };
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.gateway_error_evidence())
+            .because(view.end_evidence(Leg::Gateway))
+            .because([fact(format!("the gateway is {}", view.gateway_name()))]),
+    )
+}
+
+/// An alert is that end's own word. What cannot be read may have been changed on the way.
+fn confidence(fault: &StreamFault) -> Confidence {
+    match fault.kind {
+        StreamFaultKind::Alert => Confidence::Certain,
+        _ => Confidence::Likely,
+    }
+}
