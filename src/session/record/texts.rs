@@ -355,6 +355,8 @@ fn of_close(close: &mut CloseFacts, visit: Visit<'_>) {
         gateway_at: _,
         client_cause,
         gateway_cause,
+        client_fault: _,
+        gateway_fault: _,
     } = transport;
     all(
         [client_cause, gateway_cause, fault].into_iter().flatten(),

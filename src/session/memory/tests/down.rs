@@ -63,10 +63,10 @@ fn unanswered(opened: i64, failed: i64) -> SessionRecord {
     record.close.transport = TransportEnds::default();
     record.frames = None;
     record.phase = Phase::Upgrade;
-    record.gateway.as_mut().unwrap().error = Some(GatewayError {
+    record.gateway.as_mut().unwrap().error = Some(Box::new(GatewayError {
         kind: GatewayErrorKind::ResetBeforeStatus,
         detail: String::new(),
-    });
+    }));
     record
 }
 
