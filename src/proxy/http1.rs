@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use tower::ServiceExt;
 
 use super::body::FromClient;
-use super::connection::Connection;
+use super::connection::{Connection, Parting};
 use super::current::Current;
 use super::gate::Gate;
 use super::layers::record;
@@ -37,6 +37,7 @@ pub(super) async fn serve(
     connection: Arc<Connection>,
     sensor: Sensor,
 ) {
+    let _parting = Parting::of(&connection);
     let limits = tap.config.limits();
     let timeouts = tap.config.timeouts();
     let heads = head::Limits {

@@ -197,7 +197,7 @@ impl tower::Service<Uri> for Connector {
                 let facts = Box::new(facts);
                 return Err(SeenAsLocal { facts }.into());
             }
-            let (sensor, sensed) = Sensor::new(stream);
+            let (sensor, sensed) = Sensor::for_answers(stream);
             let about = PooledConnection {
                 facts: Arc::new(facts),
                 sensed,
