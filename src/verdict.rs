@@ -7,6 +7,7 @@
 pub mod attempts;
 pub mod breach;
 pub mod credential;
+pub mod decided;
 pub mod docs;
 pub mod foreign;
 pub mod hops;
@@ -82,6 +83,7 @@ pub fn decide(record: &SessionRecord) -> Verdict {
     for rule in rules() {
         if let Some(finding) = (rule.find)(&view) {
             let finding = finding
+                .because(view.cut_answer_evidence())
                 .because(view.hop_evidence(rule.class))
                 .because(view.attempts_evidence())
                 .because(siblings::evidence(&view, rule.class));

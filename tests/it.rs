@@ -32,6 +32,7 @@ mod comparison;
 mod confusion;
 mod credentials;
 mod crowds;
+mod decided;
 mod deploy;
 mod drain;
 mod endings;

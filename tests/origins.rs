@@ -298,7 +298,7 @@ async fn deny_with_close_says_why_where_a_script_can_read_it() {
 
         let record = tap.websocket().await;
         assert_eq!(rule(&record), "tap.denied.origin");
-        assert_eq!(record.phase, Phase::Handshake);
+        assert_eq!(record.phase, Phase::Admission);
         assert!(record.gateway.is_none() && record.frames.is_none());
         let answer = record.answer.unwrap();
         assert_eq!((answer.by, answer.status), (AnswerBy::Tap, 101));

@@ -3,6 +3,7 @@
 //! Every file has a `start` that gives a [`Peer`]: where it listens, a [`Log`] of what it saw, and
 //! [`Peer::go`] for those that wait to be told. Dropping the peer ends everything it runs.
 
+pub mod answers_early;
 pub mod attribution;
 pub mod blurts;
 pub mod buried_close;

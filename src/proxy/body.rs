@@ -110,6 +110,8 @@ pub struct Answered {
     bytes: u64,
     declared: Option<u64>,
     complete: bool,
+    /// It is a refusal whose body lasts as long as the connection: how that ends says nothing of it.
+    ends_anyhow: bool,
     look: Option<(Vec<u8>, HeaderMap)>,
 }
 
@@ -125,16 +127,19 @@ impl Body {
     }
 
     /// A response's body, which ends when neither body has moved for `idle`. With `look` (the
-    /// answer's headers) its front says whose body it is.
+    /// answer's headers) its front says whose body it is; such a body may be `unframed`, delimited
+    /// by the end of the connection alone (RFC 9112 section 6.3).
     #[must_use]
     pub fn response(
         inner: Incoming,
         session: Shared,
         (progress, idle): (Arc<Progress>, Duration),
         look: Option<HeaderMap>,
+        unframed: bool,
     ) -> Self {
         let declared = inner.size_hint().exact();
         let complete = inner.is_end_stream();
+        let ends_anyhow = unframed && look.is_some();
         let look = look.map(|headers| (Vec::new(), headers));
         progress.moved();
         let answered = Answered {
@@ -146,6 +151,7 @@ impl Body {
             bytes: 0,
             declared,
             complete,
+            ends_anyhow,
             look,
         };
         Self::Response(Box::new(answered))
@@ -195,9 +201,13 @@ impl HttpBody for Body {
             Self::Request(counted) => {
                 let poll = Pin::new(&mut counted.inner).poll_frame(cx);
                 counted.progress.await_client(poll.is_pending());
-                if let Poll::Ready(Some(Ok(frame))) = &poll {
-                    let data = frame.data_ref();
-                    counted.progress.sent_on(data.map_or(0, Bytes::len));
+                match &poll {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        let data = frame.data_ref();
+                        counted.progress.sent_on(data.map_or(0, Bytes::len));
+                    }
+                    Poll::Ready(Some(Err(_))) => counted.progress.client_failed(),
+                    Poll::Ready(None) | Poll::Pending => {}
                 }
                 poll
             }
@@ -244,6 +254,13 @@ impl Answered {
                     || self.declared.is_some_and(|declared| self.bytes >= declared);
             }
             Poll::Ready(None) => self.complete = true,
+            Poll::Ready(Some(Err(_))) if self.ends_anyhow && !self.progress.has_client_failed() => {
+                // A server that refuses before it has read all of the request closes with a reset.
+                self.complete = true;
+                return Poll::Ready(None);
+            }
+            // The exchange ends with the request's body: that was the client.
+            Poll::Ready(Some(Err(_))) if self.progress.has_client_failed() => {}
             Poll::Ready(Some(Err(error))) => {
                 let detail = format!("the gateway's answer broke off: {error}");
                 self.session.with(|rec| {

@@ -1,17 +1,20 @@
 //! What all requests of one client connection have in common; of HTTP/2, what one stream has.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::admission::peer::Peer;
 use crate::proxy::heads::Heads;
 use crate::proxy::http2::Counts;
 use crate::proxy::interim::Interim;
+use crate::proxy::session::Shared;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::moment::Anchor;
-use crate::session::record::ClientTls;
+use crate::session::party::Leg;
 use crate::session::record::client::Http2Facts;
 use crate::session::record::proxy_protocol::ProxyProtocolFacts;
-use crate::transport::sensor::Sensed;
+use crate::session::record::{ClientTls, TransportEnd};
+use crate::transport::sensor::{End, Sensed};
 use crate::transport::tls::Terminator;
 
 /// Who is at the ends of a connection.
@@ -46,7 +49,35 @@ pub struct Connection {
     pub(super) interim: Arc<Interim>,
     /// What is counted of an HTTP/2 connection.
     pub(super) http2: Option<Http2>,
+    /// The upgrade that was refused or denied last, until the connection is over.
+    parting: Mutex<Option<Shared>>,
     counted: Arc<ConnectionGuard>,
+}
+
+/// Tells the refused upgrade of a connection how that ended, when this is dropped: by then it is
+/// over, or what serves it was given up.
+#[derive(Debug)]
+pub(super) struct Parting(Arc<Connection>);
+
+impl Parting {
+    pub(super) fn of(connection: &Arc<Connection>) -> Self {
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        let Some(session) = self.0.parting().take() else {
+            return;
+        };
+        let ended = self.0.sensed.end().unwrap_or_else(|| End {
+            end: TransportEnd::Local,
+            cause: None,
+            at: Instant::now(),
+        });
+        let End { end, cause, at } = ended;
+        session.with(|rec| rec.ending.transport_ended(Leg::Client, end, cause, at));
+    }
 }
 
 /// A request's place in an HTTP/2 connection.
@@ -76,8 +107,18 @@ impl Connection {
             heads: Heads::default(),
             interim: Arc::default(),
             http2: None,
+            parting: Mutex::default(),
             counted: Arc::new(counted),
         }
+    }
+
+    /// Its last answer refuses an upgrade, and ends it: the record waits for how.
+    pub(super) fn parts_with(&self, session: Shared) {
+        *self.parting() = Some(session);
+    }
+
+    fn parting(&self) -> MutexGuard<'_, Option<Shared>> {
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection of this client, for tests.
@@ -124,6 +165,7 @@ impl Connection {
                 stream: Some(stream),
                 ..http2
             }),
+            parting: Mutex::default(),
             counted: Arc::new(counted),
         }
     }

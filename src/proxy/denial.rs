@@ -22,7 +22,7 @@ use super::client_leg::ClientLeg;
 use super::error::DENIED;
 use super::layers::respond::{SESSION_HEADER, proxy_status};
 use super::session::Shared;
-use crate::session::party::{Leg, Phase};
+use crate::session::party::Leg;
 use crate::session::record::{AnswerBy, AnswerFacts, TimerKey, TransportEnd};
 use crate::transport::sensor::Sensor;
 use crate::ws::extensions::Extensions;
@@ -100,7 +100,6 @@ impl Refused {
         let Some(upgraded) = upgrade.ready().await else {
             return;
         };
-        self.session.with(|rec| rec.reach(Phase::Handshake));
         self.session.settle();
         let Some((stream, ahead)) = upgraded.into_parts() else {
             let what = "an upgraded connection is of a foreign type";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::header::{HOST, LOCATION, SET_COOKIE};
+use http::header::{CONTENT_LENGTH, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
@@ -200,12 +200,17 @@ pub(super) fn pass_on(
     look: bool,
 ) -> Response<Body> {
     let (mut head, body) = response.into_parts();
+    let unframed =
+        !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     strip_hop_by_hop(&mut head.headers, false);
     head.version = Version::HTTP_11;
     // A refusal's status matters too: bodies of plain errors are looked at as well.
     let look = (look || head.status.is_client_error() || head.status.is_server_error())
         .then(|| head.headers.clone());
-    Response::from_parts(head, Body::response(body, session, progress, look))
+    Response::from_parts(
+        head,
+        Body::response(body, session, progress, look, unframed),
+    )
 }
 
 /// Notes what happens to a request on its way to the gateway.

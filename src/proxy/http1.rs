@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use super::body::{Body, FromClient};
 use super::client_leg::Offered;
-use super::connection::Connection;
+use super::connection::{Connection, Parting};
 use super::current::Current;
 use super::gate::Gate;
 use super::layers::record;
@@ -38,6 +38,7 @@ pub(super) async fn serve(
     connection: Arc<Connection>,
     sensor: Sensor,
 ) {
+    let _parting = Parting::of(&connection);
     let limits = tap.config.limits();
     let timeouts = tap.config.timeouts();
     let heads = head::Limits {

@@ -11,6 +11,7 @@ pub struct Progress {
     moved: AtomicU64,
     request_bytes: AtomicU64,
     awaits_client: AtomicBool,
+    client_failed: AtomicBool,
 }
 
 impl Default for Progress {
@@ -20,6 +21,7 @@ impl Default for Progress {
             moved: AtomicU64::new(0),
             request_bytes: AtomicU64::new(0),
             awaits_client: AtomicBool::new(false),
+            client_failed: AtomicBool::new(false),
         }
     }
 }
@@ -48,6 +50,17 @@ impl Progress {
     #[must_use]
     pub fn awaits_client(&self) -> bool {
         self.awaits_client.load(Ordering::Relaxed)
+    }
+
+    /// The request's body could not be read to its end.
+    pub fn client_failed(&self) {
+        self.client_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`Self::client_failed`].
+    #[must_use]
+    pub fn has_client_failed(&self) -> bool {
+        self.client_failed.load(Ordering::Relaxed)
     }
 
     /// Bytes of the request's body that went on.

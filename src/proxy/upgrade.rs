@@ -60,7 +60,7 @@ pub(super) async fn attempt(
     // Only now it is known how the gateway sees us.
     let way = Way::dialled(tap, &facts);
     forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
-    let (sensor, sensed) = Sensor::new(stream);
+    let (sensor, sensed) = Sensor::for_answers(stream);
     let handshake = http1::Builder::new()
         .preserve_header_case(true)
         .max_headers(1024)

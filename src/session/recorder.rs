@@ -10,8 +10,8 @@ use super::legs::Ending;
 use super::moment::{Anchor, Moment, millis};
 use super::party::Phase;
 use super::record::{
-    AnswerFacts, ClientFacts, DialectFacts, Frames, GatewayFacts, Kind, Latency, OriginFacts,
-    PhaseBegan, RequestFacts, SessionRecord, TapFacts, texts,
+    AnswerBy, AnswerFacts, ClientFacts, DialectFacts, Frames, GatewayFacts, Kind, Latency,
+    OriginFacts, PhaseBegan, RequestFacts, SessionRecord, TapFacts, texts,
 };
 use super::secrets::SeenSecrets;
 
@@ -165,7 +165,12 @@ impl Recorder {
             dialect,
             ..SessionRecord::default()
         };
-        record.close = ending.facts(record.had_tunnel(), &anchor);
+        // A denial by Close opens a WebSocket with the client, and no tunnel.
+        let denied = record
+            .answer
+            .as_ref()
+            .is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 101);
+        record.close = ending.facts(record.had_tunnel() || denied, &anchor);
         if record.gateway.is_none() {
             // The tap answered in its place: there was nobody to see anything.
             record.close.gateway_saw = None;

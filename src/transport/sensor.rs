@@ -114,6 +114,18 @@ impl Sensed {
 pub struct Sensor {
     stream: Stream,
     sensed: Arc<Sensed>,
+    writes: Writes,
+}
+
+/// What a failed write means for whoever drives the stream.
+#[derive(Debug)]
+enum Writes {
+    /// It fails.
+    Matter,
+    /// Reading decides: what the far end had answered before it stopped reading is still there.
+    AnswerMatters,
+    /// The same, after a write has failed: nothing is written any more.
+    Refused(TransportEnd, String),
 }
 
 impl Sensor {
@@ -125,6 +137,7 @@ impl Sensor {
             Self {
                 stream,
                 sensed: Arc::clone(&sensed),
+                writes: Writes::Matter,
             },
             sensed,
         )
@@ -136,10 +149,40 @@ impl Sensor {
         &self.stream
     }
 
+    /// Looks at a `stream` to a server. One that answers a request before it has read all of it may
+    /// close or reset the connection at once. HTTP libraries give up at the first write that fails,
+    /// and lose an answer that is already there: so writes after that go nowhere, and reading tells
+    /// the answer or how the connection ended.
+    #[must_use]
+    pub fn for_answers(stream: Stream) -> (Self, Arc<Sensed>) {
+        let (mut sensor, sensed) = Self::new(stream);
+        sensor.writes = Writes::AnswerMatters;
+        (sensor, sensed)
+    }
+
     /// The stream again.
     #[must_use]
     pub fn into_inner(self) -> Stream {
         self.stream
+    }
+
+    /// What whoever drives the stream learns of a write: `discarded` where it goes nowhere.
+    fn written<T>(&mut self, poll: Poll<io::Result<T>>, discarded: T) -> Poll<io::Result<T>> {
+        let Poll::Ready(Err(error)) = &poll else {
+            return poll;
+        };
+        let (end, words) = cause::of_error(error);
+        if matches!(self.writes, Writes::Matter) || !end.is_by_peer() {
+            self.sensed.ended(end, Some(words));
+            return poll;
+        }
+        tracing::debug!(error = %words, "the gateway takes no more of a request; its answer is awaited");
+        self.writes = Writes::Refused(end, words);
+        Poll::Ready(Ok(discarded))
+    }
+
+    fn refuses(&self) -> bool {
+        matches!(self.writes, Writes::Refused(..))
     }
 
     fn note<T>(&self, poll: &Poll<io::Result<T>>) {
@@ -162,6 +205,10 @@ impl AsyncRead for Sensor {
             match buf.filled().get(before..) {
                 Some(bytes) if !bytes.is_empty() => self.sensed.read(bytes),
                 _ if buf.capacity() > before => {
+                    if let Writes::Refused(end, words) = &self.writes {
+                        // The system tells an error once, and the write had it.
+                        self.sensed.ended(*end, Some(words.clone()));
+                    }
                     let tls = self.stream.is_tls();
                     let end = if tls {
                         TransportEnd::TlsClose
@@ -184,14 +231,16 @@ impl AsyncWrite for Sensor {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.refuses() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
         if let Poll::Ready(Ok(count)) = &poll {
             self.sensed
                 .bytes_written
                 .fetch_add(*count as u64, Ordering::Relaxed);
         }
-        self.note(&poll);
-        poll
+        self.written(poll, buf.len())
     }
 
     fn poll_write_vectored(
@@ -199,14 +248,17 @@ impl AsyncWrite for Sensor {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if self.refuses() {
+            return Poll::Ready(Ok(all));
+        }
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         if let Poll::Ready(Ok(count)) = &poll {
             self.sensed
                 .bytes_written
                 .fetch_add(*count as u64, Ordering::Relaxed);
         }
-        self.note(&poll);
-        poll
+        self.written(poll, all)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -214,9 +266,11 @@ impl AsyncWrite for Sensor {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.refuses() {
+            return Poll::Ready(Ok(()));
+        }
         let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        self.note(&poll);
-        poll
+        self.written(poll, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,7 +2,8 @@
 //!
 //! `fixtures` walks the rules and their fixtures, `cases` shows each sentence of the contract's
 //! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
-//! `breaches` shows what follows from frames that break the protocol,
+//! `breaches` shows what follows from frames that break the protocol, `decided` that nothing outvotes
+//! a refusal,
 //! `requests`, `credentials` and `together` show what a session's requests, its secrets and other
 //! sessions add, `chance` what they must not, `properties` asks about records that nobody
 //! thought of, `grafts` about pieces of those that somebody did.
@@ -11,6 +12,7 @@ mod breaches;
 mod cases;
 mod chance;
 mod credentials;
+mod decided;
 mod fixtures;
 mod grafts;
 mod hops;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use serde_json::Value;
 use wstap::session::SessionRecord;
-use wstap::session::record::{Class, Saw, SawBasis};
+use wstap::session::record::{Class, Kind, Saw, SawBasis, TransportEnd};
 use wstap::ws::CloseCode;
 
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
@@ -94,6 +94,13 @@ impl Wanted {
             if !said {
                 wrong.push(format!("no evidence says {words:?}"));
             }
+        }
+        // Without `Upgrade` it is a request like others, whose connection may be kept.
+        let request = record.request.as_ref();
+        let upgrade = request.is_none_or(|request| request.wants_upgrade);
+        let accepted = record.kind == Kind::Websocket && upgrade;
+        if accepted && record.close.transport.client == TransportEnd::None {
+            wrong.push("nothing says how the client's leg ended".to_owned());
         }
         if wstap::verdict::decide(record) != *verdict {
             wrong.push("the record alone gives another verdict".to_owned());

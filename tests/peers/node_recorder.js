@@ -45,6 +45,12 @@ server.on('upgrade', (request, socket, head) => {
 
 server.on('clientError', (error, socket) => {
   say({ error: error.code });
+  if (error.code === 'HPE_HEADER_OVERFLOW') {
+    // As Node does by itself: what it has not read makes this a reset.
+    socket.write('HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n');
+    socket.destroy();
+    return;
+  }
   socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
 });
 

@@ -22,7 +22,7 @@ use super::request::translate;
 use crate::admission::head::{Asks, Limits, Refusal};
 use crate::proxy::body::{Body, FromClient};
 use crate::proxy::client_leg::Promised;
-use crate::proxy::connection::Connection;
+use crate::proxy::connection::{Connection, Parting};
 use crate::proxy::heads::Seen;
 use crate::proxy::stack;
 use crate::proxy::tap::Tap;
@@ -77,6 +77,7 @@ impl Exchange {
     }
 
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
+        let _parting = Parting::of(&self.stream);
         let asks_head = request.method() == Method::HEAD;
         let (request, tunnel) = self.prepare(request);
         let service = stack(&self.tap);

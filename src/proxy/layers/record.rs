@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::header::CONNECTION;
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use crate::admission::credentials;
@@ -28,6 +29,7 @@ use crate::session::record::dialect::Endpoint;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, Kind, TimerKey};
 use crate::session::text::PeerText;
 use crate::transport::clock;
+use crate::ws::handshake::list_has_token;
 
 layer! {
     /// Opens and closes records.
@@ -89,6 +91,13 @@ where
             let response = inner.await?;
             connection.is_established();
             note_answer(&session, &response);
+            let refused = response.status() != StatusCode::SWITCHING_PROTOCOLS
+                && session.with(|rec| rec.is_websocket()) == Some(true);
+            // A connection that is kept serves others: what becomes of it is not about this one.
+            let closes = list_has_token(headers::values(response.headers(), &CONNECTION), "close");
+            if refused && closes {
+                connection.parts_with(session.clone());
+            }
             Ok(response)
         })
     }

@@ -40,7 +40,7 @@ pub(super) struct PooledStream {
 
 impl PooledStream {
     pub(super) fn new(stream: Stream, patience: Patience) -> (Self, Arc<Sensed>, Again) {
-        let (sensor, sensed) = Sensor::new(stream);
+        let (sensor, sensed) = Sensor::for_answers(stream);
         let again = Again::default();
         let stream = Self {
             sensor,

@@ -155,7 +155,8 @@ fn gone(view: &View<'_>) -> bool {
 
 fn answer(view: &View<'_>) -> Option<Finding> {
     let answer = view.answer.as_ref()?;
-    if view.had_tunnel() || answer.complete || answer.by != AnswerBy::Gateway {
+    let refused = view.decided_answer().is_some();
+    if view.had_tunnel() || refused || answer.complete || answer.by != AnswerBy::Gateway {
         return None;
     }
     let sent = human_bytes(answer.body_bytes.unwrap_or(0));
@@ -229,7 +230,8 @@ fn upgrade(view: &View<'_>) -> Option<Finding> {
         .as_ref()
         .is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 400);
     let waiting = view.answer.is_none() || view.status() == Some(101) || cut;
-    if !gone(view) || !waiting || view.phase != Phase::Upgrade {
+    let refused = view.decided_answer().is_some();
+    if !gone(view) || !waiting || refused || view.phase != Phase::Upgrade {
         return None;
     }
     let summary = if cut {

@@ -2,7 +2,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, BodyKind, Class, Confidence};
+use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
@@ -58,9 +58,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// The answer of whatever stands behind us, when it is an error.
 fn error_status(view: &View<'_>) -> Option<u16> {
-    let answer = view.answer.as_ref()?;
-    let fits = view.is_http() && answer.by == AnswerBy::Gateway && answer.complete;
-    (fits && answer.status >= 400).then_some(answer.status)
+    view.failed_request()
 }
 
 fn attribution(view: &View<'_>) -> Option<Finding> {

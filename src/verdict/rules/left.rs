@@ -93,7 +93,9 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn answer(view: &View<'_>) -> Option<Finding> {
-    if view.had_tunnel() || view.gateway_error() != Some(GatewayErrorKind::BodyIncomplete) {
+    let refused = view.decided_answer().is_some();
+    let cut = view.gateway_error() == Some(GatewayErrorKind::BodyIncomplete);
+    if view.had_tunnel() || refused || !cut {
         return None;
     }
     let sent = view

@@ -302,7 +302,7 @@ fn sentence(detail: &str) -> String {
 }
 
 fn drained_request(view: &View<'_>) -> Option<Finding> {
-    if !view.close.drained || view.had_tunnel() {
+    if !view.close.drained || view.had_tunnel() || view.decided_answer().is_some() {
         return None;
     }
     let what = if view.kind == Kind::Connection {
