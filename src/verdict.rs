@@ -4,6 +4,7 @@
 //! Rules live one file a family in `rules/`; [`registry`] puts them into the order in which they
 //! are asked, which is the precedence.
 
+mod answers;
 pub mod attempts;
 pub mod breach;
 pub mod credential;
@@ -11,6 +12,8 @@ pub mod decided;
 pub mod docs;
 pub mod foreign;
 pub mod hops;
+mod page;
+mod pings;
 pub mod registry;
 pub mod requests;
 pub mod said;

@@ -6,6 +6,7 @@
 
 mod around;
 mod cadence;
+mod cancels;
 mod credentials;
 mod down;
 mod numbers;
@@ -20,6 +21,7 @@ pub use self::cadence::FAR_FROM_CHANCE;
 use self::cadence::cadence;
 use self::down::{Announced, going_down, shutdown};
 pub use self::down::{ONE_EVENT, announcement};
+use self::cancels::Attempt;
 use self::numbers::{Number, Numbers};
 use self::together::Together;
 use super::credential::{Credential, compared};
@@ -101,6 +103,7 @@ struct Rest {
     lost: Option<(Leg, Moment)>,
     age_ms: u64,
     silence_ms: Option<u64>,
+    attempt: Attempt,
     /// Our kernel gave up on a leg: after what silence is decided by our own keepalive.
     given_up: bool,
     boot: Option<PeerText>,
@@ -214,6 +217,7 @@ impl Rest {
             lost,
             age_ms: span(record.opened_at),
             silence_ms: last_byte.map(span),
+            attempt: Attempt::of(record),
             given_up: [ends.client, ends.gateway].contains(&super::record::TransportEnd::Timeout),
             boot: server.and_then(|server| server.boot_id.clone()),
             version: server.and_then(|server| server.version.clone()),
@@ -378,6 +382,7 @@ impl Memory {
             boots_alternate,
             mismatches,
             attempts: attempts + 1,
+            cancels: cancels::around(this, &self.sessions),
         })
     }
 }

@@ -125,7 +125,7 @@ enum Writes {
     /// Reading decides: what the far end had answered before it stopped reading is still there.
     AnswerMatters,
     /// The same, after a write has failed: nothing is written any more.
-    Refused(TransportEnd, String),
+    Refused(TransportEnd, EndCause),
 }
 
 impl Sensor {
