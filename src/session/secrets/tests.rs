@@ -80,6 +80,7 @@ fn words_that_are_no_secrets_stay() {
     ] {
         assert_eq!(masked(&[secret], text), text);
     }
+    assert_eq!(masked(&["admin1"], "not admin1"), "not [masked 6]");
     // The name of the variable is no secret, its value is.
     assert_eq!(
         masked(
