@@ -25,13 +25,13 @@ use crate::admin::ready::ListenerFacts;
 use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::IdentityError;
 use crate::config::{
-    Admin, Config, ConfigError, HttpRecords, Listen, ListenAddr, Listener, Target,
+    Admin, Config, ConfigError, Listen, ListenAddr, Listener, RecordFilter, RepeatedRecords, Target,
 };
 use crate::proxy::accept::Acceptor;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::file::RotatingFile;
-use crate::sink::{HttpFilter, Outlet, Queue, SETTLE_EVERY};
+use crate::sink::{Filter, Outlet, Queue, SETTLE_EVERY, Wanted};
 use crate::transport::activation::Passed;
 use crate::transport::dev_ca::DevCaError;
 use crate::transport::listening::{Listening, Place};
@@ -151,13 +151,13 @@ impl Bound {
                 })?;
             queues.push(Queue::start("records", QUEUE, file)?);
         }
-        let http = match records.http {
-            HttpRecords::Errors => HttpFilter::Errors,
-            HttpRecords::All => HttpFilter::All,
-            HttpRecords::None => HttpFilter::None,
+        let wanted = Wanted {
+            http: filter(records.http),
+            connections: filter(records.connections),
+            joined: records.repeats == RepeatedRecords::Join,
         };
         let fingerprinter = fingerprinter(&config);
-        let mut outlet = Outlet::new(queues, http);
+        let mut outlet = Outlet::new(queues, wanted);
         if config.admin().is_some() {
             outlet = outlet.keeping_recent();
         }
@@ -266,7 +266,7 @@ impl Bound {
             let mut every = tokio::time::interval(SETTLE_EVERY);
             loop {
                 every.tick().await;
-                while outlet.settle_one(Instant::now()) {
+                while outlet.settle_one(Instant::now()) || outlet.release_one(Instant::now()) {
                     tokio::task::yield_now().await;
                 }
             }
@@ -274,6 +274,14 @@ impl Bound {
         shutdown.await;
         current.tap().drain().await;
         accepting.shutdown().await;
+    }
+}
+
+fn filter(wanted: RecordFilter) -> Filter {
+    match wanted {
+        RecordFilter::Errors => Filter::Errors,
+        RecordFilter::All => Filter::All,
+        RecordFilter::None => Filter::None,
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::admission::forwarded::Mode;
 use crate::config::{
     self, ClientAuthMode, Config, ConfigError, ConfigErrors, Listener, ListenerTls, MinVersion,
-    Overrides, Target, Timeouts, Warning, Workers, duration_text, size_text,
+    Overrides, Records, Target, Timeouts, Warning, Workers, duration_text, size_text,
 };
 use crate::exit;
 
@@ -128,6 +128,13 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         None => format!("no file; http: {}", records.http),
     };
     row(out, "records", &text)?;
+    let usual = Records::default();
+    if records.connections != usual.connections {
+        row(out, "", &format!("connections: {}", records.connections))?;
+    }
+    if records.repeats != usual.repeats {
+        row(out, "", &format!("repeats: {}", records.repeats))?;
+    }
     if let Some(admin) = config.admin() {
         let token = if admin.token.is_some() {
             "with a token"

@@ -53,8 +53,8 @@ pub use self::listener::{
 pub use self::origins::{DenyWith, GatewayFile, MissingOrigin, Origins, Stamp};
 pub use self::secret::{AdminToken, FingerprintKey};
 pub use self::settings::{
-    Http2, HttpRecords, Limits, OutputFormat, Records, ReloadOn, Tcp, Timeouts, UnknownOutput,
-    Workers,
+    Http2, Limits, OutputFormat, RecordFilter, Records, ReloadOn, RepeatedRecords, Tcp, Timeouts,
+    UnknownOutput, Workers,
 };
 pub use self::warnings::Warning;
 

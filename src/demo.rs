@@ -197,7 +197,7 @@ fn stage_config(
 ) -> Result<Config, config::ConfigErrors> {
     let text = format!(
         "listeners:\n  - listen: 127.0.0.1:0\n    tls: {{ self_signed: {{ names: [localhost, wstap] }} }}\n\
-         gateway: {{ url: \"{gateway}\" }}\nrecords: {{ http: all }}\n{timeouts}\n"
+         gateway: {{ url: \"{gateway}\" }}\nrecords: {{ http: all, connections: all, repeats: each }}\n{timeouts}\n"
     );
     let overrides = Overrides {
         state_dir: state_dir.map(Path::to_owned),

@@ -194,10 +194,20 @@ fn one_session(
             }
             Ok(Told { page, json })
         }
-        [] => Err(ExplainError::NotFound {
-            message: format!("no session's id begins with {what}; looked at {looked_at}{broken}"),
-            perhaps: Vec::new(),
-        }),
+        [] => {
+            let joined = if search.among.is_empty() {
+                ""
+            } else {
+                "; sessions that ended alike share the record of the last of them, and by its time it can \
+                 be one of these"
+            };
+            Err(ExplainError::NotFound {
+                message: format!(
+                    "no session's id begins with {what}; looked at {looked_at}{broken}{joined}"
+                ),
+                perhaps: search.among.iter().map(one_line).collect(),
+            })
+        }
         several => Err(ExplainError::NotFound {
             message: format!(
                 "{} sessions' ids begin with {what}; looked at {looked_at}{broken}",

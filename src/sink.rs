@@ -1,7 +1,8 @@
 //! Where finished records go.
 //!
 //! Every consumer has a bounded queue and a thread of its own: a slow or full disk, or a reader
-//! that does not read, costs records (counted and shown), never traffic.
+//! that does not read, costs records (counted and shown), never traffic. Endings that repeat are joined
+//! before ([`repeats`]), so that a flood of them costs no evidence.
 
 mod batch;
 pub mod file;
@@ -11,6 +12,7 @@ pub mod live;
 pub mod metrics;
 pub mod queue;
 pub mod recent;
+mod repeats;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +27,7 @@ use live::Registry;
 use metrics::Metrics;
 pub use queue::{Consumer, Flushed, Queue, Unwritten};
 use recent::Recent;
+use repeats::Joiner;
 
 /// How long a session that vanished waits for others that die with it.
 const SIBLINGS: Duration = Duration::from_secs(1);
@@ -39,12 +42,14 @@ const MAX_WAITING: usize = 4096;
 #[derive(Debug)]
 pub struct Outlet {
     queues: Vec<Queue>,
-    http: HttpFilter,
+    wanted: Wanted,
     metrics: Metrics,
     live: Arc<Registry>,
     /// Only where somebody can look at them.
     last: Option<Recent>,
     ended: Mutex<Ended>,
+    /// `None`: each record is handed on by itself.
+    joiner: Mutex<Option<Joiner>>,
 }
 
 /// What has ended lately.
@@ -53,11 +58,24 @@ struct Ended {
     memory: Memory,
     /// Sessions that vanished, in the order of their time: each waits for its siblings.
     waiting: VecDeque<(Instant, SessionRecord)>,
+    /// Nothing waits any more.
+    closed: bool,
 }
 
-/// Which `http` records are handed on.
+/// Which records are handed on, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpFilter {
+pub struct Wanted {
+    /// Of plain HTTP requests.
+    pub http: Filter,
+    /// Of connections that ended before a request.
+    pub connections: Filter,
+    /// Endings that repeat are joined into one record.
+    pub joined: bool,
+}
+
+/// Which records of a kind are handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
     /// Those that did not end well.
     Errors,
     /// Every one.
@@ -66,17 +84,27 @@ pub enum HttpFilter {
     None,
 }
 
+impl Wanted {
+    /// Every record.
+    pub const ALL: Self = Self {
+        http: Filter::All,
+        connections: Filter::All,
+        joined: false,
+    };
+}
+
 impl Outlet {
     /// An outlet with these consumers.
     #[must_use]
-    pub fn new(queues: Vec<Queue>, http: HttpFilter) -> Self {
+    pub fn new(queues: Vec<Queue>, wanted: Wanted) -> Self {
         Self {
             queues,
-            http,
+            wanted,
             metrics: Metrics::default(),
             live: Arc::default(),
             last: None,
             ended: Mutex::default(),
+            joiner: Mutex::new(wanted.joined.then(Joiner::default)),
         }
     }
 
@@ -90,16 +118,17 @@ impl Outlet {
     /// Judges a record, hands it on, and gives it back with its verdict. One that vanished without
     /// a word is judged a little later, because others that die with it explain it: then there is
     /// nothing to give back. Never waits.
-    pub fn publish(&self, record: SessionRecord) -> Option<Arc<SessionRecord>> {
+    pub fn publish(&self, record: SessionRecord, now: Instant) -> Option<Arc<SessionRecord>> {
         let mut ended = self.ended();
         ended.memory.note(&record);
-        if memory::lost(&record).is_some() && ended.waiting.len() < MAX_WAITING {
-            ended.waiting.push_back((Instant::now() + SIBLINGS, record));
+        let may_wait = ended.waiting.len() < MAX_WAITING && !ended.closed;
+        if may_wait && memory::lost(&record).is_some() {
+            ended.waiting.push_back((now + SIBLINGS, record));
             return None;
         }
         let context = self.context(&ended.memory, &record);
         drop(ended);
-        Some(self.judge(record, context))
+        Some(self.judge(record, context, now))
     }
 
     /// Judges one record whose siblings have had their time; `false` when there is none. One at a
@@ -114,7 +143,7 @@ impl Outlet {
         };
         let context = self.context(&ended.memory, &record);
         drop(ended);
-        self.judge(record, context);
+        self.judge(record, context, now);
         true
     }
 
@@ -132,31 +161,65 @@ impl Outlet {
         memory.context(record, survivors)
     }
 
+    /// Hands on one record of joined endings whose time has come; `false` when there is none.
+    pub fn release_one(&self, now: Instant) -> bool {
+        let released = self.joiner().as_mut().and_then(|joiner| joiner.due(now));
+        if let Some(record) = &released {
+            self.release(record);
+        }
+        released.is_some()
+    }
+
     fn judge(
         &self,
         mut record: SessionRecord,
         context: Option<ContextFacts>,
+        now: Instant,
     ) -> Arc<SessionRecord> {
         record.context = context;
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();
         record.verdict = Some(verdict);
         self.metrics.count(&record);
-        let wanted = match (record.kind, self.http) {
-            (Kind::Http, HttpFilter::None) => false,
-            (Kind::Http, HttpFilter::Errors) => !fine,
-            _ => true,
+        let filter = match record.kind {
+            Kind::Websocket => Filter::All,
+            Kind::Http => self.wanted.http,
+            Kind::Connection => self.wanted.connections,
         };
         let record = Arc::new(record);
-        if wanted {
-            for queue in &self.queues {
-                queue.offer(Arc::clone(&record));
-            }
-            if let Some(last) = &self.last {
-                last.keep(Arc::clone(&record));
-            }
+        if filter == Filter::None || (filter == Filter::Errors && fine) {
+            self.metrics.left_out(record.kind);
+            return record;
+        }
+        let is_for_itself = match self.joiner().as_mut() {
+            Some(joiner) => joiner.is_for_itself(&record, now),
+            None => true,
+        };
+        if is_for_itself {
+            self.hand_on(&record);
+        } else {
+            tracing::debug!(id = %record.id, "a record is joined with others that are alike");
         }
         record
+    }
+
+    fn release(&self, record: &Arc<SessionRecord>) {
+        let count = record.repeats.map_or(1, |repeats| repeats.count);
+        self.metrics.joined(count - 1);
+        self.hand_on(record);
+    }
+
+    fn hand_on(&self, record: &Arc<SessionRecord>) {
+        for queue in &self.queues {
+            queue.offer(Arc::clone(record));
+        }
+        if let Some(last) = &self.last {
+            last.keep(Arc::clone(record));
+        }
+    }
+
+    fn joiner(&self) -> MutexGuard<'_, Option<Joiner>> {
+        self.joiner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self) -> MutexGuard<'_, Ended> {
@@ -210,7 +273,13 @@ impl Outlet {
     pub fn close(&self, limit: Duration) {
         let until = Instant::now() + limit;
         let all = Instant::now() + SIBLINGS;
+        self.ended().closed = true;
         while self.settle_one(all) {}
+        // From now on each is for itself: what still comes is lost, and counted one by one.
+        let mut joiner = self.joiner().take();
+        while let Some(record) = joiner.as_mut().and_then(Joiner::rest) {
+            self.release(&record);
+        }
         // Side by side: a slow one must not take the others' time.
         for queue in &self.queues {
             queue.end();

@@ -59,6 +59,7 @@ mod quoted;
 mod records_file;
 mod relay;
 mod reload;
+mod repeats;
 mod requests;
 mod selftest;
 mod smuggling;

@@ -346,7 +346,7 @@ async fn output_that_nobody_reads_costs_records_and_never_traffic() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tap.yaml");
     let text = format!(
-        "listeners: [{{ listen: 127.0.0.1:0 }}]\ngateway: {{ url: \"{}\" }}\nrecords: {{ http: all }}\noutput: json\n",
+        "listeners: [{{ listen: 127.0.0.1:0 }}]\ngateway: {{ url: \"{}\" }}\nrecords: {{ http: all, repeats: each }}\noutput: json\n",
         peer.url(),
     );
     std::fs::write(&file, text).unwrap();

@@ -96,12 +96,14 @@ impl Setup {
         };
         let (dialect, name, more) = (self.dialect, self.name, self.more);
         let records = if self.records {
-            format!("records: {{ path: \"{folder}/{name}.jsonl\", rotate_bytes: 1GiB }}\n")
+            format!(
+                "records: {{ path: \"{folder}/{name}.jsonl\", rotate_bytes: 1GiB, repeats: each }}\n"
+            )
         } else {
             String::new()
         };
         // One thread and one log in a file, as every other proxy of the bench has; without records nothing
-        // is written for a session. All clients of a bench have one address, and what they need is theirs.
+        // is written for a session. Each session is, though all are alike. All clients of a bench have one address, and what they need is theirs.
         format!(
             "listeners: [{{ listen: \"{addr}\"{tls} }}]\n\
              gateway: {{ url: \"{scheme}://{gateway}\", dialect: {dialect}{gateway_tls} }}\n\

@@ -91,6 +91,22 @@ pub(super) fn text(facts: &Facts) -> String {
     for (sink, count) in &facts.dropped {
         page.sample(name, &[("sink", sink)], count);
     }
+    let name = "wstap_records_left_out_total";
+    page.family(
+        name,
+        "counter",
+        "Sessions without a record because of records.http or records.connections.",
+    );
+    for kind in ["http", "connection"] {
+        let count = counts.left_out.get(kind).copied().unwrap_or_default();
+        page.sample(name, &[("kind", &kind)], &count);
+    }
+    page.one(
+        "wstap_records_joined_total",
+        "counter",
+        "Sessions that share the record of a later one (its repeats).",
+        &counts.joined,
+    );
     let name = "wstap_certificate_expiry_timestamp_seconds";
     page.family(
         name,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::session::SessionRecord;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;
-use crate::session::record::{Kind, Verdict};
+use crate::session::record::{Kind, Repeats, Verdict};
 use crate::session::text::PeerText;
 use crate::sink::Outlet;
 use crate::sink::live::{Flow, Snapshot};
@@ -90,6 +90,9 @@ pub struct Ended {
     pub host: Option<PeerText>,
     /// Path and query, masked.
     pub path: Option<PeerText>,
+    /// How many sessions its record stands for; `null`: itself.
+    #[serde(default)]
+    pub repeats: Option<Repeats>,
     /// The verdict of its record.
     pub verdict: Option<Verdict>,
 }
@@ -145,6 +148,7 @@ impl Ended {
             client: record.client.addr.clone(),
             host: request.and_then(|it| it.host.clone()),
             path: request.map(|it| it.path.clone()),
+            repeats: record.repeats,
             verdict: record.verdict.clone(),
         }
     }

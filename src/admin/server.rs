@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::admin::{Now, NowReader, Parts, Reloads};
     use crate::config::{self, Overrides};
-    use crate::sink::{HttpFilter, Outlet};
+    use crate::sink::{Outlet, Wanted};
     use crate::upstream::Dialler;
 
     fn desk() -> Arc<Desk> {
@@ -96,7 +96,7 @@ mod tests {
             listeners: Vec::new(),
             tls_keylog: None,
             draining: CancellationToken::new(),
-            outlet: Arc::new(Outlet::new(Vec::new(), HttpFilter::All)),
+            outlet: Arc::new(Outlet::new(Vec::new(), Wanted::ALL)),
             now: NowReader(Box::new(move || Now {
                 connections: 0,
                 handshakes: 0,

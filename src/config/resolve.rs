@@ -242,6 +242,8 @@ impl Resolver<'_> {
                 .map_or(default.rotate_bytes, |Scalar(size)| size.0),
             keep: section.keep.map_or(default.keep, |Scalar(count)| count.0),
             http: section.http.unwrap_or(default.http),
+            connections: section.connections.unwrap_or(default.connections),
+            repeats: section.repeats.unwrap_or(default.repeats),
         }
     }
 

@@ -21,7 +21,7 @@ use super::listener::policy::{ClientAuthMode, MinVersion};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
 use super::scalar::{Count, Scalar, Seconds, Size, Timer};
-use super::settings::{HttpRecords, OutputFormat, ReloadOn};
+use super::settings::{OutputFormat, RecordFilter, ReloadOn, RepeatedRecords};
 use super::trusted::ProxyNetwork;
 use crate::admission::forwarded::Mode as ForwardedMode;
 use crate::admission::origin::policy::Mode;
@@ -337,7 +337,14 @@ pub(super) struct RecordsSchema {
     pub(super) keep: Option<Scalar<Count<0>>>,
     /// Which plain HTTP requests get a record.
     #[schemars(extend("default" = "errors"))]
-    pub(super) http: Option<HttpRecords>,
+    pub(super) http: Option<RecordFilter>,
+    /// Which connections that ended before a request get a record: `errors` leaves out health checks.
+    #[schemars(extend("default" = "errors"))]
+    pub(super) connections: Option<RecordFilter>,
+    /// What becomes of endings of one client that are alike: beyond a bound one record with their number,
+    /// so that nobody can fill the file with copies, or a record each.
+    #[schemars(extend("default" = "join"))]
+    pub(super) repeats: Option<RepeatedRecords>,
 }
 
 /// The admin listener.

@@ -151,7 +151,11 @@ pub struct Records {
     /// Rotated files that are kept beside the current one.
     pub keep: u32,
     /// Which plain HTTP requests get a record.
-    pub http: HttpRecords,
+    pub http: RecordFilter,
+    /// Which connections that ended before a request do.
+    pub connections: RecordFilter,
+    /// What becomes of endings that repeat.
+    pub repeats: RepeatedRecords,
 }
 
 impl Default for Records {
@@ -160,15 +164,17 @@ impl Default for Records {
             path: None,
             rotate_bytes: 64 << 20,
             keep: 8,
-            http: HttpRecords::default(),
+            http: RecordFilter::default(),
+            connections: RecordFilter::default(),
+            repeats: RepeatedRecords::default(),
         }
     }
 }
 
-/// Which plain HTTP requests get a record; WebSocket attempts always do.
+/// Which plain HTTP requests, or bare connections, get a record; WebSocket attempts always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum HttpRecords {
+pub enum RecordFilter {
     /// Those that fail.
     #[default]
     Errors,
@@ -178,12 +184,32 @@ pub enum HttpRecords {
     None,
 }
 
-impl fmt::Display for HttpRecords {
+impl fmt::Display for RecordFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Errors => "errors",
             Self::All => "all",
             Self::None => "none",
+        })
+    }
+}
+
+/// What becomes of endings that are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RepeatedRecords {
+    /// Beyond a bound they become one record with a count.
+    #[default]
+    Join,
+    /// Each one has a record.
+    Each,
+}
+
+impl fmt::Display for RepeatedRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Join => "join",
+            Self::Each => "each",
         })
     }
 }

@@ -72,8 +72,10 @@ fn assert_records(config: &Config) {
     let records = config.records();
     assert_eq!(
         (records.rotate_bytes, records.keep, records.http),
-        (4096, 0, HttpRecords::All)
+        (4096, 0, RecordFilter::All)
     );
+    assert_eq!(records.connections, RecordFilter::None);
+    assert_eq!(records.repeats, RepeatedRecords::Each);
     assert_eq!(records.path.as_deref(), Some(Path::new("r.jsonl")));
 }
 
@@ -110,7 +112,7 @@ limits:
      session: {{ bytes: 1MiB, message_bytes: 1KiB, messages_per_second: 7, bytes_per_second: 10,
                  bytes_burst: 2KiB }} }}
 http2: {{ enabled: false, websocket: true, max_concurrent_streams: 7 }}
-records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all }}
+records: {{ path: r.jsonl, rotate_bytes: 4096, keep: 0, http: all, connections: none, repeats: each }}
 output: json
 session_header: false
 fingerprint_key_file: '{}'

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::paper::count;
 use super::source::{self, Unread};
 use crate::session::SessionRecord;
+use crate::session::record::Repeats;
 
 /// How many of an ambiguous prefix are kept.
 const MOST: usize = 8;
@@ -36,6 +37,35 @@ impl Prefix {
         text.starts_with(&self.0)
     }
 
+    /// When sessions whose ids begin so began, at the earliest and at the latest, in milliseconds since
+    /// 1970: the first 48 bits of a `UUIDv7`. `None` for a beginning that says too little of it.
+    fn times(&self) -> Option<(i64, i64)> {
+        /// Digits of the time, and those that tell it to about a minute.
+        const TIME: usize = 12;
+        const ENOUGH: usize = 8;
+        let digits = self.0.get(..self.0.len().min(TIME))?;
+        if digits.len() < ENOUGH {
+            return None;
+        }
+        let with = |fill: char| {
+            let text: String = digits
+                .chars()
+                .chain(std::iter::repeat(fill))
+                .take(TIME)
+                .collect();
+            i64::from_str_radix(&text, 16).ok()
+        };
+        Some((with('0')?, with('f')?))
+    }
+
+    /// Whether a session whose id begins so can be one of those that were joined here.
+    fn may_be_among(&self, repeats: &Repeats) -> bool {
+        let (first, last) = (repeats.first_at.0, repeats.last_at.0);
+        self.times().is_some_and(|(earliest, latest)| {
+            first.as_millisecond() <= latest && earliest <= last.as_millisecond()
+        })
+    }
+
     fn is_whole(&self) -> bool {
         self.0.len() == WHOLE
     }
@@ -48,6 +78,8 @@ pub struct Search {
     pub found: Vec<SessionRecord>,
     /// How many there are, the kept ones included.
     pub count: u64,
+    /// Records of joined sessions of that time, at most eight: it may be one of them.
+    pub among: Vec<SessionRecord>,
     /// The files that were read, with the number of their records.
     pub looked_at: Vec<(String, u64)>,
     /// Lines that are no records.
@@ -65,9 +97,13 @@ impl Search {
             let mut records = 0;
             let mut unread = std::mem::take(&mut search.unread);
             let done = source::each(&name, reader, &mut unread, |_, text| {
-                let id = source::id(text)?;
+                let (id, repeats) = source::head(text)?;
                 records += 1;
                 if !prefix.begins(id) {
+                    let may_be = |repeats| prefix.may_be_among(&repeats);
+                    if search.among.len() < MOST && repeats.is_some_and(may_be) {
+                        search.among.push(source::record(text)?);
+                    }
                     return Ok(ControlFlow::Continue(()));
                 }
                 search.take(source::record(text)?);
@@ -116,6 +152,28 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_that_was_joined_is_looked_for_by_the_time_in_its_id() {
+        let at = |text: &str| crate::session::moment::Moment(text.parse().unwrap());
+        let repeats = Repeats {
+            count: 9,
+            first_at: at("2026-11-21T10:00:00Z"),
+            last_at: at("2026-11-21T10:01:00Z"),
+            many_clients: false,
+        };
+        let among = |time: &str, digits: usize| {
+            let ms = at(time).0.as_millisecond();
+            let text = format!("{ms:012x}7000800000000000");
+            let prefix = Prefix::read(&text[..digits]).unwrap();
+            prefix.may_be_among(&repeats)
+        };
+        assert!(among("2026-11-21T10:00:30Z", 28));
+        assert!(among("2026-11-21T10:00:30Z", 8));
+        assert!(!among("2026-11-21T10:00:30Z", 7), "that could be any hour");
+        assert!(!among("2026-11-21T10:01:01Z", 28));
+        assert!(!among("2026-11-21T09:59:59Z", 12));
+    }
 
     #[test]
     fn prefixes_are_hexadecimal_with_or_without_dashes() {

@@ -11,7 +11,8 @@ use super::phases::phases;
 use super::steps::{LANES, Step, client_words, credential_words, lane, offset_ms, steps, word};
 use crate::session::SessionRecord;
 use crate::session::record::{
-    CloseFacts, DirectionFrames, Frames, GatewayFacts, Kind, Latency, Saw, SawBasis, Verdict,
+    CloseFacts, DirectionFrames, Frames, GatewayFacts, Kind, Latency, Repeats, Saw, SawBasis,
+    Verdict,
 };
 use crate::verdict;
 use crate::verdict::words::{human_bytes, human_ms};
@@ -112,6 +113,9 @@ impl<'a> Story<'a> {
         paper.row("tap", NAME, &text);
         if let Some(gateway) = &record.gateway {
             paper.row("gateway", NAME, &gateway_words(gateway));
+        }
+        if let Some(repeats) = &record.repeats {
+            paper.row("repeats", NAME, &repeats_words(repeats));
         }
     }
 
@@ -344,8 +348,30 @@ pub fn one_line(record: &SessionRecord) -> String {
         (Some(request), Kind::Http | Kind::Websocket) => format!(" {}", request.path),
         _ => String::new(),
     };
+    let repeats = record.repeats.map_or_else(String::new, |repeats| {
+        format!("  the last of {} sessions", repeats.count)
+    });
     inert(&format!(
-        "{}  {}  {}{path}  {}",
+        "{}  {}  {}{path}  {}{repeats}",
         record.id, record.opened_at, record.client.addr, verdict.rule
     ))
+}
+
+/// Whom a record stands for besides its own session.
+fn repeats_words(repeats: &Repeats) -> String {
+    let Repeats {
+        count,
+        first_at,
+        last_at,
+        many_clients,
+    } = repeats;
+    let of = if *many_clients {
+        "many clients"
+    } else {
+        "this client"
+    };
+    format!(
+        "this is the last of {count} sessions of {of} that ended by the same rule between {first_at} and \
+         {last_at}; the others have no record of their own"
+    )
 }

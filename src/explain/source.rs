@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::paper::inert;
 use crate::session::SessionRecord;
-use crate::session::record::SCHEMA;
+use crate::session::record::{Repeats, SCHEMA};
 
 /// The longest record that is read, in bytes. Real ones are a few KiB.
 const MOST: usize = 4 * 1024 * 1024;
@@ -180,17 +180,20 @@ fn line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<(bool, bool
     }
 }
 
-/// The id of a record, without reading the rest of it.
-pub fn id(text: &[u8]) -> Result<Uuid, String> {
+/// The id of a record and how many it stands for, without reading the rest of it.
+pub fn head(text: &[u8]) -> Result<(Uuid, Option<Repeats>), String> {
     #[derive(Deserialize)]
     struct Head {
         #[serde(default)]
         schema: Option<String>,
         #[serde(default)]
         id: Option<Uuid>,
+        #[serde(default)]
+        repeats: Option<Repeats>,
     }
     let head: Head = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    checked(head.schema.as_deref().unwrap_or(SCHEMA), head.id)
+    let id = checked(head.schema.as_deref().unwrap_or(SCHEMA), head.id)?;
+    Ok((id, head.repeats))
 }
 
 /// A record.
@@ -287,11 +290,11 @@ mod tests {
     #[test]
     fn a_record_needs_its_schema_and_its_id() {
         let uuid = "019ab1c2-0000-7000-8000-000000000001";
-        assert!(record(b"{}").is_err() && id(b"{}").is_err() && id(b"[]").is_err());
+        assert!(record(b"{}").is_err() && head(b"{}").is_err() && head(b"[]").is_err());
         let other = format!("{{\"schema\":\"other/1\",\"id\":\"{uuid}\"}}");
-        assert!(id(other.as_bytes()).is_err() && record(other.as_bytes()).is_err());
+        assert!(head(other.as_bytes()).is_err() && record(other.as_bytes()).is_err());
         let good = format!("{{\"id\":\"{uuid}\"}}");
-        assert_eq!(id(good.as_bytes()).unwrap().to_string(), uuid);
+        assert_eq!(head(good.as_bytes()).unwrap().0.to_string(), uuid);
         assert_eq!(record(good.as_bytes()).unwrap().id.to_string(), uuid);
     }
 }

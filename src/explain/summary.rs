@@ -78,45 +78,54 @@ impl Summary {
     /// Judges a record anew and counts it.
     pub fn add(&mut self, record: &SessionRecord) {
         let verdict = verdict::decide(record);
-        self.records += 1;
-        self.fine += u64::from(verdict.class.is_fine());
-        let (begin, end) = (record.opened_at, record.closed_at);
+        let repeats = record.repeats;
+        // A file can claim anything.
+        let sessions = repeats.map_or(1, |repeats| repeats.count.max(1));
+        add(&mut self.records, sessions);
+        if verdict.class.is_fine() {
+            add(&mut self.fine, sessions);
+        }
+        let (mut begin, end) = (record.opened_at, record.closed_at);
+        let last_begin = begin;
+        if let Some(repeats) = repeats {
+            begin = begin.min(repeats.first_at);
+        }
         self.times = Some(match self.times {
             None => (begin, end),
             Some((first, last)) => (first.min(begin), last.max(end)),
         });
         match &record.verdict {
-            None => self.unjudged += 1,
+            None => add(&mut self.unjudged, sessions),
             Some(stored) if stored.rule != verdict.rule => {
                 let key = (inert(&cut(&stored.rule)), verdict.rule.clone());
                 if self.changed.len() < MOST_CHANGES || self.changed.contains_key(&key) {
-                    *self.changed.entry(key).or_default() += 1;
+                    add(self.changed.entry(key).or_default(), sessions);
                 } else {
-                    self.changed_left_out += 1;
+                    add(&mut self.changed_left_out, sessions);
                 }
             }
             Some(_) => {}
         }
         let key = (client(record), verdict.rule.clone());
         if self.pairs.len() < MOST_PAIRS || self.pairs.contains_key(&key) {
-            *self.pairs.entry(key).or_default() += 1;
+            add(self.pairs.entry(key).or_default(), sessions);
         } else {
-            self.clients_left_out += 1;
+            add(&mut self.clients_left_out, sessions);
         }
         let of_rule = self.rules.entry(verdict.rule).or_insert_with(|| OfRule {
             class: verdict.class,
             act_on: verdict.act_on,
             count: 0,
             first_at: begin,
-            last_at: begin,
+            last_at: last_begin,
             last_id: record.id,
             summary: String::new(),
             next: String::new(),
         });
-        of_rule.count += 1;
+        add(&mut of_rule.count, sessions);
         of_rule.first_at = of_rule.first_at.min(begin);
-        if begin >= of_rule.last_at {
-            of_rule.last_at = begin;
+        if last_begin >= of_rule.last_at {
+            of_rule.last_at = last_begin;
             of_rule.last_id = record.id;
             of_rule.summary = verdict.summary;
             of_rule.next = verdict.next;
@@ -133,7 +142,7 @@ impl Summary {
     pub(super) fn classes(&self) -> Vec<(Class, u64)> {
         let count = |class: Class| -> u64 {
             let of_class = self.rules.values().filter(|rule| rule.class == class);
-            of_class.map(|rule| rule.count).sum()
+            of_class.fold(0, |sum, rule| sum.saturating_add(rule.count))
         };
         Class::ALL
             .into_iter()
@@ -182,9 +191,9 @@ impl Summary {
                 };
                 (fresh, 0)
             });
-            one.records += count;
+            add(&mut one.records, *count);
             if fine {
-                one.fine += count;
+                add(&mut one.fine, *count);
             } else if (*count, Some(rule)) > (*most, one.mostly.as_ref()) {
                 *most = *count;
                 one.mostly = Some(rule.clone());
@@ -194,6 +203,10 @@ impl Summary {
         clients.sort_by_key(|one| std::cmp::Reverse((one.records - one.fine, one.records)));
         clients
     }
+}
+
+fn add(count: &mut u64, sessions: u64) {
+    *count = count.saturating_add(sessions);
 }
 
 /// The client's address without its port.

@@ -163,14 +163,14 @@ mod tests {
     use super::*;
     use crate::config::{self, Overrides};
     use crate::session::credential::Fingerprinter;
-    use crate::sink::{HttpFilter, Outlet};
+    use crate::sink::{Outlet, Wanted};
     use crate::transport::clock;
 
     /// Where a request of this peer may go out, and the header lines that it has then.
     fn sent(mode: &str, peer: &str, local: bool) -> (Result<Reach, Failure>, usize) {
         let text = format!("gateway: {{ url: 'http://gw', forwarded: {mode} }}");
         let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
-        let outlet = Arc::new(Outlet::new(Vec::new(), HttpFilter::All));
+        let outlet = Arc::new(Outlet::new(Vec::new(), Wanted::ALL));
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
             Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());

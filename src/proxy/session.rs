@@ -182,7 +182,7 @@ impl Drop for Session {
         }
         self.place = None;
         // A session that vanished says nothing of its origin.
-        if let Some(record) = self.outlet.publish(recorder.finish(now)) {
+        if let Some(record) = self.outlet.publish(recorder.finish(now), now) {
             self.origins.observe(&record);
         }
         if let Held::Whole(connection) = &self.connection
@@ -236,7 +236,7 @@ mod tests {
     use crate::session::SessionRecord;
     use crate::session::credential::Fingerprinter;
     use crate::session::record::Class;
-    use crate::sink::{Consumer, HttpFilter, Queue};
+    use crate::sink::{Consumer, Queue, Wanted};
     use crate::transport::clock;
 
     struct Keep(Sender<SessionRecord>);
@@ -256,7 +256,7 @@ mod tests {
     fn tap() -> (Arc<Tap>, Receiver<SessionRecord>) {
         let (sender, receiver) = channel();
         let queue = Queue::start("test", 16, Keep(sender)).unwrap();
-        let outlet = Arc::new(Outlet::new(vec![queue], HttpFilter::All));
+        let outlet = Arc::new(Outlet::new(vec![queue], Wanted::ALL));
         let text = "gateway: { url: \"http://127.0.0.1:1\" }";
         let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");

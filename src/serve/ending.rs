@@ -59,6 +59,9 @@ fn report_losses(outlet: &Outlet) {
             "sessions could not be ended: they have no record"
         );
     }
+    for (kind, sessions) in outlet.metrics().counts().left_out {
+        tracing::info!(%kind, sessions, "sessions have no record, as the configuration wants it");
+    }
     for (sink, lost) in outlet.dropped() {
         tracing::warn!(%sink, lost, "records were lost: the sink was too slow, full or broken");
     }

@@ -10,6 +10,7 @@ pub mod dialect;
 pub mod frames;
 pub mod gateway;
 pub mod proxy_protocol;
+pub mod repeats;
 pub mod request;
 pub mod stream_fault;
 pub mod texts;
@@ -29,6 +30,7 @@ pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
 pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy, TlsWords};
+pub use repeats::Repeats;
 pub use request::{
     HeadFault, HeaderFact, Miss, NearestEntry, OriginDecision, OriginFacts, RefusedHead,
     RequestFacts,
@@ -102,6 +104,8 @@ pub struct SessionRecord {
     pub dialect: Option<DialectFacts>,
     /// What recent sessions add as evidence; `null` for records that are no upgrade attempts.
     pub context: Option<ContextFacts>,
+    /// How many sessions this record stands for, where endings of one client that were alike were joined.
+    pub repeats: Option<Repeats>,
     /// Whose fault it was; filled in by `verdict::decide` as the last step.
     pub verdict: Option<Verdict>,
 }
@@ -182,6 +186,7 @@ impl Default for SessionRecord {
             close: CloseFacts::default(),
             dialect: None,
             context: None,
+            repeats: None,
             verdict: None,
         }
     }

@@ -200,6 +200,7 @@ mod tests {
                 client: String::new(),
                 host: None,
                 path: None,
+                repeats: None,
                 verdict: Some(refused),
             }],
         };

@@ -12,6 +12,7 @@ use anstyle::{AnsiColor, Color, Style};
 use super::batch::Batch;
 use super::{Consumer, Flushed, Unwritten};
 use crate::session::SessionRecord;
+use crate::session::moment::Moment;
 use crate::session::record::{Class, Kind, Saw, SawBasis};
 use crate::verdict::view::{human_bytes, human_ms};
 
@@ -73,13 +74,23 @@ fn write_lines(text: &mut String, record: &SessionRecord, styled: bool) {
     let _ = write!(
         text,
         "{} {style}{class:<19}{style:#} {}",
-        clock(record),
+        clock(record.closed_at),
         subject(record)
     );
     if let Some(saw) = saw(record) {
         let _ = write!(text, "  {saw}");
     }
-    let _ = writeln!(text, ": {}", verdict.summary);
+    let _ = write!(text, ": {}", verdict.summary);
+    if let Some(repeats) = record.repeats {
+        let of = if repeats.many_clients {
+            " of many clients"
+        } else {
+            ""
+        };
+        let since = clock(repeats.first_at);
+        let _ = write!(text, " ({} times{of} since {since})", repeats.count);
+    }
+    text.push('\n');
     let second = if verdict.class.is_fine() {
         about(record)
     } else {
@@ -91,8 +102,8 @@ fn write_lines(text: &mut String, record: &SessionRecord, styled: bool) {
 }
 
 /// `12:05:24Z`
-fn clock(record: &SessionRecord) -> String {
-    let text = record.closed_at.to_string();
+fn clock(at: Moment) -> String {
+    let text = at.to_string();
     text.get(11..19)
         .map_or_else(String::new, |time| format!("{time}Z"))
 }
@@ -199,6 +210,7 @@ fn style(class: Class) -> Style {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::record::Repeats;
     use crate::verdict;
 
     /// A rule's fixture, judged.
@@ -267,6 +279,22 @@ mod tests {
             "ok.client_closed",
         ];
         insta::assert_snapshot!(all.map(lines).concat());
+    }
+
+    #[test]
+    fn joined_sessions_are_told_with_their_number() {
+        let mut record = fixture("tap.denied.origin");
+        let first_at = "2026-11-21T12:05:24Z".parse().unwrap();
+        record.repeats = Some(Repeats {
+            count: 980,
+            first_at: Moment(first_at),
+            last_at: record.closed_at,
+            many_clients: false,
+        });
+        let text = two_lines(&record, false);
+        let first = text.lines().next().unwrap();
+        assert!(first.ends_with(" (980 times since 12:05:24Z)"), "{text}");
+        assert_eq!(text.lines().count(), 2);
     }
 
     #[test]

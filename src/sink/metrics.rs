@@ -44,6 +44,10 @@ pub struct Counts {
     pub blocked_seconds: BTreeMap<&'static str, f64>,
     /// How long steps took, by step.
     pub handshakes: BTreeMap<&'static str, Histogram>,
+    /// Sessions whose record was not wanted, by kind.
+    pub left_out: BTreeMap<&'static str, u64>,
+    /// Sessions that share the record of another one.
+    pub joined: u64,
 }
 
 /// How often something took how long.
@@ -111,6 +115,16 @@ impl Metrics {
                 *counts.blocked_seconds.entry(direction).or_default() += ms / 1000.0;
             }
         }
+    }
+
+    /// A session of this kind has no record, because of the configuration.
+    pub fn left_out(&self, of: Kind) {
+        *self.lock().left_out.entry(kind(of)).or_default() += 1;
+    }
+
+    /// So many sessions more share the record of another one.
+    pub fn joined(&self, sessions: u64) {
+        self.lock().joined += sessions;
     }
 
     /// A copy of everything.

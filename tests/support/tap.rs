@@ -55,7 +55,7 @@ impl Setup {
                 { "listen": "127.0.0.1:0", "tls": { "self_signed": { "names": ["localhost"] } } },
             ],
             "gateway": { "url": gateway, "dialect": "plain" },
-            "records": { "path": folder.path().join("records.jsonl"), "http": "all" },
+            "records": { "path": folder.path().join("records.jsonl"), "http": "all", "connections": "all", "repeats": "each" },
             "state_dir": folder.path().join("state"),
         });
         Self {

@@ -77,6 +77,7 @@ impl SessionRecord {
             close,
             dialect,
             context: _,
+            repeats: _,
             verdict: _,
         } = self;
         of_client(client, visit);

@@ -1,0 +1,342 @@
+//! Joins endings that repeat, so that a stranger cannot wash the evidence out.
+//!
+//! Records are kept for as long as the file's rotation has room for them. Whoever lets a thousand
+//! upgrades a second be refused would fill it with copies of one ending. So each client has a budget of
+//! records of each rule, which fills up again slowly, and all clients together have one for each rule.
+//! An ending beyond them is joined with those that follow within [`WINDOW`]: the last of them is
+//! recorded, in full and with their number. The first ones have been recorded by then.
+//!
+//! Never joined are endings of different rules or kinds. Sessions that the gateway's application has let
+//! in have a far larger budget of each client and none of all clients: no stranger can have them.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::session::SessionRecord;
+use crate::session::moment::Moment;
+use crate::session::party::Phase;
+use crate::session::record::dialect::ConnectResult;
+use crate::session::record::{Kind, Repeats};
+
+/// For how long endings are joined before the last of them is recorded. An operator waits no longer to
+/// see that something goes on.
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// Pairs of client and rule that have a budget of their own. Each may hold a record, of some KiB.
+const MAX_CLIENTS: usize = 1024;
+
+/// How often pairs that have their whole budget again are forgotten when the table is full: to look for
+/// them takes time, and a flood of addresses asks for it at every ending.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Joins endings that repeat.
+#[derive(Debug, Default)]
+pub(super) struct Joiner {
+    rules: HashMap<Kind, HashMap<Box<str>, OfRule>>,
+    /// Pairs of client and rule, in all of them.
+    clients: usize,
+    swept: Option<Instant>,
+    /// When what is held is to be recorded, in this order.
+    due: VecDeque<(Instant, Place)>,
+}
+
+/// The endings of one rule.
+#[derive(Debug, Default)]
+struct OfRule {
+    all: Of,
+    clients: HashMap<(Client, Standing), Of>,
+}
+
+/// The endings of one rule of one client, or of all of them.
+#[derive(Debug, Default)]
+struct Of {
+    budget: Budget,
+    held: Option<Held>,
+}
+
+/// Where something is held.
+#[derive(Debug)]
+struct Place {
+    kind: Kind,
+    rule: Box<str>,
+    /// `None`: for many clients.
+    client: Option<(Client, Standing)>,
+}
+
+/// Endings that were joined.
+#[derive(Debug)]
+struct Held {
+    last: Arc<SessionRecord>,
+    count: u64,
+    first_at: Moment,
+    last_at: Moment,
+}
+
+/// Who is one client, as for `limits.per_client`: an IPv6 network of 64 bits is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Client {
+    Address(IpAddr),
+    /// By a unix socket, or unknown.
+    Local,
+}
+
+impl Client {
+    fn of(record: &SessionRecord) -> Self {
+        let text = record.client.addr.as_str();
+        let address = text.parse::<SocketAddr>().map(|addr| addr.ip());
+        let Ok(address) = address.or_else(|_| text.parse::<IpAddr>()) else {
+            return Self::Local;
+        };
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let network = address.to_bits() >> 64 << 64;
+                IpAddr::V6(Ipv6Addr::from_bits(network))
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+/// How far a session got, which says who can have made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Standing {
+    /// Anybody who can connect.
+    Stranger,
+    /// Whoever gets a tunnel to a gateway whose application we do not know.
+    Tunnel,
+    /// The application has let it in.
+    Admitted,
+}
+
+/// What a client, or all clients together, may have recorded of one rule.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    /// At once.
+    most: u32,
+    /// What comes back in a minute.
+    per_minute: u32,
+}
+
+impl Standing {
+    fn of(record: &SessionRecord) -> Self {
+        let accepted = |result| result == ConnectResult::Accepted;
+        if record
+            .dialect
+            .as_ref()
+            .is_some_and(|it| accepted(it.result))
+        {
+            Self::Admitted
+        } else if record.phase >= Phase::Open {
+            Self::Tunnel
+        } else {
+            Self::Stranger
+        }
+    }
+
+    /// Of one client.
+    ///
+    /// A record is 2 to 20 KiB. With these figures one stranger who ends in twenty ways fills less than
+    /// 1 MiB a minute in the long run, and the default retention is 576 MiB.
+    fn of_client(self) -> Allowance {
+        let (most, per_minute) = match self {
+            Self::Stranger => (20, 1),
+            Self::Tunnel => (100, 20),
+            Self::Admitted => (500, 100),
+        };
+        Allowance { most, per_minute }
+    }
+
+    /// Of all clients together; `None`: as many as there are.
+    fn of_all(self) -> Option<Allowance> {
+        match self {
+            // One pool for both: it is the larger one for tunnels.
+            Self::Stranger => Some(Allowance {
+                most: 200,
+                per_minute: 10,
+            }),
+            Self::Tunnel => Some(Allowance {
+                most: 1000,
+                per_minute: 100,
+            }),
+            Self::Admitted => None,
+        }
+    }
+}
+
+/// A budget that fills up again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    /// How much is used, in thousandths of a record.
+    used: u64,
+    at: Option<Instant>,
+}
+
+/// A record in a budget's unit.
+const ONE: u64 = 1000;
+
+impl Budget {
+    /// What is used by now.
+    fn used(&self, now: Instant, allowance: Allowance) -> u64 {
+        let since = self.at.map(|at| now.saturating_duration_since(at));
+        let ms = since.map_or(0, |since| since.as_millis());
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        let back = ms.saturating_mul(u64::from(allowance.per_minute)) / 60 * ONE / 1000;
+        self.used.saturating_sub(back)
+    }
+
+    fn has(&self, now: Instant, allowance: Allowance) -> bool {
+        self.used(now, allowance) + ONE <= u64::from(allowance.most) * ONE
+    }
+
+    fn take(&mut self, now: Instant, allowance: Allowance) {
+        self.used = self.used(now, allowance) + ONE;
+        self.at = Some(now);
+    }
+}
+
+impl Of {
+    /// Joins an ending with those that are held; whether it is the first.
+    fn join(&mut self, record: &Arc<SessionRecord>) -> bool {
+        let (began, ended) = (record.opened_at, record.closed_at);
+        let Some(held) = &mut self.held else {
+            self.held = Some(Held {
+                last: Arc::clone(record),
+                count: 1,
+                first_at: began,
+                last_at: ended,
+            });
+            return true;
+        };
+        held.count += 1;
+        held.first_at = held.first_at.min(began);
+        held.last_at = held.last_at.max(ended);
+        held.last = Arc::clone(record);
+        false
+    }
+}
+
+impl Joiner {
+    /// Whether this record is to be written by itself. Otherwise it is joined with others, and
+    /// [`Joiner::due`] gives them back as one.
+    pub(super) fn is_for_itself(&mut self, record: &Arc<SessionRecord>, now: Instant) -> bool {
+        let rule = record.verdict.as_ref().map_or("", |it| it.rule.as_str());
+        let client = (Client::of(record), Standing::of(record));
+        let of_kind = self.rules.entry(record.kind).or_default();
+        if !of_kind.contains_key(rule) {
+            of_kind.insert(rule.into(), OfRule::default());
+        }
+        let known = of_kind
+            .get(rule)
+            .is_some_and(|it| it.clients.contains_key(&client));
+        if !known && self.clients >= MAX_CLIENTS {
+            self.sweep(now);
+        }
+        let room = known || self.clients < MAX_CLIENTS;
+        let Some(of_rule) = self
+            .rules
+            .get_mut(&record.kind)
+            .and_then(|it| it.get_mut(rule))
+        else {
+            return true;
+        };
+        let standing = client.1;
+        let mut of_client = None;
+        if room {
+            self.clients += usize::from(!known);
+            of_client = Some(of_rule.clients.entry(client).or_default());
+        }
+        let own = standing.of_client();
+        let mine = of_client.as_ref().is_none_or(|it| it.budget.has(now, own));
+        let shared = standing.of_all();
+        let ours = shared.is_none_or(|shared| of_rule.all.budget.has(now, shared));
+        if mine && ours {
+            if let Some(of_client) = of_client {
+                of_client.budget.take(now, own);
+            }
+            if let Some(shared) = shared {
+                of_rule.all.budget.take(now, shared);
+            }
+            return true;
+        }
+        let (place, is_first) = match of_client.filter(|_| !mine) {
+            Some(of_client) => (Some(client), of_client.join(record)),
+            None => (None, of_rule.all.join(record)),
+        };
+        if is_first {
+            let place = Place {
+                kind: record.kind,
+                rule: rule.into(),
+                client: place,
+            };
+            self.due.push_back((now + WINDOW, place));
+        }
+        false
+    }
+
+    /// A record of joined endings whose time has come.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Arc<SessionRecord>> {
+        loop {
+            if self.due.front().is_none_or(|(due, _)| *due > now) {
+                return None;
+            }
+            let (_, place) = self.due.pop_front()?;
+            if let Some(record) = self.release(&place) {
+                return Some(record);
+            }
+        }
+    }
+
+    /// The next one, due or not.
+    pub(super) fn rest(&mut self) -> Option<Arc<SessionRecord>> {
+        let (_, place) = self.due.pop_front()?;
+        self.release(&place)
+    }
+
+    fn release(&mut self, place: &Place) -> Option<Arc<SessionRecord>> {
+        let of_rule = self.rules.get_mut(&place.kind)?.get_mut(&place.rule)?;
+        let of = match place.client {
+            Some(client) => of_rule.clients.get_mut(&client)?,
+            None => &mut of_rule.all,
+        };
+        let Held {
+            mut last,
+            count,
+            first_at,
+            last_at,
+        } = of.held.take()?;
+        if count > 1 {
+            Arc::make_mut(&mut last).repeats = Some(Repeats {
+                count,
+                first_at,
+                last_at,
+                many_clients: place.client.is_none(),
+            });
+        }
+        Some(last)
+    }
+
+    /// Forgets clients that have their whole budget again.
+    fn sweep(&mut self, now: Instant) {
+        let recent = |swept| now.saturating_duration_since(swept) < SWEEP;
+        if self.swept.is_some_and(recent) {
+            return;
+        }
+        self.swept = Some(now);
+        self.clients = 0;
+        for of_rule in self.rules.values_mut().flat_map(HashMap::values_mut) {
+            of_rule.clients.retain(|(_, standing), of| {
+                of.held.is_some() || of.budget.used(now, standing.of_client()) > 0
+            });
+            self.clients += of_rule.clients.len();
+        }
+        tracing::debug!(
+            clients = self.clients,
+            "forgot clients whose endings do not repeat"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;
