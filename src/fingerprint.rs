@@ -4,6 +4,8 @@
 //! The same care holds for everything that goes wrong on the way: parsers quote what they choke on,
 //! so their messages are reduced to a position.
 
+mod secret_ref;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -94,6 +96,18 @@ pub enum FingerprintError {
         /// The kind of the value, and the keys of an object.
         found: String,
     },
+    /// The key leads to a reference whose value cannot be had here.
+    #[error("{path}: {key}: found a reference to {what}; {why}")]
+    Reference {
+        /// The file.
+        path: String,
+        /// The key path.
+        key: String,
+        /// What it refers to.
+        what: String,
+        /// Why there is no value, and where to look.
+        why: String,
+    },
     /// The answer could not be written.
     #[error("output: {0}")]
     Write(io::Error),
@@ -109,11 +123,11 @@ pub fn run(
     input: &mut dyn Read,
     out: &mut dyn Write,
 ) -> Result<(), FingerprintError> {
-    let (secret, newline_ignored) = match source {
+    let found = match source {
         Source::Env(name) => {
             let value = std::env::var_os(&name)
                 .ok_or_else(|| FingerprintError::NotSet(PeerText::new(&name, KEY_CAP)))?;
-            (Secret::new(value.into_encoded_bytes()), false)
+            Found::plain(Secret::new(value.into_encoded_bytes()))
         }
         Source::Stdin => drop_newline(&read(input, "standard input")?),
         Source::File { path, key } => {
@@ -125,21 +139,41 @@ pub fn run(
             let content = read(&mut file, &shown)?;
             match key {
                 None => drop_newline(&content),
-                Some(key) => (value_at(&content, &path, &key)?, false),
+                Some(key) => value_at(&content, &path, &key)?,
             }
         }
     };
     let text = if json {
-        as_json(&secret, newline_ignored, fingerprinter)
+        as_json(&found, fingerprinter)
     } else {
-        as_text(&secret, newline_ignored, fingerprinter)
+        as_text(&found, fingerprinter)
     };
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(FingerprintError::Write)
 }
 
-fn as_text(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter) -> String {
+/// A secret, and how it was found.
+struct Found {
+    secret: Secret,
+    /// Its file ended with one newline, which is not a part of it.
+    newline_ignored: bool,
+    /// What a reference in the file led to: `environment variable NAME`.
+    followed: Option<String>,
+}
+
+impl Found {
+    fn plain(secret: Secret) -> Self {
+        Self {
+            secret,
+            newline_ignored: false,
+            followed: None,
+        }
+    }
+}
+
+fn as_text(found: &Found, fingerprinter: &Fingerprinter) -> String {
+    let secret = &found.secret;
     let value = trimmed(secret.expose());
     let fingerprint = fingerprinter.fingerprint(value);
     let odd: Vec<_> = shapes(secret.expose())
@@ -152,7 +186,12 @@ fn as_text(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter
         odd.join(", ")
     };
     let mut text = format!("{fingerprint}  length {}  shape: {odd}\n", length(value));
-    if newline_ignored {
+    if let Some(followed) = &found.followed {
+        text.push_str("followed the reference to ");
+        text.push_str(followed);
+        text.push('\n');
+    }
+    if found.newline_ignored {
         text.push_str("1 trailing newline ignored\n");
     }
     if fingerprint.is_plain() {
@@ -172,7 +211,8 @@ fn as_text(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter
     text
 }
 
-fn as_json(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter) -> String {
+fn as_json(found: &Found, fingerprinter: &Fingerprinter) -> String {
+    let secret = &found.secret;
     let value = trimmed(secret.expose());
     let fingerprint = fingerprinter.fingerprint(value);
     let plain = fingerprint.is_plain();
@@ -180,7 +220,8 @@ fn as_json(secret: &Secret, newline_ignored: bool, fingerprinter: &Fingerprinter
         "fingerprint": fingerprint,
         "length": length(value),
         "shape": shapes(secret.expose()),
-        "trailing_newline_ignored": newline_ignored,
+        "trailing_newline_ignored": found.newline_ignored,
+        "followed": found.followed,
         "key_id": (!plain).then(|| fingerprinter.key_id()),
         "check": plain.then_some(CHECK_RECIPE),
     });
@@ -203,17 +244,18 @@ fn read(from: &mut dyn Read, name: &str) -> Result<Zeroizing<Vec<u8>>, Fingerpri
 }
 
 /// Editors and `echo` add one newline; more than one is somebody's mistake and shows as a shape.
-fn drop_newline(content: &[u8]) -> (Secret, bool) {
+fn drop_newline(content: &[u8]) -> Found {
     let rest = content
         .strip_suffix(b"\n")
         .map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest));
-    (
-        Secret::new(rest.unwrap_or(content).to_vec()),
-        rest.is_some(),
-    )
+    Found {
+        secret: Secret::new(rest.unwrap_or(content).to_vec()),
+        newline_ignored: rest.is_some(),
+        followed: None,
+    }
 }
 
-fn value_at(content: &[u8], path: &Path, key: &str) -> Result<Secret, FingerprintError> {
+fn value_at(content: &[u8], path: &Path, key: &str) -> Result<Found, FingerprintError> {
     let shown = path.display().to_string();
     let document = parse(content, path)?;
     let mut at = &document;
@@ -238,8 +280,11 @@ fn value_at(content: &[u8], path: &Path, key: &str) -> Result<Secret, Fingerprin
         })?;
         walked.push(segment);
     }
+    if let Some(reference) = secret_ref::Reference::of(at) {
+        return reference.follow(&document, (&shown, key));
+    }
     match at {
-        Value::String(text) => Ok(Secret::from(text.clone())),
+        Value::String(text) => Ok(Found::plain(Secret::from(text.clone()))),
         other => Err(FingerprintError::NotText {
             path: shown,
             key: PeerText::new(key, 4 * KEY_CAP).into(),
