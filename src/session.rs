@@ -12,6 +12,7 @@ pub mod heartbeats;
 pub mod legs;
 pub mod memory;
 pub mod moment;
+pub mod page;
 pub mod party;
 pub mod record;
 pub mod recorder;

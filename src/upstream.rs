@@ -9,6 +9,7 @@ mod errno;
 pub mod lately;
 pub mod pool;
 mod race;
+mod resolver;
 pub mod tls;
 
 pub use dial::{DialFacts, DialFailed, Dialler};

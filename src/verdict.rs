@@ -4,12 +4,15 @@
 //! Rules live one file a family in `rules/`; [`registry`] puts them into the order in which they
 //! are asked, which is the precedence.
 
+mod answers;
 pub mod attempts;
 pub mod breach;
 pub mod credential;
 pub mod docs;
 pub mod foreign;
 pub mod hops;
+mod page;
+mod pings;
 pub mod registry;
 pub mod requests;
 pub mod said;

@@ -19,6 +19,7 @@ mod matrix;
 mod network;
 mod ours;
 mod pairing;
+mod pings;
 mod refusals;
 mod requests;
 mod table;
@@ -50,6 +51,7 @@ fn faults() -> Vec<Fault> {
         breaches::faults(),
         refusals::faults(),
         pairing::faults(),
+        pings::faults(),
         first_frames::faults(),
         requests::faults(),
         clients::faults(),

@@ -244,21 +244,24 @@ fn moved(paper: &mut Paper, frames: &Frames, latency: Option<&Latency>) {
     paper.heading("Frames");
     let blocked = latency.map(|latency| latency.blocked_ms);
     let rtt = latency.map(|latency| latency.ping_rtt);
+    let unanswered = latency.map(|latency| latency.unanswered_pings);
     let directions = [
         (
             "to gateway",
             &frames.to_gateway,
             blocked.map_or(0.0, |one| one.to_gateway),
             rtt.and_then(|one| one.gateway),
+            unanswered.and_then(|one| one.gateway),
         ),
         (
             "to client",
             &frames.to_client,
             blocked.map_or(0.0, |one| one.to_client),
             rtt.and_then(|one| one.client),
+            unanswered.and_then(|one| one.client),
         ),
     ];
-    for (name, direction, blocked_ms, rtt) in directions {
+    for (name, direction, blocked_ms, rtt, unanswered) in directions {
         let mut text = frame_words(direction);
         if blocked_ms >= 1.0 {
             let _ = write!(text, "; waited {} for its reader", human_ms(blocked_ms));
@@ -271,6 +274,10 @@ fn moved(paper: &mut Paper, frames: &Frames, latency: Option<&Latency>) {
                 human_ms(rtt.min_ms),
                 human_ms(rtt.max_ms)
             );
+        }
+        if let Some(unanswered) = unanswered {
+            let pings = count(unanswered.count, "ping");
+            let _ = write!(text, "; {pings} there without an answer at the end");
         }
         paper.row(name, NAME, &text);
     }

@@ -293,6 +293,7 @@ impl Drop for Answered {
         let request_bytes = self.progress.request_bytes();
         let look = self.look.take();
         let page_by = look.as_ref().and_then(|(front, _)| page::made_by(front));
+        let tls_words = look.as_ref().and_then(|(front, _)| page::tls_words(front));
         let kind = look.map(|(front, headers)| kind_of(&front, &headers));
         self.session.with(|rec| {
             if let Some(answer) = &mut rec.facts.answer {
@@ -303,6 +304,7 @@ impl Drop for Answered {
             if let Some(gateway) = &mut rec.facts.gateway {
                 gateway.body_kind = kind;
                 gateway.page_by = page_by;
+                gateway.tls_words = tls_words;
             }
         });
         if complete {

@@ -1,6 +1,6 @@
 //! Whose error page a body is, by the words that its maker gives every such page.
 
-use crate::session::record::PageBy;
+use crate::session::record::{PageBy, TlsWords};
 
 /// What `HAProxy` 2.x and 3.x write below the headings of their built-in pages, which name nobody.
 const HAPROXY: [&str; 10] = [
@@ -30,6 +30,37 @@ const ENVOY: [&str; 3] = [
     "no healthy upstream",
     "upstream request timeout",
 ];
+
+/// What servers write whose TLS port got plain HTTP.
+const PLAIN_TO_TLS: [&str; 5] = [
+    // nginx, OpenResty, AWS load balancers, Cloudflare.
+    "The plain HTTP request was sent to HTTPS port",
+    // Apache, with the apostrophe as it is or escaped.
+    "speaking plain HTTP to an SSL-enabled server port",
+    // Go: Caddy, Traefik and others.
+    "Client sent an HTTP request to an HTTPS server.",
+    // Tomcat.
+    "This combination of host and port requires TLS.",
+    // Jetty.
+    "Insecure scheme, please use https",
+];
+
+/// What Envoy adds to its 503 when what is behind it answers TLS without TLS (`BoringSSL`'s names).
+const TLS_TO_PLAIN: [&str; 2] = ["WRONG_VERSION_NUMBER", "HTTP_REQUEST"];
+
+/// What a body says of TLS where the other end expected none, or the reverse.
+pub(super) fn tls_words(front: &[u8]) -> Option<TlsWords> {
+    let has = |words: &str| {
+        front
+            .windows(words.len())
+            .any(|window| window == words.as_bytes())
+    };
+    if PLAIN_TO_TLS.into_iter().any(has) {
+        return Some(TlsWords::PlainToTls);
+    }
+    let envoy = made_by(front) == Some(PageBy::Envoy) && has("TLS");
+    (envoy && TLS_TO_PLAIN.into_iter().any(has)).then_some(TlsWords::TlsToPlain)
+}
 
 /// The maker of the page that begins like this.
 pub(super) fn made_by(front: &[u8]) -> Option<PageBy> {
@@ -69,6 +100,33 @@ mod tests {
         let quoted = r#"{"error":{"message":"model provider: upstream request timeout"}}"#;
         for nobody in [quoted, "", "Bad Request", "<html><h1>nginx</h1></html>"] {
             assert_eq!(made_by(nobody.as_bytes()), None, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn servers_say_that_the_scheme_is_wrong() {
+        let nginx =
+            "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title>";
+        let apache = "<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />";
+        let go = "Client sent an HTTP request to an HTTPS server.\n";
+        for page in [nginx, apache, go] {
+            assert_eq!(
+                tls_words(page.as_bytes()),
+                Some(TlsWords::PlainToTls),
+                "{page}"
+            );
+        }
+        let envoy = "upstream connect error or disconnect/reset before headers. reset reason: \
+                     connection failure, transport failure reason: TLS_error:|268435703:SSL routines:\
+                     OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end";
+        assert_eq!(tls_words(envoy.as_bytes()), Some(TlsWords::TlsToPlain));
+        for page in [
+            "<html>400 Bad Request",
+            "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+            "a page about WRONG_VERSION_NUMBER and TLS",
+            "",
+        ] {
+            assert_eq!(tls_words(page.as_bytes()), None, "{page}");
         }
     }
 }

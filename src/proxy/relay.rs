@@ -552,6 +552,7 @@ impl Drop for Relay {
                 },
                 buffered_max_bytes,
                 ping_rtt: heartbeats.summary(),
+                unanswered_pings: heartbeats.unanswered(&anchor),
             };
             let (mut said, credentials) = dialect.facts(&Ending {
                 anchor: &anchor,

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::moment::millis;
+use super::moment::{Anchor, millis};
 use super::party::{Direction, Leg};
-use super::record::frames::{PingRtt, Rtt};
+use super::record::frames::{PingRtt, Rtt, UnansweredPings, WaitingPings};
 
 /// Remembers the last ping of each direction, as a pong may answer only that one. Until the first
 /// ping it takes no memory.
@@ -23,6 +23,10 @@ struct Beats {
 struct Pending {
     body: Vec<u8>,
     at: Instant,
+    /// Pings since the last that was answered, this one counted.
+    count: u32,
+    /// From the first of them to this one.
+    waited_ms: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,20 +44,26 @@ impl Heartbeats {
         let pending = beats.pending(direction);
         match pending {
             Some(pending) => {
+                let since = at.saturating_duration_since(pending.at);
+                let since = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
                 pending.body.clear();
                 pending.body.extend_from_slice(body);
                 pending.at = at;
+                pending.count = pending.count.saturating_add(1);
+                pending.waited_ms = pending.waited_ms.saturating_add(since);
             }
             None => {
                 *pending = Some(Pending {
                     body: body.to_vec(),
                     at,
+                    count: 1,
+                    waited_ms: 0,
                 });
             }
         }
     }
 
-    /// A pong travelled this way; one that answers nothing is left alone.
+    /// A pong travelled this way; one that answers no ping is no round trip.
     pub fn pong(&mut self, direction: Direction, body: &[u8], at: Instant) {
         let asked = match direction {
             Direction::ToGateway => Direction::ToClient,
@@ -62,7 +72,12 @@ impl Heartbeats {
         let Some(beats) = &mut self.0 else {
             return;
         };
-        let Some(pending) = beats.pending(asked).take_if(|pending| pending.body == body) else {
+        let pending = beats.pending(asked);
+        let Some(pending) = pending.take_if(|pending| pending.body == body) else {
+            // It answers an earlier one: that end is late and not silent.
+            if let Some(last) = pending {
+                (last.count, last.waited_ms) = (1, 0);
+            }
             return;
         };
         let rtt = at.saturating_duration_since(pending.at);
@@ -99,6 +114,27 @@ impl Heartbeats {
     }
 }
 
+impl Heartbeats {
+    /// Pings that had no answer at the end, in the record's form.
+    #[must_use]
+    pub fn unanswered(&self, anchor: &Anchor) -> UnansweredPings {
+        let waiting = |pending: &Pending| {
+            let waited = Duration::from_millis(pending.waited_ms.into());
+            let first = pending.at.checked_sub(waited).unwrap_or(pending.at);
+            WaitingPings {
+                count: pending.count.into(),
+                first_at: anchor.at(first),
+                last_at: anchor.at(pending.at),
+            }
+        };
+        let beats = self.0.as_ref();
+        UnansweredPings {
+            client: beats.and_then(|beats| beats.to_client.as_ref().map(waiting)),
+            gateway: beats.and_then(|beats| beats.to_gateway.as_ref().map(waiting)),
+        }
+    }
+}
+
 impl Beats {
     fn pending(&mut self, direction: Direction) -> &mut Option<Pending> {
         match direction {
@@ -128,5 +164,38 @@ mod tests {
         assert_eq!(rtt.count, 2);
         assert!((rtt.min_ms - 2.0).abs() < 1e-9 && (rtt.max_ms - 5.0).abs() < 1e-9);
         assert_eq!(beats.summary().gateway, None);
+    }
+
+    #[test]
+    fn pings_without_an_answer_are_counted_from_the_last_that_had_one() {
+        let start = Instant::now();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let wall = "2026-11-21T10:00:00Z".parse().unwrap();
+        let anchor = Anchor::new(wall, start);
+        let mut beats = Heartbeats::default();
+        let waiting = |beats: &Heartbeats| {
+            let unanswered = beats.unanswered(&anchor);
+            assert_eq!(unanswered.gateway, None);
+            unanswered.client.map(|waiting| {
+                let age = |at: super::super::moment::Moment| at.millis_since(anchor.at(start));
+                (waiting.count, age(waiting.first_at), age(waiting.last_at))
+            })
+        };
+        assert_eq!(waiting(&beats), None);
+        beats.ping(Direction::ToClient, b"a", ms(100));
+        assert_eq!(waiting(&beats), Some((1, 100, 100)));
+        beats.ping(Direction::ToClient, b"b", ms(200));
+        beats.ping(Direction::ToClient, b"c", ms(350));
+        assert_eq!(waiting(&beats), Some((3, 100, 350)));
+        // Late, and alive.
+        beats.pong(Direction::ToGateway, b"a", ms(360));
+        assert_eq!(waiting(&beats), Some((1, 350, 350)));
+        beats.pong(Direction::ToGateway, b"c", ms(370));
+        assert_eq!(waiting(&beats), None);
+        // A pong that nobody asked for, and one of the other side.
+        beats.pong(Direction::ToGateway, b"", ms(380));
+        beats.ping(Direction::ToClient, b"", ms(400));
+        beats.pong(Direction::ToClient, b"", ms(410));
+        assert_eq!(waiting(&beats), Some((1, 400, 400)));
     }
 }

@@ -5,6 +5,7 @@
 //! times are those of the records.
 
 mod around;
+mod cancels;
 mod credentials;
 mod numbers;
 
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 
 use self::around::Around;
+use self::cancels::Attempt;
 use self::numbers::{Number, Numbers};
 use super::credential::{Credential, compared};
 use super::moment::Moment;
@@ -95,6 +97,7 @@ struct Rest {
     lost: Option<(Leg, Moment)>,
     age_ms: u64,
     silence_ms: Option<u64>,
+    attempt: Attempt,
     /// Our kernel gave up on a leg: after what silence is decided by our own keepalive.
     given_up: bool,
     boot: Option<PeerText>,
@@ -189,6 +192,7 @@ impl Rest {
             lost,
             age_ms: span(record.opened_at),
             silence_ms: last_byte.map(span),
+            attempt: Attempt::of(record),
             given_up: [ends.client, ends.gateway].contains(&super::record::TransportEnd::Timeout),
             boot: server.and_then(|server| server.boot_id.clone()),
             version: server.and_then(|server| server.version.clone()),
@@ -354,6 +358,7 @@ impl Memory {
             boots_alternate,
             mismatches,
             attempts: attempts + 1,
+            cancels: cancels::around(this, &self.sessions),
         })
     }
 }

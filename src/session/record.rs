@@ -27,7 +27,7 @@ pub use close::{
 pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
-pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy};
+pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy, TlsWords};
 pub use request::{
     HeadFault, HeaderFact, Miss, NearestEntry, OriginDecision, OriginFacts, RefusedHead,
     RequestFacts,

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::errno;
 use super::lately::Lately;
 use super::race::{interleaved, race};
+use super::resolver;
 use super::tls::{self, TlsSetupError};
 use crate::config::{Gateway, Host, Scheme, Target, Tcp};
 use crate::session::address;
@@ -138,7 +139,13 @@ impl Dialler {
 
     /// Resolves, connects and does TLS.
     pub async fn dial(&self) -> Result<(Stream, DialFacts), DialFailed> {
-        let dialled = self.dial_within_the_limit().await;
+        let mut dialled = self.dial_within_the_limit().await;
+        if let Err(failed) = &mut dialled
+            && let Some(dns) = failed.facts.dns.as_mut().filter(|dns| dns.addresses == 0)
+        {
+            dns.resolver = resolver::configured().await;
+            tracing::debug!(name = dns.name, resolver = ?dns.resolver, "a name has no address");
+        }
         match &dialled {
             Ok(_) => self.lately.answered(Instant::now()),
             Err(failed) => self.lately.failed(&failed.error.detail, Instant::now()),
@@ -334,8 +341,9 @@ impl Dialler {
 fn dns(name: &str, addresses: usize, started: Instant) -> DnsFacts {
     DnsFacts {
         name: name.to_owned(),
-        addresses,
+        addresses: u32::try_from(addresses).unwrap_or(u32::MAX),
         ms: millis(started.elapsed()),
+        resolver: None,
     }
 }
 

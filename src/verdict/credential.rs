@@ -1,12 +1,12 @@
 //! Words about credentials: where one stood, its fingerprint and odd form. Never a secret.
 
 use super::view::{View, fact, short};
-use crate::session::credential::{Credential, Shape};
+use crate::session::credential::{CHECK_RECIPE, Credential, Shape};
 use crate::session::record::Evidence;
 use crate::session::text::PeerText;
 
 /// Where `OpenClaw` keeps its configuration unless told otherwise.
-pub const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
+const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
 
 /// The first release of which the precedence is known (read in 2026.9.6).
 const CONFIG_FIRST: (u16, u16) = (2026, 9);
@@ -84,7 +84,7 @@ impl<'a> View<'a> {
 }
 
 /// Year and month of a release such as `2026.9.6`.
-fn release(version: &str) -> Option<(u16, u16)> {
+pub(super) fn release(version: &str) -> Option<(u16, u16)> {
     let mut parts = version.split(['.', '-']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
@@ -198,20 +198,107 @@ pub fn comparable(fingerprint: &str) -> Option<&str> {
     (!fingerprint.starts_with("hmac:run-") && fingerprint.chars().all(plain)).then_some(fingerprint)
 }
 
-/// How to compare a credential with what the gateway's configuration holds under `key`.
+/// How to compare a credential with what the gateway's configuration holds under `key`. Every rule
+/// that gives this advice gives it in these words.
 #[must_use]
 pub fn compare(credential: Option<&Credential>, key: &str) -> String {
-    let fingerprint = credential.and_then(|credential| comparable(credential.fingerprint.as_str()));
-    let env = if key.ends_with("password") {
-        " (or `--env OPENCLAW_GATEWAY_PASSWORD` where it is set there)"
-    } else {
-        " (or `--env OPENCLAW_GATEWAY_TOKEN` where it is set there)"
+    let Some(sent) = credential else {
+        return format!("give the client the value that the gateway has under {key}");
     };
-    match fingerprint {
-        Some(fingerprint) => format!(
-            "on the gateway host run `wstap fingerprint --file {CONFIG_FILE} --key {key}`{env}; if it \
-             is not {fingerprint}, give the client the gateway's value"
+    let short = format!(
+        "a value of {} characters is too short for a fingerprint that others can make",
+        sent.length
+    );
+    match comparable(&sent.fingerprint) {
+        Some(print) if is_plain(print) => format!(
+            "on the gateway host run {}; if it does not print the digits of {print}, give the client \
+             the gateway's value",
+            gateway_recipe(print, key)
         ),
-        None => format!("give the client the value that the gateway has under {key}"),
+        Some(print) => format!(
+            "{short}: run {}; if it is not {print}, give the client the gateway's value",
+            gateway_recipe(print, key)
+        ),
+        None => format!(
+            "{short}: give the client the gateway's value under {key}, better a longer one (`openssl \
+             rand -hex 24`); with fingerprint_key_file set short ones can be compared too"
+        ),
+    }
+}
+
+/// What makes the fingerprint of the gateway's own value. A gateway's host has Node and coreutils, and
+/// need not have wstap; only a keyed fingerprint needs it.
+#[must_use]
+pub fn gateway_recipe(fingerprint: &str, key: &str) -> String {
+    let variable = if key.ends_with("password") {
+        "OPENCLAW_GATEWAY_PASSWORD"
+    } else {
+        "OPENCLAW_GATEWAY_TOKEN"
+    };
+    if is_plain(fingerprint) {
+        format!(
+            "`{}` (or, where {variable} is set there, `{}`)",
+            node_recipe(key),
+            shell_recipe(variable)
+        )
+    } else {
+        format!(
+            "`wstap fingerprint --file {CONFIG_FILE} --key {key} --fingerprint-key-file FILE` with the \
+             tap's fingerprint_key_file"
+        )
+    }
+}
+
+/// How to make the fingerprint of what a variable of the client holds, without wstap where that can be.
+#[must_use]
+pub fn client_recipe(fingerprint: &str) -> String {
+    const VARIABLE: &str = "OPENCLAW_GATEWAY_TOKEN";
+    if is_plain(fingerprint) {
+        format!("`{}` prints that of a variable", shell_recipe(VARIABLE))
+    } else {
+        format!(
+            "`wstap fingerprint --env {VARIABLE} --fingerprint-key-file FILE` prints that of a variable, \
+             with the tap's fingerprint_key_file"
+        )
+    }
+}
+
+const PLAIN: &str = "sha256:";
+
+/// A fingerprint that anyone can make. A record from a file may hold anything.
+fn is_plain(fingerprint: &str) -> bool {
+    fingerprint.starts_with(PLAIN) && comparable(fingerprint).is_some()
+}
+
+/// The recipe of [`crate::session::credential::CHECK_RECIPE`] for one variable.
+fn shell_recipe(variable: &str) -> String {
+    CHECK_RECIPE.replace("TOKEN", variable)
+}
+
+/// Node reads the gateway's configuration as it is (JSON5 is a part of JavaScript) and prints the hash
+/// of a secret, or a reference as it is, which is none.
+fn node_recipe(key: &str) -> String {
+    format!(
+        "node -e 'v=require(\"vm\").runInNewContext(\"(\"+require(\"fs\").readFileSync(\
+         process.env.OPENCLAW_CONFIG_PATH||require(\"os\").homedir()+\"/.openclaw/openclaw.json\")\
+         +\")\").{key};console.log(typeof v!=\"string\"||/^\\$\\{{?[A-Z]\\w*\\}}?$/.test(v)?v:\
+         require(\"crypto\").createHash(\"sha256\").update(v.trim()).digest(\"hex\").slice(0,8))'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is pasted into a shell: one pair of single quotes, one line.
+    #[test]
+    fn the_recipe_for_node_can_be_pasted() {
+        let recipe = node_recipe("gateway.auth.token");
+        assert_eq!(recipe.matches('\'').count(), 2);
+        assert!(
+            !recipe.contains(['\n', '`']) && !recipe.contains("  "),
+            "{recipe}"
+        );
+        assert!(recipe.contains(r"/^\$\{?[A-Z]\w*\}?$/"), "{recipe}");
     }
 }

@@ -89,15 +89,17 @@ pub fn mend(server: Option<&str>, need: Need) -> &'static str {
              that the gateway runs"
         }
         (Need::Size, Some(Software::Nginx)) => {
-            "let the client send less, or raise large_client_header_buffers in nginx \
-             (client_max_body_size for a 413)"
+            "clear the cookies of this host or let the client send less, or raise \
+             large_client_header_buffers in nginx (client_max_body_size for a 413)"
         }
         (Need::Size, Some(Software::Haproxy)) => {
-            "let the client send less, or raise tune.bufsize in the global section of HAProxy"
+            "clear the cookies of this host or let the client send less, or raise tune.bufsize in \
+             the global section of HAProxy"
         }
         (Need::Size, None) => {
-            "let the client send less, or raise the limit of that proxy for heads (nginx: \
-             large_client_header_buffers; HAProxy: tune.bufsize) or bodies"
+            "clear the cookies of this host or let the client send less, or raise the limit of that \
+             proxy for heads (nginx: large_client_header_buffers; HAProxy: tune.bufsize; Node: \
+             --max-http-header-size) or bodies"
         }
         (Need::Handshake, Some(Software::Nginx)) => {
             "take proxy_set_header and proxy_hide_header lines for Sec-WebSocket-* out of nginx's \

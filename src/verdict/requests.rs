@@ -32,16 +32,19 @@ impl<'a> View<'a> {
     /// could not be asked or does not tell.
     #[must_use]
     pub fn acknowledged(&self, age_ms: f64) -> Option<bool> {
-        let tcp = self.record().gateway.as_ref()?.tcp?;
+        self.acknowledged_by(Leg::Gateway, age_ms)
+    }
+
+    /// The same of what was sent to this leg so long before the end.
+    #[must_use]
+    pub fn acknowledged_by(&self, leg: Leg, age_ms: f64) -> Option<bool> {
+        let tcp = self.tcp_of(leg)?;
         if tcp.retries > 0 {
             return Some(false);
         }
         if tcp.unacked == 0 {
             // Of a connection that broke the kernel has forgotten what was under way.
-            let broke = matches!(
-                self.end_of(Leg::Gateway),
-                TransportEnd::Rst | TransportEnd::Timeout
-            );
+            let broke = matches!(self.end_of(leg), TransportEnd::Rst | TransportEnd::Timeout);
             return (!broke).then_some(true);
         }
         // Something newer is under way: this would have been sent again by now.

@@ -32,6 +32,13 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
     if let Some(down) = stopped.filter(|_| class == Class::GatewayUnreachable) {
         all.push(at(down.at, "the gateway said that it stops"));
     }
+    let cancelled = context.cancels.filter(|_| class == Class::GatewaySilent);
+    if let Some(cancels) = cancelled.filter(|cancels| cancels.count > 1) {
+        all.push(fact(format!(
+            "this client address cancelled {} attempts within five minutes before they were answered",
+            cancels.count
+        )));
+    }
     if context.attempts > STORM {
         all.push(fact(format!(
             "this client address tried {} times within a minute",

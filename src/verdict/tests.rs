@@ -2,11 +2,13 @@
 //!
 //! `fixtures` walks the rules and their fixtures, `cases` shows each sentence of the contract's
 //! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
-//! `breaches` shows what follows from frames that break the protocol,
+//! `answers`, `breaches`, `pages` and `pings` show what answers other than a 101, frames that break the
+//! protocol, origins of pages and pings without an answer mean,
 //! `requests`, `credentials` and `together` show what a session's requests, its secrets and other
 //! sessions add, `properties` asks about records that nobody
 //! thought of, `grafts` about pieces of those that somebody did.
 
+mod answers;
 mod breaches;
 mod cases;
 mod credentials;
@@ -14,6 +16,8 @@ mod fixtures;
 mod grafts;
 mod hops;
 mod hostile;
+mod pages;
+mod pings;
 mod properties;
 mod requests;
 mod together;

@@ -400,6 +400,7 @@ impl<'a> View<'a> {
             .flatten()
             .collect();
         all.sort_by_key(|evidence| evidence.at);
+        all.extend(self.missed_pings_evidence());
         all.extend(self.unanswered_evidence());
         all.extend(self.frame_evidence());
         all.extend(self.saw());

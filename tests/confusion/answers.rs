@@ -2,7 +2,7 @@
 
 use wstap::session::SessionRecord;
 
-use super::table::{Fault, fault, first_record, refused};
+use super::table::{Fault, fault, first_record, refused, refused_by};
 use crate::peers::{
     Via, attribution, blurts, draining, http_plain, missing_accept_key, never_answers,
     no_status_line, ok_instead_of_101, reset_before_status, scripted, wrong_accept_key,
@@ -48,6 +48,12 @@ fn silent() -> Vec<Fault> {
             },
         ),
         fault(
+            "upgrade: the client gives up again and again",
+            "client.left.again",
+            cancels_again_and_again,
+        )
+        .says("no attempt at this gateway was answered"),
+        fault(
             "upgrade: the client gives up",
             "client.left.upgrade",
             || async {
@@ -62,6 +68,28 @@ fn silent() -> Vec<Fault> {
             },
         ),
     ]
+}
+
+/// The same client leaves three attempts before they are answered.
+async fn cancels_again_and_again() -> SessionRecord {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).start().await;
+    for attempt in 0..3_usize {
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.send(&upgrade("/", "localhost", &[])).await.unwrap();
+        peer.log.head(attempt).await;
+        conn.finish().await;
+        drop(conn);
+        let done = |record: &SessionRecord| {
+            let cancels = record.context.as_ref().and_then(|context| context.cancels);
+            cancels.is_some_and(|cancels| cancels.count as usize == attempt + 1)
+        };
+        let record = tap.wait_for("a cancelled attempt", done).await;
+        if attempt == 2 {
+            return record;
+        }
+    }
+    unreachable!("the third attempt is returned")
 }
 
 fn switching() -> Vec<Fault> {
@@ -185,6 +213,14 @@ fn own() -> Vec<Fault> {
             "429 Too Many Requests",
             &[("Content-Type", "application/json"), ("Retry-After", "60")],
             r#"{"error":{"message":"Too many failed authentication attempts. Please try again later.","type":"rate_limited"}}"#,
+        )
+        .says("its Retry-After says 60.0 s"),
+        answer(
+            "431: a head too large for Node",
+            "gateway.limit.head",
+            "431 Request Header Fields Too Large",
+            &[],
+            "",
         ),
         answer(
             "200: the Control UI, Upgrade stripped behind us",
@@ -287,7 +323,81 @@ fn foreign() -> Vec<Fault> {
             ],
             "<html>401</html>",
         )
-        .says("nginx"),
+        .says("no credential"),
+        fault(
+            "nginx: Basic auth, and another credential was sent",
+            "hop.fault.login",
+            || async {
+                let headers = [
+                    ("Server", "nginx"),
+                    ("WWW-Authenticate", "Basic realm=\"x\""),
+                ];
+                let page = "<html>401</html>";
+                let peer =
+                    ok_instead_of_101::answer(&Via::Plain, "401 Unauthorized", &headers, page)
+                        .await;
+                let tap = Setup::before(&peer).openclaw().start().await;
+                refused_by(&tap, &[("Authorization", "Basic bWU6bm90IHRoaXMgb25l")]).await
+            },
+        )
+        .says("at header:authorization (Basic)"),
+        answer(
+            "nginx: 429 with Retry-After",
+            "hop.fault.rate_limited",
+            "429 Too Many Requests",
+            &[
+                ("Server", "nginx"),
+                ("Retry-After", "30"),
+                ("Content-Type", "text/html"),
+            ],
+            "<html><h1>429 Too Many Requests</h1></html>",
+        )
+        .says("its Retry-After says 30.0 s"),
+        answer(
+            "nginx: 431",
+            "hop.fault.too_large",
+            "431 Request Header Fields Too Large",
+            NGINX,
+            "<html><h1>431</h1></html>",
+        ),
+        answer(
+            "Envoy: a bare 403",
+            "hop.fault.upgrade_not_enabled",
+            "403 Forbidden",
+            &[("Server", "envoy")],
+            "",
+        ),
+        answer(
+            "nginx: plain HTTP to its TLS port",
+            "gateway.unreachable.wants_tls",
+            "400 Bad Request",
+            NGINX,
+            "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",
+        )
+        .says("plain HTTP came to a port that speaks TLS"),
+        answer(
+            "Go: plain HTTP to its TLS port",
+            "gateway.unreachable.wants_tls",
+            "400 Bad Request",
+            &[],
+            "Client sent an HTTP request to an HTTPS server.\n",
+        ),
+        answer(
+            "Envoy: TLS to a plain upstream",
+            "hop.fault.upstream_scheme",
+            "503 Service Unavailable",
+            &[("Server", "envoy"), ("Content-Type", "text/plain")],
+            "upstream connect error or disconnect/reset before headers. reset reason: connection failure, transport failure reason: TLS_error:|268435703:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end",
+        )
+        .says("the error page that came back says so"),
+        answer(
+            "a redirect to a login",
+            "hop.fault.redirect",
+            "302 Found",
+            &[("Location", "/oauth2/start?rd=%2F")],
+            "",
+        )
+        .says("its Location is \"/oauth2/start?rd=[masked 1]\""),
         answer(
             "nginx: 301 to https",
             "hop.fault.redirect",
@@ -295,7 +405,7 @@ fn foreign() -> Vec<Fault> {
             &[("Server", "nginx"), ("Location", "https://gateway.test/")],
             "",
         )
-        .says("nginx"),
+        .says("https://gateway.test/"),
         answer(
             "Apache: a page with 200",
             "hop.fault.foreign_answer",

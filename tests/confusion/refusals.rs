@@ -6,7 +6,7 @@ use wstap::session::SessionRecord;
 
 use super::table::{Fault, acked, fault, open, over, written};
 use crate::peers::Via;
-use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN};
+use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN, connect_request};
 use crate::support::frame::Frame;
 use crate::support::tap::{Face, Setup};
 
@@ -67,6 +67,34 @@ pub(super) fn by(
         over(tap, conn).await
     })
     .saw(acked(close), written(close))
+}
+
+/// The Control UI without a device, on a page with this Origin; the client's leg is plain.
+fn page_without_device(name: &'static str, rule: &'static str, origin: &'static str) -> Fault {
+    const WORDS: &str =
+        "control ui requires device identity (use HTTPS or localhost secure context)";
+    fault(name, rule, move || async move {
+        let details = coded("CONTROL_UI_DEVICE_IDENTITY_REQUIRED");
+        let error = json!({ "code": "INVALID_REQUEST", "message": WORDS, "details": details });
+        let script = Script {
+            refusal: Some(Refusal::new(1008, WORDS, error)),
+            ..Script::default()
+        };
+        let gateway = Gateway::start(&Via::Plain, script).await;
+        let tap = Setup::before(&gateway.peer).openclaw().start().await;
+        let mut conn = tap.connect(Face::Plain).await;
+        let answer = conn.upgrade("/", &[("Origin", origin)]).await;
+        assert_eq!(answer.expect("an answer").status(), 101);
+        // One that needs a secure context for its identity.
+        let request = connect_request(&token())
+            .as_text()
+            .replace("2026.9.6", "2026.7.35");
+        conn.introduce_with(Frame::text(&request)).await;
+        conn.frame().await.expect("the Close");
+        conn.send_masked(Frame::close(1008, WORDS)).await.unwrap();
+        over(tap, conn).await
+    })
+    .saw(acked(1008), written(1008))
 }
 
 pub(super) fn token() -> Value {
@@ -204,13 +232,24 @@ fn devices() -> Vec<Fault> {
             &coded("DEVICE_IDENTITY_REQUIRED"),
             json!({}),
         ),
-        refused(
+        page_without_device(
+            "refused: Control UI of http on a LAN",
             "gateway.auth.control_ui_insecure",
-            BAD,
-            "control ui requires device identity (use HTTPS or localhost secure context)",
-            &coded("CONTROL_UI_DEVICE_IDENTITY_REQUIRED"),
-            token(),
-        ),
+            "http://192.168.1.20:8080",
+        )
+        .says("plain http on a host that is not loopback"),
+        page_without_device(
+            "refused: Control UI of https, TLS ended before us",
+            "gateway.auth.control_ui_no_device",
+            "https://claw.example.com",
+        )
+        .says("it came over https"),
+        page_without_device(
+            "refused: Control UI of localhost",
+            "gateway.auth.control_ui_no_device",
+            "http://localhost:18789",
+        )
+        .says("a secure context without TLS"),
         refused(
             "gateway.auth.device_nonce",
             BAD,

@@ -19,8 +19,8 @@ use wstap::session::text::PeerText;
 
 use self::services::{Service, Town, shipped};
 use super::gateway::{Gateway, Options, Place, TOKEN};
-use super::turn;
 use super::visitor::{Answer, Visitor};
+use super::{Install, turn};
 use crate::support::deadline::within;
 use crate::support::netns::{HERE_V4, THERE_V4, enter, test_name};
 use crate::support::packages::Program;
@@ -105,10 +105,12 @@ async fn gateway_and_tap_on_a_bridge_network() {
         (Class::Channel, "channel.locality_lost")
     );
     assert!(
-        next(&record).contains("openclaw devices approve"),
+        next(&record).contains("`openclaw cron list` once"),
         "{}",
         next(&record)
     );
+
+    a_remote_command_line_gets_a_device(&install, &gateway, &tap, &cli).await;
 
     // A device is approved once, with the command that the verdict gives.
     let visitor = Visitor::command_line().with_new_device();
@@ -338,6 +340,32 @@ fn written_as(record: &SessionRecord) -> Option<(ForwardedMode, String)> {
     let mut sent = forwarded.sent.iter();
     let told = sent.find(|header| header.name == "x-forwarded-for")?;
     Some((forwarded.mode, told.value.as_str().to_owned()))
+}
+
+/// What the verdict advises works: a command that makes a device, the wanted one, its approval.
+async fn a_remote_command_line_gets_a_device(
+    install: &Install,
+    gateway: &Gateway,
+    tap: &Service,
+    cli: &services::CommandLine<'_>,
+) {
+    const URL: &str = "wss://wstap:8443";
+    let wanted = ["devices", "list"];
+    let mut request = String::new();
+    for args in [["cron", "list"], wanted] {
+        let refused = cli.run(&args, URL, tap).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+        let record = tap.newest().await;
+        assert_eq!(class(&record), Class::GatewayPairing, "{args:?}");
+        request = pairing_request(&record);
+    }
+    let approved = gateway
+        .command_line(install, &["devices", "approve", &request])
+        .await;
+    assert!(approved.status.success(), "{approved:?}");
+    let fine = cli.run(&wanted, URL, tap).await;
+    assert_eq!(fine.code, Some(0), "{}", fine.stderr);
+    assert_eq!(class(&tap.newest().await), Class::Ok);
 }
 
 fn pairing_request(record: &SessionRecord) -> String {

@@ -9,7 +9,9 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
-use url::{Host, Url};
+use url::Url;
+
+use crate::session::page::is_loopback;
 
 /// Whether `Host` and `Origin` name loopback.
 #[must_use]
@@ -44,25 +46,7 @@ pub fn is_private(ip: IpAddr) -> bool {
 
 /// As browsers read an URL, which is how the gateway reads it.
 fn names_loopback(url: &str) -> bool {
-    let Ok(url) = Url::parse(url.trim()) else {
-        return false;
-    };
-    match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            name == "localhost" || name.ends_with(".localhost") || is_loopback_text(&name)
-        }
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
-        None => false,
-    }
-}
-
-/// An address where the scheme is not one of those whose hosts are parsed.
-fn is_loopback_text(name: &str) -> bool {
-    let ip = name.trim_start_matches('[').trim_end_matches(']');
-    ip.parse::<IpAddr>()
-        .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    Url::parse(url.trim()).is_ok_and(|url| is_loopback(&url))
 }
 
 #[cfg(test)]

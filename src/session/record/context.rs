@@ -45,6 +45,40 @@ pub struct ContextFacts {
     pub mismatches: u32,
     /// Upgrade attempts of this client address in the last minute, this one counted.
     pub attempts: u32,
+    /// The client cancelled this attempt before it was answered; `null` where it did not.
+    pub cancels: Option<Cancels>,
+}
+
+/// See [`ContextFacts::cancels`]: at the same gateway in the last five minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Cancels {
+    /// Attempts of this client address that it cancelled, this one counted.
+    pub count: u32,
+    /// How long it had waited each time.
+    pub waited_ms: Span,
+    /// Attempts of this client address that had a 101.
+    pub answered: u32,
+    /// Attempts of other clients that had a 101.
+    pub others: u32,
+    /// How long those had waited for it.
+    pub others_ms: Option<Span>,
+}
+
+/// The shortest and the longest, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Span {
+    pub min: u32,
+    pub max: u32,
+}
+
+impl Span {
+    /// Takes in one more.
+    pub fn add(&mut self, ms: u32) {
+        self.min = self.min.min(ms);
+        self.max = self.max.max(ms);
+    }
 }
 
 /// See [`ContextFacts::cadence`].

@@ -112,6 +112,8 @@ pub struct Latency {
     pub buffered_max_bytes: u64,
     /// Ping to pong of each leg, as seen in passing.
     pub ping_rtt: PingRtt,
+    /// Pings that had no answer at the end.
+    pub unanswered_pings: UnansweredPings,
 }
 
 /// See [`Latency::added_us`].
@@ -141,6 +143,28 @@ pub struct PingRtt {
     pub client: Option<Rtt>,
     /// The client's pings, answered by the gateway.
     pub gateway: Option<Rtt>,
+}
+
+/// By leg that should have answered; `null` where nothing was open. One ping that was under way at the
+/// end is no fault: see how old it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UnansweredPings {
+    /// The gateway's pings, which the client should have answered.
+    pub client: Option<WaitingPings>,
+    /// The client's pings, which the gateway should have answered.
+    pub gateway: Option<WaitingPings>,
+}
+
+/// Pings since the last that was answered (a pong answers all before it, RFC 6455 section 5.5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingPings {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first_at: Moment,
+    /// The last of them.
+    pub last_at: Moment,
 }
 
 /// Round trips of pings.

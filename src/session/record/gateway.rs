@@ -41,6 +41,8 @@ pub struct GatewayFacts {
     /// Whose error page that body is, by its words: it answered itself, whatever server the head
     /// names.
     pub page_by: Option<PageBy>,
+    /// What that body says of TLS where somebody expected the other.
+    pub tls_words: Option<TlsWords>,
     /// The server that a foreign answer names (`nginx`, `Caddy` …).
     pub server: Option<PeerText>,
     /// The subprotocol it chose.
@@ -59,9 +61,27 @@ pub struct DnsFacts {
     /// What was asked for.
     pub name: String,
     /// How many addresses came back.
-    pub addresses: usize,
+    pub addresses: u32,
     /// How long it took.
     pub ms: f64,
+    /// Whose resolver was asked, where there was no address; else `null`.
+    #[serde(default)]
+    pub resolver: Option<Resolver>,
+}
+
+/// Whose resolver it is, by the system's configuration (`/etc/resolv.conf`). Those of container
+/// engines know a container's name only while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolver {
+    /// Docker's, in the networks that users and Compose make: 127.0.0.11.
+    Docker,
+    /// Podman's: the search domain `dns.podman`.
+    Podman,
+    /// A cluster's: a search domain below `svc.cluster.local`.
+    Kubernetes,
+    /// Any other.
+    Other,
 }
 
 /// One address of the gateway that was tried.
@@ -188,6 +208,16 @@ pub enum PageBy {
     Apache,
     /// Envoy, and what is built on it.
     Envoy,
+}
+
+/// See [`GatewayFacts::tls_words`]: known phrases of error pages, and of nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsWords {
+    /// Plain HTTP came to a port of that server that speaks TLS.
+    PlainToTls,
+    /// That server spoke TLS to a port behind it that does not.
+    TlsToPlain,
 }
 
 /// Whose the body of an answer that is not a 101 seems to be.

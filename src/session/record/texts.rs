@@ -294,6 +294,7 @@ fn of_gateway(gateway: &mut GatewayFacts, visit: Visit<'_>) {
         upgrade_ms: _,
         body_kind: _,
         page_by: _,
+        tls_words: _,
         server,
         subprotocol,
         forwarded,

@@ -1,10 +1,11 @@
 //! Device tokens, device identities and their signatures.
 
+use crate::session::page::PageOrigin;
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
-use crate::session::text::PeerText;
+use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::credential::odd_form;
+use crate::verdict::page::NeedsSecureContext;
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, short};
@@ -29,15 +30,34 @@ const fn device(id: &'static str, order: u8, find: Find) -> Rule {
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "The Control UI has no device identity",
-        explanation: "A browser makes a device identity only in a secure context: https, or \
-                      localhost. Over plain http on another host the Control UI has none, and the \
-                      gateway refuses it. In trusted-proxy mode the same words can hide a missing \
-                      identity header.",
-        evidence: "details.code CONTROL_UI_DEVICE_IDENTITY_REQUIRED, or a reason that begins \"control ui requires device identity\"",
+        title: "The Control UI's page was opened over plain http",
+        explanation: "Before 2026.8 the Control UI made a device identity only in a secure \
+                      context: a page of https, or of localhost. The page's Origin shows that it \
+                      was opened over plain http on another host, so it has none, and the gateway \
+                      refuses it. The address that the page's WebSocket goes to changes nothing.",
+        evidence: "details.code CONTROL_UI_DEVICE_IDENTITY_REQUIRED (or the words \"control ui requires …\") to a page whose Origin is http:// on a host that is not loopback, and whose version is not known to be 2026.9 or later",
         versions: Versions::Seen,
         action: "open the Control UI with https:// (give the tap's listener a `tls` section), or on localhost",
-        ..device("gateway.auth.control_ui_insecure", 30, control_ui)
+        ..device("gateway.auth.control_ui_insecure", 30, control_ui_insecure)
+    },
+    Rule {
+        title: "The Control UI sent no device identity",
+        explanation: "The client says that it is the Control UI, and its connect request has no \
+                      device. Plain http is not why: the page's Origin is https or localhost, or \
+                      the Control UI is of 2026.9 or later, which makes its identity on every \
+                      page, or there is no page at all (browsers always send an Origin). Known \
+                      causes are a program that connects under the Control UI's name, a page of an \
+                      old build in a cache or inside a frame of an insecure page, and in \
+                      trusted-proxy mode a failed login of the proxy's user: the gateway then \
+                      says the same.",
+        evidence: "details.code CONTROL_UI_DEVICE_IDENTITY_REQUIRED (or the words \"control ui requires …\"), and an Origin, or a version, that excludes plain http as the cause",
+        versions: Versions::Seen,
+        action: "find which program connected (its User-Agent and version are in the record); reload the page without its cache, in a tab of its own; in trusted-proxy mode check the identity header",
+        ..device(
+            "gateway.auth.control_ui_no_device",
+            30,
+            control_ui_no_device,
+        )
     },
     Rule {
         title: "The device's clock is wrong",
@@ -121,66 +141,106 @@ fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Findin
         .because(view.credential_evidence())
 }
 
-fn control_ui(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+/// The gateway refused what calls itself the Control UI, for want of a device. Gateways before 2026.3
+/// sent no code and spoke of the secure context alone.
+fn control_ui<'a>(view: &View<'a>) -> Option<Said<'a>> {
+    view.refused(
         &["CONTROL_UI_DEVICE_IDENTITY_REQUIRED"],
-        &["control ui requires device identity"],
-    )?;
-    let (summary, leg) = match how_opened(view) {
-        Opened::Tls => (
-            "the Control UI sent no device identity, though it came over TLS",
-            "the client's leg to us is TLS",
-        ),
-        Opened::TlsBeforeUs => (
-            "the Control UI sent no device identity, though its proxy says that it came over TLS",
-            "the request says X-Forwarded-Proto: https",
-        ),
-        Opened::BehindProxy => (
-            "the Control UI sent no device identity; a proxy stands in front of us",
-            "the request came with the headers of a proxy, and none says https",
-        ),
-        Opened::Plain => (
-            "the Control UI was opened over plain http, where a browser has no device identity",
-            "the client's leg to us is plain",
-        ),
+        &[
+            "control ui requires device identity",
+            "control ui requires HTTPS or localhost",
+        ],
+    )
+}
+
+/// Plain http explains it.
+fn is_insecure(view: &View<'_>) -> bool {
+    view.page() == Some(PageOrigin::PlainHttp)
+        && view.needs_secure_context() != NeedsSecureContext::No
+}
+
+fn control_ui_insecure(view: &View<'_>) -> Option<Finding> {
+    let said = control_ui(view).filter(|_| is_insecure(view))?;
+    let summary =
+        "the Control UI was opened over plain http, where one before 2026.9 has no device identity";
+    let confidence = match view.needs_secure_context() {
+        NeedsSecureContext::Yes => Confidence::Likely,
+        _ => Confidence::Possible,
     };
-    let found = found(view, &said, summary).because([fact(leg)]);
-    Some(match how_opened(view) {
-        Opened::Tls | Opened::TlsBeforeUs => found.next(
-            "open the page by the https:// address itself (not in a frame of another page); in \
-             trusted-proxy mode check the identity header",
-        ),
-        Opened::BehindProxy => found.next(
-            "open the Control UI with https:// at that proxy, or on localhost; in trusted-proxy \
-             mode check the identity header",
-        ),
-        Opened::Plain => found,
+    let found = found(view, &said, summary).because(page_evidence(view));
+    Some(Finding {
+        confidence,
+        ..found
     })
 }
 
-/// How the browser has come, as far as it can be seen from here.
-enum Opened {
-    Tls,
-    TlsBeforeUs,
-    BehindProxy,
-    Plain,
+fn control_ui_no_device(view: &View<'_>) -> Option<Finding> {
+    let said = control_ui(view).filter(|_| !is_insecure(view))?;
+    let (summary, next) = match view.page() {
+        Some(PageOrigin::Https | PageOrigin::Loopback) => (
+            "the Control UI sent no device identity, though its page came over https or from localhost",
+            "open the page in a tab of its own (not in a frame of another page) and reload it without \
+             its cache; if it is not the gateway's own page, give that program a device identity; in \
+             trusted-proxy mode check the identity header",
+        ),
+        Some(PageOrigin::PlainHttp) => (
+            "the Control UI sent no device identity; plain http is not why: its version makes one there too",
+            "reload the page without its cache and look for failed files in the browser's console; if \
+             it is not the gateway's own page, give that program a device identity; in trusted-proxy \
+             mode check the identity header",
+        ),
+        None if view.page_origin().is_none() => (
+            "a client without an Origin says that it is the Control UI, and sent no device identity",
+            "find the program that connects as openclaw-control-ui without being a page, and give it a \
+             device identity, or let it connect as a client of its own kind",
+        ),
+        None => (
+            "the Control UI sent no device identity, and its Origin does not show how it was opened",
+            "open the Control UI at its https:// address or on localhost, in a tab of its own; in \
+             trusted-proxy mode check the identity header",
+        ),
+    };
+    Some(
+        found(view, &said, summary)
+            .because(page_evidence(view))
+            .next(next),
+    )
 }
 
-fn how_opened(view: &View<'_>) -> Opened {
-    let mut headers = view.request.iter().flat_map(|request| &request.headers);
-    let says_https = headers.any(|header| {
-        let name = header.name.as_str();
-        let value = header.value.as_ref().map(PeerText::as_str);
-        name.eq_ignore_ascii_case("x-forwarded-proto") && value == Some("https")
+/// How the page was opened, and which version of the Control UI it is.
+fn page_evidence(view: &View<'_>) -> Vec<Evidence> {
+    let page = match (view.page_origin(), view.page()) {
+        (None, _) => "the request has no Origin, which browsers always send".to_owned(),
+        (Some(origin), Some(PageOrigin::Https)) => {
+            format!("the page's Origin is {}: it came over https", short(origin))
+        }
+        (Some(origin), Some(PageOrigin::Loopback)) => format!(
+            "the page's Origin is {}: loopback, a secure context without TLS",
+            short(origin)
+        ),
+        (Some(origin), Some(PageOrigin::PlainHttp)) => format!(
+            "the page's Origin is {}: plain http on a host that is not loopback",
+            short(origin)
+        ),
+        (Some(origin), None) => format!("the page's Origin is {}", short(origin)),
+    };
+    let version = view.client_version().map(|version| {
+        let words = match view.needs_secure_context() {
+            NeedsSecureContext::Yes => ", which makes a device identity only in a secure context",
+            NeedsSecureContext::No => ", which makes a device identity on every page",
+            NeedsSecureContext::Unknown => "",
+        };
+        fact(format!("the Control UI is {}{words}", short(version)))
     });
-    let proxied =
-        view.client.via.is_some() || view.forwarded().is_some_and(|it| !it.brought.is_empty());
-    match (view.client.tls.is_some(), says_https, proxied) {
-        (true, _, _) => Opened::Tls,
-        (false, true, _) => Opened::TlsBeforeUs,
-        (false, false, true) => Opened::BehindProxy,
-        (false, false, false) => Opened::Plain,
-    }
+    let agent = view
+        .request
+        .as_ref()
+        .and_then(|request| request.user_agent.as_ref())
+        .map(|agent| fact(format!("its User-Agent is {}", short(agent))));
+    [Some(fact(page)), version, agent]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn clock(view: &View<'_>) -> Option<Finding> {

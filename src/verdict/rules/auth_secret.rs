@@ -6,7 +6,7 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::credential::{
-    CONFIG_FILE, comparable, compare, inner_that_works, mark, odd_form,
+    client_recipe, comparable, compare, gateway_recipe, inner_that_works, mark, odd_form,
 };
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
                       shared one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH",
         versions: Versions::Seen,
-        action: "give the client the value of gateway.auth.token; compare fingerprints with `wstap fingerprint`",
+        action: "give the client the value of gateway.auth.token; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",
         ..auth(
             "gateway.auth.token_mismatch",
             ActOn::Client,
@@ -134,7 +134,7 @@ pub(super) const RULES: &[Rule] = &[
                       disagree, or a copy that was not renewed.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context another token of the same client address that was accepted",
         versions: Versions::Seen,
-        action: "find the client's source of the value that is refused and replace it by the one that works; compare with `wstap fingerprint`",
+        action: "find the client's source of the value that is refused and replace it by the one that works; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",
         ..auth(
             "gateway.auth.token_two_sources",
             ActOn::Client,
@@ -214,7 +214,8 @@ fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding 
         let next = match (works.is_some(), inner) {
             (false, Some(inner)) => format!(
                 "at the client: {mend}. What remains is {inner}; if the gateway refuses that too, \
-                 compare it there: `wstap fingerprint --file {CONFIG_FILE} --key {key}`"
+                 compare it there: {}",
+                gateway_recipe(inner, key)
             ),
             _ => format!("at the client: {mend}"),
         };
@@ -286,14 +287,14 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     );
     Some(match (refused, right) {
         (Some(refused), Some(right)) => finding.next(format!(
-            "at the client find where {refused} comes from (`wstap fingerprint --env \
-             OPENCLAW_GATEWAY_TOKEN` tells a source's fingerprint) and replace it by the value \
-             with {right}"
+            "at the client find where {refused} comes from ({}) and replace it by the value with \
+             {right}",
+            client_recipe(refused)
         )),
         (None, Some(right)) => finding.next(format!(
-            "at the client find the source whose value has not {right} (`wstap fingerprint --env \
-             OPENCLAW_GATEWAY_TOKEN` tells a source's fingerprint), and replace it by the one \
-             that has"
+            "at the client find the source whose value has not {right} ({}), and replace it by the \
+             one that has",
+            client_recipe(right)
         )),
         _ => finding,
     })

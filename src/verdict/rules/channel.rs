@@ -4,6 +4,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::dialect::{RpcFacts, RpcFailure};
+use crate::session::record::gateway::{ForwardedMode, ForwardedWhy};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
@@ -30,15 +31,21 @@ const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "Connected without any scope, because a header cost locality",
+        title: "Connected without any scope: for the gateway this client is not local",
         explanation: "The client asked for scopes with a shared secret and without a device, and \
                       hello-ok granted none. OpenClaw gateways do so when the client is not local \
-                      for them: a proxy header made a client of the same host look remote, or it \
-                      is remote. The connection works and every request that needs a scope fails \
-                      with MISSING_SCOPE.",
+                      for them: it is remote, or a proxy header made a client of the same host look \
+                      remote. The connection works and every request that needs a scope fails with \
+                      MISSING_SCOPE. A remote command line needs a device. Commands that only read \
+                      (devices list, health, status) show the one that the client has and make \
+                      none, so nothing is there to approve; others, such as cron list, make it. \
+                      Tried with client and gateway 2026.9.6 from another host: `openclaw cron \
+                      list` is refused with \"pairing required\" and leaves an identity, the command \
+                      that was wanted is then refused with a request id of its own, and after \
+                      `openclaw devices approve` of that id it works.",
         evidence: "hello-ok with an empty list of scopes, a connect request that asked for some and named no device, and answers with MISSING_SCOPE",
         versions: Versions::Seen,
-        action: "take the proxy headers out of this client's way to the gateway (the record's gateway.forwarded shows them), or pair a device: `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
+        action: "give the client a device: at the client run `openclaw cron list` once (it is refused, and makes the device's identity), then the wanted command again, and approve its request on the gateway host with `openclaw devices approve REQUEST-ID`; or run the command on the gateway host itself",
         ..channel("channel.locality_lost", ActOn::Operator, 10, locality_lost)
     },
     Rule {
@@ -139,34 +146,65 @@ fn locality_lost(view: &View<'_>) -> Option<Finding> {
     if !lost || !rpc.failures.iter().any(RpcFailure::lacks_scope) {
         return None;
     }
-    let brought = view
-        .record()
-        .gateway
-        .as_ref()
-        .and_then(|gateway| gateway.forwarded.as_ref())
-        .filter(|forwarded| !forwarded.brought.is_empty())
-        .map(|forwarded| {
-            fact(format!(
-                "the client's side brought {}",
-                names(&forwarded.brought)
-            ))
-        });
     let finding = found(
         view,
         rpc,
         "connected without any scope: for the gateway this client is not local".to_owned(),
     );
-    Some(
-        Finding {
-            confidence: Confidence::Likely,
-            ..finding
+    let mut facts = vec![fact(format!(
+        "it asked for {} without a device, and hello-ok granted no scope",
+        names(asked)
+    ))];
+    let (why, next) = why_remote(view);
+    facts.extend(why.map(fact));
+    let finding = Finding {
+        confidence: Confidence::Likely,
+        ..finding
+    };
+    let finding = finding.because(facts);
+    Some(match next {
+        Some(next) => finding.next(next),
+        None => finding,
+    })
+}
+
+/// Why the gateway takes this client for remote, and what to do where that is wrong.
+fn why_remote(view: &View<'_>) -> (Option<String>, Option<&'static str>) {
+    let Some(forwarded) = view.forwarded() else {
+        return (None, None);
+    };
+    let client = crate::verdict::trust::address(&view.client.addr);
+    let local = client.is_some_and(|ip| ip.is_loopback());
+    let brought = &forwarded.brought;
+    match forwarded.mode {
+        // A loopback peer that speaks for somebody: for whom only its headers say.
+        ForwardedMode::Pass if !brought.is_empty() => (
+            Some(format!("the client's side brought {}", names(brought))),
+            local.then_some(
+                "if this client is on the gateway's host, let it connect to wstap or to the gateway \
+                 itself: the proxy in front adds headers that make it remote; a client that is remote \
+                 needs a device: run `openclaw cron list` there once, then the wanted command again, and \
+                 approve its request on the gateway host (`openclaw devices approve REQUEST-ID`)",
+            ),
+        ),
+        ForwardedMode::Overwrite if local && forwarded.why == Some(ForwardedWhy::Configured) => (
+            Some("we wrote a loopback client down as gateway.forwarded says".to_owned()),
+            Some(
+                "set gateway.forwarded: auto in the configuration of wstap, so that a client of the \
+                 gateway's own host stays local",
+            ),
+        ),
+        ForwardedMode::Overwrite => {
+            let named = view
+                .named()
+                .map_or_else(String::new, |ip| format!(" ({ip})"));
+            let text = format!(
+                "we told the gateway who the client is{named}: it really is not on the gateway's host"
+            );
+            (Some(text), None)
         }
-        .because([fact(format!(
-            "it asked for {} without a device, and hello-ok granted no scope",
-            names(asked)
-        ))])
-        .because(brought),
-    )
+        ForwardedMode::Pass | ForwardedMode::None => (None, None),
+    }
 }
 
 fn scopes_capped(view: &View<'_>) -> Option<Finding> {

@@ -4,7 +4,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{BodyKind, Class, Confidence};
+use crate::session::record::{BodyKind, Class, Confidence, TlsWords};
 use crate::verdict::hops::{Need, mend};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes};
@@ -74,25 +74,20 @@ pub(super) const RULES: &[Rule] = &[
         ..hop("hop.fault.http_answer", Stage::Answer, 40, http_answer)
     },
     Rule {
-        title: "A login stands before the gateway",
-        explanation: "The upgrade was answered with 401 or 403 and WWW-Authenticate, or with \
-                      another server's page: Basic auth or a single sign-on in front of the \
-                      gateway. Browsers show scripts only 1006 for that. The gateway itself never \
-                      refuses its main WebSocket path in that way.",
-        evidence: "401 or 403 with WWW-Authenticate, or with another server's page",
+        title: "A proxy behind us uses the wrong scheme",
+        explanation: "A proxy between tap and gateway speaks plain HTTP to a port that wants TLS, or \
+                      TLS to a port that does not: the error page that came back says so in words \
+                      that are known of nginx, Apache, Go's servers, Tomcat, Jetty and Envoy. Our own \
+                      connection to that proxy was right.",
+        evidence: "400 with known words of a TLS port although we speak TLS, or Envoy's 502 or 503 with the TLS error of a plain port",
         versions: Versions::Any,
-        action: "exempt the WebSocket path from that login, or give the client the credential that it asks for",
-        ..hop("hop.fault.login", Stage::Answer, 35, login)
-    },
-    Rule {
-        title: "The upgrade was redirected",
-        explanation: "The upgrade was answered with a redirect. WebSocket clients do not follow \
-                      redirects, and the gateway sends none: a hop wants https, another host or a \
-                      login.",
-        evidence: "a status from 301 to 308 in answer to an upgrade",
-        versions: Versions::Any,
-        action: "use the URL that the Location header names, or exempt the WebSocket path from the redirect",
-        ..hop("hop.fault.redirect", Stage::Answer, 35, redirect)
+        action: "use the other scheme in that proxy's upstream (nginx: proxy_pass https://… or http://…; HAProxy: `ssl` on the server line; Envoy: the cluster's transport_socket)",
+        ..hop(
+            "hop.fault.upstream_scheme",
+            Stage::Answer,
+            32,
+            upstream_scheme,
+        )
     },
     Rule {
         title: "Too large for a proxy behind us",
@@ -139,7 +134,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The body is in a form that the gateway uses.
-fn is_gateways(view: &View<'_>) -> bool {
+pub(super) fn is_gateways(view: &View<'_>) -> bool {
     matches!(
         view.body_kind(),
         Some(
@@ -165,24 +160,13 @@ pub(super) fn who<'a>(view: &'a View<'_>) -> &'a str {
 
 /// Its own page proves who answered; a mark in the head may have been added to what somebody behind
 /// it answered.
-fn sure(view: &View<'_>) -> Confidence {
+pub(super) fn sure(view: &View<'_>) -> Confidence {
     let page = view.body_kind() == Some(BodyKind::Html);
     if view.foreign_page() || page && view.foreign_server().is_some() {
         Confidence::Certain
     } else {
         Confidence::Likely
     }
-}
-
-/// What the request's headers come to on the wire.
-fn head_bytes(view: &View<'_>) -> usize {
-    let request = view.record().request.as_ref();
-    request.map_or(0, |request| {
-        let lines = request.headers.iter();
-        lines
-            .map(|header| header.length.saturating_add(header.name.as_str().len()))
-            .fold(request.path.as_str().len(), usize::saturating_add)
-    })
 }
 
 fn bad_gateway(view: &View<'_>) -> Option<Finding> {
@@ -272,7 +256,7 @@ fn too_large(view: &View<'_>) -> Option<Finding> {
     const LARGE: usize = 8 * 1024;
     let status = view.status()?;
     let marked = view.foreign_server().is_some();
-    let head = head_bytes(view);
+    let head = view.head_bytes();
     let says_so = matches!(status, 413 | 414 | 431) && marked;
     let looks_so = status == 400 && view.foreign_page() && head >= LARGE;
     if view.had_tunnel() || is_gateways(view) || !(says_so || looks_so) {
@@ -288,51 +272,45 @@ fn too_large(view: &View<'_>) -> Option<Finding> {
         Confidence::Likely
     };
     let body = view.answer.as_ref().and_then(|it| it.request_body_bytes);
-    let size = if let Some(body) = body.filter(|_| status == 413) {
-        format!("{} of its body were passed on", human_bytes(body))
-    } else {
-        let head = u64::try_from(head).unwrap_or(u64::MAX);
-        format!("its head has about {}", human_bytes(head))
+    let sizes = match body.filter(|_| status == 413) {
+        Some(body) => {
+            let body = human_bytes(body);
+            vec![fact(format!("{body} of its body were passed on"))]
+        }
+        None => view.head_size_evidence(),
     };
     Some(
         found(view, confidence, summary)
-            .because([fact(size)])
+            .because(sizes)
             .next(mend(view.foreign_server(), Need::Size)),
     )
 }
 
-fn login(view: &View<'_>) -> Option<Finding> {
-    let status = view
-        .refused_upgrade()
-        .filter(|status| matches!(status, 401 | 403 | 407))?;
-    let asks = view.answers_with_header("www-authenticate")
-        || view.answers_with_header("proxy-authenticate");
-    let page = view.body_kind() == Some(BodyKind::Html);
-    let marked = view.foreign_server().is_some();
-    if is_gateways(view) || !(asks || page || marked) {
+fn upstream_scheme(view: &View<'_>) -> Option<Finding> {
+    let gateway = view.record().gateway.as_ref()?;
+    let (what, mending) = match (gateway.tls_words?, gateway.status?) {
+        (TlsWords::PlainToTls, 400) if gateway.tls.is_some() => (
+            "speaks plain HTTP to a port that wants TLS",
+            "let that proxy use https for its upstream (nginx: proxy_pass https://…; HAProxy: `ssl` on \
+             the server line)",
+        ),
+        (TlsWords::TlsToPlain, 502 | 503) => (
+            "speaks TLS to a port that does not",
+            "let that proxy use plain HTTP for its upstream (Envoy: no transport_socket on the cluster; \
+             nginx: proxy_pass http://…)",
+        ),
+        _ => return None,
+    };
+    if view.had_tunnel() {
         return None;
     }
-    let confidence = if marked && asks {
-        Confidence::Certain
-    } else {
-        sure(view)
-    };
-    let summary = format!(
-        "{} asks for a login of its own before the gateway ({status})",
-        who(view)
-    );
-    Some(found(view, confidence, summary))
-}
-
-fn redirect(view: &View<'_>) -> Option<Finding> {
-    let status = view
-        .refused_upgrade()
-        .filter(|status| (300..400).contains(status))?;
-    let summary = format!(
-        "{} redirected the upgrade ({status}); the gateway never does",
-        who(view)
-    );
-    Some(found(view, Confidence::Likely, summary))
+    let summary = format!("{} between us and the gateway {what}", who(view));
+    let said = fact("the error page that came back says so");
+    Some(
+        found(view, Confidence::Likely, summary)
+            .because([said])
+            .next(mending),
+    )
 }
 
 fn upgrade_stripped(view: &View<'_>) -> Option<Finding> {

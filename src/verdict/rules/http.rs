@@ -79,26 +79,51 @@ fn attribution(view: &View<'_>) -> Option<Finding> {
 
 fn client_error(view: &View<'_>) -> Option<Finding> {
     let status = error_status(view).filter(|status| *status < 500)?;
+    let sent = view.refused_credential();
+    let wait = view.retry_after();
     let what = match status {
-        401 => "it wants a credential",
+        401 if sent.is_some() => "it did not accept the credential that was sent",
+        401 => "it wants a credential, and none was sent",
         403 => "it is forbidden",
         404 => "it has no such path",
         405 => "it takes no such method there",
-        413 => "it is too large",
+        413 => "its body is too large",
+        414 => "its target is too long",
         429 => "there were too many",
+        431 => "its head is too large",
         _ => "it found fault with it",
     };
     let next = match status {
-        401 => "send the gateway's token as `Authorization: Bearer …` with this request",
-        404 => "check the path; the gateway's HTTP API needs gateway.http.endpoints to be enabled",
-        405 => "use a method that this path takes (health paths take GET and HEAD)",
-        429 => "wait as long as its Retry-After says, then send the right credential",
-        _ => "check path, method and credential of the request",
+        401 if sent.is_some() => {
+            "compare the credential that was sent (its fingerprint is above) with what this path \
+             wants: the gateway's token as `Authorization: Bearer …`, webhooks a token of their own"
+                .to_owned()
+        }
+        401 => "send the gateway's token as `Authorization: Bearer …` with this request".to_owned(),
+        404 => "check the path; the gateway's HTTP API needs gateway.http.endpoints to be enabled"
+            .to_owned(),
+        405 => "use a method that this path takes (health paths take GET and HEAD)".to_owned(),
+        413 => "send less in one request".to_owned(),
+        429 => format!(
+            "wait {}, then send the right credential",
+            wait.as_deref().unwrap_or("a minute")
+        ),
+        414 | 431 => "clear the cookies of this host in the browser, or let the client send less; \
+                      else start the gateway with NODE_OPTIONS=--max-http-header-size=65536"
+            .to_owned(),
+        _ => "check path, method and credential of the request".to_owned(),
+    };
+    let facts = match status {
+        401 | 403 => view.login_evidence(),
+        429 => vec![view.retry_after_evidence()],
+        414 | 431 => view.head_size_evidence(),
+        _ => Vec::new(),
     };
     let summary = format!("the gateway refused a plain request with {status}: {what}");
     Some(
         Finding::new(Confidence::Certain, summary)
             .because(view.answer_evidence())
+            .because(facts)
             .next(next),
     )
 }

@@ -1,11 +1,10 @@
-//! The gateway ended one session of its own accord: its device, auth or policy changed, or the
-//! client did not answer its pings.
+//! The gateway ended one session of its own accord: its device, auth or policy changed.
 
-use crate::session::party::{Direction, Leg, Party};
+use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_ms, quoted, short};
+use crate::verdict::view::{fact, quoted, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
@@ -70,23 +69,6 @@ pub(super) const RULES: &[Rule] = &[
             Stage::Close,
             45,
             invalidated,
-        )
-    },
-    Rule {
-        title: "The gateway missed the client's pongs",
-        explanation: "OpenClaw gateways ping every 25 s and end the connection with a bare FIN when \
-                      a pong is missing (at 50 or 75 s). The gateway's pings passed the tap and the \
-                      pongs did not come: the client is suspended, or a proxy in front of the tap \
-                      answers or drops pings. The gateway's log then says heartbeat-timeout.",
-        evidence: "FIN of the gateway 50 or 75 s after a ping that the client left unanswered",
-        versions: Versions::Seen,
-        action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
-        ..cycle(
-            "gateway.lifecycle.missed_pongs",
-            ActOn::Client,
-            Stage::Transport,
-            30,
-            missed_pongs,
         )
     },
     Rule {
@@ -180,29 +162,4 @@ fn invalidated(view: &View<'_>) -> Option<Finding> {
         quoted(&close.reason)
     );
     Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()))
-}
-
-fn missed_pongs(view: &View<'_>) -> Option<Finding> {
-    let asked = view.frames_of(Direction::ToClient)?.opcodes.ping;
-    let answered = view.frames_of(Direction::ToGateway)?.opcodes.pong;
-    let silence = view.silent_ms(Direction::ToGateway)?;
-    let orderly = view.end_of(Leg::Gateway).is_orderly();
-    if !view.is_openclaw() || !view.was_open() || !view.left(Leg::Gateway) || !orderly {
-        return None;
-    }
-    if asked <= answered || silence < 20_000.0 {
-        return None;
-    }
-    let summary = format!(
-        "the gateway ended the session: the client had not answered its pings for {}",
-        human_ms(silence)
-    );
-    let count = fact(format!(
-        "{asked} pings of the gateway passed us and {answered} pongs came back"
-    ));
-    Some(
-        Finding::new(Confidence::Likely, summary)
-            .because(view.both_legs())
-            .because([count]),
-    )
 }

@@ -56,6 +56,19 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "The request's head is too large for the gateway",
+        explanation: "The gateway answered 431 (or 413, 414) without the marks of another server: \
+                      the head of the request is larger than it takes. Node, which OpenClaw runs \
+                      on, takes 16 KiB and answers 431 without a body. Cookies of other \
+                      applications under the same host name, tokens in headers and long queries \
+                      make heads large; the tap itself takes limits.head_bytes (64 KiB), so that it \
+                      passes them on.",
+        evidence: "413, 414 or 431 to an upgrade, without the marks, the page or a body of another server",
+        versions: Versions::Any,
+        action: "clear the cookies of this host in the browser, or let the client send less; else start the gateway with NODE_OPTIONS=--max-http-header-size=65536",
+        ..limit("gateway.limit.head", ActOn::Client, Stage::Answer, 45, head)
+    },
+    Rule {
         title: "A smaller limit than the gateway's own",
         explanation: "Close 1009 for a message that is not larger than the gateway takes: 64 KiB before \
                       hello-ok, then what it says there (policy.maxPayload). So the limit is \
@@ -147,6 +160,29 @@ fn largest(view: &View<'_>) -> Option<u64> {
     let frames = view.frames_of(Direction::ToGateway)?;
     let cut = frames.in_progress.map(|cut| cut.declared);
     cut.max(frames.largest.map(|largest| largest.size))
+}
+
+fn head(view: &View<'_>) -> Option<Finding> {
+    let status = view
+        .refused_upgrade()
+        .filter(|status| matches!(status, 413 | 414 | 431))?;
+    let own = matches!(
+        view.body_kind(),
+        None | Some(BodyKind::Empty | BodyKind::Gateway)
+    );
+    // Of another kind of gateway any body may be its own, but for a page.
+    let other = !view.expects_openclaw() && view.body_kind() != Some(BodyKind::Html);
+    if view.foreign_server().is_some() || !(own || other) {
+        return None;
+    }
+    let size = human_bytes(u64::try_from(view.head_bytes()).unwrap_or(u64::MAX));
+    let summary =
+        format!("the request's head of about {size} is too large for the gateway ({status})");
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.answer_evidence())
+            .because(view.head_size_evidence()),
+    )
 }
 
 fn first_frame(view: &View<'_>) -> Option<Finding> {

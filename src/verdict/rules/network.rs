@@ -197,10 +197,13 @@ fn stalled(view: &View<'_>, leg: Leg, tcp: Option<TcpFacts>) -> Option<Finding> 
         (Decisive::ClientTransport, Leg::Gateway) => Party::Client,
         // A client that is done may close whatever the network does.
         (Decisive::ClientClose, Leg::Gateway)
-            if view.was_in_handshake() || !view.unanswered().is_empty() =>
+            if view.was_in_handshake()
+                || !view.unanswered().is_empty()
+                || view.missed_pings(leg).is_some() =>
         {
             Party::Client
         }
+        (Decisive::GatewayClose, Leg::Client) if view.missed_pings(leg).is_some() => Party::Gateway,
         _ => return None,
     };
     let who = leg.party().as_str();

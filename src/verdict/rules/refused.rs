@@ -171,15 +171,22 @@ fn credential(view: &View<'_>) -> Option<Finding> {
         view.body_kind(),
         None | Some(BodyKind::Empty | BodyKind::Gateway)
     );
-    let asks = view.answers_with_header("www-authenticate");
+    let asks = view.challenge().is_some();
     if view.refused_upgrade()? != 401 || !own || asks || view.foreign_server().is_some() {
         return None;
     }
-    let summary = "the gateway wants a ticket or credential for this path (401)";
+    let summary = match view.refused_credential() {
+        Some(sent) => format!(
+            "the gateway did not accept the credential at {} for this path (401)",
+            sent.place
+        ),
+        None => "the gateway wants a ticket or credential for this path (401), and none was sent"
+            .to_owned(),
+    };
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.answer_evidence())
-            .because(view.credential_evidence()),
+            .because(view.login_evidence()),
     )
 }
 
@@ -187,8 +194,23 @@ fn rate_limited(view: &View<'_>) -> Option<Finding> {
     if view.refused_upgrade()? != 429 || view.body_kind() != Some(BodyKind::Gateway) {
         return None;
     }
-    let summary = "the gateway refused the upgrade: too many failed attempts on this path (429)";
-    Some(Finding::new(Confidence::Certain, summary).because(view.answer_evidence()))
+    let summary = match view.retry_after() {
+        Some(wait) => format!(
+            "the gateway refused the upgrade: too many failed attempts on this path (429), wait {wait}"
+        ),
+        None => "the gateway refused the upgrade: too many failed attempts on this path (429)"
+            .to_owned(),
+    };
+    let wait = view.retry_after().unwrap_or_else(|| "a minute".to_owned());
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.answer_evidence())
+            .because([view.retry_after_evidence()])
+            .because(view.login_evidence())
+            .next(format!(
+                "stop the client that has the wrong credential, wait {wait}, then connect with the right one"
+            )),
+    )
 }
 
 fn other(view: &View<'_>) -> Option<Finding> {
@@ -206,12 +228,41 @@ fn other(view: &View<'_>) -> Option<Finding> {
             "the gateway failed the upgrade with 503".to_owned(),
             Confidence::Likely,
         ),
+        401 => (
+            match view.refused_credential() {
+                Some(_) => "the upgrade was answered with 401: the credential was not accepted",
+                None => {
+                    "the upgrade was answered with 401: it wants a credential, and none was sent"
+                }
+            }
+            .to_owned(),
+            Confidence::Likely,
+        ),
+        429 => (
+            "the upgrade was answered with 429: too many requests".to_owned(),
+            Confidence::Likely,
+        ),
         _ => (
             format!("the gateway refused the upgrade with {status}"),
             Confidence::Likely,
         ),
     };
     let finding = Finding::new(confidence, summary).because(view.answer_evidence());
+    if status == 401 {
+        return Some(finding.because(view.login_evidence()).next(
+            "give the client the credential that this path wants; a page's WebSocket cannot send an \
+             Authorization header",
+        ));
+    }
+    if status == 429 {
+        let wait = view
+            .retry_after()
+            .map_or_else(String::new, |wait| format!("wait {wait}, then try again; "));
+        return Some(finding.because([view.retry_after_evidence()]).next(format!(
+            "{wait}if it happens again, raise the limit of what answers there, or find the client \
+             that asks so often"
+        )));
+    }
     Some(if status >= 500 {
         finding.next(
             "look into the gateway's log at this time for the error; if a proxy stands between \

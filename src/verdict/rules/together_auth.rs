@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
                       environment), and clients that were not told go on with the old one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context sessions that were let in with the same fingerprint",
         versions: Versions::Seen,
-        action: "give the client the gateway's new gateway.auth.token, or put the old one back; compare with `wstap fingerprint`",
+        action: "give the client the gateway's new gateway.auth.token, or put the old one back; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",
         ..auth(
             "gateway.auth.token_changed",
             ActOn::Client,

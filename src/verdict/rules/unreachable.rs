@@ -2,8 +2,9 @@
 
 use crate::session::party::{Party, Phase};
 use crate::session::record::GatewayErrorKind as Kind;
+use crate::session::record::gateway::Resolver;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence};
+use crate::session::record::{Class, Confidence, TlsWords};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, limit};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -89,10 +90,11 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's name does not resolve",
         explanation: "The name in gateway.url has no address where the tap runs. In Compose only \
                       services on the same network resolve each other's names, and only while the \
-                      other container exists.",
+                      other container runs: a gateway that ended has no name any more. Which \
+                      resolver was asked is in the record (gateway.dns.resolver).",
         evidence: "no address for the name in gateway.url",
         versions: Versions::Any,
-        action: "check the name in gateway.url; in Compose use the service's name and a network that both share",
+        action: "in Compose run `docker compose ps -a`: the gateway's container must run and share a network with wstap; else check the name in gateway.url",
         ..cause("gateway.unreachable.dns", ActOn::Operator, dns)
     },
     Rule {
@@ -230,7 +232,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The gateway wants TLS",
         explanation: "gateway.url says http or ws, and what listens there answers with TLS.",
-        evidence: "a TLS alert, or the words of a TLS port, in answer to plain HTTP",
+        evidence: "TLS in answer to plain HTTP, or a 400 with known words of a TLS port (\"plain HTTP request was sent to HTTPS port\" and the like)",
         versions: Versions::Any,
         action: "use https:// (or wss://) in gateway.url",
         ..cause("gateway.unreachable.wants_tls", ActOn::Operator, wants_tls)
@@ -308,7 +310,50 @@ fn connect(view: &View<'_>) -> Option<Finding> {
 
 fn dns(view: &View<'_>) -> Option<Finding> {
     let summary = format!("the gateway's name {} does not resolve here", name(view));
-    error(view, Kind::Dns, summary)
+    let found = error(view, Kind::Dns, summary)?;
+    let asked = view
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.dns.as_ref());
+    // A name that leads elsewhere than it promises has addresses.
+    let Some(asked) = asked.filter(|asked| asked.addresses == 0) else {
+        return Some(found);
+    };
+    // Of a container engine's resolver a short name is a container's or a service's.
+    let name = &asked.name;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let Some(resolver) = asked.resolver.filter(|_| name.bytes().all(plain)) else {
+        return Some(found);
+    };
+    let (whose, next) = match resolver {
+        Resolver::Docker => (
+            "Docker's (127.0.0.11)",
+            format!(
+                "run `docker compose ps -a {name}`: Docker resolves a service's name only while its \
+                 container runs, so start it (`docker compose up -d {name}`) and read `docker compose \
+                 logs {name}` if it ended; if it runs, put it and wstap on one network (`networks:` of \
+                 both services)"
+            ),
+        ),
+        Resolver::Podman => (
+            "Podman's",
+            format!(
+                "run `podman ps -a --filter name={name}`: Podman resolves a container's name only while \
+                 it runs, so start it and read its log if it ended; if it runs, put it and wstap on one \
+                 network"
+            ),
+        ),
+        Resolver::Kubernetes => (
+            "a Kubernetes cluster's",
+            format!(
+                "run `kubectl get service {name}` in wstap's namespace: a short name is a Service of \
+                 the same namespace; one of another is SERVICE.NAMESPACE"
+            ),
+        ),
+        Resolver::Other => return Some(found),
+    };
+    let asked = fact(format!("the resolver that was asked is {whose}"));
+    Some(found.because([asked]).next(next))
 }
 
 fn forbidden(view: &View<'_>) -> Option<Finding> {
@@ -430,5 +475,29 @@ fn wants_tls(view: &View<'_>) -> Option<Finding> {
         "what listens on {} wants TLS, and gateway.url says plain",
         target(view)
     );
-    error(view, Kind::WantsTls, summary)
+    if !says_plain_to_tls(view) {
+        return error(view, Kind::WantsTls, summary);
+    }
+    // A proxy on that port may pass on what the server behind it says.
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because([fact(
+                "its 400 says that plain HTTP came to a port that speaks TLS",
+            )])
+            .because(view.answer_evidence())
+            .next(
+                "use https:// (or wss://) in gateway.url; if it names a proxy, let that proxy use https \
+                 for the gateway",
+            ),
+    )
+}
+
+/// A 400 to our plain request that has the words of a TLS port.
+fn says_plain_to_tls(view: &View<'_>) -> bool {
+    let gateway = view.record().gateway.as_ref();
+    gateway.is_some_and(|gateway| {
+        gateway.tls.is_none()
+            && gateway.status == Some(400)
+            && gateway.tls_words == Some(TlsWords::PlainToTls)
+    })
 }

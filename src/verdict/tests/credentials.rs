@@ -32,7 +32,39 @@ fn odd_forms_of_a_token_come_before_comparing_it() {
         "{}",
         plain.summary
     );
-    assert!(plain.next.contains("wstap fingerprint"), "{}", plain.next);
+    // It needs nothing that a gateway's host does not have.
+    for words in [
+        "`node -e '",
+        "| sha256sum | cut -c1-8`",
+        "does not print the digits of sha256:1a2b3c4d",
+    ] {
+        assert!(plain.next.contains(words), "{}", plain.next);
+    }
+    assert!(!plain.next.contains("wstap"), "{}", plain.next);
+}
+
+#[test]
+fn a_short_secret_is_compared_under_the_taps_key_or_not_at_all() {
+    let next = |fingerprint: &str| {
+        let verdict = decide(&edited("gateway.auth.token_mismatch", |record| {
+            record["auth"][0]["fingerprint"] = fingerprint.into();
+            record["auth"][0]["length"] = 12.into();
+        }));
+        assert!(!verdict.next.contains("sha256sum"), "{}", verdict.next);
+        verdict.next
+    };
+    let keyed = next("hmac:523a74f8:f028b04b");
+    assert!(keyed.contains("--fingerprint-key-file FILE"), "{keyed}");
+    assert!(
+        keyed.contains("if it is not hmac:523a74f8:f028b04b"),
+        "{keyed}"
+    );
+    let lost = next("hmac:run-523a74f8:f028b04b");
+    assert!(
+        lost.contains("a value of 12 characters is too short"),
+        "{lost}"
+    );
+    assert!(!lost.contains("hmac:"), "{lost}");
 }
 
 #[test]

@@ -141,3 +141,49 @@ fn work_that_goes_on_is_told_of() {
     ));
     assert!(says(&record, "the work may go on without it"));
 }
+
+#[test]
+fn a_client_that_really_is_remote_is_not_told_to_take_headers_away() {
+    let with = |client: &str, forwarded: serde_json::Value| {
+        let verdict = decide(&edited("channel.locality_lost", |record| {
+            record["client"]["addr"] = client.into();
+            record["gateway"]["forwarded"] = forwarded;
+        }));
+        assert_eq!(verdict.rule, "channel.locality_lost");
+        verdict
+    };
+    let overwrite = |why: &str, ip: &str| {
+        json!({ "mode": "overwrite", "why": why, "brought": [],
+                "sent": [{ "name": "x-forwarded-for", "value": ip }] })
+    };
+    let remote = with("192.0.2.7:50344", overwrite("remote_client", "192.0.2.7"));
+    assert!(
+        remote.next.contains("run `openclaw cron list` once"),
+        "{}",
+        remote.next
+    );
+    assert!(!remote.next.contains("header"), "{}", remote.next);
+    let says =
+        |verdict: &Verdict, text: &str| verdict.evidence.iter().any(|it| it.fact.contains(text));
+    assert!(says(&remote, "who the client is (192.0.2.7)"));
+    let configured = with("127.0.0.1:50344", overwrite("configured", "127.0.0.1"));
+    assert!(
+        configured.next.contains("gateway.forwarded: auto"),
+        "{}",
+        configured.next
+    );
+    let proxied = with(
+        "127.0.0.1:50344",
+        json!({ "mode": "pass", "why": "loopback_proxy", "brought": ["x-forwarded-for"] }),
+    );
+    assert!(
+        proxied.next.contains("the proxy in front adds headers"),
+        "{}",
+        proxied.next
+    );
+    assert!(
+        proxied.next.contains("openclaw cron list"),
+        "{}",
+        proxied.next
+    );
+}

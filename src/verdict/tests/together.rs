@@ -79,3 +79,47 @@ fn a_message_of_many_frames_is_not_measured_by_its_frames() {
     });
     assert_eq!(rule_of(&fragmented), "gateway.limit.message_too_big");
 }
+
+#[test]
+fn a_client_that_cancels_again_and_again_is_told_with_both_times() {
+    const AGAIN: &str = "client.left.again";
+    let cancels = |cancels: serde_json::Value| {
+        decide(&edited(AGAIN, |record| {
+            record["context"]["cancels"] = cancels;
+        }))
+    };
+    let with = |count: u32, waited: (u32, u32), answered: u32, others: Option<(u32, u32)>| {
+        cancels(serde_json::json!({
+            "count": count, "waited_ms": { "min": waited.0, "max": waited.1 }, "answered": answered,
+            "others": others.map_or(0, |_| 4),
+            "others_ms": others.map(|(min, max)| serde_json::json!({ "min": min, "max": max })),
+        }))
+    };
+    let slow = with(3, (2990, 3005), 0, Some((3800, 6100)));
+    assert_eq!(slow.rule, AGAIN);
+    assert_eq!(slow.confidence, Confidence::Likely);
+    assert!(slow.next.contains("above 6.1 s"), "{}", slow.next);
+    let says =
+        |verdict: &Verdict, text: &str| verdict.evidence.iter().any(|it| it.fact.contains(text));
+    assert!(says(&slow, "it waited equally long each time (3.0 s"));
+    assert!(says(
+        &slow,
+        "4 attempts of others at this gateway were answered"
+    ));
+    // The others are answered sooner: it is not the gateway's time.
+    let odd = with(4, (900, 4000), 0, Some((5, 40)));
+    assert_eq!((&*odd.rule, odd.confidence), (AGAIN, Confidence::Possible));
+    assert!(!says(&odd, "equally long"));
+    let nobody = with(5, (1000, 1020), 0, None);
+    assert!(
+        nobody.next.starts_with("nobody was answered"),
+        "{}",
+        nobody.next
+    );
+    // Twice is no habit, and cancels among successes are none.
+    for (count, answered) in [(1, 0), (2, 0), (3, 1), (9, 2)] {
+        let verdict = with(count, (2990, 3005), answered, None);
+        assert_eq!(verdict.rule, "client.left.upgrade", "{count} {answered}");
+    }
+    assert_eq!(cancels(serde_json::Value::Null).rule, "client.left.upgrade");
+}

@@ -262,9 +262,15 @@ pub struct CommandLine<'a> {
 impl CommandLine<'_> {
     /// `gateway call METHOD` to a URL, trusting the tap's development CA.
     pub async fn call(&self, method: &str, url: &str, tap: &Service) -> Output {
+        self.run(&["gateway", "call", method], url, tap).await
+    }
+
+    /// The same with any command.
+    pub async fn run(&self, args: &[&str], url: &str, tap: &Service) -> Output {
         let mut command = command(self.install, self.container.folder());
         command
-            .args(["gateway", "call", method, "--url", url, "--token", TOKEN])
+            .args(args)
+            .args(["--url", url, "--token", TOKEN])
             .env(
                 "OPENCLAW_CONFIG_PATH",
                 self.container.folder().join("none.json"),

@@ -67,10 +67,10 @@ pub async fn identities(gateway: &Gateway, book: &mut Book) {
             "Control UI without device",
             Guest::page(CLAW),
             refused(
-                "gateway.auth.control_ui_insecure",
+                "gateway.auth.control_ui_no_device",
                 "CONTROL_UI_DEVICE_IDENTITY_REQUIRED",
             )
-            .next("https://"),
+            .next("in a tab of its own"),
         ),
     ];
     for (case, guest, expect) in cases {

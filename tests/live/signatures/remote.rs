@@ -29,7 +29,7 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
     let page = Guest::page(CLAW).from(ELSEWHERE);
     let visit = page.visit(&tap).await;
     let expect = refused(
-        "gateway.auth.control_ui_insecure",
+        "gateway.auth.control_ui_no_device",
         "CONTROL_UI_DEVICE_IDENTITY_REQUIRED",
     );
     book.check("Control UI without device", &tap, &visit, expect)

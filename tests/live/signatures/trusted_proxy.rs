@@ -77,7 +77,7 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
                 .auth(json!({}))
                 .header(REQUIRED, "https"),
             refused(
-                "gateway.auth.control_ui_insecure",
+                "gateway.auth.control_ui_no_device",
                 "CONTROL_UI_DEVICE_IDENTITY_REQUIRED",
             ),
         ),

@@ -1,0 +1,183 @@
+//! Pings without an answer explain an ending only where somebody had waited for it.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::session::record::{Class, Confidence};
+
+const MISSED: &str = "gateway.lifecycle.missed_pongs";
+const TIMEOUT: &str = "gateway.lifecycle.ping_timeout";
+const SILENT: &str = "gateway.silent.pings";
+
+/// So many seconds after ten o'clock.
+fn at(seconds: i64) -> Value {
+    let start: jiff::Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let at = start.checked_add(jiff::SignedDuration::from_secs(seconds));
+    at.unwrap().to_string().into()
+}
+
+fn pings(first: i64, last: i64) -> Value {
+    json!({ "count": 2, "first_at": at(first), "last_at": at(last) })
+}
+
+fn says(verdict: &Verdict, text: &str) -> bool {
+    verdict.evidence.iter().any(|it| it.fact.contains(text))
+}
+
+#[test]
+fn a_gateway_that_misses_pongs_waited_for_them() {
+    let ended = |client: Value| {
+        decide(&edited(MISSED, |record| {
+            record["latency"]["unanswered_pings"]["client"] = client;
+        }))
+    };
+    assert_eq!(ended(pings(25, 50)).rule, MISSED);
+    // Answered late, under way, or sent after the end.
+    for client in [Value::Null, pings(60, 74), pings(74, 74), pings(80, 80)] {
+        let verdict = ended(client);
+        assert_eq!(verdict.rule, "gateway.left.open");
+    }
+    // A crash is told by others that were lost with it.
+    let crash = edited(MISSED, |record| {
+        record["context"] = json!({ "remembered": 9, "lost_together": 4, "lost_alike": 0 });
+    });
+    assert_eq!(rule_of(&crash), "gateway.lifecycle.crash");
+}
+
+#[test]
+fn servers_that_close_with_1011_for_a_missing_pong_did_not_fail_inside() {
+    let closed = |reason: &str, client: Value| {
+        decide(&edited("gateway.fault.internal", |record| {
+            record["dialect"]["name"] = "plain".into();
+            record["closed_at"] = at(41);
+            record["close"]["client"] = Value::Null;
+            record["close"]["gateway"]["reason"] = reason.into();
+            record["close"]["gateway"]["at"] = at(40);
+            record["close"]["transport"]["gateway_at"] = at(41);
+            record["close"]["transport"]["client_at"] = at(41);
+            record["latency"] = json!({ "unanswered_pings": { "client": client } });
+        }))
+    };
+    let said = closed("keepalive ping timeout", pings(20, 20));
+    assert_eq!(
+        (&*said.rule, said.confidence),
+        (TIMEOUT, Confidence::Likely)
+    );
+    let mute = closed("", pings(20, 20));
+    assert_eq!(
+        (&*mute.rule, mute.confidence),
+        (TIMEOUT, Confidence::Possible)
+    );
+    // Another reason is believed, and words without the fact prove nothing.
+    let other = closed("unexpected error", pings(20, 20));
+    assert_eq!(other.rule, "gateway.fault.internal");
+    assert!(says(&other, "had no answer from the client for 20.0 s"));
+    for client in [Value::Null, pings(38, 38), pings(41, 41)] {
+        let verdict = closed("keepalive ping timeout", client);
+        assert_eq!(verdict.rule, "gateway.fault.internal");
+    }
+}
+
+#[test]
+fn the_kernel_tells_a_frozen_client_from_a_lost_network() {
+    let with = |tcp: Value| decide(&edited(MISSED, |record| record["client"]["tcp"] = tcp));
+    let tcp = |unacked: u32, retries: u32| {
+        json!({ "rtt_us": 100, "retransmits": retries, "unacked": unacked, "retries": retries,
+                "pmtu": 1500 })
+    };
+    let frozen = with(tcp(0, 0));
+    assert_eq!(frozen.rule, MISSED);
+    assert!(says(&frozen, "its kernel acknowledged"));
+    assert!(
+        frozen.next.contains("its process did not answer"),
+        "{}",
+        frozen.next
+    );
+    let lost = with(tcp(2, 3));
+    assert_eq!(lost.rule, "network.cut.client_stalled");
+    // A client that sends and answers no ping.
+    let lively = decide(&edited(MISSED, |record| {
+        record["frames"]["to_gateway"]["last_at"] = at(70);
+    }));
+    assert_eq!(lively.rule, MISSED);
+    assert!(
+        lively.next.contains("drops or answers pings"),
+        "{}",
+        lively.next
+    );
+}
+
+#[test]
+fn a_client_whose_pings_have_no_answer_did_not_leave_for_reasons_of_its_own() {
+    let ended = |edit: fn(&mut Value)| decide(&edited(SILENT, edit));
+    let said = ended(|_| {});
+    assert_eq!((&*said.rule, said.confidence), (SILENT, Confidence::Likely));
+    assert!(
+        said.next.contains("its process did not answer"),
+        "{}",
+        said.next
+    );
+    let left = ended(|record| {
+        record["close"]["client"] = Value::Null;
+        record["close"]["client_saw"] = Value::Null;
+    });
+    assert_eq!(
+        (&*left.rule, left.confidence),
+        (SILENT, Confidence::Possible)
+    );
+    let lost = ended(|record| {
+        record["gateway"]["tcp"]["unacked"] = 3.into();
+        record["gateway"]["tcp"]["retries"] = 4.into();
+    });
+    assert_eq!(lost.rule, "network.cut.gateway_stalled");
+
+    // Answered; under way; another code; another reason; a gateway that sends when the client is cut.
+    let answered = ended(|record| record["latency"] = json!({}));
+    assert_eq!(answered.rule, "client.closed.code");
+    let under_way = ended(|record| {
+        record["latency"]["unanswered_pings"]["gateway"] = pings(38, 39);
+    });
+    assert_eq!(under_way.rule, "client.closed.code");
+    let normal = ended(|record| record["close"]["client"]["code"] = 1000.into());
+    assert_eq!(normal.class, Class::Ok);
+    let other = ended(|record| record["close"]["client"]["reason"] = "disk full".into());
+    assert_eq!(other.rule, "client.closed.code");
+    let sending = ended(|record| {
+        record["close"]["client"] = Value::Null;
+        record["frames"]["to_client"]["last_at"] = at(39);
+    });
+    assert_eq!(sending.rule, "client.left.open");
+}
+
+#[test]
+fn browsers_leave_when_no_subprotocol_was_agreed() {
+    for id in ["client.left.subprotocol", "hop.fault.subprotocol_stripped"] {
+        let ended = |edit: fn(&mut Value)| decide(&edited(id, edit));
+        assert_eq!(ended(|_| {}).rule, id);
+        assert_eq!(ended(|_| {}).confidence, Confidence::Likely);
+        let native = ended(|record| record["request"]["origin"] = Value::Null);
+        assert_eq!(
+            (&*native.rule, native.confidence),
+            (id, Confidence::Possible)
+        );
+        // None offered, one agreed, sent something, stayed, or the gateway went first.
+        for edit in [
+            |record: &mut Value| record["request"]["subprotocols"] = json!([]),
+            |record: &mut Value| record["gateway"]["subprotocol"] = "chat.v2".into(),
+            |record: &mut Value| record["frames"]["to_gateway"]["wire_bytes"] = 20.into(),
+            |record: &mut Value| {
+                record["close"]["transport"]["client_at"] = at(5);
+                record["closed_at"] = at(5);
+            },
+            |record: &mut Value| record["close"]["transport"]["gateway"] = "fin".into(),
+        ] {
+            let record = edited(id, |record| {
+                edit(record);
+                if record["close"]["transport"]["gateway"] == "fin" {
+                    record["close"]["transport"]["gateway_at"] = at(0);
+                }
+            });
+            assert_ne!(rule_of(&record), id);
+        }
+    }
+}
