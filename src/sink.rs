@@ -16,9 +16,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::session::Moment;
 use crate::session::SessionRecord;
 use crate::session::memory::{self, Memory};
-use crate::session::record::{ContextFacts, Kind};
+use crate::session::record::{ClientFacts, ContextFacts, Kind};
+use crate::session::visits::Visits;
 use crate::verdict;
 use live::Registry;
 use metrics::Metrics;
@@ -44,6 +46,7 @@ pub struct Outlet {
     /// Only where somebody can look at them.
     last: Option<Recent>,
     ended: Mutex<Ended>,
+    visits: Mutex<Visits>,
 }
 
 /// What has ended lately.
@@ -76,6 +79,7 @@ impl Outlet {
             live: Arc::default(),
             last: None,
             ended: Mutex::default(),
+            visits: Mutex::default(),
         }
     }
 
@@ -98,6 +102,7 @@ impl Outlet {
         }
         let context = ended.memory.context(&record);
         drop(ended);
+        let context = context.or_else(|| self.visits().context(&record));
         Some(self.judge(record, context))
     }
 
@@ -142,6 +147,15 @@ impl Outlet {
             }
         }
         record
+    }
+
+    /// A request came, the first of its connection.
+    pub fn asked(&self, client: &ClientFacts, at: Moment) {
+        self.visits().asked(client, at);
+    }
+
+    fn visits(&self) -> MutexGuard<'_, Visits> {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self) -> MutexGuard<'_, Ended> {

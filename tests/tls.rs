@@ -2,11 +2,13 @@
 //! failure is called.
 
 mod client_auth;
+mod endings;
 mod key_log;
 mod names;
 mod openssl;
 mod pki;
 mod reload;
+mod verifying;
 mod versions;
 mod visitor;
 

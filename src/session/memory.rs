@@ -359,6 +359,7 @@ impl Memory {
             mismatches,
             attempts: attempts + 1,
             cancels: cancels::around(this, &self.sessions),
+            visits: None,
         })
     }
 }
