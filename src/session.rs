@@ -21,6 +21,7 @@ pub mod secrets;
 pub mod sizes;
 pub mod stats;
 pub mod text;
+pub mod visits;
 
 pub use moment::{Anchor, Moment};
 pub use party::{Direction, Leg, Party, Phase};

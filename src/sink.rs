@@ -18,10 +18,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::session::Moment;
 use crate::session::SessionRecord;
 use crate::session::memory::{self, Memory};
-use crate::session::record::Kind;
 use crate::session::record::context::{ContextFacts, GoingDown};
+use crate::session::record::{ClientFacts, Kind};
+use crate::session::visits::Visits;
 use crate::verdict;
 use live::Registry;
 use metrics::Metrics;
@@ -50,6 +52,7 @@ pub struct Outlet {
     ended: Mutex<Ended>,
     /// `None`: each record is handed on by itself.
     joiner: Mutex<Option<Joiner>>,
+    visits: Mutex<Visits>,
 }
 
 /// What has ended lately.
@@ -105,6 +108,7 @@ impl Outlet {
             last: None,
             ended: Mutex::default(),
             joiner: Mutex::new(wanted.joined.then(Joiner::default)),
+            visits: Mutex::default(),
         }
     }
 
@@ -128,6 +132,7 @@ impl Outlet {
         }
         let context = self.context(&ended.memory, &record);
         drop(ended);
+        let context = context.or_else(|| self.visits().context(&record));
         Some(self.judge(record, context, now))
     }
 
@@ -220,6 +225,15 @@ impl Outlet {
 
     fn joiner(&self) -> MutexGuard<'_, Option<Joiner>> {
         self.joiner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request came, the first of its connection.
+    pub fn asked(&self, client: &ClientFacts, at: Moment) {
+        self.visits().asked(client, at);
+    }
+
+    fn visits(&self) -> MutexGuard<'_, Visits> {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self) -> MutexGuard<'_, Ended> {

@@ -20,6 +20,7 @@ pub mod said;
 mod siblings;
 pub mod trust;
 pub mod view;
+pub mod visits;
 pub mod words;
 
 use crate::session::SessionRecord;

@@ -3,6 +3,7 @@
 
 mod broken;
 mod client_auth;
+mod endings;
 mod hellos;
 mod key_log;
 mod names;
@@ -10,6 +11,7 @@ mod openssl;
 mod pki;
 mod refusals;
 mod reload;
+mod verifying;
 mod versions;
 mod visitor;
 

@@ -41,8 +41,10 @@ impl Certificate {
             }),
             ListenerTls::SelfSigned { names, policy } => {
                 let files = dev_ca::ensure(config.state_dir(), names, now)?;
+                let mut identity = Identity::load(&files.cert, &files.key)?;
+                identity.is_signed_by_development_ca(&files.ca);
                 Some(Self {
-                    identities: vec![Identity::load(&files.cert, &files.key)?],
+                    identities: vec![identity],
                     policy: with(policy),
                     development: Some(files),
                 })

@@ -28,6 +28,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::crypto;
+use crate::session::record::{SelfMade, SelfMadeKind};
 
 pub use self::contents::Contents;
 pub use self::error::{Fault, IdentityError, Role};
@@ -51,6 +52,8 @@ pub struct Identity {
     pub names: Vec<String>,
     /// The kind of its key.
     pub kind: KeyKind,
+    /// Why no client trusts it by itself; `None` where somebody else issued it.
+    pub self_made: Option<Box<SelfMade>>,
 }
 
 /// The kind of a certificate's key: a client names those that it can work with. In the order in
@@ -137,7 +140,12 @@ impl Identity {
             let fault = Fault::OutOfOrder(stray);
             return Err(IdentityError::new(Role::Certificate, cert_path, fault));
         }
-        let (not_before, not_after, names) = facts;
+        let Facts {
+            not_before,
+            not_after,
+            names,
+            self_signed,
+        } = facts;
         Ok(Self {
             kind: KeyKind::of(certified.key.as_ref()),
             certified: Arc::new(certified),
@@ -145,7 +153,14 @@ impl Identity {
             not_before,
             not_after,
             names,
+            self_made: self_signed
+                .then(|| Box::new(self_made(SelfMadeKind::SelfSigned, cert_path))),
         })
+    }
+
+    /// Says that it is signed by the development CA of this file.
+    pub fn is_signed_by_development_ca(&mut self, ca: &Path) {
+        self.self_made = Some(Box::new(self_made(SelfMadeKind::Development, ca)));
     }
 
     /// The SHA-256 as 64 hexadecimal digits.
@@ -175,7 +190,24 @@ fn matching(certified: &CertifiedKey) -> Option<usize> {
     })
 }
 
-fn facts(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>), String> {
+/// The path may be relative: clients are elsewhere, and so are those who read a record.
+fn self_made(kind: SelfMadeKind, trust_file: &Path) -> SelfMade {
+    let absolute = std::path::absolute(trust_file);
+    let path = absolute.as_deref().unwrap_or(trust_file);
+    SelfMade {
+        kind,
+        trust_file: path.display().to_string(),
+    }
+}
+
+struct Facts {
+    not_before: Timestamp,
+    not_after: Timestamp,
+    names: Vec<String>,
+    self_signed: bool,
+}
+
+fn facts(leaf: &CertificateDer<'_>) -> Result<Facts, String> {
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
     let validity = certificate.validity();
     let time = |seconds| Timestamp::from_second(seconds).map_err(|error| error.to_string());
@@ -190,7 +222,13 @@ fn facts(leaf: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp, Vec<String>
         Err(error) => return Err(error.to_string()),
     };
     let not_before = time(validity.not_before.timestamp())?;
-    Ok((not_before, time(validity.not_after.timestamp())?, names))
+    Ok(Facts {
+        not_before,
+        not_after: time(validity.not_after.timestamp())?,
+        names,
+        // RFC 5280 section 3.2: issuer and subject are the same entity.
+        self_signed: certificate.issuer().as_raw() == certificate.subject().as_raw(),
+    })
 }
 
 fn name_text(name: &GeneralName<'_>) -> Option<String> {

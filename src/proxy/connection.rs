@@ -13,7 +13,7 @@ use crate::session::moment::Anchor;
 use crate::session::party::Leg;
 use crate::session::record::client::Http2Facts;
 use crate::session::record::proxy_protocol::ProxyProtocolFacts;
-use crate::session::record::{ClientTls, TransportEnd};
+use crate::session::record::{ClientFacts, ClientTls, TransportEnd};
 use crate::transport::sensor::{End, Sensed};
 use crate::transport::tls::Terminator;
 
@@ -181,6 +181,14 @@ impl Connection {
     pub fn through(mut self, terminator: Option<Arc<Terminator>>) -> Self {
         self.terminator = terminator;
         self
+    }
+
+    /// Notes what a record of a connection without a request needs to know of the certificate.
+    pub(super) fn note_certificate(&self, client: &mut ClientFacts) {
+        if let (Some(tls), Some(terminator)) = (&mut client.tls, &self.terminator) {
+            let shown = tls.certificate.as_deref();
+            tls.self_made = shown.and_then(|shown| terminator.self_made(shown));
+        }
     }
 
     /// Its first request is read, or its upgrade is answered: it is no handshake any more.

@@ -183,6 +183,7 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
         rec.reach(Phase::Request);
         rec.facts.client.first_bytes = Some(connection.sensed.first_bytes());
         rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
+        connection.note_certificate(&mut rec.facts.client);
         let now = Instant::now();
         match ending {
             Unexplained::Left => {}

@@ -19,9 +19,9 @@ use std::ops::Deref;
 use self::around::Around;
 pub use self::cadence::FAR_FROM_CHANCE;
 use self::cadence::cadence;
+use self::cancels::Attempt;
 use self::down::{Announced, going_down, shutdown};
 pub use self::down::{ONE_EVENT, announcement};
-use self::cancels::Attempt;
 use self::numbers::{Number, Numbers};
 use self::together::Together;
 use super::credential::{Credential, compared};
@@ -383,6 +383,7 @@ impl Memory {
             mismatches,
             attempts: attempts + 1,
             cancels: cancels::around(this, &self.sessions),
+            visits: None,
         })
     }
 }

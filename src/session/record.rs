@@ -15,13 +15,15 @@ pub mod request;
 pub mod stream_fault;
 pub mod texts;
 pub mod verdict;
+pub mod visits;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use client::{
-    ClientCert, ClientFacts, ClientTls, FirstBytes, SniMatch, TlsFailure, TlsFailureKind,
+    ClientCert, ClientFacts, ClientTls, FirstBytes, SelfMade, SelfMadeKind, SniMatch, TlsFailure,
+    TlsFailureKind,
 };
 pub use close::{
     CapFact, CapKey, CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
@@ -37,6 +39,7 @@ pub use request::{
 };
 pub use stream_fault::{StreamFault, StreamFaultKind};
 pub use verdict::{Class, Confidence, Evidence, Layer, Verdict};
+pub use visits::{Steady, VisitFacts};
 
 use super::credential::Credential;
 use super::moment::Moment;
@@ -102,7 +105,8 @@ pub struct SessionRecord {
     pub close: CloseFacts,
     /// What the application said inside; `null` without a tunnel.
     pub dialect: Option<DialectFacts>,
-    /// What recent sessions add as evidence; `null` for records that are no upgrade attempts.
+    /// What recent sessions add as evidence; of an upgrade attempt, or of a connection without a request
+    /// (`visits` alone).
     pub context: Option<ContextFacts>,
     /// How many sessions this record stands for, where endings of one client that were alike were joined.
     pub repeats: Option<Repeats>,
@@ -197,6 +201,60 @@ impl SessionRecord {
     #[must_use]
     pub fn had_tunnel(&self) -> bool {
         self.kind == Kind::Websocket && self.phase >= Phase::Handshake
+    }
+
+    /// A connection that came to nothing: not one byte of a request, and the client ended it.
+    #[must_use]
+    pub fn is_bare_connect(&self) -> bool {
+        self.asked_for_nothing()
+            && self.close.timer.is_none()
+            && self.close.transport.client.is_by_peer()
+            && self.close.transport.client_fault.is_none()
+    }
+
+    /// A connection on which no byte came, apart from TLS, whoever ended it.
+    #[must_use]
+    pub fn asked_for_nothing(&self) -> bool {
+        self.kind == Kind::Connection
+            && self.answer.is_none()
+            && matches!(self.client.first_bytes, None | Some(FirstBytes::None))
+            && self.client.bytes_read.unwrap_or(0) == 0
+    }
+
+    /// A client connected, asked for nothing (with HTTP/2, sent no more than what opens a connection), and
+    /// a timer of ours ended it.
+    #[must_use]
+    pub fn waited_in_silence(&self) -> bool {
+        let timer = self.close.timer.map(|timer| timer.key);
+        let about = matches!(timer, Some(TimerKey::RequestHead | TimerKey::TlsHandshake));
+        let silent = self.client.first_bytes == Some(FirstBytes::None) && self.asked_for_nothing();
+        let opened = self.client.http2.as_ref().is_some_and(|http2| {
+            self.kind == Kind::Connection && http2.requests == 0 && http2.refused == 0
+        });
+        about && (silent || opened) && self.close.refused.is_none()
+    }
+
+    /// The client was shown our certificate, sent no byte of a request and left without an alert. In TLS
+    /// 1.3 a client that verifies when its side of the handshake is complete may leave before its last
+    /// message goes out: from here the handshake did not complete then.
+    #[must_use]
+    pub fn left_at_certificate(&self) -> bool {
+        let Some(tls) = &self.client.tls else {
+            return false;
+        };
+        let end = self.close.transport.client;
+        if !end.is_by_peer() || end == TransportEnd::Timeout {
+            return false;
+        }
+        let Some(failure) = &tls.failure else {
+            return self.phase >= Phase::Request && self.is_bare_connect();
+        };
+        let ours = self.close.timer.is_some() || self.answer.is_some() || failure.kind.is_some();
+        self.kind == Kind::Connection
+            && !ours
+            && failure.alert.is_none()
+            && tls.certificate.is_some()
+            && self.client.first_bytes == Some(FirstBytes::Tls)
     }
 }
 

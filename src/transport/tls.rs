@@ -79,8 +79,10 @@ pub async fn accept_read(
         Ok(stream) => Ok(stream),
         Err(error) => {
             let mut facts = facts.clone();
-            facts.alpn_offered = offered;
+            facts.alpn_offered = offered.into();
             facts.certificate = terminator.shown(&noted);
+            let shown = facts.certificate.as_deref();
+            facts.self_made = shown.and_then(|shown| terminator.self_made(shown));
             facts.our_names = terminator.names();
             facts.client_cert = noted.refused().map(Box::new);
             let mut failed = failed(facts, error);

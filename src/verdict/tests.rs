@@ -4,8 +4,9 @@
 //! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
 //! `answers`, `breaches`, `pages` and `pings` show what answers other than a 101, frames that break the
 //! protocol, origins of pages and pings without an answer mean, `decided` that nothing outvotes a refusal,
-//! `requests`, `credentials` and `together` show what a session's requests, its secrets and other
-//! sessions add, `chance` what they must not, `properties` asks about records that nobody
+//! `placeholders` looks for what an action leaves to be filled in,
+//! `requests`, `credentials`, `together` and `visits` show what a session's requests, its secrets, other
+//! sessions and other connections add, `chance` what they must not, `properties` asks about records that nobody
 //! thought of, `grafts` about pieces of those that somebody did.
 
 mod answers;
@@ -20,9 +21,11 @@ mod hops;
 mod hostile;
 mod pages;
 mod pings;
+mod placeholders;
 mod properties;
 mod requests;
 mod together;
+mod visits;
 
 use std::path::{Path, PathBuf};
 

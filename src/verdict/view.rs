@@ -8,8 +8,7 @@ use crate::session::moment::Moment;
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::dialect::{ConnectResult, DialectError};
 use crate::session::record::{
-    CloseSeen, DirectionFrames, Evidence, FirstBytes, GatewayErrorKind, Kind, Saw, StreamFault,
-    TransportEnd,
+    CloseSeen, DirectionFrames, Evidence, GatewayErrorKind, Kind, Saw, StreamFault, TransportEnd,
 };
 use crate::session::text::PeerText;
 use crate::ws::Violation;
@@ -193,18 +192,6 @@ impl<'a> View<'a> {
             Leg::Client => self.record.close.client.as_ref(),
             Leg::Gateway => self.record.close.gateway.as_ref(),
         }
-    }
-
-    /// A connection that came to nothing: not one byte of a request, and the client ended it.
-    #[must_use]
-    pub fn is_bare_connect(&self) -> bool {
-        self.kind == Kind::Connection
-            && self.answer.is_none()
-            && self.close.timer.is_none()
-            && matches!(self.client.first_bytes, None | Some(FirstBytes::None))
-            && self.client.bytes_read.unwrap_or(0) == 0
-            && self.end_of(Leg::Client).is_by_peer()
-            && self.fault_of(Leg::Client).is_none()
     }
 
     /// What a leg's far end sent that its TLS stream must not hold, where that ended the leg.

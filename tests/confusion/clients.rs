@@ -28,14 +28,6 @@ fn that_leave() -> Vec<Fault> {
             "probe.tcp",
             || left(Face::Tls, b"", false),
         ),
-        fault("client: a TLS health check", "probe.tls", || async {
-            let peer = echo::start(&Via::Plain).await;
-            let tap = Setup::before(&peer).start().await;
-            let mut conn = tap.connect(Face::Tls).await;
-            conn.finish().await;
-            conn.rest().await;
-            first_record(&tap).await
-        }),
         fault(
             "client: FIN in the head",
             "client.left.request_head",

@@ -6,12 +6,13 @@ use rustls::crypto::ring;
 use rustls::{CertificateError, ClientConfig, SignatureScheme};
 use serde_json::json;
 use wstap::session::SessionRecord;
+use wstap::session::record::Kind;
 
 use super::table::{Fault, fault, first_record};
-use crate::peers::{Via, echo};
+use crate::peers::{Peer, Via, echo};
 use crate::support::certs::{Ca, trusting_nothing};
 use crate::support::client::{connect, try_connect_tls};
-use crate::support::tap::{Face, Setup};
+use crate::support::tap::{Face, Setup, Tap};
 use crate::support::verifier::Verifier;
 
 pub fn faults() -> Vec<Fault> {
@@ -85,6 +86,38 @@ pub fn faults() -> Vec<Fault> {
         )
         .says("it asked for the name \"claw.lan\", which none of our certificates carries"),
         fault(
+            "tls: a client that leaves without a word, with the development CA",
+            "tap.certificate.untrusted",
+            || async {
+                let (_peer, tap) = before_echo(|it| it).await;
+                tap.connect(Face::Tls).await.fin();
+                first_record(&tap).await
+            },
+        )
+        .says("we showed the certificate with sha256"),
+        fault(
+            "tls: a client that leaves without a word, and asks before",
+            "probe.tls",
+            || async {
+                let (_peer, tap) = before_echo(|it| it).await;
+                tap.connect(Face::Tls).await.open("/").await;
+                tap.connect(Face::Tls).await.finish().await;
+                connection(&tap).await
+            },
+        )
+        .says("a request of this address had come through the same certificate"),
+        fault(
+            "timer: request_head, a spare connection of a client that asks",
+            "probe.spare",
+            || async {
+                let (_peer, tap) = before_echo(|it| it.set("timeouts.request_head", "300ms")).await;
+                let mut spare = tap.connect(Face::Plain).await;
+                tap.connect(Face::Plain).await.open("/").await;
+                spare.rest().await;
+                connection(&tap).await
+            },
+        ),
+        fault(
             "tls: no client certificate",
             "client.fault.certificate_missing",
             without_certificate,
@@ -103,6 +136,18 @@ pub fn faults() -> Vec<Fault> {
             first_record(&tap).await
         }),
     ]
+}
+
+async fn before_echo(more: impl FnOnce(Setup) -> Setup) -> (Peer, Tap) {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = more(Setup::before(&peer)).start().await;
+    (peer, tap)
+}
+
+/// The record of a connection without a request.
+async fn connection(tap: &Tap) -> SessionRecord {
+    let is_it = |record: &SessionRecord| record.kind == Kind::Connection;
+    tap.wait_for("a connection's record", is_it).await
 }
 
 async fn handshake(config: Arc<ClientConfig>, name: &str) -> SessionRecord {

@@ -306,6 +306,16 @@ async fn an_idle_connection_is_ended_in_order() {
     let silent = |record: &SessionRecord| record.close.timer.is_some();
     let record = tap.wait_for("a silent connection", silent).await;
     assert_eq!(record.kind, Kind::Connection);
+    // Its client asks on other connections; one that never does hangs.
+    assert_eq!(rule(&record), "probe.spare");
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.request_head", "300ms")
+        .start()
+        .await;
+    let client = Http2::connect(&tap).await;
+    client.ended().await.expect("GOAWAY without an error");
+    let record = tap.wait_for("a silent connection", silent).await;
     assert_eq!(class(&record), Class::TapTimeout, "{}", rule(&record));
 }
 
@@ -320,7 +330,9 @@ async fn a_connection_that_is_left_unused_is_no_fault() {
     drop(raw);
     let probe = |record: &SessionRecord| rule(record) == "probe.http2";
     tap.wait_for("an unused connection", probe).await;
-    // Nothing but TLS.
+    // Nothing but TLS, of a client that trusts the certificate.
+    let mut client = Http2::connect(&tap).await;
+    assert_eq!(client.get("/", &[]).await.status.as_u16(), 200);
     drop(Raw::bare(&tap).await);
     let probe = |record: &SessionRecord| rule(record) == "probe.tls";
     tap.wait_for("a bare connection", probe).await;

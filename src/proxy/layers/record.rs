@@ -159,6 +159,10 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
             Asks::WebSocket | Asks::StrippedWebSocket => Kind::Websocket,
         };
         record.request = Some(facts::request(head, *asks));
+        if connection.heads.is_on_first() && refusal.is_none() {
+            tap.outlet()
+                .asked(&record.client, anchor.at(anchor.opened()));
+        }
         record.auth = found.credentials;
         record.auth_dropped = found.dropped as u64;
         rec.mask_request();

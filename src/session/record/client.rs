@@ -8,7 +8,9 @@ pub mod tls;
 use super::frames::TcpFacts;
 use super::proxy_protocol::ProxyProtocolFacts;
 use crate::session::text::PeerText;
-pub use tls::{ClientCert, ClientTls, SniMatch, TlsFailure, TlsFailureKind};
+pub use tls::{
+    ClientCert, ClientTls, SelfMade, SelfMadeKind, SniMatch, TlsFailure, TlsFailureKind,
+};
 
 /// Who the client is and what it spoke.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

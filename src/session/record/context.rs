@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
+use crate::session::record::VisitFacts;
 use crate::session::text::PeerText;
 
 /// Evidence from other sessions of the same tap. It stands in the record, so that judging it again
@@ -59,6 +60,8 @@ pub struct ContextFacts {
     pub attempts: u32,
     /// The client cancelled this attempt before it was answered; `null` where it did not.
     pub cancels: Option<Cancels>,
+    /// What else came from this address; only of a connection that asked for nothing.
+    pub visits: Option<Box<VisitFacts>>,
 }
 
 /// See [`ContextFacts::cancels`]: at the same gateway in the last five minutes.

@@ -249,6 +249,7 @@ fn of_tls(tls: &mut ClientTls, visit: Visit<'_>) {
         sni_match: _,
         host_differs: _,
         certificate: _,
+        self_made: _,
         our_names: _,
         resumed: _,
         client_cert,

@@ -118,7 +118,7 @@ mod tests {
             assert_eq!(facts.failure.unwrap().kind, failure);
             assert_eq!(facts.sni, Some(PeerText::new("gw.example", 255)));
             assert_eq!(facts.sni_match, Some(SniMatch::Exact));
-            assert_eq!(facts.alpn_offered, [PeerText::new("http/1.1", 255)]);
+            assert_eq!(*facts.alpn_offered, [PeerText::new("http/1.1", 255)]);
         }
     }
 }

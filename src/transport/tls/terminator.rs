@@ -36,7 +36,7 @@ use super::peer;
 use crate::config::identity::{Identity, names};
 use crate::config::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
 use crate::crypto;
-use crate::session::record::{ClientCert, SniMatch};
+use crate::session::record::{ClientCert, SelfMade, SniMatch};
 use crate::session::text::PeerText;
 
 /// Names of ours that a record holds.
@@ -140,6 +140,14 @@ impl Terminator {
         let position = *noted.shown.get()?;
         let identity = self.chooser.identities().get(position)?;
         Some(identity.sha256_hex())
+    }
+
+    /// Whether clients have to be made to trust the certificate with this SHA-256.
+    #[must_use]
+    pub fn self_made(&self, sha256: &str) -> Option<Box<SelfMade>> {
+        let mut all = self.chooser.identities().iter();
+        let shown = all.find(|identity| identity.sha256_hex() == sha256)?;
+        shown.self_made.clone()
     }
 
     /// The names of all its certificates.

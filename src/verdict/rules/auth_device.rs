@@ -116,7 +116,7 @@ pub(super) const RULES: &[Rule] = &[
                       removed. OpenClaw clients delete their stored token when they see this.",
         evidence: "details.code AUTH_DEVICE_TOKEN_MISMATCH",
         versions: Versions::Seen,
-        action: "pair the device again: connect, then run `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
+        action: "pair the device again: connect, then on the gateway host run `openclaw devices list` and `openclaw devices approve` with the id that it shows",
         ..device("gateway.auth.device_token_mismatch", 30, token_mismatch)
     },
     Rule {

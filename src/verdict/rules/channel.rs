@@ -45,7 +45,7 @@ pub(super) const RULES: &[Rule] = &[
                       `openclaw devices approve` of that id it works.",
         evidence: "hello-ok with an empty list of scopes, a connect request that asked for some and named no device, and answers with MISSING_SCOPE",
         versions: Versions::Seen,
-        action: "give the client a device: at the client run `openclaw cron list` once (it is refused, and makes the device's identity), then the wanted command again, and approve its request on the gateway host with `openclaw devices approve REQUEST-ID`; or run the command on the gateway host itself",
+        action: "give the client a device: at the client run `openclaw cron list` once (it is refused, and makes the device's identity), then the wanted command again, and approve its request on the gateway host by `openclaw devices approve` with the id that `openclaw devices list` shows there; or run the command on the gateway host itself",
         ..channel("channel.locality_lost", ActOn::Operator, 10, locality_lost)
     },
     Rule {
@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
                       token.",
         evidence: "hello-ok, and no answer but refusals, one of them with MISSING_SCOPE",
         versions: Versions::Seen,
-        action: "let the client ask for the missing scope, then approve it on the gateway host: `openclaw devices list` and `openclaw devices approve REQUEST-ID`",
+        action: "let the client ask for the missing scope, then approve it on the gateway host: `openclaw devices list`, then `openclaw devices approve` with the id that it shows",
         ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
     },
     Rule {
@@ -184,7 +184,7 @@ fn why_remote(view: &View<'_>) -> (Option<String>, Option<&'static str>) {
                 "if this client is on the gateway's host, let it connect to wstap or to the gateway \
                  itself: the proxy in front adds headers that make it remote; a client that is remote \
                  needs a device: run `openclaw cron list` there once, then the wanted command again, and \
-                 approve its request on the gateway host (`openclaw devices approve REQUEST-ID`)",
+                 approve its request on the gateway host (`openclaw devices approve` with the id that `openclaw devices list` shows)",
             ),
         ),
         ForwardedMode::Overwrite if local && forwarded.why == Some(ForwardedWhy::Configured) => (
@@ -273,7 +273,7 @@ fn missing_scope(view: &View<'_>) -> Option<Finding> {
     let finding = found(view, rpc, summary).because(granted);
     Some(match scope.and_then(paste_safe) {
         Some(scope) => finding.next(format!(
-            "let the client ask for {scope}, then approve it on the gateway host: `openclaw devices list` and `openclaw devices approve REQUEST-ID`"
+            "let the client ask for {scope}, then approve it on the gateway host: `openclaw devices list`, then `openclaw devices approve` with the id that it shows"
         )),
         None => finding,
     })

@@ -1,9 +1,12 @@
 //! Clients that vanished, aborted or gave up.
 
+use std::net::SocketAddr;
+
 use super::together::{lost_with_it, usual_losses};
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
+use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -135,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
                       a certificate.",
         evidence: "the end of the connection inside the TLS handshake, without an alert",
         versions: Versions::Any,
-        action: "run `openssl s_client -connect HOST:PORT` from the client's host to see what it finds wrong",
+        action: "connect with `openssl s_client` from the client's host to see what it finds wrong",
         ..left("client.left.tls", Stage::Connection, 50, tls)
     },
     Rule {
@@ -362,9 +365,27 @@ fn tls(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client ended the connection in the middle of the TLS handshake";
-    Some(
-        Finding::new(Confidence::Likely, summary)
-            .because([fact(failure.detail.clone())])
-            .because(view.end_evidence(Leg::Client)),
-    )
+    let found = Finding::new(Confidence::Likely, summary)
+        .because([fact(failure.detail.clone())])
+        .because(view.end_evidence(Leg::Client));
+    Some(match s_client(view) {
+        Some(command) => found.next(format!(
+            "run `{command}` from the client's host to see what it finds wrong"
+        )),
+        None => found,
+    })
+}
+
+/// What does from the client's host what the client did: to the address that accepted it, with the name
+/// that it asked for. That name is a client's to choose, so that only what a host name may hold is pasted.
+fn s_client(view: &View<'_>) -> Option<String> {
+    let listener: SocketAddr = view.tap.listener.parse().ok()?;
+    let is_plain = |name: &&str| {
+        let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+        !name.is_empty() && !name.starts_with('-') && name.len() <= 100 && name.bytes().all(byte)
+    };
+    let name = view.record().client.tls.as_ref()?.sni.as_ref();
+    let name = name.map(PeerText::as_str).filter(is_plain);
+    let name = name.map_or_else(String::new, |name| format!(" -servername {name}"));
+    Some(format!("openssl s_client -connect {listener}{name}"))
 }

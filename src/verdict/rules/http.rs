@@ -94,10 +94,10 @@ fn client_error(view: &View<'_>) -> Option<Finding> {
     let next = match status {
         401 if sent.is_some() => {
             "compare the credential that was sent (its fingerprint is above) with what this path \
-             wants: the gateway's token as `Authorization: Bearer …`, webhooks a token of their own"
+             wants: the gateway's token in the header Authorization with the scheme Bearer, webhooks a token of their own"
                 .to_owned()
         }
-        401 => "send the gateway's token as `Authorization: Bearer …` with this request".to_owned(),
+        401 => "send the gateway's token with this request, in the header Authorization with the scheme Bearer".to_owned(),
         404 => "check the path; the gateway's HTTP API needs gateway.http.endpoints to be enabled"
             .to_owned(),
         405 => "use a method that this path takes (health paths take GET and HEAD)".to_owned(),

@@ -47,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
                       pairing table. Rotating or revoking its token closes with the same reason.",
         evidence: "a Close 4001 \"device removed\"",
         versions: Versions::Seen,
-        action: "pair the device again: connect, then run `openclaw devices list` and `openclaw devices approve REQUEST-ID` on the gateway host",
+        action: "pair the device again: connect, then on the gateway host run `openclaw devices list` and `openclaw devices approve` with the id that it shows",
         ..cycle(
             "gateway.lifecycle.device_removed",
             ActOn::Operator,

@@ -1,6 +1,8 @@
 //! A path that swallows large packets and lets small ones through.
 
 use super::network::{STALLED, kernel};
+use std::net::{IpAddr, SocketAddr};
+
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::frames::{DirectionFrames, TcpFacts};
 use crate::session::record::verdict::ActOn;
@@ -28,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
                   tunnels and overlay networks of containers.",
     evidence: "bytes that were sent again twice or more and not acknowledged, on a leg to which one large frame went, smaller ones before it",
     versions: Versions::Any,
-    action: "lower the MTU of that path (for a container network the driver's `mtu` option, for WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; `ping -M do -s 1472 HOST` shows what fits",
+    action: "lower the MTU of that path (for a container network the driver's `mtu` option, for WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; pings of 1472 bytes that may not be fragmented show whether 1500 fits",
     find: large_messages,
 }];
 
@@ -76,9 +78,29 @@ fn large_message(view: &View<'_>, leg: Leg, tcp: TcpFacts) -> Option<Finding> {
     let before = fact(format!(
         "{small} smaller frames had gone to the {who} before"
     ));
-    Some(
-        Finding::new(Confidence::Possible, summary)
-            .because([kernel(leg, tcp), before])
-            .because(view.both_legs()),
-    )
+    let found = Finding::new(Confidence::Possible, summary)
+        .because([kernel(leg, tcp), before])
+        .because(view.both_legs());
+    Some(match far_end(view, leg) {
+        Some(host) => found.next(format!(
+            "lower the MTU of that path (for a container network the driver's `mtu` option, for \
+             WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; on the tap's host \
+             `ping -M do -s 1472 {host}` shows what fits"
+        )),
+        None => found,
+    })
+}
+
+/// The address at the other end of a leg.
+fn far_end(view: &View<'_>, leg: Leg) -> Option<IpAddr> {
+    let record = view.record();
+    let addr = match leg {
+        Leg::Client => record
+            .client
+            .via
+            .as_ref()
+            .map_or(&record.client.addr, |via| &via.peer),
+        Leg::Gateway => record.gateway.as_ref()?.addr.as_ref()?,
+    };
+    Some(addr.parse::<SocketAddr>().ok()?.ip())
 }

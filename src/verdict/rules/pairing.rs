@@ -20,7 +20,7 @@ const fn pairing(id: &'static str, order: u8, find: Find) -> Rule {
         explanation: "",
         evidence: "",
         versions: Versions::Any,
-        action: "on the gateway host run `openclaw devices list`, then `openclaw devices approve REQUEST-ID`",
+        action: "on the gateway host run `openclaw devices list`, then `openclaw devices approve` with the id that it shows",
         find,
     }
 }

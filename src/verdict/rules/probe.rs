@@ -3,7 +3,8 @@
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::view::{fact, human_ms};
+use crate::verdict::view::{at, fact, human_ms};
+use crate::verdict::visits::Visitor;
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 /// Health checks leave sooner.
@@ -34,7 +35,10 @@ pub(super) const RULES: &[Rule] = &[
         order: 20,
         title: "A bare TLS connect",
         explanation: "The TLS handshake completed and the client left without a request: a health \
-                      check that looks at the certificate. A client that pins the certificate's \
+                      check that looks at the certificate, or a browser's spare connection. With a \
+                      certificate that clients do not trust by themselves it is \
+                      tap.certificate.untrusted, unless a request of the same address came through \
+                      this certificate or its connections come at even intervals. A client that pins the certificate's \
                       fingerprint and found another one looks the same from here: OpenClaw's then \
                       says \"gateway tls fingerprint mismatch\".",
         evidence: "a completed TLS handshake and no byte of a request",
@@ -42,6 +46,23 @@ pub(super) const RULES: &[Rule] = &[
         action: "nothing to do, unless a client complains of a TLS fingerprint mismatch: then \
                  update its pin (gateway.remote.tlsFingerprint)",
         find: tls,
+    },
+    Rule {
+        id: "probe.spare",
+        class: Class::Probe,
+        party: Party::Tap,
+        act_on: ActOn::Nobody,
+        stage: Stage::Connection,
+        order: 14,
+        title: "A spare connection that was not used",
+        explanation: "A client connected (and on a listener with TLS may have completed it), sent \
+                      nothing, and timeouts.request_head or timeouts.tls_handshake ended it; a request \
+                      of the same address had come. Browsers open such connections in advance. Where \
+                      no request of the address had come, it is tap.timeout.",
+        evidence: "a timer of ours on a connection without one byte, and a request of the same address within a day before",
+        versions: Versions::Any,
+        action: "nothing to do",
+        find: spare,
     },
     Rule {
         id: "probe.websocket",
@@ -75,11 +96,37 @@ fn tcp(view: &View<'_>) -> Option<Finding> {
 
 fn tls(view: &View<'_>) -> Option<Finding> {
     let tls = view.client.tls.as_ref()?;
-    if !view.is_bare_connect() || tls.failure.is_some() || view.phase < Phase::Request {
+    let completed = tls.failure.is_none() && view.phase >= Phase::Request && view.is_bare_connect();
+    let known = view.left_at_certificate() && view.visitor() != Visitor::Unknown;
+    if !completed && !known {
         return None;
     }
-    let summary = "the client completed TLS, asked for nothing and left: a health check";
-    Some(Finding::new(Confidence::Likely, summary).because(view.end_evidence(Leg::Client)))
+    let summary = match view.visitor() {
+        Visitor::Accepts(_) => {
+            "the client, which trusts the certificate, left a spare TLS connection"
+        }
+        Visitor::Checks(_) => "the client begins TLS at even intervals and leaves: a health check",
+        Visitor::Unknown => "the client completed TLS, asked for nothing and left: a health check",
+    };
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.visits_evidence())
+            .because(view.end_evidence(Leg::Client)),
+    )
+}
+
+fn spare(view: &View<'_>) -> Option<Finding> {
+    let asked_at = view.visits()?.asked_at?;
+    if !view.waited_in_silence() {
+        return None;
+    }
+    let summary = "the client left a spare connection unused until our timer ended it";
+    let asked = at(asked_at, "a request of this address had come");
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because([asked])
+            .because(view.timer_evidence()),
+    )
 }
 
 fn websocket(view: &View<'_>) -> Option<Finding> {

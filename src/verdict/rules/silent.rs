@@ -48,7 +48,7 @@ pub(super) const RULES: &[Rule] = &[
                       http.",
         evidence: "FIN of the gateway after the request and before a status line",
         versions: Versions::Any,
-        action: "check that the gateway is healthy: `curl -s http://GATEWAY/healthz` must say live",
+        action: "check that the gateway is healthy: its /healthz must say live",
         ..silent("gateway.silent.closed", Stage::Dial, 50, closed)
     },
     Rule {

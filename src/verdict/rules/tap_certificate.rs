@@ -1,11 +1,15 @@
-//! Clients that refused our certificate, told by the alert that they sent (RFC 8446 section 6.2).
+//! Clients that refused our certificate: told by the alert that they sent (RFC 8446 section 6.2), or by
+//! leaving right after TLS, as those do that verify the certificate only then.
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, ClientTls, Confidence, Kind, SniMatch};
+use crate::session::record::{
+    Class, ClientTls, Confidence, Kind, SelfMade, SelfMadeKind, SniMatch,
+};
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, short};
+use crate::verdict::visits::Visitor;
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn certificate(id: &'static str, order: u8, find: Find) -> Rule {
@@ -45,8 +49,10 @@ pub(super) const RULES: &[Rule] = &[
                       carries, was shown the default one, completed TLS and left without a request. \
                       Node, and so the OpenClaw CLI, and curl compare the name only then and send no \
                       alert; they say \"Hostname/IP does not match certificate's altnames\" or the \
-                      like. A health check that asks for such a name looks the same.",
-        evidence: "a completed TLS handshake for a name that no certificate of ours carries, and no byte of a request",
+                      like. A health check that asks for such a name looks the same until its \
+                      connections come at even intervals; it is probe.tls then, and so is a client \
+                      whose requests come under this name all the same.",
+        evidence: "a completed TLS handshake for a name that no certificate of ours carries, no byte of a request, and neither even intervals nor a request of that address under this name",
         versions: Versions::Any,
         action: OTHER_NAME,
         ..certificate("tap.certificate.name", 10, name)
@@ -59,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
                       the client's own error.",
         evidence: "the TLS alert bad_certificate or certificate_unknown of the client",
         versions: Versions::Any,
-        action: "read the client's TLS error; use a name that the certificate carries, and install dev-ca.pem if it is the development one",
+        action: "read the client's TLS error; use a name that the certificate carries, and let the client trust its CA",
         ..certificate("tap.certificate.refused", 40, refused)
     },
     Rule {
@@ -77,8 +83,23 @@ pub(super) const RULES: &[Rule] = &[
                       is installed.",
         evidence: "the TLS alert unknown_ca of the client",
         versions: Versions::Any,
-        action: "let the client trust the CA (dev-ca.pem in the tap's state_dir for the development one): NODE_EXTRA_CA_CERTS=FILE for the OpenClaw CLI, an import for a browser",
+        action: "let the client trust the CA that signed the listener's certificate: with NODE_EXTRA_CA_CERTS for Node and the OpenClaw CLI, by an import for a browser",
         ..certificate("tap.certificate.unknown_ca", 30, unknown_ca)
+    },
+    Rule {
+        title: "A client left right after it saw our own certificate",
+        explanation: "The client was shown our certificate and left without an alert and without a \
+                      byte of a request, and the certificate is one that no client trusts by itself: \
+                      of the development CA, or self-signed. Node and so the OpenClaw CLI verify when \
+                      the handshake is complete for them, and send no alert: they say \"unable to verify the first certificate\", \
+                      \"self-signed certificate\" or the like. A health check of TLS looks the same. \
+                      It is likely when the same address does it again within ten minutes. It is \
+                      probe.tls where a request of that address came through this certificate, and \
+                      where its connections come at even intervals.",
+        evidence: "the end of the client's connection after a certificate of the development CA or a self-signed one was shown, no alert, no byte of a request, and neither a request of that address through it nor even intervals",
+        versions: Versions::Any,
+        action: "let the client trust the certificate (its file is named in the record): with NODE_EXTRA_CA_CERTS for Node and the OpenClaw CLI, by an import for a browser",
+        ..certificate("tap.certificate.untrusted", 12, untrusted)
     },
     Rule {
         title: "The client cannot use our certificate",
@@ -127,6 +148,23 @@ fn handshake_alert<'a>(view: &View<'a>, tls: &'a ClientTls) -> Option<&'a str> {
     fault.alert.as_deref()
 }
 
+/// What makes a client trust a certificate of ours.
+fn trust(made: &SelfMade) -> String {
+    let SelfMade { kind, trust_file } = made;
+    let what = match kind {
+        SelfMadeKind::Development => "the development CA",
+        SelfMadeKind::SelfSigned => "the self-signed certificate",
+    };
+    format!(
+        "let the client trust {what}, {trust_file} on the tap's host (copy it to the client's): \
+         `NODE_EXTRA_CA_CERTS={trust_file}` for Node and the OpenClaw CLI, an import for a browser"
+    )
+}
+
+fn made<'a>(view: &View<'a>) -> Option<&'a SelfMade> {
+    view.record().client.tls.as_ref()?.self_made.as_deref()
+}
+
 /// The name that the client asked for, and whether we have it.
 fn asked(tls: &ClientTls) -> String {
     let Some(name) = &tls.sni else {
@@ -164,6 +202,9 @@ fn name(view: &View<'_>) -> Option<Finding> {
     if !unknown || !view.is_bare_connect() || view.phase < Phase::Request {
         return None;
     }
+    if view.visitor() != Visitor::Unknown {
+        return None;
+    }
     let summary = "the client completed TLS and left, as it does when the name is wrong";
     Some(
         Finding::new(Confidence::Likely, summary)
@@ -175,7 +216,14 @@ fn name(view: &View<'_>) -> Option<Finding> {
 fn refused(view: &View<'_>) -> Option<Finding> {
     let names = ["bad_certificate", "certificate_unknown", "access_denied"];
     let summary = "the client refused our certificate (name, CA or pinned fingerprint)";
-    alert(view, &names, Confidence::Likely, summary)
+    let finding = alert(view, &names, Confidence::Likely, summary)?;
+    Some(match made(view) {
+        Some(made) if finding.next.is_empty() => finding.next(format!(
+            "read the client's TLS error; if it is about the CA, {}",
+            trust(made)
+        )),
+        _ => finding,
+    })
 }
 
 fn revoked(view: &View<'_>) -> Option<Finding> {
@@ -186,7 +234,57 @@ fn revoked(view: &View<'_>) -> Option<Finding> {
 
 fn unknown_ca(view: &View<'_>) -> Option<Finding> {
     let summary = "the client does not trust the CA of our certificate";
-    alert(view, &["unknown_ca"], Confidence::Certain, summary)
+    let finding = alert(view, &["unknown_ca"], Confidence::Certain, summary)?;
+    Some(match made(view) {
+        Some(made) => finding.next(trust(made)),
+        None => finding,
+    })
+}
+
+fn untrusted(view: &View<'_>) -> Option<Finding> {
+    let made = made(view)?;
+    if !view.left_at_certificate() || view.visitor() != Visitor::Unknown {
+        return None;
+    }
+    let tls = view.record().client.tls.as_ref()?;
+    let whose = match made.kind {
+        SelfMadeKind::Development => "of our development CA",
+        SelfMadeKind::SelfSigned => "that is self-signed",
+    };
+    let times = view.times_left_at_certificate();
+    let confidence = if times > 1 {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    let cut = tls
+        .failure
+        .as_ref()
+        .map(|failure| fact(failure.detail.clone()));
+    let again = (times > 1).then(|| {
+        fact(format!(
+            "connections of this address that ended so in ten minutes: {times}"
+        ))
+    });
+    let shown = tls.certificate.as_ref();
+    let shown = shown.map(|sha256| fact(format!("we showed the certificate with sha256 {sha256}")));
+    let unless = if times > 1 {
+        ""
+    } else {
+        "if the client complains of the certificate, "
+    };
+    Some(
+        Finding::new(
+            confidence,
+            format!("the client left when it had seen a certificate {whose}: it may not trust it"),
+        )
+        .because([fact(asked(tls))])
+        .because(shown)
+        .because(cut)
+        .because(again)
+        .because(view.end_evidence(Leg::Client))
+        .next(format!("{unless}{}", trust(made))),
+    )
 }
 
 fn unsupported(view: &View<'_>) -> Option<Finding> {

@@ -67,7 +67,7 @@ pub(super) const RULES: &[Rule] = &[
                       or another gateway behind the same name.",
         evidence: "details.code PAIRING_REQUIRED with the reason not-paired, and in the context a hello-ok for the same device id",
         versions: Versions::Seen,
-        action: "check that the gateway's state folder (OPENCLAW_STATE_DIR) is on a volume that outlives its container; then approve the device again: `openclaw devices list`, `openclaw devices approve REQUEST-ID`",
+        action: "check that the gateway's state folder (OPENCLAW_STATE_DIR) is on a volume that outlives its container; then approve the device again: `openclaw devices list`, then `openclaw devices approve` with the id that it shows",
         ..auth("", ActOn::Operator, 20, pairing_lost)
     },
 ];

@@ -57,7 +57,7 @@ pub(super) const RULES: &[Rule] = &[
                       usable name.",
         evidence: "the TLS library's verdict on the gateway's certificate: not for this name",
         versions: Versions::Any,
-        action: "set `gateway: { tls: { server_name: NAME } }` to a name that its certificate carries",
+        action: "set gateway.tls.server_name to a name that its certificate carries",
         ..cause(
             "gateway.unreachable.certificate_name",
             ActOn::Operator,
@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
                       that the tap trusts: self-signed, or an inner CA.",
         evidence: "the TLS library's verdict on the gateway's certificate: unknown issuer",
         versions: Versions::Any,
-        action: "set `gateway: { tls: { ca: FILE } }` to the CA (or the self-signed certificate) of the gateway",
+        action: "set gateway.tls.ca to the file of the CA (or of the self-signed certificate) of the gateway",
         ..cause(
             "gateway.unreachable.certificate_untrusted",
             ActOn::Operator,
@@ -120,7 +120,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "ECONNREFUSED of a loopback address, and a host name as containers have them",
         versions: Versions::Any,
         action: "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789; \
-                 or start the gateway, if it shares this container's network (network_mode: service:…)",
+                 or start the gateway, if it shares this container's network (network_mode in Compose)",
         ..cause(
             "gateway.unreachable.loopback_in_container",
             ActOn::Operator,

@@ -17,7 +17,8 @@ pub struct ClientTls {
     /// The agreed application protocol.
     pub alpn: Option<PeerText>,
     /// The application protocols that the client offered, at most 8; only of a handshake that failed.
-    pub alpn_offered: Vec<PeerText>,
+    // A boxed slice: it is empty in every session that goes on.
+    pub alpn_offered: Box<[PeerText]>,
     /// The server name that the client asked for.
     pub sni: Option<PeerText>,
     /// How a certificate was found for that name; `null` when the client asked for none.
@@ -27,6 +28,9 @@ pub struct ClientTls {
     /// SHA-256 of the certificate that we showed, 64 hexadecimal digits; `null` when the session was
     /// resumed or none was shown.
     pub certificate: Option<String>,
+    /// That certificate is one that no client trusts until it is configured to; only of a connection that
+    /// ended before a request, and `null` for a certificate that somebody else issued.
+    pub self_made: Option<Box<SelfMade>>,
     /// The names that the listener's certificates are for, at most 16; only of a handshake that failed,
     /// or where none of them is the one that was asked for.
     pub our_names: Vec<PeerText>,
@@ -38,6 +42,27 @@ pub struct ClientTls {
     pub handshake_ms: Option<f64>,
     /// Set when the handshake did not complete.
     pub failure: Option<TlsFailure>,
+}
+
+/// See [`ClientTls::self_made`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SelfMade {
+    /// By whom it is signed.
+    pub kind: SelfMadeKind,
+    /// The file that a client needs to trust it, an absolute path on the tap's host.
+    pub trust_file: String,
+}
+
+/// See [`SelfMade::kind`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SelfMadeKind {
+    /// By the development CA that wstap makes.
+    #[default]
+    Development,
+    /// By itself.
+    SelfSigned,
 }
 
 /// See [`ClientTls::sni_match`].
