@@ -61,7 +61,7 @@ async fn an_upgrade_that_is_refused_while_its_head_is_sent() {
             let peer = answers_early::start(&Via::Plain, 1000, answer).await;
             let tap = Setup::before(&peer).start().await;
             let rule = upgrades(&tap, face, &cookies(50_000), 431, RUNS).await;
-            assert_eq!(rule, "gateway.refused.other", "{answer:?}");
+            assert_eq!(rule, "gateway.limit.head", "{answer:?}");
         }
     }
 }
@@ -73,7 +73,7 @@ async fn a_head_that_is_too_long_for_node() {
     };
     let tap = Setup::before_url(&node.url()).start().await;
     let rule = upgrades(&tap, Face::Plain, &cookies(20_000), 431, 10).await;
-    assert_eq!(rule, "gateway.refused.other");
+    assert_eq!(rule, "gateway.limit.head");
 }
 
 /// Uploads of which the gateway reads only the front.

@@ -60,7 +60,11 @@ fn check(config: &Path, env: &[(&str, &str)]) -> Result<(), String> {
     Err(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// With a key for the secret that is mounted, and nothing else changed.
+/// The folder that the image and the unit bring, which this machine need not have.
+const STATE: &str = "/var/lib/wstap";
+
+/// With a key for the secret that is mounted, with a folder in the place of [`STATE`], and nothing else
+/// changed.
 fn check_shipped(name: &str, env: &[(&str, &str)]) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let key = folder.path().join("key");
@@ -69,6 +73,7 @@ fn check_shipped(name: &str, env: &[(&str, &str)]) -> Result<(), String> {
     if let Some(secret) = document(name)["fingerprint_key_file"].as_str() {
         text = text.replace(secret, &key.to_string_lossy());
     }
+    text = text.replace(STATE, &folder.path().to_string_lossy());
     let file = folder.path().join("wstap.yaml");
     fs::write(&file, text).expect("write a configuration");
     check(&file, env)
@@ -104,7 +109,8 @@ fn what_the_page_shows_is_right() {
         if found.get("services").is_some() {
             compose::assert_fits_the_schema("a block of deploy/README.md", &found);
         } else {
-            fs::write(&file, block).expect("write a configuration");
+            let block = block.replace(STATE, &folder.path().to_string_lossy());
+            fs::write(&file, &block).expect("write a configuration");
             assert_eq!(check(&file, &gateway), Ok(()), "{block}");
         }
     }

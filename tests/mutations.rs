@@ -23,7 +23,7 @@ use rustls::{ClientConfig, SupportedProtocolVersion};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wstap::session::SessionRecord;
-use wstap::session::record::{Class, Kind};
+use wstap::session::record::{Class, Confidence, Kind};
 
 use self::gateway::Gateway;
 use self::session::{Face, Outcome, Plan, Script, Ways};
@@ -186,8 +186,11 @@ impl Judged<'_> {
             "hop.fault.upgrade_stripped" => plan.face == Face::Plain,
             // A hello that offers no signatures but those of RSA.
             "tap.fault.certificate" => plan.face != Face::Plain,
-            // Patience is by chance, and so is a cadence among so many that run out of it.
-            "hop.fault.idle_cadence" => true,
+            // A client that is gone before it asks for anything may not trust the development CA.
+            "tap.certificate.untrusted" => {
+                let verdict = record.verdict.as_ref().expect("a verdict");
+                record.kind == Kind::Connection && verdict.confidence != Confidence::Certain
+            }
             // Both legs were found ended by one look: nothing tells who was first.
             "gateway.left.open" => {
                 let ends = &record.close.transport;

@@ -103,18 +103,7 @@ impl Wanted {
             wrong.push("nothing says how the client's leg ended".to_owned());
         }
         // Also what the fixtures of the rules do not show: each fault is a record of its own.
-        let blank = [
-            "HOST",
-            "PORT",
-            "NAME",
-            "FILE",
-            "PATH",
-            "REQUEST-ID",
-            "<",
-            "…`",
-        ];
-        let found = blank.iter().find(|blank| verdict.next.contains(**blank));
-        if let Some(blank) = found {
+        if let Some(blank) = placeholder(&verdict.next) {
             wrong.push(format!("{blank:?} waits to be filled in: {}", verdict.next));
         }
         if wstap::verdict::decide(record) != *verdict {
@@ -122,6 +111,18 @@ impl Wanted {
         }
         wrong
     }
+}
+
+/// What an action leaves to be filled in. A word that is part of a name, such as `OPENCLAW_CONFIG_PATH`, is
+/// none.
+fn placeholder(action: &str) -> Option<&str> {
+    const BLANKS: [&str; 6] = ["HOST", "PORT", "NAME", "FILE", "PATH", "REQUEST-ID"];
+    let in_a_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let mut words = action.split(|c| !in_a_word(c));
+    let marks = ["<", "…`"].into_iter();
+    words
+        .find(|word| BLANKS.contains(word))
+        .or_else(|| marks.into_iter().find(|mark| action.contains(mark)))
 }
 
 fn tell(saw: Option<Saw>) -> String {

@@ -199,7 +199,7 @@ async fn the_name_is_wrong(town: &Town) {
         "the gateway's name openclaw-gatway does not resolve here"
     );
     assert!(
-        verdict.next.contains("use the service's name"),
+        verdict.next.contains("else check the name in gateway.url"),
         "{}",
         verdict.next
     );

@@ -113,6 +113,16 @@ impl Gateway {
     }
 }
 
+/// A request's head without the line by which the tap marks one of many that are alike. How many are under
+/// way at once is chance.
+fn without_mark(head: &[u8]) -> Message {
+    let is_mark = |line: &&[u8]| line.to_ascii_lowercase().starts_with(b"via: 1.1 wstap-");
+    head.split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !is_mark(line))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
 async fn serve<S>(mut io: S, from: SocketAddr, log: &Received) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -121,7 +131,7 @@ where
     loop {
         let head = until(&mut io, &mut buf, Head::take).await?;
         if head.value("upgrade").is_some() {
-            log.note(from, head.raw.clone());
+            log.note(from, without_mark(&head.raw));
             if head.target() == "/slow" {
                 tokio::time::sleep(SLOW).await;
             }
@@ -137,7 +147,7 @@ where
             (buf.len() >= length).then(|| buf.drain(..length).collect())
         })
         .await?;
-        log.note(from, [head.raw.clone(), body].concat());
+        log.note(from, [without_mark(&head.raw), body].concat());
         let answer = head::response("200 OK", &[("Content-Length", "2")]);
         io.write_all(&[answer, b"ok".to_vec()].concat()).await?;
         io.flush().await?;

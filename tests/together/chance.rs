@@ -104,7 +104,8 @@ async fn cut_at(age: Duration, count: u16) -> Vec<SessionRecord> {
 async fn a_timer_is_found_and_says_how_far_it_is_from_chance() {
     const CUTS: u16 = 14;
     let records = cut_at(Duration::from_secs(4), CUTS).await;
-    for record in &records[..3] {
+    // Judged a second after its end, one may know of the end after it.
+    for record in &records[..2] {
         assert_eq!(rule(record), "gateway.left.open");
     }
     let last = records.last().unwrap();

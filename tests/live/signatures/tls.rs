@@ -51,7 +51,7 @@ pub async fn cases(gateway: &Gateway, ca: &Ca, book: &mut Book) {
         .start()
         .await;
     let visit = Guest::cli().visit(&untrusting).await;
-    let expect = rule("gateway.unreachable.certificate_untrusted").next("tls: { ca: FILE }");
+    let expect = rule("gateway.unreachable.certificate_untrusted").next("set gateway.tls.ca");
     book.check(
         "a CA that the tap does not trust",
         &untrusting,
