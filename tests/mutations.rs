@@ -1,12 +1,13 @@
-//! Every byte of a session is changed once on its way to the tap, over TLS and plain, and bytes are
-//! lost, doubled, added and cut off.
+//! Changes every byte of a session once on its way to the tap, over TLS and plain. Also drops,
+//! duplicates, inserts and truncates bytes.
 //!
-//! What holds of each session, whatever was done to it:
+//! Invariants of each session, whatever was changed:
 //! * it has at least one record, and none of them is `unknown` or the fault of the tap;
-//! * over TLS nobody but the client's side is blamed: what was changed never reaches the gateway;
-//! * on a plain connection the gateway, or a hop, is blamed only where the gateway did receive other
-//!   bytes than those of an unharmed session;
-//! * a session that came through unharmed has the verdict of one to which nothing was done.
+//! * over TLS only the client's side is blamed: the change never reaches the gateway;
+//! * on a plain connection the gateway, or a hop, is blamed only if the gateway did receive bytes
+//! that
+//!   differ from those of an unchanged session;
+//! * a session that succeeded despite the change has the same verdict as an unchanged one.
 
 mod gateway;
 mod gateway_leg;
@@ -32,19 +33,20 @@ use crate::support::dice::Dice;
 use crate::support::records::{class, rule};
 use crate::support::tap::{self, Setup, Tap};
 
-/// Sessions of the run.
+/// Number of sessions in the run.
 const SESSIONS: usize = 5000;
 
-/// Sessions at the same time.
+/// Number of concurrent sessions.
 const TOGETHER: usize = 48;
 
-/// What a client of HTTP/2 sends, about: its library keeps the connection.
+/// Approximate number of bytes that an HTTP/2 client sends; its library owns the stream, so they
+/// cannot be counted.
 const HTTP2_SENT: usize = 700;
 
-/// What an unharmed session brings back, about.
+/// Approximate number of bytes that an unchanged session brings back.
 const CAME: usize = 2500;
 
-/// Records of TLS that no key protects, and what is no TLS at all.
+/// TLS records that no key protects, and bytes that are not TLS.
 const STRANGERS: [&[u8]; 6] = [
     // The alerts handshake_failure (fatal) and close_notify (warning).
     b"\x15\x03\x03\x00\x02\x02\x28",
@@ -65,7 +67,7 @@ const SCRIPTS: [Script; 5] = [
 
 const FACES: [Face; 3] = [Face::Plain, Face::Tls12, Face::Tls13];
 
-/// The rules by which a session's records were judged, in their order.
+/// The rules of a session's records, in order.
 type Rules = Vec<String>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,7 +78,7 @@ async fn no_changed_byte_makes_a_session_unknown_or_blames_another() {
     let ways = ways(&tap);
     let mut addresses = Addresses::default();
 
-    // Sessions to which nothing is done: three of each kind.
+    // Unchanged sessions first: three of each kind.
     let mut plans: Vec<Plan> = Vec::new();
     for (face, script) in kinds() {
         for _ in 0..3 {
@@ -85,7 +87,7 @@ async fn no_changed_byte_makes_a_session_unknown_or_blames_another() {
     }
     let started = Instant::now();
     let mut outcomes = run(&plans, &ways).await;
-    // As long as it took all of them together: nobody gives up because the machine is busy.
+    // As long as all of them together took, so that nobody times out because the machine is busy.
     let usual = started.elapsed();
     for (plan, outcome) in plans.iter().zip(&outcomes) {
         assert!(outcome.is_whole, "{plan:?}");
@@ -136,11 +138,11 @@ async fn no_changed_byte_makes_a_session_unknown_or_blames_another() {
     );
 }
 
-/// The records of the run, and what the gateway got.
+/// The records of the run, and what the gateway received.
 struct Judged<'a> {
     records: HashMap<String, Vec<SessionRecord>>,
     gateway: &'a Gateway,
-    /// What it gets of sessions to which nothing was done.
+    /// Messages that it receives from unchanged sessions.
     known: HashSet<Vec<u8>>,
 }
 
@@ -157,17 +159,17 @@ impl Judged<'_> {
             .collect()
     }
 
-    /// The same without what happened outside of requests: the end of a connection that had served
-    /// its client.
+    /// Like `rules`, without records that are not about a request: the end of a connection that had
+    /// served its client.
     fn of_requests(&self, plan: &Plan) -> Rules {
         let records = self.of(plan).iter();
         let requests = records.filter(|record| record.kind != Kind::Connection);
         requests.map(|record| rule(record).to_owned()).collect()
     }
 
-    /// Whether the gateway got other bytes than those of an unharmed session on the connections that
-    /// may be this one's. Plain requests share connections with those of others, and a port can be
-    /// used again.
+    /// Whether the gateway received bytes that differ from those of an unchanged session, for each
+    /// connection that may be this session's. Plain requests share connections with other sessions, and
+    /// a port can be used again.
     fn gateway_got_others(&self, plan: &Plan) -> Vec<bool> {
         let addresses = self.of(plan).iter().filter_map(|record| {
             let gateway = record.gateway.as_ref();
@@ -179,16 +181,16 @@ impl Judged<'_> {
             .collect()
     }
 
-    /// Changes that make another client of this one, which nothing tells from a real one.
+    /// Changes that turn this client into a different, valid one.
     fn is_as_it_looks(plan: &Plan, record: &SessionRecord) -> bool {
         match rule(record) {
-            // The key of a WebSocket's request, and no Upgrade.
+            // The key of a WebSocket request, without Upgrade.
             "hop.fault.upgrade_stripped" => plan.face == Face::Plain,
-            // A hello that offers no signatures but those of RSA.
+            // A ClientHello that offers only RSA signatures.
             "tap.fault.certificate" => plan.face != Face::Plain,
-            // Patience is by chance, and so is a cadence among so many that run out of it.
+            // Timeouts are random, and with so many of them some form a cadence by chance.
             "hop.fault.idle_cadence" => true,
-            // Both legs were found ended by one look: nothing tells who was first.
+            // Both legs were found ended in one poll, so the order is not known.
             "gateway.left.open" => {
                 let ends = &record.close.transport;
                 ends.client_at.is_some() && ends.client_at == ends.gateway_at
@@ -197,7 +199,7 @@ impl Judged<'_> {
         }
     }
 
-    /// See the head of this file.
+    /// See the module doc.
     fn objections(&self, plan: &Plan) -> Vec<String> {
         let records = self.of(plan);
         if records.is_empty() {
@@ -220,7 +222,7 @@ impl Judged<'_> {
                 Class::Unknown | Class::TapFault | Class::NetworkCut | Class::TapTimeout => false,
                 Class::Ok | Class::Probe | Class::ClientFault | Class::ClientLeft => true,
                 Class::TapDenied => plan.script == Script::Denied || plan.face == Face::Plain,
-                // The client got another certificate than ours, and said so.
+                // The client received a changed certificate, and rejected it.
                 Class::TapCertificate => matches!(plan.change, Change::FlipBack { .. }),
                 _ => plan.face == Face::Plain && others.contains(&true),
             };
@@ -272,7 +274,7 @@ fn ways(tap: &Tap) -> Ways {
     }
 }
 
-/// A client of one version, which resumes nothing: each session is the first.
+/// A client of one TLS version that never resumes: each session is the first.
 fn limited(
     trusted: &ClientConfig,
     version: &'static SupportedProtocolVersion,
@@ -307,7 +309,8 @@ impl Addresses {
     }
 }
 
-/// Every byte of the first script once on each face, then chance, up to the number of sessions.
+/// Each byte of the first script once on each face, then random changes, up to the number of
+/// sessions.
 fn changes(
     lengths: &HashMap<(Face, Script), usize>,
     usual: Duration,
@@ -330,7 +333,7 @@ fn changes(
             Script::Http2 => HTTP2_SENT,
             _ => lengths[&kind],
         };
-        // Mostly behind the handshake, which every script has.
+        // Mostly after the handshake, which every script has.
         let at = if dice.one_in(4) {
             dice.below(length)
         } else {
@@ -358,8 +361,8 @@ fn changes(
     }
 }
 
-/// From 100 to 1600 ms, as much of it between any two doublings: clients that all give up after the
-/// same time would be a cadence.
+/// From 100 to 1600 ms, distributed evenly by doubling: clients that all time out after the same
+/// time would be a cadence.
 fn patience(dice: &mut Dice) -> Duration {
     let doublings = f64::from(u16::try_from(dice.below(4000)).expect("small")) / 1000.0;
     Duration::from_secs_f64(0.1 * doublings.exp2())
@@ -388,7 +391,7 @@ async fn run(plans: &[Plan], ways: &Ways) -> Vec<Outcome> {
     outcomes
 }
 
-/// By the client's address, in the order of the file.
+/// By client address, in the order of the file.
 fn by_client(records: Vec<SessionRecord>) -> HashMap<String, Vec<SessionRecord>> {
     let mut all: HashMap<String, Vec<SessionRecord>> = HashMap::new();
     for record in records {

@@ -95,14 +95,14 @@ impl Wanted {
                 wrong.push(format!("no evidence says {words:?}"));
             }
         }
-        // Without `Upgrade` it is a request like others, whose connection may be kept.
+        // Without `Upgrade` it is a plain request, whose connection may be kept.
         let request = record.request.as_ref();
         let upgrade = request.is_none_or(|request| request.wants_upgrade);
         let accepted = record.kind == Kind::Websocket && upgrade;
         if accepted && record.close.transport.client == TransportEnd::None {
             wrong.push("nothing says how the client's leg ended".to_owned());
         }
-        // Also what the fixtures of the rules do not show: each fault is a record of its own.
+        // Faults that the rules' fixtures do not show count too: each fault is a record of its own.
         let blank = [
             "HOST",
             "PORT",
