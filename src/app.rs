@@ -221,8 +221,8 @@ impl Bound {
         Some(Arc::new(Desk::new(parts)))
     }
 
-    /// Serves until `shutdown` completes, then drains. What has not ended by then ends with the
-    /// runtime; only after that may [`Outlet::close`] be called, or records are lost.
+    /// Serves until `shutdown` completes, then drains. Tasks that remain after the drain end with the
+    /// runtime. Call [`Outlet::close`] only after that, or records are lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let desk = self.desk();
         let Self {

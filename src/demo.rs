@@ -77,7 +77,7 @@ pub fn run(options: &Options) -> u8 {
     let outlets = Outlets::default();
     let playing = play(options, &mut out, (&sender, &mut records), &outlets);
     let played = run_to_the_end(runtime, &outlets, playing);
-    // Those of sessions that were opened by hand.
+    // The records of sessions that were opened by hand.
     while let Ok(record) = records.try_recv() {
         out.record(&record);
     }

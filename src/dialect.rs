@@ -35,8 +35,8 @@ pub trait Dialect: Send {
         None
     }
 
-    /// When the application said that the gateway goes down, and in how many milliseconds it wants
-    /// to be back, where it said that.
+    /// When the application announced a shutdown, and the number of milliseconds after which it
+    /// expects to be back, if it said so.
     fn going_down(&self) -> Option<(Instant, Option<u64>)> {
         None
     }

@@ -96,14 +96,14 @@ pub enum FingerprintError {
         /// The kind of the value, and the keys of an object.
         found: String,
     },
-    /// The key leads to a reference whose value cannot be had here.
+    /// The key holds a reference whose value is not available here.
     #[error("{path}: {key}: found a reference to {what}; {why}")]
     Reference {
         /// The file.
         path: String,
         /// The key path.
         key: String,
-        /// What it refers to.
+        /// What the reference points to.
         what: String,
         /// Why there is no value, and where to look.
         why: String,
@@ -156,9 +156,9 @@ pub fn run(
 /// A secret, and how it was found.
 struct Found {
     secret: Secret,
-    /// Its file ended with one newline, which is not a part of it.
+    /// The file ended with one newline, which is not part of the secret.
     newline_ignored: bool,
-    /// What a reference in the file led to: `environment variable NAME`.
+    /// What a reference in the file was resolved to: `environment variable NAME`.
     followed: Option<String>,
 }
 

@@ -87,7 +87,8 @@ async fn serve(
 ) -> Result<(), StartError> {
     let queues = stdout_queue(config.output())?.into_iter().collect();
     let shutdown = Signals::listen()?;
-    // A records file at the limit of file sizes is a failed write, and no end of the process.
+    // A records file at the file size limit makes a write fail; the signal must not end the
+    // process.
     let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     let asked = hangups()?;
     let bound = Bound::bind_with(config, queues, passed).await?;
@@ -136,8 +137,8 @@ pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Option<Queue>> {
     Ok(Some(queue))
 }
 
-/// The signals that ask the process to end, listened to from its making on: SIGTERM, SIGINT, and those
-/// that would end it at once, without a record, if nobody listened.
+/// The signals that ask the process to end, handled from construction on: SIGTERM, SIGINT, and
+/// those whose default action would end the process without a record.
 pub(crate) struct Signals([Signal; 6]);
 
 impl Signals {

@@ -1,8 +1,8 @@
 //! Where finished records go.
 //!
 //! Every consumer has a bounded queue and a thread of its own: a slow or full disk, or a reader
-//! that does not read, costs records (counted and shown), never traffic. Endings that repeat are joined
-//! before ([`repeats`]), so that a flood of them costs no evidence.
+//! that does not read, costs records (counted and shown), never traffic. Repeated endings are joined
+//! first ([`repeats`]), so that a flood of them costs no evidence.
 
 mod batch;
 pub mod file;
@@ -61,22 +61,22 @@ struct Ended {
     memory: Memory,
     /// Sessions that vanished, in the order of their time: each waits for its siblings.
     waiting: VecDeque<(Instant, SessionRecord)>,
-    /// Nothing waits any more.
+    /// No more record waits.
     closed: bool,
 }
 
-/// Which records are handed on, and how.
+/// Which records consumers get, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Of plain HTTP requests.
+    /// For plain HTTP requests.
     pub http: Filter,
-    /// Of connections that ended before a request.
+    /// For connections that ended before a request.
     pub connections: Filter,
-    /// Endings that repeat are joined into one record.
+    /// Whether repeated endings are joined into one record.
     pub joined: bool,
 }
 
-/// Which records of a kind are handed on.
+/// Which records of a kind consumers get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// Those that did not end well.
@@ -152,12 +152,12 @@ impl Outlet {
         true
     }
 
-    /// The gateway told an open session that it goes down.
+    /// An open session received an announcement that the gateway shuts down.
     pub fn announce(&self, gateway: &str, down: GoingDown) {
         self.ended().memory.announce(gateway, down);
     }
 
-    /// What other sessions say about this one, those that are still open included.
+    /// What other sessions show about this one, including sessions that are still open.
     fn context(&self, memory: &Memory, record: &SessionRecord) -> Option<ContextFacts> {
         let lost_at = memory::lost(record).map(|(_, at)| at);
         let unreached = record.gateway.as_ref().is_some_and(|it| it.error.is_some());
@@ -166,7 +166,7 @@ impl Outlet {
         memory.context(record, survivors)
     }
 
-    /// Hands on one record of joined endings whose time has come; `false` when there is none.
+    /// Hands on one joined record that is due; `false` when there is none.
     pub fn release_one(&self, now: Instant) -> bool {
         let released = self.joiner().as_mut().and_then(|joiner| joiner.due(now));
         if let Some(record) = &released {
@@ -227,7 +227,7 @@ impl Outlet {
         self.joiner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request came, the first of its connection.
+    /// Notes the first request of a connection.
     pub fn asked(&self, client: &ClientFacts, at: Moment) {
         self.visits().asked(client, at);
     }
@@ -275,26 +275,26 @@ impl Outlet {
         lost
     }
 
-    /// Has consumers look whether what they write to is still where it should be.
+    /// Asks consumers to check whether the destination of their writes is still in place.
     pub fn look(&self) {
         for queue in &self.queues {
             queue.look();
         }
     }
 
-    /// Judges what still waits, and writes out what is queued, for at most so long; what is not
-    /// written by then is counted as lost, as is what is published later.
+    /// Judges the records that still wait, and writes what is queued, within `limit`. Records that
+    /// are not written by then are counted as lost, and so are records that are published later.
     pub fn close(&self, limit: Duration) {
         let until = Instant::now() + limit;
         let all = Instant::now() + SIBLINGS;
         self.ended().closed = true;
         while self.settle_one(all) {}
-        // From now on each is for itself: what still comes is lost, and counted one by one.
+        // No more joining from here on: late records are lost, and counted one by one.
         let mut joiner = self.joiner().take();
         while let Some(record) = joiner.as_mut().and_then(Joiner::rest) {
             self.release(&record);
         }
-        // Side by side: a slow one must not take the others' time.
+        // Close the queues in parallel: a slow one must not use up the others' time.
         for queue in &self.queues {
             queue.end();
         }

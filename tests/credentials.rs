@@ -186,7 +186,7 @@ async fn what_was_copied_along_with_a_token_is_told_from_a_wrong_token() {
             .any(|one| one.fact.contains("without that it is"));
         assert_eq!(told, inside, "{form}");
     }
-    // A token that ends with `=`, or begins with letters and one, has no such form.
+    // A token that ends with `=`, or begins with letters and one, does not have this shape.
     for token in [
         "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTE=",
         "Ab3=kJd82mLq0Wz7xPvRt61",
@@ -203,7 +203,7 @@ async fn what_was_copied_along_with_a_token_is_told_from_a_wrong_token() {
             "{:?}",
             one.shape
         );
-        // It is the other token of this client, and nothing else is said of it.
+        // It is the client's other token, and nothing else is reported about it.
         assert_eq!(
             record.verdict.unwrap().rule,
             "gateway.auth.token_two_sources"

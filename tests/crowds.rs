@@ -1,4 +1,4 @@
-//! Thousands of sessions that end with the tap: every one is in the records or counted as lost.
+//! Thousands of sessions at shutdown: each one is in the records or counted as lost.
 
 use std::io::Read as _;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::support::head;
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap, signal};
 
-/// Handshakes under way at the same time.
+/// Number of concurrent handshakes.
 const AT_ONCE: usize = 64;
 
-/// How long the end of the process may take beyond `timeouts.drain`.
+/// Time that the process may take to exit beyond `timeouts.drain`.
 const BEYOND: Duration = Duration::from_secs(2);
 
-/// Room for clients and gateway of so many sessions.
+/// Open files for the clients and the gateway of this many sessions.
 fn room_for(sessions: u64) {
     let wanted = 2 * sessions + 500;
     let limit = getrlimit(Resource::Nofile);
@@ -35,7 +35,7 @@ fn room_for(sessions: u64) {
     }
 }
 
-/// Tunnels whose clients say nothing after the 101.
+/// Tunnels whose clients send nothing after the 101.
 async fn silent(tap: &Tap, face: Face, count: usize) -> Vec<Conn> {
     let request = head::upgrade("/", "localhost", &[]);
     let open = stream::iter(0..count).map(async |_| {
@@ -47,7 +47,7 @@ async fn silent(tap: &Tap, face: Face, count: usize) -> Vec<Conn> {
     open.buffer_unordered(AT_ONCE).collect().await
 }
 
-/// What the log says was lost by the sink.
+/// Losses of this sink by the log.
 fn lost(tap: &Tap, sink: &str) -> usize {
     let stderr = tap.stderr();
     let lines = stderr.lines().filter(|line| {
@@ -57,7 +57,7 @@ fn lost(tap: &Tap, sink: &str) -> usize {
     counts.next_back().unwrap_or(0)
 }
 
-/// Every session that was opened is in the file or was lost by word.
+/// Every session that was opened is in the file or logged as lost.
 fn accounts_for(tap: &Tap, opened: usize) {
     let records = tap.records();
     let counts = records.iter().map(|it| it.repeats.map_or(1, |it| it.count));
@@ -94,7 +94,7 @@ async fn thousands_of_silent_sessions_are_all_recorded_in_time() {
             bare.push(TcpStream::connect(tap.addr(face)).await.unwrap());
         }
     }
-    // Connections of one listener are accepted in their order: these come after the bare ones.
+    // A listener's connections are accepted in order: these come after the bare ones.
     let plain = silent(&tap, Face::Plain, PLAIN).await;
     let tls = silent(&tap, Face::Tls, TLS).await;
     let began = Instant::now();
@@ -159,14 +159,14 @@ async fn every_signal_that_ends_a_process_drains_it() {
     }
 }
 
-/// Nobody reads the standard output, or nobody can any more: what it does not get is counted, and the
-/// file has everything.
+/// Nobody reads the standard output, or the reader is gone: records that it does not get are
+/// counted, and the file has all of them.
 #[tokio::test]
 async fn an_output_that_is_blocked_or_closed_costs_only_its_own_records() {
     const OPEN: usize = 120;
     let (peer, _control) = tunnel::start(&Via::Plain).await;
     for blocked in [true, false] {
-        // 64 KiB go into it before it is full.
+        // The pipe takes 64 KiB before it is full.
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let mut reader = Some(reader).filter(|_| blocked);
         let mut tap = Setup::before(&peer)

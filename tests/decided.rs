@@ -1,4 +1,4 @@
-//! What the gateway had answered decides, and reaches the client, whatever breaks afterwards.
+//! The gateway's answer decides, and reaches the client, whatever breaks afterwards.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use crate::support::http2;
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// How often each is tried: what is a race shows within a few.
+/// Number of repetitions of each case: a race shows within a few.
 const RUNS: usize = 5;
 
-/// Refusals in the forms that servers give them.
+/// Refusals in the forms that servers send.
 const REFUSALS: [&str; 3] = [
-    // Node's own: its body lasts as long as the connection.
+    // Node's own refusal: its body ends with the connection.
     "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n",
     "HTTP/1.1 431 Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large",
     "HTTP/1.1 431 Too Large\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntoo large\r\n0\r\n\r\n",
@@ -26,7 +26,7 @@ fn cookies(bytes: usize) -> String {
     format!("a={}", "x".repeat(bytes))
 }
 
-/// The one rule of all these records.
+/// The single rule that all these records have.
 fn rule(records: &[SessionRecord]) -> String {
     let rules: BTreeSet<&str> = records
         .iter()
@@ -36,7 +36,7 @@ fn rule(records: &[SessionRecord]) -> String {
     rules.into_iter().collect()
 }
 
-/// An upgrade with so much in its head, a few times; each is answered with this status.
+/// An upgrade with a head of this size, a few times; each gets this status.
 async fn upgrades(tap: &Tap, face: Face, cookie: &str, status: u16, runs: usize) -> String {
     for _ in 0..runs {
         let mut conn = tap.connect(face).await;
@@ -76,7 +76,7 @@ async fn a_head_that_is_too_long_for_node() {
     assert_eq!(rule, "gateway.limit.head");
 }
 
-/// Uploads of which the gateway reads only the front.
+/// Uploads of which the gateway reads only the beginning.
 async fn uploads(tap: &Tap, chunked: bool) {
     let body = vec![b'x'; 1 << 20];
     for _ in 0..RUNS {
@@ -88,7 +88,7 @@ async fn uploads(tap: &Tap, chunked: bool) {
         };
         let head = format!("POST /upload HTTP/1.1\r\nHost: gateway\r\n{length}\r\n\r\n{front}");
         conn.send(head.as_bytes()).await.unwrap();
-        // The answer may end the connection while this is sent.
+        // The answer may end the connection while this is being sent.
         let _ = conn.send(&body).await;
         assert_eq!(conn.head().await.expect("an answer").status(), 431);
         conn.rest().await;

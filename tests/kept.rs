@@ -1,4 +1,5 @@
-//! Kept connections to the gateway that end, or whose far end vanishes, as a request goes out on them.
+//! Kept connections to the gateway that close, or whose far end vanishes, as a request goes out on
+//! them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::support::netns::{self, Net, THERE_V4, test_name};
 use crate::support::records::{class, rule};
 use crate::support::tap::{Face, Setup, Tap};
 
-/// Sends a request, and gives its answer and its record.
+/// Sends a request; returns its answer and its record.
 async fn ask(tap: &Tap, method: &str, target: &str, body: &str) -> (Head, SessionRecord) {
     let mut conn = tap.connect(Face::Plain).await;
     let length = match body.len() {
@@ -35,7 +36,8 @@ fn gateway(record: &SessionRecord) -> &GatewayFacts {
     record.gateway.as_ref().expect("a gateway")
 }
 
-/// The same, on a kept connection. The one before goes back to the pool a moment after its answer.
+/// Like `ask`, on a kept connection. The connection returns to the pool a moment after the previous
+/// answer.
 async fn ask_kept(tap: &Tap, method: &str, path: &str, body: &str) -> (Head, SessionRecord) {
     for number in 0..50 {
         let target = format!("{path}/{method}{}-{number}", body.len());
@@ -107,7 +109,7 @@ async fn what_may_have_been_done_is_not() {
     let (head, record) = ask_kept(&tap, "GET", "/half", "").await;
     assert_eq!((head.status(), rule(&record)), (502, "gateway.silent.kept"));
     never_speaks_of_tls(&record);
-    // And each request came once.
+    // And each request arrived once.
     let seen = peer.log.heads();
     let mut targets: Vec<_> = seen.iter().map(Head::target).collect();
     let count = targets.len();
@@ -116,14 +118,14 @@ async fn what_may_have_been_done_is_not() {
     assert_eq!(targets.len(), count);
 }
 
-/// The record of a POST whose kept connection ended under it.
+/// Record of a POST whose kept connection closed under it.
 pub async fn ended_under_a_post() -> SessionRecord {
     let peer = second_request::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;
     ask_kept(&tap, "POST", "/fin", "").await.1
 }
 
-/// The record of a POST whose kept connection leads nowhere any more.
+/// Record of a POST whose kept connection has lost its far end.
 pub async fn lost_under_a_post(net: &Net) -> SessionRecord {
     let (_peer, tap) = before_there(net).await;
     let (_, before) = ask_kept(&tap, "POST", "/ok", "").await;
@@ -131,7 +133,7 @@ pub async fn lost_under_a_post(net: &Net) -> SessionRecord {
     ask(&tap, "POST", "/lost/POST", "").await.1
 }
 
-/// A tap before a gateway on the other host.
+/// A tap in front of a gateway on the other host.
 async fn before_there(net: &Net) -> (Peer, Tap) {
     let listener = net.listen_there(THERE_V4.into()).expect("listen there");
     let peer = second_request::start(&Via::Bound(Arc::new(listener))).await;
@@ -140,7 +142,7 @@ async fn before_there(net: &Net) -> (Peer, Tap) {
     (peer, tap)
 }
 
-/// Loses what comes to our end of the connection that a request went out on.
+/// Drops packets to our end of the connection that a request went out on.
 fn lose(net: &Net, record: &SessionRecord) -> SocketAddr {
     let local = gateway(record).local_addr.clone().expect("our end");
     let local: SocketAddr = local.parse().unwrap();
@@ -148,7 +150,7 @@ fn lose(net: &Net, record: &SessionRecord) -> SocketAddr {
     local
 }
 
-/// A long poll is no dead connection: its host acknowledges.
+/// A long poll is not a dead connection: its host acknowledges.
 #[tokio::test]
 async fn a_slow_gateway_is_waited_for() {
     let peer = second_request::start(&Via::Plain).await;
@@ -159,7 +161,7 @@ async fn a_slow_gateway_is_waited_for() {
     let begun = Instant::now();
     let asking = ask_kept(&tap, "GET", "/wait", "");
     let telling = async {
-        // Three times as long as a kept connection may acknowledge nothing.
+        // Three times the limit for unacknowledged bytes on a kept connection.
         tokio::time::sleep(Duration::from_millis(900)).await;
         for _ in 0..50 {
             peer.go();
@@ -172,8 +174,8 @@ async fn a_slow_gateway_is_waited_for() {
     assert!(facts.reused && facts.retried.is_none());
 }
 
-/// Nothing of the far end of this connection arrives any more, and a new one works: a NAT or a firewall
-/// has forgotten it, or the gateway came back under the same address.
+/// No packet from the far end of this connection arrives any more, and a new connection works: a
+/// NAT or firewall dropped its state, or the gateway came back under the same address.
 #[tokio::test]
 async fn a_far_end_that_has_vanished_does_not_hang_a_request() {
     let name = test_name!(a_far_end_that_has_vanished_does_not_hang_a_request);
@@ -182,7 +184,7 @@ async fn a_far_end_that_has_vanished_does_not_hang_a_request() {
     };
     let (_peer, tap) = before_there(&net).await;
     for (method, status) in [("GET", 200), ("POST", 504)] {
-        // A kept connection of which we know the port.
+        // A kept connection whose port we know.
         let (_, before) = ask_kept(&tap, method, "/ok", "").await;
         let local = lose(&net, &before);
         let begun = Instant::now();

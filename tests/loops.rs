@@ -1,5 +1,5 @@
-//! A `gateway.url` that leads back to the tap: an error where it can be seen at the start, and 508 where
-//! something on the way sends everything back.
+//! A `gateway.url` that leads back to the tap: an error where it is visible at the start, and 508
+//! where a proxy on the way sends everything back.
 
 use std::net::SocketAddr;
 
@@ -18,7 +18,7 @@ use crate::support::program::free_port;
 use crate::support::records::{class, rule};
 use crate::support::tap::{Face, Setup, Tap};
 
-/// A port mapping: what comes goes to an address that is told later.
+/// A port mapping that forwards to an address that is set later.
 struct Mapping {
     addr: SocketAddr,
     listener: Option<TcpListener>,
@@ -57,7 +57,7 @@ impl Drop for Mapping {
     }
 }
 
-/// A tap before a port mapping that leads back to it.
+/// A tap in front of a port mapping that leads back to it.
 async fn round() -> (Mapping, Tap) {
     let mut mapping = Mapping::new().await;
     let tap = Setup::before_url(&format!("http://{}", mapping.addr))
@@ -67,7 +67,7 @@ async fn round() -> (Mapping, Tap) {
     (mapping, tap)
 }
 
-/// The record of the upgrade that a client sent into a loop.
+/// The record of an upgrade that ran into the loop.
 pub async fn looped() -> SessionRecord {
     let (_mapping, tap) = round().await;
     let mut conn = tap.connect(Face::Plain).await;
@@ -85,7 +85,7 @@ async fn what_comes_back_is_answered_508_on_each_turn() {
     assert_eq!(answer.status(), 508);
     let status = answer.value("proxy-status").expect("it is ours");
     assert_eq!(status, "wstap; error=proxy_loop_detected");
-    // Eight turns look like nothing, the ninth is marked, and the tenth knows it.
+    // Eight passes are not suspicious, the ninth is marked, and the tenth recognises the mark.
     let records = tap.websockets(10).await;
     assert_eq!(records.len(), 10);
     for record in &records {
@@ -98,7 +98,7 @@ async fn what_comes_back_is_answered_508_on_each_turn() {
     assert!(records.iter().all(|it| rule(it) == "tap.denied.loop"));
 }
 
-/// Each of these clients sends the key of RFC 6455's example, as test tools do.
+/// Each of these clients sends the example key of RFC 6455, as test tools do.
 #[tokio::test]
 async fn clients_that_are_alike_are_no_loop() {
     const CLIENTS: usize = 20;
@@ -113,7 +113,7 @@ async fn clients_that_are_alike_are_no_loop() {
     })
     .await;
     let last = Setup::before(&peer).start().await;
-    // Two taps in a row are legal.
+    // Two taps in a row are allowed.
     let first = Setup::before_url(&format!("http://{}", last.addr(Face::Plain)))
         .start()
         .await;
@@ -129,7 +129,7 @@ async fn clients_that_are_alike_are_no_loop() {
     poll(STEP, all).await.expect("all of them arrive");
     let heads = peer.log.heads();
     let marked = heads.iter().filter(|head| !head.values("via").is_empty());
-    // Which ones is up to both taps, each of which marks those beyond its first eight.
+    // Which requests are marked depends on both taps: each marks those beyond its first eight.
     assert!(marked.count() >= CLIENTS - 8);
     for _ in 0..CLIENTS {
         peer.go();
@@ -172,7 +172,8 @@ async fn a_listener_of_ours_as_the_gateway_is_no_start() {
     }
 }
 
-/// What no configuration tells: addresses of interfaces, and files by another path.
+/// Loops that the configuration does not show: addresses of interfaces, and sockets by another
+/// path.
 #[tokio::test]
 async fn an_address_of_this_host_is_ours_where_a_listener_takes_all() {
     let name = test_name!(an_address_of_this_host_is_ours_where_a_listener_takes_all);
@@ -187,7 +188,7 @@ async fn an_address_of_this_host_is_ours_where_a_listener_takes_all() {
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("where listeners[0] listens"), "{stderr}");
 
-    // On the admin listener too.
+    // Also on the admin listener.
     let setup = Setup::before_url(&format!("http://localhost:{port}"));
     let setup = setup.set("admin.listen", format!("127.0.0.1:{port}"));
     let (code, stderr) = setup.start_in_vain().await;
@@ -218,7 +219,7 @@ async fn a_reload_does_not_turn_the_gateway_into_ourselves() {
     tap.set("gateway.url", format!("http://{}", tap.addr(Face::Plain)));
     let told = tap.reload("refused").await;
     assert!(told.contains("where listeners[0] listens"), "{told}");
-    // It serves on as it did.
+    // It keeps serving with the old configuration.
     tap.connect(Face::Plain).await.open("/").await;
     let record = tap.websocket().await;
     assert_ne!(class(&record), Class::TapDenied);

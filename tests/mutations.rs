@@ -191,7 +191,7 @@ impl Judged<'_> {
                 let verdict = record.verdict.as_ref().expect("a verdict");
                 record.kind == Kind::Connection && verdict.confidence != Confidence::Certain
             }
-            // Both legs were found ended by one look: nothing tells who was first.
+            // Both legs were found ended in one poll, so the order is not known.
             "gateway.left.open" => {
                 let ends = &record.close.transport;
                 ends.client_at.is_some() && ends.client_at == ends.gateway_at

@@ -1,4 +1,5 @@
-//! Limits of the tap's own process and host: a dial that fails for them is never the gateway's fault.
+//! Limits of the tap's own process and host: a dial that fails because of them is never the
+//! gateway's fault.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +18,7 @@ use crate::support::netns::{self, test_name};
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// From now on the tap can open nothing more: its lowest free descriptor is its limit.
+/// From now on the tap can open no more files: its limit is its lowest free descriptor.
 pub fn no_more_descriptors(tap: &Tap) {
     let folder = format!("/proc/{}/fd", tap.pid());
     let open: BTreeSet<u64> = fs::read_dir(folder)
@@ -34,7 +35,7 @@ pub fn no_more_descriptors(tap: &Tap) {
     prlimit(pid, Resource::Nofile, limit).expect("set the tap's limit of open files");
 }
 
-/// An upgrade on a connection that the tap has accepted, while it may open nothing more.
+/// An upgrade on a connection that the tap has accepted, when it can open no more files.
 pub async fn without_descriptors(setup: Setup) -> SessionRecord {
     let tap = setup.start().await;
     let conn = accepted(&tap).await;
@@ -42,7 +43,7 @@ pub async fn without_descriptors(setup: Setup) -> SessionRecord {
     refused(&tap, conn).await
 }
 
-/// A connection that the tap has surely accepted.
+/// A connection that the tap has certainly accepted.
 async fn accepted(tap: &Tap) -> Conn {
     let before = tap.open_descriptors();
     let conn = tap.connect(Face::Plain).await;
@@ -112,7 +113,7 @@ async fn no_free_port_is_the_taps_fault() {
         .unwrap()
         .detail;
     assert!(detail.contains("20000-20003"), "{detail}");
-    // With a port to spare it works: what was said of the host was all that was wrong.
+    // With one free port it works: the reported limit was the only fault.
     drop(taken.pop());
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "20000 20999").expect("widen the range");
     assert_eq!(second.upgrade("/", &[]).await.unwrap().status(), 101);
@@ -132,7 +133,7 @@ async fn a_family_without_an_address_is_told_as_such() {
         assert_eq!(conn.upgrade("/", &[]).await.unwrap().status(), 502);
         tap.websocket().await
     };
-    // With IPv6 nobody listens there.
+    // With IPv6 nothing listens there.
     let record = ask().await;
     assert_eq!(rule(&record), "gateway.unreachable.refused");
     fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").expect("switch IPv6 off");

@@ -1,5 +1,5 @@
-//! Credentials that a peer quotes are masked in every output, wherever they were seen, under both
-//! dialects and at every endpoint; whole, in part, and encoded.
+//! Credentials that a peer quotes are masked in every output: wherever they were seen, under both
+//! dialects, at every endpoint; whole, in part, and encoded.
 
 use data_encoding::BASE64;
 use serde_json::json;
@@ -25,7 +25,7 @@ fn secret(place: &str) -> String {
     (0..40).map(|_| digit()).collect()
 }
 
-/// No output holds 12 characters of any of them, in any case.
+/// No output contains 12 characters of any of them, in either case.
 fn assert_silent(outputs: &[(&str, String)], secrets: &[String]) {
     for (name, text) in outputs {
         let text = text.to_ascii_lowercase();
@@ -65,7 +65,7 @@ const PLACES: [&str; 11] = [
     "user",
 ];
 
-/// Everything that a request head can carry of them.
+/// A request head with credentials in every place that can hold one.
 fn headers() -> Vec<(&'static str, String)> {
     vec![
         ("Authorization", format!("Bearer {}", secret("bearer"))),
@@ -91,7 +91,7 @@ fn headers() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The ways in which one is quoted: the text, and what it shows of the secret.
+/// The ways to quote a secret: the text, and what it shows of the secret.
 fn quotes(place: &str) -> Vec<String> {
     let one = secret(place);
     let percent: Vec<String> = one.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -141,7 +141,7 @@ async fn what_a_gateway_quotes_of_any_credential_is_masked() {
             for quote in quotes(place) {
                 let mut more = headers();
                 more.push(("X-Quote", quote.clone()));
-                // The client quotes as well.
+                // The client quotes the secret as well.
                 more.push(("User-Agent", format!("agent/1 ({quote})")));
                 let more: Vec<(&str, &str)> = more
                     .iter()
@@ -167,7 +167,7 @@ async fn what_a_gateway_quotes_of_any_credential_is_masked() {
             }),
             "a reason without a mask"
         );
-        // A request that is no upgrade.
+        // A request that is not an upgrade.
         let mut conn = tap.connect(Face::Plain).await;
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {0}\r\n\
@@ -213,7 +213,7 @@ async fn what_is_quoted_of_secrets_in_frames_is_masked() {
         .await;
     let auth = json!({ "token": token });
     let mut conn = tap.connect(Face::Plain).await;
-    // The head comes before the frame that shows that it quotes a secret.
+    // The head comes before the frame that reveals the secret that it quotes.
     let agent = format!("agent ({})", &token[..20]);
     conn.upgrade("/", &[("User-Agent", &agent)]).await.unwrap();
     conn.introduce(&auth).await;

@@ -1,4 +1,4 @@
-//! What others do to the records file while it is written to, and what may be none.
+//! What other programs do to the records file during writes, and which files are rejected.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -12,10 +12,10 @@ use crate::support::deadline::poll;
 use crate::support::records;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// By when the file has to be there again.
+/// Time limit for the file to be back.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A tap whose records are in a folder of their own.
+/// A tap with its records in a folder of their own.
 async fn tap(peer: &Peer) -> (Tap, PathBuf) {
     let setup = Setup::before(peer).admin();
     let folder = setup.path("logs");
@@ -28,7 +28,7 @@ async fn tap(peer: &Peer) -> (Tap, PathBuf) {
     (tap, path)
 }
 
-/// One session, until it is over.
+/// Runs one session to its end.
 async fn session(tap: &Tap) {
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
@@ -50,7 +50,7 @@ async fn holds(path: &Path, count: usize) {
     assert!(found, "{} records", records::read(path).len());
 }
 
-/// What `/metrics` says that the file has lost.
+/// Number of records that the file has lost, by `/metrics`.
 async fn lost(tap: &Tap) -> u64 {
     let page = get(tap, "/metrics").await.body;
     let name = "wstap_records_dropped_total{sink=\"records\"} ";
@@ -71,7 +71,7 @@ async fn a_file_that_is_moved_or_deleted_is_there_again_within_a_second() {
     session(&tap).await;
     holds(&path, 1).await;
 
-    // The record comes before anybody has looked.
+    // The record comes before the periodic check.
     fs::remove_file(&path).unwrap();
     session(&tap).await;
     holds(&path, 1).await;
@@ -106,7 +106,7 @@ async fn sighup_opens_the_file_again_at_once() {
         waits.push(began.elapsed());
     }
     waits.sort();
-    // By looking alone it takes a quarter of a second on average.
+    // The periodic check alone would take a quarter of a second on average.
     assert!(waits[3] < Duration::from_millis(120), "{waits:?}");
 }
 
@@ -134,7 +134,7 @@ async fn what_goes_nowhere_is_counted_and_told_at_the_end() {
     assert!(stderr.contains("sink=records lost=3"), "{stderr}");
 }
 
-/// A file that may not grow any more, as on a disk that is full.
+/// A file that must not grow any more, as on a full disk.
 #[tokio::test]
 async fn a_file_that_is_full_loses_whole_records_and_counts_them() {
     const SESSIONS: usize = 40;

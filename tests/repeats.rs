@@ -1,4 +1,4 @@
-//! Endings that repeat: a flood of them is one record with a count, and costs no evidence.
+//! Repeated endings: a flood of them becomes one record with a count, and rotates no evidence away.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::support::head;
 use crate::support::records::{self, rule};
 use crate::support::tap::{Face, Setup, Tap};
 
-/// An upgrade of this page, and what it is answered with: the status and the session's id.
+/// An upgrade from this page; returns the status and the session's id.
 async fn upgrade(conn: &mut Conn, origin: &str) -> (u16, String) {
     let request = head::upgrade("/", "localhost", &[("origin", origin)]);
     conn.send(&request).await.unwrap();
@@ -24,7 +24,7 @@ async fn upgrade(conn: &mut Conn, origin: &str) -> (u16, String) {
     (answer.status(), id)
 }
 
-/// What the tap has in its records files, rotated ones included.
+/// Records in the tap's files, including rotated ones.
 fn all_records(tap: &Tap) -> Vec<SessionRecord> {
     let path = tap.folder().join("records.jsonl");
     let old = tap.folder().join("records.jsonl.1");
@@ -33,7 +33,7 @@ fn all_records(tap: &Tap) -> Vec<SessionRecord> {
     all
 }
 
-/// How many sessions records stand for.
+/// Number of sessions that the records cover.
 fn sessions(records: &[SessionRecord]) -> u64 {
     let counts = records.iter().map(|it| it.repeats.map_or(1, |it| it.count));
     counts.sum()
@@ -45,7 +45,7 @@ async fn metric(tap: &Tap, sample: &str) -> u64 {
     line.map_or(0, |value| value.trim().parse().expect("a number"))
 }
 
-/// Waits until a sample has this value.
+/// Waits until a metric has this value.
 async fn metric_is(tap: &Tap, sample: &str, value: u64) {
     let until = Instant::now() + Duration::from_secs(10);
     while metric(tap, sample).await != value {
@@ -73,7 +73,7 @@ async fn a_flood_of_refused_upgrades_washes_no_evidence_out() {
     let peer = echo::start(&Via::Plain).await;
     let mut tap = Setup::before(&peer)
         .set("origins.allowed", vec!["https://good.example"])
-        // As in a tap that runs for weeks: room for some hundred records.
+        // As in a tap that has run for weeks: room for a few hundred records.
         .set("records.rotate_bytes", "128KiB")
         .set("records.keep", 1)
         .set("records.repeats", "join")
@@ -120,13 +120,13 @@ async fn a_flood_of_refused_upgrades_washes_no_evidence_out() {
     let path: PathBuf = tap.folder().join("records.jsonl");
     let (code, _) = explain(&evidence, &path);
     assert_eq!(code, Some(0), "the evidence is still there");
-    // One that was joined is nowhere, but it is said where it can be.
+    // A joined session's id is in no record, but `explain` says which record may cover it.
     let (code, text) = explain(&ids[200], &path);
     assert_eq!(code, Some(1), "{text}");
     let said: Value = serde_json::from_str(&text).unwrap();
     assert!(said["error"].as_str().unwrap().contains("share the record"));
     assert!(said["perhaps"][0].as_str().unwrap().starts_with(&ids[399]));
-    // A summary counts each.
+    // A summary counts each session.
     let whole = tap.folder().join("whole.jsonl");
     let mut text = fs::read_to_string(tap.folder().join("records.jsonl.1")).unwrap_or_default();
     text.push_str(&tap.records_text());
@@ -138,7 +138,7 @@ async fn a_flood_of_refused_upgrades_washes_no_evidence_out() {
     assert!(tap.stdout().contains(" times since "), "{}", tap.stdout());
 }
 
-/// What connects, says nothing and leaves, as health checks do; and what speaks garbage.
+/// Connections that send nothing and leave, as health checks do, and connections that send garbage.
 async fn bare(tap: &Tap) {
     for _ in 0..3 {
         let conn = tap.connect(Face::Plain).await;

@@ -102,8 +102,9 @@ impl Setup {
         } else {
             String::new()
         };
-        // One thread and one log in a file, as every other proxy of the bench has; without records nothing
-        // is written for a session. Each session is, though all are alike. All clients of a bench have one address, and what they need is theirs.
+        // One thread and one log file, as for every other proxy of the bench; without `records` nothing
+        // is written for a session. `repeats: each`, because all sessions of a bench are alike; high
+        // limits, because all its clients share one address.
         format!(
             "listeners: [{{ listen: \"{addr}\"{tls} }}]\n\
              gateway: {{ url: \"{scheme}://{gateway}\", dialect: {dialect}{gateway_tls} }}\n\

@@ -90,7 +90,7 @@ pub struct Ended {
     pub host: Option<PeerText>,
     /// Path and query, masked.
     pub path: Option<PeerText>,
-    /// How many sessions its record stands for; `null`: itself.
+    /// Number of sessions that this record covers; `null` for one.
     #[serde(default)]
     pub repeats: Option<Repeats>,
     /// The verdict of its record.

@@ -36,7 +36,7 @@ pub struct Found {
     pub credentials: Vec<Credential>,
     /// How many more there were than [`MAX_CREDENTIALS`].
     pub dropped: usize,
-    /// All of them, and the forms in which they were sent, to keep them out of the record.
+    /// All credentials, in every form in which they were sent, so that the record can mask them.
     pub seen: SeenSecrets,
 }
 
@@ -206,8 +206,8 @@ impl Scan<'_> {
     }
 }
 
-/// Whether a query parameter of a path that ends with `file` is a credential. The page's own `?v=BUILD`
-/// and `?session=agent:main:main` are none.
+/// Whether a query parameter of a path that ends with `file` is a credential. The page's own
+/// `?v=BUILD` and `?session=agent:main:main` are not.
 fn is_secret_parameter(file: &str, name: &str, value: &str) -> bool {
     if suspects::is_build_id(file, name, value) {
         return false;
@@ -219,8 +219,8 @@ fn is_secret_parameter(file: &str, name: &str, value: &str) -> bool {
     suspects::query_name(name) || suspects::looks_secret(value)
 }
 
-/// Remembers the secrets of a URL that names something else than what is asked for (Referer, Location,
-/// `X-Forwarded-Uri`): they are masked there, and wherever they are quoted.
+/// Remembers the secrets in a URL other than the request target (Referer, Location,
+/// `X-Forwarded-Uri`), so that they are masked there and wherever a peer quotes them.
 pub fn remember_url(url: &str, seen: &mut SeenSecrets) {
     let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -249,9 +249,9 @@ pub fn remember_url(url: &str, seen: &mut SeenSecrets) {
             } else if is_secret_parameter(file, &name, &value) {
                 seen.add(value.as_bytes());
             }
-            // What hides a whole URL (`?next=%2Fws%3Ftoken%3D…`) is not taken apart again.
+            // A whole URL inside a value (`?next=%2Fws%3Ftoken%3D…`) is not parsed again.
         }
-        // A blank that was written as "+" is one only in forms.
+        // "+" means a blank only in forms: remember the literal reading too.
         for (_, value) in part.split('&').filter_map(|item| item.split_once('=')) {
             if value.contains('+') && value.len() >= LONG_ITEM {
                 seen.add(suspects::percent_decode(value).as_bytes());

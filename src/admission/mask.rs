@@ -1,11 +1,11 @@
 //! Request targets and header values as a record may show them.
 //!
-//! Secrets stand in many places besides `Authorization`: capability tokens in the path, query values,
+//! Secrets occur in many places besides `Authorization`: capability tokens in the path, query values,
 //! Referer and Location (RFC 9110 §10.1.3, §10.2.2), cookies in both directions, user information in
 //! URLs (RFC 3986 §3.2.1), subprotocol lists. Here names stay readable and values become
-//! `[masked 43]`, the number being their length in characters. The names of the page's own files and the
-//! build ids of `?v=` are shown: without them nobody sees which file failed. What comes out went through
-//! [`PeerText`], so it is inert as well.
+//! `[masked 43]`; the number is their length in characters. The names of the page's own files and the build
+//! ids of `?v=` are shown: without them a record does not say which file failed. The output has passed
+//! through [`PeerText`], so it is inert as well.
 //!
 //! Fields that are not on the list below are recorded by name and length only. Nothing here changes
 //! what is forwarded.
@@ -150,7 +150,7 @@ fn url_like(text: &str) -> String {
 fn query_item(file: &str, item: &str) -> String {
     match item.split_once('=') {
         Some((name, value)) if suspects::is_build_id(file, name, value) => item.to_owned(),
-        // Without a value it may be one itself.
+        // A parameter without a value may be the secret itself.
         Some((name, "")) => format!("{}=", bare_name(name)),
         Some((name, value)) => {
             let value = url::form_urlencoded::parse(value.replace('=', "%3D").as_bytes())

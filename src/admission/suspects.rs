@@ -174,12 +174,12 @@ impl SecretPath {
     /// True when this segment is a secret, or looks like one.
     pub(super) fn is_secret(&mut self, segment: &str) -> bool {
         let after_hook = self.after_hook;
-        // To the end of the path: ids and the names of services may stand in between.
+        // Holds until the end of the path: ids and service names may come in between.
         self.after_hook |= opens_hook(segment);
         if self.capability.is_token(segment) {
             return true;
         }
-        // Parameters of a segment are looked at one by one.
+        // Parameters of a segment are checked one by one.
         let name = segment.split(';').next().unwrap_or_default();
         if is_own_asset(name) {
             return false;
@@ -188,8 +188,8 @@ impl SecretPath {
     }
 }
 
-/// Whether a query parameter without a value is not a name but the secret itself: `?debug`, `?noCache`
-/// and `?v2` are names.
+/// Whether a query parameter without a value is itself a secret rather than a name. `?debug`,
+/// `?noCache` and `?v2` are names.
 pub(super) fn is_bare_secret(name: &str) -> bool {
     const LONGEST: usize = 16;
     const SHORTEST: usize = 8;

@@ -1,4 +1,5 @@
-//! A `gateway.url` that leads to a socket of this tap: every request would come back to us.
+//! Detects a `gateway.url` that leads to a socket of this tap, where every request would come back
+//! to us.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use crate::transport::own_address;
 /// A socket that this tap listens on.
 #[derive(Clone, Debug)]
 pub(super) struct OwnSocket {
-    /// The key that it is configured by.
+    /// Configuration key of the socket.
     key: String,
     place: OwnPlace,
 }
@@ -24,7 +25,7 @@ pub(super) struct OwnSocket {
 enum OwnPlace {
     Tcp {
         addr: SocketAddr,
-        /// It is IPv6 and takes IPv4 clients too.
+        /// An IPv6 socket that also accepts IPv4 clients.
         dual: bool,
     },
     Unix(PathBuf),
@@ -65,7 +66,7 @@ impl OwnSocket {
     }
 }
 
-/// Refuses it. A name that does not resolve yet is left to the detection of loops.
+/// Rejects such a URL. For a name that does not resolve yet, loop detection takes over at run time.
 pub(super) async fn refuse(config: &Config, own: &[OwnSocket]) -> Result<(), StartError> {
     let gateway = config.gateway();
     let found = match gateway.target() {

@@ -100,7 +100,7 @@ pub(super) struct Reloader {
     pub(super) source: Source,
     pub(super) current: Arc<Current>,
     pub(super) slots: Vec<Slot>,
-    /// What it listens on, which no reload changes.
+    /// The sockets that the app listens on; a reload never changes them.
     pub(super) own: Vec<OwnSocket>,
     pub(super) outcomes: Arc<Outcomes>,
     /// The time of day.
@@ -126,7 +126,7 @@ impl Reloader {
                     () = tokio::time::sleep(LOOK_EVERY) => false,
                 };
                 if by_signal {
-                    // Whoever has moved the records file sends this.
+                    // `logrotate` and people who move the records file send SIGHUP.
                     self.current.tap().outlet().look();
                 }
                 let changed;

@@ -24,7 +24,7 @@ pub struct Gateway {
     pub(super) allow_remote_as_local: bool,
     /// The error for when it turns out that the gateway is on this host; `None` where that is fine.
     pub(super) only_elsewhere: Option<ConfigError>,
-    /// The error for when it turns out that the URL leads to this tap itself.
+    /// Error for a URL that leads to this tap itself.
     pub(super) url_place: ConfigError,
 }
 
@@ -105,7 +105,7 @@ impl Gateway {
         Some(error.with_found(format!("`{}` before {found}", self.forwarded.as_str())))
     }
 
-    /// The error, with its place, for a URL that leads to this socket of the tap itself.
+    /// Error, with file and line, for a URL that leads to this socket of the tap.
     #[must_use]
     pub fn leads_to(&self, own: &str) -> ConfigError {
         self.url_place

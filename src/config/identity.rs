@@ -52,7 +52,7 @@ pub struct Identity {
     pub names: Vec<String>,
     /// The kind of its key.
     pub kind: KeyKind,
-    /// Why no client trusts it by itself; `None` where somebody else issued it.
+    /// Why no client trusts it by default; `None` where another CA issued it.
     pub self_made: Option<Box<SelfMade>>,
 }
 
@@ -158,7 +158,7 @@ impl Identity {
         })
     }
 
-    /// Says that it is signed by the development CA of this file.
+    /// Marks the certificate as signed by the development CA in this file.
     pub fn is_signed_by_development_ca(&mut self, ca: &Path) {
         self.self_made = Some(Box::new(self_made(SelfMadeKind::Development, ca)));
     }
@@ -190,7 +190,8 @@ fn matching(certified: &CertifiedKey) -> Option<usize> {
     })
 }
 
-/// The path may be relative: clients are elsewhere, and so are those who read a record.
+/// The path may be relative, so make it absolute: clients and readers of records have another
+/// working directory.
 fn self_made(kind: SelfMadeKind, trust_file: &Path) -> SelfMade {
     let absolute = std::path::absolute(trust_file);
     let path = absolute.as_deref().unwrap_or(trust_file);

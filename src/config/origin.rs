@@ -53,7 +53,7 @@ impl FromScalar for OriginEntry {
 }
 
 impl OriginEntry {
-    /// An entry of a variable or flag, whose corrected line is one of these.
+    /// Reads an entry of a variable or flag; an error shows the corrected line for that place.
     pub(super) fn given(given: &Override) -> Result<Self, Complaint> {
         Self::read(given.value.trim(), Place::Override(given.source))
     }

@@ -1,4 +1,4 @@
-//! What a records file may be: a regular file, or a name for one in a folder that is there.
+//! Checks `records.path`: it must name a regular file, or a new file in an existing folder.
 
 use std::fs::{self, FileType};
 use std::io;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::error::Complaint;
 
-/// What stands against a records file at this path, as far as it can be seen without opening
-/// anything. A path that may not be looked at is left to the attempt to open it.
+/// Why this path cannot be a records file, as far as that shows without opening anything. A path
+/// that we may not stat is left to the open.
 pub(super) fn complaint(path: &Path) -> Option<Complaint> {
     let shown = path.display();
     if is_descriptor(path) {
@@ -25,13 +25,13 @@ pub(super) fn complaint(path: &Path) -> Option<Complaint> {
     Some(Complaint::new("a regular file, or none yet", found))
 }
 
-/// The same in words: `expected …, found …`.
+/// The reason in words: `expected …, found …`.
 #[must_use]
 pub fn objection(path: &Path) -> Option<String> {
     complaint(path).map(|it| format!("expected {}, found {}", it.expected, it.found))
 }
 
-/// What a file is that is no regular one.
+/// Name of the file type, for a file that is not regular.
 #[must_use]
 pub fn odd_kind(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
@@ -47,7 +47,7 @@ pub fn odd_kind(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// There is no such file: its folder has to be there, and so has that of a link's target.
+/// No such file: its folder must exist, and so must the folder of a link's target.
 fn missing(path: &Path) -> Option<Complaint> {
     let target = fs::read_link(path).ok();
     let folder = match path.parent() {
@@ -79,7 +79,7 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Rotation would rename these.
+/// Whether the path is a descriptor of this process, which rotation would rename.
 fn is_descriptor(path: &Path) -> bool {
     [
         "/dev/stdin",

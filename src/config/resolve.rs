@@ -265,7 +265,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// A path to which records can be written, as far as can be seen by now.
+    /// A path that records can be written to, as far as can be checked at this point.
     fn records_path(&mut self, path: At<PathBuf>) -> Option<PathBuf> {
         let spot = path.spot.clone();
         let path = self.path(path)?;

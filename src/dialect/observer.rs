@@ -58,7 +58,7 @@ impl Observer {
         self.scanner.scan(bytes, &mut sink);
     }
 
-    /// Gives the first of each kind of breach that came since the last call this time.
+    /// Returns the first breach of each kind since the last call, and dates it with this time.
     pub fn date_breaches(&mut self, at: Instant) {
         self.stats.date_breaches(at);
     }

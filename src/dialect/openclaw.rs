@@ -190,7 +190,7 @@ impl OpenClaw {
                 self.connect_at = Some(now);
                 self.read_connect(value);
             }
-            // Another protocol's login, perhaps.
+            // This may be another protocol's login.
             (_, Some(value)) => secrets::named_in(value, &mut self.seen),
             _ => {}
         }

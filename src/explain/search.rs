@@ -37,10 +37,10 @@ impl Prefix {
         text.starts_with(&self.0)
     }
 
-    /// When sessions whose ids begin so began, at the earliest and at the latest, in milliseconds since
-    /// 1970: the first 48 bits of a `UUIDv7`. `None` for a beginning that says too little of it.
+    /// Earliest and latest start of a session whose id has this prefix, in milliseconds since 1970:
+    /// the first 48 bits of a `UUIDv7`. `None` for a prefix that is too short.
     fn times(&self) -> Option<(i64, i64)> {
-        /// Digits of the time, and those that tell it to about a minute.
+        /// Hex digits of the timestamp; `ENOUGH` of them give it to about a minute.
         const TIME: usize = 12;
         const ENOUGH: usize = 8;
         let digits = self.0.get(..self.0.len().min(TIME))?;
@@ -58,7 +58,7 @@ impl Prefix {
         Some((with('0')?, with('f')?))
     }
 
-    /// Whether a session whose id begins so can be one of those that were joined here.
+    /// Whether a session whose id has this prefix may be one of those joined into this record.
     fn may_be_among(&self, repeats: &Repeats) -> bool {
         let (first, last) = (repeats.first_at.0, repeats.last_at.0);
         self.times().is_some_and(|(earliest, latest)| {
@@ -78,7 +78,7 @@ pub struct Search {
     pub found: Vec<SessionRecord>,
     /// How many there are, the kept ones included.
     pub count: u64,
-    /// Records of joined sessions of that time, at most eight: it may be one of them.
+    /// Records of joined sessions from that time, at most eight: the session may be among them.
     pub among: Vec<SessionRecord>,
     /// The files that were read, with the number of their records.
     pub looked_at: Vec<(String, u64)>,

@@ -357,7 +357,7 @@ pub fn one_line(record: &SessionRecord) -> String {
     ))
 }
 
-/// Whom a record stands for besides its own session.
+/// Describes the other sessions that a record covers.
 fn repeats_words(repeats: &Repeats) -> String {
     let Repeats {
         count,

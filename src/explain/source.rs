@@ -180,7 +180,7 @@ fn line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<(bool, bool
     }
 }
 
-/// The id of a record and how many it stands for, without reading the rest of it.
+/// Id of a record and the number of sessions that it covers, without parsing the rest.
 pub fn head(text: &[u8]) -> Result<(Uuid, Option<Repeats>), String> {
     #[derive(Deserialize)]
     struct Head {

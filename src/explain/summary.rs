@@ -79,7 +79,7 @@ impl Summary {
     pub fn add(&mut self, record: &SessionRecord) {
         let verdict = verdict::decide(record);
         let repeats = record.repeats;
-        // A file can claim anything.
+        // A file can claim any number.
         let sessions = repeats.map_or(1, |repeats| repeats.count.max(1));
         add(&mut self.records, sessions);
         if verdict.class.is_fine() {

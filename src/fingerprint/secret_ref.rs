@@ -1,8 +1,8 @@
-//! References in the place of a secret, as OpenClaw's configuration has them (2026.9.6, "SecretRef"):
+//! References in place of a secret, as in OpenClaw's configuration (2026.9.6, "SecretRef"):
 //! `{source, provider, id}`, `"${NAME}"` and `"$NAME"`.
 //!
-//! What stands in the environment or in a file is read; programs and stores are named and left
-//! alone, because running somebody's program is not what a fingerprint is asked for.
+//! Environment variables and files are read. Programs and stores are only named: a fingerprint
+//! command must not run somebody's program.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use super::{FingerprintError, Found, KEY_CAP, drop_newline, kind, read};
 use crate::session::credential::Secret;
 use crate::session::text::PeerText;
 
-/// The provider that is meant where none is named.
+/// Default provider where the reference names none.
 const DEFAULT: &str = "default";
 
-/// Where a value says that its secret is.
+/// Where the secret of a reference is stored.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reference {
     Env(String),
@@ -24,7 +24,7 @@ pub(super) enum Reference {
         provider: String,
         id: String,
     },
-    /// A program that is run for it, or the gateway's own store.
+    /// A program that prints it, or the gateway's own store: only named.
     Elsewhere {
         source: &'static str,
         provider: String,
@@ -32,11 +32,11 @@ pub(super) enum Reference {
     },
 }
 
-/// The file and the key path where it was found, for errors.
+/// File and key path of the reference, for errors.
 type At<'a> = (&'a str, &'a str);
 
 impl Reference {
-    /// The reference that a value is, if it is one.
+    /// The reference in this value, if it is one.
     pub(super) fn of(value: &Value) -> Option<Self> {
         if let Value::String(text) = value {
             return env_shorthand(text.trim()).map(Self::Env);
@@ -61,7 +61,7 @@ impl Reference {
         })
     }
 
-    /// The secret that it leads to; `document` is the file in which it stands.
+    /// The secret that the reference points to; `document` is the file that contains the reference.
     pub(super) fn follow(&self, document: &Value, at: At<'_>) -> Result<Found, FingerprintError> {
         let what = self.words();
         let fail = |why: String| FingerprintError::Reference {
@@ -126,8 +126,8 @@ fn env_shorthand(text: &str) -> Option<String> {
     (fits && name.bytes().all(plain)).then(|| name.to_owned())
 }
 
-/// The value under `id` in the file of a provider of this document; what fails completes "found a
-/// reference to …; ".
+/// The value of `id` in a provider's file, where the provider is defined in this document. An error
+/// completes "found a reference to …; ".
 fn from_file(document: &Value, provider: &str, id: &str) -> Result<Found, String> {
     let shown = |text: &str| PeerText::new(text, 4 * KEY_CAP).to_string();
     let providers = document.pointer("/secrets/providers");
@@ -152,7 +152,7 @@ fn from_file(document: &Value, provider: &str, id: &str) -> Result<Found, String
     if mode == Some("singleValue") {
         return Ok(drop_newline(&content));
     }
-    // Its parser quotes what it chokes on.
+    // The parser's error quotes the input, so it is not shown.
     let parsed: Value = serde_json::from_slice(&content).map_err(|error| {
         failed(format!(
             "not JSON (line {}, column {})",
@@ -170,7 +170,7 @@ fn from_file(document: &Value, provider: &str, id: &str) -> Result<Found, String
     }
 }
 
-/// `~/…` below the home folder, as the gateway reads it.
+/// `~/…` under the home folder, as the gateway resolves it.
 fn home(path: &str) -> PathBuf {
     let rest = path.strip_prefix("~/");
     match (rest, std::env::var_os("HOME")) {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_environment_is_followed() {
-        // Cargo sets this one for every test.
+        // Cargo sets this variable for every test.
         let (value, followed) = follow(&json!("${CARGO_PKG_NAME}"), &json!({})).unwrap();
         assert_eq!(value, "wstap");
         assert_eq!(followed.unwrap(), "environment variable CARGO_PKG_NAME");

@@ -110,7 +110,8 @@ pub struct Answered {
     bytes: u64,
     declared: Option<u64>,
     complete: bool,
-    /// It is a refusal whose body lasts as long as the connection: how that ends says nothing of it.
+    /// A refusal whose body ends with the connection: how the connection ends says nothing about
+    /// the body.
     ends_anyhow: bool,
     look: Option<(Vec<u8>, HeaderMap)>,
 }
@@ -127,8 +128,8 @@ impl Body {
     }
 
     /// A response's body, which ends when neither body has moved for `idle`. With `look` (the
-    /// answer's headers) its front says whose body it is; such a body may be `unframed`, delimited
-    /// by the end of the connection alone (RFC 9112 section 6.3).
+    /// answer's headers) its beginning shows whose body it is; such a body may be `unframed`, ended only
+    /// by the end of the connection (RFC 9112 section 6.3).
     #[must_use]
     pub fn response(
         inner: Incoming,
@@ -255,11 +256,11 @@ impl Answered {
             }
             Poll::Ready(None) => self.complete = true,
             Poll::Ready(Some(Err(_))) if self.ends_anyhow && !self.progress.has_client_failed() => {
-                // A server that refuses before it has read all of the request closes with a reset.
+                // A server that refuses before it has read the whole request closes with a reset.
                 self.complete = true;
                 return Poll::Ready(None);
             }
-            // The exchange ends with the request's body: that was the client.
+            // The exchange ends with the request's body, so the client ended it.
             Poll::Ready(Some(Err(_))) if self.progress.has_client_failed() => {}
             Poll::Ready(Some(Err(error))) => {
                 let detail = format!("the gateway's answer broke off: {error}");

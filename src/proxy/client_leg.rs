@@ -28,15 +28,15 @@ impl Promised {
     }
 }
 
-/// Stands in the extensions of a request of HTTP/1 that asks for an upgrade.
+/// Stored in the extensions of an HTTP/1 request that asks for an upgrade.
 ///
-/// hyper gives the connection away after such a request, whatever the answer was. So that one which
-/// was no 101 does not end it without a word, the offer is only taken by whoever has seen a 101.
+/// hyper gives the connection away after such a request, whatever the answer was. Only the code
+/// that has seen a 101 takes the offer; otherwise we take the connection back and end it properly.
 #[derive(Clone, Debug)]
 pub(super) struct Offered(Arc<Mutex<Option<OnUpgrade>>>);
 
 impl Offered {
-    /// What hyper offers with this request; `None` where it asks for no upgrade.
+    /// The upgrade that hyper offers with this request; `None` where the request asks for none.
     pub(super) fn of<B>(request: &mut Request<B>) -> Option<Self> {
         if !request.headers().contains_key(UPGRADE) {
             return None;
@@ -45,19 +45,20 @@ impl Offered {
         Some(Self(Arc::new(Mutex::new(Some(upgrade)))))
     }
 
-    /// The connection, once hyper is done with the request.
+    /// The connection, once hyper has released it.
     async fn take(&self) -> Option<Upgraded> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken?.await.ok()
     }
 
-    /// Ends a connection whose upgrade was refused: in order, and in time for its client to read why.
+    /// Closes a connection whose upgrade was refused: with close_notify and FIN, and late enough
+    /// for its client to read the answer.
     pub(super) async fn end(self) {
         let Some(upgraded) = self.take().await else {
             return;
         };
         if let Ok(parts) = upgraded.downcast::<TokioIo<Gate>>() {
-            // A client that is gone before needs no goodbye.
+            // A client that has already left needs no close.
             let _ = parts.io.into_inner().shutdown().await;
         }
     }

@@ -49,13 +49,13 @@ pub struct Connection {
     pub(super) interim: Arc<Interim>,
     /// What is counted of an HTTP/2 connection.
     pub(super) http2: Option<Http2>,
-    /// The upgrade that was refused or denied last, until the connection is over.
+    /// The last upgrade that was refused or denied; kept until the connection ends.
     parting: Mutex<Option<Shared>>,
     counted: Arc<ConnectionGuard>,
 }
 
-/// Tells the refused upgrade of a connection how that ended, when this is dropped: by then it is
-/// over, or what serves it was given up.
+/// On drop, records in the refused upgrade how its connection ended: by then it has ended, or the
+/// task that served it was dropped.
 #[derive(Debug)]
 pub(super) struct Parting(Arc<Connection>);
 
@@ -112,7 +112,7 @@ impl Connection {
         }
     }
 
-    /// Its last answer refuses an upgrade, and ends it: the record waits for how.
+    /// Its last answer refuses an upgrade and ends the connection: the record waits for that end.
     pub(super) fn parts_with(&self, session: Shared) {
         *self.parting() = Some(session);
     }
@@ -183,7 +183,7 @@ impl Connection {
         self
     }
 
-    /// Notes what a record of a connection without a request needs to know of the certificate.
+    /// Notes the certificate facts that the record of a connection without a request needs.
     pub(super) fn note_certificate(&self, client: &mut ClientFacts) {
         if let (Some(tls), Some(terminator)) = (&mut client.tls, &self.terminator) {
             let shown = tls.certificate.as_deref();

@@ -21,14 +21,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// When the Close of the session at this place (0 to 1) goes out.
+    /// When to send the Close of the session at this position (0 to 1).
     #[must_use]
     pub fn close_at(&self, place: f64) -> Instant {
         self.started + self.spread.mul_f64(place.clamp(0.0, 1.0))
     }
 
-    /// When the session at this place is cut if it has not ended: each has as long for its answer. To
-    /// cut thousands of silent ones takes seconds, so that it cannot wait for the deadline.
+    /// When to cut the session at this position if it has not ended. Each session has the same time for
+    /// its answer. Cutting thousands of silent sessions takes seconds, so it cannot all happen at the
+    /// deadline.
     #[must_use]
     pub fn cut_at(&self, place: f64) -> Instant {
         let whole = self.deadline.saturating_duration_since(self.started);

@@ -43,7 +43,7 @@ pub(super) enum Failure {
     /// It came on a connection that was opened for another host (RFC 9110 section 15.5.20).
     #[error("failed to take the request: {0}")]
     Misdirected(String),
-    /// It has been here before.
+    /// The request has passed through this tap before.
     #[error("failed to pass the request on: gateway.url leads back to this tap")]
     Loop,
     /// The client has too many sessions already.

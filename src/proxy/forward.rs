@@ -153,7 +153,7 @@ async fn plain(
     ))
 }
 
-/// What came back to us was answered 508, and this is the answer to an earlier turn.
+/// Fails if the request came back to us, where it was answered 508: this is the answer to an earlier pass.
 pub(super) fn is_no_turn_of_a_loop(
     response: &Response<Incoming>,
     turn: &Turn,
@@ -213,7 +213,7 @@ pub(super) fn pass_on(
     )
 }
 
-/// Notes what happens to a request on its way to the gateway.
+/// Notes the steps of a request on its way to the gateway.
 fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
     match step {
         Step::Connected { connection, kept } => {
@@ -349,7 +349,7 @@ pub(super) fn no_answer(
         .map_or(0, Sensed::bytes_read)
         .saturating_sub(came_before);
     let is_answer = sensed.is_some_and(Sensed::began_with_http_answer);
-    // What has answered HTTP before wants no TLS.
+    // The gateway already answered plain HTTP, so it does not require TLS.
     let first = Some(first).filter(|_| came_before == 0);
     let fault = end.as_ref().and_then(|end| end.cause.as_ref()?.fault());
     let kind = match (came, end.as_ref().map(|end| end.end), first) {

@@ -53,7 +53,7 @@ pub(super) async fn serve(
     );
     let about = Arc::clone(&connection);
     let now = Arc::clone(current);
-    // The last request's offer of an upgrade that came to nothing.
+    // The last request's upgrade offer, if no 101 took it.
     let refused = Arc::<Mutex<Option<Offered>>>::default();
     let put = Arc::clone(&refused);
     let service = service_fn(move |mut request: http::Request<Incoming>| {

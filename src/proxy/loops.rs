@@ -1,10 +1,11 @@
-//! Requests that come back to us: `gateway.url` leads here by way of another proxy or a port mapping.
+//! Detects requests that come back to us: `gateway.url` leads here through another proxy or a port
+//! mapping.
 //!
-//! Nothing is added to a request as long as nothing looks like a loop. Requests of a loop are alike and
-//! all wait for their answers. So where more than a few that are alike wait, each further one goes out
-//! with a line of `Via`, which is there to find loops (RFC 9110 section 7.6.3), that names this process.
-//! A request that comes with this line has been here before; likeness alone proves nothing, as test tools
-//! all send the example key of RFC 6455, and many pages ask for the same.
+//! Requests are not changed while nothing looks like a loop. All requests of a loop are alike and wait
+//! for their answers at the same time. So when more than a few similar requests wait, each further one
+//! goes out with a `Via` line that names this process; `Via` exists to find loops (RFC 9110 section
+//! 7.6.3). A request that arrives with this line has passed through here before. Likeness alone proves
+//! nothing: test tools all send the example key of RFC 6455, and many pages request the same path.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -15,34 +16,34 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_KEY, USER_AG
 use http::{HeaderMap, HeaderValue, Request};
 use uuid::Uuid;
 
-/// So many requests that are alike may wait for their answers and look like no loop.
+/// Number of similar requests that may wait for their answers before they look like a loop.
 const ALIKE: u32 = 8;
 
-/// What stays the same on each turn of a loop, whatever proxies add.
+/// What stays the same on each pass of a loop, whatever proxies add.
 const LASTING: [HeaderName; 4] = [SEC_WEBSOCKET_KEY, COOKIE, AUTHORIZATION, USER_AGENT];
 
-/// Knows the requests that wait for the gateway.
+/// Tracks the requests that wait for the gateway.
 #[derive(Debug)]
 pub(super) struct Loops {
-    /// Names this process in `Via`, and nobody else.
+    /// Identifies this process, and no other, in `Via`.
     pseudonym: String,
     likeness: RandomState,
     waiting: Mutex<HashMap<u64, Alike>>,
 }
 
-/// Requests that are alike.
+/// A group of similar requests.
 #[derive(Debug, Default)]
 struct Alike {
     waiting: u32,
-    /// One of them had been here before.
+    /// One of them had passed through here before.
     looped: bool,
 }
 
-/// The request has been here before.
+/// The request has passed through here before.
 #[derive(Debug)]
 pub(super) struct CameBack;
 
-/// One request that waits for the gateway, while this lives.
+/// One request that waits for the gateway; dropping this removes it.
 #[derive(Debug)]
 pub(super) struct Turn {
     loops: Arc<Loops>,
@@ -60,7 +61,7 @@ impl Default for Loops {
 }
 
 impl Loops {
-    /// Counts a request until its answer, and marks it where many that are alike wait.
+    /// Counts a request until its answer, and marks it where many similar requests wait.
     pub(super) fn enter<B>(self: &Arc<Self>, request: &mut Request<B>) -> Result<Turn, CameBack> {
         let likeness = self.likeness_of(request);
         if self.has_been_here(request.headers()) {
@@ -109,7 +110,7 @@ impl Loops {
 }
 
 impl Turn {
-    /// A request that is alike came back while this one waited.
+    /// A similar request came back while this one waited.
     pub(super) fn has_looped(&self) -> bool {
         let waiting = self.loops.waiting();
         waiting
@@ -160,7 +161,7 @@ mod tests {
         assert!(turns.iter().all(Turn::has_looped));
         drop(turns);
         assert!(loops.waiting().is_empty());
-        // What comes next begins with nothing.
+        // The next group starts from zero.
         assert!(!loops.enter(&mut upgrade(KEY)).unwrap().has_looped());
     }
 
@@ -175,7 +176,7 @@ mod tests {
             assert_eq!(marked, number >= 8, "{number}");
         }
         assert!(!turns.iter().any(Turn::has_looped));
-        // Others are not marked beside them.
+        // Other requests at the same time are not marked.
         for key in 0..100 {
             let mut request = upgrade(&format!("{key:022}=="));
             turns.push(loops.enter(&mut request).unwrap());
@@ -183,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Two taps in a row are none either, and each finds its own loop only.
+    /// Two taps in a row are not a loop, and each tap finds only its own loops.
     #[test]
     fn another_taps_mark_is_not_ours() {
         let (one, other) = (Arc::<Loops>::default(), Arc::<Loops>::default());

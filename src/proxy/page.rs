@@ -31,7 +31,7 @@ const ENVOY: [&str; 3] = [
     "upstream request timeout",
 ];
 
-/// What servers write whose TLS port got plain HTTP.
+/// What servers answer when plain HTTP comes to their TLS port.
 const PLAIN_TO_TLS: [&str; 5] = [
     // nginx, OpenResty, AWS load balancers, Cloudflare.
     "The plain HTTP request was sent to HTTPS port",
@@ -45,10 +45,10 @@ const PLAIN_TO_TLS: [&str; 5] = [
     "Insecure scheme, please use https",
 ];
 
-/// What Envoy adds to its 503 when what is behind it answers TLS without TLS (`BoringSSL`'s names).
+/// What Envoy adds to its 503 when it speaks TLS to a plain upstream (error names of `BoringSSL`).
 const TLS_TO_PLAIN: [&str; 2] = ["WRONG_VERSION_NUMBER", "HTTP_REQUEST"];
 
-/// What a body says of TLS where the other end expected none, or the reverse.
+/// What a body says about TLS to a plain port, or plain HTTP to a TLS port.
 pub(super) fn tls_words(front: &[u8]) -> Option<TlsWords> {
     let has = |words: &str| {
         front

@@ -430,7 +430,7 @@ impl Relay {
         self.finish_own_close(now);
     }
 
-    /// A Close frame came, or the first breach of its kind: both get a clock reading of their own.
+    /// Reads the clock again for a Close frame and for the first breach of its kind.
     #[cold]
     fn note_decisive(&mut self, direction: Direction, flushed: bool, now: Instant) {
         let (at, discard) = (self.at(), self.closing_ourselves);

@@ -90,7 +90,7 @@ impl Shared {
         })
     }
 
-    /// A text of our own that may quote the request, without the secrets that the session has shown.
+    /// A text of ours that may quote the request, with the session's known secrets masked.
     pub(super) fn masked(&self, text: String) -> String {
         match &self.lock().recorder {
             Some(recorder) => recorder.masked(text),
@@ -98,8 +98,8 @@ impl Shared {
         }
     }
 
-    /// The gateway said that it goes down. Callers that it does not answer before this session's
-    /// record is written are explained by that.
+    /// Records that the gateway announced a shutdown. This explains callers that it leaves without
+    /// an answer before this session's record is written.
     pub(super) fn announce(&self, down: GoingDown) {
         let session = self.lock();
         let recorder = session.recorder.as_ref();
@@ -177,7 +177,7 @@ impl Drop for Session {
             && connection.is_draining()
             && recorder.ending.is_nobodys()
         {
-            // Its task was dropped with the runtime.
+            // The session's task was dropped with the runtime.
             recorder.ending.drained(now);
         }
         self.place = None;

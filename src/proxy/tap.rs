@@ -30,7 +30,7 @@ use crate::sink::Outlet;
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Dialler, Pool};
 
-/// What the last sessions get beyond the drain's time, for their last words.
+/// Time beyond the drain for the last sessions to finish their Close handshake.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// A running tap under one configuration. A reload makes another one that shares what must
@@ -46,7 +46,8 @@ pub struct Tap {
     pub(super) drain: Arc<Drain>,
     pub(super) tasks: TaskTracker,
     pub(super) attribution: Arc<Attribution>,
-    /// Whatever the gateway is: a loop can begin under one configuration and end under the next.
+    /// Independent of the configured gateway: a loop can begin under one configuration and end
+    /// under the next.
     pub(super) loops: Arc<Loops>,
     /// Where secrets of TLS with the gateway go, whatever the gateway is.
     key_log: Option<Arc<dyn KeyLog>>,
@@ -57,7 +58,7 @@ pub struct Tap {
     pub(super) url_tokens: Arc<Told<IpAddr>>,
 }
 
-/// What is open, and whether that is to end.
+/// The open sessions and connections, and whether they must end.
 #[derive(Debug, Default)]
 struct Counts {
     connections: AtomicUsize,
@@ -216,8 +217,8 @@ impl Tap {
             .spawn(async move { origins.watch(drain.token()).await });
     }
 
-    /// Stops what is running: closes are spread over the drain's time. Tasks that are left at its end
-    /// are dropped by the caller, with the runtime.
+    /// Stops what is running: Closes are spread over the drain's time. The caller drops tasks that
+    /// remain after it, with the runtime.
     pub async fn drain(&self) {
         let limit = self.config.timeouts().drain;
         self.tasks.close();

@@ -1,5 +1,5 @@
-//! The end of the process: first every task, whose sessions are recorded by that, and then the sinks.
-//! In another order the last records find closed sinks.
+//! Shutdown order: first drop every task, which records its sessions, and then close the sinks. In
+//! any other order the last records would meet closed sinks.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +9,12 @@ use tokio::runtime::Runtime;
 
 use crate::sink::Outlet;
 
-// Together with what the drain itself may take beyond its time, less than two seconds.
+// Together with the grace that the drain itself may add, this is less than two seconds.
 
-/// How long it may take to drop the tasks that are left. Usually none are.
+/// Time limit for dropping the remaining tasks. Usually there are none.
 const TASKS: Duration = Duration::from_millis(700);
 
-/// How long the last records may take to be written. A stuck disk must not keep us from ending.
+/// Time limit for writing the last records. A stuck disk must not keep the process from exiting.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The sinks of a process.
@@ -38,7 +38,7 @@ impl Outlets {
     }
 }
 
-/// Runs `main` and ends everything in order, however it comes back.
+/// Runs `main` and then shuts everything down in order, whether it returns or panics.
 pub(crate) fn run_to_the_end<T>(
     runtime: Runtime,
     outlets: &Outlets,
@@ -50,7 +50,7 @@ pub(crate) fn run_to_the_end<T>(
     done.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-/// Logs which records were lost, if any: the log cannot keep us from ending.
+/// Logs lost records, if any. A blocked log cannot keep the process from exiting.
 fn report_losses(outlet: &Outlet) {
     let running = outlet.live().count();
     if running > 0 {

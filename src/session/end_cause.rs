@@ -1,10 +1,10 @@
-//! Why the transport of a leg ended: in words for people, and as a kind for rules.
+//! Why the transport of a leg ended: as text for people, and as a kind for rules.
 
 use std::fmt;
 
 use super::record::stream_fault::StreamFault;
 
-/// Why a transport ended other than in order. One pointer: an open session has room for several.
+/// Why a transport ended abnormally. Boxed into one pointer: an open session holds several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndCause(Box<Inner>);
 
@@ -15,7 +15,8 @@ struct Inner {
 }
 
 impl EndCause {
-    /// The system's or TLS's own words. With `fault`, what the peer sent was the reason.
+    /// The error text of the system or of TLS. With `fault`, the peer sent something that caused
+    /// the error.
     #[must_use]
     pub fn new(words: String, fault: Option<StreamFault>) -> Self {
         Self(Box::new(Inner { words, fault }))
@@ -27,7 +28,7 @@ impl EndCause {
         &self.0.words
     }
 
-    /// What of the stream was wrong.
+    /// What was wrong in the stream.
     #[must_use]
     pub fn fault(&self) -> Option<&StreamFault> {
         self.0.fault.as_ref()
@@ -46,5 +47,5 @@ impl fmt::Display for EndCause {
     }
 }
 
-/// An I/O error carries the cause of the connection below to a stream of it.
+/// An I/O error carries the cause from the underlying connection up to a stream on it.
 impl std::error::Error for EndCause {}

@@ -23,9 +23,9 @@ struct Beats {
 struct Pending {
     body: Vec<u8>,
     at: Instant,
-    /// Pings since the last that was answered, this one counted.
+    /// Pings since the last one that was answered, including this one.
     count: u32,
-    /// From the first of them to this one.
+    /// From the first of those pings to this one.
     waited_ms: u32,
 }
 
@@ -63,7 +63,7 @@ impl Heartbeats {
         }
     }
 
-    /// A pong travelled this way; one that answers no ping is no round trip.
+    /// A pong passed in this direction; a pong that answers no ping gives no round trip.
     pub fn pong(&mut self, direction: Direction, body: &[u8], at: Instant) {
         let asked = match direction {
             Direction::ToGateway => Direction::ToClient,
@@ -74,7 +74,7 @@ impl Heartbeats {
         };
         let pending = beats.pending(asked);
         let Some(pending) = pending.take_if(|pending| pending.body == body) else {
-            // It answers an earlier one: that end is late and not silent.
+            // It answers an earlier ping: that end is late, not silent.
             if let Some(last) = pending {
                 (last.count, last.waited_ms) = (1, 0);
             }
@@ -115,7 +115,7 @@ impl Heartbeats {
 }
 
 impl Heartbeats {
-    /// Pings that had no answer at the end, in the record's form.
+    /// Pings that were unanswered at the end, in the record's form.
     #[must_use]
     pub fn unanswered(&self, anchor: &Anchor) -> UnansweredPings {
         let waiting = |pending: &Pending| {
@@ -187,12 +187,12 @@ mod tests {
         beats.ping(Direction::ToClient, b"b", ms(200));
         beats.ping(Direction::ToClient, b"c", ms(350));
         assert_eq!(waiting(&beats), Some((3, 100, 350)));
-        // Late, and alive.
+        // Late, but alive.
         beats.pong(Direction::ToGateway, b"a", ms(360));
         assert_eq!(waiting(&beats), Some((1, 350, 350)));
         beats.pong(Direction::ToGateway, b"c", ms(370));
         assert_eq!(waiting(&beats), None);
-        // A pong that nobody asked for, and one of the other side.
+        // An unsolicited pong, and a pong from the other side.
         beats.pong(Direction::ToGateway, b"", ms(380));
         beats.ping(Direction::ToClient, b"", ms(400));
         beats.pong(Direction::ToClient, b"", ms(410));

@@ -59,8 +59,8 @@ struct LegEnding {
     under_way: Option<(CloseCode, Option<Instant>)>,
     transport: TransportEnd,
     ended: Option<Instant>,
-    /// It had ended its side in order, and what was sent to it afterwards came back as a reset:
-    /// nobody was there to read it.
+    /// It had sent FIN, and what was sent to it afterwards was answered with a reset: nobody was
+    /// there to read it.
     refuses: bool,
     cause: Option<EndCause>,
     /// It refused before there was a tunnel: the connection, the upgrade.
@@ -96,18 +96,18 @@ impl LegEnding {
         self.vanished().is_none_or(|gone| gone > at)
     }
 
-    /// The words of what ended this leg.
+    /// Text of the error that ended this leg.
     fn words(&self) -> Option<String> {
         self.cause.as_ref().map(|cause| cause.words().to_owned())
     }
 
-    /// What its far end sent that ended this leg.
+    /// What the far end sent that ended this leg.
     fn fault(&self) -> Option<&StreamFault> {
         self.cause.as_ref()?.fault()
     }
 
-    /// The first thing that this leg's far end did to end the session. Where we end a leg for what
-    /// came on it, that is the far end's act.
+    /// The first thing that this leg's far end did to end the session. If we end a leg because of
+    /// something that came on it, that counts as the far end's act.
     fn first_act(&self) -> Option<Instant> {
         let by_peer = self.transport.is_by_peer() || self.fault().is_some();
         let ended = self.ended.filter(|_| by_peer);
@@ -148,7 +148,7 @@ impl LegEnding {
 }
 
 impl Ending {
-    /// Something has happened.
+    /// Whether an event has begun to end the session.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.0.is_some()
@@ -223,7 +223,7 @@ impl Ending {
         }
     }
 
-    /// What was sent to `leg` after its far end had ended its side in order came back as a reset.
+    /// Bytes sent to `leg` after its far end had sent FIN were answered with a reset.
     pub fn refuses_to_read(&mut self, leg: Leg) {
         let leg = self.acts().leg(leg);
         leg.refuses |= leg.transport.is_orderly();
@@ -269,7 +269,7 @@ impl Ending {
         self.acts().drained = true;
     }
 
-    /// Neither an end nor a rule of ours has ended it so far.
+    /// True while neither an end nor a rule of ours has ended it.
     #[must_use]
     pub fn is_nobodys(&self) -> bool {
         self.0.as_ref().is_none_or(|acts| {

@@ -77,7 +77,7 @@ struct Remembered {
     id: uuid::Uuid,
     opened_at: Moment,
     closed_at: Moment,
-    /// When the gateway let it in, or else when it began.
+    /// When the gateway accepted it, or else when it began.
     heard_at: Moment,
     client: Option<Number>,
     gateway: Number,
@@ -88,7 +88,7 @@ struct Remembered {
     /// Fingerprint of the device token that the gateway issued.
     issued: Option<Number>,
     accepted: bool,
-    /// Behind the handshake of its application.
+    /// Past the handshake of its application.
     open: bool,
     mismatch: bool,
     /// It was lost, or the gateway said that it goes down.
@@ -144,7 +144,7 @@ pub fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
         .min_by_key(|(_, at)| *at)
 }
 
-/// When what ended a session happened; its record may be closed later.
+/// Time of the event that ended a session; its record may be finished later.
 fn ended_at(record: &SessionRecord, lost: Option<(Leg, Moment)>) -> Moment {
     let ends = &record.close.transport;
     let unanswered = ends
@@ -292,16 +292,16 @@ impl Memory {
         }
     }
 
-    /// An open session was told that its gateway goes down.
+    /// An open session received an announcement that its gateway shuts down.
     pub fn announce(&mut self, gateway: &str, down: GoingDown) {
         self.announced.note(gateway, down);
     }
 
-    /// What the remembered sessions say about this one, which is among them or not. `survivors` are
-    /// sessions that were open before this one ended and still are.
+    /// What the remembered sessions say about this one, whether or not it is one of them. `survivors`
+    /// counts sessions that were open before this one ended and still are.
     #[must_use]
     pub fn context(&self, record: &SessionRecord, survivors: u32) -> Option<ContextFacts> {
-        // A plain request is explained by nothing but a gateway that goes down.
+        // A plain request can only be explained by a gateway that shuts down.
         let only_down = record.kind == Kind::Http && is_unanswered(record);
         if record.kind != Kind::Websocket && !only_down {
             return None;
@@ -388,7 +388,7 @@ impl Memory {
     }
 }
 
-/// No answer of the gateway, or one that only those in front of it give.
+/// No answer from the gateway, or an answer that only a proxy in front of it gives.
 fn is_unanswered(record: &SessionRecord) -> bool {
     record
         .gateway

@@ -1,7 +1,7 @@
-//! How a page was opened, as its `Origin` shows (W3C Secure Contexts, section 3.1).
+//! How a page was loaded, by its `Origin` (W3C Secure Contexts, section 3.1).
 //!
-//! A page's origin is written by the browser, not by its script, so it is believed. It says how the
-//! *page* came; the WebSocket may come another way, for example to a `wss://` address.
+//! The browser writes a page's origin, not its script, so it can be trusted. It shows how the
+//! *page* was loaded; the WebSocket may use another way, for example a `wss://` address.
 
 use std::net::IpAddr;
 
@@ -14,11 +14,11 @@ pub enum PageOrigin {
     Https,
     /// Loopback, which browsers trust without TLS: `localhost`, `*.localhost`, 127.0.0.0/8, `[::1]`.
     Loopback,
-    /// `http://…` of another host: browsers withhold what needs a secure context.
+    /// `http://…` with another host: browsers disable features that need a secure context.
     PlainHttp,
 }
 
-/// How the page with this origin was opened; `None` where the origin does not show it (`null`, the
+/// How the page with this origin was loaded; `None` if the origin does not show it (`null`, the
 /// scheme of an app or an extension).
 #[must_use]
 pub fn of(origin: &str) -> Option<PageOrigin> {
@@ -31,10 +31,10 @@ pub fn of(origin: &str) -> Option<PageOrigin> {
     }
 }
 
-/// Whether a URL's host is loopback, as browsers read it.
+/// Whether a URL's host is loopback, by the rules of browsers.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
-    // An address where the scheme is not one of those whose hosts are parsed.
+    // A numeric address under a scheme whose hosts browsers do not parse.
     let is_text = |name: &str| {
         let ip = name.trim_start_matches('[').trim_end_matches(']');
         ip.parse::<IpAddr>()

@@ -203,7 +203,7 @@ impl SessionRecord {
         self.kind == Kind::Websocket && self.phase >= Phase::Handshake
     }
 
-    /// A connection that came to nothing: not one byte of a request, and the client ended it.
+    /// True for a connection that the client ended without sending a byte of a request.
     #[must_use]
     pub fn is_bare_connect(&self) -> bool {
         self.asked_for_nothing()
@@ -212,7 +212,7 @@ impl SessionRecord {
             && self.close.transport.client_fault.is_none()
     }
 
-    /// A connection on which no byte came, apart from TLS, whoever ended it.
+    /// True for a connection on which no byte came, apart from TLS, whichever side ended it.
     #[must_use]
     pub fn asked_for_nothing(&self) -> bool {
         self.kind == Kind::Connection
@@ -221,8 +221,8 @@ impl SessionRecord {
             && self.client.bytes_read.unwrap_or(0) == 0
     }
 
-    /// A client connected, asked for nothing (with HTTP/2, sent no more than what opens a connection), and
-    /// a timer of ours ended it.
+    /// True for a connection without a request that a timer of ours ended. (With HTTP/2 the client may
+    /// have sent the preface and SETTINGS.)
     #[must_use]
     pub fn waited_in_silence(&self) -> bool {
         let timer = self.close.timer.map(|timer| timer.key);
@@ -234,9 +234,9 @@ impl SessionRecord {
         about && (silent || opened) && self.close.refused.is_none()
     }
 
-    /// The client was shown our certificate, sent no byte of a request and left without an alert. In TLS
-    /// 1.3 a client that verifies when its side of the handshake is complete may leave before its last
-    /// message goes out: from here the handshake did not complete then.
+    /// True for a client that was shown our certificate, sent no byte of a request and left without an
+    /// alert. In TLS 1.3 a client that verifies the certificate at the end of its handshake may leave
+    /// before its last message goes out: on our side the handshake is then incomplete.
     #[must_use]
     pub fn left_at_certificate(&self) -> bool {
         let Some(tls) = &self.client.tls else {

@@ -22,7 +22,7 @@ pub struct Recorder {
     pub facts: Facts,
     /// How it is ending.
     pub ending: Ending,
-    /// The secrets that it has shown, which no text of the record may quote.
+    /// The secrets that the session has shown. No text of the record may quote them.
     pub seen: SeenSecrets,
     anchor: Anchor,
 }
@@ -182,7 +182,7 @@ impl Recorder {
         record
     }
 
-    /// A text of our own that may quote the request, without the secrets that are known by now.
+    /// A text of ours that may quote the request, with the secrets that are known so far masked.
     #[must_use]
     pub fn masked(&self, text: String) -> String {
         if self.seen.is_empty() {
@@ -191,8 +191,8 @@ impl Recorder {
         self.seen.masker().mask(&text).unwrap_or(text)
     }
 
-    /// Takes the secrets that are known by now out of what the request said, which others see while the
-    /// session is open.
+    /// Masks the secrets that are known so far in the request's texts, which `/sessions` shows
+    /// while the session is open.
     pub fn mask_request(&mut self) {
         if self.seen.is_empty() {
             return;
@@ -264,7 +264,7 @@ mod tests {
             host: Some(PeerText::new(&format!("{SECRET}.example"), 255)),
             ..RequestFacts::default()
         });
-        // Seen later than the head: inside of a frame.
+        // The secret was seen after the head: inside a frame.
         recorder.mask_request();
         assert!(format!("{:?}", recorder.facts).contains(SECRET));
         recorder.seen.add(SECRET.as_bytes());

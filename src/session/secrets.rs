@@ -1,10 +1,11 @@
-//! The secrets that a session has shown, kept only to keep them out of its record: a peer may quote
-//! one in a Close reason, an error text or a header.
+//! The secrets that a session has shown, kept only to mask them in its record: a peer may quote one
+//! in a Close reason, an error text or a header.
 //!
-//! A text is searched for each secret as a whole and for every part of [`PART`] or more bytes, as it is
-//! and with percent, JSON and [`PeerText`](super::text::PeerText) escapes undone, without regard to
-//! the case of ASCII letters (hosts and hexadecimal digits change theirs on the way). What was encoded
-//! otherwise, as Basic credentials are, is remembered in both forms by whoever decodes it.
+//! A text is searched for each secret as a whole and for every part of [`PART`] or more bytes. The
+//! search reads the text as it is and with percent, JSON and [`PeerText`](super::text::PeerText)
+//! escapes undone, and ignores the case of ASCII letters (hosts and hexadecimal digits change theirs on
+//! the way). For other encodings, such as Basic credentials, the code that decodes the value remembers
+//! both forms.
 
 mod escapes;
 
@@ -17,20 +18,20 @@ use super::credential::{bare, is_left_open};
 use super::record::texts::Quoting;
 use escapes::Reading;
 
-/// A part of a secret from this length on is masked. Shorter runs coincide by chance.
+/// Shortest part of a secret that is masked. Shorter runs coincide by chance.
 pub const PART: usize = 12;
 
-/// Shorter secrets would be found in ordinary words.
+/// Shorter secrets would match ordinary words.
 const LEAST: usize = 6;
 
-/// Most bytes that a session remembers: four cookies of the largest size that browsers send.
+/// Maximum size of the secrets of one session: four cookies of the largest size that browsers send.
 const ROOM: usize = 16 * 1024;
 
-/// The largest number of encodings on top of each other that are undone.
+/// Maximum number of nested encodings that are undone.
 const LEVELS: usize = 3;
 
-/// Words that gateways and this program write themselves. A short secret that is one of them is not
-/// looked for: masks would hide the text and, by their places, tell the secret.
+/// Words that gateways and this program write themselves. A short secret that equals one of them is
+/// not searched for: masks would hide the text, and their positions would reveal the secret.
 const ORDINARY: [&str; 31] = [
     "access",
     "bearer",
@@ -65,8 +66,8 @@ const ORDINARY: [&str; 31] = [
     "websocket",
 ];
 
-/// The secrets of one session, each with its length before it, in one allocation that is wiped.
-/// It can be neither printed nor serialised.
+/// The secrets of one session, each with a length prefix, in one allocation that is wiped. It
+/// cannot be printed or serialised.
 #[derive(Clone, Default)]
 pub struct SeenSecrets(Zeroizing<Box<[u8]>>);
 
@@ -79,7 +80,7 @@ impl fmt::Debug for SeenSecrets {
 impl SeenSecrets {
     /// Remembers a secret, without the blanks around it and without what was copied along with it.
     pub fn add(&mut self, secret: &[u8]) {
-        // `NAME=X` without the name: gateways write names of variables into their texts.
+        // For `NAME=X`, leave out the name: gateways print variable names in their texts.
         let secret = bare(secret);
         if secret.len() < LEAST
             || self.iter().any(|one| one == secret)
@@ -99,11 +100,11 @@ impl SeenSecrets {
         self.push(secret);
     }
 
-    /// Keeps an entry; an empty one says that others did not fit.
+    /// Stores an entry; an empty entry means that others did not fit.
     fn push(&mut self, secret: &[u8]) {
         // Within [`ROOM`].
         let length = u16::try_from(secret.len()).unwrap_or_default();
-        // A buffer that grew by itself would leave unwiped copies.
+        // A buffer that grows by itself would leave copies that are not wiped.
         let mut grown = Vec::with_capacity(self.0.len() + 2 + secret.len());
         grown.extend_from_slice(&self.0);
         grown.extend_from_slice(&length.to_le_bytes());
@@ -111,12 +112,12 @@ impl SeenSecrets {
         self.0 = Zeroizing::new(grown.into_boxed_slice());
     }
 
-    /// Some did not fit: whatever looks like a part of a secret is masked.
+    /// Some did not fit, so mask whatever looks like a part of a secret.
     fn overflowed(&self) -> bool {
         self.iter().any(<[u8]>::is_empty)
     }
 
-    /// Remembers what another part of the session has seen.
+    /// Adds the secrets that another part of the session has seen.
     pub fn add_all(&mut self, others: &Self) {
         for secret in others.iter() {
             if secret.is_empty() && !self.overflowed() {
@@ -126,13 +127,13 @@ impl SeenSecrets {
         }
     }
 
-    /// No text can hold any.
+    /// No text can contain any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Prepares for searching texts.
+    /// Builds the search index.
     #[must_use]
     pub fn masker(&self) -> Masker {
         Masker::new(self)
@@ -149,18 +150,19 @@ impl SeenSecrets {
     }
 }
 
-/// Searches texts for secrets. Made at a session's end and dropped with it.
+/// Searches texts for secrets. Built at a session's end and dropped with it.
 pub struct Masker {
-    /// In lower case, each with where it begins and ends.
+    /// In lower case, each with its start and end.
     bytes: Zeroizing<Vec<u8>>,
     places: Vec<(usize, usize)>,
-    /// Which runs of [`GRAM`] bytes occur in a secret of at least [`PART`]: a Bloom filter.
+    /// Bloom filter of the runs of [`GRAM`] bytes that occur in a secret of at least [`PART`]
+    /// bytes.
     grams: Vec<u64>,
     overflowed: bool,
 }
 
-/// The runs that are looked up. Each part of [`PART`] bytes holds one that begins at a multiple of
-/// [`STRIDE`], so that most of a text's runs need not be looked at.
+/// The runs that are looked up. Each part of [`PART`] bytes contains one that starts at a multiple
+/// of [`STRIDE`], so most runs of a text need no lookup.
 const GRAM: usize = 8;
 const STRIDE: usize = PART - GRAM + 1;
 
@@ -173,7 +175,8 @@ impl Masker {
             bytes.extend(secret.iter().map(u8::to_ascii_lowercase));
             places.push((start, bytes.len()));
         }
-        // Eight bits a run keep false hits below one in eight; rounded up so that a mask selects.
+        // Eight bits per run keep false hits below one in eight; rounded up so that a mask selects
+        // the bit.
         let words = (bytes.len() / 8).next_power_of_two().max(8);
         let mut masker = Self {
             bytes,
@@ -200,8 +203,8 @@ impl Masker {
             .filter_map(|&(start, end)| self.bytes.get(start..end))
     }
 
-    /// The text with every secret, and every long part of one, replaced by `[masked N]`; `None` when it
-    /// holds none.
+    /// The text with every secret, and every long part of one, replaced by `[masked N]`; `None`
+    /// when it contains none.
     #[must_use]
     pub fn mask(&self, text: &str) -> Option<String> {
         if !self.may_hold(text.as_bytes()) {
@@ -220,14 +223,15 @@ impl Masker {
         replaced(text, &hidden)
     }
 
-    /// Masks what a text quotes.
+    /// Masks secrets that a text quotes.
     pub fn apply(&self, text: &mut dyn Quoting) {
         if let Some(masked) = self.mask(text.text()) {
             text.rewrite(masked);
         }
     }
 
-    /// Whether a closer look is needed; of nearly all texts it says no, after few instructions.
+    /// Quick check whether the text needs a full search; for nearly all texts it returns false
+    /// after few instructions.
     fn may_hold(&self, text: &[u8]) -> bool {
         let sampled = || {
             let grams = text.windows(GRAM).step_by(STRIDE);
@@ -248,7 +252,7 @@ impl Masker {
         self.grams.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Marks what one reading of a text shows of secrets.
+    /// Marks the parts of secrets in one reading of a text.
     fn hide(&self, reading: &Reading, hidden: &mut [bool]) {
         let text = reading.bytes();
         let mut at = 0;
@@ -260,7 +264,7 @@ impl Masker {
             match longest {
                 Some(length) if length > 0 => {
                     reading.hide(at..at + length, hidden);
-                    // The next part that reaches further.
+                    // Skip to the next part that extends further.
                     at += length - PART + 1;
                 }
                 _ => at += 1,
@@ -274,7 +278,7 @@ impl Masker {
         }
     }
 
-    /// How much of `text`, which begins with `part`, stands in one secret.
+    /// Length of the longest prefix of `text`, starting with `part`, that occurs in one secret.
     fn longest(&self, part: &[u8; PART], text: &[u8]) -> usize {
         let alike = |secret: &[u8]| {
             let at = memmem::find(secret, part)?;
@@ -285,18 +289,18 @@ impl Masker {
     }
 }
 
-/// Word and bit of a run in the filter. Setting bit 5 of each byte makes letters lower-case; that other
-/// characters coincide costs a closer look.
+/// Word and bit of a run in the filter. Setting bit 5 of each byte folds letters to lower case;
+/// other characters may collide, which only costs a full search.
 fn place_of(gram: [u8; GRAM], words: usize) -> (usize, u64) {
     const FOLD: u64 = 0x2020_2020_2020_2020;
-    // The golden ratio's fraction spreads neighbours over the upper bits (Knuth, 6.4).
+    // The fraction of the golden ratio spreads neighbours over the upper bits (Knuth, 6.4).
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let hash = (u64::from_le_bytes(gram) | FOLD).wrapping_mul(SPREAD) >> 32;
     let word = usize::try_from(hash >> 6).unwrap_or_default() & (words - 1);
     (word, 1 << (hash & 63))
 }
 
-/// A short secret is hidden where it is a word of its own.
+/// Masks a short secret only where it is a word of its own.
 fn hide_word(secret: &[u8], reading: &Reading, hidden: &mut [bool]) {
     let text = reading.bytes();
     let letter = |at: Option<usize>| {
@@ -311,7 +315,7 @@ fn hide_word(secret: &[u8], reading: &Reading, hidden: &mut [bool]) {
     }
 }
 
-/// The front of a secret where the text was cut (`…(+12)`).
+/// Masks the beginning of a secret where the text was cut (`…(+12)`).
 fn hide_cut(secret: &[u8], reading: &Reading, hidden: &mut [bool]) {
     const FEWEST: usize = 4;
     let text = reading.bytes();
@@ -329,7 +333,7 @@ fn hide_cut(secret: &[u8], reading: &Reading, hidden: &mut [bool]) {
     }
 }
 
-/// Where a text ends that was cut.
+/// Position of the cut in a text that was cut.
 fn cut_at(text: &[u8]) -> Option<usize> {
     text.ends_with(b")")
         .then(|| memmem::rfind(text, "…(+".as_bytes()))
@@ -351,7 +355,7 @@ fn hide_suspects(text: &str, hidden: &mut [bool]) {
     }
 }
 
-/// The text with each hidden run replaced; a character of which a byte is hidden is hidden whole.
+/// The text with each masked run replaced; a character with one masked byte is masked as a whole.
 fn replaced(text: &str, hidden: &[bool]) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut run = 0_usize;

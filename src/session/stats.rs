@@ -23,17 +23,17 @@ pub struct DirectionStats {
     first_at: Option<Instant>,
     last_at: Option<Instant>,
     message: Option<OpenMessage>,
-    /// Most directions have none until their end, so it takes no room before.
+    /// Boxed: most directions have none until their end.
     rare: Option<Box<Rare>>,
 }
 
-/// What decides endings: breaches of RFC 6455 and the Close frame.
+/// Facts that decide endings: breaches of RFC 6455 and the Close frame.
 #[derive(Clone, Debug, Default)]
 struct Rare {
     /// Kinds of breach and Close frames seen so far.
     count: u32,
     violations: Vec<(Violation, u64, Instant)>,
-    /// How many of these have the time that [`DirectionStats::date_breaches`] gives.
+    /// How many of them have been dated by [`DirectionStats::date_breaches`].
     dated: usize,
     close: Option<(CloseFrame, Instant)>,
 }
@@ -76,14 +76,14 @@ impl DirectionStats {
         self.rare.as_ref()?.close.as_ref()
     }
 
-    /// Changes when a Close frame or the first breach of a kind comes: what decides endings.
+    /// Changes on a Close frame or on the first breach of a kind: the facts that decide endings.
     #[must_use]
     pub fn rare(&self) -> u32 {
         self.rare.as_ref().map_or(0, |rare| rare.count)
     }
 
-    /// Gives the first of each kind of breach that came since the last call this time: a sink's
-    /// clock reading may be older than what the other direction did since.
+    /// Dates the first breach of each kind since the last call with this time. The sink's own clock
+    /// reading may be older than events of the other direction.
     pub fn date_breaches(&mut self, at: Instant) {
         if let Some(rare) = &mut self.rare {
             for (_, _, first) in rare.violations.iter_mut().skip(rare.dated) {

@@ -45,8 +45,8 @@ impl PeerText {
         Self(out.finish().into())
     }
 
-    /// The same for the front of a text of which `hidden` more bytes were not kept: they are
-    /// counted in the mark of the cut.
+    /// Like `new`, for the beginning of a text of which `hidden` more bytes were not kept: they
+    /// count in the cut mark.
     #[must_use]
     pub fn front(bytes: &[u8], cap: usize, hidden: u64) -> Self {
         let Ok(hidden @ 1..) = usize::try_from(hidden) else {

@@ -1,9 +1,9 @@
-//! A small, bounded memory of which client addresses send requests and which ones connect, send nothing
-//! and leave.
+//! A small, bounded memory of which client addresses send requests, and which ones connect, send
+//! nothing and leave.
 //!
 //! A client that does not trust our certificate and a health check look alike: both complete TLS and
-//! leave. What tells them apart is what else comes from their address: a request through the same
-//! certificate, or connections at even intervals. Pure: the times are those of the records.
+//! leave. Other connections from the same address tell them apart: a request through the same
+//! certificate, or connections at regular intervals. Pure: all times come from the records.
 
 mod steady;
 
@@ -16,36 +16,36 @@ use std::net::{IpAddr, SocketAddr};
 use super::moment::Moment;
 use super::record::{ClientFacts, ClientTls, ContextFacts, SessionRecord, SniMatch, VisitFacts};
 
-/// Addresses that are remembered at most, of those that send requests and of those that do not.
+/// Maximum number of addresses, for those that send requests and for those that do not.
 const MAX: usize = 2048;
 
-/// Addresses of one IPv6 network of 64 bits, in which a host may choose any, that are remembered at most.
+/// Maximum number of addresses per IPv6 /64, in which one host can choose any.
 const MAX_OF_NETWORK: usize = 16;
 
-/// Certificates of one address that are remembered at most.
+/// Maximum number of certificates per address.
 const MAX_CERTIFICATES: usize = 8;
 
-/// Visits of one address that are remembered at most.
+/// Maximum number of visits per address.
 const MAX_VISITS: usize = 12;
 
-/// What is older explains nothing: addresses are given to others.
+/// Older visits explain nothing: the address may belong to another host by now.
 const REACH_MS: i64 = 24 * 3600 * 1000;
 
-/// A client that tries again does so within this time.
+/// A client that retries does so within this time.
 const RETRY_MS: i64 = 10 * 60 * 1000;
 
-/// A client by its address; `None` for those of unix sockets, which have none.
+/// A client by its address; `None` for clients of unix sockets, which have none.
 type Address = Option<IpAddr>;
 
-/// What a client was shown, as a number.
+/// The certificate that a client was shown, as a number.
 type Shown = u64;
 
-/// Who came recently.
+/// Recent clients.
 #[derive(Debug, Default)]
 pub struct Visits {
-    /// Those that sent a request.
+    /// Addresses that sent a request.
     asked: Bounded<Address, Asked>,
-    /// Those that completed TLS and left, with what they were shown.
+    /// Addresses that completed TLS and left, with the certificate that they were shown.
     left: Bounded<(Address, Shown), Left>,
     numbers: RandomState,
 }
@@ -61,13 +61,12 @@ struct Asked {
 #[derive(Debug, Default)]
 struct Left {
     at: VecDeque<Moment>,
-    /// Their intervals grew as those of a client that tries again more and more slowly, and in the end
-    /// at even intervals.
+    /// The intervals grew first, as those of a client that backs off, before they became regular.
     backs_off: bool,
 }
 
 impl Visits {
-    /// A request came, the first one of its connection.
+    /// Notes the first request of a connection.
     pub fn asked(&mut self, client: &ClientFacts, at: Moment) {
         let shown = client.tls.as_ref().and_then(|tls| self.shown(tls));
         let address = address(client);
@@ -81,13 +80,13 @@ impl Visits {
             asked.through.retain(|(other, _)| *other != shown);
             asked.through.truncate(MAX_CERTIFICATES - 1);
             asked.through.push_front((shown, at));
-            // It trusts the certificate by now.
+            // By now it trusts the certificate.
             left.remove(&(address, shown));
         }
     }
 
-    /// What its address's other connections say about a connection that asked for nothing; it counts
-    /// from now on. `None` for every other record.
+    /// What other connections from the same address show about a connection without a request,
+    /// which counts itself from now on. `None` for every other record.
     pub fn context(&mut self, record: &SessionRecord) -> Option<ContextFacts> {
         let visits = self.facts(record)?;
         Some(ContextFacts {
@@ -124,8 +123,9 @@ impl Visits {
         Some(facts)
     }
 
-    /// The certificate, and the name where no certificate has it: whoever accepts one under its own name
-    /// need not accept it under another. `None` where none was shown because the session was resumed.
+    /// The certificate, plus the name where no certificate matches it: a client that accepts a
+    /// certificate under its own name need not accept it under another. `None` where none was shown
+    /// because the session was resumed.
     fn shown(&self, tls: &ClientTls) -> Option<Shown> {
         let certificate = tls.certificate.as_deref()?;
         let other_name = tls.sni_match == Some(SniMatch::Default);
@@ -151,7 +151,7 @@ impl Left {
         self.backs_off |= steady::grows(&self.intervals());
     }
 
-    /// Within the time in which a client tries again.
+    /// Number of visits within the time in which a client retries.
     fn recent(&self, now: Moment) -> u32 {
         let near = |at: &&Moment| now.millis_since(**at).abs() <= RETRY_MS;
         u32::try_from(self.at.iter().filter(near).count()).unwrap_or(u32::MAX)
@@ -174,15 +174,15 @@ impl Left {
     }
 }
 
-/// Without the port: each connection has another one.
+/// Without the port, which differs for each connection.
 fn address(client: &ClientFacts) -> Address {
     let socket = client.addr.parse().map(|socket: SocketAddr| socket.ip());
     socket.or_else(|_| client.addr.parse()).ok()
 }
 
-/// Entries by the time at which they were last used. Where there are too many, the one that was used
-/// least recently goes, and of an IPv6 network with too many its own: a host that changes its address
-/// pushes out nobody else.
+/// Entries by the time of their last use. When there are too many, the least recently used entry is
+/// dropped. For an IPv6 network with too many, one of its own entries is dropped: a host that changes
+/// its address does not evict others.
 #[derive(Debug)]
 struct Bounded<K, V> {
     entries: HashMap<K, (Moment, V)>,
@@ -237,7 +237,7 @@ impl<K: Networked, V> Bounded<K, V> {
 }
 
 trait Networked: Copy + Eq + Hash {
-    /// The IPv6 network of 64 bits that it is in.
+    /// The IPv6 /64 of the address.
     fn network(&self) -> Option<u64>;
 }
 

@@ -1,42 +1,42 @@
-//! Texts of records that are written together, and the exact count of those that were.
+//! Batches of serialised records that are written together, with an exact count of those written.
 //!
-//! A write can fail in the middle: a full disk, a reader that went away. What was taken by then is
-//! written, the rest is lost, and one record can be torn.
+//! A write can fail in the middle: a full disk, a reader that went away. Bytes that were accepted
+//! before that are written, the rest is lost, and one record can be torn.
 
 use std::io::{self, ErrorKind, Write};
 
 use super::queue::{Flushed, Unwritten};
 
-/// A batch of this size is written before it takes more.
+/// A batch of this size is written before it takes more records.
 const MUCH: usize = 64 * 1024;
 
-/// Bytes that are written at once where a reader can block us: a pipe takes so many whole or not at all
-/// (`PIPE_BUF`), so that it is known which records it has.
+/// Maximum bytes per write where a reader can block us: a pipe takes up to `PIPE_BUF` bytes whole
+/// or not at all, so we know which records it has.
 const AT_ONCE: u64 = 4096;
 
-/// Texts of records, in their order.
+/// Serialised records, in order.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     text: Vec<u8>,
-    /// Where each record's text ends.
+    /// End offset of each record's text.
     ends: Vec<usize>,
 }
 
-/// What a write came to.
+/// Result of a write.
 #[derive(Debug)]
 pub(super) struct Written {
-    /// Whole records that the writer took; they have left the batch.
+    /// Number of whole records that the writer accepted; they have left the batch.
     pub(super) records: u64,
-    /// Bytes of them.
+    /// Bytes of those records.
     pub(super) bytes: usize,
-    /// Bytes that it took of the next record.
+    /// Bytes of the next record that the writer accepted.
     pub(super) torn: usize,
-    /// Why it took no more.
+    /// Error that stopped the write.
     pub(super) error: Option<io::Error>,
 }
 
 impl Batch {
-    /// Adds the text of one record, which `write` appends, or nothing where that fails.
+    /// Adds the text of one record, which `write` appends. Adds nothing if that fails.
     pub(super) fn add<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -50,7 +50,7 @@ impl Batch {
         written
     }
 
-    /// Whether it should be written before it takes more.
+    /// Whether the batch should be written before it takes more.
     pub(super) fn has_much(&self) -> bool {
         self.text.len() >= MUCH
     }
@@ -59,17 +59,17 @@ impl Batch {
         self.ends.is_empty()
     }
 
-    /// How many records it holds.
+    /// Number of records in the batch.
     pub(super) fn records(&self) -> u64 {
         self.ends.len() as u64
     }
 
-    /// Bytes of its first record.
+    /// Size of its first record.
     pub(super) fn first(&self) -> u64 {
         self.ends.first().copied().unwrap_or_default() as u64
     }
 
-    /// Writes as many records as have at most `limit` bytes together, and at least one.
+    /// Writes the records that fit into `limit` bytes together, and at least one.
     pub(super) fn write_some(&self, writer: &mut impl Write, limit: u64) -> Written {
         let more = self.ends.iter().skip(1);
         let fit = more.take_while(|end| **end as u64 <= limit).count() + 1;
@@ -88,7 +88,7 @@ impl Batch {
         }
     }
 
-    /// Takes out what was written.
+    /// Removes what was written.
     pub(super) fn remove(&mut self, written: &Written) {
         let records = usize::try_from(written.records).unwrap_or(usize::MAX);
         self.text.drain(..written.bytes.min(self.text.len()));
@@ -98,8 +98,8 @@ impl Batch {
         }
     }
 
-    /// Writes the next few records, and flushes the writer. After a failure everything is lost; whether
-    /// a record was torn is noted in `torn`, so that the next one begins on a line of its own.
+    /// Writes the next few records, and flushes the writer. After a failure all remaining records
+    /// are lost. `torn` notes whether a record was torn, so that the next one begins on a new line.
     pub(super) fn write_next(
         &mut self,
         writer: &mut impl Write,
@@ -124,7 +124,7 @@ impl Batch {
         }
     }
 
-    /// Forgets everything, which was not written for this reason.
+    /// Drops all records, which were not written for this reason.
     pub(super) fn lost(&mut self, error: io::Error) -> Unwritten {
         let records = self.records();
         self.text.clear();
@@ -133,7 +133,7 @@ impl Batch {
     }
 }
 
-/// Like `write_all`, and says how many bytes were taken.
+/// Like `write_all`, but returns how many bytes were accepted.
 fn write(writer: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
     let mut rest = bytes;
     let error = loop {
@@ -154,7 +154,7 @@ fn write(writer: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, a few at a time.
+    /// Accepts this many bytes, a few at a time.
     struct Room(usize, Vec<u8>);
 
     impl Write for Room {

@@ -1,8 +1,8 @@
 //! The records file: JSON lines, rotated by size.
 //!
-//! Others move, delete and replace files while they are written to. So after each write the file is
-//! asked whether it still has a name; what went into one that has none is written again, to a file
-//! that has. And once a second, or when somebody asks, it is compared with what the path leads to.
+//! Other programs move, delete and replace the file while we write to it. So after each write we check
+//! whether the file still has a name; records written to a file without one are written again, to a
+//! file that has. And twice a second, or on request, the open file is compared with the one at the path.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -15,21 +15,21 @@ use super::{Consumer, Flushed, Unwritten, jsonl};
 use crate::config::records_file;
 use crate::session::SessionRecord;
 
-/// How often the path is looked at: whoever moves the file finds the next records under its path
-/// within a second.
+/// Interval of that comparison: after the file was moved, the next records are at the path within a
+/// second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How often a batch is written again because the file was deleted meanwhile.
+/// How many times a batch is written again because the file was deleted meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// Writes JSON lines to a file, all that wait at once; at a size it becomes `FILE.1`, the last one
-/// `FILE.2`, and so on.
+/// Writes JSON lines to a file, all waiting records at once. At a size limit it is renamed to
+/// `FILE.1`, the one before to `FILE.2`, and so on.
 #[derive(Debug)]
 pub struct RotatingFile {
     path: PathBuf,
     rotate_bytes: u64,
     keep: u32,
-    /// `None` after a failure: opened again for the next record, or the next look.
+    /// `None` after a failure: opened again for the next record, or at the next check.
     open: Option<Open>,
     batch: Batch,
 }
@@ -39,7 +39,7 @@ struct Open {
     file: File,
     id: Id,
     size: u64,
-    /// The size at which it is rotated; further away after a rotation that failed.
+    /// Size at which the file is rotated; higher after a rotation that failed.
     rotate_at: u64,
 }
 
@@ -59,16 +59,16 @@ impl Open {
         fs::metadata(path).is_ok_and(|found| Id::of(&found) == self.id)
     }
 
-    /// Whether it was deleted: what is written to it goes nowhere. Some file systems count no links,
-    /// so that the path is asked as well.
+    /// Whether the file was deleted, so that writes to it are lost. Some file systems keep no link
+    /// count, so the path is checked as well.
     fn is_deleted(&self, path: &Path) -> bool {
         let unlinked = self.file.metadata().is_ok_and(|found| found.nlink() == 0);
         unlinked && !self.is_at(path)
     }
 
-    /// Takes back the last bytes of a write that failed.
+    /// Truncates the last bytes of a failed write.
     fn cut(&mut self, torn: usize) {
-        // By what is there now: others may have written to it or cut it, too.
+        // Use the current size: other programs may have appended to the file or truncated it.
         if torn > 0
             && let Ok(metadata) = self.file.metadata()
         {
@@ -116,7 +116,7 @@ impl RotatingFile {
         Ok(self.open.insert(open))
     }
 
-    /// Moves the file away so that the next record opens a new one.
+    /// Renames the file so that the next record opens a new one.
     fn rotate(&mut self) -> io::Result<()> {
         let numbered = |number: u32| {
             let mut name = self.path.clone().into_os_string();
@@ -138,25 +138,26 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Whether the next record is too much for the file.
+    /// Whether the next record would exceed the size limit.
     fn is_full(&self) -> bool {
         let first = self.batch.first();
         let open = self.open.as_ref();
         open.is_some_and(|open| open.size > 0 && open.size + first > open.rotate_at)
     }
 
-    /// Writes as many records of the batch as the file takes. Those that went into a deleted file stay
-    /// in the batch: then the answer is `false`.
+    /// Writes as many records of the batch as the file takes. Records that went into a deleted file
+    /// stay in the batch; then it returns `false`.
     fn write_some(&mut self) -> io::Result<bool> {
         self.ensure_open()?;
-        // What is rotated is what the path leads to.
+        // Rotation renames the file at the path, so make sure that it is ours.
         if self.is_full() && self.reopen_if_moved()? {
             self.ensure_open()?;
         }
         if self.is_full()
             && let Err(error) = self.rotate()
         {
-            // Records matter more than the size of the file: it grows, and is tried again later.
+            // Records matter more than the size limit: the file grows, and rotation is retried
+            // later.
             tracing::warn!(path = %self.path.display(), %error, "failed to rotate the records file");
             let later = self.rotate_bytes;
             let open = self.ensure_open()?;
@@ -195,7 +196,7 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Opens what the path leads to if that is another file by now, or none; whether it was.
+    /// Reopens the path if it leads to another file or to none; returns whether it did.
     fn reopen_if_moved(&mut self) -> io::Result<bool> {
         let moved = self
             .open
@@ -239,14 +240,14 @@ impl Consumer for RotatingFile {
     fn look(&mut self) -> io::Result<()> {
         self.reopen_if_moved()?;
         let open = self.ensure_open()?;
-        // Somebody may have cut it.
+        // Another program may have truncated it.
         open.size = open.file.metadata()?.len();
         Ok(())
     }
 }
 
-/// Whether the last line is not whole: whoever wrote it was killed meanwhile. The next record is not
-/// to be spoiled by it.
+/// Whether the last line is incomplete because its writer was killed. The next record then begins
+/// on a new line.
 fn is_torn(path: &Path) -> bool {
     let last = || {
         let mut options = OpenOptions::new();
@@ -260,10 +261,10 @@ fn is_torn(path: &Path) -> bool {
     last().is_ok_and(|last| last != *b"\n")
 }
 
-/// Records hold no secrets, but addresses and paths are not everybody's business: 0600.
+/// Mode 0600: records contain no secrets, but addresses and paths are private.
 ///
-/// Only a regular file is opened. A FIFO would block us or its reader, a device can do anything. A link
-/// to a regular file is followed, because people put logs on other disks that way.
+/// Only a regular file is opened. A FIFO would block us or its reader, and a device can do
+/// anything. A link to a regular file is followed, because people put logs on other disks that way.
 fn open_private(path: &Path) -> io::Result<File> {
     let refused = |found: String| io::Error::new(io::ErrorKind::InvalidInput, found);
     if let Some(objection) = records_file::objection(path) {
@@ -271,8 +272,8 @@ fn open_private(path: &Path) -> io::Result<File> {
     }
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(0o600);
-    // It may have been replaced since: opening a FIFO must not wait for its reader, nor may a terminal
-    // become ours.
+    // It may have been replaced since the check: opening a FIFO must not wait for its reader, and a
+    // terminal must not become our controlling terminal.
     options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = options.open(path)?;
     match records_file::odd_kind(file.metadata()?.file_type()) {
@@ -436,7 +437,7 @@ mod tests {
         file.look().unwrap();
         write(&mut file);
         assert_eq!(lines(&path), 1);
-        // Replaced by another one, while the file in it lives on.
+        // Replaced by another file while this one stays open elsewhere.
         fs::rename(&folder, &away).unwrap();
         fs::create_dir(&folder).unwrap();
         file.look().unwrap();
@@ -481,7 +482,7 @@ mod tests {
         let error = RotatingFile::open(&path, 1 << 20, 2).unwrap_err();
         assert!(error.to_string().contains("a FIFO"), "{error}");
         drop(reader);
-        // A file that becomes one while it runs.
+        // A file that is replaced by one while the tap runs.
         let (_folder, path, mut file) = file();
         fs::remove_file(&path).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();

@@ -6,7 +6,7 @@ use super::batch::Batch;
 use super::{Consumer, Flushed, Unwritten};
 use crate::session::SessionRecord;
 
-/// Writes JSON lines to a writer: those of all sessions that wait, at once.
+/// Writes JSON lines to a writer, all waiting records at once.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     writer: W,
@@ -15,7 +15,7 @@ pub struct JsonLines<W> {
 }
 
 impl<W> JsonLines<W> {
-    /// Lines for this writer.
+    /// Creates a JSON lines consumer for this writer.
     pub fn new(writer: W) -> Self {
         Self {
             writer,
@@ -39,7 +39,7 @@ impl<W: Write + Send + 'static> Consumer for JsonLines<W> {
     }
 }
 
-/// Adds a record as one line.
+/// Appends a record as one line.
 pub(super) fn line(text: &mut Vec<u8>, record: &SessionRecord) -> io::Result<()> {
     serde_json::to_writer(&mut *text, record)?;
     text.push(b'\n');

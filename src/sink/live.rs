@@ -56,7 +56,7 @@ pub struct Live {
     opened: Anchor,
     peer: String,
     phase: AtomicU8,
-    /// Something has happened that ends it.
+    /// An event that ends the session has happened.
     ending: AtomicBool,
     about: OnceLock<About>,
     to_gateway: Way,
@@ -170,7 +170,7 @@ impl Registry {
         (oldest.iter().map(|live| live.look(now)).collect(), count)
     }
 
-    /// How many there are.
+    /// Number of open sessions.
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().open.len()
@@ -211,12 +211,11 @@ impl Registry {
         counts
     }
 
-    /// Tunnels that began before this moment and that nothing has ended yet; no more than 256 are
-    /// counted.
+    /// Tunnels that began before this moment and that nothing has ended yet; counted up to 256.
     #[must_use]
     pub fn open_since(&self, before: Moment) -> u32 {
         const MOST: usize = 256;
-        /// Thousands may be on their way out at once, and each of them asks.
+        /// Thousands of sessions may end at once, and each of them asks.
         const LOOKED_AT: usize = 1024;
         let sessions = self.lock();
         let oldest = sessions.open.values().take(LOOKED_AT);
@@ -230,7 +229,7 @@ impl Registry {
 }
 
 impl Live {
-    /// Notes that something has happened that ends it.
+    /// Notes an event that ends the session.
     pub fn ends(&self) {
         self.ending.store(true, Relaxed);
     }

@@ -44,9 +44,9 @@ pub struct Counts {
     pub blocked_seconds: BTreeMap<&'static str, f64>,
     /// How long steps took, by step.
     pub handshakes: BTreeMap<&'static str, Histogram>,
-    /// Sessions whose record was not wanted, by kind.
+    /// Sessions without a record because of the configuration, by kind.
     pub left_out: BTreeMap<&'static str, u64>,
-    /// Sessions that share the record of another one.
+    /// Sessions that share the record of another session.
     pub joined: u64,
 }
 
@@ -117,12 +117,12 @@ impl Metrics {
         }
     }
 
-    /// A session of this kind has no record, because of the configuration.
+    /// Counts a session of this kind that has no record because of the configuration.
     pub fn left_out(&self, of: Kind) {
         *self.lock().left_out.entry(kind(of)).or_default() += 1;
     }
 
-    /// So many sessions more share the record of another one.
+    /// Counts this many more sessions that share the record of another one.
     pub fn joined(&self, sessions: u64) {
         self.lock().joined += sessions;
     }

@@ -3,8 +3,8 @@
 //! Waking a thread costs whoever wakes it more than writing a record does. So where one record follows
 //! the other the thread rests a moment between two looks, and takes what has come meanwhile at once.
 //!
-//! Every record that is offered is written or counted as lost, at the end of the process too: what
-//! still waits when [`Queue::close`] has waited long enough is lost.
+//! Every record that is offered is written or counted as lost, also at the end of the process:
+//! records that still wait when [`Queue::close`] reaches its limit are lost.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,32 +39,32 @@ pub trait Consumer: Send + 'static {
         Ok(Flushed::All)
     }
 
-    /// How often [`Consumer::look`] is called, also while no record comes; `None`: never.
+    /// Interval of [`Consumer::look`], also while no record comes; `None`: never.
     fn looks_every(&self) -> Option<Duration> {
         None
     }
 
-    /// Looks whether what it writes to is still where it should be.
+    /// Checks whether the destination of its writes is still in place.
     fn look(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What [`Consumer::flush`] came to.
+/// Result of [`Consumer::flush`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
     /// Everything that was taken is written.
     All,
-    /// So many records more are written, and others are left: it is to be called again.
+    /// This many more records are written, and others remain: call it again.
     Some(u64),
 }
 
-/// A failure of [`Consumer::flush`].
+/// Failure of [`Consumer::flush`].
 #[derive(Debug)]
 pub struct Unwritten {
-    /// Records that were taken since the last flush and have not been written.
+    /// Number of records that were taken since the last flush and not written.
     pub records: u64,
-    /// Why not.
+    /// Error that stopped the write.
     pub error: io::Error,
 }
 
@@ -80,7 +80,7 @@ pub struct Queue {
     sender: Mutex<Option<SyncSender<Message>>>,
     done: Mutex<Receiver<()>>,
     counts: Arc<Counts>,
-    /// So many that wait end the thread's rest.
+    /// Number of waiting records that wakes the thread early.
     many: u64,
     thread: thread::Thread,
 }
@@ -88,9 +88,9 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Counts {
     lost: AtomicU64,
-    /// Records that were taken and are neither written nor lost yet.
+    /// Number of records that were taken and are neither written nor lost yet.
     waiting: AtomicU64,
-    /// They are counted as lost: the thread writes no more.
+    /// The waiting records were counted as lost: the thread writes no more.
     given_up: AtomicBool,
 }
 
@@ -99,7 +99,7 @@ impl Counts {
         self.lost.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// So many wait no longer.
+    /// Removes this many records from the waiting count.
     fn settled(&self, records: u64) {
         self.waiting.fetch_sub(records, Ordering::Relaxed);
     }
@@ -153,8 +153,8 @@ impl Queue {
         }
     }
 
-    /// Has the consumer look now whether what it writes to is still where it should be. A queue that
-    /// is full looks without being asked.
+    /// Asks the consumer to check now whether the destination of its writes is still in place. A
+    /// full queue does so without being asked.
     pub fn look(&self) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = &*sender {
@@ -168,14 +168,14 @@ impl Queue {
         &self.name
     }
 
-    /// Records that were not written: the queue was full, the consumer failed, or they still waited
-    /// when it was closed.
+    /// Number of records that were not written: the queue was full, the consumer failed, or they
+    /// still waited when it was closed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.counts.lost.load(Ordering::Relaxed)
     }
 
-    /// Takes no more records.
+    /// Stops taking records.
     pub fn end(&self) {
         drop(
             self.sender
@@ -186,7 +186,7 @@ impl Queue {
         self.thread.unpark();
     }
 
-    /// Takes no more records and waits for the queued ones, at most until then. Those that are not
+    /// Stops taking records and waits until then at most for the queued ones. Records that are not
     /// written by then are lost.
     pub fn close(&self, until: Instant) {
         self.end();
@@ -252,7 +252,7 @@ impl<C: Consumer> Thread<C> {
         self.flush();
     }
 
-    /// The next message, or the time at which the consumer is to look.
+    /// The next message, or the time of the consumer's next check.
     fn wait(&self, receiver: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
         match self.next_look {
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -311,11 +311,10 @@ impl<C: Consumer> Thread<C> {
         self.next_look = every.map(|every| Instant::now() + every);
     }
 
-    /// Counts records as lost, and tells of the first failure, not of each record that is lost after
-    /// it.
+    /// Counts records as lost. Logs only the first failure, not each record that is lost after it.
     fn failed(&mut self, records: u64, error: &io::Error) {
         if self.counts.given_up.load(Ordering::Relaxed) {
-            // They have been counted.
+            // They were already counted.
             return;
         }
         self.counts.lost(records);
@@ -488,7 +487,7 @@ mod tests {
             thread::yield_now();
         }
         queue.close(Instant::now());
-        // The first was taken and not flushed: nobody knows that it is safe.
+        // The first was taken and not flushed, so it may be unsafe.
         assert_eq!(queue.dropped(), 10);
         drop(open);
         let done = queue.done.lock().unwrap();
@@ -499,7 +498,7 @@ mod tests {
         assert_eq!(queue.dropped(), 11, "what comes later is lost, too");
     }
 
-    /// Counts how often it looks.
+    /// Counts its checks.
     struct Looking(Sender<()>);
 
     impl Consumer for Looking {

@@ -1,13 +1,14 @@
-//! Joins endings that repeat, so that a stranger cannot wash the evidence out.
+//! Joins repeated endings, so that a flood cannot rotate the evidence out of the records file.
 //!
-//! Records are kept for as long as the file's rotation has room for them. Whoever lets a thousand
-//! upgrades a second be refused would fill it with copies of one ending. So each client has a budget of
-//! records of each rule, which fills up again slowly, and all clients together have one for each rule.
-//! An ending beyond them is joined with those that follow within [`WINDOW`]: the last of them is
-//! recorded, in full and with their number. The first ones have been recorded by then.
+//! Records are kept for as long as rotation has room for them. A client that causes a thousand refused
+//! upgrades a second would fill the file with copies of one ending. So each client has a budget of
+//! records per rule, which refills slowly, and all clients together have one per rule. An ending beyond
+//! the budget is joined with those that follow within [`WINDOW`]: the last of them is recorded, in full
+//! and with their number. The first ones have their own records by then.
 //!
-//! Never joined are endings of different rules or kinds. Sessions that the gateway's application has let
-//! in have a far larger budget of each client and none of all clients: no stranger can have them.
+//! Endings of different rules or kinds are never joined. Sessions that the gateway's application has
+//! accepted have a far larger budget per client and no common one: a stranger cannot have such
+//! sessions.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -20,25 +21,26 @@ use crate::session::party::Phase;
 use crate::session::record::dialect::ConnectResult;
 use crate::session::record::{Kind, Repeats};
 
-/// For how long endings are joined before the last of them is recorded. An operator waits no longer to
-/// see that something goes on.
+/// How long endings are joined before the last of them is recorded: the longest time before an
+/// operator sees that they continue.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Pairs of client and rule that have a budget of their own. Each may hold a record, of some KiB.
+/// Maximum number of pairs of client and rule with a budget of their own. Each may hold a record of
+/// some KiB.
 const MAX_CLIENTS: usize = 1024;
 
-/// How often pairs that have their whole budget again are forgotten when the table is full: to look for
-/// them takes time, and a flood of addresses asks for it at every ending.
+/// Interval for dropping pairs with a full budget when the table is full: a sweep takes time, and a
+/// flood of addresses would trigger one at every ending.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Joins endings that repeat.
+/// Joins repeated endings.
 #[derive(Debug, Default)]
 pub(super) struct Joiner {
     rules: HashMap<Kind, HashMap<Box<str>, OfRule>>,
-    /// Pairs of client and rule, in all of them.
+    /// Number of pairs of client and rule over all rules.
     clients: usize,
     swept: Option<Instant>,
-    /// When what is held is to be recorded, in this order.
+    /// When held records are due, in this order.
     due: VecDeque<(Instant, Place)>,
 }
 
@@ -49,14 +51,14 @@ struct OfRule {
     clients: HashMap<(Client, Standing), Of>,
 }
 
-/// The endings of one rule of one client, or of all of them.
+/// The endings of one rule, of one client or of all clients.
 #[derive(Debug, Default)]
 struct Of {
     budget: Budget,
     held: Option<Held>,
 }
 
-/// Where something is held.
+/// Key of a held record.
 #[derive(Debug)]
 struct Place {
     kind: Kind,
@@ -74,11 +76,11 @@ struct Held {
     last_at: Moment,
 }
 
-/// Who is one client, as for `limits.per_client`: an IPv6 network of 64 bits is.
+/// What counts as one client, as for `limits.per_client`: an IPv6 /64 does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Address(IpAddr),
-    /// By a unix socket, or unknown.
+    /// A client of a unix socket, or unknown.
     Local,
 }
 
@@ -99,23 +101,23 @@ impl Client {
     }
 }
 
-/// How far a session got, which says who can have made it.
+/// How far a session got, which limits who can have caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Standing {
-    /// Anybody who can connect.
+    /// Any client that can connect.
     Stranger,
-    /// Whoever gets a tunnel to a gateway whose application we do not know.
+    /// Any client that gets a tunnel to a gateway whose application we do not know.
     Tunnel,
-    /// The application has let it in.
+    /// The application has accepted it.
     Admitted,
 }
 
-/// What a client, or all clients together, may have recorded of one rule.
+/// Number of records per rule for a client, or for all clients together.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
-    /// At once.
+    /// Maximum at once.
     most: u32,
-    /// What comes back in a minute.
+    /// Refill per minute.
     per_minute: u32,
 }
 
@@ -135,10 +137,10 @@ impl Standing {
         }
     }
 
-    /// Of one client.
+    /// Allowance of one client.
     ///
-    /// A record is 2 to 20 KiB. With these figures one stranger who ends in twenty ways fills less than
-    /// 1 MiB a minute in the long run, and the default retention is 576 MiB.
+    /// A record is 2 to 20 KiB. With these figures a stranger whose sessions end in twenty ways
+    /// fills less than 1 MiB a minute in the long run, and the default retention is 576 MiB.
     fn of_client(self) -> Allowance {
         let (most, per_minute) = match self {
             Self::Stranger => (20, 1),
@@ -148,10 +150,10 @@ impl Standing {
         Allowance { most, per_minute }
     }
 
-    /// Of all clients together; `None`: as many as there are.
+    /// Allowance of all clients together; `None`: unlimited.
     fn of_all(self) -> Option<Allowance> {
         match self {
-            // One pool for both: it is the larger one for tunnels.
+            // Strangers and tunnels share one pool, with the larger allowance for tunnels.
             Self::Stranger => Some(Allowance {
                 most: 200,
                 per_minute: 10,
@@ -165,19 +167,19 @@ impl Standing {
     }
 }
 
-/// A budget that fills up again.
+/// A budget that refills.
 #[derive(Clone, Copy, Debug, Default)]
 struct Budget {
-    /// How much is used, in thousandths of a record.
+    /// Amount used, in thousandths of a record.
     used: u64,
     at: Option<Instant>,
 }
 
-/// A record in a budget's unit.
+/// One record in the budget's unit.
 const ONE: u64 = 1000;
 
 impl Budget {
-    /// What is used by now.
+    /// Amount used at this time.
     fn used(&self, now: Instant, allowance: Allowance) -> u64 {
         let since = self.at.map(|at| now.saturating_duration_since(at));
         let ms = since.map_or(0, |since| since.as_millis());
@@ -197,7 +199,7 @@ impl Budget {
 }
 
 impl Of {
-    /// Joins an ending with those that are held; whether it is the first.
+    /// Joins an ending with those that are held; returns whether it is the first.
     fn join(&mut self, record: &Arc<SessionRecord>) -> bool {
         let (began, ended) = (record.opened_at, record.closed_at);
         let Some(held) = &mut self.held else {
@@ -219,7 +221,7 @@ impl Of {
 
 impl Joiner {
     /// Whether this record is to be written by itself. Otherwise it is joined with others, and
-    /// [`Joiner::due`] gives them back as one.
+    /// [`Joiner::due`] returns them as one.
     pub(super) fn is_for_itself(&mut self, record: &Arc<SessionRecord>, now: Instant) -> bool {
         let rule = record.verdict.as_ref().map_or("", |it| it.rule.as_str());
         let client = (Client::of(record), Standing::of(record));
@@ -275,7 +277,7 @@ impl Joiner {
         false
     }
 
-    /// A record of joined endings whose time has come.
+    /// A joined record that is due.
     pub(super) fn due(&mut self, now: Instant) -> Option<Arc<SessionRecord>> {
         loop {
             if self.due.front().is_none_or(|(due, _)| *due > now) {
@@ -288,7 +290,7 @@ impl Joiner {
         }
     }
 
-    /// The next one, due or not.
+    /// The next held record, due or not.
     pub(super) fn rest(&mut self) -> Option<Arc<SessionRecord>> {
         let (_, place) = self.due.pop_front()?;
         self.release(&place)
@@ -317,7 +319,7 @@ impl Joiner {
         Some(last)
     }
 
-    /// Forgets clients that have their whole budget again.
+    /// Drops clients with a full budget.
     fn sweep(&mut self, now: Instant) {
         let recent = |swept| now.saturating_duration_since(swept) < SWEEP;
         if self.swept.is_some_and(recent) {

@@ -7,8 +7,8 @@ use rustls::{AlertDescription, Error, InvalidMessage};
 use crate::session::end_cause::EndCause;
 use crate::session::record::{StreamFault, StreamFaultKind, TransportEnd};
 
-/// How a connection ended whose read or write failed with `error`, the error's own words, and what
-/// the peer had sent if that was the reason.
+/// How a connection ended whose read or write failed with `error`: the kind, the error's text, and
+/// what the peer had sent if that was the cause.
 #[must_use]
 pub fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
     use io::ErrorKind as Kind;
@@ -33,7 +33,7 @@ pub fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
     (end, cause)
 }
 
-/// What the peer sent that its TLS stream must not hold. `None`: the fault is ours.
+/// The part of the peer's TLS stream that was not valid. `None`: the error is ours.
 pub(super) fn stream_fault(error: &Error) -> Option<StreamFault> {
     use StreamFaultKind as Kind;
     let kind = match error {
@@ -56,7 +56,7 @@ pub(super) fn stream_fault(error: &Error) -> Option<StreamFault> {
     Some(StreamFault::of(kind))
 }
 
-/// The cause of the connection that carried the stream, if the error is a stream's.
+/// The cause that the underlying connection put into the error, if a stream on it failed.
 fn carried(error: &io::Error) -> Option<&EndCause> {
     error.get_ref()?.downcast_ref()
 }
@@ -131,7 +131,7 @@ mod tests {
         let fault = |error: Error| {
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
             let (end, cause) = of_error(&error);
-            // The same through a stream of that connection.
+            // The same through a stream on that connection.
             let carried = io::Error::other(cause.clone());
             assert_eq!(of_error(&carried).1, cause);
             (end, cause.fault().cloned())

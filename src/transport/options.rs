@@ -16,7 +16,7 @@ pub fn apply(stream: &TcpStream, tcp: &Tcp) {
     }
 }
 
-/// How long the peer may acknowledge nothing of what was sent, from now on. Only Linux has that.
+/// Sets how long the peer may leave sent bytes unacknowledged, from now on. Linux only.
 pub fn set_user_timeout(stream: &TcpStream, limit: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(limit)) {

@@ -1,13 +1,13 @@
-//! Which addresses are this host's own, as the kernel routes.
+//! Decides which addresses are this host's own, by the kernel's routes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// Any port: nothing is sent to it.
+/// Any port will do: nothing is sent to it.
 const DISCARD: u16 = 9;
 
-/// The address that this host would connect to `ip` from, or why it has none. Connecting a UDP socket
-/// makes the kernel choose a route and a source address, and sends nothing.
+/// The source address that this host would use to connect to `ip`, or the error if it has none.
+/// Connecting a UDP socket makes the kernel choose a route and a source address, and sends nothing.
 pub fn source_for(ip: IpAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -18,8 +18,8 @@ pub fn source_for(ip: IpAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// Whether a connection to `ip` stays on this host: the kernel reaches its own addresses from
-/// themselves, and the unspecified address means loopback.
+/// Whether a connection to `ip` stays on this host: the kernel reaches its own addresses from the
+/// same address, and the unspecified address means loopback.
 #[must_use]
 pub fn is_own(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();

@@ -35,7 +35,7 @@ struct Rare {
 pub struct End {
     /// What the far end, or its kernel, did.
     pub end: TransportEnd,
-    /// Why, where it did not end in order.
+    /// Why the stream did not end normally.
     pub cause: Option<EndCause>,
     /// When it was seen.
     pub at: Instant,
@@ -117,14 +117,15 @@ pub struct Sensor {
     writes: Writes,
 }
 
-/// What a failed write means for whoever drives the stream.
+/// What a failed write means for the code that drives the stream.
 #[derive(Debug)]
 enum Writes {
-    /// It fails.
+    /// The write returns the error.
     Matter,
-    /// Reading decides: what the far end had answered before it stopped reading is still there.
+    /// The write's error is dropped and reading decides: an answer that the far end sent before it
+    /// stopped reading is still there.
     AnswerMatters,
-    /// The same, after a write has failed: nothing is written any more.
+    /// Like `AnswerMatters`, after a write has failed: nothing is written any more.
     Refused(TransportEnd, EndCause),
 }
 
@@ -143,16 +144,16 @@ impl Sensor {
         )
     }
 
-    /// The stream.
+    /// The wrapped stream.
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// Looks at a `stream` to a server. One that answers a request before it has read all of it may
-    /// close or reset the connection at once. HTTP libraries give up at the first write that fails,
-    /// and lose an answer that is already there: so writes after that go nowhere, and reading tells
-    /// the answer or how the connection ended.
+    /// Watches a `stream` to a server. A server that answers a request before it has read all of it may
+    /// close or reset the connection at once. HTTP libraries give up at the first failed write and lose
+    /// an answer that has already arrived. So after a failed write, further writes are dropped, and
+    /// reading returns the answer or shows how the connection ended.
     #[must_use]
     pub fn for_answers(stream: Stream) -> (Self, Arc<Sensed>) {
         let (mut sensor, sensed) = Self::new(stream);
@@ -166,7 +167,8 @@ impl Sensor {
         self.stream
     }
 
-    /// What whoever drives the stream learns of a write: `discarded` where it goes nowhere.
+    /// Result of a write for the code that drives the stream: `discarded` where the bytes are
+    /// dropped.
     fn written<T>(&mut self, poll: Poll<io::Result<T>>, discarded: T) -> Poll<io::Result<T>> {
         let Poll::Ready(Err(error)) = &poll else {
             return poll;
@@ -206,7 +208,7 @@ impl AsyncRead for Sensor {
                 Some(bytes) if !bytes.is_empty() => self.sensed.read(bytes),
                 _ if buf.capacity() > before => {
                     if let Writes::Refused(end, words) = &self.writes {
-                        // The system tells an error once, and the write had it.
+                        // The kernel reports an error only once, and the write got it.
                         self.sensed.ended(*end, Some(words.clone()));
                     }
                     let tls = self.stream.is_tls();

@@ -181,19 +181,19 @@ fn kind(error: &rustls::Error) -> Option<TlsFailureKind> {
         Error::NoCertificatesPresented => Some(TlsFailureKind::ClientCertMissing),
         Error::InvalidCertificate(error) => Some(peer::fault(error)),
         Error::PeerIncompatible(missing) => Some(in_common(missing)),
-        // What a peer may not send is the same before and after the end of the handshake.
+        // Invalid bytes from the peer mean the same during and after the handshake.
         _ => match cause::stream_fault(error)?.kind {
             StreamFaultKind::Undecryptable => Some(TlsFailureKind::Undecryptable),
             StreamFaultKind::NotTls => Some(TlsFailureKind::NotTls),
             StreamFaultKind::Malformed => Some(TlsFailureKind::Malformed),
             StreamFaultKind::Unexpected => Some(TlsFailureKind::Unexpected),
-            // Told by its name.
+            // The alert is recorded by its name.
             StreamFaultKind::Alert => None,
         },
     }
 }
 
-/// What the client and we do not have in common.
+/// Which TLS parameter the client and we have no common value for.
 fn in_common(missing: &PeerIncompatible) -> TlsFailureKind {
     use PeerIncompatible as Missing;
     match missing {
@@ -201,7 +201,7 @@ fn in_common(missing: &PeerIncompatible) -> TlsFailureKind {
         Missing::NoKxGroupsInCommon
         | Missing::KeyShareExtensionRequired
         | Missing::NamedGroupsExtensionRequired => TlsFailureKind::KeyExchange,
-        // TLS 1.3 takes fewer of them than a client may offer for TLS 1.2.
+        // The client may offer enough for TLS 1.2: TLS 1.3 accepts fewer signature schemes.
         Missing::NoSignatureSchemesInCommon => TlsFailureKind::SignatureScheme,
         Missing::SupportedVersionsExtensionRequired
         | Missing::Tls12NotOffered

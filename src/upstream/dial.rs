@@ -131,13 +131,13 @@ impl Dialler {
         })
     }
 
-    /// Bounds resolving, connecting and TLS together.
+    /// Time limit for name resolution, connect and TLS together.
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Options of its sockets.
+    /// Socket options.
     #[must_use]
     pub fn tcp(&self) -> &Tcp {
         &self.tcp

@@ -1,7 +1,7 @@
-//! What an error of the system means for a dial: whose fault a failed connection is.
+//! Maps a system error of a dial to its meaning: our own limit, or the gateway.
 //!
-//! The kind is fixed here, by errno, where the error is made. A limit of this process or of this host
-//! says nothing about the gateway.
+//! The kind is set here, by errno, where the error is made. A limit of this process or host says
+//! nothing about the gateway.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::transport::own_address;
 
-/// A limit of our own that the error shows, if it does.
+/// The limit of our own that the error shows, if it shows one.
 fn own_limit(errno: Errno) -> Option<Kind> {
     Some(match errno {
         Errno::MFILE => Kind::OpenFiles,
@@ -25,7 +25,7 @@ fn own_limit(errno: Errno) -> Option<Kind> {
     })
 }
 
-/// Why a TCP connection to `ip` could not be made.
+/// Why a TCP connection to `ip` failed.
 pub(super) fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
     let errno = Errno::from_io_error(error);
     if let Some(kind) = errno.and_then(own_limit) {
@@ -33,7 +33,7 @@ pub(super) fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
     }
     match errno {
         Some(Errno::ADDRNOTAVAIL) => of_no_address(own_address::source_for(ip)),
-        // The kernel knows nothing of this family at all.
+        // The kernel does not support this address family at all.
         Some(Errno::AFNOSUPPORT) => Kind::NoAddress,
         // A packet filter or a `prohibit` route of this host: nothing was sent.
         Some(Errno::ACCESS | Errno::PERM) => Kind::Forbidden,
@@ -50,8 +50,8 @@ pub(super) fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
     }
 }
 
-/// EADDRNOTAVAIL means two things. Where the kernel finds a source address for another kind of socket
-/// there is one, and TCP has run out of ports for it.
+/// EADDRNOTAVAIL means two things. If the kernel finds a source address for a UDP socket, the host
+/// has an address, and TCP has run out of ports for it.
 fn of_no_address(source: io::Result<IpAddr>) -> Kind {
     let errno = source.err().as_ref().and_then(Errno::from_io_error);
     match errno {
@@ -60,12 +60,12 @@ fn of_no_address(source: io::Result<IpAddr>) -> Kind {
     }
 }
 
-/// A link-local address means nothing without its interface, and `gateway.url` has no place for one.
+/// A link-local address needs an interface, and `gateway.url` has no place for one.
 fn needs_scope(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-/// Why a unix socket could not be connected.
+/// Why a connection to a unix socket failed.
 pub(super) fn of_unix(error: &io::Error) -> Kind {
     let errno = Errno::from_io_error(error);
     if let Some(kind) = errno.and_then(own_limit) {
@@ -81,8 +81,9 @@ pub(super) fn of_unix(error: &io::Error) -> Kind {
     }
 }
 
-/// Why a name could not be looked up. Resolvers need descriptors, for sockets and for their files, and
-/// answer "temporary failure" or "not known" when they get none: whether one can be had is asked here.
+/// Why a name lookup failed. Resolvers need descriptors, for sockets and for their files. When they get
+/// none they answer "temporary failure" or "not known", so we check here whether a descriptor can be
+/// opened.
 pub(super) fn of_lookup(error: &io::Error) -> Kind {
     let told = Errno::from_io_error(error).and_then(own_limit);
     told.or_else(no_descriptor).unwrap_or(Kind::Dns)
@@ -93,7 +94,7 @@ fn no_descriptor() -> Option<Kind> {
     Errno::from_io_error(&error).and_then(own_limit)
 }
 
-/// The limit of ours that a kind names, as it is now; for evidence.
+/// Current value of the limit that a kind names, for evidence.
 pub(super) fn limit(kind: Kind, ip: Option<IpAddr>) -> Option<String> {
     let setting = |path: &str| {
         let text = std::fs::read_to_string(path).ok()?;
@@ -172,7 +173,7 @@ mod tests {
     fn an_address_that_is_there_has_run_out_of_ports() {
         assert_eq!(of_tcp(V4, &raw(Errno::ADDRNOTAVAIL)), Kind::Ports);
         assert_eq!(of_no_address(Ok(V4)), Kind::Ports);
-        // No descriptor for the question either: a limit all the same.
+        // The check itself gets no descriptor either, which shows the limit.
         assert_eq!(of_no_address(Err(raw(Errno::MFILE))), Kind::Ports);
         for errno in [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT, Errno::NETUNREACH] {
             assert_eq!(of_no_address(Err(raw(errno))), Kind::NoAddress);
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(of_unix(&raw(Errno::CONNREFUSED)), Kind::Refused);
     }
 
-    /// A resolver's own words are no limit where descriptors can be had.
+    /// A resolver's own error is not a limit of ours while descriptors can be opened.
     #[test]
     fn a_name_that_does_not_exist_is_a_matter_of_names() {
         let unknown = io::Error::other("failed to look up address information");

@@ -1,8 +1,8 @@
 //! Kept connections for plain requests.
 //!
-//! hyper drives each connection; which one a request goes out on is decided here, because hyper-util's
-//! client neither reads `Keep-Alive` hints nor sends a request again on a connection that is certain to
-//! be new.
+//! hyper drives each connection; this module decides which one a request goes out on. hyper-util's
+//! client does not read `Keep-Alive` hints, and it cannot send a request again on a connection that is
+//! certain to be new.
 
 mod keep_alive;
 mod stream;
@@ -27,7 +27,7 @@ use crate::transport::sensor::Sensed;
 /// Kept connections at most.
 const MAX_IDLE: usize = 64;
 
-/// What is known of the connection that a request goes out on.
+/// Facts about the connection that a request goes out on.
 #[derive(Clone, Debug)]
 pub struct PooledConnection {
     /// How it was dialled.
@@ -42,8 +42,8 @@ pub struct PooledConnection {
 pub enum Reach {
     /// Any.
     Any,
-    /// Only those that the gateway does not see as coming from its own host: without attribution
-    /// headers it would take the client for local there.
+    /// Only connections that the gateway does not see as coming from its own host: without
+    /// attribution headers it would take the client for local on those.
     NotLocal,
 }
 
@@ -53,24 +53,24 @@ impl Reach {
     }
 }
 
-/// What happens to a request on its way.
+/// A step of a request on its way to the gateway.
 #[derive(Debug)]
 pub enum Step<'a> {
     /// It goes out on this connection.
     Connected {
         /// The connection.
         connection: &'a PooledConnection,
-        /// How long a kept one had waited; `None` for a new one.
+        /// How long a kept connection had been idle; `None` for a new one.
         kept: Option<Duration>,
     },
-    /// The kept connection that it went out on ended before a byte of an answer: it goes out once more,
-    /// on a new one.
+    /// The kept connection that the request went out on ended before a byte of an answer: the
+    /// request goes out once more, on a new connection.
     Repeated {
         /// The connection that ended.
         connection: &'a PooledConnection,
         /// How long it had waited for this request.
         kept: Duration,
-        /// How long it had the request.
+        /// Time from the request to the connection's end.
         waited: Duration,
     },
 }
@@ -81,17 +81,17 @@ pub enum SendError {
     /// The gateway was not reached.
     #[error(transparent)]
     Dial(#[from] DialFailed),
-    /// The gateway would see the connection as coming from its own host, and it must not.
+    /// The gateway would see the connection as local to its host, which this request must avoid.
     #[error("the gateway was connected at {}, on this host", .0.addr.as_deref().unwrap_or_default())]
     SeenAsLocal(Box<DialFacts>),
-    /// The connection ended, or brought no answer.
+    /// The connection ended or failed before an answer.
     #[error("failed to get an answer: {error}")]
     NoAnswer {
         /// The connection.
         connection: PooledConnection,
-        /// Bytes that it had brought for earlier requests.
+        /// Number of bytes that it had delivered for earlier requests.
         came_before: u64,
-        /// The library's.
+        /// hyper's error.
         error: hyper::Error,
     },
 }
@@ -114,7 +114,7 @@ impl<B> Clone for Pool<B> {
 #[derive(Debug)]
 struct Shared<B> {
     dialler: Dialler,
-    /// The one that was kept last is used first.
+    /// Last in, first out.
     idle: Mutex<Vec<Idle<B>>>,
 }
 
@@ -125,7 +125,7 @@ struct Idle<B> {
     connection: PooledConnection,
     since: Instant,
     until: Instant,
-    /// Dropped with this: whoever waits for the end of its time need not any more.
+    /// Dropped with this entry, which cancels the task that waits for its expiry.
     _used: oneshot::Sender<Infallible>,
 }
 
@@ -153,12 +153,12 @@ where
         }
     }
 
-    /// Sends a request whose URI has a path only; answers with the response's head. `step` is called
-    /// before the request goes out, long before a slow answer.
+    /// Sends a request whose URI has only a path; returns the response's head. `step` is called
+    /// before the request goes out, so long before a slow answer.
     ///
-    /// A request that a kept connection did not take goes out on a new one. So does, once, an
-    /// idempotent one without a body (RFC 9110 section 9.2.2) whose kept connection ended before a byte
-    /// of an answer: the peer may have closed it while the request was on its way.
+    /// A request that a kept connection did not accept goes out on a new one. So does, once, an
+    /// idempotent request without a body (RFC 9110 section 9.2.2) whose kept connection ended before a
+    /// byte of an answer: the peer may have closed it while the request was on its way.
     pub async fn send(
         &self,
         request: Request<B>,
@@ -182,7 +182,7 @@ where
         };
         let end = connection.sensed.end().map(|end| end.end);
         if end == Some(TransportEnd::Timeout) {
-            // Whatever else is kept leads to the same host.
+            // The other kept connections lead to the same host.
             self.shared.forget_kept();
         }
         if let Some(request) = unsent {
@@ -239,7 +239,7 @@ where
             .max_headers(1024)
             .handshake(TokioIo::new(stream));
         let (sender, driver) = handshake.await.map_err(no_answer)?;
-        // It ends with its sender, which is in the list or with a request.
+        // The connection ends when its sender is dropped, which is in the list or with a request.
         tokio::spawn(async move {
             if let Err(error) = driver.await {
                 tracing::trace!(%error, "a pooled connection to the gateway ended");
@@ -258,8 +258,8 @@ where
         sent.map_err(|(error, _)| no_answer(error))
     }
 
-    /// Sends it; the connection is kept once the answer has been read. The error comes with the request
-    /// if nothing of it was written.
+    /// Sends the request; the connection is kept once the answer has been read. The error returns
+    /// the request if nothing of it was written.
     async fn send_on(
         &self,
         out: Out<B>,
@@ -283,14 +283,14 @@ where
     }
 }
 
-/// Keeps a connection from the end of its answer until it is used or its time is over.
+/// Keeps a connection after its answer until it is used or expires.
 async fn keep_for<B>(
     shared: Weak<Shared<B>>,
     mut sender: SendRequest<B>,
     connection: PooledConnection,
     keep: Duration,
 ) {
-    // An error: it ended with its answer.
+    // An error: the connection ended with its answer.
     if sender.ready().await.is_err() {
         return;
     }
@@ -351,8 +351,8 @@ impl<B> Shared<B> {
         self.idle().clear();
     }
 
-    /// What is not acknowledged on a kept connection for as long as a new one may take to connect would
-    /// have failed there.
+    /// Bytes on a kept connection may stay unacknowledged for as long as a new connection may take
+    /// to connect: by then a new one would have failed.
     fn patience(&self) -> Patience {
         let usual = self.dialler.tcp().user_timeout;
         Patience {
@@ -370,7 +370,7 @@ fn is_repeatable<B: http_body::Body>(request: &Request<B>) -> bool {
     request.method().is_idempotent() && request.body().is_end_stream()
 }
 
-/// The same request, which has no body.
+/// A copy of the request, which has no body.
 fn again<B: Default>(request: &Request<B>) -> Request<B> {
     let mut again = Request::new(B::default());
     request.method().clone_into(again.method_mut());

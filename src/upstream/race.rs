@@ -118,17 +118,17 @@ async fn its_turn(at: Instant) {
     }
 }
 
-/// An address that could not be connected.
+/// An address that we could not connect to.
 struct Failure {
     addr: SocketAddr,
     kind: Kind,
     error: io::Error,
 }
 
-/// One error for all: of the kind that says most, with every address's own words. Where a limit of our
-/// own kept us from one of them, nothing is known of the gateway. A host that refuses is there, one
-/// that times out may be, and where there is no route nobody was asked. A family without an address
-/// here says least: the name's other addresses are the ones that count.
+/// Combines the errors: the most informative kind, with the error text of every address. If a limit of
+/// our own stopped one of them, nothing is known about the gateway. A host that refuses exists, a host
+/// that times out may exist, and without a route no host was reached. An address family that this host
+/// lacks says least: the name's other addresses decide.
 fn told(failures: &[Failure]) -> GatewayError {
     let kinds = failures.iter().map(|failure| failure.kind);
     let kind = kinds.min_by_key(|kind| match kind {
@@ -274,8 +274,8 @@ mod tests {
         assert_eq!(run(&[]).await.0.unwrap_err().detail, "no address");
     }
 
-    /// A family that this host has no address of does not hide what became of the other, and a limit of
-    /// our own hides nothing behind the gateway's refusal.
+    /// An address family that this host lacks does not hide the result of the other family, and a
+    /// limit of our own is not hidden by a refusal of the gateway.
     #[test]
     fn what_an_address_of_one_family_came_to_does_not_hide_the_other() {
         let one = |addr: &str, errno: Errno, kind| Failure {

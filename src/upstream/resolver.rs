@@ -1,16 +1,17 @@
-//! Whose resolver was asked for a name: the system's configuration, read when a name has no address.
+//! Names the resolver that was asked, by the system's configuration. Read only when a name has no
+//! address.
 //!
-//! Container engines have resolvers of their own, which know a service's name only while its
-//! container runs. Which one it is decides what there is to do.
+//! Container engines run their own resolvers, which know a service's name only while its container
+//! runs. So the next action depends on the resolver.
 
 use crate::session::record::gateway::Resolver;
 
 /// Where the system's resolver is configured (resolv.conf(5)).
 const FILE: &str = "/etc/resolv.conf";
-/// It is a few lines; more are not looked at.
+/// The file has a few lines; more are not read.
 const MOST: usize = 16 * 1024;
 
-/// What the file says; `None` where there is none that can be read.
+/// The resolver in this file; `None` where it cannot be read.
 pub(super) async fn configured() -> Option<Resolver> {
     let reading = tokio::task::spawn_blocking(|| std::fs::read(FILE));
     let text = reading.await.ok()?.ok()?;

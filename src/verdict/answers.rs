@@ -1,4 +1,4 @@
-//! What the head of an answer asks for: a redirect's target, a time to wait, a login; and which
+//! What the head of an answer asks for (a redirect's target, a time to wait, a login), and which
 //! credential had been sent.
 
 use url::Url;
@@ -9,22 +9,22 @@ use crate::session::credential::Credential;
 use crate::session::record::Evidence;
 use crate::session::text::PeerText;
 
-/// What a redirect wants.
+/// Purpose of a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redirect {
-    /// The same host by https.
+    /// Same host, by https.
     Https,
-    /// The same path with a slash at its end.
+    /// Same path with a trailing slash.
     Slash,
-    /// A page to log in.
+    /// A login page.
     Login,
     /// Another host.
     OtherHost,
-    /// Another path of the same host, or a target that cannot be read.
+    /// Another path on the same host, or a target that cannot be parsed.
     Elsewhere,
 }
 
-/// Parts of paths and host names that stand for a login page.
+/// Parts of paths and host names that indicate a login page.
 const LOGIN: [&str; 12] = [
     "login",
     "signin",
@@ -56,7 +56,7 @@ impl<'a> View<'a> {
         self.response_header("location")
     }
 
-    /// What that redirect wants.
+    /// Purpose of that redirect.
     #[must_use]
     pub fn redirect(&self) -> Option<Redirect> {
         let location = self.location()?;
@@ -65,7 +65,7 @@ impl<'a> View<'a> {
         Some(redirect(location.as_str(), host, request.path.as_str()))
     }
 
-    /// `30 s`, or the date that the answer names: how long to wait (RFC 9110 section 10.2.3).
+    /// Time to wait (RFC 9110 section 10.2.3): `30 s`, or the date that the answer names.
     #[must_use]
     pub fn retry_after(&self) -> Option<String> {
         let value = self.response_header("retry-after")?;
@@ -85,7 +85,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What the request's head comes to on the wire, about.
+    /// Approximate size of the request's head on the wire.
     #[must_use]
     pub fn head_bytes(&self) -> usize {
         let request = self.record().request.as_ref();
@@ -97,10 +97,10 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The same as evidence, with its largest header.
+    /// The size as evidence, with the largest header.
     #[must_use]
     pub fn head_size_evidence(&self) -> Vec<Evidence> {
-        // A smaller one is not what made it large.
+        // A smaller header did not make the head large.
         const LARGE: usize = 1024;
         let size = |bytes: usize| human_bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
         let request = self.record().request.as_ref();
@@ -123,15 +123,15 @@ impl<'a> View<'a> {
             .or_else(|| self.response_header("proxy-authenticate"))
     }
 
-    /// Credentials of the request's head: what any server on the way could read. Those in frames
-    /// come later.
+    /// Credentials in the request's head, which any server in the path could read. Credentials in
+    /// frames come later.
     pub fn head_credentials(&self) -> impl Iterator<Item = &'a Credential> + use<'a> {
         let all = self.record().auth.iter();
         all.filter(|credential| !credential.place.starts_with("frame:"))
     }
 
-    /// The credential that an answer with 401 or 403 is about: the one in Authorization, else the
-    /// first of the request's head.
+    /// The credential that a 401 or 403 is about: the one in Authorization, else the first one in
+    /// the request's head.
     #[must_use]
     pub fn refused_credential(&self) -> Option<&'a Credential> {
         let authorization = |one: &&Credential| one.place == "header:authorization";
@@ -140,7 +140,7 @@ impl<'a> View<'a> {
             .or_else(|| self.head_credentials().next())
     }
 
-    /// The challenge and what had been sent, as evidence.
+    /// The challenge and the credential that had been sent, as evidence.
     #[must_use]
     pub fn login_evidence(&self) -> Vec<Evidence> {
         const MOST: usize = 4;

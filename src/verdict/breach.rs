@@ -1,4 +1,4 @@
-//! Breaches of RFC 6455 as explanations: which one ended a tunnel, if one did.
+//! Decides which breach of RFC 6455 ended a tunnel, if one did.
 //!
 //! A breach explains an ending only when it came first and the ending follows from it. Peers
 //! tolerate many breaches, and a session that went on for longer than a moment was tolerated.
@@ -10,30 +10,31 @@ use crate::session::record::frames::ViolationCount;
 use crate::session::record::{CloseSeen, Confidence, TransportEnd};
 use crate::ws::Violation;
 
-/// Within this long a library that finds a breach has answered it or cut the connection.
+/// A library that detects a breach answers it or cuts the connection within this time.
 const AT_ONCE_MS: i64 = 1000;
 
 /// The breach that explains how a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// Whose frames broke the protocol first.
+    /// The end that broke the protocol first.
     pub by: Leg,
-    /// Which rule they broke.
+    /// The rule that it broke.
     pub kind: Violation,
-    /// Who ended the session because of it.
+    /// The end that ended the session because of it.
     pub ended_by: Leg,
-    /// How that end ended it.
+    /// How it ended the session.
     pub reaction: Reaction,
-    /// The other end answered with a breach of its own, as an endpoint does that echoes a ping.
+    /// The other end answered with a breach of its own, as an endpoint does that echoes an invalid
+    /// ping.
     pub answered_in_kind: bool,
-    /// How sure it is that the ending follows from the breach.
+    /// Confidence that the ending follows from the breach.
     pub confidence: Confidence,
 }
 
-/// What an end did about a breach.
+/// How an end reacted to a breach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// A Close frame with a code that says so.
+    /// A Close frame with a code for protocol errors.
     Close(u16),
     /// It ended its connection without a Close.
     Cut,
@@ -48,11 +49,12 @@ impl View<'_> {
         let other = ended_by.other();
         let fits = |one: &&ViolationCount| one.first_at < end && follows(reaction, one, end);
         let found = self.violations_of(other).filter(fits).min_by_key(|one| {
-            // Of several the one that a receiver minds and that is fresh, then the first.
+            // Of several breaches prefer a recent one, then one that receivers check, then the
+            // first.
             let tolerated = end.millis_since(one.first_at) > AT_ONCE_MS;
             (tolerated, one.kind.is_overlooked(), one.first_at)
         })?;
-        // What that end had broken itself shortly before: it was answered in kind.
+        // A breach of that end's own, shortly before: the other end may only have echoed it.
         let own = self.violations_of(ended_by).filter(|own| {
             !own.kind.is_overlooked()
                 && own.first_at < found.first_at
@@ -76,8 +78,8 @@ impl View<'_> {
         })
     }
 
-    /// The Close frame that decided, when it breaks RFC 6455 itself: whose it is, the frame, and
-    /// what it breaks.
+    /// The Close frame that decided, if it breaks RFC 6455 itself: the leg that sent it, the frame,
+    /// and the rule.
     #[must_use]
     pub fn broken_close(&self) -> Option<(Leg, &CloseSeen, Violation)> {
         let leg = match self.decisive() {
@@ -95,7 +97,7 @@ impl View<'_> {
         Some((leg, close, kind))
     }
 
-    /// How the end that decided ended the tunnel, where that can be a reaction to a breach.
+    /// How the deciding end ended the tunnel, if that can be a reaction to a breach.
     fn reaction(&self) -> Option<(Leg, Reaction)> {
         let close = |leg| {
             let code = self.close_of(leg)?.code?;
@@ -118,8 +120,8 @@ impl View<'_> {
         (by_choice && !self.ended_with_others()).then_some((leg, Reaction::Cut))
     }
 
-    /// Others ended in the same second, or another process of the gateway came right after: what
-    /// ended them all is not one client's breach.
+    /// Others ended in the same second, or another process of the gateway came right after: the
+    /// common cause is not one client's breach.
     fn ended_with_others(&self) -> bool {
         let Some(context) = &self.record().context else {
             return false;
@@ -140,10 +142,10 @@ impl View<'_> {
     }
 }
 
-/// Whether this reaction at `end` follows from a breach.
+/// Whether this reaction at `end` can follow from a breach.
 fn follows(reaction: Reaction, breach: &ViolationCount, end: Moment) -> bool {
     match reaction {
-        // A length with its top bit set is also called too big.
+        // Some receivers call a length with its top bit set too big.
         Reaction::Close(1009) => breach.kind == Violation::LengthMsb,
         Reaction::Close(code) => matches!(code, 1002 | 1003 | 1007),
         Reaction::Cut => {

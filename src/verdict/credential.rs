@@ -159,15 +159,15 @@ pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)>
             "send one line: the file or variable that it comes from holds several",
         ),
     ];
-    // Blanks and line breaks at the ends do no harm: the gateway cuts them off.
+    // Blanks and line breaks at the ends are harmless: the gateway trims them.
     FORMS
         .iter()
         .find(|(shape, ..)| credential.shape.contains(shape))
         .map(|(_, form, mend)| (*form, *mend))
 }
 
-/// The sessions that were let in with what is inside of a value, without quotes, scheme or name: they
-/// show that what was copied along with it is the whole fault.
+/// Sessions that were accepted with the inner part of this value (without quotes, scheme or name):
+/// they prove that the extra characters are the only fault.
 #[must_use]
 pub fn inner_that_works(view: &View<'_>, credential: &Credential) -> Option<Evidence> {
     let inner = credential.inner.as_deref()?;
@@ -198,8 +198,8 @@ pub fn comparable(fingerprint: &str) -> Option<&str> {
     (!fingerprint.starts_with("hmac:run-") && fingerprint.chars().all(plain)).then_some(fingerprint)
 }
 
-/// How to compare a credential with what the gateway's configuration holds under `key`. Every rule
-/// that gives this advice gives it in these words.
+/// How to compare a credential with the value of `key` in the gateway's configuration. Every rule
+/// that gives this advice uses this text.
 #[must_use]
 pub fn compare(credential: Option<&Credential>, key: &str) -> String {
     let Some(sent) = credential else {
@@ -226,8 +226,8 @@ pub fn compare(credential: Option<&Credential>, key: &str) -> String {
     }
 }
 
-/// What makes the fingerprint of the gateway's own value. A gateway's host has Node and coreutils, and
-/// need not have wstap; only a keyed fingerprint needs it.
+/// Command that prints the fingerprint of the gateway's own value. A gateway's host has Node and
+/// coreutils, but may not have wstap; only a keyed fingerprint needs wstap.
 #[must_use]
 pub fn gateway_recipe(fingerprint: &str, key: &str) -> String {
     let variable = if key.ends_with("password") {
@@ -249,7 +249,7 @@ pub fn gateway_recipe(fingerprint: &str, key: &str) -> String {
     }
 }
 
-/// How to make the fingerprint of what a variable of the client holds, without wstap where that can be.
+/// Command that prints the fingerprint of a client's variable, without wstap where possible.
 #[must_use]
 pub fn client_recipe(fingerprint: &str) -> String {
     const VARIABLE: &str = "OPENCLAW_GATEWAY_TOKEN";
@@ -265,7 +265,7 @@ pub fn client_recipe(fingerprint: &str) -> String {
 
 const PLAIN: &str = "sha256:";
 
-/// A fingerprint that anyone can make. A record from a file may hold anything.
+/// Whether anyone can compute this fingerprint. A record from a file may hold any text.
 fn is_plain(fingerprint: &str) -> bool {
     fingerprint.starts_with(PLAIN) && comparable(fingerprint).is_some()
 }
@@ -275,8 +275,8 @@ fn shell_recipe(variable: &str) -> String {
     CHECK_RECIPE.replace("TOKEN", variable)
 }
 
-/// Node reads the gateway's configuration as it is (JSON5 is a part of JavaScript) and prints the hash
-/// of a secret, or a reference as it is, which is none.
+/// Node evaluates the gateway's configuration (JSON5 is a subset of JavaScript) and prints the hash
+/// of a secret. A reference is not a secret and is printed as it is.
 fn node_recipe(key: &str) -> String {
     format!(
         "node -e 'v=require(\"vm\").runInNewContext(\"(\"+require(\"fs\").readFileSync(\
@@ -290,7 +290,7 @@ fn node_recipe(key: &str) -> String {
 mod tests {
     use super::*;
 
-    /// It is pasted into a shell: one pair of single quotes, one line.
+    /// The command is pasted into a shell: one pair of single quotes, one line.
     #[test]
     fn the_recipe_for_node_can_be_pasted() {
         let recipe = node_recipe("gateway.auth.token");

@@ -1,14 +1,14 @@
-//! Answers that decide: a refusal of the gateway explains its exchange, whatever came afterwards.
+//! Refusals that decide: a refusal by the gateway explains its exchange, whatever came afterwards.
 //!
 //! A server that refuses a request often closes or resets the connection at once, while the rest of
-//! the request is still on its way, and a client that is refused goes. None of that is a cause.
+//! the request is still on its way, and a refused client leaves. Neither is a cause.
 
 use super::view::{View, fact, human_bytes};
 use crate::session::party::Leg;
 use crate::session::record::{AnswerBy, Evidence};
 
 impl View<'_> {
-    /// The status by which the gateway, or what stands in its place, refused the upgrade or the
+    /// The status with which the gateway, or a server in its place, refused the upgrade or the
     /// plain request.
     #[must_use]
     pub fn decided_answer(&self) -> Option<u16> {
@@ -24,7 +24,7 @@ impl View<'_> {
         self.status().filter(|status| fits && *status >= 400)
     }
 
-    /// What came after the answer and ended it before its own end, as evidence.
+    /// What cut the exchange short after the answer, as evidence.
     #[must_use]
     pub fn cut_answer_evidence(&self) -> Vec<Evidence> {
         let Some(answer) = self.answer.as_ref().filter(|answer| !answer.complete) else {

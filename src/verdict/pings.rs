@@ -1,28 +1,29 @@
-//! Pings that had no answer: whose, for how long, and whether the other end's kernel took them.
+//! Unanswered pings: which leg's, for how long, and whether the other end's kernel acknowledged
+//! them.
 
 use super::view::{View, at, human_ms};
 use crate::session::party::{Direction, Leg};
 use crate::session::record::Evidence;
 use crate::session::record::frames::{TcpFacts, WaitingPings};
 
-/// A ping that waits for less may simply be under way when the session ends.
+/// A ping that has waited for less may simply be in flight when the session ends.
 const MISSED_MS: f64 = 5000.0;
 
-/// Pings that a leg has left unanswered until the session's end was decided.
+/// Pings that a leg had not answered when the session's end was decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Missed {
     /// How many, and when.
     pub waiting: WaitingPings,
     /// From the first of them to the end.
     pub age_ms: f64,
-    /// Not a byte of any kind came from that leg after the first of them.
+    /// Whether the leg sent not a single byte after the first of them.
     pub silent: bool,
     /// Whether that leg's kernel acknowledged them; `None` where it is not known.
     pub acknowledged: Option<bool>,
 }
 
 impl View<'_> {
-    /// The pings to this leg that had no answer for 5 s or longer when the end was decided.
+    /// The pings to this leg that had been unanswered for 5 s or longer when the end was decided.
     #[must_use]
     pub fn missed_pings(&self, leg: Leg) -> Option<Missed> {
         let record = self.record();
@@ -46,7 +47,7 @@ impl View<'_> {
         })
     }
 
-    /// The same as evidence, for both legs.
+    /// The unanswered pings of both legs as evidence.
     #[must_use]
     pub fn missed_pings_evidence(&self) -> Vec<Evidence> {
         [Leg::Client, Leg::Gateway]
@@ -77,7 +78,7 @@ impl View<'_> {
             .collect()
     }
 
-    /// What the kernel knew of a leg's connection at the end.
+    /// The kernel's TCP state of a leg at the end.
     #[must_use]
     pub fn tcp_of(&self, leg: Leg) -> Option<TcpFacts> {
         match leg {

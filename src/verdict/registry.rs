@@ -126,8 +126,8 @@ fn inert(text: String) -> String {
     }
 }
 
-/// Facts that have a time in the order of time, in the places that they have together; facts
-/// without a time stay where the rule put them.
+/// Sorts the facts that have a time, among the positions that they occupy. Facts without a time
+/// keep the position that the rule gave them.
 fn in_order(mut facts: Vec<Evidence>) -> Vec<Evidence> {
     let mut timed: Vec<Evidence> = facts
         .iter()

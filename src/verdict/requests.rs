@@ -35,7 +35,7 @@ impl<'a> View<'a> {
         self.acknowledged_by(Leg::Gateway, age_ms)
     }
 
-    /// The same of what was sent to this leg so long before the end.
+    /// Like [`Self::acknowledged`], for bytes that were sent to this leg so long before the end.
     #[must_use]
     pub fn acknowledged_by(&self, leg: Leg, age_ms: f64) -> Option<bool> {
         let tcp = self.tcp_of(leg)?;

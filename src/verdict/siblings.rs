@@ -102,7 +102,7 @@ pub(super) fn let_in(used: &CredentialUse) -> String {
     }
 }
 
-/// Why others that were lost in the same second do not show that the gateway's process ended.
+/// Why others that were lost in the same second do not prove that the gateway's process ended.
 fn no_crash(context: &ContextFacts) -> Option<Evidence> {
     let others = context.lost_together;
     if let Some(heard) = context.process_heard_at {

@@ -1,13 +1,16 @@
 //! Tests over the whole registry.
 //!
-//! `fixtures` walks the rules and their fixtures, `cases` shows each sentence of the contract's
-//! "Cases decided here" that today's facts can show, `hostile` what must not fool or harm anybody,
-//! `answers`, `breaches`, `pages` and `pings` show what answers other than a 101, frames that break the
-//! protocol, origins of pages and pings without an answer mean, `decided` that nothing outvotes a refusal,
-//! `placeholders` looks for what an action leaves to be filled in,
-//! `requests`, `credentials`, `together` and `visits` show what a session's requests, its secrets, other
-//! sessions and other connections add, `chance` what they must not, `properties` asks about records that nobody
-//! thought of, `grafts` about pieces of those that somebody did.
+//! * `fixtures` walks the rules and their fixtures;
+//! * `cases` covers the contract's "Cases decided here" that today's facts can show;
+//! * `hostile`: records that must not fool or harm anybody;
+//! * `answers`, `breaches`, `pages`, `pings`: answers other than a 101, frames that break the protocol,
+//!   Origins of pages, unanswered pings;
+//! * `decided`: a refusal decides over everything that comes after it;
+//! * `placeholders`: no next action has a value to fill in;
+//! * `requests`, `credentials`, `together`, `visits`: evidence from a session's requests, its secrets, other
+//!   sessions and other connections;
+//! * `chance`: random ends must not look like evidence;
+//! * `properties`: generated records; `grafts`: pieces of fixtures, combined.
 
 mod answers;
 mod breaches;

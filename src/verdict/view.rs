@@ -112,8 +112,9 @@ impl<'a> View<'a> {
         Some(since_ms(self.decided_at?, last))
     }
 
-    /// The same as evidence: a timer somewhere may have counted it. Once is no proof, however usual
-    /// the limit is; what several of them show is in [`ContextFacts::cadence`].
+    /// The quiet time as evidence: a timer in the path may have measured it. A single session
+    /// proves nothing, however common the limit is; [`ContextFacts::cadence`] shows what several of
+    /// them prove.
     ///
     /// [`ContextFacts::cadence`]: crate::session::record::ContextFacts::cadence
     #[must_use]
@@ -194,7 +195,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What a leg's far end sent that its TLS stream must not hold, where that ended the leg.
+    /// The invalid part of a leg's TLS stream that ended the leg, if any.
     #[must_use]
     pub fn fault_of(&self, leg: Leg) -> Option<&'a StreamFault> {
         let transport = &self.record.close.transport;
@@ -261,7 +262,7 @@ impl<'a> View<'a> {
         Some(fact(error.detail.clone()))
     }
 
-    /// How long the kept connection of a plain request had waited for it, as evidence.
+    /// How long the kept connection of a plain request had been idle, as evidence.
     #[must_use]
     pub fn kept_evidence(&self) -> Option<Evidence> {
         let gateway = self.record.gateway.as_ref()?;
@@ -272,7 +273,7 @@ impl<'a> View<'a> {
         )))
     }
 
-    /// What became of the kept connection that a request had gone out on first, as evidence.
+    /// How the kept connection ended that a request had first gone out on, as evidence.
     #[must_use]
     pub fn retry_evidence(&self) -> Option<Evidence> {
         let retried = self.record.gateway.as_ref()?.retried.as_ref()?;
@@ -527,7 +528,7 @@ fn decisive(record: &SessionRecord) -> (Decisive, Option<Moment>) {
         .chain((close.drained && close.first == Some(Party::Tap)).then_some(record.closed_at))
         .min();
     let transport = &close.transport;
-    // A leg that we ended for what came on it was ended by who sent that.
+    // If we ended a leg because of what the peer sent, the peer ended it.
     let by_peer = |end: TransportEnd, fault: &Option<StreamFault>, at: Option<Moment>| {
         (end.is_by_peer() || fault.is_some()).then(|| at.unwrap_or(record.closed_at))
     };

@@ -1,19 +1,20 @@
-//! What else came from the address of a connection that asked for nothing.
+//! What other connections from the same address say about a connection without a request.
 
 use super::View;
 use super::view::{at, fact, human_ms};
 use crate::session::moment::Moment;
 use crate::session::record::{Evidence, Steady, VisitFacts};
 
-/// Even intervals that random times would give less often than once in so many cases are a schedule.
+/// Regular intervals count as a schedule if random times would give them in fewer than one case in
+/// this many.
 const CHANCE: f64 = 1e-6;
 
-/// Who completes TLS and leaves, as far as its address shows.
+/// What kind of client completes TLS and leaves, as far as its address shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Visitor {
-    /// It sent a request through the certificate that it was shown: it accepts it.
+    /// It sent a request over the certificate that it was shown, so it accepts it.
     Accepts(Moment),
-    /// It comes at even intervals.
+    /// It connects at regular intervals.
     Checks(Steady),
     /// Nothing is known.
     Unknown,
@@ -26,7 +27,7 @@ impl<'a> View<'a> {
         self.record().context.as_ref()?.visits.as_deref()
     }
 
-    /// Who completed TLS and left.
+    /// What kind of client completed TLS and left.
     #[must_use]
     pub fn visitor(&self) -> Visitor {
         let Some(visits) = self.visits() else {
@@ -40,14 +41,14 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How often this address did the same in ten minutes; 1 for this once.
+    /// How often this address did the same in ten minutes, including this time.
     #[must_use]
     pub fn times_left_at_certificate(&self) -> u32 {
         self.visits()
             .map_or(1, |visits| visits.left_at_certificate.max(1))
     }
 
-    /// The same as evidence.
+    /// The visits as evidence.
     #[must_use]
     pub fn visits_evidence(&self) -> Vec<Evidence> {
         let mut all = Vec::new();

@@ -39,7 +39,7 @@ pub fn close_words(close: &CloseSeen) -> String {
     }
 }
 
-/// What a peer did that broke its TLS stream, for sentences.
+/// How a peer broke its TLS stream, as part of a sentence.
 #[must_use]
 pub fn stream_fault_words(fault: &StreamFault) -> String {
     match (fault.kind, &fault.alert) {
@@ -77,7 +77,7 @@ pub fn violation_words(violation: Violation) -> &'static str {
     }
 }
 
-/// What is wrong with a Close frame, for sentences.
+/// What is wrong with a Close frame, as part of a sentence.
 #[must_use]
 pub fn close_violation_words(violation: Violation) -> &'static str {
     match violation {

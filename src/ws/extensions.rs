@@ -13,12 +13,12 @@ pub struct Extensions {
     pub client_no_context_takeover: bool,
     /// The gateway does (RFC 7692 section 7.1.1.1).
     pub server_no_context_takeover: bool,
-    /// `x-webkit-deflate-frame` or `deflate-frame`, the per-frame compression that older Safari and
-    /// its servers agree (draft-tyoshino-hybi-websocket-perframe-deflate section 3): RSV1 is legal
-    /// on every data frame.
+    /// `x-webkit-deflate-frame` or `deflate-frame`, the per-frame compression that older Safari and its
+    /// servers negotiate (draft-tyoshino-hybi-websocket-perframe-deflate section 3): RSV1 is legal on
+    /// every data frame.
     pub deflate_frame: bool,
-    /// An extension that the tap does not know. It may give any reserved bit, opcode or payload a
-    /// meaning (RFC 6455 sections 5.2 and 5.8), so none of them is a breach.
+    /// An extension that the tap does not know. It may define any reserved bit, opcode or payload
+    /// (RFC 6455 sections 5.2 and 5.8), so none of them is a breach.
     pub unknown: bool,
 }
 

@@ -81,8 +81,7 @@ impl Violation {
         Self::CloseBody1,
     ];
 
-    /// Receivers let it pass: what it says can be read all the same, and most libraries do not
-    /// look for it.
+    /// Receivers let it pass: the content can still be read, and most libraries do not check.
     #[must_use]
     pub fn is_overlooked(self) -> bool {
         matches!(self, Self::NonMinimalLength | Self::DataAfterClose)
@@ -442,7 +441,7 @@ impl Scanner {
                         Violation::InvalidCloseCode,
                         close.code.is_some_and(|code| !code.is_legal_on_the_wire()),
                     ),
-                    // A reason that is cut here may be cut within a character.
+                    // A reason that is cut here may be cut inside a character.
                     (
                         Violation::InvalidUtf8,
                         close.cut == 0 && std::str::from_utf8(&close.reason).is_err(),
@@ -452,7 +451,7 @@ impl Scanner {
                     sink.violation(kind);
                     close.breaks.push(kind);
                 }
-                // What its header breaks was reported when the header was complete.
+                // Breaches in its header were reported when the header was complete.
                 self.check_header(header, &mut Breaks(&mut close.breaks));
                 self.closed = true;
                 sink.close(close);
@@ -464,7 +463,7 @@ impl Scanner {
     }
 }
 
-/// Collects what a Close frame breaks.
+/// Collects the rules that a Close frame breaks.
 struct Breaks<'a>(&'a mut Vec<Violation>);
 
 impl FrameSink for Breaks<'_> {

@@ -158,7 +158,7 @@ async fn no_secret_is_shown() {
         .trace()
         .start()
         .await;
-    // The last segment looks like no key: it is masked because it quotes one.
+    // The last segment does not look like a key: it is masked because it quotes one.
     let part = &canary[7..21];
     let target = format!("/__openclaw__/cap/{canary}/ws/{part}?token={canary}&x=1");
     let bearer = format!("Bearer {canary}");

@@ -76,7 +76,7 @@ fn silent() -> Vec<Fault> {
     ]
 }
 
-/// The same client leaves three attempts before they are answered.
+/// The same client abandons three attempts before they are answered.
 async fn cancels_again_and_again() -> SessionRecord {
     let peer = never_answers::start(&Via::Plain).await;
     let tap = Setup::before(&peer).start().await;

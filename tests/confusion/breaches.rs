@@ -1,5 +1,5 @@
-//! Frames that break the protocol, and endings that do not follow from them; Closes that break it
-//! themselves; Closes for an end that had only ended its own side.
+//! Frames that break the protocol, and endings that do not follow from them; Closes that break the
+//! protocol themselves; Closes to an end that had only sent FIN.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn by_the_client(name: &'static str, frame: Frame, saw: u16) -> Fault {
     .says("the client broke RFC 6455")
 }
 
-/// The gateway's is, and the client echoes the code 1000.
+/// The gateway's Close is this frame, and the client echoes the code 1000.
 fn by_the_gateway(name: &'static str, frame: Frame, saw: u16) -> Fault {
     fault(name, "gateway.fault.close_frame", move || async move {
         let (peer, control) = tunnel::start(&Via::Plain).await;
@@ -138,7 +138,7 @@ fn cuts() -> Vec<Fault> {
     ]
 }
 
-/// What the other end tolerated explains nothing.
+/// A breach that the other end tolerated explains nothing.
 fn tolerated() -> Vec<Fault> {
     vec![
         fault(
@@ -151,7 +151,7 @@ fn tolerated() -> Vec<Fault> {
                 let count = pong.len();
                 control.send(Do::Send(pong)).unwrap();
                 conn.exactly(count).await.unwrap();
-                // The time in between is what is tested.
+                // The time between the two is what this tests.
                 tokio::time::sleep(Duration::from_millis(1300)).await;
                 conn.finish().await;
                 peer.log.ending(0).await;
@@ -197,7 +197,7 @@ fn tolerated() -> Vec<Fault> {
     ]
 }
 
-/// The client is gone, not only its side ended, when the gateway closes.
+/// The client has fully closed, not only sent FIN, when the gateway closes.
 fn gone() -> Vec<Fault> {
     vec![
         fault(

@@ -215,7 +215,7 @@ async fn a_forbidden_socket() -> SessionRecord {
     record
 }
 
-/// Its process is stuck, and nobody accepts what comes.
+/// The gateway's process is stuck and accepts no connections.
 async fn a_full_socket() -> SessionRecord {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("gateway.sock");

@@ -1,4 +1,4 @@
-//! Pings that nobody answers, and subprotocols that nobody agrees to.
+//! Unanswered pings, and subprotocols that are not agreed.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::conn::Conn;
 use crate::support::frame::Frame;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// Longer than a ping may be under way before it counts as missed.
+/// Longer than a ping may be in flight before it counts as missed.
 const WAITED: Duration = Duration::from_millis(5300);
 
 const REASON: &str = "keepalive ping timeout";
@@ -27,7 +27,7 @@ pub fn faults() -> Vec<Fault> {
                 let (peer, _control) = tunnel::start(&Via::Plain).await;
                 let (tap, mut conn) = open_before(&peer).await;
                 conn.send_masked(Frame::ping(b"1")).await.unwrap();
-                // The wait is the fault.
+                // The wait itself is the fault.
                 sleep(WAITED).await;
                 conn.send_masked(Frame::close(1011, REASON)).await.unwrap();
                 conn.finish().await;
@@ -92,7 +92,7 @@ pub fn faults() -> Vec<Fault> {
     ]
 }
 
-/// A ping of the gateway that the client leaves unanswered, and then this end.
+/// A ping of the gateway that the client leaves unanswered, followed by this end.
 async fn gateways(end: Do) -> SessionRecord {
     let (peer, control) = tunnel::start(&Via::Plain).await;
     let (tap, mut conn) = open(Setup::before(&peer), Face::Plain).await;
@@ -100,7 +100,7 @@ async fn gateways(end: Do) -> SessionRecord {
         .send(Do::Send(Frame::ping(b"1").to_bytes()))
         .unwrap();
     conn.frame().await.expect("the ping");
-    // The wait is the fault.
+    // The wait itself is the fault.
     sleep(WAITED).await;
     let closes = matches!(end, Do::Send(_));
     control.send(end).unwrap();
@@ -113,7 +113,7 @@ async fn gateways(end: Do) -> SessionRecord {
     over(tap, conn).await
 }
 
-/// What a browser does: it reads the 101 and leaves. The challenge of a gateway comes with it.
+/// Like a browser: it reads the 101 and leaves. A gateway's challenge comes with the 101.
 async fn left_without_subprotocol(setup: Setup, challenged: bool) -> (Tap, Conn) {
     let tap = setup.start().await;
     let mut conn = tap.connect(Face::Plain).await;

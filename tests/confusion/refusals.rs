@@ -69,7 +69,7 @@ pub(super) fn by(
     .saw(acked(close), written(close))
 }
 
-/// The Control UI without a device, on a page with this Origin; the client's leg is plain.
+/// The Control UI without a device identity, on a page with this Origin, over a plain client leg.
 fn page_without_device(name: &'static str, rule: &'static str, origin: &'static str) -> Fault {
     const WORDS: &str =
         "control ui requires device identity (use HTTPS or localhost secure context)";
@@ -85,7 +85,7 @@ fn page_without_device(name: &'static str, rule: &'static str, origin: &'static 
         let mut conn = tap.connect(Face::Plain).await;
         let answer = conn.upgrade("/", &[("Origin", origin)]).await;
         assert_eq!(answer.expect("an answer").status(), 101);
-        // One that needs a secure context for its identity.
+        // A version that needs a secure context for its identity.
         let request = connect_request(&token())
             .as_text()
             .replace("2026.9.6", "2026.7.35");
@@ -109,7 +109,7 @@ fn because(code: &str, reason: &str) -> Value {
     json!({ "code": code, "authReason": reason })
 }
 
-/// A token that was copied with something around it, or that a program had hidden.
+/// A token that was copied with extra characters, or that a program had redacted.
 fn copied(name: &'static str, token: &str) -> Fault {
     const MESSAGE: &str = "unauthorized: gateway token mismatch (provide gateway auth token)";
     let error = json!({

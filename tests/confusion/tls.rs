@@ -144,7 +144,7 @@ async fn before_echo(more: impl FnOnce(Setup) -> Setup) -> (Peer, Tap) {
     (peer, tap)
 }
 
-/// The record of a connection without a request.
+/// The record of a connection that ended before a request.
 async fn connection(tap: &Tap) -> SessionRecord {
     let is_it = |record: &SessionRecord| record.kind == Kind::Connection;
     tap.wait_for("a connection's record", is_it).await

@@ -1,5 +1,5 @@
-//! Proxies that cut what is silent for 2 s: once that is far more than chance it is known that a timer
-//! does it.
+//! Proxies that cut connections after 2 s of silence: the verdict names a timer once that is far
+//! more likely than chance.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use super::{Cell, Judged, Place, health};
 use crate::peers::openclaw::TOKEN;
 use crate::support::conn::Conn;
 
-/// So many cuts are enough on a machine that is busy with other things: the more they scatter, the
-/// more of them it takes.
+/// Number of cuts that suffices on a busy machine: the more their times scatter, the more cuts it
+/// takes.
 const CUTS: usize = 16;
 
-/// Sessions that begin one after the other, more than a second apart, and are each cut.
+/// Sessions that begin more than a second apart and are each cut.
 async fn cut_again_and_again(software: Software, place: Place, at_first: &str) -> Option<Judged> {
     const APART: Duration = Duration::from_millis(1200);
     let cell = Cell::new(software, place, Way::Impatient).await?;
@@ -100,7 +100,8 @@ async fn haproxy_behind() {
 }
 
 /// Sessions that are opened together are cut together, which looks like a crash of the gateway.
-/// The first time nobody can know; the second time the same process answers, and it was no crash.
+/// The first time cannot be told from a crash; the second time the same process answers, so it was
+/// none.
 #[tokio::test]
 async fn sessions_that_are_cut_together() {
     const SESSIONS: usize = 3;

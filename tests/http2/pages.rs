@@ -306,7 +306,7 @@ async fn an_idle_connection_is_ended_in_order() {
     let silent = |record: &SessionRecord| record.close.timer.is_some();
     let record = tap.wait_for("a silent connection", silent).await;
     assert_eq!(record.kind, Kind::Connection);
-    // Its client asks on other connections; one that never does hangs.
+    // The client uses other connections for its requests; a client that never sends one hangs.
     assert_eq!(rule(&record), "probe.spare");
     let peer = http_plain::start(&Via::Plain).await;
     let tap = Setup::before(&peer)
@@ -330,7 +330,7 @@ async fn a_connection_that_is_left_unused_is_no_fault() {
     drop(raw);
     let probe = |record: &SessionRecord| rule(record) == "probe.http2";
     tap.wait_for("an unused connection", probe).await;
-    // Nothing but TLS, of a client that trusts the certificate.
+    // Only TLS, by a client that trusts the certificate.
     let mut client = Http2::connect(&tap).await;
     assert_eq!(client.get("/", &[]).await.status.as_u16(), 200);
     drop(Raw::bare(&tap).await);

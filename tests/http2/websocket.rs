@@ -89,7 +89,7 @@ async fn frames_pass_both_ways_and_the_handshake_is_translated() {
     );
 }
 
-/// RFC 8441 knows no key, and some clients bring one and want an answer.
+/// RFC 8441 has no key, but some clients send one and expect an answer.
 #[tokio::test]
 async fn a_key_that_a_client_brings_is_answered() {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -114,8 +114,8 @@ async fn a_key_that_a_client_brings_is_answered() {
     }
 }
 
-/// Node's own `WebSocket` sends a key over HTTP/2 and compares what answers it. Its connection of HTTP/2
-/// keeps no process alive.
+/// Node's own `WebSocket` sends a key over HTTP/2 and checks the accept key. Its HTTP/2 connection
+/// does not keep the process alive.
 const NODE: &str = "const alive = setInterval(() => {}, 1000);
 const over = (text) => { console.log(text); process.exit(); };
 const socket = new WebSocket(process.argv[1]);

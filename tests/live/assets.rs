@@ -1,4 +1,4 @@
-//! The files of the real page, as a record would show their paths.
+//! The real page's files, with their paths as a record shows them.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn no_file_of_the_real_page_is_masked() {
     assert!(masked.is_empty(), "{masked:#?}");
 }
 
-/// Looks at every file below `folder`, and counts them.
+/// Checks and counts every file under `folder`.
 fn look(folder: &Path, path: &str, masked: &mut Vec<String>) -> usize {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).expect("the page's folder") {

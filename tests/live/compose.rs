@@ -342,7 +342,7 @@ fn written_as(record: &SessionRecord) -> Option<(ForwardedMode, String)> {
     Some((forwarded.mode, told.value.as_str().to_owned()))
 }
 
-/// What the verdict advises works: a command that makes a device, the wanted one, its approval.
+/// The verdict's advice works: a command that creates a device, the wanted command, its approval.
 async fn a_remote_command_line_gets_a_device(
     install: &Install,
     gateway: &Gateway,

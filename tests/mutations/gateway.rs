@@ -1,5 +1,5 @@
-//! The gateway of these sessions: answers requests, echoes messages, closes with 1002 what breaks
-//! RFC 6455, and knows which bytes it got on which connection.
+//! The gateway of these sessions: it answers requests, echoes messages, closes with 1002 what
+//! breaks RFC 6455, and records which bytes arrived on which connection.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,11 +16,11 @@ use super::tamper::{Change, Tampered};
 use crate::support::frame::{CLOSE, Frame, TEXT};
 use crate::support::head::{self, Head};
 
-/// The answer to `/slow` takes so long: what comes meanwhile comes while the upgrade is pending.
+/// Delay of the answer to `/slow`: bytes that come during it arrive while the upgrade is pending.
 const SLOW: Duration = Duration::from_millis(40);
 
-/// What came, message by message, on each connection of each address of the tap's: a port can be used
-/// again.
+/// The messages that came on each connection, by the tap's address. A list, because a port can be
+/// used again.
 #[derive(Clone, Default)]
 pub struct Received(Arc<Mutex<HashMap<SocketAddr, Vec<Vec<Message>>>>>);
 
@@ -42,13 +42,13 @@ impl Received {
         connections.last_mut().expect("it has begun").push(bytes);
     }
 
-    /// Everything that came so far, whoever sent it.
+    /// Everything that came so far, from every client.
     pub fn all(&self) -> HashSet<Message> {
         let all = self.0.lock().unwrap();
         all.values().flatten().flatten().cloned().collect()
     }
 
-    /// Of the connections from this address, whether each brought what is not `known`.
+    /// For each connection from this address, whether it brought bytes that are not `known`.
     pub fn strange(&self, from: &str, known: &HashSet<Message>) -> Vec<bool> {
         let from: SocketAddr = from.parse().expect("an address");
         let all = self.0.lock().unwrap();
@@ -73,7 +73,7 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    /// Starts it. With `tls`, what it sends is changed by what `changes` gives for each connection.
+    /// Starts it. With `tls`, `changes` alters what it sends on each connection.
     pub async fn start(
         tls: Option<TlsAcceptor>,
         mut changes: impl FnMut() -> Change + Send + 'static,
@@ -93,7 +93,7 @@ impl Gateway {
                 log.begin(from);
                 connections.spawn(async move {
                     let io = Tampered::new(tcp, change);
-                    // How it ends is told by the records.
+                    // The records say how it ended.
                     let _ = match tls {
                         None => serve(io, from, &log).await,
                         Some(tls) => match tls.accept(io).await {
@@ -189,7 +189,7 @@ where
     }
 }
 
-/// Reads until `take` finds something at the front.
+/// Reads until `take` finds a complete item at the front.
 pub async fn until<S, T>(
     io: &mut S,
     buf: &mut Vec<u8>,

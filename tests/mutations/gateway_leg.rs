@@ -1,4 +1,4 @@
-//! The same on the other leg: what a gateway with TLS sends is changed, and no client is blamed.
+//! The same on the other leg: bytes from a gateway with TLS are changed, and no client is blamed.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::tap::Setup;
 
 const SESSIONS: usize = 400;
 
-/// What a gateway sends in such a session, about.
+/// Approximate number of bytes that a gateway sends in such a session.
 const SENT: usize = 2200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ async fn no_changed_byte_of_a_gateway_is_unknown_or_blames_a_client() {
     let gateway = Gateway::start(Some(acceptor), changes).await;
     let mut tap = Setup::before_url(&gateway.url)
         .gateway_ca(&ca, "gateway")
-        // Of what never becomes whole somebody has to get tired.
+        // An incomplete message must run into somebody's timeout.
         .set("timeouts.connect", "1s")
         .set("timeouts.upgrade", "1s")
         .set("timeouts.idle", "1s")
@@ -58,7 +58,7 @@ async fn no_changed_byte_of_a_gateway_is_unknown_or_blames_a_client() {
         .await;
     let ways = ways(&tap);
     let mut addresses = Addresses::default();
-    // A client that is more patient than any timer here: it never leaves first.
+    // A client that is more patient than any timer here, so it never leaves first.
     let patience = Duration::from_mins(1);
     let plans: Vec<_> = (0..SESSIONS)
         .map(|index| {

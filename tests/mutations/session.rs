@@ -1,4 +1,4 @@
-//! What a client does in one session, over a connection on whose way something happens.
+//! A client's actions in one session, over a connection that alters bytes on the way.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +17,7 @@ use super::tamper::{Change, Tampered};
 use crate::support::frame::Frame;
 use crate::support::head::{Head, upgrade};
 
-/// What is spoken below HTTP.
+/// The protocol below HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Face {
     Plain,
@@ -25,18 +25,18 @@ pub enum Face {
     Tls13,
 }
 
-/// What the client wants.
+/// The client's scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Script {
     /// An upgrade, a message and its echo, Close 1000.
     WebSocket,
-    /// The same to a gateway that takes its time, and the message goes out at once.
+    /// The same with a gateway that answers late, and a message that goes out at once.
     Early,
     /// Two requests on one connection.
     Kept,
     /// A request with a body.
     Post,
-    /// An upgrade that our policy denies, and a frame behind it.
+    /// An upgrade that our policy denies, followed by a frame.
     Denied,
     /// A request of HTTP/2, over TLS 1.3.
     Http2,
@@ -48,22 +48,22 @@ pub struct Plan {
     pub face: Face,
     pub script: Script,
     pub change: Change,
-    /// Whom it comes from: no other session does.
+    /// Client address: no other session has it.
     pub ip: Ipv4Addr,
-    /// How long the client waits for each step.
+    /// Timeout of the client for each step.
     pub patience: Duration,
 }
 
-/// What the client saw of it.
+/// The result that the client saw.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// Every answer came, and was the right one.
+    /// Every answer came and was correct.
     pub is_whole: bool,
-    /// Bytes that it has sent.
+    /// Number of bytes that it has sent.
     pub sent: usize,
 }
 
-/// The tap's listeners, and clients of each version of TLS.
+/// The tap's listeners, and clients for each version of TLS.
 #[derive(Clone)]
 pub struct Ways {
     pub plain: SocketAddr,
@@ -166,7 +166,7 @@ impl Plan {
     {
         let steps = async {
             let (mut send, connection) = h2::client::handshake(io).await.ok()?;
-            // Ends with this session.
+            // Lives as long as this session.
             let mut driver = JoinSet::new();
             driver.spawn(connection);
             for path in ["/a", "/b"] {
@@ -237,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         }
     }
 
-    /// Ends its side, and reads to the end of the other.
+    /// Sends FIN, and reads until the other side's end.
     async fn end(&mut self) -> io::Result<()> {
         self.io.shutdown().await?;
         match self.next(|_| None::<()>).await {

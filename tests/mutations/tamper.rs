@@ -1,4 +1,4 @@
-//! A connection on whose way bytes are changed, lost, doubled or added, or which is cut.
+//! A connection on which bytes are changed, dropped, duplicated or inserted, or which is cut.
 
 use std::io;
 use std::net::Shutdown;
@@ -10,56 +10,57 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What happens on the way; `at` counts the bytes that one end sends, from 0.
+/// The change; `at` counts the bytes that one end sends, from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Nothing,
-    /// One byte is another one.
+    /// Flips bits of one byte.
     Flip {
         at: usize,
         mask: u8,
     },
-    /// One byte that comes back is another one: what the end answers is its own, an alert of TLS.
+    /// Flips bits of one byte in the other direction. The end then answers with bytes of its own: a
+    /// TLS alert.
     FlipBack {
         at: usize,
         mask: u8,
     },
-    /// Nothing goes on from here: FIN.
+    /// Cuts the connection here by FIN.
     Fin {
         at: usize,
     },
-    /// The same by RST.
+    /// Cuts the connection here by RST.
     Rst {
         at: usize,
     },
-    /// So many bytes come twice.
+    /// Sends this many bytes twice.
     Twice {
         at: usize,
         len: usize,
     },
-    /// So many bytes are lost.
+    /// Drops this many bytes.
     Lost {
         at: usize,
         len: usize,
     },
-    /// These bytes stand before the others.
+    /// Inserts these bytes before the others.
     Before {
         at: usize,
         bytes: &'static [u8],
     },
 }
 
-/// One end's socket, and what happens to what it sends.
+/// One end's socket, with the change for what it sends.
 #[derive(Debug)]
 pub struct Tampered {
-    /// `None` once it was reset.
+    /// `None` after a reset.
     tcp: Option<TcpStream>,
     change: Change,
-    /// Bytes that the end has sent.
+    /// Number of bytes that the end has sent.
     pub sent: usize,
     came: usize,
     waiting: Vec<u8>,
-    /// Nothing goes on any more.
+    /// The connection was cut.
     cut: bool,
 }
 
@@ -75,7 +76,7 @@ impl Tampered {
         }
     }
 
-    /// Puts what comes of `bytes` into the queue.
+    /// Queues `bytes` after the change.
     fn take(&mut self, bytes: &[u8]) {
         let from = self.sent;
         self.sent += bytes.len();
@@ -136,7 +137,7 @@ impl Tampered {
                     SockRef::from(&*tcp).set_linger(Some(Duration::ZERO))?;
                     self.tcp = None;
                 }
-                // The far end may have ended it before.
+                // The far end may have closed it before.
                 _ => drop(SockRef::from(&*tcp).shutdown(Shutdown::Write)),
             }
         }
@@ -178,7 +179,7 @@ impl AsyncWrite for Tampered {
         let written = self.poll_waiting(cx);
         match written {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            // What the socket does not take yet goes out with the next flush.
+            // Bytes that the socket does not accept yet go out with the next flush.
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(bytes.len())),
         }
     }

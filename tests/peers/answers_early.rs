@@ -1,9 +1,10 @@
-//! Reads the front of a request, answers (or not) and closes at once with the rest unread, which is a
-//! reset; as Node does with a head that is too long. Exercises: an answer that arrives while we send.
+//! Reads the beginning of a request, answers (or not) and closes at once with the rest unread, which
+//! causes a reset, as Node does for a head that is too long. Exercises: an answer that arrives while we
+//! send.
 
 use super::{Peer, Via, serve};
 
-/// Closes after `front` bytes with this answer.
+/// Closes after `front` bytes, with this answer.
 pub async fn start(via: &Via, front: usize, answer: &'static str) -> Peer {
     serve(via, move |mut conn, _| async move {
         let mut read = std::mem::take(&mut conn.buf);

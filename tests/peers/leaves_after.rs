@@ -1,11 +1,11 @@
-//! Opens every tunnel and ends each after a time of its own, by FIN or RST without a Close. Exercises:
+//! Opens every tunnel and ends each after its own time, by FIN or RST without a Close. Exercises:
 //! ends at random ages, and ends by a timer.
 
 use std::time::Duration;
 
 use super::{Peer, Via, serve};
 
-/// The first tunnel has the first age, and so on; the last one is everybody's after it.
+/// The first tunnel has the first age, and so on; the last age repeats.
 pub async fn start(via: &Via, ages: Vec<Duration>, by_reset: bool) -> Peer {
     serve(via, move |mut conn, seat| {
         let age = ages.get(seat.connection).or(ages.last()).copied();

@@ -46,7 +46,7 @@ server.on('upgrade', (request, socket, head) => {
 server.on('clientError', (error, socket) => {
   say({ error: error.code });
   if (error.code === 'HPE_HEADER_OVERFLOW') {
-    // As Node does by itself: what it has not read makes this a reset.
+    // As Node does by default: the unread bytes turn this into a reset.
     socket.write('HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n');
     socket.destroy();
     return;

@@ -1,6 +1,6 @@
-//! Quotes what the test tells it (the request's `X-Quote`) wherever a gateway can: a 101 with the quote
-//! in `Server`, then Close 1008 with it in the reason; to other requests a 401 with it in the challenge
-//! and in the body. Exercises: credentials that a peer quotes are masked.
+//! Quotes a text of the test's (the request's `X-Quote`) wherever a gateway can: an upgrade gets a 101
+//! with the quote in `Server`, then Close 1008 with it in the reason; other requests get a 401 with it
+//! in the challenge and in the body. Exercises: credentials that a peer quotes are masked.
 
 use super::{Peer, Via, serve};
 use crate::support::frame::Frame;

@@ -1,7 +1,7 @@
-//! Keeps its connections, and does to every request but the first of a connection what the front of its path
-//! says: `/fin` ends the connection, `/rst` resets it, `/half` ends it in the middle of the answer's head,
-//! `/wait` is answered once the peer is told, and everything else at once. Exercises: requests on kept
-//! connections that have just ended, or whose gateway is slow.
+//! Keeps its connections. To every request but the first of a connection it does what the start of the
+//! path says: `/fin` closes the connection, `/rst` resets it, `/half` closes it in the middle of the
+//! answer's head, `/wait` is answered when the test says so, and everything else at once. Exercises:
+//! requests on kept connections that have just closed, or whose gateway is slow.
 
 use super::{Peer, Seat, Via, serve};
 use crate::support::conn::Conn;

@@ -52,7 +52,7 @@ pub struct Browser {
     home: TempDir,
     socket: WebSocketStream<TcpStream>,
     calls: u64,
-    /// The page, and the conversation about it, as the protocol names them.
+    /// The page and its session, in terms of the protocol.
     page: Option<String>,
     session: Option<String>,
     events: VecDeque<Value>,
@@ -134,11 +134,12 @@ impl Browser {
         self.event("Page.loadEventFired", |_| true).await;
     }
 
-    /// Closes the page as its user closes a tab, and opens an empty one. Going to another address is not
-    /// the same: a browser may keep the page that is left in its back/forward cache, with open sockets.
+    /// Closes the page as its user closes a tab, and opens an empty one. Navigating to another
+    /// address is not the same: a browser may keep the old page in its back/forward cache, with
+    /// open sockets.
     pub async fn close_page(&mut self) {
         self.events.clear();
-        // The conversation about the page ends with it: the browser itself is asked.
+        // The protocol session of the page ends with it, so send this to the browser itself.
         self.session = None;
         let page = json!({ "targetId": self.page.take() });
         let closed = self.call("Target.closeTarget", page).await;

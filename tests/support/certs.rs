@@ -114,7 +114,7 @@ pub fn trusting_nothing() -> Arc<ClientConfig> {
     Ca::new().client()
 }
 
-/// What a client trusts that trusts the CA of this file.
+/// Trust roots of a client that trusts the CA in this file.
 pub fn roots_of(path: &Path) -> RootCertStore {
     let pem = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     roots(&pem)

@@ -23,7 +23,7 @@ pub async fn connect(addr: SocketAddr) -> Conn {
     Conn::bounded(Wire::Plain(tcp(addr).await))
 }
 
-/// A plain connection from an address of loopback's: whoever has one of its own is a client.
+/// A plain connection from a loopback address: each address counts as a client of its own.
 pub async fn connect_from(from: Ipv4Addr, addr: SocketAddr) -> Conn {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from((from, 0))).expect("bind");

@@ -137,7 +137,7 @@ impl Net {
     }
 }
 
-/// `ip` on *here*.
+/// Runs `ip` on *here*.
 pub fn ip_here(net: &Net, arguments: &str) {
     ip(&format!("-n {} {arguments}", here(&net.name))).expect("run ip");
 }

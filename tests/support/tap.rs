@@ -127,7 +127,7 @@ impl Setup {
         self
     }
 
-    /// With another standard output than a file.
+    /// With a standard output other than a file.
     #[must_use]
     pub fn printing_to(mut self, output: OwnedFd) -> Self {
         self.output = Some(output);

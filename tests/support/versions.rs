@@ -1,7 +1,8 @@
-//! Which versions of other programs a test runs with.
+//! Reports the versions of other programs that a test runs with.
 //!
-//! The lines go to the test's captured output, so they are seen when it fails, also when it hangs and the
-//! runner ends it. A test that fails on one machine only is often about another version of these.
+//! The lines go to the test's captured output, so they appear when it fails, and also when it hangs and
+//! the runner kills it. A test that fails on only one machine often depends on another version of these
+//! programs.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,16 +11,16 @@ use std::process::{Command, Stdio};
 use super::program;
 
 thread_local! {
-    /// Tests have a thread each, and so does captured output.
+    /// Once per thread: tests have a thread each, and so does captured output.
     static REPORTED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
 }
 
-/// A program that is there. Finding it reports its version.
+/// An installed program. Finding it reports its version.
 #[derive(Clone, Debug)]
 pub struct Program(program::Program);
 
 impl Program {
-    /// `None` when it is nowhere.
+    /// `None` if it is not installed.
     pub fn find(name: &str) -> Option<Self> {
         let program = program::Program::find(name)?;
         report(name, || {
@@ -36,7 +37,8 @@ impl Program {
     }
 }
 
-/// Reports what this test depends on, once. `version` returns `None` for a program that does not tell.
+/// Reports a dependency of this test, once. `version` returns `None` for a program that does not
+/// print one.
 pub fn report(name: &str, version: impl FnOnce() -> Option<String>) {
     if REPORTED.with_borrow_mut(|reported| reported.insert(name.to_owned())) {
         let version = version();
@@ -45,7 +47,7 @@ pub fn report(name: &str, version: impl FnOnce() -> Option<String>) {
     }
 }
 
-/// The first line that a command prints, on either output.
+/// The first line that a command prints, on stdout or stderr.
 pub fn first_line(mut command: Command) -> String {
     let output = command.stdin(Stdio::null()).output();
     let text = match output {
@@ -57,7 +59,8 @@ pub fn first_line(mut command: Command) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// What makes a program print its version and end. `None` for one that has no such flag.
+/// Arguments that make a program print its version and exit. `None` for a program without such a
+/// flag.
 fn flag(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "certutil" => return None,

@@ -1,4 +1,5 @@
-//! TLS of a client that breaks after its handshake, in each phase and in each way: whose fault it is.
+//! TLS of a client that breaks after its handshake, in each phase and in each way, and which side
+//! is at fault.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::support::head::upgrade;
 use crate::support::records::{is_websocket, rule};
 use crate::support::tap::{Face, Setup, Tap};
 
-/// What stands in the stream in place of a record that the client's key protects.
+/// Bytes in the stream in place of a record that the client's key protects.
 const WAYS: [&[u8]; 6] = [
     b"\x17\x03\x03\x00\x20abcdefghijklmnopqrstuvwxyz012345",
     b"\x15\x03\x03\x00\x02\x02\x28",
@@ -38,13 +39,13 @@ fn client(tap: &Tap, version: &'static SupportedProtocolVersion) -> Arc<ClientCo
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Below TLS.
+/// Writes bytes below TLS.
 fn raw(conn: &Conn, bytes: &[u8]) {
     let tcp = conn.wire.tcp().expect("TCP");
     assert_eq!(tcp.try_write(bytes).expect("room"), bytes.len());
 }
 
-/// Has each way happen after `before`, over each version; what the record must say.
+/// Runs each way after `before`, over each version; `expected` is what the record must say.
 async fn each(
     peer: &Peer,
     setup: impl Fn(Setup) -> Setup,
@@ -111,7 +112,7 @@ async fn inside_a_request_head() {
     assert_eq!(peer.log.requests(), 0);
 }
 
-/// The gateway takes connections and never begins TLS.
+/// The gateway accepts connections and never begins TLS.
 #[tokio::test]
 async fn while_the_gateway_is_dialled() {
     let peer = never_answers::start(&Via::Plain).await;
@@ -151,8 +152,9 @@ async fn inside_the_tunnel() {
     each(&peer, |setup| setup, opens, is_websocket, expected).await;
 }
 
-/// Controls: what is refused stays refused, whatever comes behind; a kept connection that is left in
-/// order says nothing, and one that breaks is told beside the request that it had served.
+/// Controls: a refusal stays a refusal, whatever comes after it. A kept connection that closes
+/// normally reports nothing, and one that breaks has a record besides that of the request that it
+/// served.
 #[tokio::test]
 async fn after_an_answer() {
     let peer = crate::peers::http_plain::start(&Via::Plain).await;

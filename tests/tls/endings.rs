@@ -1,4 +1,5 @@
-//! Clients that leave right after TLS: because they do not trust the certificate, or as health checks do.
+//! Clients that leave right after TLS, either because they do not trust the certificate or as
+//! health checks do.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use crate::support::client::{connect, try_connect_tls};
 use crate::support::conn::Conn;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// How a client leaves that has completed TLS.
+/// How a client leaves after it has completed TLS.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Fin,
@@ -44,7 +45,7 @@ impl Way {
     }
 }
 
-/// A tap with one listener for TLS and a plain one.
+/// A tap with a TLS listener and a plain one.
 pub async fn listening(tls: Value, more: impl FnOnce(Setup) -> Setup) -> (Peer, Tap) {
     let peer = ok_instead_of_101::start(&Via::Plain, &[], "ok").await;
     let listeners = json!([
@@ -63,7 +64,7 @@ pub async fn development() -> (Peer, Tap) {
     .await
 }
 
-/// A client that trusts this file's certificate, and never resumes a session.
+/// A client that trusts this file's certificate and never resumes a session.
 fn client(trusted: &Path, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(trusted).expect("a file") {
@@ -112,7 +113,8 @@ async fn a_client_that_leaves_right_after_tls_may_not_trust_the_development_ca()
                 let line = format!("`NODE_EXTRA_CA_CERTS={}`", tap.dev_ca().display());
                 assert!(text.contains(&line), "{text}");
             }
-            // It asks: so it trusts the certificate, and what leaves from there is no complaint.
+            // It sends a request, so it trusts the certificate, and later departures from its
+            // address are no complaint.
             let answer = tls(&tap, &config).await.get("/").await.unwrap();
             assert_eq!(answer.0.status(), 200);
             book.next(&tap).await;

@@ -1,4 +1,5 @@
-//! Hellos that have nothing in common with what we speak: the alert, and whose side it is on.
+//! ClientHellos that have nothing in common with what we support: the alert, and which side is at
+//! fault.
 
 use wstap::session::record::TlsFailureKind as Kind;
 
@@ -7,10 +8,10 @@ use crate::support::client::connect;
 use crate::support::records::rule;
 use crate::support::tap::{Face, Setup};
 
-/// What a client offers.
+/// The client's offer.
 #[derive(Clone, Copy)]
 struct Hello {
-    /// `0x0303`, or `0x0304` by the extension.
+    /// `0x0303`, or `0x0304` in the extension.
     version: u16,
     suites: &'static [u16],
     groups: &'static [u16],
@@ -23,7 +24,7 @@ const ECDSA_SHA256: u16 = 0x0403;
 const RSA_PSS_SHA256: u16 = 0x0804;
 const RSA_SHA1: u16 = 0x0201;
 
-/// TLS 1.3 as everybody speaks it.
+/// A common TLS 1.3 offer.
 const GOOD: Hello = Hello {
     version: 0x0304,
     suites: &[0x1301],
@@ -31,7 +32,7 @@ const GOOD: Hello = Hello {
     schemes: &[ECDSA_SHA256],
 };
 
-/// The same of TLS 1.2 (`ECDHE_ECDSA_AES_128_GCM`).
+/// A common TLS 1.2 offer (`ECDHE_ECDSA_AES_128_GCM`).
 const GOOD_12: Hello = Hello {
     version: 0x0303,
     suites: &[0xc02b],
@@ -47,7 +48,7 @@ async fn each_has_its_alert_and_its_rule() {
     let ours = "tap.fault.certificate";
     let peer = echo::start(&Via::Plain).await;
     for (hello, alert, rule_id, kind) in [
-        // AES_128_CCM, and CBC of RSA key exchange.
+        // AES_128_CCM, and CBC with RSA key exchange.
         (
             Hello {
                 suites: &[0x1304],
@@ -102,7 +103,7 @@ async fn each_has_its_alert_and_its_rule() {
             fault,
             Kind::Version,
         ),
-        // What an RSA certificate would mend.
+        // An RSA certificate would help these.
         (
             Hello {
                 schemes: &[RSA_PSS_SHA256],
@@ -141,14 +142,14 @@ async fn each_has_its_alert_and_its_rule() {
             (rule_id, Some(kind)),
             "{failure:?}"
         );
-        // In the clear, unless keys were agreed before.
+        // Not encrypted, unless keys were agreed before.
         let in_clear = said.ends_with(&[0x15, 3, 3, 0, 2, 2, alert]);
         let behind_keys = said.first() == Some(&0x16);
         assert!(in_clear || behind_keys, "{said:02x?}");
     }
 }
 
-/// Control: the same hellos with something in common go on to the server's part.
+/// Control: with something in common, the same hellos get a ServerHello.
 #[tokio::test]
 async fn good_ones_are_answered() {
     let peer = echo::start(&Via::Plain).await;
@@ -172,7 +173,7 @@ impl Hello {
         extension(13, with_length(&words(self.schemes)));
         if self.version == 0x0304 {
             extension(43, vec![2, 3, 4]);
-            // The base point will do for a share (RFC 7748 section 4.1).
+            // The base point is a valid key share (RFC 7748 section 4.1).
             let mut share = X25519.to_be_bytes().to_vec();
             let mut point = vec![0; 32];
             point[0] = 9;
@@ -202,7 +203,7 @@ fn words(all: &[u16]) -> Vec<u8> {
     all.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// Behind its length of two bytes.
+/// With its two-byte length prefix.
 fn with_length(body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).expect("short");
     [&length.to_be_bytes(), body].concat()

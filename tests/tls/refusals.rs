@@ -1,5 +1,5 @@
-//! Upgrades that come to nothing over TLS end like every other answer: with `close_notify`, and late
-//! enough for a client that had sent its first frames already.
+//! Refused upgrades over TLS end like every other answer: with `close_notify`, and late enough for
+//! a client that has already sent its first frames.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ async fn clients(tap: &Tap) -> Vec<(Conn, Ending)> {
     all
 }
 
-/// The answer with this status is whole, though frames go out behind the request and behind the
-/// answer's head.
+/// The answer with this status arrives whole, although frames follow the request and the answer's
+/// head.
 async fn ends_in_order(setup: Setup, origin: &str, status: u16) {
     let tap = setup.start().await;
     for (mut conn, expected) in clients(&tap).await {
@@ -43,7 +43,7 @@ async fn ends_in_order(setup: Setup, origin: &str, status: u16) {
         conn.send(&hasty).await.unwrap();
         let head = conn.head().await.expect("an answer");
         assert_eq!(head.status(), status, "{}", head.text());
-        // A connection that is gone answers the first of these by a reset, which the second one meets.
+        // A closed connection answers the first write with a reset, which the second write meets.
         for _ in 0..2 {
             conn.send(&frame).await.expect("it is still read");
             tokio::task::yield_now().await;

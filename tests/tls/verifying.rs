@@ -1,4 +1,4 @@
-//! Real programs that verify our certificate, and real health checks of TLS.
+//! Real programs that verify our certificate, and real TLS health checks.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn names_the_file(record: &SessionRecord, ca: &Path) {
     assert!(text.contains(&line), "{text}");
 }
 
-/// Asks by HTTPS, and by a WebSocket. What it prints is the code of its error, or `ok`.
+/// Sends an HTTPS request and opens a WebSocket. Prints the code of its error, or `ok`.
 const NODE: &str = "
 const [url, kind] = process.argv.slice(1);
 if (kind === 'https') {
@@ -78,7 +78,7 @@ async fn node_says_nothing_and_is_told_which_file_to_trust() {
             );
             names_the_file(&record, &tap.dev_ca());
         }
-        // What the verdict says to do helps. The gateway opens no WebSocket: it answers 200.
+        // The verdict's advice works. The gateway opens no WebSocket: it answers 200.
         let said = node(true).await;
         let record = book.next(&tap).await;
         assert!(record.request.is_some(), "{kind}: {said}");
@@ -135,7 +135,7 @@ async fn openssl_and_curl_blame_the_certificate_however_they_say_it() {
     }
 }
 
-/// `check ssl verify none`: it does not look at who signed the certificate.
+/// `check ssl verify none`: it does not verify the certificate.
 #[tokio::test]
 async fn the_check_of_haproxy_is_a_probe_once_its_interval_shows() {
     let Some(program) = Program::find("haproxy") else {

@@ -1,4 +1,5 @@
-//! Many sessions that end at random ages, and a timer, through the program: chance blames nobody.
+//! Many sessions that end at random ages, and a timer, through the program: no verdict blames a
+//! party for chance.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -16,7 +17,7 @@ use crate::support::tap::{Face, Setup, Tap};
 
 const CLIENTS: u16 = 300;
 
-/// Ages between 1.2 s and 8 s, as many in each doubling.
+/// Ages between 1.2 s and 8 s, equally many per doubling.
 fn random_ages(test: &str) -> Vec<Duration> {
     let mut dice = Dice::seeded(test);
     let one = |_| {
@@ -26,13 +27,13 @@ fn random_ages(test: &str) -> Vec<Duration> {
     (0..CLIENTS).map(one).collect()
 }
 
-/// Each client has an address of its own.
+/// Each client has its own address.
 fn address(number: u16) -> Ipv4Addr {
     let [high, low] = number.to_be_bytes();
     Ipv4Addr::new(127, 0, 10 + high, low)
 }
 
-/// The rules of all these sessions, each counted.
+/// The rules of all these sessions, with their counts.
 async fn rules(tap: &Tap) -> BTreeMap<String, usize> {
     let records = tap.websockets(usize::from(CLIENTS)).await;
     let mut counts = BTreeMap::new();
@@ -80,7 +81,7 @@ async fn sessions_that_the_gateway_resets_at_random_ages_are_no_crash_and_no_cad
     assert_eq!(rules(&tap).await, expected);
 }
 
-/// Sessions one after the other, each of which is cut at this age.
+/// Sessions one after the other, each cut at this age.
 async fn cut_at(age: Duration, count: u16) -> Vec<SessionRecord> {
     /// Ends within a second of each other count once.
     const APART: Duration = Duration::from_millis(1100);
@@ -111,7 +112,7 @@ async fn a_timer_is_found_and_says_how_far_it_is_from_chance() {
     let last = records.last().unwrap();
     let verdict = last.verdict.as_ref().unwrap();
     assert_eq!(verdict.rule, "hop.fault.idle_cadence", "{verdict:#?}");
-    // It may be a limit of a gateway that is not known.
+    // It may be a limit of an unknown gateway.
     assert_eq!(verdict.confidence, Confidence::Possible);
     let cadence = last.context.as_ref().unwrap().cadence.unwrap();
     assert_eq!(cadence.compared, u32::from(CUTS));

@@ -1,4 +1,4 @@
-//! A gateway that said that it goes down, and what the next callers meet.
+//! A gateway that announced a shutdown, and what the next callers meet.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -13,20 +13,20 @@ use crate::support::deadline::{STEP, poll};
 use crate::support::records::is_websocket;
 use crate::support::tap::{Face, Setup, Tap};
 
-/// What is at the gateway's address after it said so.
+/// What answers at the gateway's address after the announcement.
 #[derive(Clone, Copy, Debug)]
 pub enum Then {
     Nobody,
     Reset,
     Fin,
-    /// A proxy that does not reach it.
+    /// A proxy that cannot reach it.
     BadGateway,
-    /// A process that takes the upgrade and ends.
+    /// A process that accepts the upgrade and exits.
     EndsInHandshake,
 }
 
 impl Then {
-    /// Something else listens there from now on; it lives as long as what is given back.
+    /// Makes something else listen there from now on, for as long as the returned value lives.
     async fn begin(self, addr: SocketAddr) -> Option<Peer> {
         let gone = poll(STEP, || TcpStream::connect(addr).is_err().then_some(())).await;
         assert!(gone.is_some(), "the gateway still listens");
@@ -48,7 +48,7 @@ impl Then {
     }
 }
 
-/// A session that is told this, and the tap that it is on. The session's client does not answer.
+/// A session that receives this announcement, and its tap. The session's client does not answer.
 async fn told(reason: &str) -> (SocketAddr, Tap, Conn) {
     let gateway = Gateway::start(&Via::Plain, Script::default()).await;
     let tap = Setup::before(&gateway.peer)
@@ -71,7 +71,7 @@ async fn told(reason: &str) -> (SocketAddr, Tap, Conn) {
     (gateway.peer.addr(), tap, conn)
 }
 
-/// The record of a caller that came after that.
+/// Record of a caller that came after the announcement.
 pub async fn caller_after(reason: &str, then: Then) -> SessionRecord {
     let (addr, tap, mut first) = told(reason).await;
     first.frames_to_end().await;
@@ -110,7 +110,7 @@ async fn an_announced_stop_is_no_restart() {
     }
 }
 
-/// Sleeping clients answer late, and their records come later still.
+/// Stalled clients answer late, so their records come later still.
 #[tokio::test]
 async fn the_announcement_is_known_before_the_record_of_the_session_that_got_it() {
     let (addr, tap, first) = told("gateway restarting").await;
@@ -139,7 +139,7 @@ async fn a_plain_request_after_it_is_explained_by_it_too() {
     drop(first);
 }
 
-/// Without a word before it the same is the gateway's silence.
+/// Without an announcement the same symptom is the gateway's silence.
 #[tokio::test]
 async fn without_an_announcement_a_reset_is_no_restart() {
     let peer = reset_before_status::start(&Via::Plain).await;

@@ -192,8 +192,8 @@ fn websocket(head: &RawHead, framing: Framing) -> Result<(), Refusal> {
     websocket_lists(head)
 }
 
-/// A WebSocket by extended CONNECT (RFC 8441 section 5): the method says what is asked, and no key is
-/// needed. A client that brings one all the same, as Node's does, wants it answered.
+/// A WebSocket by extended CONNECT (RFC 8441 section 5). The method itself asks for the WebSocket,
+/// so no key is needed. Some clients, such as Node's, send a key anyway and expect an accept key.
 pub(super) fn connect(head: &RawHead) -> Result<(), Refusal> {
     host(head)?;
     origin(head)?;

@@ -34,18 +34,19 @@ pub(super) fn check(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if target.len() > MAX_TARGET {
         return refuse(HeadFault::Target, "the target is longer than 65534 bytes");
     }
-    // Read as a fragment what follows a # would be cut off, and the gateway would see another target.
+    // A parser would treat everything after `#` as a fragment and cut it off: the gateway would see
+    // another target.
     let foreign = |byte: &u8| *byte == b'#' || !byte.is_ascii_graphic();
     let place = target.iter().position(foreign);
-    // The library that carries it on must carry all of it.
+    // The HTTP library must be able to forward every byte of the target.
     match place.or_else(|| unreadable(target)) {
         None => Ok(()),
         Some(place) => refuse(HeadFault::Target, &must_be_encoded(target, place)),
     }
 }
 
-/// Where the first byte is that the library does not carry on. It reads from left to right, so that
-/// every target that begins in the same way is as unreadable.
+/// Index of the first byte that the HTTP library cannot forward. It parses from left to right, so
+/// every target with the same prefix fails at the same byte.
 fn unreadable(target: &[u8]) -> Option<usize> {
     let is_carried = |front: &[u8]| {
         let read = Uri::try_from(front).ok();
@@ -67,7 +68,7 @@ fn unreadable(target: &[u8]) -> Option<usize> {
     Some(carried)
 }
 
-/// Names the byte and its place, and what is to be sent instead.
+/// Names the byte and its position, and what the client must send instead.
 fn must_be_encoded(target: &[u8], place: usize) -> String {
     let byte = target.get(place).copied().unwrap_or_default();
     let part = match target.iter().position(|byte| *byte == b'?') {
@@ -114,7 +115,8 @@ mod tests {
         );
     }
 
-    /// Each visible character passes or is named, alone and among others, in the path and in the query.
+    /// Each visible character is either forwarded or named in the error: alone, among others, in
+    /// the path and in the query.
     #[test]
     fn every_character_passes_or_is_named_where_it_is() {
         for byte in b'!'..=b'~' {

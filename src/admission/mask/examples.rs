@@ -1,8 +1,8 @@
-//! Real shapes of paths and queries, those that hold a key and those that do not, in one table.
+//! Real shapes of paths and queries in one table: some contain a key, some do not.
 
 use super::mask_target;
 
-/// Request target, and what a record shows of it. The keys are made up; their forms are real.
+/// Request target, and what a record shows of it. The keys are made up; their shapes are real.
 const EXAMPLES: &[(&str, &str)] = &[
     // The Control UI's own files (OpenClaw 2026.9.6) and its build id.
     ("/assets/app-sidebar-session-catalog-render-s2YVszJl.js", ""),
@@ -93,7 +93,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "/__openclaw__/cap/[masked 6]/index.js",
     ),
     ("/hooks/Xk29dLq8VbT0aPz4RmW7sYcE;v=1", "/hooks/[masked 28]"),
-    // Keys as the names of parameters, and behind names that are no build id's.
+    // Keys used as parameter names, and keys in parameters that do not hold a build id.
     ("/x?Xk29dLq8VbT0aPz4RmW7sYcE", "/x?[masked 24]"),
     ("/x?Xk29dLq8VbT0aPz4RmW7sYcE=", "/x?[masked 24]="),
     ("/x?Xk29dLq8VbT0aPz4RmW7sYcE=1", "/x?[masked 24]=[masked 1]"),

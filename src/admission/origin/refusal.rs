@@ -54,7 +54,8 @@ pub fn advice(error: OriginError) -> &'static str {
     }
 }
 
-/// The part of the configuration that decided, in each answer: who gets it may have no other hint.
+/// The configuration key that decided. Every answer names it, because the recipient may have no
+/// other hint.
 fn decided_by(ruling: &Ruling) -> &'static str {
     match (ruling.key, ruling.with_gateway) {
         (Some(Key::Missing), _) => {

@@ -1,37 +1,39 @@
-//! Which texts look like keys: random, or signed.
+//! Decides which texts look like keys: random or signed.
 //!
-//! A text is cut into pieces at everything that is no letter or digit. Words, numbers, camel case and
-//! short digests are pieces of names; what mixes letters and digits, or the cases of letters, without
-//! order is a piece of a key. So the page's own `chat-page-registration-s2YVszJl.js` is a name, and the
-//! 24 characters of a webhook are a key, with or without dashes in them.
+//! A text is split at every character that is not a letter or digit. Words, numbers, camel case and
+//! short digests are pieces of names. A piece that mixes letters and digits, or upper and lower case,
+//! without order is a piece of a key. So the page's own `chat-page-registration-s2YVszJl.js` is a name,
+//! and the 24 characters of a webhook are a key, with or without dashes.
 
 use super::find_jwt;
 
-/// A key is at least this long: 24 characters of base64 are 144 bits, what webhooks use.
+/// Shortest key: 24 characters of base64 are 144 bits, which is what webhooks use.
 const KEY: usize = 24;
 
-/// So much of it is pieces of a key; dashes and the odd word in between are chance.
+/// Share of a key's characters that must be in key-like pieces; dashes and a word in between can
+/// occur by chance.
 const RANDOM: usize = 20;
 
-/// Shorter pieces say nothing: `v2x4`, `23T16`.
+/// Shorter pieces are not conclusive: `v2x4`, `23T16`.
 const PIECE: usize = 6;
 
-/// Hexadecimal digits are a key from here on, and below that an id or a short digest.
+/// A run of hexadecimal digits is a key from this length on; a shorter one is an id or a short
+/// digest.
 const HEX_KEY: usize = 32;
 
-/// Where a key is expected, behind `/hooks/`.
+/// Shortest key where a key is expected, after `/hooks/`.
 const HOOK_KEY: usize = 16;
 
-/// True for a value that looks random or signed: a JWT, 32 hexadecimal digits, or 24 characters that
-/// are mostly mixed. A UUID does not: it is an id, which joins records with the logs of others.
+/// True for a value that looks random or signed: a JWT, 32 hexadecimal digits, or 24 characters
+/// that are mostly mixed. False for a UUID: it is an id, which correlates records with other logs.
 pub(in crate::admission) fn looks_secret(text: &str) -> bool {
     find_jwt(text).is_some()
         || pieces(text).any(|piece| piece.len() >= HEX_KEY && is_hex(piece))
         || text.len() >= KEY && random(text) >= RANDOM
 }
 
-/// The same of a path segment behind one that [`opens_hook`], where shorter ones are keys as well, and
-/// UUIDs too.
+/// Like [`looks_secret`] for a path segment after one that [`opens_hook`]. There, shorter values
+/// and UUIDs are keys too.
 pub(in crate::admission) fn looks_secret_after_hook(text: &str) -> bool {
     let digests: usize = pieces(text)
         .filter(|piece| piece.len() >= 4 && is_hex(piece) && !is_word(piece))
@@ -40,7 +42,7 @@ pub(in crate::admission) fn looks_secret_after_hook(text: &str) -> bool {
     looks_secret(text) || random(text) + digests >= HOOK_KEY
 }
 
-/// Whether a path segment says that a key follows: `/hooks/KEY`, `/api/webhooks/ID/KEY`.
+/// Whether a key follows this path segment: `/hooks/KEY`, `/api/webhooks/ID/KEY`.
 pub(in crate::admission) fn opens_hook(segment: &str) -> bool {
     const NAMES: [&str; 8] = [
         "hook", "hooks", "webhook", "webhooks", "invite", "ping", "token", "key",
@@ -53,8 +55,8 @@ pub(in crate::admission) fn is_worded(text: &str) -> bool {
     pieces(text).all(|piece| piece.len() < PIECE || is_word(piece))
 }
 
-/// True for the name of a file that pages consist of, whose digest is no secret
-/// (`name-Hash.js`, `main.5d41402abc4b2a76b9719d911017c592.css.map`, `x.woff2`, `y.js.br`).
+/// True for the name of a page's asset, whose digest is not secret (`name-Hash.js`,
+/// `main.5d41402abc4b2a76b9719d911017c592.css.map`, `x.woff2`, `y.js.br`).
 pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
     const KINDS: [&str; 24] = [
         "js",
@@ -83,7 +85,7 @@ pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
         "md",
     ];
     const PACKED: [&str; 3] = [".br", ".gz", ".zst"];
-    /// The longest digest in base64 that is still short of SHA-256.
+    /// Longest base64 digest that is shorter than SHA-256.
     const DIGEST: usize = 32;
     let name = PACKED
         .iter()
@@ -100,7 +102,7 @@ pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
         })
 }
 
-/// True for the value of `?v=` and its like that names a version or build, at a path that ends with
+/// True if the value of `?v=` or a similar parameter names a version or build, at a path that ends with
 /// `file`: `2026.9.6-release-eb377ac59e6c-2026-09-23T16-33-12.144Z`, a number, the digest of an asset.
 pub(in crate::admission) fn is_build_id(file: &str, name: &str, value: &str) -> bool {
     const NAMES: [&str; 8] = [
@@ -118,7 +120,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric())
 }
 
-/// How many characters stand in pieces of a key.
+/// Number of characters in pieces of a key.
 fn random(text: &str) -> usize {
     pieces(text)
         .filter(|piece| piece.len() >= PIECE && !is_word(piece) && !is_hex(piece))
@@ -140,8 +142,8 @@ fn has_digit(piece: &str) -> bool {
     piece.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// A number, or letters with a few digits around them: in one case, or in camel case, where few letters
-/// are capitals. (Of random letters half are.)
+/// A number, or letters with a few digits around them, in one case or in camel case with few
+/// capitals. (Half of all random letters are capitals.)
 fn is_word(piece: &str) -> bool {
     const AROUND: usize = 4;
     let letters = piece.trim_matches(|c: char| c.is_ascii_digit());

@@ -1,7 +1,8 @@
-//! Entries that are no origin because of how they were written down: several in one, quotes, templates.
+//! Entries that are not origins because of how they were written: several in one, quotes,
+//! templates.
 //!
-//! Variables and flags are where this happens: Docker's `--env-file` keeps quotes, lists are separated
-//! as other programs do it, and what nobody expanded arrives as `${NAME}`.
+//! Variables and flags are where this happens: Docker's `--env-file` keeps quotes, people separate
+//! lists as other programs do, and an unexpanded variable arrives as `${NAME}`.
 
 use super::{Complaint, OriginEntry, correct, shown};
 use crate::config::OverrideSource;
@@ -16,7 +17,7 @@ pub(super) enum Place {
     Override(OverrideSource),
 }
 
-/// What is wrong with such an entry, and the line that is right; `None` for all others.
+/// What is wrong with such an entry, and the corrected line; `None` for all other entries.
 pub(super) fn complaint(text: &str, place: Place) -> Option<Complaint> {
     let text = text.trim();
     if is_template(text) {
@@ -60,7 +61,7 @@ pub(super) fn complaint(text: &str, place: Place) -> Option<Complaint> {
     Some(Complaint::new(line(&parts, place), found))
 }
 
-/// The entries as they have to be written there.
+/// The entries in the syntax of the place where they were written.
 fn line(parts: &[&str], place: Place) -> String {
     let corrected: Option<Vec<String>> = parts
         .iter()
@@ -124,7 +125,7 @@ fn bare(text: &str) -> &str {
     let text = text.trim();
     let opened = text.strip_prefix('[').unwrap_or(text);
     let inner = opened.trim_matches(quotes);
-    // `https://[::1]` ends with one of its own.
+    // `https://[::1]` ends with a bracket of its own.
     match inner.strip_suffix(']') {
         Some(rest) if rest.ends_with(quotes) || !rest.contains("//[") => rest.trim_matches(quotes),
         _ => inner,

@@ -1,5 +1,5 @@
-//! A `gateway.url` that leads to this tap itself, as far as the configuration alone tells: addresses of
-//! interfaces and what names resolve to are looked at when the tap starts.
+//! Rejects a `gateway.url` that leads to this tap itself, as far as the configuration alone shows.
+//! Interface addresses and name resolution are checked when the tap starts.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::config::gateway::{Gateway, Target};
 use crate::config::listen::Listen;
 use crate::config::listener::Listener;
 
-/// What `gateway.url` must be, besides well-formed.
+/// Requirements for `gateway.url` beyond syntax.
 pub(super) const EXPECTED: &str = "the gateway's own address, not one of this tap's";
 
 /// The error for a URL that leads to a listener, or to the admin listener.
@@ -51,7 +51,7 @@ fn is_reached_at(own: &ListenAddr, host: &Host, port: u16) -> bool {
 
 fn reaches(own: IpAddr, wanted: IpAddr) -> bool {
     let here = wanted.is_loopback() || wanted.is_unspecified();
-    // `[::]` takes IPv4 clients too.
+    // `[::]` accepts IPv4 clients too.
     let family = own.is_ipv4() == wanted.is_ipv4() || (own.is_ipv6() && own.is_unspecified());
     own == wanted
         || (family

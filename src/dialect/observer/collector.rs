@@ -85,8 +85,8 @@ impl Collector {
         });
     }
 
-    /// A later frame of the message is compressed by itself, as `x-webkit-deflate-frame` allows:
-    /// the message cannot be read here.
+    /// A later frame of the message is compressed on its own, as `x-webkit-deflate-frame` allows,
+    /// so the message cannot be read here.
     pub(super) fn piece_is_compressed(&mut self, header: &FrameHeader) {
         if header.opcode == Opcode::Continuation
             && self.extensions.deflate_frame

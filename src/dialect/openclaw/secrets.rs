@@ -4,15 +4,15 @@ use serde_json::Value;
 
 use crate::session::secrets::SeenSecrets;
 
-/// Deeper values than this are not looked into; the parser's own limit is 128.
+/// Maximum depth of a value that is searched; the parser's own limit is 128.
 const DEPTH: usize = 8;
 
-/// Every text and number is a secret: of `params.auth`.
+/// Every text and number is a secret: for `params.auth`.
 pub(super) fn all_in(value: &Value, seen: &mut SeenSecrets) {
     walk(value, "", DEPTH, &mut |_, text| seen.add(text.as_bytes()));
 }
 
-/// Those whose key says so: of messages in no known form.
+/// Only values under keys that name a secret: for messages of unknown form.
 pub(super) fn named_in(value: &Value, seen: &mut SeenSecrets) {
     walk(value, "", DEPTH, &mut |key, text| {
         if names_a_secret(key) {
@@ -21,7 +21,7 @@ pub(super) fn named_in(value: &Value, seen: &mut SeenSecrets) {
     });
 }
 
-/// What `hello-ok` hands out: device tokens, and URLs that are capabilities by themselves.
+/// What `hello-ok` issues: device tokens, and URLs that are capabilities in themselves.
 pub(super) fn handed_out(payload: &Value, seen: &mut SeenSecrets) {
     if let Some(auth) = payload.get("auth") {
         named_in(auth, seen);
@@ -42,7 +42,7 @@ fn names_a_secret(key: &str) -> bool {
     PARTS.iter().any(|part| key.contains(part))
 }
 
-/// Shows every text and number with the key of the nearest object around it.
+/// Passes every text and number to the callback, with the key of the nearest enclosing object.
 fn walk(value: &Value, key: &str, depth: usize, show: &mut impl FnMut(&str, &str)) {
     match value {
         Value::String(text) => show(key, text),

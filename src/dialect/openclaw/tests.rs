@@ -231,7 +231,7 @@ fn a_secret_under_any_name_is_known() {
     }
 }
 
-/// What is remembered of a conversation, by what it masks.
+/// What is remembered of a conversation, tested by what gets masked.
 fn masked(talk: &Talk, text: &str) -> String {
     let masker = talk.dialect.seen().unwrap().masker();
     masker.mask(text).unwrap_or_else(|| text.to_owned())

@@ -53,8 +53,9 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// An extended CONNECT as the upgrade that it is for (RFC 8441 section 5). The key is ours where the
-/// client brings none, as it need not in HTTP/2: the gateway has to answer one.
+/// Turns an extended CONNECT into the upgrade that it asks for (RFC 8441 section 5). HTTP/2
+/// requires no key, but the gateway has to answer one: where the client sends none, the key is
+/// ours.
 fn upgrade(method: &mut Method, headers: &mut HeaderMap) {
     *method = Method::GET;
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

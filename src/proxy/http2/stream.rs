@@ -44,7 +44,7 @@ const CONNECTION_SPECIFIC: [HeaderName; 6] = [
 struct Tunnel {
     promise: oneshot::Sender<Http2Stream>,
     recv: RecvStream,
-    /// The client has brought a Sec-WebSocket-Key and compares what answers it.
+    /// The client sent a Sec-WebSocket-Key and checks the accept key.
     brought_key: bool,
 }
 
@@ -232,8 +232,8 @@ impl Exchange {
     }
 }
 
-/// An answer's head as HTTP/2 has it. A 101 becomes the 200 of an extended CONNECT, which needs no
-/// accept key (RFC 8441 section 5): only who `brought_key` gets one.
+/// The answer's head for HTTP/2. A 101 becomes the 200 of an extended CONNECT, which needs no
+/// accept key (RFC 8441 section 5): only a client that `brought_key` gets one.
 fn adapt(head: &mut response::Parts, brought_key: bool) {
     head.version = Version::HTTP_2;
     for name in &CONNECTION_SPECIFIC {

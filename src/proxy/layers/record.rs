@@ -93,7 +93,7 @@ where
             note_answer(&session, &response);
             let refused = response.status() != StatusCode::SWITCHING_PROTOCOLS
                 && session.with(|rec| rec.is_websocket()) == Some(true);
-            // A connection that is kept serves others: what becomes of it is not about this one.
+            // A kept connection serves other requests: how it ends does not belong to this one.
             let closes = list_has_token(headers::values(response.headers(), &CONNECTION), "close");
             if refused && closes {
                 connection.parts_with(session.clone());

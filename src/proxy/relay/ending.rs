@@ -13,7 +13,7 @@ use crate::ws::frame::encode_close;
 use crate::ws::{CloseCode, CloseFrame, Masking};
 
 impl Relay {
-    /// Passes on to other sessions that the gateway goes down, where it closes for that.
+    /// Reports a shutdown of the gateway to other sessions, if that is why it closes this one.
     pub(super) fn announce(&self, close: &CloseFrame, at: Instant) {
         let event = self.dialect.going_down();
         let down = self.session.with(|rec| {
@@ -347,7 +347,8 @@ impl Relay {
         }
     }
 
-    /// Asks the kernel whether what went to a leg that had ended its side came back as a reset.
+    /// Asks the kernel whether bytes sent to a leg that had already sent FIN were answered with a
+    /// reset.
     pub(super) fn note_refusals(&mut self) {
         for (leg, wire, ended) in [
             (Leg::Client, &mut self.client, self.to_gateway.ended),

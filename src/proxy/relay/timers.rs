@@ -234,7 +234,7 @@ mod tests {
             TimerKey::Drain
         );
         timers.close_seen(start + Duration::from_secs(2));
-        // Four seconds for its answer, as for everybody.
+        // Four seconds for its answer, as for every session.
         assert_eq!(timers.next(), start + Duration::from_secs(6));
     }
 }

@@ -32,7 +32,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The name used in records.
+    /// Name of the shape in records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,8 +55,9 @@ impl fmt::Display for Shape {
     }
 }
 
-/// The value without blanks and line breaks at its ends (JavaScript's `trim`, which the gateway applies
-/// to both sides before it compares). Where it is not UTF-8, ASCII blanks alone.
+/// The value without blanks and line breaks at its ends, as by JavaScript's `trim`, which the
+/// gateway applies to both sides before it compares them. For a value that is not UTF-8, only ASCII
+/// blanks.
 #[must_use]
 pub fn trimmed(value: &[u8]) -> &[u8] {
     match std::str::from_utf8(value) {
@@ -69,7 +70,7 @@ fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
-/// All odd forms of a value, in the order of [`Shape`]; none for an ordinary one.
+/// All odd shapes of a value, in the order of [`Shape`]; empty for an ordinary value.
 #[must_use]
 pub fn shapes(value: &[u8]) -> Vec<Shape> {
     let mut found = Vec::new();
@@ -101,7 +102,7 @@ pub fn shapes(value: &[u8]) -> Vec<Shape> {
     found
 }
 
-/// The secret in a value: without blanks, quotes, a scheme, the name of a variable or a URL around it.
+/// The secret inside a value: without blanks, quotes, scheme, variable name or URL around it.
 pub(in crate::session) fn bare(value: &[u8]) -> &[u8] {
     let Ok(text) = std::str::from_utf8(value) else {
         return value.trim_ascii();
@@ -113,7 +114,7 @@ pub(in crate::session) fn bare(value: &[u8]) -> &[u8] {
     inner.as_bytes()
 }
 
-/// Whether a value tells nobody's secret: a filler word, or no more than the name of a variable.
+/// Whether a value contains no secret: a filler word, or only the name of a variable.
 pub(in crate::session) fn is_left_open(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else {
         return false;
@@ -136,8 +137,8 @@ pub(in crate::session) fn is_left_open(value: &[u8]) -> bool {
         || text.strip_prefix('$').is_some_and(name)
 }
 
-/// One layer of what was copied along with a secret, and what is inside it. (`text` is trimmed, and so
-/// is what comes out, which is always shorter.)
+/// Strips one layer that was copied along with a secret. (`text` is trimmed, and so is the result,
+/// which is always shorter.)
 fn unwrap(text: &str) -> Option<(Shape, &str)> {
     let layers = [
         (Shape::Quoted, unquote(text)),
@@ -166,8 +167,8 @@ fn after_scheme(text: &str) -> Option<&str> {
     })
 }
 
-/// What follows `NAME=`. The name is that of a secret, in capitals: a token may well begin with
-/// letters and hold a `=`.
+/// What follows `NAME=`. The name must be in capitals and look like a secret's: a token may itself
+/// begin with letters and contain `=`.
 fn after_name(text: &str) -> Option<&str> {
     const NOUNS: [&str; 7] = [
         "TOKEN", "PASSWORD", "PASSWD", "SECRET", "API_KEY", "APIKEY", "OPENCLAW",
@@ -192,12 +193,12 @@ fn in_url(text: &str) -> Option<&str> {
         .find_map(|parameter| parameter.strip_prefix("token="))
 }
 
-/// What is printed in the place of a secret, or a secret that was shortened in the middle.
+/// A text printed in place of a secret, or a secret that was shortened in the middle.
 fn is_redacted(text: &str) -> bool {
     is_redaction(text) || text.contains('…')
 }
 
-/// What `OpenClaw` writes where it hides a secret, and what people and other programs do.
+/// What `OpenClaw` prints where it hides a secret, and what people and other programs print.
 fn is_redaction(text: &str) -> bool {
     let word = plain_word(text);
     matches!(
@@ -244,12 +245,13 @@ fn is_stand_in(text: &str) -> bool {
     let names_it = ["token", "key", "secret", "password"]
         .iter()
         .any(|noun| word.contains(noun));
-    // A real token can contain all that by chance; a stand-in is short and has its words to itself.
+    // A real token can contain all of these by chance. A stand-in is short, and its words stand
+    // alone.
     is_filler(text)
         || (names_it && word.len() <= 40 && (word.starts_with("your") || word.ends_with("here")))
 }
 
-/// Words and runs that stand for "nothing was filled in".
+/// Words and runs that mean "nothing was filled in".
 fn is_filler(text: &str) -> bool {
     const WORDS: [&str; 12] = [
         "changeme",

@@ -125,7 +125,7 @@ fn shapes_of_common_accidents() {
         ),
         (b"OPENCLAW_GATEWAY_TOKEN=s3cret\n", &[Newline, Assignment]),
         (b"MY_API_KEY = s3cret", &[Assignment]),
-        // Tokens in base64 end with "=", and any token may hold one.
+        // Base64 tokens end with "=", and any token may contain one.
         (b"c2VjcmV0LXNlY3JldC1zZWNyZXQ==", &[]),
         (b"ABC=defghijklmnop", &[]),
         (b"token=s3cret", &[]),
@@ -177,7 +177,7 @@ fn equal_secrets_have_equal_fingerprints_wherever_they_are() {
             assert_eq!(inner.as_deref(), Some(plain.0.as_str()), "{copied:?}");
         }
     }
-    // Nothing is inside.
+    // There is nothing inside.
     for value in ["Bearer ${TOKEN}", "''", "TOKEN=", "TOKEN=changeme"] {
         assert_eq!(print(value).2, None, "{value}");
     }

@@ -1,4 +1,4 @@
-//! Stories of endings, and what each end must have observed.
+//! Sequences of events at a session's end, and what each end must have observed.
 
 use super::*;
 
@@ -127,7 +127,7 @@ fn a_close_to_a_client_that_is_gone_is_undelivered() {
     for (end, written, refuses, expected) in [
         (TransportEnd::Rst, true, false, undelivered),
         (TransportEnd::Timeout, true, false, undelivered),
-        // An end that has only ended its own side still reads.
+        // An end that has only sent FIN still reads.
         (TransportEnd::Fin, true, false, delivered),
         (TransportEnd::TlsClose, true, false, delivered),
         (TransportEnd::TlsTruncated, true, false, delivered),

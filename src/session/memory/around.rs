@@ -23,9 +23,9 @@ pub(super) struct Around<'a> {
     pub(super) credentials: Credentials<'a>,
     /// The last one that let this device in.
     pub(super) device: Option<&'a Remembered>,
-    /// When the first of them began, or this one.
+    /// Start of the first of them, or of this session.
     pub(super) since: Moment,
-    /// When the last one began that got open, this one not counted.
+    /// Start of the last one that got open, this session excluded.
     pub(super) last_let_in: Option<Moment>,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Boots<'a> {
     found: Vec<Process<'a>>,
     /// A gateway that restarts in a loop has a new one in each session.
     known: HashMap<Number, usize>,
-    /// The last session's: most have the same.
+    /// Boot id of the last session: most sessions share it.
     last: Option<(Number, usize)>,
 }
 
@@ -99,13 +99,13 @@ struct Process<'a> {
     version: Option<&'a PeerText>,
     sessions: u32,
     last_at: Moment,
-    /// When it first and last let somebody in.
+    /// When the process first and last accepted a session.
     heard: (Moment, Moment),
-    /// The last time that a session of it ended, whichever way.
+    /// Time at which its latest session ended, for whatever reason.
     ended_at: Moment,
-    /// The last session that its own leg lost.
+    /// Time at which it last lost a session on the gateway's leg.
     lost_at: Option<Moment>,
-    /// It had said that it goes down.
+    /// The process had announced its shutdown.
     announced: bool,
 }
 
@@ -149,14 +149,14 @@ impl<'a> Boots<'a> {
         self.found.get(*self.known.get(&one.boot?)?)
     }
 
-    /// When a session's process let in another one, after this moment.
+    /// When the process of a session accepted another session, after this moment.
     pub(super) fn heard_after(&self, one: &Remembered, at: Moment) -> Option<Moment> {
         let (_, last) = self.of(one)?.heard;
         (last > at).then_some(last)
     }
 
-    /// How many processes ended with the loss of a session, without a word before it, in the ten
-    /// minutes before this session was lost; none where its own did not.
+    /// Number of processes that ended by losing a session, without an announcement, in the ten
+    /// minutes before this session was lost; zero if this session's own process did not end so.
     pub(super) fn lost_in_turn(&self, this: &Remembered) -> u32 {
         let ended_so = |process: &&Process<'_>| {
             let lost_at = process.lost_at.filter(|lost_at| {
@@ -174,8 +174,8 @@ impl<'a> Boots<'a> {
         u32::try_from(self.found.iter().filter(ended_so).count()).unwrap_or(u32::MAX)
     }
 
-    /// The last ones, oldest first, and whether they alternate: one let somebody in after another
-    /// had, and the other again after that.
+    /// The last processes, oldest first, and whether they alternate: one accepted a session after
+    /// another had, and then the other again.
     pub(super) fn told(mut self) -> (Vec<Boot>, bool) {
         self.found.sort_by_key(|process| process.heard);
         let mut heard_until = None;
@@ -197,7 +197,7 @@ impl<'a> Boots<'a> {
     }
 }
 
-/// When the gateway's leg of a session was lost.
+/// When the session was lost on the gateway's leg.
 fn lost_at(one: &Remembered) -> Option<Moment> {
     let lost = one.rest.lost.filter(|(leg, _)| *leg == Leg::Gateway);
     lost.map(|(_, at)| at)

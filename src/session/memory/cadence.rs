@@ -1,13 +1,13 @@
-//! Whether sessions end after a fixed time, and how far that is from chance.
+//! Decides whether sessions end after a fixed time, and how unlikely that is by chance.
 //!
-//! Ages of sessions cluster by themselves: of three hundred sessions that end at random, some three
-//! always end at nearly the same age. So a period is only claimed where no spread of ages that people,
-//! programs and networks produce would give as many ends within as narrow a window.
+//! Ages of sessions cluster by chance: of three hundred sessions that end at random, some three always
+//! end at nearly the same age. So a period is claimed only where no plausible distribution of ages (of
+//! people, programs and networks) would give as many ends in a window as narrow.
 //!
-//! The spread itself is not known. It is only taken to be smooth: no more of the ends around a period
-//! are expected in a window than [`DENSITY`] times the window's width, whatever the distribution is.
-//! A log-uniform or exponential spread has less than a tenth of that, a bell curve reaches it when its
-//! deviation is 8 % of its mean. Timers are an order of magnitude more precise.
+//! The distribution itself is not known. We only assume that it is smooth: whatever it is, a window is
+//! expected to hold at most [`DENSITY`] times its width of the ends around a period. A log-uniform or
+//! exponential distribution has less than a tenth of that; a bell curve reaches it when its deviation
+//! is 8 % of its mean. Timers are an order of magnitude more precise.
 
 use super::together::Together;
 use super::{LEAST_PERIOD_MS, ONE_EVENT, PERIODS_S, Remembered, TOGETHER_MS, within_a_second};
@@ -15,43 +15,43 @@ use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::context::{Cadence, Measure};
 
-/// A claim must be rarer than this by chance: one case in so many.
+/// A claim must be less likely by chance than one case in this many.
 pub const FAR_FROM_CHANCE: u64 = 1_000_000;
 
-/// A session with a byte so shortly before its end was not cut for being idle, and what it was just
-/// told may have ended it.
+/// A session with a byte so shortly before its end was not cut for being idle, and that last
+/// message may have ended it.
 const JUST_BEFORE_MS: u64 = 1000;
 
-/// Fewer ends are no cluster.
+/// Fewer ends do not form a cluster.
 const LEAST_CASES: usize = 3;
 
-/// Ends within this share of a value are those around it.
+/// Ends within this share of a value count as the ends around it.
 const AROUND: f64 = 0.25;
 
-/// The widest cluster, as a share of its value: one second of 40.
+/// Width of the widest cluster, as a share of its value: one second of 40.
 const WIDEST: f64 = 0.025;
 
-/// Most of the ends around a value that a window may hold by chance, for each part of the value that
-/// it is wide.
+/// Largest share of the ends around a value that a window may hold by chance, per unit of the
+/// window's relative width.
 const DENSITY: f64 = 5.0;
 
-/// Ends around a value that are looked at, the latest ones, to bound the work.
+/// Maximum number of ends around a value that are examined, the latest ones; bounds the work.
 const MOST: usize = 128;
 
-/// How exact times are: the sum of what rounding to milliseconds takes from both ends of a window.
+/// Precision of times: rounding to milliseconds at both ends of a window adds up to this.
 const RESOLUTION_MS: u64 = 1;
 
-/// Sessions that end in one second are a wave from so many on.
+/// Sessions that end within one second are a wave from this number on.
 const WAVE: usize = 3;
 
-/// The end of one leg, as far as a timer could have made it.
+/// The end of one leg, if a timer could have caused it.
 struct Cut<'a> {
     at: Moment,
     value: u64,
     session: &'a Remembered,
 }
 
-/// The cluster of ends that is least likely to be chance.
+/// The cluster of ends that is least likely to occur by chance.
 struct Cluster {
     first: usize,
     last: usize,
@@ -66,14 +66,15 @@ pub(super) fn cadence(
 ) -> Option<Cadence> {
     let (leg, _) = this.lost.filter(|_| could_be_a_timers(this))?;
     let of_leg = ends.iter().filter(|other| is_end_of(leg, other));
-    // Each of them was looked at in its turn, which is as many chances to find something.
+    // Each of them was tested when it ended, and each test was another chance for a false claim.
     let looks = of_leg.count() + 1;
     let by_measure = [Measure::Silence, Measure::Age].into_iter();
     let clustered = by_measure
         .filter_map(|measure| clustered(ends, this, (leg, measure), looks))
         .reduce(|best, next| if next.cases > best.cases { next } else { best });
-    // All sessions get the gateway's ticks at the same moment, so that whatever ends in one second has
-    // been silent for equally long. It is a wave only where more end than in any second.
+    // All sessions get the gateway's ticks at the same moment, so sessions that end within one second
+    // have always been silent for equally long. They are a wave only if more end than in a usual
+    // second.
     let usual = together.one_in.is_some_and(|one_in| one_in < ONE_EVENT);
     let waves = waves(ends, this, leg, looks).filter(|_| !usual);
     match (clustered, waves) {
@@ -90,7 +91,7 @@ fn is_end_of(leg: Leg, one: &Remembered) -> bool {
 }
 
 /// Whether a timer in the path may have ended a session: it was open, it had been quiet, our own
-/// keepalive did not give up on it, and the gateway had not said that it goes down.
+/// keepalive did not give up on it, and the gateway had not announced a shutdown.
 fn could_be_a_timers(one: &Remembered) -> bool {
     let quiet = one
         .silence_ms
@@ -122,7 +123,7 @@ fn clustered(
     let one_in = one_in(found.ln_chance + float(tried).ln());
     let members = around.get(found.first..=found.last)?;
     let clients = clients(members.iter().map(|cut| cut.session));
-    // One client whose sessions all last equally long may well have a limit of its own.
+    // If the sessions of one client all last equally long, the client may have a limit of its own.
     let own_limit = leg == Leg::Client && measure == Measure::Age && clients < 2;
     if one_in < FAR_FROM_CHANCE || own_limit {
         return None;
@@ -141,9 +142,9 @@ fn clustered(
     })
 }
 
-/// The ends around a value, in the order of their own values. Those within a second of each other
-/// share a cause, which need not be a timer: they count once, and so does this one with those that
-/// ended beside it.
+/// The ends around a value, sorted by their own values. Ends within a second of each other share a
+/// cause, which need not be a timer: they count once. So does this session with those that ended beside
+/// it.
 fn around<'a>(
     ends: &[&'a Remembered],
     this: &'a Remembered,
@@ -182,7 +183,8 @@ fn around<'a>(
     near
 }
 
-/// The window around `own` that is least likely to be chance. `values` are sorted and hold it.
+/// The window around `own` that is least likely to occur by chance. `values` are sorted and contain
+/// `own`.
 fn narrowest(values: &[u64], own: u64) -> Option<Cluster> {
     let place = values.partition_point(|value| *value < own);
     let ln_factorials = ln_factorials(values.len());
@@ -212,8 +214,9 @@ fn narrowest(values: &[u64], own: u64) -> Option<Cluster> {
     best
 }
 
-/// Whether a window is at least four times as full as its surroundings of three widths on each side.
-/// A window at the top of a bell curve is hardly fuller than they are, however many ends there are.
+/// Whether a window is at least four times as dense as its surroundings, three widths on each side. A
+/// window at the top of a bell curve is hardly denser than its surroundings, however many ends there
+/// are.
 fn stands_out(values: &[u64], (low, high): (u64, u64), cases: usize) -> bool {
     let reach = 3 * (high - low + RESOLUTION_MS);
     let from = values.partition_point(|value| value.saturating_add(reach) < low);
@@ -222,9 +225,9 @@ fn stands_out(values: &[u64], (low, high): (u64, u64), cases: usize) -> bool {
     2 * surroundings <= 3 * cases
 }
 
-/// Logarithm of a bound on the chance that some window which holds this value holds `cases` of `all`,
-/// where each falls into such a window with the chance `one`: the value is one of the `cases`, any of
-/// them may be the lowest, and the others are any of the rest.
+/// Logarithm of a bound on the chance that some window with this value contains `cases` of `all`, if each
+/// end falls into such a window with the chance `one`. This value is one of the `cases`, any of them may
+/// be the lowest, and the others can be any of the rest.
 fn ln_chance(all: usize, cases: usize, one: f64, ln_factorials: &[f64]) -> f64 {
     let ln = |count: usize| ln_factorials.get(count).copied().unwrap_or(0.0);
     let choices = ln(all - 1) - ln(cases - 1) - ln(all - cases);
@@ -240,21 +243,21 @@ fn ln_factorials(most: usize) -> Vec<f64> {
     std::iter::once(0.0).chain(terms).collect()
 }
 
-/// Of how many cases a chance with this logarithm happens in one.
+/// Converts the logarithm of a chance to "one case in N".
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "it is capped before, and never negative"
 )]
 pub(super) fn one_in(ln_chance: f64) -> u64 {
-    /// Nobody needs to read a longer number.
+    /// A longer number helps no reader.
     const MOST: f64 = 1e12;
     (-ln_chance).exp().min(MOST) as u64
 }
 
-/// The ends as waves: all sessions that were lost in one second had been silent for equally long, and
-/// that happened before, after the same silence. The gateway's process went on in between, so that it
-/// did not end then, and will not have ended now.
+/// Detects waves: all sessions lost within one second had been silent for equally long, and the same
+/// happened before, after the same silence. The gateway's process survived the earlier wave, so it
+/// probably survived this one too.
 fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Option<Cadence> {
     let own = value(Measure::Silence, this)?;
     let mut of_leg: Vec<&Remembered> = ends
@@ -275,7 +278,7 @@ fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Opt
     if leg == Leg::Client && clients < 2 {
         return None;
     }
-    // A wave that came while this session was silent already would have taken it along.
+    // A wave that came while this session was already silent would have cut this session too.
     let before = |other: &&Remembered| {
         let ago = u64::try_from(this.closed_at.millis_since(other.closed_at));
         ago.is_ok_and(|ago| ago.saturating_add(TOGETHER_MS.unsigned_abs()) >= own)
@@ -305,9 +308,9 @@ fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Opt
     })
 }
 
-/// Enough of them, and each silent for as long.
+/// There are enough of them, and each was silent for as long.
 fn is_wave(ends: &[&Remembered], own: u64) -> bool {
-    /// What scheduling adds to short silences.
+    /// Delay that scheduling adds to short silences.
     const SLACK_MS: u64 = 50;
     let as_silent = |one: &&Remembered| {
         let silence = value(Measure::Silence, one).filter(|_| could_be_a_timers(one));
@@ -316,8 +319,8 @@ fn is_wave(ends: &[&Remembered], own: u64) -> bool {
     ends.len() >= WAVE && ends.iter().all(as_silent)
 }
 
-/// The process that an earlier session had was heard by this one after that session's end, or this
-/// session was open at that time and lived on.
+/// The process of an earlier session accepted this session after that session's end, or this
+/// session was open at that time and survived.
 fn went_on(earlier: &Remembered, this: &Remembered) -> bool {
     let same_process = this.boot.is_some() && this.boot == earlier.boot;
     let heard_later = this.heard_at > earlier.closed_at;
@@ -325,7 +328,8 @@ fn went_on(earlier: &Remembered, this: &Remembered) -> bool {
     same_process && heard_later || outlived
 }
 
-/// Client addresses among sessions. Where an address is not known, a proxy speaks for several.
+/// Number of client addresses among the sessions. Where the address is not known, a proxy may hide
+/// several clients.
 fn clients<'a>(sessions: impl Iterator<Item = &'a Remembered>) -> u32 {
     let mut known = Vec::new();
     let mut unknown: u32 = 0;
@@ -340,7 +344,7 @@ fn clients<'a>(sessions: impl Iterator<Item = &'a Remembered>) -> u32 {
     u32::try_from(known.len()).map_or(u32::MAX, |known| known.saturating_add(unknown))
 }
 
-/// The well-known default that a period is within 3 % of.
+/// The well-known default within 3 % of a period.
 fn known(period_ms: u64) -> Option<u32> {
     PERIODS_S.into_iter().find(|seconds| {
         let wanted = u64::from(*seconds) * 1000;
@@ -352,7 +356,7 @@ fn share(part: u64, whole: u64) -> f64 {
     float(part) / float(whole)
 }
 
-/// For sums of few digits.
+/// For sums of a few digits.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts and milliseconds are far below 2^53"

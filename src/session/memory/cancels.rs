@@ -1,7 +1,8 @@
-//! Attempts that their client cancelled before the gateway had answered, and how long others waited.
+//! Attempts that their client cancelled before the gateway answered, and how long other clients
+//! waited.
 //!
-//! One cancelled attempt says nothing. The same client coming and cancelling again and again has a
-//! timeout that is shorter than the gateway's answer, or a gateway that does not answer.
+//! One cancelled attempt proves nothing. A client that cancels again and again has a timeout that
+//! is shorter than the gateway needs to answer, or a gateway that does not answer.
 
 use std::collections::VecDeque;
 
@@ -9,15 +10,15 @@ use super::Remembered;
 use crate::session::record::SessionRecord;
 use crate::session::record::context::{Cancels, Span};
 
-/// As long as these are remembered for, in milliseconds.
+/// How long attempts are remembered, in milliseconds.
 const WINDOW_MS: i64 = 5 * 60 * 1000;
 
-/// What became of an attempt, as far as it matters here; in milliseconds.
+/// Outcome of an attempt, as far as it matters here; times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// The client ended it after so long, and nothing else had.
+    /// The client cancelled it after this long, and nothing else had ended it.
     Cancelled(u32),
-    /// A 101 came after so long.
+    /// A 101 came after this long.
     Answered(u32),
     Other,
 }
@@ -49,7 +50,7 @@ impl Attempt {
     }
 }
 
-/// What the attempts of the last minutes say about one that was cancelled.
+/// Summary of recent attempts, for one that was cancelled.
 pub(super) fn around(this: &Remembered, all: &VecDeque<Remembered>) -> Option<Cancels> {
     let Attempt::Cancelled(own) = this.attempt else {
         return None;

@@ -1,4 +1,5 @@
-//! When the gateway was last known to go down: it said so, or all its sessions were lost at once.
+//! When the gateway was last known to be down: it announced it, or all its sessions were lost at
+//! once.
 
 use super::together::Together;
 use super::{CRASH, Remembered};
@@ -8,18 +9,18 @@ use crate::session::record::SessionRecord;
 use crate::session::record::context::GoingDown;
 use crate::ws::CloseCode;
 
-/// A gateway that went down longer ago explains nothing; a restart takes about 7 s, a machine's
-/// start a minute.
+/// An older shutdown explains nothing: a restart takes about 7 s, a machine's start a minute.
 const DOWN_MS: i64 = 60 * 1000;
 
-/// A lone loss stands for a process that ended only if nobody listens right after it.
+/// A single loss means that a process ended only if nothing listens right after it.
 const LONE_MS: i64 = 15 * 1000;
 
-/// Losses within a second that are rarer than one case in so many at the usual rate are one event.
+/// Losses within a second count as one event if the usual rate gives as many in fewer than one case
+/// in this many.
 pub const ONE_EVENT: u64 = 100_000;
 
-/// The gateway's own word that it goes down: the event (when it came, and in how many milliseconds it
-/// wants to be back), or a Close 1012 that says no other reason.
+/// The gateway's own announcement: the shutdown event (when it came, and after how many
+/// milliseconds the gateway expects to be back), or a Close 1012 whose reason gives no other cause.
 #[must_use]
 pub fn announcement(
     event: Option<(Moment, Option<u64>)>,
@@ -41,7 +42,7 @@ pub fn announcement(
     })
 }
 
-/// What a session was told.
+/// The announcement that a session received.
 pub(super) fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
     let dialect = record.dialect.as_ref();
     let event = dialect.and_then(|dialect| dialect.shutdown.as_ref());
@@ -53,28 +54,28 @@ pub(super) fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
     )
 }
 
-/// How much an announcement says. Sessions that were not accepted yet get the Close alone, a little
-/// later than the others their event, which says more.
+/// How much an announcement says. Sessions that were not accepted yet receive only the Close, a
+/// little later than the others receive the event, which says more.
 fn says(down: &GoingDown) -> (bool, Moment, Option<u64>) {
     let by_event = down.stops || down.restart_expected_ms.is_some();
     (by_event, down.at, down.restart_expected_ms)
 }
 
-/// What other sessions show of the gateway at a moment.
+/// What other sessions show about the gateway at a moment.
 pub(super) struct Around<'a> {
-    /// Those that tell of an end.
+    /// Sessions whose end shows that the gateway ended.
     pub(super) ends: &'a [&'a Remembered],
-    /// What open sessions were told.
+    /// Announcements that open sessions received.
     pub(super) announced: Vec<&'a GoingDown>,
-    /// When the first of them began.
+    /// Start of the first of these sessions.
     pub(super) since: Moment,
-    /// When the last one began that was let in.
+    /// Start of the last session that was accepted.
     pub(super) last_let_in: Option<Moment>,
-    /// Sessions that were open before and still are.
+    /// Number of sessions that were open before and still are.
     pub(super) survivors: u32,
 }
 
-/// The last time before `now` that the gateway was known to go down, unless it was back by then.
+/// The last time before `now` that the gateway was known to be down, unless it was back by then.
 pub(super) fn going_down(now: Moment, around: &Around<'_>) -> Option<GoingDown> {
     let recent = |at: Moment| (0..=DOWN_MS).contains(&now.millis_since(at));
     let was_back = |at: Moment| around.last_let_in.is_some_and(|let_in| let_in > at);
@@ -88,7 +89,7 @@ pub(super) fn going_down(now: Moment, around: &Around<'_>) -> Option<GoingDown> 
     if let Some(down) = said.max_by_key(|down| says(down)) {
         return Some(down.clone());
     }
-    // A process that ends takes all of its sessions with it.
+    // A process that ends takes all its sessions with it.
     if around.survivors > 0 {
         return None;
     }
@@ -118,16 +119,16 @@ pub(super) fn going_down(now: Moment, around: &Around<'_>) -> Option<GoingDown> 
     })
 }
 
-/// Announcements of open sessions, whose records are yet to come: callers that are refused in the
-/// meantime are explained by them.
+/// Announcements of open sessions, whose records are written later: they explain callers that are
+/// refused in the meantime.
 #[derive(Debug, Default)]
 pub(super) struct Announced(std::collections::VecDeque<(String, GoingDown)>);
 
 impl Announced {
-    /// As many gateways as a tap may have had within a minute.
+    /// Bound on the number of gateways that a tap has within a minute.
     const MOST: usize = 16;
 
-    /// All sessions are told at the same time, which is one announcement.
+    /// All sessions receive it at the same time: that is one announcement.
     pub(super) fn note(&mut self, gateway: &str, down: GoingDown) {
         let same = self
             .0

@@ -35,7 +35,7 @@ fn session(number: u128, opened: i64, closed: i64) -> SessionRecord {
     record
 }
 
-/// A session that this process of the gateway had let in at its beginning.
+/// A session that this process of the gateway accepted at the session's start.
 fn of_process(boot: &str, mut record: SessionRecord) -> SessionRecord {
     record.dialect = Some(DialectFacts {
         result: ConnectResult::Accepted,
@@ -49,14 +49,14 @@ fn of_process(boot: &str, mut record: SessionRecord) -> SessionRecord {
     record
 }
 
-/// Its last byte came so long before its end.
+/// Its last byte came this long before its end.
 fn silent_for(ms: i64, mut record: SessionRecord) -> SessionRecord {
     let last = record.closed_at.0 - jiff::SignedDuration::from_millis(ms);
     record.frames.as_mut().unwrap().to_client.last_at = Some(Moment(last));
     record
 }
 
-/// The client's leg was lost instead, and each session has an address of its own.
+/// The client's leg was lost instead, and each session has its own address.
 fn by_client(mut record: SessionRecord) -> SessionRecord {
     let ends = &mut record.close.transport;
     ends.client_at = ends.gateway_at.take();

@@ -1,32 +1,34 @@
-//! Whether sessions that were lost within one second were lost together, or only next to each other:
-//! a busy gateway loses several in many a second.
+//! Decides whether sessions that were lost within one second share a cause or coincide: a busy
+//! gateway loses several in many seconds.
 
 use super::cadence::{float, one_in};
 use super::{CRASH, Remembered, TOGETHER_MS};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 
-/// Losses before that say what is usual, in milliseconds: what the last minute had, and what the last
-/// ten had. The higher rate of both is taken.
+/// Losses in these windows before give the usual rate, in milliseconds: the last minute and the
+/// last ten minutes. The higher of the two rates counts.
 const USUAL_MS: [i64; 2] = [60 * 1000, REACH_MS];
 const REACH_MS: i64 = 600 * 1000;
 
-/// Seconds with [`CRASH`] losses or more that are not usual, but earlier crashes.
+/// Maximum number of unusual seconds with [`CRASH`] or more losses that are taken for earlier
+/// crashes, and left out of the rate.
 const WAVES: usize = 3;
 
-/// Sessions of one leg that were lost in one second, against what is usual there.
+/// Sessions of one leg that were lost within one second, compared with the usual rate.
 pub(super) struct Together<'a> {
-    /// Within the second around this one that has most of them.
+    /// Within that second around this session that has most of them.
     pub(super) others: Vec<&'a Remembered>,
     /// In the ten minutes before that second, and right after it.
     pub(super) beside: u32,
-    /// By chance it would be as many in one of so many cases; `None` where there were none beside.
+    /// By chance there would be as many in one of this many cases; `None` where there were no other
+    /// losses.
     pub(super) one_in: Option<u64>,
 }
 
 impl<'a> Together<'a> {
-    /// What was lost besides a session whose leg was lost then. `since` is when the first session was
-    /// there to be lost.
+    /// Losses beside a session whose leg was lost then. `since` is the start of the first session
+    /// that could have been lost.
     pub(super) fn about((leg, at): (Leg, Moment), ends: &[&'a Remembered], since: Moment) -> Self {
         let mut losses: Vec<(i64, &Remembered)> = ends
             .iter()
@@ -47,14 +49,15 @@ impl<'a> Together<'a> {
             .filter(|ago| (1..=REACH_MS).contains(ago))
             .collect();
         let after = losses.iter().filter(|(off, _)| *off > end).count();
-        // A process that ends takes all of its sessions in one second, and leaves none for the next.
+        // A process that ends takes all its sessions within one second, and leaves none for the
+        // next.
         let just_before = ago.iter().filter(|ago| **ago <= TOGETHER_MS).count();
         let span = (at.millis_since(since) + begin).max(TOGETHER_MS);
         let rate = USUAL_MS
             .map(|window| rate(&ago, window.min(span)))
             .into_iter()
             .fold(float(just_before.max(after)), f64::max);
-        // The second was chosen for what it holds: as if it were two.
+        // The second was chosen because it holds most losses, so double the expectation.
         let expected = rate * 2.0;
         let beside = ago.len() + after;
         Self {
@@ -65,7 +68,7 @@ impl<'a> Together<'a> {
     }
 }
 
-/// When the second begins, before this session's own loss (0), that has most of the others in it.
+/// Start of the second with most of the other losses, before this session's own loss (0).
 fn fullest_second(losses: &[(i64, &Remembered)]) -> i64 {
     let near = losses
         .iter()
@@ -81,7 +84,7 @@ fn fullest_second(losses: &[(i64, &Remembered)]) -> i64 {
         .unwrap_or(0)
 }
 
-/// Losses a second within a window, without what looks like earlier crashes. `ago` is sorted, the
+/// Losses per second within a window, without what looks like earlier crashes. `ago` is sorted, the
 /// earliest loss first.
 fn rate(ago: &[i64], window_ms: i64) -> f64 {
     let mut counts: Vec<usize> = Vec::new();
@@ -101,7 +104,8 @@ fn rate(ago: &[i64], window_ms: i64) -> f64 {
     float(lost) / float(seconds)
 }
 
-/// Logarithm of a bound on the chance of `count` or more, where `expected` are (Poisson).
+/// Logarithm of a bound on the probability of `count` or more when `expected` are expected
+/// (Poisson).
 fn ln_as_many(count: usize, expected: f64) -> f64 {
     let next = float(count + 1);
     if expected <= 0.0 {

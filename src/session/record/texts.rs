@@ -1,7 +1,7 @@
-//! Every text of a record that a peer wrote, or that may quote one.
+//! Lists every text of a record that a peer wrote or that may quote one.
 //!
-//! The structs are taken apart to their last field, so that a field that is added does not compile until
-//! it is decided here whether a peer's words can be in it.
+//! The structs are destructured down to their last field: a new field does not compile until
+//! somebody decides here whether a peer's words can be in it.
 
 use super::client::{ClientCert, ClientFacts, ClientTls, TlsFailure, Via};
 use super::close::{CloseFacts, CloseSeen, TransportEnds};
@@ -18,9 +18,9 @@ use crate::session::text::PeerText;
 
 /// A text that can be replaced.
 pub trait Quoting {
-    /// What it says.
+    /// Returns the text.
     fn text(&self) -> &str;
-    /// Has it say something else.
+    /// Replaces the text.
     fn rewrite(&mut self, text: String);
 }
 
@@ -42,7 +42,7 @@ impl Quoting for String {
     }
 }
 
-/// Is shown the texts one by one.
+/// Visits the texts one by one.
 type Visit<'a> = &'a mut dyn FnMut(&mut dyn Quoting);
 
 fn all<'a, T: Quoting + 'a>(texts: impl IntoIterator<Item = &'a mut T>, visit: Visit<'_>) {
@@ -52,8 +52,8 @@ fn all<'a, T: Quoting + 'a>(texts: impl IntoIterator<Item = &'a mut T>, visit: V
 }
 
 impl SessionRecord {
-    /// Shows every text that a peer may have written. The context and the verdict are made of finished
-    /// records and come later.
+    /// Visits every text that a peer may have written. The context and the verdict are built later,
+    /// from finished records.
     pub fn each_text(&mut self, visit: Visit<'_>) {
         let Self {
             schema: _,
@@ -132,7 +132,7 @@ pub fn of_request(request: &mut RequestFacts, visit: Visit<'_>) {
     of_headers(headers, visit);
 }
 
-/// The words of peers in what is said of credentials.
+/// The peer's words in the credential facts.
 pub fn of_credentials(credentials: &mut [Credential], visit: Visit<'_>) {
     for credential in credentials {
         let Credential {
@@ -167,7 +167,7 @@ fn of_origin(origin: &mut OriginFacts, visit: Visit<'_>) {
         value,
         normalised,
         decision: _,
-        // Both are of the configuration.
+        // Both come from the configuration.
         rule: _,
         nearest,
         error: _,
@@ -292,7 +292,7 @@ fn of_gateway(gateway: &mut GatewayFacts, visit: Visit<'_>) {
         tls: _,
         reused: _,
         kept_ms: _,
-        // Our own address, times and an enum: nothing of a peer's.
+        // Our own address, times and an enum: no peer's words.
         retried: _,
         status: _,
         response_headers,

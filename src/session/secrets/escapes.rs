@@ -1,11 +1,11 @@
-//! Texts with their escapes undone, and where each byte of them was written.
+//! Texts with their escapes undone, and the original position of each byte.
 
 use std::ops::Range;
 
-/// One reading of a text: its bytes in lower case, each with the place in the text that it came from.
+/// One reading of a text: its bytes in lower case, each with its position in the original text.
 pub(super) struct Reading {
     bytes: Vec<u8>,
-    /// `None`: each byte is its own place.
+    /// `None`: each byte is at its own position.
     places: Option<Vec<Range<usize>>>,
 }
 
@@ -23,7 +23,7 @@ impl Reading {
         &self.bytes
     }
 
-    /// Marks the places that these bytes came from.
+    /// Marks the original positions of these bytes.
     pub(super) fn hide(&self, range: Range<usize>, hidden: &mut [bool]) {
         let place = match &self.places {
             None => Some(range),
@@ -85,9 +85,9 @@ enum Unescaped {
     Char(char),
 }
 
-/// What an escape at the beginning of `text` (in lower case) stands for, and its length: `%2f`
-/// (RFC 3986 section 2.1), those of JSON strings (RFC 8259 section 7), and `\xff` and `\u{1b}` of
-/// [`PeerText`](crate::session::text::PeerText).
+/// The character that an escape at the start of `text` (in lower case) encodes, and the escape's
+/// length: `%2f` (RFC 3986 section 2.1), JSON string escapes (RFC 8259 section 7), and `\xff` and
+/// `\u{1b}` of [`PeerText`](crate::session::text::PeerText).
 fn unescape(text: &[u8]) -> Option<(Unescaped, usize)> {
     match text {
         [b'%', high, low, ..] => Some((Unescaped::Byte(hex_byte(*high, *low)?), 3)),

@@ -1,4 +1,4 @@
-//! What is masked of quoted secrets and what is not, in one table; and that nothing else is touched.
+//! Which quoted secrets are masked and which are not, in one table; and that nothing else changes.
 
 use proptest::prelude::*;
 
@@ -49,13 +49,13 @@ fn quoted_secrets() {
             format!("{} and {}", &TOKEN[..14], &TOKEN[20..40]),
             "[masked 14] and [masked 20]",
         ),
-        // Too little to tell.
+        // Too short to tell.
         (format!("{} x", &TOKEN[..11]), "Zq83kd01-Lw x"),
         ("mismatch".to_owned(), "mismatch"),
-        // What was cut away may have been the rest.
+        // The part that was cut away may have been the rest of the secret.
         (format!("is {}…(+32)", &TOKEN[..5]), "is [masked 5]…(+32)"),
         (format!("is {}…(+32)", &TOKEN[..3]), "is Zq8…(+32)"),
-        // A short secret is looked for as a whole, and as a word.
+        // A short secret is searched for only as a whole word.
         ("wrong: hunter2!".to_owned(), "wrong: [masked 8]"),
         ("wrong: HUNTER2!.".to_owned(), "wrong: [masked 8]."),
         ("wrong: hunter2%21".to_owned(), "wrong: [masked 10]"),
@@ -81,7 +81,7 @@ fn words_that_are_no_secrets_stay() {
         assert_eq!(masked(&[secret], text), text);
     }
     assert_eq!(masked(&["admin1"], "not admin1"), "not [masked 6]");
-    // The name of the variable is no secret, its value is.
+    // The variable's name is not secret, its value is.
     assert_eq!(
         masked(
             &["OPENCLAW_GATEWAY_TOKEN=Zq83kd01LwmX7pq"],
@@ -99,7 +99,7 @@ fn words_that_are_no_secrets_stay() {
 fn bytes_and_characters_that_are_not_ascii() {
     let secret = "pässwörd-日本語-x1";
     assert_eq!(masked(&[secret], &format!("é{secret}é")), "é[masked 15]é");
-    // A part that ends within a character takes it with it.
+    // A match that ends inside a character masks the whole character.
     let mut seen = SeenSecrets::default();
     seen.add(b"0123456789a\xc3\xa9tail\xff\xfe");
     assert_eq!(
@@ -124,7 +124,7 @@ fn each_is_kept_once_and_they_are_bounded() {
         seen.add(format!("secret-number-{number:08}-{}", "x".repeat(200)).as_bytes());
     }
     assert!(seen.0.len() <= ROOM + 2);
-    // What did not fit is masked by its looks.
+    // What did not fit is masked because it looks like a secret.
     let masker = seen.masker();
     let shown = masker.mask("no: aB3dE5gH7jK9mN, hello-ok 2026");
     assert_eq!(shown.as_deref(), Some("no: [masked 14], hello-ok 2026"));
@@ -153,7 +153,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Wherever a part of 12 or more is put, it is gone and its surroundings are not.
+    /// Wherever a part of 12 bytes or more is placed, it is masked and its surroundings are not.
     #[test]
     fn every_part_is_found(
         secret in "[A-Za-z0-9_-]{12,80}", from in 0_usize..80, length in 12_usize..80,
@@ -167,7 +167,7 @@ proptest! {
         prop_assert_eq!(shown, format!("{before}[masked {length}]{after}"));
     }
 
-    /// Texts that share no run of 12 with the secret pass as they are.
+    /// Texts that share no run of 12 bytes with the secret stay unchanged.
     #[test]
     fn other_texts_pass(secret in "[A-Z0-9]{12,40}", other in "[g-z ]{0,200}") {
         prop_assume!(!secret.to_ascii_lowercase().bytes().all(|b| other.as_bytes().contains(&b)));

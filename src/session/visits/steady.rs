@@ -1,20 +1,20 @@
-//! Whether connections come at even intervals, as those of a health check do.
+//! Detects connections at regular intervals, as health checks make them.
 
 use crate::session::record::Steady;
 
-/// Fewer intervals say nothing.
+/// Fewer intervals prove nothing.
 const LEAST: usize = 3;
 
-/// Shorter intervals are those of a client that tries again at once.
+/// Shorter intervals belong to a client that retries at once.
 const LEAST_MS: u64 = 500;
 
-/// How far an interval may be from the middle one, as a share of it.
+/// Maximum deviation of an interval from the median, as a share of the median.
 const MOST_APART: f64 = 0.05;
 
-/// How much an interval grows where a client waits longer each time, at least.
+/// Minimum growth factor of the intervals of a client that backs off.
 const GROWTH: f64 = 1.4;
 
-/// The last intervals, as many as are alike; the last one comes first.
+/// The last intervals that are alike; the last one comes first.
 pub(super) fn of(intervals: &[u64]) -> Option<Steady> {
     let counts = LEAST..=intervals.len();
     let alike = counts.rev().filter_map(|count| intervals.get(..count));
@@ -42,9 +42,9 @@ fn even(intervals: &[u64]) -> Option<Steady> {
     })
 }
 
-/// The probability that independent intervals are all within this share of their middle one. With a
-/// uniform distribution from 0 one is with twice the share, with an exponential or a log-uniform one less
-/// often; any of them may be the middle one.
+/// Probability that independent random intervals are all within this share of their median. With a
+/// uniform distribution from 0, one interval is within it with twice the share; with an exponential or
+/// log-uniform distribution less often. Any of the intervals may be the median.
 fn chance(count: u32, apart: f64) -> f64 {
     let others = i32::try_from(count).unwrap_or(i32::MAX) - 1;
     (f64::from(count) * (2.0 * apart).powi(others)).min(1.0)

@@ -53,7 +53,7 @@ fn visit(visits: &mut Visits, record: &SessionRecord) -> VisitFacts {
     *context.visits.expect("its visits")
 }
 
-/// What is known after the last of these visits.
+/// The visit facts after the last of these visits.
 fn after(times: impl IntoIterator<Item = i64>) -> VisitFacts {
     let mut visits = Visits::default();
     let all = times.into_iter();
@@ -148,7 +148,7 @@ fn a_health_check_comes_at_even_intervals() {
     let facts = after((0..8).map(|number| number * 30_000 + number % 3 * 200));
     assert!(facts.steady.is_some_and(|it| it.chance < 1e-6));
     assert_eq!(after([0, 2000, 4000]).steady, None, "two intervals");
-    // It was restarted: what was before counts no more.
+    // The tap was restarted: earlier visits are forgotten.
     let facts = after([0, 2000, 4000, 11_000, 13_000, 15_000, 17_000, 19_000]);
     assert_eq!(facts.steady.map(|it| it.intervals), Some(4));
 }
@@ -164,7 +164,7 @@ fn a_client_that_waits_longer_each_time_is_no_health_check() {
         at
     });
     assert_eq!(after(times).steady, None);
-    // At once, again and again.
+    // Retries at once, again and again.
     assert_eq!(after((0..12).map(|number| number * 40)).steady, None);
 }
 
@@ -184,7 +184,7 @@ fn a_stranger_pushes_out_nobody() {
     assert!(visits.asked.entries.len() <= 1 + MAX_OF_NETWORK);
     assert!(visits.left.entries.len() <= 1 + MAX_OF_NETWORK);
 
-    // Those who connect and leave push out nobody who asks.
+    // Clients that connect and leave do not evict those that send requests.
     for number in 0..5000_u32 {
         let stranger = std::net::Ipv4Addr::from(0x0a00_0000 + number);
         visit(&mut visits, &leaves(&format!("{stranger}:1"), 30_000));
@@ -206,12 +206,12 @@ fn what_is_kept_of_one_address_is_bounded() {
     assert_eq!(asked.1.through.len(), MAX_CERTIFICATES);
     let left = visits.left.entries.values().next().unwrap();
     assert_eq!(left.1.at.len(), MAX_VISITS);
-    // The counter says what is remembered.
+    // The counter matches the stored entries.
     let facts = visit(&mut visits, &leaves("192.0.2.7:1", 200));
     assert_eq!(facts.left_at_certificate as usize, MAX_VISITS);
 }
 
-/// How random times are distributed.
+/// Distribution of random times.
 #[derive(Clone, Copy, Debug)]
 enum Law {
     Uniform,
@@ -230,7 +230,7 @@ fn interval(law: Law, random: f64) -> i64 {
     ms
 }
 
-/// The same numbers in every run: what happens once in a million cases must not fail now and then.
+/// The same numbers in every run: a one-in-a-million case must not fail the test now and then.
 struct Random(u64);
 
 impl Random {

@@ -27,14 +27,14 @@ fn with(
     Arc::new(record)
 }
 
-/// How many of so many endings have a record of their own.
+/// How many of this many endings have a record of their own.
 fn alone(joiner: &mut Joiner, record: &Arc<SessionRecord>, count: usize, now: Instant) -> usize {
     (0..count)
         .filter(|_| joiner.is_for_itself(record, now))
         .count()
 }
 
-/// Everything that is joined so far, as it is recorded.
+/// All held records, as they would be written.
 fn rest(joiner: &mut Joiner) -> Vec<Arc<SessionRecord>> {
     std::iter::from_fn(|| joiner.rest()).collect()
 }
@@ -93,7 +93,7 @@ fn other_rules_kinds_and_clients_have_their_own() {
     ] {
         assert!(joiner.is_for_itself(&other, now));
     }
-    // The same client by other ports, and by addresses of one IPv6 network.
+    // The same client from other ports, and from addresses of one IPv6 /64.
     assert!(!joiner.is_for_itself(&ending("a", "192.0.2.1:6", 5), now));
     assert!(!joiner.is_for_itself(&ending("a", "[::ffff:192.0.2.1]:7", 5), now));
     let network = |host: u32| ending("a", &format!("[2001:db8::{host:x}]:1"), 6);
@@ -134,14 +134,14 @@ fn many_clients_have_one_budget_and_one_record() {
         assert!(joiner.clients <= MAX_CLIENTS);
     }
     assert_eq!(recorded, 200);
-    // Another rule is not touched by it.
+    // It does not affect another rule.
     assert!(joiner.is_for_itself(&ending("b", "192.0.2.1:5", 2), start));
     let last = rest(&mut joiner);
     assert_eq!(last.len(), 1);
     let repeats = last[0].repeats.unwrap();
     assert!(repeats.many_clients);
     assert_eq!(recorded + repeats.count, 50_000);
-    // Once they have gone, there is room for others.
+    // After they are dropped, there is room for others.
     let later = start + Duration::from_hours(1);
     let client = ending("a", "192.0.2.1:5", 3);
     assert_eq!(alone(&mut joiner, &client, 100, later), 20);
@@ -160,7 +160,7 @@ fn what_the_application_let_in_is_joined_far_later_and_never_across_clients() {
             });
         })
     };
-    // A stranger's flood of the same rule takes nothing of theirs.
+    // A stranger's flood of the same rule does not reduce their budget.
     alone(&mut joiner, &ending("a", "192.0.2.1:5", 1), 1000, now);
     let mut recorded = 0;
     for host in 0..=255 {

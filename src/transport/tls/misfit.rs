@@ -1,4 +1,5 @@
-//! Why no certificate of ours fits a client: whose side that is on.
+//! Why none of our certificates suits a client: a missing key type on our side, or nothing usable
+//! from the client.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +11,7 @@ use crate::config::identity::{Identity, KeyKind};
 use crate::crypto;
 use crate::session::record::TlsFailureKind;
 
-/// What we could sign with, given a certificate with the right key (`crypto::signing_key`).
+/// Signature schemes that we could use with a matching key (`crypto::signing_key`).
 const SIGNABLE: [(SignatureScheme, KeyKind); 9] = [
     (SignatureScheme::ECDSA_NISTP256_SHA256, KeyKind::Ecdsa),
     (SignatureScheme::ECDSA_NISTP384_SHA384, KeyKind::Ecdsa),
@@ -23,23 +24,23 @@ const SIGNABLE: [(SignatureScheme, KeyKind); 9] = [
     (SignatureScheme::RSA_PKCS1_SHA512, KeyKind::Rsa),
 ];
 
-/// A client that can work with no key of our certificates for its name.
+/// A client that supports no key type of our certificates for its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Misfit {
-    /// With other keys it could: one more certificate mends it.
+    /// It supports other key types: one more certificate would do.
     Keys {
-        /// What it takes.
+        /// Key types that the client supports.
         takes: BTreeSet<KeyKind>,
-        /// What we have for the name.
+        /// Key types that we have for the name.
         ours: BTreeSet<KeyKind>,
     },
-    /// It takes nothing that any key could sign.
+    /// It supports no signature scheme that any of our key types could use.
     Nothing,
 }
 
 impl Misfit {
-    /// Of a client whose offer fits none of `ours`. `None` where cipher suites are what lacks: the
-    /// library reads which schemes go with those that are common, which are none then.
+    /// For a client whose offer matches none of `ours`. `None` where there is no common cipher
+    /// suite: rustls passes only the schemes that fit the common suites, and then there are none.
     pub(super) fn of(hello: &ClientHello<'_>, ours: &[&Identity]) -> Option<Self> {
         let provider = crypto::provider();
         let has_suite = provider
@@ -63,7 +64,7 @@ impl Misfit {
         })
     }
 
-    /// For the record.
+    /// The failure kind for the record.
     pub(super) fn kind(&self) -> TlsFailureKind {
         match self {
             Self::Keys { .. } => TlsFailureKind::CertificateKey,

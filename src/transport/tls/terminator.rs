@@ -142,7 +142,7 @@ impl Terminator {
         Some(identity.sha256_hex())
     }
 
-    /// Whether clients have to be made to trust the certificate with this SHA-256.
+    /// Whether clients must be configured to trust the certificate with this SHA-256.
     #[must_use]
     pub fn self_made(&self, sha256: &str) -> Option<Box<SelfMade>> {
         let mut all = self.chooser.identities().iter();
@@ -256,7 +256,7 @@ impl Noted {
         self.refused.get().cloned()
     }
 
-    /// Why no certificate of ours fits the client.
+    /// Why no certificate of ours suits the client.
     pub(super) fn misfit(&self) -> Option<&Misfit> {
         self.misfit.get()
     }
@@ -299,8 +299,8 @@ impl ResolvesServerCert for Choosing {
             if let Some(misfit) = Misfit::of(&hello, &ours) {
                 let _ = self.noted.misfit.set(misfit);
             }
-            // One that does not fit: without any, the library would answer by `access_denied`
-            // what is a `handshake_failure`.
+            // Return one that does not fit: without a certificate rustls would answer
+            // `access_denied`, where `handshake_failure` is right.
             return ours.first().map(|own| Arc::clone(&own.certified));
         };
         // A second hello of the same handshake is chosen for alike.

@@ -140,6 +140,6 @@ async fn the_pool_does_not_stay_with_an_address_that_is_gone() {
     *answers.lock().unwrap() = list(&["127.0.0.2"]);
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
-    // The kept connection ended with it, before or after a request goes out on it.
+    // The kept connection ended too, before or after a request went out on it.
     assert_eq!(ask().await.unwrap(), "2");
 }

@@ -6,16 +6,17 @@ use http::{HeaderMap, HeaderName};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// The gateway closes kept connections after 5 s, as Node's servers do (seen with 2026.9.6); a little
-/// less avoids sending a request into a connection that is being closed.
+/// The gateway closes kept connections after 5 s, as Node's servers do (seen with 2026.9.6). A
+/// little less avoids sending a request on a connection that is being closed.
 const LONGEST: Duration = Duration::from_secs(4);
 
-/// An announced time begins when the peer has written its answer, and ends when its FIN has come.
+/// Margin for an announced timeout: it starts when the peer has written its answer, and ends when
+/// its FIN arrives.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a connection may wait for its next request after this answer; `None` where it may not be
-/// used again. `Keep-Alive: timeout=N, max=N` is a hint that shortens what is known (RFC 2068 section
-/// 19.7.1.1 and what servers send since); `Connection: close` is left to hyper.
+/// How long a connection may wait for its next request after this answer; `None` if it must not be
+/// reused. `Keep-Alive: timeout=N, max=N` is a hint that can only shorten the default (RFC 2068 section
+/// 19.7.1.1, and what servers send since then). `Connection: close` is left to hyper.
 pub(super) fn kept_for(answer: &HeaderMap) -> Option<Duration> {
     let mut keep = LONGEST;
     let values = answer.get_all(KEEP_ALIVE).iter();

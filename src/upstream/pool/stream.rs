@@ -1,4 +1,5 @@
-//! A pooled connection's stream: sensed, and impatient while a request waits on a kept connection.
+//! Stream of a pooled connection: sensed, and with a short user timeout while a request waits on a
+//! kept connection.
 
 use std::io;
 use std::pin::Pin;
@@ -13,23 +14,23 @@ use crate::transport::options;
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::stream::Stream;
 
-/// How long a peer may acknowledge nothing.
+/// Limits for how long a peer may acknowledge nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// While a request on a kept connection has no byte of an answer.
+    /// While a request on a kept connection has no byte of an answer yet.
     pub(super) kept: Duration,
     /// Otherwise.
     pub(super) usual: Duration,
 }
 
-/// Set when a kept connection is used again, until its request is written.
+/// Set when a kept connection is reused, until its request is written.
 pub(super) type Again = Arc<AtomicBool>;
 
 /// A connection of the pool.
 ///
-/// A kept connection whose peer has vanished takes the next request and never answers. The kernel finds
-/// that by what is not acknowledged, and a peer that is only slow acknowledges: so the user timeout is
-/// short from the request to the first byte of its answer.
+/// A kept connection whose peer has vanished accepts the next request and never answers. The kernel
+/// detects that because nothing is acknowledged; a peer that is only slow does acknowledge. So the user
+/// timeout is short from the request to the first byte of its answer.
 #[derive(Debug)]
 pub(super) struct PooledStream {
     sensor: Sensor,
@@ -69,7 +70,7 @@ impl PooledStream {
         let tcp = match self.sensor.stream() {
             Stream::Tcp(tcp) => tcp,
             Stream::TlsClient(tls) => tls.get_ref().0,
-            // A unix socket's peer cannot vanish without an end.
+            // A unix socket's peer cannot vanish without closing.
             _ => return,
         };
         options::set_user_timeout(tcp, limit);
@@ -146,7 +147,7 @@ mod tests {
             SockRef::from(tcp).tcp_user_timeout().unwrap()
         };
         let mut byte = [0];
-        // The first request of a connection waits as usual.
+        // The first request of a connection uses the normal timeout.
         stream.write_all(b"1").await.unwrap();
         assert_eq!(limit(&stream), None);
         for _ in 0..2 {

@@ -12,8 +12,8 @@ use crate::config::{self, Overrides};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A pool before a gateway that gives each connection these answers, one a request, takes one more
-/// request, and ends. What it takes is told: which connection, and the request line.
+/// A pool in front of a gateway that gives each connection these answers, one per request, accepts
+/// one more request, and closes. It reports each request: the connection and the request line.
 async fn pool(
     plan: &'static [&'static [&'static str]],
 ) -> (Pool<Full<Bytes>>, mpsc::UnboundedReceiver<(usize, String)>) {
@@ -57,8 +57,9 @@ fn request(method: Method, body: &'static str) -> Request<Full<Bytes>> {
     request
 }
 
-/// What a request comes to, and on which connections it went out: `k` for a kept one, `n` for a new
-/// one, `r` between them. When this returns the connection is kept again, if it is to be.
+/// Result of a request, and the connections that it went out on: `k` for a kept one, `n` for a new
+/// one, `r` between them. When this returns, the connection is back in the pool, if it is to be
+/// kept.
 async fn ask(
     pool: &Pool<Full<Bytes>>,
     method: Method,
@@ -204,7 +205,7 @@ async fn a_connection_whose_gateway_announces_its_end_is_not_kept() {
 async fn a_local_connection_is_never_used_where_it_must_not_be() {
     let (pool, _told) = pool(&[&[OK, OK], &[OK], &[OK]]).await;
     ask(&pool, Method::GET, "").await.0.unwrap();
-    // Neither the one that is kept nor a new one.
+    // Neither the kept connection nor a new one.
     for _ in 0..2 {
         let sent = pool.send(request(Method::GET, ""), Reach::NotLocal, |_| {
             panic!("connected")

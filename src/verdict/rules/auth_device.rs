@@ -141,8 +141,8 @@ fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Findin
         .because(view.credential_evidence())
 }
 
-/// The gateway refused what calls itself the Control UI, for want of a device. Gateways before 2026.3
-/// sent no code and spoke of the secure context alone.
+/// The gateway refused a Control UI because it has no device identity. Gateways before 2026.3 sent
+/// no code and mentioned only the secure context.
 fn control_ui<'a>(view: &View<'a>) -> Option<Said<'a>> {
     view.refused(
         &["CONTROL_UI_DEVICE_IDENTITY_REQUIRED"],
@@ -153,7 +153,7 @@ fn control_ui<'a>(view: &View<'a>) -> Option<Said<'a>> {
     )
 }
 
-/// Plain http explains it.
+/// The page's plain http explains it.
 fn is_insecure(view: &View<'_>) -> bool {
     view.page() == Some(PageOrigin::PlainHttp)
         && view.needs_secure_context() != NeedsSecureContext::No
@@ -207,7 +207,7 @@ fn control_ui_no_device(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// How the page was opened, and which version of the Control UI it is.
+/// How the page was loaded, and the version of the Control UI.
 fn page_evidence(view: &View<'_>) -> Vec<Evidence> {
     let page = match (view.page_origin(), view.page()) {
         (None, _) => "the request has no Origin, which browsers always send".to_owned(),

@@ -168,7 +168,7 @@ fn locality_lost(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-/// Why the gateway takes this client for remote, and what to do where that is wrong.
+/// Why the gateway treats this client as remote, and what to do if that is wrong.
 fn why_remote(view: &View<'_>) -> (Option<String>, Option<&'static str>) {
     let Some(forwarded) = view.forwarded() else {
         return (None, None);
@@ -177,7 +177,7 @@ fn why_remote(view: &View<'_>) -> (Option<String>, Option<&'static str>) {
     let local = client.is_some_and(|ip| ip.is_loopback());
     let brought = &forwarded.brought;
     match forwarded.mode {
-        // A loopback peer that speaks for somebody: for whom only its headers say.
+        // A loopback peer that forwards for another client: only its headers say for which.
         ForwardedMode::Pass if !brought.is_empty() => (
             Some(format!("the client's side brought {}", names(brought))),
             local.then_some(

@@ -1,4 +1,4 @@
-//! A client that comes and cancels again and again: what other attempts show is in the `context`.
+//! A client that connects and cancels again and again; the `context` shows its other attempts.
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::context::{Cancels, Span};
@@ -7,7 +7,7 @@ use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::view::{fact, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
-/// Fewer may be somebody's reload.
+/// Fewer may be a page reload.
 const OFTEN: u32 = 3;
 
 pub(super) const RULES: &[Rule] = &[Rule {
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[Rule {
     party: Party::Client,
     act_on: ActOn::Operator,
     stage: Stage::Answer,
-    // Before the rules about one that was cancelled.
+    // Before the rules about a single cancelled attempt.
     order: 65,
     title: "The client cancels again and again before it is answered",
     explanation: "The same client address has ended three or more attempts within five minutes \
@@ -64,7 +64,7 @@ fn again(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// Whose time is the odd one.
+/// Whether the client's or the gateway's time is unusual.
 fn judge(view: &View<'_>, cancels: &Cancels) -> (Confidence, String) {
     let even = is_even(cancels.waited_ms);
     let waited = human_ms(f64::from(cancels.waited_ms.max));
@@ -102,7 +102,7 @@ fn judge(view: &View<'_>, cancels: &Cancels) -> (Confidence, String) {
     }
 }
 
-/// ` (run `curl …` here)`, where the configured URL is safe to paste.
+/// ` (run `curl …` here)`, if the configured URL is safe to paste.
 fn ask(view: &View<'_>) -> String {
     let url = view.gateway.as_ref().map(|gateway| gateway.url.as_str());
     let plain = |url: &&str| {
@@ -125,7 +125,7 @@ fn others_words(cancels: &Cancels) -> Evidence {
     })
 }
 
-/// Within a tenth of each other, or 50 ms.
+/// Whether the times are within a tenth of each other, or 50 ms.
 fn is_even(span: Span) -> bool {
     span.max - span.min.min(span.max) <= (span.max / 10).max(50)
 }

@@ -270,7 +270,7 @@ fn tls(view: &View<'_>) -> Option<Finding> {
                 TlsFailureKind::Undecryptable | TlsFailureKind::NotTls | TlsFailureKind::Malformed
             );
             let confidence = if read_wrong {
-                // It may have been changed on the way.
+                // A proxy may have changed it.
                 Confidence::Likely
             } else {
                 Confidence::Certain
@@ -289,7 +289,7 @@ fn tls(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-/// What was wrong with a handshake, and what to do.
+/// The fault in a handshake, and what to do.
 fn tls_words(kind: TlsFailureKind) -> (&'static str, &'static str) {
     const UPDATE: &str = "update the client's TLS library, or widen its TLS settings";
     const COMPARE: &str = "check what speaks TLS there; take TLS inspection and middleboxes \

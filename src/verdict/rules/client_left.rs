@@ -262,8 +262,8 @@ fn open(view: &View<'_>) -> Option<Finding> {
     Some(with_others(view, found))
 }
 
-/// Clients that leave in one second share a cause where it is far more than leave in any second, and
-/// more than stay.
+/// Clients that leave within one second share a cause if far more leave than in a usual second, and
+/// more leave than stay.
 fn with_others(view: &View<'_>, found: Finding) -> Finding {
     let context = view.record().context.as_ref();
     let together = context.and_then(|context| Some((context, lost_with_it(context)?)));
@@ -376,8 +376,9 @@ fn tls(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-/// What does from the client's host what the client did: to the address that accepted it, with the name
-/// that it asked for. That name is a client's to choose, so that only what a host name may hold is pasted.
+/// Command that repeats the client's connection from its host: to the address that accepted it, with
+/// the name that it asked for. The client chose that name, so it is pasted only if it has the
+/// characters of a host name.
 fn s_client(view: &View<'_>) -> Option<String> {
     let listener: SocketAddr = view.tap.listener.parse().ok()?;
     let is_plain = |name: &&str| {

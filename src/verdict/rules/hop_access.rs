@@ -1,5 +1,5 @@
-//! Another server between us and the gateway that lets nobody through as things are: a login, a
-//! redirect, a limit of requests, upgrades that are not enabled.
+//! A server between us and the gateway that rejects requests by its configuration: a login, a
+//! redirect, a rate limit, upgrades that are not enabled.
 
 use super::hop::{found, hop, is_gateways, sure, who};
 use crate::session::record::{BodyKind, Confidence, Evidence};
@@ -78,7 +78,7 @@ fn login(view: &View<'_>) -> Option<Finding> {
     };
     let who = who(view);
     let sent = view.refused_credential();
-    // Of a 403 without a challenge nobody knows what would change it.
+    // A 403 without a challenge does not say what would change it.
     let wants_login = status != 403 || asks;
     let summary = match sent {
         _ if !wants_login => format!("{who} before the gateway forbids the upgrade (403)"),
@@ -142,7 +142,7 @@ fn rate_limited(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// How often this client address tried.
+/// Number of attempts of this client address.
 fn tries(view: &View<'_>) -> Option<Evidence> {
     let context = view.record().context.as_ref()?;
     (context.attempts > 1).then(|| {
@@ -204,7 +204,8 @@ fn redirect(view: &View<'_>) -> Option<Finding> {
 
 fn upgrade_not_enabled(view: &View<'_>) -> Option<Finding> {
     let by_envoy = matches!(view.foreign_server(), Some("Envoy" | "Envoy (Istio)"));
-    // Envoy writes its Server header over that of what it answers for; this one it adds only there.
+    // Envoy overwrites the Server header of what it forwards; this header it adds only to its own
+    // answers.
     let from_behind = view.answers_with_header("x-envoy-upstream-service-time");
     let bare = matches!(view.body_kind(), None | Some(BodyKind::Empty));
     if view.refused_upgrade()? != 403 || !by_envoy || from_behind || !bare {

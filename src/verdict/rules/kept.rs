@@ -1,4 +1,4 @@
-//! Requests on kept connections to the gateway that ended under them.
+//! Requests whose kept connection to the gateway ended before an answer.
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
@@ -47,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// The request's method, and whether it may be sent twice (RFC 9110 section 9.2.2).
+/// The request's method, and whether it is safe to send twice (RFC 9110 section 9.2.2).
 fn method<'a>(view: &View<'a>) -> (&'a str, bool) {
     let request = view.record().request.as_ref();
     let method = request.map_or("request", |request| request.method.as_str());

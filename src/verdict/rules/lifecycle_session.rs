@@ -1,4 +1,4 @@
-//! The gateway ended one session of its own accord: its device, auth or policy changed.
+//! Sessions that the gateway ended because their device, auth or policy changed.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;

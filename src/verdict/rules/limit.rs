@@ -170,7 +170,7 @@ fn head(view: &View<'_>) -> Option<Finding> {
         view.body_kind(),
         None | Some(BodyKind::Empty | BodyKind::Gateway)
     );
-    // Of another kind of gateway any body may be its own, but for a page.
+    // A gateway of another kind may send any body itself, except an error page.
     let other = !view.expects_openclaw() && view.body_kind() != Some(BodyKind::Html);
     if view.foreign_server().is_some() || !(own || other) {
         return None;

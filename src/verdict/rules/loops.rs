@@ -1,4 +1,5 @@
-//! Requests that go round: `gateway.url` leads back to the tap, or what it leads to goes round by itself.
+//! Request loops: `gateway.url` leads back to the tap, or the server behind it has a loop of its
+//! own.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;

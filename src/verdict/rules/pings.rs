@@ -1,5 +1,5 @@
-//! Sessions that ended because pings had no answer. Who gave up waiting ended it; the end that did not
-//! answer is where to look.
+//! Sessions that ended because pings had no answer. The end that gave up waiting ended the session;
+//! the end that did not answer is where to look.
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
@@ -11,7 +11,7 @@ use crate::verdict::{Finding, Rule, Stage, Versions, View};
 /// `OpenClaw` pings every 25 s and ends a session one or two pings later.
 const GATEWAY_MS: f64 = 20_000.0;
 
-/// What the library websockets (Python), and others after it, close with when a pong is missing.
+/// Close of the Python library websockets, and of others that copied it, when a pong is missing.
 const NO_PONG: (u16, &str) = (1011, "keepalive ping timeout");
 
 pub(super) const RULES: &[Rule] = &[
@@ -73,7 +73,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// Whether a Close is one for a missing pong, and whether it says so. Another reason is believed.
+/// Whether a Close may be for a missing pong, and whether its reason says so. Any other reason is
+/// taken at its word.
 fn for_a_missing_pong(close: &CloseSeen) -> Option<bool> {
     let (code, words) = NO_PONG;
     let says_so = close.reason.as_str().starts_with(words);
@@ -129,7 +130,7 @@ fn ping_timeout(view: &View<'_>) -> Option<Finding> {
     ))
 }
 
-/// What the facts say of a client that did not answer.
+/// The facts about a client that did not answer.
 fn about_the_client(view: &View<'_>, missed: Missed, finding: Finding) -> Finding {
     let finding = finding.because(view.both_legs());
     match (missed.silent, missed.acknowledged) {

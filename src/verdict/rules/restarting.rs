@@ -1,5 +1,5 @@
-//! Callers and sessions that met a gateway while it went down or was down: other sessions showed it,
-//! and the record's `context` says so.
+//! Callers and sessions that met a gateway while it shut down or was down: other sessions showed
+//! it, and the record's `context` says so.
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::GatewayErrorKind as Kind;
@@ -97,22 +97,22 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// How a caller learned that the gateway is not there.
+/// How a caller noticed that the gateway was down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Met {
     /// Nothing listens at its address.
     Nobody,
-    /// Its address is gone, or answers nothing.
+    /// No route to its address, no address for its name, or another connect error.
     NoWay,
-    /// A connection that ended without an answer.
+    /// The connection ended without an answer.
     CutShort,
-    /// Neither an answer nor an end.
+    /// Neither an answer nor an end until our timer fired.
     Silence,
-    /// A proxy says that it does not reach it.
+    /// A proxy reports that it cannot reach the gateway.
     Hop(u16),
 }
 
-/// What this caller met, of what a gateway that goes down is known for.
+/// The symptom that this caller met, if a shutdown of the gateway can cause it.
 fn met(view: &View<'_>) -> Option<Met> {
     if let Some(kind) = view.gateway_error() {
         return Some(match kind {
@@ -129,7 +129,7 @@ fn met(view: &View<'_>) -> Option<Met> {
     let status = view.status().filter(|status| matches!(status, 502..=504))?;
     let passed_on = view.answer.as_ref();
     let passed_on = passed_on.is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    // The gateway's own words say more.
+    // The gateway's own answer says more.
     let its_own = matches!(
         view.body_kind(),
         Some(
@@ -142,10 +142,10 @@ fn met(view: &View<'_>) -> Option<Met> {
     (passed_on && !its_own && !view.had_tunnel()).then_some(Met::Hop(status))
 }
 
-/// The last time that the gateway went down, where it explains what this caller met.
+/// The last time that the gateway was down, if it explains what this caller met.
 fn explained<'a>(view: &View<'a>, met: Met) -> Option<&'a GoingDown> {
     let down = view.record().context.as_ref()?.going_down.as_ref()?;
-    // A wait that had begun before may have another reason.
+    // A wait that began before may have another reason.
     let in_time = met != Met::Silence || down.at <= view.opened_at;
     let alone = down.announced
         || met == Met::Nobody
@@ -160,7 +160,7 @@ fn ago(view: &View<'_>, down: &GoingDown) -> String {
     human_ms(ago)
 }
 
-/// What the gateway had said or done, as evidence.
+/// What the gateway had announced or done, as evidence.
 fn before(down: &GoingDown) -> Vec<Evidence> {
     let what = match (down.announced, down.lost) {
         (true, _) if down.stops => "the gateway said that it stops",
@@ -177,7 +177,7 @@ fn before(down: &GoingDown) -> Vec<Evidence> {
 
 fn restarting(view: &View<'_>) -> Option<Finding> {
     let met = met(view)?;
-    // One that stops for good is not waited for.
+    // Do not wait for a gateway that stops for good.
     let down = explained(view, met).filter(|down| !down.stops)?;
     let ago = ago(view, down);
     let what = match met {
@@ -230,7 +230,7 @@ fn found(view: &View<'_>, confidence: Confidence, summary: String, down: &GoingD
 /// The announcement that explains why this session was lost.
 fn took_along<'a>(view: &View<'a>) -> Option<&'a GoingDown> {
     let down = view.record().context.as_ref()?.going_down.as_ref()?;
-    // It was let in after that: by a process that runs.
+    // It was accepted after the announcement, so by a process that runs.
     let let_in_since = view.was_open() && view.opened_at > down.at;
     (view.left(Leg::Gateway) && down.announced && !let_in_since).then_some(down)
 }

@@ -120,7 +120,7 @@ fn before_status(view: &View<'_>, kind: GatewayErrorKind, how: &str) -> Option<F
         .because([fact(format!("the gateway is {}", view.gateway_name()))])
         .because(view.retry_evidence());
     let gateway = view.gateway.as_ref();
-    // On the kept connection of the first try it had spoken plain HTTP.
+    // It spoke plain HTTP on the kept connection of the first try.
     if gateway.is_some_and(|gateway| gateway.retried.is_some()) {
         return Some(finding.next("look into the gateway's log at this time"));
     }

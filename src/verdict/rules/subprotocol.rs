@@ -1,5 +1,5 @@
-//! Clients that offered subprotocols and got none: browsers end such a connection right after the 101
-//! (RFC 6455 section 4.1, WHATWG), without a Close and without one byte.
+//! Clients that offered subprotocols and got none: browsers close such a connection right after the
+//! 101 (RFC 6455 section 4.1, WHATWG), without a Close and without a byte.
 
 use super::hop::hop;
 use crate::session::party::{Direction, Leg, Party};
@@ -10,7 +10,7 @@ use crate::verdict::hops::{Need, mend};
 use crate::verdict::view::{fact, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
-/// They leave as soon as they have read the 101: a round trip later.
+/// They leave as soon as they have read the 101: one round trip later.
 const AT_ONCE_MS: f64 = 2000.0;
 
 pub(super) const RULES: &[Rule] = &[
@@ -49,7 +49,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// Evidence, where a client left right after a 101 that agreed to none of what it had offered.
+/// Evidence for a client that left right after a 101 with none of the subprotocols that it had
+/// offered.
 fn left_without(view: &View<'_>) -> Option<Vec<Evidence>> {
     let request = view.record().request.as_ref()?;
     let gateway = view.record().gateway.as_ref()?;
@@ -81,7 +82,7 @@ fn left_without(view: &View<'_>) -> Option<Vec<Evidence>> {
     Some(all)
 }
 
-/// A page's WebSocket is known to leave; of others many do.
+/// A page's WebSocket must leave; many other clients do.
 fn confidence(view: &View<'_>) -> Confidence {
     if view.page_origin().is_some() {
         Confidence::Likely

@@ -1,5 +1,5 @@
-//! Clients that refused our certificate: told by the alert that they sent (RFC 8446 section 6.2), or by
-//! leaving right after TLS, as those do that verify the certificate only then.
+//! Clients that rejected our certificate: they sent an alert (RFC 8446 section 6.2), or left right
+//! after TLS, as clients do that verify the certificate only then.
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
@@ -137,8 +137,8 @@ fn alert(
     })
 }
 
-/// The alert by which the client ended its handshake. Some clients look at the certificate only when
-/// TLS has completed: an alert in place of the first request belongs to the handshake too.
+/// The alert with which the client ended its handshake. Some clients verify the certificate only
+/// after the handshake: an alert in place of the first request counts as well.
 fn handshake_alert<'a>(view: &View<'a>, tls: &'a ClientTls) -> Option<&'a str> {
     if let Some(failure) = &tls.failure {
         return failure.alert.as_deref();
@@ -148,7 +148,7 @@ fn handshake_alert<'a>(view: &View<'a>, tls: &'a ClientTls) -> Option<&'a str> {
     fault.alert.as_deref()
 }
 
-/// What makes a client trust a certificate of ours.
+/// How to make a client trust our certificate.
 fn trust(made: &SelfMade) -> String {
     let SelfMade { kind, trust_file } = made;
     let what = match kind {

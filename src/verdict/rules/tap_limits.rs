@@ -83,7 +83,7 @@ fn found(view: &View<'_>, kind: Kind, why: &str) -> Option<Finding> {
         return None;
     }
     let gateway = view.gateway.as_ref();
-    // Another address of the name that failed for a reason of its own may be a second cause.
+    // Another address of the name, which failed for a reason of its own, may be a second cause.
     let alone = gateway.is_none_or(|gateway| {
         let mut failed = gateway.attempts.iter().filter_map(|attempt| attempt.error);
         failed.all(|other| other == kind)

@@ -190,7 +190,7 @@ fn decided(view: &View<'_>, keys: &[TimerKey]) -> Option<TimerFact> {
 fn still<'a>(view: &View<'a>, by: AnswerBy) -> Option<(TimerFact, &'a AnswerFacts)> {
     let timer = fired(view, &[TimerKey::Idle]).filter(|_| !view.had_tunnel())?;
     let answer = view.record().answer.as_ref();
-    // What the gateway had refused explains itself.
+    // A refusal by the gateway is explained elsewhere.
     let refused = view.decided_answer().is_some();
     let answer = answer.filter(|answer| answer.by == by && !refused)?;
     Some((timer, answer))

@@ -1,5 +1,5 @@
-//! A TLS stream that broke after its handshake: what came could not be read as TLS, or a fatal
-//! alert came. The side that sent it is named, in every phase.
+//! TLS streams that broke after the handshake: the bytes were not valid TLS, or a fatal alert came.
+//! The verdict names the side that sent it, in every phase.
 
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
@@ -9,7 +9,7 @@ use crate::session::record::{
 use crate::verdict::view::{fact, human_bytes, stream_fault_words};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
-/// Earlier than what is said of a transport that ended: this says why.
+/// Before the rules about how a transport ended: this is the reason.
 const FIRST: u8 = 5;
 
 pub(super) const RULES: &[Rule] = &[
@@ -94,7 +94,7 @@ fn in_tunnel(view: &View<'_>) -> Option<Finding> {
 
 fn early(view: &View<'_>) -> Option<Finding> {
     let fault = view.fault_of(Leg::Client)?;
-    // What broke in the handshake is told by its own rules.
+    // Failures inside the handshake have rules of their own.
     let shaken = (view.client.tls.as_ref()).is_some_and(|tls| tls.failure.is_none());
     if !shaken || view.had_tunnel() || view.close.timer.is_some() || view.close.refused.is_some() {
         return None;
@@ -114,7 +114,7 @@ fn early(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// Where in the session it came.
+/// Phase of the session in which it came.
 fn place(view: &View<'_>) -> &'static str {
     let body = (view.answer.as_ref())
         .is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 400);
@@ -161,7 +161,7 @@ fn before_status(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// An alert is that end's own word. What cannot be read may have been changed on the way.
+/// An alert is that end's own statement. Invalid bytes may have been changed on the way.
 fn confidence(fault: &StreamFault) -> Confidence {
     match fault.kind {
         StreamFaultKind::Alert => Confidence::Certain,

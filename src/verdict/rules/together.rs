@@ -68,7 +68,7 @@ fn crash(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let context = view.record().context.as_ref()?;
-    // A process that ends takes all of its sessions with it, and answers nobody afterwards.
+    // A process that ends takes all its sessions with it, and answers nobody afterwards.
     if context.survivors > 0 || context.process_heard_at.is_some() {
         return None;
     }
@@ -112,8 +112,8 @@ fn crash(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// Others that were lost within a second of this session, where they are two or more and far more
-/// than are lost in any second.
+/// Other sessions that were lost within a second of this one, if there are two or more and far more
+/// than in a usual second.
 pub(super) fn lost_with_it(context: &ContextFacts) -> Option<u32> {
     let others = context.lost_together;
     let more_than_usual = context
@@ -122,7 +122,7 @@ pub(super) fn lost_with_it(context: &ContextFacts) -> Option<u32> {
     (others >= 2 && more_than_usual).then_some(others)
 }
 
-/// How far from chance that is, as evidence.
+/// How unlikely that is by chance, as evidence.
 pub(super) fn usual_losses(context: &ContextFacts) -> Evidence {
     match context.lost_together_one_in {
         Some(one_in) => fact(format!(
@@ -176,7 +176,7 @@ fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
     )
 }
 
-/// The timer that ended this session among others.
+/// The timer that ended this session and others.
 fn of_a_cadence(view: &View<'_>, context: &ContextFacts) -> Option<Cadence> {
     let (leg, _) = lost(view.record())?;
     let found = context.cadence?;
@@ -185,14 +185,14 @@ fn of_a_cadence(view: &View<'_>, context: &ContextFacts) -> Option<Cadence> {
     (found.leg == leg && is_one).then_some(found)
 }
 
-/// A period in words.
+/// A period as text.
 fn period(found: &Cadence) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a period is hours at most")]
     let ms = found.period_ms as f64;
     human_ms(ms)
 }
 
-/// What shows that it is a timer, and not chance.
+/// Evidence that it is a timer and not chance.
 fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
     let mut all = Vec::new();
     if let Some(one_in) = found.one_in {
@@ -236,9 +236,9 @@ fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
 
 fn sure(view: &View<'_>, found: &Cadence) -> Confidence {
     let likely = match found.leg {
-        // Programs that end after a time of their own are clients, too.
+        // Clients include programs that exit after a time of their own.
         Leg::Client => found.known_s.is_some() && found.clients > 1,
-        // Of any other gateway it is not known whether it has such a timer itself.
+        // For any other gateway we do not know whether it has such a timer itself.
         Leg::Gateway if view.is_openclaw() => found.one_in.is_some() || found.known_s.is_some(),
         Leg::Gateway => view.foreign_server().is_some(),
     };

@@ -326,11 +326,11 @@ fn dns(view: &View<'_>) -> Option<Finding> {
         .gateway
         .as_ref()
         .and_then(|gateway| gateway.dns.as_ref());
-    // A name that leads elsewhere than it promises has addresses.
+    // The name has addresses, even if it leads to the wrong host.
     let Some(asked) = asked.filter(|asked| asked.addresses == 0) else {
         return Some(found);
     };
-    // Of a container engine's resolver a short name is a container's or a service's.
+    // In a container engine's resolver, a short name is a container or a service.
     let name = &asked.name;
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     let Some(resolver) = asked.resolver.filter(|_| name.bytes().all(plain)) else {
@@ -410,7 +410,7 @@ fn loopback_in_container(view: &View<'_>) -> Option<Finding> {
     Some(with_detail(view, finding))
 }
 
-/// It had spoken TLS on the kept connection of the first try.
+/// It spoke TLS on the kept connection of the first try.
 fn has_spoken_tls(view: &View<'_>) -> bool {
     let gateway = view.gateway.as_ref();
     gateway.is_some_and(|gateway| gateway.retried.is_some())
@@ -509,7 +509,7 @@ fn wants_tls(view: &View<'_>) -> Option<Finding> {
     if !says_plain_to_tls(view) {
         return error(view, Kind::WantsTls, summary);
     }
-    // A proxy on that port may pass on what the server behind it says.
+    // A proxy on that port may forward the answer of the server behind it.
     Some(
         Finding::new(Confidence::Likely, summary)
             .because([fact(
@@ -523,7 +523,7 @@ fn wants_tls(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// A 400 to our plain request that has the words of a TLS port.
+/// A 400 to our plain request, with the words of a TLS port.
 fn says_plain_to_tls(view: &View<'_>) -> bool {
     let gateway = view.record().gateway.as_ref();
     gateway.is_some_and(|gateway| {

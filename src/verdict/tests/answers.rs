@@ -1,4 +1,5 @@
-//! What answers other than a 101 mean: whose they are, what they ask for, and what had been sent.
+//! What answers other than a 101 mean: which server sent them, what they ask for, and which
+//! credential had been sent.
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ fn line(name: &str, value: &str) -> Value {
     json!({ "name": name, "value": value, "length": value.len() })
 }
 
-/// An upgrade that was answered with this.
+/// An upgrade that got this answer.
 fn answered(status: u16, server: Value, body: &str, headers: Vec<Value>) -> SessionRecord {
     edited("hop.fault.redirect", |record| {
         record["gateway"]["status"] = status.into();
@@ -58,7 +59,7 @@ fn a_redirect_shows_where_it_leads_and_what_it_wants() {
         assert!(says(&verdict, location), "{location}");
         assert!(verdict.next.contains(words), "{location}: {}", verdict.next);
     }
-    // Over TLS already, "use https" would be no advice.
+    // The leg already uses TLS, so "use https" would be wrong advice.
     let mut record = answered(
         301,
         Value::Null,
@@ -72,7 +73,7 @@ fn a_redirect_shows_where_it_leads_and_what_it_wants() {
         "{}",
         verdict.next
     );
-    // Another kind of gateway may redirect for itself.
+    // A gateway of another kind may redirect by itself.
     assert_eq!(verdict.confidence, Confidence::Possible);
     assert_eq!(decide(&openclaw(record)).confidence, Confidence::Likely);
 }
@@ -86,7 +87,7 @@ fn a_429_says_whose_it_is_and_how_long_to_wait() {
     let nginx = decide(&answered(429, "nginx".into(), "html", headers()));
     assert_eq!(nginx.rule, "hop.fault.rate_limited");
     assert!(nginx.next.contains("wait 60.0 s"), "{}", nginx.next);
-    // A gateway of another kind may limit for itself, whatever it writes.
+    // A gateway of another kind may rate-limit by itself, with any body.
     let plain = decide(&answered(429, Value::Null, "json", headers()));
     assert_eq!(plain.rule, "gateway.refused.other");
     assert!(plain.next.contains("wait 60.0 s"), "{}", plain.next);
@@ -108,7 +109,7 @@ fn a_bare_403_of_envoy_means_that_upgrades_are_not_enabled() {
     for server in ["envoy", "istio-envoy"] {
         assert_eq!(by(server, "empty", vec![]), "hop.fault.upgrade_not_enabled");
     }
-    // Role-based access writes a body, a login asks, and what came from behind Envoy says so.
+    // Role-based access writes a body, a login sends a challenge, and Envoy marks what it forwards.
     assert_eq!(by("envoy", "text", vec![]), "hop.fault.login");
     let asks = vec![line("www-authenticate", "Bearer")];
     assert_eq!(by("envoy", "empty", asks), "hop.fault.login");
@@ -230,7 +231,7 @@ fn a_short_name_without_an_address_is_a_container_that_does_not_run() {
     );
     let kubernetes = asked("gw", "kubernetes".into());
     assert!(kubernetes.next.starts_with("run `kubectl get service gw`"));
-    // A full name, a name that nobody may paste, another resolver, and none that is known.
+    // A full name, a name that is not safe to paste, another resolver, and an unknown one.
     for (name, resolver) in [
         ("gw.example.com", "docker".into()),
         ("gw`id`", "docker".into()),

@@ -1,5 +1,5 @@
-//! Every breach of RFC 6455, by either end, and everything that may follow it. The records are made
-//! by the scanner, the counters and the recorder from bytes.
+//! Every breach of RFC 6455, by either end, and everything that may follow it. The scanner, the
+//! counters and the recorder build the records from bytes.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,8 @@ use crate::ws::{CloseCode, Violation};
 
 const BOTH: [Leg; 2] = [Leg::Client, Leg::Gateway];
 
-/// A tunnel of `dialect: plain`, driven as the relay does it. Times are milliseconds of its life.
+/// A tunnel of `dialect: plain`, driven as the relay does it. Times are milliseconds from its
+/// start.
 struct Tunnel {
     start: Instant,
     to_gateway: Observer,
@@ -56,7 +57,7 @@ impl Tunnel {
         self.start + Duration::from_millis(ms)
     }
 
-    /// Bytes of one leg, which reach the other one at once.
+    /// Bytes of one leg, which reach the other leg at once.
     fn sends(mut self, leg: Leg, bytes: &[u8], ms: u64) -> Self {
         let at = self.at(ms);
         let observer = match leg {
@@ -112,7 +113,7 @@ impl Tunnel {
     }
 }
 
-/// A frame as `leg` has to send it, with the mask 0 from a client.
+/// A valid frame of `leg`; a client's has the mask 0.
 fn frame(leg: Leg, first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = leg == Leg::Client;
     let mut bytes = vec![first];
@@ -134,7 +135,7 @@ fn close(leg: Leg, code: u16) -> Vec<u8> {
     frame(leg, 0x88, &code.to_be_bytes())
 }
 
-/// The kinds that this leg can commit outside of a Close, and the bytes of each.
+/// The breaches that this leg can commit outside of a Close, with the bytes of each.
 fn breaches(leg: Leg) -> Vec<(Violation, Vec<u8>)> {
     let wrong_mask = match leg {
         Leg::Client => (Violation::Unmasked, frame(Leg::Gateway, 0x81, b"x")),
@@ -174,7 +175,8 @@ fn fault_of(leg: Leg) -> &'static str {
     }
 }
 
-/// What may follow a breach by `by` that came at 100 ms. `true`: the ending follows from it.
+/// What may follow a breach by `by` that came at 100 ms. `true`: the ending follows from the
+/// breach.
 fn sequels(by: Leg, kind: Violation) -> Vec<(&'static str, Tunnel, bool)> {
     let other = by.other();
     let (_, bytes) = breaches(by)
@@ -252,7 +254,7 @@ fn a_breach_explains_what_follows_from_it_and_nothing_else() {
                     let blamed = BOTH.map(fault_of).contains(&verdict.rule.as_str());
                     assert!(!blamed, "{about}: {}", verdict.rule);
                 }
-                // The breach is shown, whatever it means, and facts are in the order of time.
+                // The breach is shown in any case, and facts are in the order of time.
                 let facts = &verdict.evidence;
                 assert!(
                     facts.iter().any(|it| it.fact.contains("RFC 6455")),
@@ -269,7 +271,7 @@ fn assert_in_order(verdict: &Verdict, about: &str) {
     assert!(times.is_sorted(), "{about}: {:?}", verdict.evidence);
 }
 
-/// An endpoint that echoes what it gets breaks the protocol only because the other one did.
+/// An endpoint that echoes its input breaks the protocol only because the other end did.
 #[test]
 fn of_both_ends_breaches_the_first_counts() {
     for first in BOTH {
@@ -278,7 +280,7 @@ fn of_both_ends_breaches_the_first_counts() {
             if kind.is_overlooked() {
                 continue;
             }
-            // A ping of 126 bytes comes back as such a pong, other frames as they are.
+            // A ping of 126 bytes comes back as a pong of that length, other frames as they are.
             let echo = match kind {
                 Violation::ControlTooLong => frame(second, 0x8a, &[b'x'; 126]),
                 Violation::Unmasked | Violation::Masked => breaches(second)[0].1.clone(),
@@ -301,7 +303,7 @@ fn of_both_ends_breaches_the_first_counts() {
                 both().sends(first, &close(first, 1002), 105),
                 both().sends(second, &close(second, 1002), 105),
             ];
-            // Where frames cannot be told apart any more, no Close is seen.
+            // After the scanner lost sync, no Close is seen.
             let seen = if kind == Violation::LengthMsb { 2 } else { 4 };
             for (number, ending) in endings.into_iter().take(seen).enumerate() {
                 let verdict = decide(&ending.over());
@@ -320,7 +322,7 @@ fn of_both_ends_breaches_the_first_counts() {
     }
 }
 
-/// What was tolerated for long does not excuse what the other end breaks later.
+/// A breach that was tolerated for long does not excuse a later breach by the other end.
 #[test]
 fn an_old_breach_excuses_no_fresh_one() {
     for old in BOTH {
@@ -333,7 +335,7 @@ fn an_old_breach_excuses_no_fresh_one() {
     }
 }
 
-/// Others who end in the same second have another cause, and so has a process that was replaced.
+/// Other sessions that end in the same second have another cause, and so has a replaced process.
 #[test]
 fn a_crash_is_not_blamed_on_a_breach() {
     let cut = Tunnel::new()
@@ -448,7 +450,7 @@ fn a_close_within_the_protocol_is_nobodys_fault() {
     }
 }
 
-/// A breach by one end, and the other's Close for it that breaks the protocol as well.
+/// A breach by one end, and a Close by the other end for it that breaks the protocol as well.
 #[test]
 fn a_breach_beats_the_broken_close_that_answers_it() {
     for by in BOTH {

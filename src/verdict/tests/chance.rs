@@ -1,5 +1,5 @@
-//! Sessions that end at random ages, on either leg, at any rate: nobody is blamed for chance. And
-//! timers among them, which are found.
+//! Sessions that end at random ages, on either leg, at any rate: no verdict blames a party for
+//! chance. Timers among them are found.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::TransportEnd;
 
-/// `SplitMix64`: repeatable chance.
+/// `SplitMix64`: a repeatable random generator.
 struct Dice(u64);
 
 impl Dice {
@@ -45,7 +45,7 @@ impl Dice {
     }
 }
 
-/// One session: when it began, its age when it was lost, and for how long nothing had moved.
+/// One session: its start, its age when it was lost, and how long nothing had moved.
 #[derive(Clone, Copy, Debug)]
 struct Life {
     opened_ms: i64,
@@ -64,7 +64,7 @@ fn at(ms: i64) -> Moment {
     Moment(jiff::Timestamp::from_millisecond(1_795_000_000_000 + ms).unwrap())
 }
 
-/// A session's record, each with a client address of its own.
+/// The session's record, with a client address of its own.
 fn record(base: &SessionRecord, number: usize, life: &Life) -> SessionRecord {
     let mut record = base.clone();
     let end = at(life.ends_ms());
@@ -102,8 +102,8 @@ fn base(leg: Leg) -> SessionRecord {
     base
 }
 
-/// All of them through the memory as the tap does it: each is noted when it ends and judged a second
-/// later, with those known that are still open then.
+/// Passes all sessions through the memory as the tap does: each is noted when it ends, and judged a
+/// second later with the sessions that are known to be open then.
 fn judge(lives: &[Life]) -> Vec<(Life, Verdict)> {
     const WAIT_MS: i64 = 1000;
     let mut lives = lives.to_vec();
@@ -146,7 +146,7 @@ const BLAMED: [&str; 3] = [
 /// Draws an age in seconds.
 type Spread = fn(&mut Dice) -> f64;
 
-/// How ages are spread: of people, programs and networks.
+/// Distributions of ages: of people, programs and networks.
 const SPREADS: [(&str, Spread); 11] = [
     ("log-uniform", |dice| dice.log_uniform(1.2, 60.0)),
     ("log-uniform, both legs", |dice| dice.log_uniform(1.2, 60.0)),
@@ -179,7 +179,7 @@ fn millis(seconds: f64) -> i64 {
     ms.max(1)
 }
 
-/// Sessions with ages of this spread. They begin at once, or one after the other.
+/// Sessions with ages of this distribution. They begin all at once, or one after the other.
 fn at_random(dice: &mut Dice, spread: Spread, leg: Leg, count: usize) -> Vec<Life> {
     let mean_gap = [0.0, 0.2, 3.0][usize::try_from(dice.next() % 3).unwrap()];
     let talks = dice.next() % 3;
@@ -187,7 +187,7 @@ fn at_random(dice: &mut Dice, spread: Spread, leg: Leg, count: usize) -> Vec<Lif
     let mut one = |dice: &mut Dice| {
         opened_ms += millis(dice.exponential(mean_gap)) - 1;
         let age_ms = millis(spread(dice));
-        // Nobody said a word, said the last one at any time, or says one every 25 s as a gateway.
+        // No message at all, the last one at a random time, or one every 25 s as from a gateway.
         #[expect(clippy::cast_precision_loss, reason = "hours at most")]
         let silence_ms = match talks {
             0 => None,
@@ -204,7 +204,7 @@ fn at_random(dice: &mut Dice, spread: Spread, leg: Leg, count: usize) -> Vec<Lif
     (0..count).map(|_| one(dice)).collect()
 }
 
-/// The same for every run, unless a longer search asks for others.
+/// The same in every run, unless a longer search asks for other values.
 fn seed() -> u64 {
     let given = std::env::var("WSTAP_TEST_SEED").ok();
     given.map_or(13, |seed| {
@@ -226,7 +226,7 @@ fn sessions_that_end_at_random_blame_nobody() {
     }
 }
 
-/// Three hundred clients, all connected at once, as in a load test.
+/// Three hundred clients that connect all at once, as in a load test.
 #[test]
 fn three_hundred_clients_that_leave_at_random_are_no_crash_and_no_cadence() {
     let mut dice = Dice(300);
@@ -248,7 +248,7 @@ fn three_hundred_clients_that_leave_at_random_are_no_crash_and_no_cadence() {
     }
 }
 
-/// Cuts of a timer, every other session, each with so much jitter; and those that end by themselves.
+/// Every other session is cut by a timer with this much jitter; the rest end by themselves.
 fn with_noise(dice: &mut Dice, period_ms: i64, jitter_ms: f64, leg: Leg) -> Vec<Life> {
     let mut opened_ms = 0;
     let mut lives = Vec::new();
@@ -291,7 +291,7 @@ fn a_timer_among_as_many_that_end_by_themselves_is_found_by_its_tenth_cut() {
                     last.rule, "hop.fault.idle_cadence",
                     "{period_ms}: {last:#?}"
                 );
-                // What ends by itself after that time is one of them for all that anybody knows.
+                // A session that ends by itself after that time cannot be told from a cut one.
                 let near = |life: &Life| {
                     let off = life.silence_ms.unwrap_or(0).abs_diff(period_ms);
                     off * 25 < period_ms.unsigned_abs()
@@ -308,7 +308,8 @@ fn a_timer_among_as_many_that_end_by_themselves_is_found_by_its_tenth_cut() {
     }
 }
 
-/// What is alike and was said right before the end is a program's way to end, and no hop's.
+/// Sessions of equal age with a byte right before the end are a program's habit, not a proxy's
+/// timer.
 #[test]
 fn programs_that_always_take_as_long_are_no_hops_fault() {
     for leg in [Leg::Client, Leg::Gateway] {

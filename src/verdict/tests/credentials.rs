@@ -32,7 +32,7 @@ fn odd_forms_of_a_token_come_before_comparing_it() {
         "{}",
         plain.summary
     );
-    // It needs nothing that a gateway's host does not have.
+    // The advice needs nothing that a gateway's host lacks.
     for words in [
         "`node -e '",
         "| sha256sum | cut -c1-8`",
@@ -100,7 +100,7 @@ fn what_is_inside_of_a_copied_line_is_compared_with_what_works() {
         assert!(works && next.contains("follows the `=`"), "{next}");
         assert!(!next.contains("compare"), "{next}");
     }
-    // Another value works, this one was refused as well, or nothing is known.
+    // Another value works, the inner value was refused as well, or nothing is known.
     for context in [used("sha256:00000000"), own(false), json!({})] {
         let (works, next) = told(context);
         assert!(!works);

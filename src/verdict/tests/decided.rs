@@ -1,4 +1,4 @@
-//! What the gateway answered decides, whatever came afterwards.
+//! The gateway's refusal decides, whatever came afterwards.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::session::record::Class;
 
 const AT: &str = "2026-11-21T10:00:01Z";
 
-/// Something that came after an answer: its name, and how a record shows it.
+/// An event after an answer: its name, and how a record shows it.
 type Sequel = (&'static str, fn(&mut serde_json::Value));
 
 fn sequels() -> Vec<Sequel> {
@@ -60,7 +60,7 @@ fn nothing_that_comes_after_a_refusal_outvotes_it() {
     }
 }
 
-/// The same facts without a refusal before them.
+/// The same facts without a preceding refusal.
 #[test]
 fn what_ends_a_good_answer_is_told_as_before() {
     let rules: Vec<String> = sequels()

@@ -1,4 +1,4 @@
-//! How the Control UI's page was opened is read from its Origin, and from nothing else.
+//! How the Control UI's page was loaded is read from its Origin, and from nothing else.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ const NO_DEVICE: &str = "gateway.auth.control_ui_no_device";
 #[test]
 fn only_a_plain_origin_on_another_host_was_opened_over_plain_http() {
     for tls in [false, true] {
-        // A page of plain http may connect to wss://: it stays one of plain http.
+        // A page loaded over plain http may connect to wss://: the page is still one of plain http.
         let plain = refused("http://192.168.1.20:8080".into(), "2026.7.35", tls);
         assert_eq!(plain.rule, INSECURE);
         assert_eq!(plain.confidence, Confidence::Likely);
@@ -42,7 +42,7 @@ fn only_a_plain_origin_on_another_host_was_opened_over_plain_http() {
                 assert!(!text.contains("plain http"), "{origin}: {text}");
             }
         }
-        // Browsers always send one.
+        // Browsers always send an Origin.
         let none = refused(json!(null), "2026.7.35", tls);
         assert_eq!(none.rule, NO_DEVICE);
         assert!(

@@ -1,4 +1,4 @@
-//! Pings without an answer explain an ending only where somebody had waited for it.
+//! Unanswered pings explain an ending only if the end that closed had waited for them.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const MISSED: &str = "gateway.lifecycle.missed_pongs";
 const TIMEOUT: &str = "gateway.lifecycle.ping_timeout";
 const SILENT: &str = "gateway.silent.pings";
 
-/// So many seconds after ten o'clock.
+/// This many seconds after ten o'clock.
 fn at(seconds: i64) -> Value {
     let start: jiff::Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
     let at = start.checked_add(jiff::SignedDuration::from_secs(seconds));
@@ -32,12 +32,12 @@ fn a_gateway_that_misses_pongs_waited_for_them() {
         }))
     };
     assert_eq!(ended(pings(25, 50)).rule, MISSED);
-    // Answered late, under way, or sent after the end.
+    // Answered late, in flight, or sent after the end.
     for client in [Value::Null, pings(60, 74), pings(74, 74), pings(80, 80)] {
         let verdict = ended(client);
         assert_eq!(verdict.rule, "gateway.left.open");
     }
-    // A crash is told by others that were lost with it.
+    // Other sessions that were lost with it prove a crash.
     let crash = edited(MISSED, |record| {
         record["context"] = json!({ "remembered": 9, "lost_together": 4, "lost_alike": 0 });
     });
@@ -68,7 +68,7 @@ fn servers_that_close_with_1011_for_a_missing_pong_did_not_fail_inside() {
         (&*mute.rule, mute.confidence),
         (TIMEOUT, Confidence::Possible)
     );
-    // Another reason is believed, and words without the fact prove nothing.
+    // Another reason is taken at its word, and a reason without the fact proves nothing.
     let other = closed("unexpected error", pings(20, 20));
     assert_eq!(other.rule, "gateway.fault.internal");
     assert!(says(&other, "had no answer from the client for 20.0 s"));
@@ -95,7 +95,7 @@ fn the_kernel_tells_a_frozen_client_from_a_lost_network() {
     );
     let lost = with(tcp(2, 3));
     assert_eq!(lost.rule, "network.cut.client_stalled");
-    // A client that sends and answers no ping.
+    // A client that sends data but answers no ping.
     let lively = decide(&edited(MISSED, |record| {
         record["frames"]["to_gateway"]["last_at"] = at(70);
     }));
@@ -131,7 +131,8 @@ fn a_client_whose_pings_have_no_answer_did_not_leave_for_reasons_of_its_own() {
     });
     assert_eq!(lost.rule, "network.cut.gateway_stalled");
 
-    // Answered; under way; another code; another reason; a gateway that sends when the client is cut.
+    // Answered; in flight; another code; another reason; a gateway that sends data when the client
+    // is cut.
     let answered = ended(|record| record["latency"] = json!({}));
     assert_eq!(answered.rule, "client.closed.code");
     let under_way = ended(|record| {
@@ -160,7 +161,7 @@ fn browsers_leave_when_no_subprotocol_was_agreed() {
             (&*native.rule, native.confidence),
             (id, Confidence::Possible)
         );
-        // None offered, one agreed, sent something, stayed, or the gateway went first.
+        // None offered, one agreed, a byte sent, stayed, or the gateway left first.
         for edit in [
             |record: &mut Value| record["request"]["subprotocols"] = json!([]),
             |record: &mut Value| record["gateway"]["subprotocol"] = "chat.v2".into(),

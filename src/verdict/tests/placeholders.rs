@@ -1,10 +1,10 @@
-//! What a verdict says to do can be pasted: nothing in it waits to be filled in.
+//! A next action can be pasted: it contains no placeholder.
 
 use std::fmt::Write as _;
 
 use super::*;
 
-/// Words that stand for a value that somebody else has to put there.
+/// Words that stand for a value that the reader would have to fill in.
 const BLANKS: [&str; 15] = [
     "ADDR",
     "ADDRESS",
@@ -23,7 +23,7 @@ const BLANKS: [&str; 15] = [
     "VALUE",
 ];
 
-/// The first placeholder in a text: a word in capitals, `<name>`, or an ellipsis in what is to be pasted.
+/// The first placeholder in a text: a word in capitals, `<name>`, or an ellipsis in a command.
 fn placeholder(text: &str) -> Option<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     let mut words = text.split(|c| !is_part(c));
@@ -71,7 +71,7 @@ fn no_action_waits_to_be_filled_in() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// The name that a client asks for is a client's to choose.
+/// The client chooses the name that it asks for.
 #[test]
 fn a_command_holds_no_name_that_a_shell_would_read() {
     let next = |sni: &str| {

@@ -99,7 +99,7 @@ fn a_crash_needs_more_than_the_rate_of_before_and_no_survivor() {
     assert_eq!(with(still_open), "gateway.left.open");
     let heard = json!({ "lost_together": 9, "process_heard_at": "2026-11-21T10:00:05.5Z" });
     assert_eq!(with(heard), "gateway.left.open");
-    // Processes that end one after the other leave no session, either.
+    // Processes that end one after the other leave no sessions either.
     let one_after_the_other = json!({ "processes_lost": 3, "survivors": 2 });
     assert_eq!(with(one_after_the_other), "gateway.left.open");
 }
@@ -135,12 +135,12 @@ fn a_cadence_needs_its_odds_or_waves() {
     );
     let waves = with("gateway", json!({ "one_in": null, "cases": 2, "waves": 2 }));
     assert_eq!(waves.rule, cadence);
-    // The evidence says how far from chance it is.
+    // The evidence says how unlikely it is by chance.
     let told = with("gateway", json!({}));
     let says = |words: &str| told.evidence.iter().any(|it| it.fact.contains(words));
     assert!(says("6 of 9 sessions that ended on this leg"), "{told:#?}");
     assert!(says("less than one of 2000000 cases"), "{told:#?}");
-    // One client's own timer looks the same.
+    // A single client's own timer looks the same.
     let alone = with("client", json!({ "clients": 1 }));
     assert_eq!(alone.confidence, Confidence::Possible);
     assert!(
@@ -162,11 +162,11 @@ fn clients_that_leave_at_the_usual_rate_share_nothing() {
     assert!(next(json!({ "lost_together": 5 })).contains("share"));
     let usual = json!({ "lost_together": 5, "lost_beside": 90, "lost_together_one_in": 12 });
     assert!(!next(usual).contains("share"));
-    // More stayed than left.
+    // More clients stayed than left.
     assert!(!next(json!({ "lost_together": 5, "survivors": 16 })).contains("share"));
 }
 
-/// What a caller meets while the gateway is down, after it said so or did not.
+/// Symptoms of a gateway that is down, after an announcement or without one.
 #[test]
 fn an_announced_restart_explains_whatever_the_next_caller_meets() {
     let after = |error: &str, down: serde_json::Value| {
@@ -198,7 +198,7 @@ fn an_announced_restart_explains_whatever_the_next_caller_meets() {
         let untold = after(error, serde_json::Value::Null);
         assert_ne!(untold, restarting, "{error}");
     }
-    // What has another cause keeps it.
+    // A symptom with another cause keeps that cause.
     for error in [
         "certificate_expired",
         "socket_denied",
@@ -215,7 +215,7 @@ fn an_announced_restart_explains_whatever_the_next_caller_meets() {
         );
     }
     assert_eq!(after("refused", said(true)), "gateway.unreachable.refused");
-    // Without a word it takes several sessions that were lost at once.
+    // Without an announcement it takes several sessions that were lost at once.
     let lost = |lost: u32| {
         json!({
             "at": "2026-11-21T09:59:57Z", "announced": false, "lost": lost,
@@ -261,7 +261,7 @@ fn what_a_proxy_answers_while_the_gateway_restarts_is_no_fault_of_its() {
         assert_eq!(after(id, false), "gateway.lifecycle.restarting");
         assert_eq!(after(id, true), "gateway.lifecycle.stopping");
     }
-    // Its own words say more, and other answers are about something else.
+    // The gateway's own answer says more, and other answers are about something else.
     for id in [
         "gateway.lifecycle.admission_closed",
         "gateway.lifecycle.handlers_unavailable",
@@ -285,11 +285,11 @@ fn a_session_that_the_new_process_let_in_was_not_lost_in_the_restart() {
     };
     let (before, after) = ("2026-11-21T09:59:57Z", "2026-11-21T10:00:01Z");
     let lost = "gateway.lifecycle.lost_in_restart";
-    // The dying process took the upgrade and nobody spoke.
+    // The dying process accepted the upgrade and sent nothing.
     assert_eq!(with("gateway.left.before_hello", before), lost);
-    // It was let in after the announcement.
+    // It was accepted after the announcement.
     assert_eq!(with("gateway.left.open", before), "gateway.left.open");
-    // It was open when the announcement came to others.
+    // It was open when the announcement reached others.
     assert_eq!(with("gateway.left.open", after), lost);
     // The client left by itself.
     assert_eq!(with("client.left.open", before), "client.left.open");
@@ -321,7 +321,7 @@ fn a_client_that_cancels_again_and_again_is_told_with_both_times() {
         &slow,
         "4 attempts of others at this gateway were answered"
     ));
-    // The others are answered sooner: it is not the gateway's time.
+    // The others are answered sooner: the gateway is not slow.
     let odd = with(4, (900, 4000), 0, Some((5, 40)));
     assert_eq!((&*odd.rule, odd.confidence), (AGAIN, Confidence::Possible));
     assert!(!says(&odd, "equally long"));
@@ -331,7 +331,7 @@ fn a_client_that_cancels_again_and_again_is_told_with_both_times() {
         "{}",
         nobody.next
     );
-    // Twice is no habit, and cancels among successes are none.
+    // Two cancels are no pattern, and neither are cancels among successes.
     for (count, answered) in [(1, 0), (2, 0), (3, 1), (9, 2)] {
         let verdict = with(count, (2990, 3005), answered, None);
         assert_eq!(verdict.rule, "client.left.upgrade", "{count} {answered}");

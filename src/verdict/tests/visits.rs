@@ -1,4 +1,4 @@
-//! What else came from an address decides what a connection without a request was.
+//! Other connections from an address decide what a connection without a request was.
 
 use serde_json::json;
 
@@ -36,7 +36,7 @@ fn who_asked_through_the_certificate_does_not_distrust_it() {
         assert_eq!(verdict.rule, "probe.tls", "{id}");
         assert!(verdict.evidence[0].at.is_some(), "when it asked");
     }
-    // Of another certificate it says nothing.
+    // It says nothing about another certificate.
     let asked = json!({ "asked_at": "2026-11-21T09:00:00.000000Z", "left_at_certificate": 3 });
     assert_eq!(with_visits(UNTRUSTED, &asked).rule, UNTRUSTED);
 }
@@ -87,7 +87,7 @@ fn every_way_to_leave_right_after_tls_counts() {
     assert_eq!(rule_of(&with_bytes), "client.left.request_head");
 }
 
-/// With TLS 1.3 a client that verifies last may leave before its own last message.
+/// With TLS 1.3 a client that verifies the certificate last may leave before its own last message.
 #[test]
 fn a_handshake_that_breaks_off_after_our_certificate_counts_too() {
     let broken = |visits: serde_json::Value, edit: fn(&mut serde_json::Value)| {
@@ -124,7 +124,7 @@ fn a_silent_client_is_spare_only_where_its_address_asks() {
         record["context"] = json!({ "visits": asked });
     });
     assert_eq!(rule_of(&before_tls), "probe.spare");
-    // What began and did not go on is no spare connection.
+    // A connection that sent a part of a request or handshake is not a spare one.
     let half = edited("tap.timeout.tls_handshake", |record| {
         record["client"]["first_bytes"] = json!("tls");
         record["context"] = json!({ "visits": asked });

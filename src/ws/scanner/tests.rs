@@ -135,7 +135,7 @@ fn section_5_5_1_what_a_close_frame_breaks_itself() {
     assert_eq!(breaks(b"\x08\x00"), [Violation::ControlFragmented]);
     assert_eq!(breaks(b"\xc8\x00"), [Violation::Rsv]);
     assert_eq!(breaks(b"\x88\x80abcd"), [Violation::Masked]);
-    // Read by every receiver, and what other frames break is not this frame's.
+    // Every receiver can read it, and breaches by other frames do not belong to this one.
     assert_eq!(breaks(b"\x88\x7e\x00\x00"), []);
     assert_eq!(breaks(b"\x83\x00\x88\x00"), []);
     let mut long = b"\x88\x7e\x01\x00\x03\xe8".to_vec();
@@ -405,7 +405,7 @@ fn kinds_are_spelled_as_records_document_them() {
          non_minimal_length length_msb unexpected_continuation interleaved_data data_after_close \
          invalid_utf8 invalid_close_code close_body_1"
     );
-    // As records of earlier versions have it.
+    // As in records of earlier versions.
     let old: Violation = serde_json::from_str("\"close_body1\"").unwrap();
     assert_eq!(old, Violation::CloseBody1);
 }

@@ -265,7 +265,7 @@ impl CommandLine<'_> {
         self.run(&["gateway", "call", method], url, tap).await
     }
 
-    /// The same with any command.
+    /// Like `call`, with any command.
     pub async fn run(&self, args: &[&str], url: &str, tap: &Service) -> Output {
         let mut command = command(self.install, self.container.folder());
         command

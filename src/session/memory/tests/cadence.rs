@@ -1,10 +1,10 @@
-//! Timers among ends that are chance.
+//! Finds timers among random ends.
 
 use super::*;
 use crate::session::record::context::{Cadence, Measure};
 use crate::session::record::dialect::ShutdownFacts;
 
-/// Lives one after the other, ten seconds apart, with these ages; silent since they began.
+/// Sessions that begin ten seconds apart, with these ages; silent since they began.
 fn of_ages(ages: &[i64]) -> Vec<SessionRecord> {
     let mut opened = 0;
     let one = |(number, age): (usize, &i64)| {
@@ -64,7 +64,7 @@ fn a_session_that_is_not_among_the_cuts_has_no_cadence() {
     assert_eq!(cadence_of(&of_ages(&ages)), None);
 }
 
-/// Peers that vanished are all found after the same silence: that timer is our own.
+/// Vanished peers are all detected after the same silence: that timer is our own.
 #[test]
 fn what_our_keepalive_gave_up_is_no_cadence() {
     let mut records = of_ages(&CUTS);
@@ -134,7 +134,7 @@ fn a_lone_client_whose_sessions_last_equally_long_has_a_limit_of_its_own() {
     };
     let chatty = one_client(&[2000, 9000, 4000, 15_000, 6500, 3000, 11_000, 22_000]);
     assert_eq!(cadence_of(&chatty), None);
-    // Silence is what proxies count.
+    // Proxies count silence.
     let found = cadence_of(&one_client(&[59_990])).unwrap();
     assert_eq!((found.measure, found.clients), (Measure::Silence, 1));
 }
@@ -148,7 +148,7 @@ fn deaths_of_one_moment_are_no_cadence() {
 
 #[test]
 fn deaths_of_one_moment_count_once() {
-    // Three that were opened together die together, again and again.
+    // Three sessions that opened together are lost together, again and again.
     let rounds = (0..3_i64).flat_map(|round| (0..3_i64).map(move |nth| (round, nth)));
     let records: Vec<_> = (0..)
         .zip(rounds)
@@ -185,21 +185,21 @@ fn the_second_wave_after_equal_silence_is_a_cadence_if_the_process_went_on() {
     let found = then(wave(10, 60_000, 20_010, Some("a"))).unwrap();
     assert_eq!((found.waves, found.cases, found.one_in), (2, 2, None));
     assert_eq!((found.measure, found.leg), (Measure::Silence, Leg::Gateway));
-    // Another process: the first one had ended. Or it is not known.
+    // Another process, so the first one had ended; or an unknown process.
     assert_eq!(then(wave(10, 60_000, 20_010, Some("b"))), None);
     assert_eq!(then(wave(10, 60_000, 20_010, None)), None);
-    // Another silence.
+    // A different silence.
     assert_eq!(then(wave(10, 60_000, 23_000, Some("a"))), None);
-    // Some in that second had not been silent.
+    // Some sessions in that second had not been silent.
     let mut mixed = wave(10, 60_000, 20_010, Some("a"));
     let busy = silent_for(3000, session(20, 50_000, 60_001));
     mixed.insert(0, of_process("a", busy));
     assert_eq!(then(mixed), None);
-    // It was silent already when the first wave came, and was not taken along.
+    // It was already silent when the first wave came, and survived it.
     assert_eq!(then(wave(10, 32_000, 20_010, Some("a"))), None);
 }
 
-/// All that are open get the gateway's ticks at the same moment.
+/// All open sessions get the gateway's ticks at the same moment.
 #[test]
 fn equal_silence_where_several_end_in_any_second_is_no_wave() {
     let tick = |end: i64| end % 25_000;

@@ -1,4 +1,4 @@
-//! A gateway that goes down, and that was known to do so.
+//! A gateway that is known to shut down.
 
 use super::*;
 use crate::session::record::close::TransportEnds;
@@ -57,7 +57,7 @@ fn announcement_at(ms: i64) -> GoingDown {
     announcement(Some((at(ms), Some(1500))), None).unwrap()
 }
 
-/// An upgrade that came to nothing.
+/// An upgrade that got no 101.
 fn unanswered(opened: i64, failed: i64) -> SessionRecord {
     let mut record = session(999, opened, failed);
     record.close.transport = TransportEnds::default();
@@ -86,7 +86,7 @@ fn what_an_open_session_was_told_is_known_at_once() {
         (down.at, down.announced, down.stops),
         (at(10_000), true, false)
     );
-    // Survivors may still wait for their Close.
+    // Survivors may still be waiting for their Close.
     let mut memory = Memory::default();
     memory.announce("http://gw", announcement_at(10_000));
     assert!(memory.context(&caller, 5).unwrap().going_down.is_some());
@@ -109,7 +109,7 @@ fn a_gateway_that_let_somebody_in_since_is_back() {
     let caller = unanswered(25_000, 25_010);
     let down = |memory: &Memory| memory.context(&caller, 0).unwrap().going_down;
     assert!(down(&memory).is_some());
-    // It was there before the announcement.
+    // It was open before the announcement.
     let mut before = session(1, 5000, 24_000);
     before.close.transport.gateway = TransportEnd::Local;
     memory.note(&before);
@@ -159,7 +159,7 @@ fn a_process_whose_sessions_are_still_open_has_not_gone_down() {
     assert_eq!(with_survivors(&records, 1).going_down, None);
 }
 
-/// Of a gateway that loses several in any second three losses are no event of their own.
+/// For a gateway that loses several sessions in any second, three losses are not an event.
 #[test]
 fn losses_at_a_steady_rate_are_no_crash_of_the_gateway() {
     let mut records: Vec<_> = (0..200_u32)

@@ -1,4 +1,4 @@
-//! Sessions that are lost in one second, and processes of the gateway.
+//! Sessions that are lost within one second, and the gateway's processes.
 
 use super::*;
 
@@ -29,12 +29,12 @@ fn what_was_as_silent_is_counted_among_what_was_lost_together() {
     ];
     let context = last_context(&records);
     assert_eq!((context.lost_together, context.lost_alike), (3, 2));
-    // A second of silence is no sign of a timer.
+    // A second of silence does not indicate a timer.
     let busy = last_context(&records[..3]);
     assert_eq!((busy.lost_together, busy.lost_alike), (2, 0));
 }
 
-/// Losses at a steady rate, one in so many milliseconds, and then several at once.
+/// Losses at a steady rate, one in this many milliseconds, and then several at once.
 fn after_losses_every(gap: i64, at_once: u32) -> ContextFacts {
     let mut records: Vec<_> = (0..200_u32)
         .map(|nth| {
@@ -50,11 +50,11 @@ fn after_losses_every(gap: i64, at_once: u32) -> ContextFacts {
 
 #[test]
 fn what_is_lost_in_any_second_is_not_lost_together() {
-    // Five a second all the time: six in one are nothing.
+    // At five a second all the time, six in one second are normal.
     let busy = after_losses_every(200, 6);
     assert!(busy.lost_together > 5);
     assert!(busy.lost_together_one_in.unwrap() < 100, "{busy:?}");
-    // One in ten seconds, and then six at once.
+    // At one in ten seconds, six at once are not.
     let rare = after_losses_every(10_000, 6);
     assert_eq!(rare.lost_together, 5);
     assert!(
@@ -63,7 +63,7 @@ fn what_is_lost_in_any_second_is_not_lost_together() {
     );
     let more = after_losses_every(10_000, 9);
     assert!(more.lost_together_one_in.unwrap() > ONE_EVENT, "{more:?}");
-    // Before the first loss nothing is usual.
+    // Before the first loss there is no usual rate.
     let first = last_context(&[
         session(0, 0, 5000),
         session(1, 0, 5010),
@@ -72,7 +72,7 @@ fn what_is_lost_in_any_second_is_not_lost_together() {
     assert_eq!((first.lost_beside, first.lost_together_one_in), (0, None));
 }
 
-/// A program that runs for one to three seconds, many times at once.
+/// A program that runs for one to three seconds, many times in parallel.
 #[test]
 fn ends_that_spread_over_two_seconds_are_not_lost_together() {
     let records = |count: u32| -> Vec<_> {
@@ -80,7 +80,7 @@ fn ends_that_spread_over_two_seconds_are_not_lost_together() {
         let mut lives: Vec<_> = (0..count)
             .map(|nth| session(u128::from(nth), 0, 1000 + i64::from(nth) * gap))
             .collect();
-        // One of the middle is judged when all have ended.
+        // Judge one from the middle, after all have ended.
         let middle = lives.len() / 2;
         let last = lives.len() - 1;
         lives.swap(middle, last);
@@ -92,7 +92,7 @@ fn ends_that_spread_over_two_seconds_are_not_lost_together() {
     }
 }
 
-/// Otherwise the second crash would be usual because of the first.
+/// The first crash must not raise the usual rate and so hide the second.
 #[test]
 fn an_earlier_crash_is_not_a_rate() {
     let records: Vec<_> = (0..9_u32)
@@ -134,7 +134,7 @@ fn two_gateways_behind_one_name_alternate() {
     assert!(two.boots_alternate);
 }
 
-/// A client that is slow to close has its record after those of the next process.
+/// The record of a client that is slow to close comes after those of the next process.
 #[test]
 fn the_order_of_records_makes_no_two_gateways() {
     let records = vec![
@@ -158,12 +158,12 @@ fn processes_that_end_one_after_the_other_are_counted() {
     assert_eq!(crashes.processes_lost, 3);
     let cuts = last_context(&[of(0, "a"), of(1, "a"), of(2, "a")]);
     assert_eq!(cuts.processes_lost, 1);
-    // Two gateways in turn do not end.
+    // Two gateways that answer in turn do not end.
     let two = last_context(&[of(0, "a"), of(1, "b"), of(2, "a")]);
     assert_eq!(two.processes_lost, 0);
 }
 
-/// A process that lost one session and went on, or that said that it goes down, did not crash.
+/// A process that lost one session and went on, or that announced its shutdown, did not crash.
 #[test]
 fn processes_that_went_on_or_said_so_did_not_end_in_a_loop() {
     let of = |number: u128, boot: &str, opened: i64, closed: i64| {
