@@ -2,8 +2,9 @@
 //!
 //! All are of `ring`. With the feature `aws-lc-rs` those that cost most are of that library: key
 //! exchange, signatures, and the ciphers of TLS 1.3. Hashes and what is derived by them stay:
-//! theirs allocates for each, which costs more than they save. Either way the same is offered and
-//! accepted.
+//! theirs allocates for each, which costs more than they save. That library also brings
+//! X25519MLKEM768, which comes first, as browsers and OpenSSL 3.5 offer it; `ring` has nothing like
+//! it. Everything else that is offered and accepted is the same with both.
 
 use std::sync::{Arc, LazyLock};
 
@@ -84,9 +85,10 @@ fn chosen() -> CryptoProvider {
             .find(|other| other.name() == group.name());
         *same.unwrap_or(group)
     });
+    let hybrid = aws_lc_rs::kx_group::X25519MLKEM768;
     CryptoProvider {
         cipher_suites: ring.cipher_suites.iter().map(of_theirs).collect(),
-        kx_groups: groups.collect(),
+        kx_groups: std::iter::once(hybrid).chain(groups).collect(),
         key_provider: theirs.key_provider,
         ..ring
     }
@@ -94,10 +96,12 @@ fn chosen() -> CryptoProvider {
 
 #[cfg(test)]
 mod tests {
+    use rustls::NamedGroup;
+
     use super::*;
 
     #[test]
-    fn what_is_offered_is_the_same_with_every_feature() {
+    fn what_is_offered_is_the_same_with_every_feature_but_for_the_hybrid() {
         let (chosen, ring) = (provider(), ring::default_provider());
         let suites = |provider: &CryptoProvider| {
             let suites = provider.cipher_suites.iter();
@@ -110,7 +114,11 @@ mod tests {
             groups.map(|group| group.name()).collect::<Vec<_>>()
         };
         assert_eq!(suites(&chosen), suites(&ring));
-        assert_eq!(groups(&chosen), groups(&ring));
+        let mut offered = groups(&chosen);
+        if cfg!(feature = "aws-lc-rs") {
+            assert_eq!(offered.remove(0), NamedGroup::X25519MLKEM768);
+        }
+        assert_eq!(offered, groups(&ring));
     }
 
     #[test]
@@ -135,6 +143,7 @@ mod tests {
     #[cfg(feature = "aws-lc-rs")]
     fn what_costs_most_is_of_the_other_library() {
         use rustls::SupportedCipherSuite::Tls13;
+        use rustls::crypto::SupportedKxGroup;
 
         let (chosen, ring) = (provider(), ring::default_provider());
         for (one, other) in chosen.cipher_suites.iter().zip(&ring.cipher_suites) {
@@ -143,8 +152,9 @@ mod tests {
                 assert!(std::ptr::eq(one.hkdf_provider, other.hkdf_provider));
             }
         }
-        for (one, other) in chosen.kx_groups.iter().zip(&ring.kx_groups) {
-            assert!(!std::ptr::eq(*one, *other), "{:?}", one.name());
+        for group in &chosen.kx_groups {
+            let same = |other: &&dyn SupportedKxGroup| std::ptr::addr_eq(*group, *other);
+            assert!(!ring.kx_groups.iter().any(same), "{:?}", group.name());
         }
         assert!(format!("{:?}", chosen.key_provider).contains("AwsLc"));
     }

@@ -4,6 +4,8 @@
 mod broken;
 mod client_auth;
 mod endings;
+#[cfg(feature = "aws-lc-rs")]
+mod groups;
 mod hellos;
 mod key_log;
 mod names;

@@ -6,8 +6,9 @@
 //! authenticated besides, and what stands around the plaintext are the library's functions; the
 //! ciphers are those of its provider.
 //!
-//! A client may send data, alerts, and `KeyUpdate` in a record of its own. That message has five
-//! bytes; nobody has a reason to cut it, so that it is not put together here.
+//! A client may send data, alerts, and `KeyUpdate`. All but the last byte of that message are
+//! always the same, so that of one which is cut only their number is kept. What is wrong with one
+//! gets the alert that the library gives.
 
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, Nonce, make_tls13_aad,
@@ -45,6 +46,9 @@ const WARNINGS: u8 = 4;
 /// Records of data without any, one after another: whoever reads does not come to an end over them.
 const EMPTY: u8 = 32;
 
+/// `KeyUpdate` up to its one byte of content.
+const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
+
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
@@ -57,6 +61,8 @@ pub(super) struct Records {
     limit: u64,
     /// The client has asked for a new key of ours: it comes before the next data.
     owes_update: bool,
+    /// How much of a [`KEY_UPDATE`] has come, until the rest has.
+    begun: u8,
     /// How many of each may still come.
     updates: u8,
     warnings: u8,
@@ -78,6 +84,7 @@ impl Records {
             sealing: Protection::new(secrets.tx)?,
             limit: suite.common.confidentiality_limit,
             owes_update: false,
+            begun: 0,
             updates: UPDATES,
             warnings: WARNINGS,
             empty: EMPTY,
@@ -109,7 +116,7 @@ impl Records {
             let room = input.get_mut(filled..taken).unwrap_or_default();
             match self.opening.open(room, ciphertext) {
                 Ok(message) => match (message.typ, message.payload.len()) {
-                    (ContentType::ApplicationData, count @ 1..) => {
+                    (ContentType::ApplicationData, count @ 1..) if self.begun == 0 => {
                         (self.updates, self.empty) = (UPDATES, EMPTY);
                         filled += count;
                     }
@@ -155,13 +162,13 @@ impl Records {
     /// What brings no data.
     fn control(&mut self, message: &InboundPlainMessage<'_>, out: &mut Out) -> Option<End> {
         let looked_at = match message.typ {
-            ContentType::ApplicationData => match self.empty.checked_sub(1) {
-                Some(left) => {
-                    self.empty = left;
-                    Ok(())
-                }
-                None => Err(PeerMisbehaved::TooManyEmptyFragments.into()),
-            },
+            // RFC 8446 section 5.1. The library ends such a connection too, without an alert.
+            typ if self.begun > 0 && typ != ContentType::Handshake => {
+                Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into())
+            }
+            ContentType::ApplicationData | ContentType::Handshake if message.payload.is_empty() => {
+                self.nothing()
+            }
             ContentType::Alert => match *message.payload {
                 [level, description] => return self.heard(level, description.into(), out),
                 _ => Err(InvalidMessage::TrailingData("AlertMessagePayload").into()),
@@ -204,19 +211,37 @@ impl Records {
         }
     }
 
-    fn handshake(&mut self, message: &[u8]) -> Result<(), Error> {
-        let asked = match *message {
-            [24, 0, 0, 1, asked @ (0 | 1)] => asked == 1,
-            [24, 0, 0, 1, _] => return Err(InvalidMessage::InvalidKeyUpdate.into()),
-            // Only begun, or with something behind it: a new key begins with a record.
-            [24, ..] => return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into()),
-            [typ, ..] => {
+    /// A record without content.
+    fn nothing(&mut self) -> Result<(), Error> {
+        self.empty = self
+            .empty
+            .checked_sub(1)
+            .ok_or(PeerMisbehaved::TooManyEmptyFragments)?;
+        Ok(())
+    }
+
+    /// What a record of handshake messages holds: a `KeyUpdate`, or a piece of one.
+    fn handshake(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let begun = std::mem::take(&mut self.begun);
+        let missing = KEY_UPDATE.get(usize::from(begun)..).unwrap_or_default();
+        if missing.starts_with(bytes) {
+            // Four at most.
+            self.begun = begun + u8::try_from(bytes.len()).unwrap_or_default();
+            return Ok(());
+        }
+        let asked = match (bytes.strip_prefix(missing), bytes) {
+            (Some([asked @ (0 | 1)]), _) => *asked == 1,
+            (Some([_]), _) => return Err(InvalidMessage::InvalidKeyUpdate.into()),
+            // A new key begins with a record.
+            (Some(_), _) => return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into()),
+            (None, [typ, ..]) if begun == 0 && *typ != KEY_UPDATE[0] => {
                 return Err(Error::InappropriateHandshakeMessage {
                     expect_types: vec![HandshakeType::KeyUpdate],
-                    got_type: typ.into(),
+                    got_type: (*typ).into(),
                 });
             }
-            [] => return Err(InvalidMessage::InvalidEmptyPayload.into()),
+            // One of another length.
+            (None, _) => return Err(InvalidMessage::TrailingData("KeyUpdate").into()),
         };
         let Some(left) = self.updates.checked_sub(1) else {
             return Err(PeerMisbehaved::TooManyKeyUpdateRequests.into());

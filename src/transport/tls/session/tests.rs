@@ -1,6 +1,7 @@
 //! Records cut at every byte, several at once, broken ones, new keys: always the same plaintext.
 
 mod hostile;
+mod updates;
 
 use std::io::{Read as _, Write as _};
 
