@@ -98,7 +98,9 @@ async fn a_redirect() {
         let Some(judged) = refused(software, Way::Redirects, &[], status).await else {
             continue;
         };
-        judged.is("hop.fault.redirect").says("its Location is \"https://127.0.0.1");
+        judged
+            .is("hop.fault.redirect")
+            .says("its Location is \"https://127.0.0.1");
         // HAProxy's has no body, and no mark of it.
         judged.says(match software {
             Software::Nginx => "nginx/1.",
