@@ -51,7 +51,7 @@ impl Offered {
         taken?.await.ok()
     }
 
-    /// Closes a connection whose upgrade was refused: with close_notify and FIN, and late enough
+    /// Closes a connection whose upgrade was refused: with `close_notify` and FIN, and late enough
     /// for its client to read the answer.
     pub(super) async fn end(self) {
         let Some(upgraded) = self.take().await else {

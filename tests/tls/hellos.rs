@@ -1,4 +1,4 @@
-//! ClientHellos that have nothing in common with what we support: the alert, and which side is at
+//! `ClientHello`s that have nothing in common with what we support: the alert, and which side is at
 //! fault.
 
 use wstap::session::record::TlsFailureKind as Kind;
@@ -149,7 +149,7 @@ async fn each_has_its_alert_and_its_rule() {
     }
 }
 
-/// Control: with something in common, the same hellos get a ServerHello.
+/// Control: with something in common, the same hellos get a `ServerHello`.
 #[tokio::test]
 async fn good_ones_are_answered() {
     let peer = echo::start(&Via::Plain).await;
