@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::record::StreamReset;
 use super::record::stream_fault::StreamFault;
 
 /// Why a transport ended other than in order. One pointer: an open session has room for several.
@@ -12,13 +13,28 @@ pub struct EndCause(Box<Inner>);
 struct Inner {
     words: String,
     fault: Option<StreamFault>,
+    reset: Option<StreamReset>,
 }
 
 impl EndCause {
     /// The system's or TLS's own words. With `fault`, what the peer sent was the reason.
     #[must_use]
     pub fn new(words: String, fault: Option<StreamFault>) -> Self {
-        Self(Box::new(Inner { words, fault }))
+        Self(Box::new(Inner {
+            words,
+            fault,
+            reset: None,
+        }))
+    }
+
+    /// The peer reset its stream of HTTP/2, in words and as a kind.
+    #[must_use]
+    pub fn reset(words: String, reset: StreamReset) -> Self {
+        Self(Box::new(Inner {
+            words,
+            fault: None,
+            reset: Some(reset),
+        }))
     }
 
     /// For people.
@@ -31,6 +47,12 @@ impl EndCause {
     #[must_use]
     pub fn fault(&self) -> Option<&StreamFault> {
         self.0.fault.as_ref()
+    }
+
+    /// How the peer reset its stream, if that is what it did.
+    #[must_use]
+    pub fn stream_reset(&self) -> Option<StreamReset> {
+        self.0.reset
     }
 }
 
