@@ -181,10 +181,11 @@ impl SecretPath {
         }
         // Parameters of a segment are checked one by one.
         let name = segment.split(';').next().unwrap_or_default();
-        if is_own_asset(name) {
-            return false;
+        if after_hook {
+            // A page keeps none of its files there, and some services end the key's URL like a file.
+            return looks_secret_after_hook(name);
         }
-        looks_secret(name) || after_hook && looks_secret_after_hook(name)
+        !is_own_asset(name) && looks_secret(name)
     }
 }
 

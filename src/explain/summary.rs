@@ -19,6 +19,8 @@ const MOST_PAIRS: usize = 10_000;
 const MOST_CHANGES: usize = 100;
 /// Characters of a client's address that are kept.
 const ADDRESS: usize = 64;
+/// In the place of a client: sessions of many, whose addresses are in no record.
+const MANY: &str = "(many clients)";
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -106,11 +108,12 @@ impl Summary {
             }
             Some(_) => {}
         }
-        let key = (client(record), verdict.rule.clone());
-        if self.pairs.len() < MOST_PAIRS || self.pairs.contains_key(&key) {
-            add(self.pairs.entry(key).or_default(), sessions);
-        } else {
-            add(&mut self.clients_left_out, sessions);
+        // What many clients share is not the last one's.
+        let shared = repeats.is_some_and(|repeats| repeats.many_clients);
+        let own = if shared { 1 } else { sessions };
+        self.add_pair(client(record), &verdict.rule, own);
+        if sessions > own {
+            self.add_pair(MANY.to_owned(), &verdict.rule, sessions - own);
         }
         let of_rule = self.rules.entry(verdict.rule).or_insert_with(|| OfRule {
             class: verdict.class,
@@ -129,6 +132,15 @@ impl Summary {
             of_rule.last_id = record.id;
             of_rule.summary = verdict.summary;
             of_rule.next = verdict.next;
+        }
+    }
+
+    fn add_pair(&mut self, client: String, rule: &str, sessions: u64) {
+        let key = (client, rule.to_owned());
+        if self.pairs.len() < MOST_PAIRS || self.pairs.contains_key(&key) {
+            add(self.pairs.entry(key).or_default(), sessions);
+        } else {
+            add(&mut self.clients_left_out, sessions);
         }
     }
 

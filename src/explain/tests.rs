@@ -5,6 +5,7 @@ use std::path::Path;
 use super::paper::{WIDTH, columns};
 use super::*;
 use crate::session::SessionRecord;
+use crate::session::record::Repeats;
 use crate::session::text::must_escape;
 
 fn folder(name: &str) -> PathBuf {
@@ -156,6 +157,50 @@ fn a_file() {
         first: Some("r.jsonl, line 7: expected value at line 1 column 1".to_owned()),
     };
     insta::assert_snapshot!(plain(&summary.page("r.jsonl", &unread, 2)));
+}
+
+/// The last of a flood of strangers may be anyone: the others' sessions are not its own.
+#[test]
+fn what_many_clients_share_is_not_the_last_ones() {
+    let summary = |many_clients| {
+        let mut record = (all().into_iter())
+            .find_map(|(name, record)| (name == "tap.denied.origin").then_some(record))
+            .expect("the fixture");
+        record.client.addr = "192.0.2.1:5".to_owned();
+        record.repeats = Some(Repeats {
+            count: 49_800,
+            first_at: record.opened_at,
+            last_at: record.closed_at,
+            many_clients,
+        });
+        let mut summary = Summary::default();
+        summary.add(&record);
+        summary.json("r.jsonl", &Unread::default())
+    };
+    let clients = |json: &Value| -> Vec<(String, u64)> {
+        let one = |it: &Value| {
+            let client = it["client"].as_str().unwrap().to_owned();
+            (client, it["records"].as_u64().unwrap())
+        };
+        json["clients"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(one)
+            .collect()
+    };
+    let of = |client: &str, records| (client.to_owned(), records);
+    let many = summary(true);
+    assert_eq!(many["records"], 49_800);
+    assert_eq!(many["rules"][0]["count"], 49_800);
+    let expected = [of("(many clients)", 49_799), of("192.0.2.1", 1)];
+    assert_eq!(clients(&many), expected);
+    assert_eq!(
+        (&many["clients_count"], &many["rules"][0]["clients"]),
+        (&1.into(), &1.into())
+    );
+    // What one client repeats is its own.
+    assert_eq!(clients(&summary(false)), [of("192.0.2.1", 49_800)]);
 }
 
 /// Everything in a record that is text, replaced: a file may have been written by anyone.

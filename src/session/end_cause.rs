@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::record::StreamReset;
 use super::record::stream_fault::StreamFault;
 
 /// Why a transport ended abnormally. Boxed into one pointer: an open session holds several.
@@ -12,6 +13,7 @@ pub struct EndCause(Box<Inner>);
 struct Inner {
     words: String,
     fault: Option<StreamFault>,
+    reset: Option<StreamReset>,
 }
 
 impl EndCause {
@@ -19,7 +21,21 @@ impl EndCause {
     /// the error.
     #[must_use]
     pub fn new(words: String, fault: Option<StreamFault>) -> Self {
-        Self(Box::new(Inner { words, fault }))
+        Self(Box::new(Inner {
+            words,
+            fault,
+            reset: None,
+        }))
+    }
+
+    /// The peer reset its stream of HTTP/2, in words and as a kind.
+    #[must_use]
+    pub fn reset(words: String, reset: StreamReset) -> Self {
+        Self(Box::new(Inner {
+            words,
+            fault: None,
+            reset: Some(reset),
+        }))
     }
 
     /// For people.
@@ -32,6 +48,12 @@ impl EndCause {
     #[must_use]
     pub fn fault(&self) -> Option<&StreamFault> {
         self.0.fault.as_ref()
+    }
+
+    /// How the peer reset its stream, if that is what it did.
+    #[must_use]
+    pub fn stream_reset(&self) -> Option<StreamReset> {
+        self.0.reset
     }
 }
 

@@ -349,6 +349,7 @@ impl Acts {
                 gateway_cause: self.gateway.words(),
                 client_fault: self.client.fault().cloned(),
                 gateway_fault: self.gateway.fault().cloned(),
+                client_reset: self.client.cause.as_ref().and_then(EndCause::stream_reset),
             },
             client_saw: saw(&self.client, &self.gateway),
             gateway_saw: saw(&self.gateway, &self.client),

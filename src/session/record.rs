@@ -26,7 +26,8 @@ pub use client::{
     TlsFailureKind,
 };
 pub use close::{
-    CapFact, CapKey, CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
+    CapFact, CapKey, CloseFacts, CloseSeen, Saw, SawBasis, StreamReset, TimerFact, TimerKey,
+    TransportEnd,
 };
 pub use context::ContextFacts;
 pub use dialect::DialectFacts;

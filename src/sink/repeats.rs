@@ -1,10 +1,11 @@
 //! Joins repeated endings, so that a flood cannot rotate the evidence out of the records file.
 //!
-//! Records are kept for as long as rotation has room for them. A client that causes a thousand refused
-//! upgrades a second would fill the file with copies of one ending. So each client has a budget of
-//! records per rule, which refills slowly, and all clients together have one per rule. An ending beyond
-//! the budget is joined with those that follow within [`WINDOW`]: the last of them is recorded, in full
-//! and with their number. The first ones have their own records by then.
+//! Records are kept for as long as the file's rotation has room for them. Whoever lets a thousand
+//! upgrades a second be refused would fill it with copies of one ending. So each client has a budget of
+//! records of each rule, which fills up again slowly, and all clients together have one for each rule. The
+//! first ending of a client is not taken from the common one: a few addresses could use that up, and what
+//! another client fails of would be seen once and never again. An ending beyond them is joined with those that follow within [`WINDOW`]: the last of them is
+//! recorded, in full and with their number. The first ones have been recorded by then.
 //!
 //! Endings of different rules or kinds are never joined. Sessions that the gateway's application has
 //! accepted have a far larger budget per client and no common one: a stranger cannot have such
@@ -29,8 +30,18 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// some KiB.
 const MAX_CLIENTS: usize = 1024;
 
-/// Interval for dropping pairs with a full budget when the table is full: a sweep takes time, and a
-/// flood of addresses would trigger one at every ending.
+/// For how long a client's ending is its first: after that another one of the same rule is news.
+const NEWS: Duration = Duration::from_hours(1);
+
+/// First endings of one rule, of all clients: as many as are told apart. Beyond that it takes a flood of
+/// addresses.
+const FIRSTS: Allowance = Allowance {
+    most: 1024,
+    per_minute: 10,
+};
+
+/// How often pairs that have their whole budget again are forgotten when the table is full: to look for
+/// them takes time, and a flood of addresses asks for it at every ending.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Joins repeated endings.
@@ -48,6 +59,7 @@ pub(super) struct Joiner {
 #[derive(Debug, Default)]
 struct OfRule {
     all: Of,
+    firsts: Budget,
     clients: HashMap<(Client, Standing), Of>,
 }
 
@@ -55,6 +67,8 @@ struct OfRule {
 #[derive(Debug, Default)]
 struct Of {
     budget: Budget,
+    /// When the first ending of a client was recorded.
+    first: Option<Instant>,
     held: Option<Held>,
 }
 
@@ -199,7 +213,13 @@ impl Budget {
 }
 
 impl Of {
-    /// Joins an ending with those that are held; returns whether it is the first.
+    /// Whether the first ending of this client, or one after a long time, is still to be recorded.
+    fn is_news(&self, now: Instant) -> bool {
+        let old = |first| now.saturating_duration_since(first) >= NEWS;
+        self.first.is_none_or(old)
+    }
+
+    /// Joins an ending with those that are held; whether it is the first.
     fn join(&mut self, record: &Arc<SessionRecord>) -> bool {
         let (began, ended) = (record.opened_at, record.closed_at);
         let Some(held) = &mut self.held else {
@@ -248,6 +268,15 @@ impl Joiner {
         if room {
             self.clients += usize::from(!known);
             of_client = Some(of_rule.clients.entry(client).or_default());
+        }
+        if let Some(of_client) = of_client.as_deref_mut()
+            && of_client.is_news(now)
+            && of_rule.firsts.has(now, FIRSTS)
+        {
+            of_rule.firsts.take(now, FIRSTS);
+            of_client.budget.take(now, standing.of_client());
+            of_client.first = Some(now);
+            return true;
         }
         let own = standing.of_client();
         let mine = of_client.as_ref().is_none_or(|it| it.budget.has(now, own));

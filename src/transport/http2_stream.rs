@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::cause;
 use super::sensor::Sensed;
 use crate::session::end_cause::EndCause;
-use crate::session::record::TransportEnd;
+use crate::session::record::{StreamReset, TransportEnd};
 
 /// Both directions of a stream.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Http2Stream {
         let waker = self.waker.clone();
         match self.send.poll_reset(&mut Context::from_waker(&waker)) {
             Poll::Pending => None,
-            Poll::Ready(Ok(reason)) => Some((TransportEnd::Rst, reset_words(reason).into())),
+            Poll::Ready(Ok(reason)) => Some((TransportEnd::Rst, reset_cause(reason))),
             Poll::Ready(Err(error)) => Some(cause::of_error(&self.error(&error))),
         }
     }
@@ -67,7 +67,7 @@ impl Http2Stream {
         if error.is_reset()
             && let Some(reason) = error.reason()
         {
-            return io::Error::new(io::ErrorKind::ConnectionReset, reset_words(reason));
+            return io::Error::new(io::ErrorKind::ConnectionReset, reset_cause(reason));
         }
         of_connection(&self.connection, error)
     }
@@ -79,10 +79,16 @@ impl Http2Stream {
     }
 }
 
-/// What a reset of a stream is called in a record.
+/// A reset of a stream, for its record.
 #[must_use]
-pub fn reset_words(reason: Reason) -> String {
-    format!("the stream was reset (RST_STREAM {reason:?})")
+pub fn reset_cause(reason: Reason) -> EndCause {
+    let reset = match reason {
+        Reason::CANCEL => StreamReset::Cancel,
+        Reason::NO_ERROR => StreamReset::NoError,
+        _ => StreamReset::Other,
+    };
+    let words = format!("the stream was reset (RST_STREAM {reason:?})");
+    EndCause::reset(words, reset)
 }
 
 /// A stream ended with its connection: how that ended is how the stream did.
@@ -147,8 +153,8 @@ impl AsyncWrite for Http2Stream {
         match stream.send.poll_reset(cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(reason)) => {
-                let words = reset_words(reason);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, words)));
+                let cause = reset_cause(reason);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, cause)));
             }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(stream.error(&error))),
         }

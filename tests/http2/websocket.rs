@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use h2::Reason;
-use wstap::session::record::{Class, Kind, TransportEnd};
+use wstap::session::record::{Class, Kind, StreamReset, TransportEnd};
 
 use crate::live::installed;
 use crate::peers::http_plain;
@@ -186,6 +186,8 @@ async fn end_stream_is_fin_and_a_reset_is_a_reset() {
         }
         let record = tap.websocket().await;
         assert_eq!(record.close.transport.client, end);
+        let reset = record.close.transport.client_reset;
+        assert_eq!(reset, (!orderly).then_some(StreamReset::Cancel));
         assert_eq!(rule(&record), seen);
     }
 }

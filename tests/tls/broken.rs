@@ -190,3 +190,29 @@ async fn after_an_answer() {
     let record = tap.websocket().await;
     assert_eq!(rule(&record), "tap.denied.origin");
 }
+
+/// A gateway that refuses connections, and one that refuses the upgrade: what the client's connection
+/// breaks with while it lingers is no reason for the answer that it got.
+#[tokio::test]
+async fn after_a_failed_dial_or_a_refusal() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let refusing =
+        crate::peers::ok_instead_of_101::answer(&Via::Plain, "403 Forbidden", &[], "no").await;
+    let refusing = format!("http://{}", refusing.addr());
+    for (url, status, expected) in [
+        (&nobody, 502, "gateway.unreachable.refused"),
+        (&refusing, 403, "hop.fault.foreign_answer"),
+    ] {
+        for way in &WAYS[..2] {
+            let tap = Setup::before_url(url).start().await;
+            let mut conn = tap.connect(Face::Tls).await;
+            conn.send(&upgrade("/", "localhost", &[])).await.unwrap();
+            assert_eq!(conn.head().await.unwrap().status(), status);
+            raw(&conn, way);
+            conn.rest().await;
+            assert_eq!(rule(&tap.websocket().await), expected);
+        }
+    }
+}

@@ -42,6 +42,16 @@ const EXAMPLES: &[(&str, &str)] = &[
         "",
     ),
     ("/app.js?v=5d41402abc4b2a76b9719d911017c592", ""),
+    ("/page.html?v=5d41402abc4b2a76b9719d911017c592", ""),
+    // Documents and media: a short digest, or an id, and behind a hook names of things.
+    ("/assets/welcome-page-background-BtjxMa9G.png", ""),
+    ("/assets/welcome-page-background-BtjxMa9GQ2xT.mp3", ""),
+    ("/media/e4af272ccee01ff0-large.jpg", ""),
+    ("/docs/getting-started-with-websockets-2026.md", ""),
+    ("/docs/0190163d-8694-739b-aea5-966c26f8ad91.html", ""),
+    ("/hooks/agent.txt", ""),
+    ("/hooks/gmail-push-registration-s2YVszJl.js", ""),
+    ("/webhooks/logo.png", ""),
     ("/lib.wasm?build=20260923", ""),
     // Ids and names, which join records with other logs.
     ("/sessions/0190163d-8694-739b-aea5-966c26f8ad91/history", ""),
@@ -88,6 +98,23 @@ const EXAMPLES: &[(&str, &str)] = &[
         "/x/[masked 44]",
     ),
     ("/Xk29dLq8VbT0aPz4RmW7sYcE1uN6hG3fD.js", "/[masked 36]"),
+    // Keys that look like files: behind a hook of any kind, elsewhere of documents and media.
+    ("/hooks/Xk29dLq8VbT0aPz4RmW7sYcE.txt", "/hooks/[masked 28]"),
+    ("/hooks/Xk29dLq8VbT0aPz4RmW7sYcE.js", "/hooks/[masked 27]"),
+    ("/hooks/k3Jd82mLq0Wz7xPv.js.gz", "/hooks/[masked 22]"),
+    (
+        "/webhooks/7/5f1d2c8a9b3e4f60.png",
+        "/webhooks/7/[masked 20]",
+    ),
+    ("/Xk29dLq8VbT0aPz4RmW7sYcE.txt", "/[masked 28]"),
+    ("/share/Xk29dLq8VbT0aPz4RmW7sYcE.html", "/share/[masked 29]"),
+    ("/share/Xk29dLq8VbT0-aPz4RmW7sYcE.md", "/share/[masked 28]"),
+    ("/Xk29dLq8VbT0aPz4RmW7sYcE.mp3", "/[masked 28]"),
+    ("/Xk29dLq8VbT0aPz4RmW7sYcE.png.gz", "/[masked 31]"),
+    (
+        "/share/5d41402abc4b2a76b9719d911017c592.jpg",
+        "/share/[masked 36]",
+    ),
     (
         "/__openclaw__/cap/s3cret/index.js",
         "/__openclaw__/cap/[masked 6]/index.js",

@@ -55,10 +55,12 @@ pub(in crate::admission) fn is_worded(text: &str) -> bool {
     pieces(text).all(|piece| piece.len() < PIECE || is_word(piece))
 }
 
-/// True for the name of a page's asset, whose digest is not secret (`name-Hash.js`,
-/// `main.5d41402abc4b2a76b9719d911017c592.css.map`, `x.woff2`, `y.js.br`).
+/// True for the name of a file that pages consist of, whose digest is no secret
+/// (`name-Hash.js`, `main.5d41402abc4b2a76b9719d911017c592.css.map`, `x.woff2`, `y.js.br`). Documents and
+/// media have short digests only: a longer one may be the key of a shared link.
 pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
-    const KINDS: [&str; 24] = [
+    /// What bundlers name by a digest of any length.
+    const BUILT: [&str; 12] = [
         "js",
         "mjs",
         "cjs",
@@ -70,23 +72,17 @@ pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
         "ttf",
         "otf",
         "eot",
-        "svg",
-        "png",
-        "jpg",
-        "jpeg",
-        "gif",
-        "webp",
-        "avif",
-        "ico",
         "webmanifest",
-        "html",
-        "txt",
-        "mp3",
-        "md",
+    ];
+    /// Documents and media, which anyone may share by a link whose name is the key.
+    const SHARED: [&str; 12] = [
+        "svg", "png", "jpg", "jpeg", "gif", "webp", "avif", "ico", "html", "txt", "mp3", "md",
     ];
     const PACKED: [&str; 3] = [".br", ".gz", ".zst"];
     /// Longest base64 digest that is shorter than SHA-256.
     const DIGEST: usize = 32;
+    /// The longest one in the name of a document: bundlers take 8 characters, or 10.
+    const SHORT_DIGEST: usize = 12;
     let name = PACKED
         .iter()
         .find_map(|packed| segment.strip_suffix(packed))
@@ -94,8 +90,14 @@ pub(in crate::admission) fn is_own_asset(segment: &str) -> bool {
     let Some((stem, kind)) = name.rsplit_once('.') else {
         return false;
     };
-    KINDS.contains(&kind)
-        && find_jwt(stem).is_none()
+    if find_jwt(stem).is_some() {
+        return false;
+    }
+    if SHARED.contains(&kind) {
+        let mixed = pieces(stem).filter(|piece| piece.len() >= PIECE && !is_word(piece));
+        return mixed.map(str::len).sum::<usize>() <= SHORT_DIGEST;
+    }
+    BUILT.contains(&kind)
         && pieces(stem).all(|piece| {
             let longest = if is_hex(piece) { 64 } else { DIGEST - 1 };
             piece.len() <= longest || is_word(piece)

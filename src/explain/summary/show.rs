@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{OfRule, Summary};
+use super::{MANY, OfRule, Summary};
 use crate::explain::paper::{Paper, count, cut, pad, pad_left};
 use crate::explain::source::Unread;
 use crate::explain::steps::word;
@@ -20,7 +20,7 @@ impl Summary {
     #[must_use]
     pub fn json(&self, file: &str, unread: &Unread) -> Value {
         let mut clients = self.clients();
-        let clients_count = clients.len();
+        let clients_count = clients.iter().filter(|one| one.client != MANY).count();
         clients.truncate(100);
         let rules: Vec<Value> = self
             .classes()
@@ -127,7 +127,7 @@ impl Summary {
     }
 
     fn clients_of(&self, id: &str) -> u64 {
-        let of_rule = self.pairs.keys().filter(|(_, rule)| rule == id);
+        let of_rule = (self.pairs.keys()).filter(|(client, rule)| rule == id && client != MANY);
         of_rule.count() as u64
     }
 

@@ -28,7 +28,7 @@ use crate::proxy::stack;
 use crate::proxy::tap::Tap;
 use crate::proxy::upload::Upload;
 use crate::session::record::{HeadFault, TransportEnd};
-use crate::transport::http2_stream::{Http2Stream, reset_words};
+use crate::transport::http2_stream::{Http2Stream, reset_cause};
 
 /// Headers that an answer of HTTP/2 must not have (RFC 9113 section 8.2.2).
 const CONNECTION_SPECIFIC: [HeaderName; 6] = [
@@ -166,10 +166,8 @@ impl Exchange {
                         detail: detail.to_owned(),
                     });
                 }
-                let words = reset_words(reason);
-                self.stream
-                    .sensed
-                    .ended(TransportEnd::Rst, Some(words.into()));
+                let cause = reset_cause(reason);
+                self.stream.sensed.ended(TransportEnd::Rst, Some(cause));
             }
             Err(_) => {
                 if let Some(end) = self.carrier.sensed.end() {

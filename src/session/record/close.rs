@@ -78,6 +78,20 @@ pub struct TransportEnds {
     pub client_fault: Option<StreamFault>,
     /// The same of the gateway.
     pub gateway_fault: Option<StreamFault>,
+    /// HTTP/2: the client reset the stream of this session, and why. Its connection may have gone on.
+    pub client_reset: Option<StreamReset>,
+}
+
+/// The error code of a `RST_STREAM` (RFC 9113 section 7), as far as it tells anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamReset {
+    /// `CANCEL`: the stream is no longer wanted.
+    Cancel,
+    /// `NO_ERROR`.
+    NoError,
+    /// An error, of the stream or of the peer.
+    Other,
 }
 
 /// How a connection ended.

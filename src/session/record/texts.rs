@@ -360,6 +360,7 @@ fn of_close(close: &mut CloseFacts, visit: Visit<'_>) {
         gateway_cause,
         client_fault: _,
         gateway_fault: _,
+        client_reset: _,
     } = transport;
     all(
         [client_cause, gateway_cause, fault].into_iter().flatten(),

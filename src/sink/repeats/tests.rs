@@ -133,8 +133,9 @@ fn many_clients_have_one_budget_and_one_record() {
         recorded += u64::from(joiner.is_for_itself(&record, start));
         assert!(joiner.clients <= MAX_CLIENTS);
     }
-    assert_eq!(recorded, 200);
-    // It does not affect another rule.
+    // The first of each that is told apart, and what all have together.
+    assert_eq!(recorded, 1024 + 200);
+    // Another rule is not touched by it.
     assert!(joiner.is_for_itself(&ending("b", "192.0.2.1:5", 2), start));
     let last = rest(&mut joiner);
     assert_eq!(last.len(), 1);
@@ -146,6 +147,58 @@ fn many_clients_have_one_budget_and_one_record() {
     let client = ending("a", "192.0.2.1:5", 3);
     assert_eq!(alone(&mut joiner, &client, 100, later), 20);
     assert!(joiner.clients < 10, "{}", joiner.clients);
+}
+
+/// What a few addresses do takes nothing of what the others fail of: not of a stranger's refusals, nor of
+/// tunnels to a gateway whose application is not known.
+#[test]
+fn a_few_clients_cannot_wash_out_the_first_ending_of_another() {
+    for phase in [Phase::Admission, Phase::Open] {
+        let (mut joiner, start) = (Joiner::default(), Instant::now());
+        let of = |client: &str, number| {
+            with(&ending("a", client, number), |record| record.phase = phase)
+        };
+        let flood = |joiner: &mut Joiner, now| {
+            let each = (0..12).map(|host| {
+                let record = of(&format!("192.0.2.{host}:1"), 1);
+                alone(joiner, &record, 1000, now)
+            });
+            each.sum::<usize>()
+        };
+        let most = if phase == Phase::Open { 1000 } else { 200 };
+        assert!(flood(&mut joiner, start) <= most + 12);
+        // Many clients, each for the first time.
+        for host in 0..200 {
+            let client = of(&format!("198.51.100.{host}:1"), 2);
+            assert_eq!(alone(&mut joiner, &client, 3, start), 1, "{host}");
+        }
+        // Control: what went on a minute ago is no first one, and what comes after hours is.
+        let minute = start + Duration::from_mins(1);
+        flood(&mut joiner, minute);
+        let client = of("198.51.100.1:1", 3);
+        assert!(!joiner.is_for_itself(&client, minute));
+        let hours = start + Duration::from_hours(5);
+        flood(&mut joiner, hours);
+        assert!(joiner.is_for_itself(&client, hours));
+        assert!(!joiner.is_for_itself(&client, hours));
+    }
+}
+
+/// A flood of addresses that goes on for hours: what it can have recorded stays bounded.
+#[test]
+fn first_endings_are_bounded_as_well() {
+    let (mut joiner, start) = (Joiner::default(), Instant::now());
+    let mut recorded = 0;
+    for number in 0..15_000_u32 {
+        let addr = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
+        let record = ending("a", &format!("{addr}:1"), number.into());
+        let now = start + Duration::from_millis(960 * u64::from(number));
+        recorded += u64::from(joiner.is_for_itself(&record, now));
+        assert!(joiner.clients <= MAX_CLIENTS);
+    }
+    let minutes = 4 * 60;
+    assert!(recorded <= 1024 + 200 + minutes * 20 + 2, "{recorded}");
+    assert!(recorded >= minutes * 20, "{recorded}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use super::together::{lost_with_it, usual_losses};
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, Class, Confidence, FirstBytes, Kind, TransportEnd};
+use crate::session::record::{
+    AnswerBy, Class, Confidence, FirstBytes, Kind, StreamReset, TransportEnd,
+};
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_bytes, human_ms};
@@ -294,13 +296,11 @@ fn reset(view: &View<'_>) -> Option<Finding> {
 }
 
 fn stream(view: &View<'_>) -> Option<Finding> {
-    let transport = &view.record().close.transport;
-    let cause = transport.client_cause.as_ref()?;
-    let on_purpose = ["RST_STREAM CANCEL", "RST_STREAM NO_ERROR"];
+    let reset = view.close.transport.client_reset?;
     if !view.left(Leg::Client)
         || !view.was_open()
         || view.end_of(Leg::Client) != TransportEnd::Rst
-        || !on_purpose.iter().any(|reset| cause.contains(reset))
+        || !matches!(reset, StreamReset::Cancel | StreamReset::NoError)
     {
         return None;
     }

@@ -43,9 +43,10 @@ pub(super) const RULES: &[Rule] = &[
                       request was served, the client sent something that its TLS stream must not \
                       hold: a record that cannot be decrypted, bytes that are no TLS (plain HTTP \
                       behind the handshake), or a fatal alert. The tap ended the connection, and \
-                      the request with it. A middlebox between client and tap that changes bytes \
+                      the request with it. What comes after a refusal, or after the gateway could \
+                      not be reached, explains nothing. A middlebox between client and tap that changes bytes \
                       looks the same.",
-        evidence: "what came on the client's connection after the TLS handshake that is no TLS, or a fatal alert, with no tunnel open",
+        evidence: "what came on the client's connection after the TLS handshake that is no TLS, or a fatal alert, with no tunnel open, no refusal and no failure of the gateway before it",
         versions: Versions::Any,
         action: "look at the client's log at this time; take TLS inspection and middleboxes between client and tap out to compare",
         find: early,
@@ -99,6 +100,15 @@ fn early(view: &View<'_>) -> Option<Finding> {
     if !shaken || view.had_tunnel() || view.close.timer.is_some() || view.close.refused.is_some() {
         return None;
     }
+    // What had failed or was answered by then is no work of what came while the connection lingered.
+    let answered_by_us = view
+        .answer
+        .as_ref()
+        .is_some_and(|answer| answer.by == AnswerBy::Tap);
+    let ours = answered_by_us && !body_was_cut(view);
+    if ours || view.decided_answer().is_some() || view.gateway_error().is_some() {
+        return None;
+    }
     let what = stream_fault_words(fault);
     let summary = format!("the client {what} {}", place(view));
     let read = view.client.bytes_read.map(|bytes| {
@@ -114,10 +124,14 @@ fn early(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-/// Phase of the session in which it came.
+/// We answered because the rest of the request's body was missing: the answer follows from the break.
+fn body_was_cut(view: &View<'_>) -> bool {
+    (view.answer.as_ref()).is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 400)
+}
+
+/// Where in the session it came.
 fn place(view: &View<'_>) -> &'static str {
-    let body = (view.answer.as_ref())
-        .is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 400);
+    let body = body_was_cut(view);
     let answering = (view.answer.as_ref()).is_some_and(|answer| answer.by == AnswerBy::Gateway);
     let came = view.client.bytes_read.unwrap_or(0) > 0;
     match (view.kind, view.phase) {

@@ -57,6 +57,24 @@ fn a_client_that_was_gone_first_is_client_left() {
 }
 
 #[test]
+fn a_cancelled_stream_is_told_by_its_code_and_not_by_words() {
+    for (reset, rule) in [
+        (json!("cancel"), "client.left.stream"),
+        (json!("no_error"), "client.left.stream"),
+        (json!("other"), "client.left.reset"),
+        (Value::Null, "client.left.reset"),
+    ] {
+        for words in ["RST_STREAM CANCEL", "other words"] {
+            let record = edited("client.left.stream", |record| {
+                record["close"]["transport"]["client_cause"] = words.into();
+                record["close"]["transport"]["client_reset"] = reset.clone();
+            });
+            assert_eq!(rule_of(&record), rule, "{reset}, {words}");
+        }
+    }
+}
+
+#[test]
 fn an_unfinished_close_handshake_is_judged_by_the_close() {
     for (id, class) in [
         ("ok.client_closed", Class::Ok),

@@ -10,6 +10,14 @@ const AT: &str = "2026-11-21T10:00:01Z";
 /// An event after an answer: its name, and how a record shows it.
 type Sequel = (&'static str, fn(&mut serde_json::Value));
 
+/// The client's TLS breaks in this way.
+fn breaks_tls(record: &mut serde_json::Value, kind: &str) {
+    record["client"]["tls"] = json!({ "version": "TLSv1.3" });
+    record["close"]["transport"] = json!({
+        "client": "local", "client_at": AT, "client_fault": { "kind": kind },
+    });
+}
+
 fn sequels() -> Vec<Sequel> {
     vec![
         ("the client resets", |record| {
@@ -17,6 +25,12 @@ fn sequels() -> Vec<Sequel> {
         }),
         ("the client goes", |record| {
             record["close"]["transport"] = json!({ "client": "fin", "client_at": AT });
+        }),
+        ("the client sends a fatal alert", |record| {
+            breaks_tls(record, "alert");
+        }),
+        ("the client's TLS cannot be decrypted", |record| {
+            breaks_tls(record, "undecryptable");
         }),
         ("the gateway's connection breaks", |record| {
             record["gateway"]["error"] = json!({ "kind": "body_incomplete", "detail": "reset" });
@@ -77,11 +91,38 @@ fn what_ends_a_good_answer_is_told_as_before() {
         [
             "client.left.answer",
             "client.left.answer",
+            "client.fault.tls_broken_early",
+            "client.fault.tls_broken_early",
             "gateway.left.answer",
             "tap.timeout.answer",
             "tap.drain.request",
         ]
     );
+}
+
+/// A dial that failed had failed, and its 502 was sent, before the client broke its TLS.
+#[test]
+fn a_client_that_breaks_its_tls_is_no_reason_for_what_had_failed() {
+    for id in [
+        "gateway.unreachable.refused",
+        "gateway.unreachable.timeout",
+        "gateway.silent.reset",
+        "gateway.silent.tls_broken",
+        "tap.denied.origin",
+        "tap.drain.request",
+    ] {
+        for kind in ["alert", "undecryptable", "not_tls"] {
+            let record = edited(id, |record| breaks_tls(record, kind));
+            assert_eq!(rule_of(&record), id, "{kind}");
+        }
+    }
+    // Without the failure and the answer, the same is the reason.
+    let record = edited("gateway.unreachable.refused", |record| {
+        record["gateway"]["error"] = serde_json::Value::Null;
+        record["answer"] = serde_json::Value::Null;
+        breaks_tls(record, "alert");
+    });
+    assert_eq!(rule_of(&record), "client.fault.tls_broken_early");
 }
 
 #[test]

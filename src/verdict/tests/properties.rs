@@ -19,8 +19,8 @@ use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyPr
 use crate::session::record::{
     AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, Class, ClientTls, CloseFacts, CloseSeen,
     DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind,
-    Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind, TimerFact, TimerKey,
-    TlsFailure, TlsFailureKind, TransportEnd,
+    Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind, StreamReset, TimerFact,
+    TimerKey, TlsFailure, TlsFailureKind, TransportEnd,
 };
 use crate::session::record::{HeadFault, RefusedHead};
 use crate::session::text::{PeerText, must_escape};
@@ -315,6 +315,10 @@ impl Dice<'_> {
                 gateway_cause: self.maybe(|_| "a cause".to_owned()),
                 client_fault: self.maybe(Self::stream_fault),
                 gateway_fault: self.maybe(Self::stream_fault),
+                client_reset: self.maybe(|dice| {
+                    use StreamReset::{Cancel, NoError, Other};
+                    dice.pick(&[Cancel, NoError, Other])
+                }),
             },
             client_saw: self.maybe(saw),
             gateway_saw: self.maybe(saw),
