@@ -28,8 +28,7 @@ pub enum Then {
 impl Then {
     /// Something else listens there from now on; it lives as long as what is given back.
     async fn begin(self, addr: SocketAddr) -> Option<Peer> {
-        let gone = poll(STEP, || TcpStream::connect(addr).is_err().then_some(())).await;
-        assert!(gone.is_some(), "the gateway still listens");
+        is_gone(addr).await;
         let via = Via::At(addr);
         Some(match self {
             Self::Nobody => return None,
@@ -46,6 +45,11 @@ impl Then {
             Self::EndsInHandshake => crate::peers::leaves_after::start(&via, vec![], false).await,
         })
     }
+}
+
+async fn is_gone(addr: SocketAddr) {
+    let gone = poll(STEP, || TcpStream::connect(addr).is_err().then_some(())).await;
+    assert!(gone.is_some(), "the gateway still listens");
 }
 
 /// A session that is told this, and the tap that it is on. The session's client does not answer.
@@ -137,6 +141,27 @@ async fn a_plain_request_after_it_is_explained_by_it_too() {
     let record = tap.wait_for("a plain request", is_request).await;
     assert_eq!(verdict(&record).rule, "gateway.lifecycle.restarting");
     drop(first);
+}
+
+/// The session that shows it is open, and has no record yet.
+#[tokio::test]
+async fn a_gateway_that_keeps_a_session_which_came_since_is_back() {
+    let (addr, tap, first) = told("gateway restarting").await;
+    is_gone(addr).await;
+    let script = Script {
+        most: 1,
+        ..Script::default()
+    };
+    let _gateway = Gateway::start(&Via::At(addr), script).await;
+    let mut back = tap.connect(Face::Plain).await;
+    back.open("/").await;
+    back.log_in(TOKEN).await;
+    let mut conn = tap.connect(Face::Plain).await;
+    drop(conn.upgrade("/", &[]).await);
+    drop(conn);
+    let record = tap.websocket().await;
+    assert_eq!(verdict(&record).rule, "gateway.silent.closed");
+    drop((first, back));
 }
 
 /// Without a word before it the same is the gateway's silence.
