@@ -15,6 +15,7 @@ use crate::session::moment::Anchor;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
 use crate::session::secrets::SeenSecrets;
+use crate::session::text::PeerText;
 use crate::ws::Opcode;
 
 pub use observer::Observer;
@@ -38,6 +39,11 @@ pub trait Dialect: Send {
     /// When the application announced a shutdown, and the number of milliseconds after which it
     /// expects to be back, if it said so.
     fn going_down(&self) -> Option<(Instant, Option<u64>)> {
+        None
+    }
+
+    /// Which process of the gateway let the client in, where it said so.
+    fn process(&self) -> Option<PeerText> {
         None
     }
 

@@ -20,9 +20,10 @@ use std::time::{Duration, Instant};
 
 use crate::session::Moment;
 use crate::session::SessionRecord;
-use crate::session::memory::{self, Memory};
+use crate::session::memory::{self, Living, Memory};
 use crate::session::record::context::{ContextFacts, GoingDown};
 use crate::session::record::{ClientFacts, Kind};
+use crate::session::text::PeerText;
 use crate::session::visits::Visits;
 use crate::verdict;
 use live::Registry;
@@ -152,18 +153,24 @@ impl Outlet {
         true
     }
 
-    /// An open session received an announcement that the gateway shuts down.
-    pub fn announce(&self, gateway: &str, down: GoingDown) {
-        self.ended().memory.announce(gateway, down);
+    /// The gateway told an open session that it goes down; `boot` is its process.
+    pub fn announce(&self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
+        self.ended().memory.announce(gateway, boot, down);
     }
 
     /// What other sessions show about this one, including sessions that are still open.
     fn context(&self, memory: &Memory, record: &SessionRecord) -> Option<ContextFacts> {
-        let lost_at = memory::lost(record).map(|(_, at)| at);
-        let unreached = record.gateway.as_ref().is_some_and(|it| it.error.is_some());
-        let before = lost_at.or(unreached.then_some(record.closed_at));
-        let survivors = before.map_or(0, |before| self.live.open_since(before));
-        memory.context(record, survivors)
+        let url = record.gateway.as_ref().map_or("", |gateway| &gateway.url);
+        let living = memory::asks(record).map(|asks| Living {
+            survivors: self.live.open_since(url, asks.before),
+            let_in: self.live.let_in(url, asks.before),
+            answers: if asks.answers {
+                self.live.answers(url, &record.client.addr)
+            } else {
+                Vec::new()
+            },
+        });
+        memory.context(record, &living.unwrap_or_default())
     }
 
     /// Hands on one joined record that is due; `false` when there is none.
@@ -303,3 +310,6 @@ impl Outlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -481,6 +481,10 @@ impl Dialect for OpenClaw {
         Some((said.at, said.expected))
     }
 
+    fn process(&self) -> Option<PeerText> {
+        self.hello.as_ref()?.server.as_ref()?.boot_id.clone()
+    }
+
     fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
         let anchor = ending.anchor;
         let mut facts = DialectFacts {

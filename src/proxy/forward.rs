@@ -291,6 +291,7 @@ pub(super) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
         }
         rec.reach(Phase::Upgrade);
     });
+    session.answered();
 }
 
 /// Notes a dial that failed.

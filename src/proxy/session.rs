@@ -11,9 +11,11 @@ use crate::proxy::connection::Connection;
 use crate::proxy::origins::Origins;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::Recorder;
+use crate::session::memory;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::context::GoingDown;
 use crate::session::record::{Kind, TransportEnd};
+use crate::session::text::PeerText;
 use crate::sink::Outlet;
 use crate::sink::live::{Entry, Live};
 
@@ -80,8 +82,9 @@ impl Shared {
             let before = recorder.facts.phase;
             let noted = note(recorder);
             if recorder.facts.phase != before {
-                recorder.began(Instant::now());
-                entry.live().reached(&recorder.facts);
+                let now = Instant::now();
+                recorder.began(now);
+                entry.live().reached(&recorder.facts, now);
             }
             if recorder.ending.has_begun() {
                 entry.live().ends();
@@ -98,14 +101,24 @@ impl Shared {
         }
     }
 
-    /// Records that the gateway announced a shutdown. This explains callers that it leaves without
-    /// an answer before this session's record is written.
-    pub(super) fn announce(&self, down: GoingDown) {
+    /// The gateway said that it goes down. Callers that it does not answer before this session's
+    /// record is written are explained by that. `boot` is its process.
+    pub(super) fn announce(&self, boot: Option<PeerText>, down: GoingDown) {
         let session = self.lock();
         let recorder = session.recorder.as_ref();
         if let Some(gateway) = recorder.and_then(|recorder| recorder.facts.gateway.as_ref()) {
             tracing::debug!(at = %down.at, stops = down.stops, "the gateway announced that it goes down");
-            session.outlet.announce(&gateway.url, down);
+            session.outlet.announce(&gateway.url, boot, down);
+        }
+    }
+
+    /// The head of the gateway's answer came.
+    pub(super) fn answered(&self) {
+        let session = self.lock();
+        let recorder = session.recorder.as_ref();
+        if let Some(gateway) = recorder.and_then(|recorder| recorder.facts.gateway.as_ref()) {
+            let waited = memory::answered_after_ms(gateway);
+            session.entry.live().answered(waited, Instant::now());
         }
     }
 

@@ -9,6 +9,7 @@ mod cadence;
 mod cancels;
 mod credentials;
 mod down;
+mod living;
 mod numbers;
 mod together;
 
@@ -20,8 +21,10 @@ use self::around::Around;
 pub use self::cadence::FAR_FROM_CHANCE;
 use self::cadence::cadence;
 use self::cancels::Attempt;
+pub use self::cancels::answered_after_ms;
 use self::down::{Announced, going_down, shutdown};
-pub use self::down::{ONE_EVENT, announcement};
+pub use self::down::{DOWN_MS, ONE_EVENT, announcement};
+pub use self::living::{Answer, Asks, LetIn, Living, asks};
 use self::numbers::{Number, Numbers};
 use self::together::Together;
 use super::credential::{Credential, compared};
@@ -292,16 +295,17 @@ impl Memory {
         }
     }
 
-    /// An open session received an announcement that its gateway shuts down.
-    pub fn announce(&mut self, gateway: &str, down: GoingDown) {
-        self.announced.note(gateway, down);
+    /// An open session was told that its gateway goes down; `boot` is the process that said so, where
+    /// it is known.
+    pub fn announce(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
+        self.announced.note(gateway, boot, down);
     }
 
-    /// What the remembered sessions say about this one, whether or not it is one of them. `survivors`
-    /// counts sessions that were open before this one ended and still are.
+    /// What the remembered sessions say about this one, which is among them or not, and what the open
+    /// ones do.
     #[must_use]
-    pub fn context(&self, record: &SessionRecord, survivors: u32) -> Option<ContextFacts> {
-        // A plain request can only be explained by a gateway that shuts down.
+    pub fn context(&self, record: &SessionRecord, living: &Living) -> Option<ContextFacts> {
+        // A plain request is explained by nothing but a gateway that goes down.
         let only_down = record.kind == Kind::Http && is_unanswered(record);
         if record.kind != Kind::Websocket && !only_down {
             return None;
@@ -324,17 +328,19 @@ impl Memory {
             mut credentials,
             device,
             since,
-            last_let_in,
+            mut let_in,
         } = Around::of(this, &self.sessions);
         let url = record.gateway.as_ref().map_or("", |gateway| &gateway.url);
-        let down = down::Around {
+        let survivors = living.survivors;
+        let_in.extend(&living.let_in);
+        let going_down = going_down(&down::Around {
+            this,
             ends: &ends,
             announced: self.announced.of(url),
             since,
-            last_let_in,
+            let_in,
             survivors,
-        };
-        let going_down = going_down(this.closed_at, &down);
+        });
         if only_down {
             return going_down.map(|down| ContextFacts {
                 going_down: Some(down),
@@ -382,7 +388,7 @@ impl Memory {
             boots_alternate,
             mismatches,
             attempts: attempts + 1,
-            cancels: cancels::around(this, &self.sessions),
+            cancels: cancels::around(this, &self.sessions, &living.answers),
             visits: None,
         })
     }

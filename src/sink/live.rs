@@ -8,7 +8,8 @@
 mod added;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use self::added::Counting;
 use crate::session::Facts;
 use crate::session::added::Added;
+use crate::session::memory::{self, Answer, LetIn};
 use crate::session::moment::{Anchor, Moment, millis};
 use crate::session::party::{Direction, Phase};
 use crate::session::record::Kind;
@@ -34,6 +36,10 @@ pub const PHASES: [Phase; 9] = [
     Phase::Open,
     Phase::Closing,
 ];
+
+/// Open sessions that one question looks at: thousands may be on their way out at once, and each of
+/// them asks.
+const LOOKED_AT: usize = 1024;
 
 /// All open sessions of a tap.
 #[derive(Debug, Default)]
@@ -54,10 +60,16 @@ struct Sessions {
 pub struct Live {
     id: Uuid,
     opened: Anchor,
-    peer: String,
+    peer: Box<str>,
     phase: AtomicU8,
     /// An event that ends the session has happened.
     ending: AtomicBool,
+    /// Stands for the gateway's URL; 0: it is not known yet.
+    gateway: AtomicU32,
+    answered: Since,
+    /// Milliseconds that it had waited for that answer.
+    waited_ms: AtomicU32,
+    let_in: Since,
     about: OnceLock<About>,
     to_gateway: Way,
     to_client: Way,
@@ -69,10 +81,14 @@ pub struct Live {
 #[derive(Debug)]
 struct About {
     kind: Kind,
-    client: String,
+    client: Box<str>,
     host: Option<PeerText>,
     path: Option<PeerText>,
 }
+
+/// Milliseconds from the session's beginning until something happened, and one; 0: it did not.
+#[derive(Debug, Default)]
+struct Since(AtomicU32);
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -145,9 +161,13 @@ impl Registry {
         let live = Arc::new(Live {
             id,
             opened,
-            peer: peer.to_owned(),
+            peer: peer.into(),
             phase: AtomicU8::new(Phase::Accept as u8),
             ending: AtomicBool::new(false),
+            gateway: AtomicU32::new(0),
+            answered: Since::default(),
+            waited_ms: AtomicU32::new(0),
+            let_in: Since::default(),
             about: OnceLock::new(),
             to_gateway: Way::default(),
             to_client: Way::default(),
@@ -211,16 +231,57 @@ impl Registry {
         counts
     }
 
-    /// Tunnels that began before this moment and that nothing has ended yet; counted up to 256.
+    /// Tunnels to a gateway that began before this moment and that nothing has ended yet; no more than
+    /// 256 are counted.
     #[must_use]
-    pub fn open_since(&self, before: Moment) -> u32 {
+    pub fn open_since(&self, gateway: &str, before: Moment) -> u32 {
         const MOST: usize = 256;
-        /// Thousands of sessions may end at once, and each of them asks.
-        const LOOKED_AT: usize = 1024;
+        let gateway = number(gateway);
         let sessions = self.lock();
         let oldest = sessions.open.values().take(LOOKED_AT);
-        let count = oldest.filter(|live| live.is_up_since(before)).take(MOST);
+        let count = oldest
+            .filter(|live| live.is_of(gateway) && live.is_up_since(before))
+            .take(MOST);
         u32::try_from(count.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Sessions that a gateway let in and that began in the minute before this moment, the last one
+    /// first.
+    #[must_use]
+    pub fn let_in(&self, gateway: &str, before: Moment) -> Vec<LetIn> {
+        let gateway = number(gateway);
+        let sessions = self.lock();
+        let recent = |live: &&Arc<Live>| before.millis_since(live.began()) <= memory::DOWN_MS;
+        let newest = sessions.open.values().rev().take(LOOKED_AT);
+        newest
+            .take_while(recent)
+            .filter(|live| live.is_of(gateway))
+            .filter_map(|live| {
+                let (began, at) = (live.began(), live.let_in.look(&live.opened)?);
+                Some(LetIn { began, at })
+            })
+            .collect()
+    }
+
+    /// Upgrade attempts whose sessions are open and that a gateway has answered, the last one first.
+    #[must_use]
+    pub fn answers(&self, gateway: &str, client: &str) -> Vec<Answer> {
+        let (gateway, client) = (number(gateway), host(client));
+        let sessions = self.lock();
+        let newest = sessions.open.values().rev().take(LOOKED_AT);
+        newest
+            .filter(|live| live.is_of(gateway))
+            .filter_map(|live| {
+                let about = live.about.get()?;
+                let at = live.answered.look(&live.opened)?;
+                (about.kind == Kind::Websocket).then(|| Answer {
+                    same_client: host(&about.client) == client,
+                    at,
+                    waited_ms: live.waited_ms.load(Relaxed),
+                    is_tunnel: live.is_up(),
+                })
+            })
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
@@ -234,20 +295,43 @@ impl Live {
         self.ending.store(true, Relaxed);
     }
 
-    fn is_up_since(&self, before: Moment) -> bool {
+    fn began(&self) -> Moment {
+        self.opened.at(self.opened.opened())
+    }
+
+    fn is_of(&self, gateway: u32) -> bool {
+        self.gateway.load(Relaxed) == gateway
+    }
+
+    fn is_up(&self) -> bool {
         let phase = self.phase.load(Relaxed);
         let tunnel = [Phase::Handshake as u8, Phase::Open as u8].contains(&phase);
-        tunnel && !self.ending.load(Relaxed) && self.opened.at(self.opened.opened()) < before
+        tunnel && !self.ending.load(Relaxed)
+    }
+
+    fn is_up_since(&self, before: Moment) -> bool {
+        self.is_up() && self.began() < before
+    }
+
+    /// The gateway answered its request, after so many milliseconds.
+    pub fn answered(&self, waited_ms: u32, now: Instant) {
+        self.waited_ms.store(waited_ms, Relaxed);
+        self.answered.note(&self.opened, now);
     }
 
     /// Notes how far it got, and once it is known what it is about.
-    pub fn reached(&self, facts: &Facts) {
+    pub fn reached(&self, facts: &Facts, now: Instant) {
         self.phase.store(facts.phase as u8, Relaxed);
+        match (facts.phase, &facts.gateway) {
+            (Phase::Dial, Some(gateway)) => self.gateway.store(number(&gateway.url), Relaxed),
+            (Phase::Open, _) => self.let_in.note(&self.opened, now),
+            _ => {}
+        }
         // By then a trusted proxy's word about the client is in.
         if facts.phase >= Phase::Admission {
             self.about.get_or_init(|| About {
                 kind: facts.kind,
-                client: facts.client.addr.clone(),
+                client: facts.client.addr.as_str().into(),
                 host: facts.request.as_ref().and_then(|it| it.host.clone()),
                 path: facts.request.as_ref().map(|it| it.path.clone()),
             });
@@ -314,10 +398,10 @@ impl Live {
         Snapshot {
             id: self.id,
             kind: about.map_or(Kind::Connection, |about| about.kind),
-            opened_at: self.opened.at(self.opened.opened()),
+            opened_at: self.began(),
             age_ms: millis(age),
             phase: PHASES.get(phase).copied().unwrap_or_default(),
-            client: about.map_or_else(|| self.peer.clone(), |about| about.client.clone()),
+            client: about.map_or(&*self.peer, |about| &about.client).to_owned(),
             host: about.and_then(|about| about.host.clone()),
             path: about.and_then(|about| about.path.clone()),
             traffic: self.traffic(),
@@ -325,6 +409,31 @@ impl Live {
             gateway_quiet_ms: quiet(&self.to_client),
         }
     }
+}
+
+impl Since {
+    fn note(&self, opened: &Anchor, now: Instant) {
+        let ms = u32::try_from(opened.since(now).as_millis()).unwrap_or(u32::MAX - 1);
+        self.0.store(ms.saturating_add(1), Relaxed);
+    }
+
+    fn look(&self, opened: &Anchor) -> Option<Moment> {
+        let ms = self.0.load(Relaxed).checked_sub(1)?;
+        Some(opened.at(opened.opened() + Duration::from_millis(ms.into())))
+    }
+}
+
+/// Stands for a URL; never 0.
+fn number(url: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    url.hash(&mut hasher);
+    let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]).max(1)
+}
+
+/// Of an `address:port` the address.
+fn host(client: &str) -> &str {
+    client.rsplit_once(':').map_or(client, |(host, _)| host)
 }
 
 impl Entry {
@@ -389,11 +498,14 @@ mod tests {
         let (registry, start) = (Arc::<Registry>::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         let entry = open(&registry, 1, start);
-        entry.live().reached(&Facts {
-            kind: Kind::Websocket,
-            phase: Phase::Handshake,
-            ..Facts::default()
-        });
+        entry.live().reached(
+            &Facts {
+                kind: Kind::Websocket,
+                phase: Phase::Handshake,
+                ..Facts::default()
+            },
+            start,
+        );
         entry.live().relayed(Direction::ToGateway, 2, 300, at(1000));
         entry.live().waits(Direction::ToClient, 7);
         let (all, count) = registry.look(10, at(3000));

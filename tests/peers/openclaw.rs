@@ -34,6 +34,8 @@ pub struct Script {
     pub deflate: Option<bool>,
     /// `server.bootId` of `hello-ok`.
     pub boot_id: &'static str,
+    /// Connections after so many end before an answer.
+    pub most: usize,
 }
 
 /// A method that needs a scope which nobody has.
@@ -54,6 +56,7 @@ impl Default for Script {
             surfaces: json!({}),
             deflate: None,
             boot_id: "boot-1",
+            most: usize::MAX,
         }
     }
 }
@@ -189,6 +192,9 @@ async fn session(
     let Some(head) = seat.head(&mut conn).await else {
         return;
     };
+    if seat.connection >= script.most {
+        return;
+    }
     let agrees = match no_websocket(&head) {
         Some(answer) => answer,
         None => head::switching_with(&head.accept_key(), None, extensions),

@@ -28,8 +28,7 @@ pub enum Then {
 impl Then {
     /// Makes something else listen there from now on, for as long as the returned value lives.
     async fn begin(self, addr: SocketAddr) -> Option<Peer> {
-        let gone = poll(STEP, || TcpStream::connect(addr).is_err().then_some(())).await;
-        assert!(gone.is_some(), "the gateway still listens");
+        is_gone(addr).await;
         let via = Via::At(addr);
         Some(match self {
             Self::Nobody => return None,
@@ -48,7 +47,12 @@ impl Then {
     }
 }
 
-/// A session that receives this announcement, and its tap. The session's client does not answer.
+async fn is_gone(addr: SocketAddr) {
+    let gone = poll(STEP, || TcpStream::connect(addr).is_err().then_some(())).await;
+    assert!(gone.is_some(), "the gateway still listens");
+}
+
+/// A session that is told this, and the tap that it is on. The session's client does not answer.
 async fn told(reason: &str) -> (SocketAddr, Tap, Conn) {
     let gateway = Gateway::start(&Via::Plain, Script::default()).await;
     let tap = Setup::before(&gateway.peer)
@@ -139,7 +143,28 @@ async fn a_plain_request_after_it_is_explained_by_it_too() {
     drop(first);
 }
 
-/// Without an announcement the same symptom is the gateway's silence.
+/// The session that shows it is open, and has no record yet.
+#[tokio::test]
+async fn a_gateway_that_keeps_a_session_which_came_since_is_back() {
+    let (addr, tap, first) = told("gateway restarting").await;
+    is_gone(addr).await;
+    let script = Script {
+        most: 1,
+        ..Script::default()
+    };
+    let _gateway = Gateway::start(&Via::At(addr), script).await;
+    let mut back = tap.connect(Face::Plain).await;
+    back.open("/").await;
+    back.log_in(TOKEN).await;
+    let mut conn = tap.connect(Face::Plain).await;
+    drop(conn.upgrade("/", &[]).await);
+    drop(conn);
+    let record = tap.websocket().await;
+    assert_eq!(verdict(&record).rule, "gateway.silent.closed");
+    drop((first, back));
+}
+
+/// Without a word before it the same is the gateway's silence.
 #[tokio::test]
 async fn without_an_announcement_a_reset_is_no_restart() {
     let peer = reset_before_status::start(&Via::Plain).await;

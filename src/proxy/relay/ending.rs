@@ -22,7 +22,7 @@ impl Relay {
             memory::announcement(event, Some(close))
         });
         if let Some(down) = down.flatten() {
-            self.session.announce(down);
+            self.session.announce(self.dialect.process(), down);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::credentials::Credentials;
 use super::numbers::Number;
-use super::{ATTEMPT_MS, LOOP_MS, MAX_TOLD, MISMATCH_MS, Remembered, TOGETHER_MS};
+use super::{ATTEMPT_MS, DOWN_MS, LOOP_MS, LetIn, MAX_TOLD, MISMATCH_MS, Remembered, TOGETHER_MS};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::context::Boot;
@@ -25,8 +25,8 @@ pub(super) struct Around<'a> {
     pub(super) device: Option<&'a Remembered>,
     /// Start of the first of them, or of this session.
     pub(super) since: Moment,
-    /// Start of the last one that got open, this session excluded.
-    pub(super) last_let_in: Option<Moment>,
+    /// Those that got open and began in the last minute, this one not counted.
+    pub(super) let_in: Vec<LetIn>,
 }
 
 impl<'a> Around<'a> {
@@ -41,7 +41,7 @@ impl<'a> Around<'a> {
             credentials: Credentials::of(this),
             device: None,
             since: this.opened_at,
-            last_let_in: None,
+            let_in: Vec::new(),
         };
         for other in all {
             if other.gateway == this.gateway && other.id != this.id {
@@ -56,8 +56,8 @@ impl<'a> Around<'a> {
         let within = |window: i64, ago: i64| (0..=window).contains(&ago);
         self.remembered += 1;
         self.since = self.since.min(other.opened_at);
-        if other.open {
-            self.last_let_in = self.last_let_in.max(Some(other.opened_at));
+        if within(DOWN_MS, this.closed_at.millis_since(other.opened_at)) {
+            self.let_in.extend(LetIn::of(other));
         }
         if other.client.is_some()
             && other.client == this.client

@@ -6,9 +6,11 @@
 
 use std::collections::VecDeque;
 
-use super::Remembered;
-use crate::session::record::SessionRecord;
+use super::{Answer, Remembered};
+use crate::session::moment::Moment;
+use crate::session::party::Phase;
 use crate::session::record::context::{Cancels, Span};
+use crate::session::record::{GatewayFacts, SessionRecord};
 
 /// How long attempts are remembered, in milliseconds.
 const WINDOW_MS: i64 = 5 * 60 * 1000;
@@ -18,30 +20,25 @@ const WINDOW_MS: i64 = 5 * 60 * 1000;
 pub(super) enum Attempt {
     /// The client cancelled it after this long, and nothing else had ended it.
     Cancelled(u32),
-    /// A 101 came after this long.
-    Answered(u32),
+    /// An answer came then, of whatever status, after so long.
+    Answered(Moment, u32),
     Other,
 }
 
 impl Attempt {
     pub(super) fn of(record: &SessionRecord) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "rounded, and saturating"
-        )]
-        let whole = |ms: f64| ms.round() as u32;
         let Some(gateway) = &record.gateway else {
             return Self::Other;
-        };
-        let took = || {
-            let dns = gateway.dns.as_ref().map_or(0.0, |dns| dns.ms);
-            dns + gateway.connect_ms.unwrap_or_default() + gateway.upgrade_ms.unwrap_or_default()
         };
         let close = &record.close;
         let by_client = close.transport.client.is_by_peer() && close.timer.is_none();
         match gateway.status {
-            Some(101) => Self::Answered(whole(took())),
+            Some(_) => {
+                let tunnel = record.phases.iter().find(|it| it.phase == Phase::Handshake);
+                // What is no tunnel is over with its answer.
+                let at = tunnel.map_or(record.closed_at, |tunnel| tunnel.at);
+                Self::Answered(at, answered_after_ms(gateway))
+            }
             None if by_client && record.answer.is_none() && gateway.error.is_none() => {
                 Self::Cancelled(whole(record.duration_ms))
             }
@@ -50,8 +47,30 @@ impl Attempt {
     }
 }
 
-/// Summary of recent attempts, for one that was cancelled.
-pub(super) fn around(this: &Remembered, all: &VecDeque<Remembered>) -> Option<Cancels> {
+/// How long an attempt waited for its answer.
+#[must_use]
+pub fn answered_after_ms(gateway: &GatewayFacts) -> u32 {
+    let dns = gateway.dns.as_ref().map_or(0.0, |dns| dns.ms);
+    let [connect, upgrade] =
+        [gateway.connect_ms, gateway.upgrade_ms].map(Option::unwrap_or_default);
+    whole(dns + connect + upgrade)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rounded, and saturating"
+)]
+fn whole(ms: f64) -> u32 {
+    ms.round() as u32
+}
+
+/// What the attempts of the last minutes say about one that was cancelled.
+pub(super) fn around(
+    this: &Remembered,
+    all: &VecDeque<Remembered>,
+    living: &[Answer],
+) -> Option<Cancels> {
     let Attempt::Cancelled(own) = this.attempt else {
         return None;
     };
@@ -61,26 +80,37 @@ pub(super) fn around(this: &Remembered, all: &VecDeque<Remembered>) -> Option<Ca
         waited_ms: Span { min: own, max: own },
         ..Cancels::default()
     };
+    let near = |at: Moment| (0..=WINDOW_MS).contains(&this.closed_at.millis_since(at));
     for other in all {
-        let ago = this.closed_at.millis_since(other.closed_at);
-        let near = (0..=WINDOW_MS).contains(&ago);
-        if other.id == this.id || other.gateway != this.gateway || !near {
+        if other.id == this.id || other.gateway != this.gateway {
             continue;
         }
         let same = other.client == Some(client);
         match other.attempt {
-            Attempt::Cancelled(ms) if same => {
+            Attempt::Cancelled(ms) if same && near(other.closed_at) => {
                 cancels.count = cancels.count.saturating_add(1);
                 cancels.waited_ms.add(ms);
             }
-            Attempt::Answered(_) if same => cancels.answered = cancels.answered.saturating_add(1),
-            Attempt::Answered(ms) => {
-                cancels.others = cancels.others.saturating_add(1);
-                let span = cancels.others_ms.get_or_insert(Span { min: ms, max: ms });
-                span.add(ms);
-            }
-            Attempt::Cancelled(_) | Attempt::Other => {}
+            Attempt::Answered(at, ms) if near(at) => answered(&mut cancels, same, ms),
+            Attempt::Cancelled(_) | Attempt::Answered(..) | Attempt::Other => {}
+        }
+    }
+    for other in living {
+        let same = other.same_client;
+        // An address that has a tunnel is answered, or that of several clients.
+        if near(other.at) || same && other.is_tunnel {
+            answered(&mut cancels, same, other.waited_ms);
         }
     }
     Some(cancels)
+}
+
+fn answered(cancels: &mut Cancels, same: bool, ms: u32) {
+    if same {
+        cancels.answered = cancels.answered.saturating_add(1);
+        return;
+    }
+    cancels.others = cancels.others.saturating_add(1);
+    let span = cancels.others_ms.get_or_insert(Span { min: ms, max: ms });
+    span.add(ms);
 }

@@ -2,15 +2,17 @@
 //! once.
 
 use super::together::Together;
-use super::{CRASH, Remembered};
+use super::{CRASH, LetIn, Remembered};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::SessionRecord;
 use crate::session::record::context::GoingDown;
+use crate::session::text::PeerText;
 use crate::ws::CloseCode;
 
-/// An older shutdown explains nothing: a restart takes about 7 s, a machine's start a minute.
-const DOWN_MS: i64 = 60 * 1000;
+/// A gateway that went down longer ago explains nothing; a restart takes about 7 s, a machine's
+/// start a minute.
+pub const DOWN_MS: i64 = 60 * 1000;
 
 /// A single loss means that a process ended only if nothing listens right after it.
 const LONE_MS: i64 = 15 * 1000;
@@ -63,31 +65,67 @@ fn says(down: &GoingDown) -> (bool, Moment, Option<u64>) {
 
 /// What other sessions show about the gateway at a moment.
 pub(super) struct Around<'a> {
-    /// Sessions whose end shows that the gateway ended.
+    /// The session that is explained.
+    pub(super) this: &'a Remembered,
+    /// Those that tell of an end.
     pub(super) ends: &'a [&'a Remembered],
-    /// Announcements that open sessions received.
-    pub(super) announced: Vec<&'a GoingDown>,
-    /// Start of the first of these sessions.
+    /// What open sessions were told.
+    pub(super) announced: Vec<&'a Said>,
+    /// When the first of them began.
     pub(super) since: Moment,
-    /// Start of the last session that was accepted.
-    pub(super) last_let_in: Option<Moment>,
-    /// Number of sessions that were open before and still are.
+    /// Those that were let in within the last minute.
+    pub(super) let_in: Vec<LetIn>,
+    /// Sessions that were open before and still are.
     pub(super) survivors: u32,
 }
 
-/// The last time before `now` that the gateway was known to be down, unless it was back by then.
-pub(super) fn going_down(now: Moment, around: &Around<'_>) -> Option<GoingDown> {
+impl Around<'_> {
+    /// It let somebody in who had come after that moment. One who came while it was away may have
+    /// waited for it, so what counts is that it was back when this session began.
+    fn was_back(&self, down_at: Moment) -> bool {
+        let began = self.this.opened_at;
+        let by = if began > down_at {
+            began
+        } else {
+            self.this.closed_at
+        };
+        let mut since = self.let_in.iter().filter(|one| one.began > down_at);
+        since.any(|one| one.at <= by)
+    }
+
+    /// What a process said explains its own sessions, and those of which it is not known whose they
+    /// are until it is back.
+    fn is_explained_by(&self, boot: Option<&PeerText>, down: &GoingDown) -> bool {
+        match (boot, &self.this.rest.boot) {
+            (Some(boot), Some(own)) if boot != own => false,
+            (Some(_), Some(_)) if self.this.opened_at <= down.at => true,
+            _ => !self.was_back(down.at),
+        }
+    }
+}
+
+/// The last time before its end that a session's gateway was known to go down, unless it was back by
+/// then.
+pub(super) fn going_down(around: &Around<'_>) -> Option<GoingDown> {
+    let now = around.this.closed_at;
     let recent = |at: Moment| (0..=DOWN_MS).contains(&now.millis_since(at));
-    let was_back = |at: Moment| around.last_let_in.is_some_and(|let_in| let_in > at);
-    let counts = |at: Moment| recent(at) && !was_back(at);
+    let counts = |at: Moment| recent(at) && !around.was_back(at);
+    let of_ended = |other: &&'_ Remembered| -> Option<(Option<PeerText>, GoingDown)> {
+        Some((other.rest.boot.clone(), other.shutdown.clone()?))
+    };
     let said = around
         .ends
         .iter()
-        .filter_map(|other| other.shutdown.as_ref())
-        .chain(around.announced.iter().copied())
-        .filter(|down| counts(down.at));
-    if let Some(down) = said.max_by_key(|down| says(down)) {
-        return Some(down.clone());
+        .filter_map(of_ended)
+        .chain(
+            around
+                .announced
+                .iter()
+                .map(|said| (said.boot.clone(), said.down.clone())),
+        )
+        .filter(|(boot, down)| recent(down.at) && around.is_explained_by(boot.as_ref(), down));
+    if let Some((_, down)) = said.max_by_key(|(_, down)| says(down)) {
+        return Some(down);
     }
     // A process that ends takes all its sessions with it.
     if around.survivors > 0 {
@@ -122,33 +160,48 @@ pub(super) fn going_down(now: Moment, around: &Around<'_>) -> Option<GoingDown> 
 /// Announcements of open sessions, whose records are written later: they explain callers that are
 /// refused in the meantime.
 #[derive(Debug, Default)]
-pub(super) struct Announced(std::collections::VecDeque<(String, GoingDown)>);
+pub(super) struct Announced(std::collections::VecDeque<Said>);
+
+/// One announcement.
+#[derive(Debug)]
+pub(super) struct Said {
+    gateway: String,
+    /// The process that said it, where it is known: two may share an address.
+    boot: Option<PeerText>,
+    pub(super) down: GoingDown,
+}
 
 impl Announced {
     /// Bound on the number of gateways that a tap has within a minute.
     const MOST: usize = 16;
 
-    /// All sessions receive it at the same time: that is one announcement.
-    pub(super) fn note(&mut self, gateway: &str, down: GoingDown) {
-        let same = self
-            .0
-            .iter_mut()
-            .rev()
-            .find(|(its, known)| its == gateway && super::within_a_second(known.at, down.at));
-        match same {
-            Some((_, known)) if says(known).0 >= says(&down).0 => {}
-            Some((_, known)) => *known = down,
-            None => {
-                if self.0.len() >= Self::MOST {
-                    self.0.pop_front();
-                }
-                self.0.push_back((gateway.to_owned(), down));
+    /// All sessions of a process are told at the same time, which is one announcement.
+    pub(super) fn note(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
+        let is_same = |known: &&mut Said| {
+            let process = known.boot.as_ref().zip(boot.as_ref());
+            known.gateway == gateway
+                && process.is_none_or(|(its, this)| its == this)
+                && super::within_a_second(known.down.at, down.at)
+        };
+        if let Some(known) = self.0.iter_mut().rev().find(is_same) {
+            if says(&down).0 && !says(&known.down).0 {
+                known.down = down;
             }
+            known.boot = known.boot.take().or(boot);
+            return;
         }
+        if self.0.len() >= Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(Said {
+            gateway: gateway.to_owned(),
+            boot,
+            down,
+        });
     }
 
-    pub(super) fn of(&self, gateway: &str) -> Vec<&GoingDown> {
-        let of_gateway = self.0.iter().filter(|(its, _)| its == gateway);
-        of_gateway.map(|(_, down)| down).collect()
+    pub(super) fn of(&self, gateway: &str) -> Vec<&Said> {
+        let all = self.0.iter();
+        all.filter(|said| said.gateway == gateway).collect()
     }
 }

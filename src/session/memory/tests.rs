@@ -1,6 +1,7 @@
 //! Sessions that explain each other.
 
 mod cadence;
+mod cancels;
 mod down;
 mod together;
 
@@ -75,7 +76,11 @@ fn with_survivors(records: &[SessionRecord], survivors: u32) -> ContextFacts {
     for record in records {
         memory.note(record);
     }
-    memory.context(records.last().unwrap(), survivors).unwrap()
+    let living = Living {
+        survivors,
+        ..Living::default()
+    };
+    memory.context(records.last().unwrap(), &living).unwrap()
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn of_a_thousand_values_few_are_told() {
             });
             memory.note(&record);
             if number == 1023 {
-                return memory.context(&record, 0).unwrap();
+                return memory.context(&record, &Living::default()).unwrap();
             }
         }
         unreachable!("there are 1024 of them")

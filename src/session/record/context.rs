@@ -72,9 +72,10 @@ pub struct Cancels {
     pub count: u32,
     /// How long it had waited each time.
     pub waited_ms: Span,
-    /// Attempts of this client address that had a 101.
+    /// Attempts of this client address that the gateway answered, with whatever status, and its tunnels
+    /// that are open.
     pub answered: u32,
-    /// Attempts of other clients that had a 101.
+    /// Attempts of other clients that it answered.
     pub others: u32,
     /// How long those had waited for it.
     pub others_ms: Option<Span>,

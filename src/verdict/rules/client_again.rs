@@ -20,20 +20,26 @@ pub(super) const RULES: &[Rule] = &[Rule {
     order: 65,
     title: "The client cancels again and again before it is answered",
     explanation: "The same client address has ended three or more attempts within five minutes \
-                  before the gateway's answer, and none of its attempts was answered in that time. \
+                  before the gateway's answer, none of its attempts was answered in that time, and \
+                  no session of it is open. \
                   It waits less than the answer takes: where it waited equally long each time, \
                   that is its own timeout. Whether the gateway is slow or the client impatient \
                   is shown by what others waited at the same gateway: both times are in the \
                   evidence. Where nobody was answered, the gateway's address may not answer at \
                   all and the client only gives up before we do.",
-    evidence: "the end of the client's connection before an answer, and in the context two or more others of the same client address within five minutes and none that was answered",
+    evidence: "the end of the client's connection before an answer, and in the context two or more others of the same client address within five minutes, none that was answered with any status, no open session of it, and no gateway that goes down",
     versions: Versions::Any,
     action: "compare the client's timeout with the time that the gateway takes; raise the former or find out why the gateway takes so long",
     find: again,
 }];
 
 fn again(view: &View<'_>) -> Option<Finding> {
-    let cancels = view.record().context.as_ref()?.cancels?;
+    let context = view.record().context.as_ref()?;
+    let cancels = context.cancels?;
+    // That is why nobody was answered.
+    if context.going_down.is_some() {
+        return None;
+    }
     if view.had_tunnel() || cancels.count < OFTEN || cancels.answered > 0 {
         return None;
     }
@@ -86,6 +92,13 @@ fn judge(view: &View<'_>, cancels: &Cancels) -> (Confidence, String) {
         Some(_) => (
             Confidence::Possible,
             format!("raise the client's timeout above {waited}, and look at the gateway's load"),
+        ),
+        None if view.record().context.as_ref().is_some_and(|it| it.survivors > 0) => (
+            Confidence::Possible,
+            format!(
+                "older sessions are open at the gateway, so it runs: find out why it answers no upgrade, \
+                 then raise the client's timeout above {waited}"
+            ),
         ),
         None => (
             if even {

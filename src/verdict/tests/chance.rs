@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::session::memory::Memory;
+use crate::session::memory::{Living, Memory};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::TransportEnd;
@@ -116,7 +116,11 @@ fn judge(lives: &[Life]) -> Vec<(Life, Verdict)> {
         let now = life.ends_ms() + WAIT_MS;
         let survives = |other: &&Life| other.opened_ms < life.ends_ms() && other.ends_ms() > now;
         let survivors = lives.iter().filter(survives).take(256).count();
-        record.context = memory.context(&record, u32::try_from(survivors).unwrap());
+        let living = Living {
+            survivors: u32::try_from(survivors).unwrap(),
+            ..Living::default()
+        };
+        record.context = memory.context(&record, &living);
         (life, decide(&record))
     };
     for (number, life) in lives.iter().enumerate() {

@@ -331,7 +331,19 @@ fn a_client_that_cancels_again_and_again_is_told_with_both_times() {
         "{}",
         nobody.next
     );
-    // Two cancels are no pattern, and neither are cancels among successes.
+    // It runs, but answers no upgrade.
+    let hangs = decide(&edited(AGAIN, |record| {
+        let context = &mut record["context"];
+        context["survivors"] = json!(2);
+        context["cancels"]["others"] = json!(0);
+        context["cancels"]["others_ms"] = json!(null);
+    }));
+    assert_eq!(
+        (&*hangs.rule, hangs.confidence),
+        (AGAIN, Confidence::Possible)
+    );
+    assert!(!hangs.next.contains("check that"), "{}", hangs.next);
+    // Twice is no habit, and cancels among successes are none.
     for (count, answered) in [(1, 0), (2, 0), (3, 1), (9, 2)] {
         let verdict = with(count, (2990, 3005), answered, None);
         assert_eq!(verdict.rule, "client.left.upgrade", "{count} {answered}");

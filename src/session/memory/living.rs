@@ -1,0 +1,69 @@
+//! What open sessions show, whose records are yet to come: a gateway that lets clients in keeps them for
+//! hours.
+
+use super::Remembered;
+use super::cancels::Attempt;
+use crate::session::moment::Moment;
+use crate::session::record::{Kind, SessionRecord};
+
+/// What the open sessions of a record's gateway show about it.
+#[derive(Clone, Debug, Default)]
+pub struct Living {
+    /// They were open before this one ended.
+    pub survivors: u32,
+    /// Those that the gateway let in within the last minute.
+    pub let_in: Vec<LetIn>,
+    /// Those that the gateway answered; only of an attempt that its client cancelled.
+    pub answers: Vec<Answer>,
+}
+
+/// A session that got open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetIn {
+    /// When it began.
+    pub began: Moment,
+    /// When the gateway let it in.
+    pub at: Moment,
+}
+
+/// An upgrade attempt that was answered, and whose session is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// It is of the client address that cancelled.
+    pub same_client: bool,
+    /// When the answer came.
+    pub at: Moment,
+    /// After how many milliseconds.
+    pub waited_ms: u32,
+    /// It was a 101, and nothing has ended the tunnel yet.
+    pub is_tunnel: bool,
+}
+
+/// Which open sessions say something about a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asks {
+    /// When it was over.
+    pub before: Moment,
+    /// It is one that its client cancelled.
+    pub answers: bool,
+}
+
+/// What is to be asked about a record that is judged now; `None` where open sessions explain nothing.
+#[must_use]
+pub fn asks(record: &SessionRecord) -> Option<Asks> {
+    let lost_at = super::lost(record).map(|(_, at)| at);
+    let answers =
+        record.kind == Kind::Websocket && matches!(Attempt::of(record), Attempt::Cancelled(_));
+    let unanswered = super::is_unanswered(record) || answers;
+    let before = lost_at.or(unanswered.then_some(record.closed_at))?;
+    Some(Asks { before, answers })
+}
+
+impl LetIn {
+    pub(super) fn of(one: &Remembered) -> Option<Self> {
+        one.open.then_some(Self {
+            began: one.opened_at,
+            at: one.heard_at,
+        })
+    }
+}

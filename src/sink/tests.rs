@@ -1,0 +1,155 @@
+//! Records that open sessions explain: their own are yet to come.
+
+use super::live::Entry;
+use super::*;
+use crate::session::Facts;
+use crate::session::moment::Anchor;
+use crate::session::party::Phase;
+use crate::session::record::GatewayFacts;
+
+const URL: &str = "http://127.0.0.1:18789";
+
+macro_rules! fixture {
+    ($id:literal) => {{
+        let text = include_str!(concat!("../../tests/fixtures/verdicts/", $id, ".json"));
+        let mut record: SessionRecord = serde_json::from_str(text).unwrap();
+        record.verdict = None;
+        record.context = None;
+        record.gateway.as_mut().unwrap().url = URL.to_owned();
+        record
+    }};
+}
+
+fn at(time: &str) -> Moment {
+    Moment(time.parse().unwrap())
+}
+
+fn outlet() -> Outlet {
+    Outlet::new(Vec::new(), Wanted::ALL).keeping_recent()
+}
+
+/// A session that this gateway let in as soon as it came, and that is open.
+fn open(outlet: &Outlet, id: u128, began: &str, url: &str) -> Entry {
+    let start = Instant::now();
+    let anchor = Anchor::new(at(began).0, start);
+    // By their ids newer ones come later.
+    let id = uuid::Uuid::from_u128(id);
+    let entry = outlet.live().open(id, anchor, "127.0.0.1:40000");
+    let mut facts = Facts {
+        kind: Kind::Websocket,
+        gateway: Some(GatewayFacts {
+            url: url.to_owned(),
+            ..GatewayFacts::default()
+        }),
+        ..Facts::default()
+    };
+    facts.client.addr = "127.0.0.1:40000".to_owned();
+    for phase in [Phase::Admission, Phase::Dial, Phase::Upgrade] {
+        facts.phase = phase;
+        entry.live().reached(&facts, start);
+    }
+    let answered = start + Duration::from_millis(20);
+    entry.live().answered(20, answered);
+    for phase in [Phase::Handshake, Phase::Open] {
+        facts.phase = phase;
+        entry.live().reached(&facts, answered);
+    }
+    entry
+}
+
+/// The rule of a record that comes now, once others that die with it have had their time.
+fn rule(outlet: &Outlet, record: &SessionRecord) -> String {
+    let now = Instant::now();
+    let id = record.id;
+    outlet.publish(record.clone(), now);
+    outlet.settle_one(now + 2 * SIBLINGS);
+    let recent = outlet.recent();
+    let judged = recent.iter().find(|it| it.id == id).expect("it was judged");
+    judged.verdict.as_ref().unwrap().rule.clone()
+}
+
+fn restart(outlet: &Outlet) {
+    let at = at("2026-11-21T09:59:20Z");
+    let down = memory::announcement(Some((at, Some(7000))), None).unwrap();
+    outlet.announce(URL, None, down);
+}
+
+#[test]
+fn an_announced_restart_is_over_once_sessions_are_open_again() {
+    let cases = [
+        (
+            fixture!("hop.fault.bad_gateway"),
+            "hop.fault.bad_gateway",
+            false,
+        ),
+        (
+            fixture!("gateway.silent.closed"),
+            "gateway.silent.closed",
+            false,
+        ),
+        (
+            fixture!("gateway.left.before_hello"),
+            "gateway.left.before_hello",
+            true,
+        ),
+    ];
+    for (record, own, lost) in cases {
+        let restarting = if lost {
+            "gateway.lifecycle.lost_in_restart"
+        } else {
+            "gateway.lifecycle.restarting"
+        };
+        let with = |came: Option<(&str, &str)>| {
+            let outlet = outlet();
+            restart(&outlet);
+            let all: Vec<Entry> = came
+                .map(|(began, url)| (0..50).map(|n| open(&outlet, n, began, url)).collect())
+                .unwrap_or_default();
+            let rule = rule(&outlet, &record);
+            drop(all);
+            rule
+        };
+        assert_eq!(with(Some(("2026-11-21T09:59:28Z", URL))), own);
+        assert_eq!(with(None), restarting, "{own}");
+        // They were there before, or are another gateway's.
+        assert_eq!(
+            with(Some(("2026-11-21T09:59:10Z", URL))),
+            restarting,
+            "{own}"
+        );
+        let other = with(Some(("2026-11-21T09:59:28Z", "http://other")));
+        assert_eq!(other, restarting, "{own}");
+    }
+}
+
+/// The address of a Docker network has many clients.
+#[test]
+fn three_reloads_behind_an_address_with_open_sessions_are_no_client_that_cancels_again_and_again() {
+    let record = fixture!("client.left.again");
+    let third = |came: Option<(&str, &str)>, down: bool| {
+        let outlet = outlet();
+        if down {
+            restart(&outlet);
+        }
+        let all: Vec<Entry> = came
+            .map(|(began, url)| (0..20).map(|n| open(&outlet, n, began, url)).collect())
+            .unwrap_or_default();
+        let mut last = String::new();
+        for nth in 1..=3 {
+            let mut record = record.clone();
+            record.id = uuid::Uuid::from_u128(nth);
+            last = rule(&outlet, &record);
+        }
+        drop(all);
+        last
+    };
+    assert_eq!(third(None, false), "client.left.again");
+    for began in ["2026-11-21T09:59:28Z", "2026-11-21T07:00:00Z"] {
+        let last = third(Some((began, URL)), false);
+        assert_eq!(last, "client.left.upgrade", "{began}");
+        let elsewhere = third(Some((began, "http://other")), false);
+        assert_eq!(elsewhere, "client.left.again", "{began}");
+    }
+    // A gateway that restarts answers nobody.
+    assert_eq!(third(None, true), "client.left.upgrade");
+}
