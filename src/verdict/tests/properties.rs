@@ -502,7 +502,7 @@ const SHAPES: [Shape; 9] = [
     Shape::Url,
 ];
 
-const ERRORS: [GatewayErrorKind; 32] = [
+const ERRORS: [GatewayErrorKind; 33] = [
     GatewayErrorKind::Dns,
     GatewayErrorKind::Refused,
     GatewayErrorKind::Unreachable,
@@ -528,6 +528,7 @@ const ERRORS: [GatewayErrorKind; 32] = [
     GatewayErrorKind::ClosedBeforeStatus,
     GatewayErrorKind::ResetBeforeStatus,
     GatewayErrorKind::Unacknowledged,
+    GatewayErrorKind::Unread,
     GatewayErrorKind::TlsBroken,
     GatewayErrorKind::NotHttp,
     GatewayErrorKind::UpgradeTimeout,
