@@ -229,10 +229,8 @@ fn found(view: &View<'_>, confidence: Confidence, summary: String, down: &GoingD
 
 /// The announcement that explains why this session was lost.
 fn took_along<'a>(view: &View<'a>) -> Option<&'a GoingDown> {
-    let down = view.record().context.as_ref()?.going_down.as_ref()?;
-    // It was let in after that: by a process that runs.
-    let let_in_since = view.was_open() && view.opened_at > down.at;
-    (view.left(Leg::Gateway) && down.announced && !let_in_since).then_some(down)
+    view.announced_to_others()
+        .filter(|_| view.left(Leg::Gateway))
 }
 
 fn lost_in_restart(view: &View<'_>) -> Option<Finding> {
