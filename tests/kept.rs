@@ -174,8 +174,55 @@ async fn a_slow_gateway_is_waited_for() {
     assert!(facts.reused && facts.retried.is_none());
 }
 
-/// No packet from the far end of this connection arrives any more, and a new connection works: a
-/// NAT or firewall dropped its state, or the gateway came back under the same address.
+/// More than both kernels take for a peer that does not read.
+const LARGE: usize = 8 << 20;
+
+/// A gateway that pauses an upload acknowledges, and Linux counts that like silence.
+#[tokio::test]
+async fn an_upload_that_the_gateway_pauses_is_not_cut() {
+    let peer = second_request::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.connect", "300ms")
+        .start()
+        .await;
+    let body = "x".repeat(LARGE);
+    let (head, record) = ask_kept(&tap, "POST", "/pause", &body).await;
+    assert_eq!(head.status(), 200, "{}", rule(&record));
+    assert!(gateway(&record).reused);
+    assert_eq!(class(&record), Class::Ok, "{}", rule(&record));
+}
+
+/// What is given up after all, because the gateway reads nothing, is not blamed on the network.
+#[tokio::test]
+async fn an_upload_that_is_never_read_is_the_gateways() {
+    let record = never_read().await;
+    let error = gateway(&record).error.as_ref().map(|it| it.kind);
+    assert_eq!(error, Some(Kind::Unread));
+    assert_eq!(rule(&record), "gateway.silent.unread");
+    assert_eq!(record.answer.as_ref().map(|it| it.status), Some(504));
+    assert!(evidence(&record, "its host acknowledged"));
+}
+
+/// The record of an upload of which the gateway reads nothing but the head.
+pub async fn never_read() -> SessionRecord {
+    let peer = second_request::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("tcp.keepalive", "1s")
+        .set("tcp.keepalive_interval", "1s")
+        .set("tcp.user_timeout", "3s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let head =
+        format!("POST /unread HTTP/1.1\r\nHost: localhost\r\nContent-Length: {LARGE}\r\n\r\n");
+    conn.send(head.as_bytes()).await.unwrap();
+    // The answer may come before all of it is sent.
+    let _ = conn.send(&vec![b'x'; LARGE]).await;
+    tap.wait_for("its record", |_| true).await
+}
+
+/// Nothing of the far end of this connection arrives any more, and a new one works: a NAT or a firewall
+/// has forgotten it, or the gateway came back under the same address.
 #[tokio::test]
 async fn a_far_end_that_has_vanished_does_not_hang_a_request() {
     let name = test_name!(a_far_end_that_has_vanished_does_not_hang_a_request);

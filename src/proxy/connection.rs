@@ -74,8 +74,9 @@ impl Drop for Parting {
             end: TransportEnd::Local,
             cause: None,
             at: Instant::now(),
+            tcp: None,
         });
-        let End { end, cause, at } = ended;
+        let End { end, cause, at, .. } = ended;
         session.with(|rec| rec.ending.transport_ended(Leg::Client, end, cause, at));
     }
 }

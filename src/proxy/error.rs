@@ -210,7 +210,12 @@ fn gateway_answer(kind: Kind) -> Answer {
         Kind::Unacknowledged => (
             StatusCode::GATEWAY_TIMEOUT,
             "connection_read_timeout",
-            "nothing of the request was acknowledged by the gateway's host",
+            "the gateway's host acknowledges nothing of the request any more",
+        ),
+        Kind::Unread => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "connection_write_timeout",
+            "the gateway read no more of the request",
         ),
         Kind::UpgradeTimeout => (
             StatusCode::GATEWAY_TIMEOUT,

@@ -23,6 +23,7 @@ use crate::admission::credentials;
 use crate::admission::head::Asks;
 use crate::session::moment::millis;
 use crate::session::party::{Leg, Phase};
+use crate::session::record::frames::TcpFacts;
 use crate::session::record::gateway::{DialAttempt, RetriedFacts};
 use crate::session::record::{
     FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
@@ -353,8 +354,10 @@ pub(super) fn no_answer(
     // The gateway already answered plain HTTP, so it does not require TLS.
     let first = Some(first).filter(|_| came_before == 0);
     let fault = end.as_ref().and_then(|end| end.cause.as_ref()?.fault());
+    let tcp = end.as_ref().and_then(|end| end.tcp);
     let kind = match (came, end.as_ref().map(|end| end.end), first) {
         _ if fault.is_some() => Kind::TlsBroken,
+        (_, Some(TransportEnd::Timeout), _) if tcp.is_some_and(was_acknowledged) => Kind::Unread,
         (_, Some(TransportEnd::Timeout), _) => Kind::Unacknowledged,
         (_, _, Some(FirstBytes::Tls)) => Kind::WantsTls,
         (1.., _, Some(FirstBytes::Other)) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
@@ -366,10 +369,15 @@ pub(super) fn no_answer(
         _ => Kind::NotHttp,
     };
     let detail = match kind {
-        Kind::Unacknowledged => {
+        Kind::Unacknowledged | Kind::Unread => {
             let cause = end.as_ref().and_then(|end| end.cause.as_ref());
             let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-            format!("the gateway's host acknowledged nothing of the request{cause}")
+            let what = if kind == Kind::Unread {
+                "the gateway read no more of the request, and its host acknowledged what came"
+            } else {
+                "the gateway's host acknowledges nothing any more"
+            };
+            format!("{what}{cause}")
         }
         Kind::ResetBeforeStatus => "the gateway reset the connection before it answered".to_owned(),
         Kind::ClosedBeforeStatus if came == 0 => {
@@ -383,10 +391,20 @@ pub(super) fn no_answer(
         _ => format!("what came is no HTTP answer: {error}"),
     };
     if let Some(end) = end {
+        tracing::debug!(end = ?end.end, ?tcp, ?kind, "the gateway's connection brought no answer");
         session.with(|rec| {
+            if tcp.is_some() {
+                rec.facts.gateway.get_or_insert_default().tcp = tcp;
+            }
             rec.ending
                 .transport_ended(Leg::Gateway, end.end, end.cause, end.at);
         });
     }
     Failure::Gateway(GatewayError { kind, detail })
+}
+
+/// Whether the far end's host still answered when the kernel gave its connection up: nothing had to be
+/// sent again, and no probe was without an answer. Then the far end did not read: Linux gives that up too.
+fn was_acknowledged(tcp: TcpFacts) -> bool {
+    tcp.retries == 0 && tcp.probes == 0
 }

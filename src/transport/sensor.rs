@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::cause;
 use super::stream::Stream;
 use crate::session::end_cause::EndCause;
+use crate::session::record::frames::TcpFacts;
 use crate::session::record::{FirstBytes, TransportEnd};
 
 /// What was sensed; shared with whoever writes the record.
@@ -39,6 +40,8 @@ pub struct End {
     pub cause: Option<EndCause>,
     /// When it was seen.
     pub at: Instant,
+    /// What the kernel knew of a TCP connection that it gave up.
+    pub tcp: Option<TcpFacts>,
 }
 
 impl Sensed {
@@ -101,10 +104,15 @@ impl Sensed {
 
     /// It has ended; the first who tells it is right.
     pub fn ended(&self, end: TransportEnd, cause: Option<EndCause>) {
+        self.ended_with(end, cause, None);
+    }
+
+    fn ended_with(&self, end: TransportEnd, cause: Option<EndCause>, tcp: Option<TcpFacts>) {
         self.rare().end.get_or_insert(End {
             end,
             cause,
             at: Instant::now(),
+            tcp,
         });
     }
 }
@@ -175,7 +183,7 @@ impl Sensor {
         };
         let (end, words) = cause::of_error(error);
         if matches!(self.writes, Writes::Matter) || !end.is_by_peer() {
-            self.sensed.ended(end, Some(words));
+            self.ended(end, Some(words));
             return poll;
         }
         tracing::debug!(error = %words, "the gateway takes no more of a request; its answer is awaited");
@@ -190,8 +198,14 @@ impl Sensor {
     fn note<T>(&self, poll: &Poll<io::Result<T>>) {
         if let Poll::Ready(Err(error)) = poll {
             let (end, cause) = cause::of_error(error);
-            self.sensed.ended(end, Some(cause));
+            self.ended(end, Some(cause));
         }
+    }
+
+    fn ended(&self, end: TransportEnd, cause: Option<EndCause>) {
+        let gave_up = end == TransportEnd::Timeout;
+        let tcp = gave_up.then(|| self.stream.tcp_facts()).flatten();
+        self.sensed.ended_with(end, cause, tcp);
     }
 }
 
@@ -208,8 +222,8 @@ impl AsyncRead for Sensor {
                 Some(bytes) if !bytes.is_empty() => self.sensed.read(bytes),
                 _ if buf.capacity() > before => {
                     if let Writes::Refused(end, words) = &self.writes {
-                        // The kernel reports an error only once, and the write got it.
-                        self.sensed.ended(*end, Some(words.clone()));
+                        // The system tells an error once, and the write had it.
+                        self.ended(*end, Some(words.clone()));
                     }
                     let tls = self.stream.is_tls();
                     let end = if tls {
@@ -217,7 +231,7 @@ impl AsyncRead for Sensor {
                     } else {
                         TransportEnd::Fin
                     };
-                    self.sensed.ended(end, None);
+                    self.ended(end, None);
                 }
                 _ => {}
             }

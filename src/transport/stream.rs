@@ -9,7 +9,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client;
 
 use super::http2_stream::Http2Stream;
+use super::tcp_info;
 use super::tls::TlsStream;
+use crate::session::record::frames::TcpFacts;
 
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
 /// the socket and the TLS state back out of hyper.
@@ -44,6 +46,15 @@ impl Stream {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::TlsServer(_) | Self::TlsClient(_))
+    }
+
+    /// What the kernel knows of a connection to the gateway; `None` of a unix socket.
+    pub(super) fn tcp_facts(&self) -> Option<TcpFacts> {
+        match self {
+            Self::Tcp(tcp) => tcp_info::read(tcp),
+            Self::TlsClient(tls) => tcp_info::read(tls.get_ref().0),
+            Self::Unix(_) | Self::TlsServer(_) | Self::Http2(_) => None,
+        }
     }
 }
 

@@ -171,6 +171,9 @@ where
         let (connection, kept) = (out.connection.clone(), out.kept.unwrap_or_default());
         let came_before = connection.sensed.bytes_read();
         let spare = is_repeatable(&request).then(|| again(&request));
+        if request.body().is_end_stream() {
+            connection.again.store(true, Ordering::Relaxed);
+        }
         let sent = Instant::now();
         step(Step::Connected {
             connection: &connection,
@@ -339,7 +342,6 @@ impl<B> Shared<B> {
             since,
             ..
         } = idle.remove(place);
-        connection.again.store(true, Ordering::Relaxed);
         Some(Out {
             sender,
             connection,

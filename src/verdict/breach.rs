@@ -117,7 +117,19 @@ impl View<'_> {
             self.end_of(leg),
             TransportEnd::Timeout | TransportEnd::Local | TransportEnd::None
         );
-        (by_choice && !self.ended_with_others()).then_some((leg, Reaction::Cut))
+        let elsewhere = self.ended_with_others() || self.was_announced();
+        (by_choice && !elsewhere).then_some((leg, Reaction::Cut))
+    }
+
+    /// The gateway had said that it goes down, to this session or to others: that ends sessions whatever
+    /// was sent in them.
+    fn was_announced(&self) -> bool {
+        let own = self.dialect.as_ref().and_then(|it| it.shutdown.as_ref());
+        let own = own.map(|event| event.at);
+        let others = self.announced_to_others().map(|down| down.at);
+        own.into_iter()
+            .chain(others)
+            .any(|at| Some(at) <= self.decided_at())
     }
 
     /// Others ended in the same second, or another process of the gateway came right after: the

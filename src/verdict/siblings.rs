@@ -3,7 +3,7 @@
 use super::View;
 use super::view::{at, fact, short};
 use crate::session::moment::Moment;
-use crate::session::record::context::{ContextFacts, CredentialUse};
+use crate::session::record::context::{ContextFacts, CredentialUse, GoingDown};
 use crate::session::record::{Class, Evidence};
 
 /// Attempts in a minute that are a storm.
@@ -11,6 +11,17 @@ const STORM: u32 = 20;
 
 /// Wrong tokens in five minutes that are worth telling.
 const MISMATCHES: u32 = 3;
+
+impl<'a> View<'a> {
+    /// What the gateway had told other sessions before this one's end: that it goes down. `None` where it
+    /// let this one in after that, by a process that runs.
+    #[must_use]
+    pub fn announced_to_others(&self) -> Option<&'a GoingDown> {
+        let down = self.record().context.as_ref()?.going_down.as_ref()?;
+        let let_in_since = self.was_open() && self.opened_at > down.at;
+        (down.announced && !let_in_since).then_some(down)
+    }
+}
 
 /// Evidence from other sessions that belongs to a verdict of this class.
 pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {

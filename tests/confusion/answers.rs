@@ -30,6 +30,11 @@ fn silent() -> Vec<Fault> {
         )
         .says("may have processed it"),
         fault(
+            "http: an upload that the gateway does not read",
+            "gateway.silent.unread",
+            crate::kept::never_read,
+        ),
+        fault(
             "upgrade: FIN before the status line",
             "gateway.silent.closed",
             || async {

@@ -1,7 +1,10 @@
-//! Keeps its connections. To every request but the first of a connection it does what the start of the
-//! path says: `/fin` closes the connection, `/rst` resets it, `/half` closes it in the middle of the
-//! answer's head, `/wait` is answered when the test says so, and everything else at once. Exercises:
-//! requests on kept connections that have just closed, or whose gateway is slow.
+//! Keeps its connections, and does to every request but the first of a connection what the front of its path
+//! says: `/fin` ends the connection, `/rst` resets it, `/half` ends it in the middle of the answer's head,
+//! `/pause` reads no body for two seconds, `/unread` none at all until the peer is told (also as the first),
+//! `/wait` is answered once the peer is told, and everything else at once. Exercises: requests on kept
+//! connections that have just ended, or whose gateway is slow.
+
+use std::time::Duration;
 
 use super::{Peer, Seat, Via, serve};
 use crate::support::conn::Conn;
@@ -14,6 +17,11 @@ pub async fn start(via: &Via) -> Peer {
         while let Some(head) = seat.head(&mut conn).await {
             let target = head.target();
             let fault = target.split('/').nth(1).unwrap_or_default();
+            match fault {
+                "pause" if !is_first => tokio::time::sleep(Duration::from_secs(2)).await,
+                "unread" => seat.told().await,
+                _ => {}
+            }
             let length = head.value("content-length").unwrap_or_default();
             conn.exactly(length.parse().unwrap_or(0))
                 .await

@@ -330,8 +330,11 @@ pub enum GatewayErrorKind {
     ClosedBeforeStatus,
     /// It was reset before a status line.
     ResetBeforeStatus,
-    /// The kernel gave the connection up before a status line: nothing of the request was acknowledged.
+    /// The kernel gave the connection up before a status line: what was sent was no longer acknowledged.
     Unacknowledged,
+    /// The kernel gave the connection up before a status line: all that was sent was acknowledged, and
+    /// for `tcp.user_timeout` the gateway read nothing of what had yet to be sent.
+    Unread,
     /// What came on its TLS connection before a status line was no TLS, or was a fatal alert.
     TlsBroken,
     /// What came is no HTTP answer.

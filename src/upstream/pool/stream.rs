@@ -17,20 +17,21 @@ use crate::transport::stream::Stream;
 /// Limits for how long a peer may acknowledge nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// While a request on a kept connection has no byte of an answer yet.
+    /// While a request without a body on a kept connection has no byte of an answer.
     pub(super) kept: Duration,
     /// Otherwise.
     pub(super) usual: Duration,
 }
 
-/// Set when a kept connection is reused, until its request is written.
+/// Set when a kept connection is used again for a request without a body, until that is written.
 pub(super) type Again = Arc<AtomicBool>;
 
 /// A connection of the pool.
 ///
-/// A kept connection whose peer has vanished accepts the next request and never answers. The kernel
-/// detects that because nothing is acknowledged; a peer that is only slow does acknowledge. So the user
-/// timeout is short from the request to the first byte of its answer.
+/// A kept connection whose peer has vanished takes the next request and never answers. The kernel finds
+/// that by what is not acknowledged, and a peer that is only slow acknowledges: so the user timeout is
+/// short from the request to the first byte of its answer. With a body it is as usual: Linux also counts
+/// the time for which a peer acknowledges and reads nothing, and a gateway may pause an upload.
 #[derive(Debug)]
 pub(super) struct PooledStream {
     sensor: Sensor,

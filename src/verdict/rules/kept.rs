@@ -1,5 +1,6 @@
 //! Requests whose kept connection to the gateway ended before an answer.
 
+use super::network::kernel;
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind as Kind};
@@ -33,14 +34,15 @@ pub(super) const RULES: &[Rule] = &[
         act_on: ActOn::Network,
         stage: Stage::Dial,
         order: 40,
-        title: "The gateway's host acknowledged nothing of a request",
-        explanation: "The connection to the gateway was open, and no packet came back after the \
-                      request: the kernel gave it up after timeouts.connect on a kept connection, \
-                      after tcp.user_timeout on a new one. A gateway that is only slow has its host \
-                      acknowledge. Its machine or container was stopped hard, its address has moved, \
+        title: "The gateway's host acknowledges nothing of a request any more",
+        explanation: "The connection to the gateway was open, and no packet came back: the kernel \
+                      sent the same bytes again and again, or asked without an answer, and gave it \
+                      up, after timeouts.connect under a request without a body on a kept \
+                      connection, otherwise after tcp.user_timeout. A gateway that is only slow, or \
+                      does not read, has its host acknowledge. Its machine or container was stopped hard, its address has moved, \
                       or something on the way forgot the connection. What can be repeated is sent once \
                       more on a new connection.",
-        evidence: "a time-out of the gateway's connection after a request and before a status line",
+        evidence: "a time-out of the gateway's connection after a request and before a status line, with bytes sent again or probes without an answer",
         versions: Versions::Any,
         action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
         find: unacknowledged,
@@ -88,11 +90,18 @@ fn unacknowledged(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let (method, _) = method(view);
-    let summary = format!("nothing of a {method} was acknowledged by the gateway's host");
+    let tcp = view.gateway.as_ref().and_then(|gateway| gateway.tcp);
+    // All of it was acknowledged, and then nothing came any more.
+    let summary = if tcp.is_some_and(|tcp| tcp.retries == 0) {
+        format!("the gateway's host fell silent before a {method} was answered")
+    } else {
+        format!("what was sent of a {method} was not acknowledged by the gateway's host")
+    };
     Some(
         Finding::new(Confidence::Certain, summary)
             .because(view.gateway_error_evidence())
             .because(view.end_evidence(Leg::Gateway))
+            .because(tcp.map(|tcp| kernel(Leg::Gateway, tcp)))
             .because(view.kept_evidence())
             .because([fact(format!("the gateway is {}", view.gateway_name()))])
             .because(view.retry_evidence()),

@@ -1,6 +1,7 @@
 //! Callers and sessions that met a gateway while it shut down or was down: other sessions showed
 //! it, and the record's `context` says so.
 
+use super::hop::is_gateways;
 use crate::session::party::{Leg, Party};
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::context::GoingDown;
@@ -114,7 +115,9 @@ enum Met {
 
 /// The symptom that this caller met, if a shutdown of the gateway can cause it.
 fn met(view: &View<'_>) -> Option<Met> {
-    if let Some(kind) = view.gateway_error() {
+    // A refusal says more than how its body ended.
+    let decided = view.decided_answer().is_some();
+    if let Some(kind) = view.gateway_error().filter(|_| !decided) {
         return Some(match kind {
             Kind::Refused | Kind::SocketMissing => Met::Nobody,
             Kind::Unreachable | Kind::Dns | Kind::Connect => Met::NoWay,
@@ -122,24 +125,29 @@ fn met(view: &View<'_>) -> Option<Met> {
             | Kind::ClosedBeforeStatus
             | Kind::TlsCut
             | Kind::BodyIncomplete => Met::CutShort,
-            Kind::ConnectTimeout | Kind::UpgradeTimeout => Met::Silence,
+            Kind::ConnectTimeout | Kind::UpgradeTimeout | Kind::Unacknowledged | Kind::Unread => {
+                Met::Silence
+            }
             _ => return None,
         });
     }
     let status = view.status().filter(|status| matches!(status, 502..=504))?;
     let passed_on = view.answer.as_ref();
     let passed_on = passed_on.is_none_or(|answer| answer.by == AnswerBy::Gateway);
-    // The gateway's own answer says more.
-    let its_own = matches!(
-        view.body_kind(),
-        Some(
-            BodyKind::AdmissionClosed
-                | BodyKind::HandlersUnavailable
-                | BodyKind::TooManySockets
-                | BodyKind::ServiceUnavailable
-        )
-    );
-    (passed_on && !its_own && !view.had_tunnel()).then_some(Met::Hop(status))
+    (passed_on && is_a_proxys(view, status) && !view.had_tunnel()).then_some(Met::Hop(status))
+}
+
+/// Whether another server answered with this 502, 503 or 504. The gateway sends 503 itself, and its own
+/// words say more.
+fn is_a_proxys(view: &View<'_>, status: u16) -> bool {
+    let body = view.body_kind();
+    let page = match body {
+        Some(BodyKind::Html) => true,
+        // All that the gateway says to an upgrade is known; a 503 for a handler that failed is empty.
+        Some(BodyKind::Json | BodyKind::Text | BodyKind::Other) => view.is_websocket(),
+        _ => false,
+    };
+    !is_gateways(view) && (status != 503 || page || view.foreign_server().is_some())
 }
 
 /// The last time that the gateway was down, if it explains what this caller met.
@@ -229,10 +237,8 @@ fn found(view: &View<'_>, confidence: Confidence, summary: String, down: &GoingD
 
 /// The announcement that explains why this session was lost.
 fn took_along<'a>(view: &View<'a>) -> Option<&'a GoingDown> {
-    let down = view.record().context.as_ref()?.going_down.as_ref()?;
-    // It was accepted after the announcement, so by a process that runs.
-    let let_in_since = view.was_open() && view.opened_at > down.at;
-    (view.left(Leg::Gateway) && down.announced && !let_in_since).then_some(down)
+    view.announced_to_others()
+        .filter(|_| view.left(Leg::Gateway))
 }
 
 fn lost_in_restart(view: &View<'_>) -> Option<Finding> {

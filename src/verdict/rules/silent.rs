@@ -3,6 +3,7 @@
 //! Who ended the wait differs (the client gave up, a timer of ours, the gateway's own), so the
 //! findings say it.
 
+use super::network::kernel;
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TimerKey};
@@ -95,6 +96,17 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Read,
         action: "look into the gateway's log and at its load at this time: it had stopped sending",
         ..silent("gateway.silent.ticks", Stage::Close, 50, ticks)
+    },
+    Rule {
+        title: "The gateway stopped reading the request",
+        explanation: "The request was on its way, and for tcp.user_timeout the gateway read nothing \
+                      more of it, so that the kernel gave the connection up. Its host acknowledged \
+                      all that was sent: the network works, and the process is stuck, or a proxy in \
+                      between waits for it.",
+        evidence: "a time-out of the gateway's connection before a status line, with nothing sent again and no probe without an answer",
+        versions: Versions::Any,
+        action: "look into the gateway's log and at its load; if it pauses uploads for this long, raise tcp.user_timeout",
+        ..silent("gateway.silent.unread", Stage::Dial, 50, unread)
     },
     Rule {
         title: "The gateway never answered the request",
@@ -263,6 +275,21 @@ fn ticks(view: &View<'_>) -> Option<Finding> {
         Finding::new(Confidence::Certain, summary)
             .because(view.both_legs())
             .ended_by(Party::Client),
+    )
+}
+
+fn unread(view: &View<'_>) -> Option<Finding> {
+    if view.gateway_error() != Some(GatewayErrorKind::Unread) {
+        return None;
+    }
+    let summary = "the gateway stopped reading the request, until the connection was given up";
+    let tcp = view.gateway.as_ref().and_then(|gateway| gateway.tcp);
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.gateway_error_evidence())
+            .because(view.end_evidence(Leg::Gateway))
+            .because(tcp.map(|tcp| kernel(Leg::Gateway, tcp)))
+            .because([fact(format!("the gateway is {}", view.gateway_name()))]),
     )
 }
 

@@ -350,6 +350,49 @@ fn a_crash_is_not_blamed_on_a_breach() {
     assert_eq!(rule_of(&record), "gateway.lifecycle.crash");
 }
 
+/// A gateway that goes down ends sessions whatever was sent in them.
+#[test]
+fn an_announced_end_is_not_blamed_on_a_breach() {
+    let ended = |edit: &dyn Fn(&mut serde_json::Value)| {
+        rule_of(&edited("client.fault.violation", |record| {
+            record["close"] = serde_json::json!({
+                "first": "gateway",
+                "transport": {
+                    "client": "local", "gateway": "fin", "gateway_at": "2026-11-21T10:00:00.900Z",
+                },
+            });
+            edit(record);
+        }))
+    };
+    let breach = "client.fault.violation";
+    assert_eq!(ended(&|_| {}), breach);
+    let event = |at: &'static str, expected: Option<u64>| {
+        ended(&|record| {
+            record["dialect"]["shutdown"] = serde_json::json!({
+                "reason": "gateway restarting", "at": at, "restart_expected_ms": expected,
+            });
+        })
+    };
+    // Before the breach or after it, but before the end.
+    for at in ["2026-11-21T10:00:00.020Z", "2026-11-21T10:00:00.500Z"] {
+        assert_eq!(event(at, Some(1500)), "gateway.lifecycle.restart");
+        assert_eq!(event(at, None), "gateway.lifecycle.stop");
+    }
+    assert_eq!(event("2026-11-21T10:00:01Z", Some(1500)), breach);
+    let others = |at: &'static str, announced: bool| {
+        ended(&|record| {
+            record["context"] = serde_json::json!({ "going_down": {
+                "at": at, "announced": announced, "lost": 1, "restart_expected_ms": 1500,
+            } });
+        })
+    };
+    let told = "2026-11-21T10:00:00.500Z";
+    assert_eq!(others(told, true), "gateway.lifecycle.lost_in_restart");
+    assert_eq!(others(told, false), breach);
+    // The new process had let it in.
+    assert_eq!(others("2026-11-21T09:59:50Z", true), breach);
+}
+
 /// Close frames of `leg` that break the protocol themselves.
 fn broken_closes(leg: Leg) -> Vec<(Violation, Vec<u8>)> {
     let wrong_mask = match leg {

@@ -506,7 +506,7 @@ const SHAPES: [Shape; 9] = [
     Shape::Url,
 ];
 
-const ERRORS: [GatewayErrorKind; 32] = [
+const ERRORS: [GatewayErrorKind; 33] = [
     GatewayErrorKind::Dns,
     GatewayErrorKind::Refused,
     GatewayErrorKind::Unreachable,
@@ -532,6 +532,7 @@ const ERRORS: [GatewayErrorKind; 32] = [
     GatewayErrorKind::ClosedBeforeStatus,
     GatewayErrorKind::ResetBeforeStatus,
     GatewayErrorKind::Unacknowledged,
+    GatewayErrorKind::Unread,
     GatewayErrorKind::TlsBroken,
     GatewayErrorKind::NotHttp,
     GatewayErrorKind::UpgradeTimeout,

@@ -187,3 +187,25 @@ fn a_client_that_really_is_remote_is_not_told_to_take_headers_away() {
         proxied.next
     );
 }
+
+/// What the kernel knew when it gave the gateway's connection up under a request.
+#[test]
+fn a_gateway_that_does_not_read_is_no_lost_network() {
+    let with = |kind: &str, retries: u32, probes: u32| {
+        decide(&edited("network.cut.request", |record| {
+            record["gateway"]["error"]["kind"] = kind.into();
+            record["gateway"]["tcp"]["retries"] = retries.into();
+            record["gateway"]["tcp"]["probes"] = probes.into();
+        }))
+    };
+    let cut = with("unacknowledged", 5, 0);
+    assert_eq!(cut.rule, "network.cut.request");
+    assert!(cut.summary.contains("was not acknowledged"), "{cut:?}");
+    // All of it was acknowledged, and the host vanished while its answer was awaited.
+    let silent = with("unacknowledged", 0, 4);
+    assert_eq!(silent.rule, "network.cut.request");
+    assert!(silent.summary.contains("fell silent"), "{silent:?}");
+    let unread = with("unread", 0, 0);
+    assert_eq!(unread.rule, "gateway.silent.unread");
+    assert!(unread.next.contains("tcp.user_timeout"), "{unread:?}");
+}

@@ -193,6 +193,8 @@ fn an_announced_restart_explains_whatever_the_next_caller_meets() {
         "dns",
         "connect_timeout",
         "upgrade_timeout",
+        "unacknowledged",
+        "unread",
     ] {
         assert_eq!(after(error, said(false)), restarting, "{error}");
         let untold = after(error, serde_json::Value::Null);
@@ -272,6 +274,100 @@ fn what_a_proxy_answers_while_the_gateway_restarts_is_no_fault_of_its() {
             assert_eq!(after(id, false), id);
         }
     }
+}
+
+/// How a refusal's body ended says less than the refusal.
+#[test]
+fn a_refusal_whose_body_is_cut_while_the_gateway_restarts_stays_a_refusal() {
+    let cut = |id: &str, status: u16| {
+        rule_of(&edited(id, |record| {
+            record["gateway"]["status"] = status.into();
+            record["answer"]["status"] = status.into();
+            record["answer"]["complete"] = false.into();
+            record["gateway"]["error"] = json!({ "kind": "body_incomplete", "detail": "cut" });
+            record["context"] = json!({ "going_down": {
+                "at": "2026-11-21T09:59:57Z", "announced": true, "restart_expected_ms": 1500,
+            } });
+        }))
+    };
+    for status in [403, 404] {
+        assert_eq!(
+            cut("gateway.refused.other", status),
+            "gateway.refused.other"
+        );
+        assert_eq!(cut("http.error.client", status), "http.error.client");
+    }
+    assert_eq!(cut("gateway.refused.other", 431), "gateway.limit.head");
+    // An answer that was none, and what a proxy says in the gateway's place.
+    let restarting = "gateway.lifecycle.restarting";
+    assert_eq!(cut("ok.http", 200), restarting);
+    for status in [502, 503, 504] {
+        assert_eq!(cut("hop.fault.bad_gateway", status), restarting);
+    }
+}
+
+/// `OpenClaw` sends 503 itself: to `/readyz` while it starts or drains, and without a body where the
+/// handler of an upgrade failed.
+#[test]
+fn a_503_of_the_gateway_itself_is_no_proxys() {
+    let after = |id: &str, status: u16, body: &str, server: Option<&str>| {
+        rule_of(&edited(id, |record| {
+            record["gateway"]["status"] = status.into();
+            record["answer"]["status"] = status.into();
+            record["gateway"]["body_kind"] = body.into();
+            record["gateway"]["server"] = server.into();
+            record["context"] = json!({ "going_down": {
+                "at": "2026-11-21T09:59:57Z", "announced": true, "restart_expected_ms": 1500,
+            } });
+        }))
+    };
+    let restarting = "gateway.lifecycle.restarting";
+    for (id, body) in [
+        ("http.error.server", "json"),
+        ("http.error.server", "empty"),
+        ("gateway.refused.other", "empty"),
+    ] {
+        assert_eq!(after(id, 503, body, None), id, "{body}");
+        // 502 it never sends, and a mark or a page names another server.
+        for (status, body, server) in [
+            (502, body, None),
+            (503, body, Some("nginx/1.22.1")),
+            (503, "html", None),
+        ] {
+            assert_eq!(after(id, status, body, server), restarting, "{id} {status}");
+        }
+    }
+    // All that it says to an upgrade is known.
+    assert_eq!(
+        after("gateway.refused.other", 503, "text", None),
+        restarting
+    );
+    assert_eq!(
+        after(
+            "gateway.refused.other",
+            503,
+            "handlers_unavailable",
+            Some("nginx")
+        ),
+        "gateway.lifecycle.handlers_unavailable"
+    );
+}
+
+/// A container that is stopped hard acknowledges nothing of what goes out on a kept connection.
+#[test]
+fn what_nobody_acknowledges_after_an_announcement_is_the_restart() {
+    let at = |time: &str, announced: bool| {
+        rule_of(&edited("network.cut.request", |record| {
+            record["context"] = json!({ "going_down": {
+                "at": time, "announced": announced, "lost": 3, "restart_expected_ms": null,
+            } });
+        }))
+    };
+    let before = "2026-11-21T09:59:57Z";
+    assert_eq!(at(before, true), "gateway.lifecycle.restarting");
+    // The wait had begun before that, or nobody had said anything.
+    assert_eq!(at("2026-11-21T10:00:02Z", true), "network.cut.request");
+    assert_eq!(at(before, false), "network.cut.request");
 }
 
 #[test]
