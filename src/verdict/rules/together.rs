@@ -253,6 +253,10 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     let context = view.record().context.as_ref()?;
     let found = of_a_cadence(view, context)?;
     let leg = found.leg;
+    // An end that does not read gives up on its own pings as regularly as any timer.
+    if view.pongs_held_up(leg.other()) {
+        return None;
+    }
     // A timer in the path does not start the gateway anew.
     if leg == Leg::Gateway && context.processes_lost >= LOOP {
         return None;
