@@ -203,6 +203,21 @@ fn pings_to_an_end_that_does_not_read_may_not_have_reached_it() {
 }
 
 #[test]
+fn a_client_that_does_not_read_is_a_slow_consumer_before_it_misses_pings() {
+    let slow = "gateway.limit.slow_consumer";
+    let with = |blocked: f64| {
+        waited(slow, 0.0, blocked, |record| {
+            record["close"]["transport"]["gateway_at"] = at(75);
+            record["close"]["transport"]["client_at"] = at(75);
+            record["closed_at"] = at(75);
+            record["latency"]["unanswered_pings"] = json!({ "client": pings(25, 50) });
+        })
+    };
+    assert_eq!(with(38_000.0).rule, slow);
+    assert_eq!(with(0.0).rule, MISSED);
+}
+
+#[test]
 fn a_client_whose_pings_have_no_answer_did_not_leave_for_reasons_of_its_own() {
     let ended = |edit: fn(&mut Value)| decide(&edited(SILENT, edit));
     let said = ended(|_| {});
