@@ -236,8 +236,8 @@ fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
 
 fn sure(view: &View<'_>, found: &Cadence) -> Confidence {
     let likely = match found.leg {
-        // Programs that end after a time of their own are clients, too.
-        Leg::Client => found.known_s.is_some() && found.clients > 1,
+        // Programs that end after a time of their own are clients, too, wherever they run.
+        Leg::Client => found.known_s.is_some() && found.clients > 1 && proxy_in_front(view),
         // Of any other gateway it is not known whether it has such a timer itself.
         Leg::Gateway if view.is_openclaw() => found.one_in.is_some() || found.known_s.is_some(),
         Leg::Gateway => view.foreign_server().is_some(),
@@ -247,6 +247,11 @@ fn sure(view: &View<'_>, found: &Cadence) -> Confidence {
     } else {
         Confidence::Possible
     }
+}
+
+/// Whether something shows that this session came through a proxy.
+fn proxy_in_front(view: &View<'_>) -> bool {
+    view.record().client.via.is_some() || !view.front_evidence().is_empty()
 }
 
 fn cadence(view: &View<'_>) -> Option<Finding> {
