@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::ops::Deref;
 
 use self::around::Around;
-pub use self::cadence::FAR_FROM_CHANCE;
 use self::cadence::cadence;
+pub use self::cadence::{FAR_FROM_CHANCE, WAVES_ALIKE};
 use self::cancels::Attempt;
 use self::down::{Announced, going_down, shutdown};
 pub use self::down::{ONE_EVENT, announcement};

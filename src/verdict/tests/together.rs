@@ -133,8 +133,27 @@ fn a_cadence_needs_its_odds_or_waves() {
         with("gateway", json!({ "one_in": null })).rule,
         "gateway.left.open"
     );
-    let waves = with("gateway", json!({ "one_in": null, "cases": 2, "waves": 2 }));
-    assert_eq!(waves.rule, cadence);
+    // Waves are told earlier, and only as possible.
+    let waves = |one_in: serde_json::Value| {
+        with(
+            "gateway",
+            json!({ "one_in": one_in, "cases": 2, "waves": 2 }),
+        )
+    };
+    let two = waves(json!(400));
+    assert_eq!(
+        (&*two.rule, two.confidence),
+        (cadence, Confidence::Possible)
+    );
+    assert!(
+        two.evidence
+            .iter()
+            .any(|it| it.fact.contains("less than one of 400 cases"))
+    );
+    assert_eq!(waves(json!(2_000_000)).confidence, Confidence::Likely);
+    for chance in [json!(null), json!(60)] {
+        assert_eq!(waves(chance).rule, "gateway.left.open");
+    }
     // The evidence says how far from chance it is.
     let told = with("gateway", json!({}));
     let says = |words: &str| told.evidence.iter().any(|it| it.fact.contains(words));
