@@ -18,8 +18,8 @@ use std::net::IpAddr;
 use std::ops::Deref;
 
 use self::around::Around;
-pub use self::cadence::FAR_FROM_CHANCE;
 use self::cadence::cadence;
+pub use self::cadence::{FAR_FROM_CHANCE, WAVES_ALIKE};
 use self::cancels::Attempt;
 pub use self::cancels::answered_after_ms;
 use self::down::{Announced, going_down, shutdown};

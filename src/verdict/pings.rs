@@ -1,5 +1,7 @@
-//! Unanswered pings: which leg's, for how long, and whether the other end's kernel acknowledged
-//! them.
+//! Pings that had no answer: whose, for how long, and whether the other end's kernel took them.
+//!
+//! While one end does not read, we read no further from the other one, so that a pong may wait there
+//! unseen. A ping is missed only where its answer could have come through.
 
 use super::view::{View, at, human_ms};
 use crate::session::party::{Direction, Leg};
@@ -9,7 +11,10 @@ use crate::session::record::frames::{TcpFacts, WaitingPings};
 /// A ping that has waited for less may simply be in flight when the session ends.
 const MISSED_MS: f64 = 5000.0;
 
-/// Pings that a leg had not answered when the session's end was decided.
+/// Bytes may have waited for at most one part in so many of a silence, or it proves nothing.
+const WAITED_PART: f64 = 10.0;
+
+/// Pings that a leg has left unanswered until the session's end was decided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Missed {
     /// How many, and when.
@@ -18,61 +23,123 @@ pub struct Missed {
     pub age_ms: f64,
     /// Whether the leg sent not a single byte after the first of them.
     pub silent: bool,
-    /// Whether that leg's kernel acknowledged them; `None` where it is not known.
+    /// Whether that leg's kernel acknowledged them; `None` where it is not known, or where they may
+    /// not have been written, as that end did not read.
     pub acknowledged: Option<bool>,
+    /// For how long bytes waited for that end to read, where that is much of the time.
+    pub unread_ms: Option<f64>,
+}
+
+/// The direction in which a leg's answers travel.
+const fn answers(leg: Leg) -> Direction {
+    match leg {
+        Leg::Client => Direction::ToGateway,
+        Leg::Gateway => Direction::ToClient,
+    }
+}
+
+/// What else is known of an end that did not answer.
+fn why(missed: &Missed) -> String {
+    match (missed.acknowledged, missed.unread_ms) {
+        (Some(true), _) => {
+            "; its kernel acknowledged what we had sent, so the process there did not answer"
+                .to_owned()
+        }
+        (Some(false), _) => {
+            "; its kernel did not acknowledge what we had sent: its host or the network is gone"
+                .to_owned()
+        }
+        (None, Some(waited)) => format!(
+            "; it did not read: bytes waited {} in all for it",
+            human_ms(waited)
+        ),
+        (None, None) => String::new(),
+    }
 }
 
 impl View<'_> {
-    /// The pings to this leg that had been unanswered for 5 s or longer when the end was decided.
+    /// The pings to this leg that had no answer for 5 s or longer when the end was decided, although
+    /// one would have come through.
     #[must_use]
     pub fn missed_pings(&self, leg: Leg) -> Option<Missed> {
-        let record = self.record();
-        let unanswered = record.latency.as_ref()?.unanswered_pings;
-        let (waiting, from) = match leg {
-            Leg::Client => (unanswered.client?, Direction::ToGateway),
-            Leg::Gateway => (unanswered.gateway?, Direction::ToClient),
-        };
-        let end = self.decided_at()?;
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of one session")]
-        let age_ms = end.millis_since(waiting.first_at) as f64;
-        if age_ms < MISSED_MS {
+        let (waiting, age_ms) = self.waiting_pings(leg)?;
+        let from = answers(leg);
+        if self.held_up_ms(from, age_ms).is_some() {
             return None;
         }
         let last = self.frames_of(from).and_then(|frames| frames.last_at);
+        let unread_ms = self.held_up_ms(answers(leg.other()), age_ms);
+        let acknowledged = self.acknowledged_by(leg, age_ms);
         Some(Missed {
             waiting,
             age_ms,
             silent: last.is_none_or(|last| last <= waiting.first_at),
-            acknowledged: self.acknowledged_by(leg, age_ms),
+            acknowledged: acknowledged.filter(|taken| !taken || unread_ms.is_none()),
+            unread_ms,
         })
     }
 
-    /// The unanswered pings of both legs as evidence.
+    /// Whether pings to this leg had no answer because it may wait where we did not read on.
+    #[must_use]
+    pub fn pongs_held_up(&self, leg: Leg) -> bool {
+        let waiting = self.waiting_pings(leg);
+        waiting.is_some_and(|(_, age_ms)| self.held_up_ms(answers(leg), age_ms).is_some())
+    }
+
+    /// The pings to this leg without an answer, and the time since the first.
+    fn waiting_pings(&self, leg: Leg) -> Option<(WaitingPings, f64)> {
+        let unanswered = self.record().latency.as_ref()?.unanswered_pings;
+        let waiting = match leg {
+            Leg::Client => unanswered.client?,
+            Leg::Gateway => unanswered.gateway?,
+        };
+        let end = self.decided_at()?;
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of one session")]
+        let age_ms = end.millis_since(waiting.first_at) as f64;
+        (age_ms >= MISSED_MS).then_some((waiting, age_ms))
+    }
+
+    /// How long bytes of this direction waited for their receiver, where that is so much of a silence
+    /// in it that what its sender had sent may have waited unread. It is counted over the whole session,
+    /// so that it may be less than this.
+    #[must_use]
+    pub fn held_up_ms(&self, direction: Direction, silence_ms: f64) -> Option<f64> {
+        let blocked = self.record().latency.as_ref()?.blocked_ms;
+        let waited = match direction {
+            Direction::ToGateway => blocked.to_gateway,
+            Direction::ToClient => blocked.to_client,
+        };
+        (waited > 0.0 && waited * WAITED_PART >= silence_ms).then_some(waited)
+    }
+
+    /// The same as evidence, for both legs.
     #[must_use]
     pub fn missed_pings_evidence(&self) -> Vec<Evidence> {
         [Leg::Client, Leg::Gateway]
             .into_iter()
             .filter_map(|leg| {
-                let missed = self.missed_pings(leg)?;
+                let (waiting, age_ms) = self.waiting_pings(leg)?;
                 let (silent, asked) = (leg.party().as_str(), leg.other().party().as_str());
-                let pings = match missed.waiting.count {
+                let pings = match waiting.count {
                     1 => format!("a ping of the {asked}"),
                     count => format!("{count} pings of the {asked}, this the first,"),
                 };
-                let age = human_ms(missed.age_ms);
-                let kernel = match missed.acknowledged {
-                    Some(true) => {
-                        "; its kernel acknowledged what we had sent, so the process there did not answer"
-                    }
-                    Some(false) => {
-                        "; its kernel did not acknowledge what we had sent: its host or the network is \
-                         gone"
-                    }
-                    None => "",
+                let age = human_ms(age_ms);
+                let why = match (
+                    self.missed_pings(leg),
+                    self.held_up_ms(answers(leg), age_ms),
+                ) {
+                    (None, Some(waited)) => format!(
+                        "; that proves nothing: bytes of the {silent} waited {} in all because the \
+                         {asked} did not read, and an answer may have waited after them",
+                        human_ms(waited)
+                    ),
+                    (None, None) => String::new(),
+                    (Some(missed), _) => why(&missed),
                 };
                 Some(at(
-                    missed.waiting.first_at,
-                    format!("{pings} had no answer from the {silent} for {age}{kernel}"),
+                    waiting.first_at,
+                    format!("{pings} had no answer from the {silent} for {age}{why}"),
                 ))
             })
             .collect()

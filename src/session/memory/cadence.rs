@@ -18,8 +18,11 @@ use crate::session::record::context::{Cadence, Measure};
 /// A claim must be less likely by chance than one case in this many.
 pub const FAR_FROM_CHANCE: u64 = 1_000_000;
 
-/// A session with a byte so shortly before its end was not cut for being idle, and that last
-/// message may have ended it.
+/// Equal silence of waves is told as possible where it is rarer than this by chance.
+pub const WAVES_ALIKE: u64 = 100;
+
+/// A session with a byte so shortly before its end was not cut for being idle, and what it was just
+/// told may have ended it.
 const JUST_BEFORE_MS: u64 = 1000;
 
 /// Fewer ends do not form a cluster.
@@ -255,9 +258,15 @@ pub(super) fn one_in(ln_chance: f64) -> u64 {
     (-ln_chance).exp().min(MOST) as u64
 }
 
-/// Detects waves: all sessions lost within one second had been silent for equally long, and the same
-/// happened before, after the same silence. The gateway's process survived the earlier wave, so it
-/// probably survived this one too.
+/// The ends as waves: all sessions that were lost in one second had been silent for equally long, and
+/// that happened before, after the same silence. The gateway's process went on in between, so that it
+/// did not end then, and will not have ended now.
+///
+/// That the sessions of one wave are alike says nothing: all of them get the gateway's ticks at one
+/// moment. What counts is how alike the waves are, and from how many they were chosen. Whatever cuts
+/// at any moment comes a time `t` after the last tick with a density that only falls with `t`, however
+/// ticks are spread, and which is therefore never more than `1/t`. So an earlier wave is within `d` of
+/// this one's silence by chance in at most `2d/(own - d)` of cases.
 fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Option<Cadence> {
     let own = value(Measure::Silence, this)?;
     let mut of_leg: Vec<&Remembered> = ends
@@ -282,36 +291,63 @@ fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Opt
     let before = |other: &&Remembered| {
         let ago = u64::try_from(this.closed_at.millis_since(other.closed_at));
         ago.is_ok_and(|ago| ago.saturating_add(TOGETHER_MS.unsigned_abs()) >= own)
+            && !within_a_second(other.closed_at, this.closed_at)
     };
     let of_leg: Vec<&Remembered> = of_leg.into_iter().filter(before).collect();
-    let mut waves = 1;
+    let mut earlier = Vec::new();
     let mut rest = of_leg.as_slice();
     while let Some(first) = rest.first() {
         let length =
             rest.partition_point(|other| within_a_second(other.closed_at, first.closed_at));
         let (wave, later) = rest.split_at(length.max(1));
-        if is_wave(wave, own) && wave.iter().all(|one| went_on(one, this)) {
-            waves += 1;
+        let its = first.silence_ms.unwrap_or(0);
+        if is_wave(wave, its) && wave.iter().all(|one| went_on(one, this)) {
+            let off = |one: &&Remembered| one.silence_ms.unwrap_or(0).abs_diff(own);
+            earlier.extend(wave.iter().map(off).max());
         }
         rest = later;
     }
-    (waves > 1).then(|| Cadence {
+    earlier.sort_unstable();
+    let (alike, one_in) = most_alike(&earlier, own)?;
+    let waves = u32::try_from(alike + 1).unwrap_or(u32::MAX);
+    (one_in >= WAVES_ALIKE).then(|| Cadence {
         measure: Measure::Silence,
         leg,
         period_ms: own,
         cases: waves,
         known_s: known(own),
         compared: u32::try_from(looks).unwrap_or(u32::MAX),
-        one_in: None,
+        one_in: Some(one_in),
         clients,
         waves,
     })
 }
 
-/// There are enough of them, and each was silent for as long.
+/// How many of the earlier waves are least likely to be so near to this one's silence by chance, and
+/// of how many cases that is one. `off` says how far each is, the nearest first.
+fn most_alike(off: &[u64], own: u64) -> Option<(usize, u64)> {
+    let all = off.len();
+    let ln_factorials = ln_factorials(all);
+    let ln = |count: usize| ln_factorials.get(count).copied().unwrap_or(0.0);
+    // Every number of waves is a try, and every wave was looked at in its turn.
+    let tries = float(all).ln() + float(all + 1).ln();
+    off.iter()
+        .take_while(|off| share(**off, own) <= WIDEST)
+        .zip(1..)
+        .map(|(off, alike)| {
+            let by_chance = share(2 * off + RESOLUTION_MS, own.saturating_sub(*off).max(1));
+            let choices = ln(all) - ln(alike) - ln(all - alike);
+            let ln_chance = choices + float(alike) * by_chance.min(1.0).ln();
+            (alike, one_in(ln_chance + tries))
+        })
+        .max_by_key(|(_, one_in)| *one_in)
+}
+
+/// Enough of them, and each silent for as long.
 fn is_wave(ends: &[&Remembered], own: u64) -> bool {
     /// Delay that scheduling adds to short silences.
     const SLACK_MS: u64 = 50;
+
     let as_silent = |one: &&Remembered| {
         let silence = value(Measure::Silence, one).filter(|_| could_be_a_timers(one));
         silence.is_some_and(|its| its.abs_diff(own) <= own / 50 + SLACK_MS)

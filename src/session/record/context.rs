@@ -114,7 +114,7 @@ pub struct Cadence {
     #[serde(default)]
     pub compared: u32,
     /// By chance the times would be so much alike in one of so many cases, all periods counted that
-    /// were tried; `null` where only `waves` shows it.
+    /// were tried: a million at least, or a hundred where only `waves` shows it.
     #[serde(default)]
     pub one_in: Option<u64>,
     /// Client addresses among the cases.

@@ -164,12 +164,24 @@ fn tick_timeout(view: &View<'_>) -> Option<Finding> {
             human_ms(ms)
         ))
     });
-    let summary =
-        "the client closed: it missed the gateway's ticks, though the gateway was sending";
+    let silence = view.silent_ms(Direction::ToClient).unwrap_or_default();
+    let unread = view.held_up_ms(Direction::ToClient, silence);
+    let summary = match unread {
+        Some(_) => "the client closed: it missed the gateway's ticks while it did not read",
+        None => "the client closed: it missed the gateway's ticks, though the gateway was sending",
+    };
+    let unread = unread.map(|waited| {
+        fact(format!(
+            "bytes of the gateway waited {} in all because the client did not read; ticks may have \
+             waited after them",
+            human_ms(waited)
+        ))
+    });
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())
-            .because(last),
+            .because(last)
+            .because(unread),
     )
 }
 

@@ -129,7 +129,8 @@ pub(super) const RULES: &[Rule] = &[
             "gateway.limit.slow_consumer",
             ActOn::Client,
             Stage::Transport,
-            30,
+            // Who does not read answers no pings, either: before missed pongs.
+            28,
             slow_consumer,
         )
     },

@@ -29,8 +29,9 @@ pub(super) const RULES: &[Rule] = &[
                       gateway's pings passed the tap and no pong came back: the client is \
                       suspended or busy, or a proxy in front of the tap answers or drops pings. \
                       Whether the client's kernel acknowledged them is in the evidence. A ping \
-                      that was answered late, or was under way when the session ended, is none.",
-        evidence: "FIN or RST of the gateway first, and a ping of it that the client had left unanswered: for 20 s with OpenClaw, for 5 s with others, to which the client had also sent nothing else since then",
+                      that was answered late, or was under way when the session ended, is none; \
+                      neither is one whose pong could not pass, because the gateway did not read.",
+        evidence: "FIN or RST of the gateway first, and a ping of it that the client had left unanswered although the gateway read: for 20 s with OpenClaw, for 5 s with others, to which the client had also sent nothing else since then",
         versions: Versions::Seen,
         action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
         find: missed_pongs,
@@ -46,8 +47,10 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "Close 1011 \"keepalive ping timeout\" is what servers made with Python's \
                       websockets send when a pong is missing, and the tap saw the ping that had \
                       no answer. It is no failure inside the gateway. The client is suspended or \
-                      busy, its network is gone, or a proxy in front of the tap drops pings.",
-        evidence: "a Close 1011 of the gateway that says \"keepalive ping timeout\" or gives no reason, and a ping of it that the client had left unanswered for 5 s or more",
+                      busy, its network is gone, or a proxy in front of the tap drops pings. \
+                      Where the gateway did not read what the client sent, a pong may have waited \
+                      unseen, and it is not this.",
+        evidence: "a Close 1011 of the gateway that says \"keepalive ping timeout\" or gives no reason, and a ping of it that the client had left unanswered for 5 s or more although the gateway read",
         versions: Versions::Any,
         action: "check why the client did not answer pings: a sleeping machine, a blocked process, a proxy in front of the tap",
         find: ping_timeout,
@@ -65,8 +68,9 @@ pub(super) const RULES: &[Rule] = &[
                       connection. Where the gateway's kernel acknowledged them its process is stuck \
                       or stopped (a blocked event loop, a paused container); where it did not, \
                       its host or the network between is gone. A ping that was under way when \
-                      the session ended for another reason is none.",
-        evidence: "an end by the client (Close 1011, FIN or RST) and a ping of it that the gateway had left unanswered for 5 s or more; without the Close also nothing else from the gateway since then",
+                      the session ended for another reason is none; neither is one whose pong \
+                      could not pass, because the client did not read.",
+        evidence: "an end by the client (Close 1011, FIN or RST) and a ping of it that the gateway had left unanswered for 5 s or more although the client read; without the Close also nothing else from the gateway since then",
         versions: Versions::Any,
         action: "look into the gateway's log and at its load at this time: it did not answer pings",
         find: gateway_silent,
@@ -133,6 +137,12 @@ fn ping_timeout(view: &View<'_>) -> Option<Finding> {
 /// The facts about a client that did not answer.
 fn about_the_client(view: &View<'_>, missed: Missed, finding: Finding) -> Finding {
     let finding = finding.because(view.both_legs());
+    if missed.unread_ms.is_some() && missed.acknowledged.is_none() {
+        return finding.next(
+            "find what keeps the client from reading (a slow link, a buffering proxy, a blocked event \
+             loop): it did not read what was sent to it, so the pings may never have reached it",
+        );
+    }
     match (missed.silent, missed.acknowledged) {
         (false, _) => finding
             .because([fact(
@@ -178,6 +188,10 @@ fn gateway_silent(view: &View<'_>) -> Option<Finding> {
 }
 
 fn where_to_look(missed: Missed) -> &'static str {
+    if missed.unread_ms.is_some() && missed.acknowledged.is_none() {
+        return "look into the gateway's log and at its load at this time: it did not read what was sent \
+                to it, so the pings may never have reached it";
+    }
     match (missed.silent, missed.acknowledged) {
         (false, _) => {
             "the gateway went on sending: look whether it, or a proxy between tap and gateway, answers \

@@ -92,7 +92,7 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "OpenClaw gateways send a tick every 30 s. None came through the tap for so \
                       long that the client gave up (4000 \"tick timeout\"): the gateway's process \
                       was blocked or suspended, or packets between tap and gateway were lost.",
-        evidence: "a Close 4000 \"tick timeout\" of the client, and nothing of the gateway for longer than its ticks are apart",
+        evidence: "a Close 4000 \"tick timeout\" of the client, and nothing of the gateway for longer than its ticks are apart, although the client read",
         versions: Versions::Read,
         action: "look into the gateway's log and at its load at this time: it had stopped sending",
         ..silent("gateway.silent.ticks", Stage::Close, 50, ticks)
@@ -222,7 +222,9 @@ fn no_hello(view: &View<'_>) -> Option<Finding> {
     let party = gave_up(view)?;
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one session")]
     let waited = ended.millis_since(asked).max(0) as f64;
-    if waited < HELLO_MS {
+    // What waits for the client to read may hold the answer back, or be the beginning of it.
+    let unread = view.held_up_ms(Direction::ToClient, waited).is_some();
+    if waited < HELLO_MS || unread {
         return None;
     }
     let who = match party {
@@ -265,6 +267,10 @@ fn ticks(view: &View<'_>) -> Option<Finding> {
     let interval = view.dialect.as_ref()?.tick_interval_ms.unwrap_or(TICK_MS);
     #[expect(clippy::cast_precision_loss, reason = "an interval is minutes at most")]
     if !fits || silence < interval as f64 * 1.5 {
+        return None;
+    }
+    // While the client does not read, its gateway's ticks wait where we do not see them.
+    if view.held_up_ms(Direction::ToClient, silence).is_some() {
         return None;
     }
     let summary = format!(

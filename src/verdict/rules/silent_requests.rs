@@ -41,7 +41,9 @@ fn requests(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let waited = view.silent_ms(Direction::ToClient)?.min(request.age_ms);
-    if waited < WAITED_MS {
+    // An answer may have waited for the client to read what came before it.
+    let unread = view.held_up_ms(Direction::ToClient, waited).is_some();
+    if waited < WAITED_MS || unread {
         return None;
     }
     let summary = format!(

@@ -1,6 +1,6 @@
 //! Endings that only other sessions explain: what they showed stands in the record's `context`.
 
-use crate::session::memory::{FAR_FROM_CHANCE, ONE_EVENT, lost};
+use crate::session::memory::{FAR_FROM_CHANCE, ONE_EVENT, WAVES_ALIKE, lost};
 use crate::session::party::{Leg, Party};
 use crate::session::record::context::{Cadence, ContextFacts, Measure};
 use crate::session::record::verdict::ActOn;
@@ -27,7 +27,8 @@ pub(super) const RULES: &[Rule] = &[
                       still open, or the same boot id answers afterwards, it has not ended. \
                       Neither has it where a gateway loses so many sessions in any second. Where \
                       all of them had been silent for equally long, a proxy's idle timer looks the \
-                      same: from the second such time on, with the same boot id, it is \
+                      same: from the second such time on, with the same boot id and a silence \
+                      that is the same far more exactly than chance would have it, it is \
                       hop.fault.idle_cadence.",
         evidence: "the gateway's leg lost without a Close, no session of before that is still open, and in the context two others lost within the same second, far more than at any other time, or a new boot id right after it",
         versions: Versions::Seen,
@@ -51,12 +52,15 @@ pub(super) const RULES: &[Rule] = &[
                       something was said in the last second do not count. Timers are that precise: \
                       a proxy, load balancer or NAT on that leg cuts connections. How many cuts it \
                       takes depends on how alike they are: usually five to ten, also where as many \
-                      sessions end at other times. It is known from the second time on where all \
-                      sessions that end in one second had been silent for equally long, and the \
-                      gateway's boot id is the same afterwards. Between client and tap the timer \
-                      may also be the clients' own. Well-known defaults are 30, 58, 60, 100, 180, \
+                      sessions end at other times. It is possible from the second time on where all \
+                      sessions that end in one second had been silent for equally long, both times \
+                      for the same time (by chance in less than one of a hundred cases, as all \
+                      sessions get the gateway's ticks at one moment), and the gateway's boot id is \
+                      the same afterwards; it is likely from one in a million on. Between client \
+                      and tap the timer may also be the clients' own, so that it is likely only \
+                      where the request shows a proxy there. Well-known defaults are 30, 58, 60, 100, 180, \
                       300, 350 and 3600 seconds.",
-        evidence: "a leg lost without a Close, and in the context a cadence: the odds against chance (one_in), or two waves of equal silence with one boot id",
+        evidence: "a leg lost without a Close, and in the context a cadence: the odds against chance (one_in): one in a million, or one in a hundred for two waves of equal silence with one boot id",
         versions: Versions::Any,
         action: "raise the idle timeout of the proxy on that leg above the interval of the gateway's pings (25 s), or above the longest silence",
         find: cadence,
@@ -180,12 +184,16 @@ fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
 fn of_a_cadence(view: &View<'_>, context: &ContextFacts) -> Option<Cadence> {
     let (leg, _) = lost(view.record())?;
     let found = context.cadence?;
-    let far_from_chance = found.one_in.is_some_and(|one_in| one_in >= FAR_FROM_CHANCE);
-    let is_one = found.cases >= 3 && far_from_chance || found.waves >= 2;
+    let waves = found.waves >= 2 && found.one_in >= Some(WAVES_ALIKE);
+    let is_one = found.cases >= 3 && is_far_from_chance(&found) || waves;
     (found.leg == leg && is_one).then_some(found)
 }
 
-/// A period as text.
+fn is_far_from_chance(found: &Cadence) -> bool {
+    found.one_in >= Some(FAR_FROM_CHANCE)
+}
+
+/// A period in words.
 fn period(found: &Cadence) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a period is hours at most")]
     let ms = found.period_ms as f64;
@@ -195,11 +203,14 @@ fn period(found: &Cadence) -> String {
 /// Evidence that it is a timer and not chance.
 fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
     let mut all = Vec::new();
-    if let Some(one_in) = found.one_in {
+    // Where waves are all that there is, they are told below.
+    if found.waves < found.cases {
         all.push(fact(format!(
             "{} of {} sessions that ended on this leg without a Close ended {after}",
             found.cases, found.compared
         )));
+    }
+    if let Some(one_in) = found.one_in {
         all.push(fact(format!(
             "by chance so many would be so much alike in less than one of {one_in} cases, with all \
              periods counted that were tried"
@@ -235,24 +246,32 @@ fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
 }
 
 fn sure(view: &View<'_>, found: &Cadence) -> Confidence {
-    let likely = match found.leg {
-        // Clients include programs that exit after a time of their own.
-        Leg::Client => found.known_s.is_some() && found.clients > 1,
-        // For any other gateway we do not know whether it has such a timer itself.
-        Leg::Gateway if view.is_openclaw() => found.one_in.is_some() || found.known_s.is_some(),
-        Leg::Gateway => view.foreign_server().is_some(),
+    let of_a_hop = match found.leg {
+        // Programs that end after a time of their own are clients, too, wherever they run.
+        Leg::Client => found.known_s.is_some() && found.clients > 1 && proxy_in_front(view),
+        // Of any other gateway it is not known whether it has such a timer itself.
+        Leg::Gateway => view.is_openclaw() || view.foreign_server().is_some(),
     };
-    if likely {
+    if of_a_hop && is_far_from_chance(found) {
         Confidence::Likely
     } else {
         Confidence::Possible
     }
 }
 
+/// Whether something shows that this session came through a proxy.
+fn proxy_in_front(view: &View<'_>) -> bool {
+    view.record().client.via.is_some() || !view.front_evidence().is_empty()
+}
+
 fn cadence(view: &View<'_>) -> Option<Finding> {
     let context = view.record().context.as_ref()?;
     let found = of_a_cadence(view, context)?;
     let leg = found.leg;
+    // An end that does not read gives up on its own pings as regularly as any timer.
+    if view.pongs_held_up(leg.other()) {
+        return None;
+    }
     // A timer in the path does not start the gateway anew.
     if leg == Leg::Gateway && context.processes_lost >= LOOP {
         return None;

@@ -7,7 +7,7 @@ use super::*;
 use crate::session::memory::{Living, Memory};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
-use crate::session::record::TransportEnd;
+use crate::session::record::{Confidence, TransportEnd};
 
 /// `SplitMix64`: a repeatable random generator.
 struct Dice(u64);
@@ -327,6 +327,70 @@ fn programs_that_always_take_as_long_are_no_hops_fault() {
             .collect();
         for (_, verdict) in judge(&lives) {
             assert!(!BLAMED.contains(&verdict.rule.as_str()), "{verdict:#?}");
+        }
+    }
+}
+
+/// Three sessions that are cut at once, again and again. All get the gateway's ticks at one moment.
+fn mass_cuts(cuts: usize, mut next: impl FnMut(i64) -> (i64, i64)) -> Vec<Life> {
+    let mut last_ms = 0;
+    let one = |_| {
+        let (end_ms, silence_ms) = next(last_ms);
+        let opened_ms = last_ms + 1;
+        last_ms = end_ms;
+        (0..3).map(move |late| Life {
+            opened_ms,
+            age_ms: end_ms + late - opened_ms,
+            silence_ms: Some(silence_ms + late),
+            leg: Leg::Gateway,
+        })
+    };
+    (0..cuts).flat_map(one).collect()
+}
+
+/// `possible` is less than one of a hundred by chance, and `likely` is never.
+#[test]
+fn mass_cuts_at_random_times_with_shared_ticks_are_no_cadence() {
+    const TICK_MS: i64 = 30_000;
+    let mut dice = Dice(seed());
+    let (mut judged, mut possible) = (0, 0);
+    for _ in 0..300 {
+        let lives = mass_cuts(6, |last_ms| {
+            let end_ms = last_ms + millis(dice.uniform(700.0, 1400.0));
+            (end_ms, end_ms % TICK_MS)
+        });
+        for (life, verdict) in judge(&lives) {
+            judged += 1;
+            if verdict.rule == "hop.fault.idle_cadence" {
+                possible += 1;
+                let likely = verdict.confidence != Confidence::Possible;
+                assert!(!likely, "{life:?} is {verdict:#?}");
+            }
+        }
+    }
+    assert_eq!(judged, 300 * 6 * 3);
+    assert!(possible * 100 < judged, "{possible} of {judged}");
+}
+
+#[test]
+fn mass_cuts_of_a_timer_are_possible_from_the_second_and_likely_by_the_fourth() {
+    let mut dice = Dice(12);
+    for period_ms in [10_000, 20_000, 60_000] {
+        let lives = mass_cuts(4, |last_ms| {
+            let silence_ms = period_ms + millis(dice.uniform(0.0, 0.005));
+            let talked_ms = millis(dice.uniform(700.0, 1400.0));
+            (last_ms + talked_ms + silence_ms, silence_ms)
+        });
+        let told: Vec<_> = judge(&lives).into_iter().map(|(_, told)| told).collect();
+        let cadence = "hop.fault.idle_cadence";
+        assert!(told[..3].iter().all(|told| told.rule != cadence));
+        for told in &told[3..6] {
+            assert_eq!(told.rule, cadence, "{period_ms}: {told:#?}");
+            assert_eq!(told.confidence, Confidence::Possible);
+        }
+        for told in &told[9..] {
+            assert_eq!(told.rule, cadence, "{period_ms}: {told:#?}");
+            assert_eq!(told.confidence, Confidence::Likely);
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 
 const MISSED: &str = "gateway.lifecycle.missed_pongs";
@@ -105,6 +106,115 @@ fn the_kernel_tells_a_frozen_client_from_a_lost_network() {
         "{}",
         lively.next
     );
+}
+
+/// A record in which bytes had waited so long in all: for the gateway to read, and for the client.
+fn waited(id: &str, to_gateway: f64, to_client: f64, edit: impl FnOnce(&mut Value)) -> Verdict {
+    decide(&edited(id, |record| {
+        let blocked = json!({ "to_gateway": to_gateway, "to_client": to_client });
+        if record["latency"].is_null() {
+            record["latency"] = json!({});
+        }
+        record["latency"]["blocked_ms"] = blocked;
+        edit(record);
+    }))
+}
+
+/// We read no further from an end while the other does not read: its pongs wait there.
+#[test]
+fn a_gateway_that_does_not_read_has_not_missed_the_clients_pongs() {
+    let proves_nothing = "because the gateway did not read";
+    for id in [TIMEOUT, MISSED] {
+        let unread = waited(id, 30_000.0, 0.0, |_| {});
+        assert_ne!(unread.rule, id);
+        assert_ne!(unread.act_on, ActOn::Client, "{unread:#?}");
+        assert!(says(&unread, proves_nothing), "{unread:#?}");
+        assert!(!says(&unread, "the process there did not answer"));
+        // A moment of an upload hides no pong for so long.
+        let moment = waited(id, 900.0, 0.0, |_| {});
+        assert_eq!(moment.rule, id);
+        assert!(!says(&moment, proves_nothing), "{moment:#?}");
+    }
+    // Such a gateway is as regular as its pings, and no proxy's timer.
+    let regular = waited(MISSED, 30_000.0, 0.0, |record| {
+        record["context"] = json!({ "cadence": {
+            "measure": "silence", "leg": "gateway", "period_ms": 15_000, "cases": 8,
+            "known_s": null, "compared": 8, "one_in": 5_000_000, "clients": 2,
+        } });
+    });
+    assert_eq!(regular.rule, "gateway.left.open");
+}
+
+#[test]
+fn a_client_that_does_not_read_has_not_missed_the_gateways_pongs() {
+    let closed = waited(SILENT, 0.0, 30_000.0, |_| {});
+    assert_eq!(closed.rule, "client.closed.code");
+    assert!(
+        says(&closed, "because the client did not read"),
+        "{closed:#?}"
+    );
+    assert_eq!(waited(SILENT, 0.0, 1500.0, |_| {}).rule, SILENT);
+    let left = waited(SILENT, 0.0, 30_000.0, |record| {
+        record["close"]["client"] = Value::Null;
+        record["close"]["client_saw"] = Value::Null;
+    });
+    assert_eq!(left.rule, "client.left.open");
+    // Nor did the gateway's ticks stop.
+    let ticks = "gateway.silent.ticks";
+    let unread = waited(ticks, 0.0, 60_000.0, |_| {});
+    assert_eq!(unread.rule, "client.closed.tick_timeout");
+    assert!(
+        unread.summary.contains("while it did not read"),
+        "{unread:#?}"
+    );
+    assert_eq!(waited(ticks, 60_000.0, 500.0, |_| {}).rule, ticks);
+}
+
+/// Nor did it stop to answer where its answers wait after what the client does not read.
+#[test]
+fn a_client_that_does_not_read_may_have_been_answered() {
+    for id in ["gateway.silent.no_hello", "gateway.silent.requests"] {
+        assert_eq!(waited(id, 0.0, 100.0, |_| {}).rule, id);
+        let unread = waited(id, 0.0, 30_000.0, |_| {});
+        assert_ne!(unread.act_on, ActOn::Gateway, "{unread:#?}");
+    }
+}
+
+/// A ping that waits with us for its receiver was not acknowledged by anybody.
+#[test]
+fn pings_to_an_end_that_does_not_read_may_not_have_reached_it() {
+    for (id, to_gateway, to_client) in [(TIMEOUT, 0.0, 30_000.0), (SILENT, 30_000.0, 0.0)] {
+        let unread = waited(id, to_gateway, to_client, |_| {});
+        assert_eq!(unread.rule, id);
+        assert!(!says(&unread, "its kernel acknowledged"), "{unread:#?}");
+        assert!(
+            says(&unread, "it did not read: bytes waited 30.0 s"),
+            "{unread:#?}"
+        );
+        assert!(
+            unread.next.contains("may never have reached it"),
+            "{unread:#?}"
+        );
+        assert!(says(
+            &waited(id, 0.0, 0.0, |_| {}),
+            "its kernel acknowledged"
+        ));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_a_slow_consumer_before_it_misses_pings() {
+    let slow = "gateway.limit.slow_consumer";
+    let with = |blocked: f64| {
+        waited(slow, 0.0, blocked, |record| {
+            record["close"]["transport"]["gateway_at"] = at(75);
+            record["close"]["transport"]["client_at"] = at(75);
+            record["closed_at"] = at(75);
+            record["latency"]["unanswered_pings"] = json!({ "client": pings(25, 50) });
+        })
+    };
+    assert_eq!(with(38_000.0).rule, slow);
+    assert_eq!(with(0.0).rule, MISSED);
 }
 
 #[test]

@@ -133,9 +133,28 @@ fn a_cadence_needs_its_odds_or_waves() {
         with("gateway", json!({ "one_in": null })).rule,
         "gateway.left.open"
     );
-    let waves = with("gateway", json!({ "one_in": null, "cases": 2, "waves": 2 }));
-    assert_eq!(waves.rule, cadence);
-    // The evidence says how unlikely it is by chance.
+    // Waves are told earlier, and only as possible.
+    let waves = |one_in: serde_json::Value| {
+        with(
+            "gateway",
+            json!({ "one_in": one_in, "cases": 2, "waves": 2 }),
+        )
+    };
+    let two = waves(json!(400));
+    assert_eq!(
+        (&*two.rule, two.confidence),
+        (cadence, Confidence::Possible)
+    );
+    assert!(
+        two.evidence
+            .iter()
+            .any(|it| it.fact.contains("less than one of 400 cases"))
+    );
+    assert_eq!(waves(json!(2_000_000)).confidence, Confidence::Likely);
+    for chance in [json!(null), json!(60)] {
+        assert_eq!(waves(chance).rule, "gateway.left.open");
+    }
+    // The evidence says how far from chance it is.
     let told = with("gateway", json!({}));
     let says = |words: &str| told.evidence.iter().any(|it| it.fact.contains(words));
     assert!(says("6 of 9 sessions that ended on this leg"), "{told:#?}");
@@ -148,7 +167,42 @@ fn a_cadence_needs_its_odds_or_waves() {
             .next
             .starts_with("if these clients do not end by themselves")
     );
-    assert_eq!(with("client", json!({})).confidence, Confidence::Likely);
+}
+
+/// Five pollers with a life of 60 s of their own look as a proxy does.
+#[test]
+fn a_cadence_of_clients_is_likely_only_where_a_proxy_is_in_front() {
+    let with = |clients: u32, headers: &[&str], via: serde_json::Value| {
+        let told = decide(&edited("client.left.reset", |record| {
+            record["context"] = json!({ "cadence": {
+                "measure": "age", "leg": "client", "period_ms": 60_000, "cases": 6, "known_s": 60,
+                "compared": 9, "one_in": 2_000_000, "clients": clients,
+            } });
+            record["client"]["via"] = via;
+            let sent = record["request"]["headers"].as_array_mut().unwrap();
+            let header = |name| json!({ "name": name, "value": null, "length": 11 });
+            sent.extend(headers.iter().map(header));
+        }));
+        assert_eq!(told.rule, "hop.fault.idle_cadence");
+        told.confidence
+    };
+    let none = json!(null);
+    assert_eq!(with(5, &[], none.clone()), Confidence::Possible);
+    assert_eq!(
+        with(5, &["x-request-id"], none.clone()),
+        Confidence::Possible
+    );
+    for mark in ["X-Forwarded-For", "via", "cf-ray"] {
+        assert_eq!(with(5, &[mark], none.clone()), Confidence::Likely, "{mark}");
+        assert_eq!(
+            with(1, &[mark], none.clone()),
+            Confidence::Possible,
+            "{mark}"
+        );
+    }
+    let via =
+        json!({ "peer": "192.0.2.1:443", "kind": "proxy_protocol", "chain": [], "resolved": true });
+    assert_eq!(with(5, &[], via), Confidence::Likely);
 }
 
 #[test]

@@ -183,14 +183,20 @@ fn the_second_wave_after_equal_silence_is_a_cadence_if_the_process_went_on() {
     assert_eq!(cadence_of(&first), None, "once it may be a crash");
     let then = |second: Vec<SessionRecord>| cadence_of(&[first.clone(), second].concat());
     let found = then(wave(10, 60_000, 20_010, Some("a"))).unwrap();
-    assert_eq!((found.waves, found.cases, found.one_in), (2, 2, None));
+    assert_eq!((found.waves, found.cases), (2, 2));
+    let one_in = found.one_in.unwrap();
+    assert!(
+        (WAVES_ALIKE..10 * WAVES_ALIKE).contains(&one_in),
+        "{one_in}"
+    );
     assert_eq!((found.measure, found.leg), (Measure::Silence, Leg::Gateway));
     // Another process, so the first one had ended; or an unknown process.
     assert_eq!(then(wave(10, 60_000, 20_010, Some("b"))), None);
     assert_eq!(then(wave(10, 60_000, 20_010, None)), None);
-    // A different silence.
+    // Another silence, or one that chance makes as equal.
     assert_eq!(then(wave(10, 60_000, 23_000, Some("a"))), None);
-    // Some sessions in that second had not been silent.
+    assert_eq!(then(wave(10, 60_000, 20_150, Some("a"))), None);
+    // Some in that second had not been silent.
     let mut mixed = wave(10, 60_000, 20_010, Some("a"));
     let busy = silent_for(3000, session(20, 50_000, 60_001));
     mixed.insert(0, of_process("a", busy));
@@ -199,7 +205,47 @@ fn the_second_wave_after_equal_silence_is_a_cadence_if_the_process_went_on() {
     assert_eq!(then(wave(10, 32_000, 20_010, Some("a"))), None);
 }
 
-/// All open sessions get the gateway's ticks at the same moment.
+#[test]
+fn each_further_wave_makes_a_timer_surer() {
+    let waves: Vec<_> = (0..4_u32)
+        .zip([20_000, 20_008, 20_003, 20_006])
+        .flat_map(|(nth, silence)| {
+            let (first, end) = (u128::from(nth) * 10, i64::from(nth) * 700_000);
+            wave(first, end, silence, Some("a"))
+        })
+        .collect();
+    let told = [2, 3, 4].map(|count| {
+        let found = cadence_of(&waves[..count * 3]).unwrap();
+        (found.waves, found.one_in.unwrap())
+    });
+    assert_eq!(told.map(|(waves, _)| waves), [2, 3, 4]);
+    assert!(told[0].1 < told[1].1 && told[1].1 < told[2].1, "{told:?}");
+    assert!(told[2].1 >= FAR_FROM_CHANCE, "{told:?}");
+}
+
+#[test]
+fn the_more_waves_there_were_the_likelier_one_is_alike_by_chance() {
+    let alike = [
+        wave(0, 0, 20_000, Some("a")),
+        wave(10, 70_000, 20_002, Some("a")),
+    ];
+    let before = |count: u32| -> Vec<_> {
+        let other = |nth: u32| {
+            let nth = i64::from(nth) + 1;
+            let number = 100 + 10 * nth.unsigned_abs();
+            wave(number.into(), -700_000 * nth, 3000 + 1000 * nth, Some("a"))
+        };
+        (0..count).rev().flat_map(other).collect()
+    };
+    let one_in = |count| {
+        let records = [before(count), alike.concat()].concat();
+        cadence_of(&records).and_then(|found| found.one_in)
+    };
+    assert!(one_in(0) > one_in(1) && one_in(1).is_some());
+    assert_eq!(one_in(8), None);
+}
+
+/// All that are open get the gateway's ticks at the same moment.
 #[test]
 fn equal_silence_where_several_end_in_any_second_is_no_wave() {
     let tick = |end: i64| end % 25_000;
