@@ -26,6 +26,7 @@ mod layers;
 mod loops;
 mod misdirected;
 mod origins;
+mod pace;
 mod page;
 mod progress;
 mod relay;

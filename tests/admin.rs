@@ -1,5 +1,6 @@
 //! The admin listener of the running tap, and the commands that ask it.
 
+mod flood;
 mod guard;
 mod health;
 mod metrics;

@@ -1,5 +1,8 @@
 //! Our own timers: each is named in the record, with its limit and what was observed.
 
+use std::time::{Duration, Instant};
+
+use wstap::session::SessionRecord;
 use wstap::session::party::{Party, Phase};
 use wstap::session::record::{Class, Kind, TimerKey};
 use wstap::ws::CloseCode;
@@ -8,8 +11,10 @@ use crate::peers::{
     Via, close_code, echo, half_closer, http_plain, never_answers, scripted, tunnel,
 };
 use crate::support::client::connect;
+use crate::support::conn::Conn;
 use crate::support::frame::Frame;
-use crate::support::records::class;
+use crate::support::head::Head;
+use crate::support::records::{class, rule};
 use crate::support::tap::{Face, Setup};
 use crate::support::wire::Ending;
 
@@ -55,7 +60,7 @@ async fn one_direction_is_enough_not_to_be_idle() {
     let mut conn = tap.connect(Face::Plain).await;
     conn.open("/").await;
     // For more than twice the limit, a pong (which nobody answers) every fifth of it.
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
     for _ in 0..12 {
         tick.tick().await;
         conn.send_masked(Frame::pong(b"")).await.unwrap();
@@ -79,9 +84,8 @@ async fn a_silent_client_is_ended() {
         let mut conn = connect(tap.addr(face)).await;
         let (_, ending) = conn.rest().await;
         assert_ne!(ending, Ending::StillOpen, "{face:?}");
-        let is_it = |record: &wstap::session::SessionRecord| {
-            record.close.timer.is_some_and(|timer| timer.key == key)
-        };
+        let is_it =
+            |record: &SessionRecord| record.close.timer.is_some_and(|timer| timer.key == key);
         let record = tap.wait_for("the timer's record", is_it).await;
         assert_eq!(record.kind, Kind::Connection);
         assert_eq!(class(&record), Class::TapTimeout);
@@ -240,7 +244,7 @@ async fn a_body_that_moves_is_not_idle() {
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     conn.send(head.as_bytes()).await.unwrap();
     assert_eq!(conn.head().await.unwrap().status(), 200);
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
     for _ in 0..12 {
         tick.tick().await;
         conn.send(&http_plain::as_chunk(b"on")).await.unwrap();
@@ -277,6 +281,102 @@ async fn a_request_that_stands_still_is_answered() {
     );
 }
 
+/// The client sends its request's body byte by byte, and would for ever.
+#[tokio::test]
+async fn a_request_that_trickles_ends() {
+    let peer = never_answers::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.request_body", "1s")
+        .set("timeouts.idle", "30s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n";
+    conn.send(head.as_bytes()).await.unwrap();
+    let answer = trickle(&mut conn, b"x").await;
+    assert_eq!(answer.status(), 408, "{}", answer.text());
+    assert_ne!(conn.rest().await.1, Ending::StillOpen);
+    let record = tap.wait_for("a record", |_| true).await;
+    let timer = record.close.timer.unwrap();
+    assert_eq!((timer.key, timer.limit_ms), (TimerKey::RequestBody, 1000));
+    assert!(timer.observed_ms >= 1000.0, "{timer:?}");
+    assert_eq!(rule(&record), "tap.timeout.slow_body");
+    assert_ne!(peer.log.ending(0).await, Ending::StillOpen);
+}
+
+/// Also when the gateway answers meanwhile.
+#[tokio::test]
+async fn a_request_that_trickles_behind_its_answer_ends() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.request_body", "1s")
+        .set("timeouts.idle", "30s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    conn.send(head.as_bytes()).await.unwrap();
+    let answer = trickle(&mut conn, &http_plain::as_chunk(b"x")).await;
+    assert_eq!(answer.status(), 200);
+    let mut tick = tokio::time::interval(PAUSE);
+    while conn.send(&http_plain::as_chunk(b"x")).await.is_ok() {
+        tick.tick().await;
+    }
+    let record = tap.wait_for("a record", |_| true).await;
+    assert_eq!(record.close.timer.unwrap().key, TimerKey::RequestBody);
+    assert_eq!(rule(&record), "tap.timeout.slow_body");
+    assert!(!record.answer.as_ref().unwrap().complete);
+}
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Sends the same every so often until an answer's head is there.
+async fn trickle(conn: &mut Conn, piece: &[u8]) -> Head {
+    for _ in 0..100 {
+        conn.send(piece).await.unwrap();
+        if let Ok(head) = tokio::time::timeout(PAUSE, conn.head()).await {
+            return head.unwrap();
+        }
+    }
+    panic!("no answer");
+}
+
+/// A kept connection on which no further request comes ends after the time for a head, in order, and
+/// nothing is told of it.
+#[tokio::test]
+async fn an_idle_kept_connection_ends() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer)
+        .set("timeouts.request_head", "1s")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    for _ in 0..2 {
+        let answered = Instant::now();
+        assert_eq!(conn.get("/").await.unwrap().0.status(), 200);
+        assert!(answered.elapsed() < Duration::from_secs(1));
+    }
+    let idle = Instant::now();
+    let (rest, ending) = conn.rest().await;
+    assert!(rest.is_empty());
+    assert_eq!(ending, Ending::Fin);
+    assert!(
+        idle.elapsed() > Duration::from_millis(900),
+        "{:?}",
+        idle.elapsed()
+    );
+    // What comes later has a record, so that one of before it would be there.
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.get("/later").await.unwrap();
+    let later = |record: &SessionRecord| {
+        let request = record.request.as_ref();
+        request.is_some_and(|request| request.path.as_str() == "/later")
+    };
+    tap.wait_for("the later record", later).await;
+    let kinds: Vec<_> = tap.records().iter().map(|record| record.kind).collect();
+    assert_eq!(kinds, [Kind::Http; 3]);
+}
+
 /// An upload may take longer in all than a pause may, also before there is any answer.
 #[tokio::test]
 async fn a_long_upload_that_moves_is_not_idle() {
@@ -289,7 +389,7 @@ async fn a_long_upload_that_moves_is_not_idle() {
     let mut conn = tap.connect(Face::Plain).await;
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n";
     conn.send(head.as_bytes()).await.unwrap();
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
     for _ in 0..12 {
         tick.tick().await;
         conn.send(b"on").await.unwrap();

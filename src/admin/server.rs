@@ -10,14 +10,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::timeout;
 
 use super::Desk;
 use crate::transport::listener;
 
-/// Connections at the same time. When one more comes, the oldest goes: whoever opens many and says
-/// nothing cannot keep a health check out.
+/// Connections at the same time. When one more comes, the oldest goes of the address that has most:
+/// whoever opens many cannot keep a health check out.
 const CONNECTIONS: usize = 64;
 
 /// From accept to the end of a request's head.
@@ -33,20 +33,42 @@ const HEADERS: usize = 64;
 /// Accepts until it is dropped, and every connection ends with it.
 pub async fn serve(desk: Arc<Desk>, listener: TcpListener) {
     let mut tasks = JoinSet::new();
-    let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
+    let mut open = Open::default();
     loop {
-        let (stream, _) = listener::accept(&listener).await;
+        let (stream, peer) = listener::accept(&listener).await;
         let _ = stream.set_nodelay(true);
         while tasks.try_join_next().is_some() {}
-        open.retain(|task| !task.is_finished());
-        if open.len() >= CONNECTIONS
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
-        }
+        open.make_room();
         let reached = stream.local_addr().map(|addr| addr.ip().to_canonical());
         let reached = reached.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        open.push_back(tasks.spawn(connection(Arc::clone(&desk), stream, reached)));
+        let task = tasks.spawn(connection(Arc::clone(&desk), stream, reached));
+        open.0.push_back((peer.ip(), task));
+        // Accepting goes on when what has come was looked at. Otherwise as many as wait in the backlog
+        // would be accepted in one go, and the first ones put out before their request was read.
+        yield_now().await;
+    }
+}
+
+/// The open connections in their order, and whose they are.
+#[derive(Debug, Default)]
+struct Open(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Open {
+    /// Sees to it that there is room for one more.
+    fn make_room(&mut self) {
+        self.0.retain(|(_, task)| !task.is_finished());
+        if self.0.len() < CONNECTIONS {
+            return;
+        }
+        let all = |of: IpAddr| self.0.iter().filter(|(from, _)| *from == of).count();
+        // From the newest to the oldest: of those that are equal the last one is taken.
+        let places = self.0.iter().enumerate().rev();
+        let most = places.max_by_key(|(_, (from, _))| all(*from));
+        let place = most.map(|(place, _)| place);
+        if let Some((_, task)) = place.and_then(|place| self.0.remove(place)) {
+            tracing::debug!("a connection of the admin listener had to make room");
+            task.abort();
+        }
     }
 }
 
@@ -116,6 +138,43 @@ mod tests {
             serving.await;
             started.elapsed()
         })
+    }
+
+    /// Who has few connections keeps them, whoever else comes.
+    #[tokio::test]
+    async fn the_oldest_goes_of_the_address_that_has_most() {
+        let address = |last: u8| IpAddr::from([127, 0, 0, last]);
+        let mut tasks = JoinSet::new();
+        let mut open = Open::default();
+        let mut comes = |open: &mut Open, last: u8| {
+            open.make_room();
+            let task = tasks.spawn(std::future::pending::<()>());
+            open.0.push_back((address(last), task));
+        };
+        comes(&mut open, 1);
+        for turn in 0..4 * CONNECTIONS {
+            comes(&mut open, if turn % 3 == 0 { 2 } else { 3 });
+        }
+        let all = |last: u8| {
+            open.0
+                .iter()
+                .filter(|(from, _)| *from == address(last))
+                .count()
+        };
+        assert_eq!(open.0.len(), CONNECTIONS);
+        assert_eq!(open.0.front().map(|(from, _)| *from), Some(address(1)));
+        assert!(all(2).abs_diff(all(3)) <= 1, "{} {}", all(2), all(3));
+        // Of equals, the oldest: all of one address, or one each.
+        let (mut same, mut each) = (Open::default(), Open::default());
+        for last in 0..64 {
+            comes(&mut same, 1);
+            comes(&mut each, last);
+        }
+        let second = same.0.get(1).map(|(_, task)| task.id());
+        same.make_room();
+        each.make_room();
+        assert_eq!(same.0.front().map(|(_, task)| task.id()), second);
+        assert_eq!(each.0.front().map(|(from, _)| *from), Some(address(1)));
     }
 
     const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";

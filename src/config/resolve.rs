@@ -328,6 +328,7 @@ fn timeouts(section: TimeoutsSchema) -> Timeouts {
         proxy_header: or(section.proxy_header, default.proxy_header),
         tls_handshake: or(section.tls_handshake, default.tls_handshake),
         request_head: or(section.request_head, default.request_head),
+        request_body: or(section.request_body, default.request_body),
         connect: or(section.connect, default.connect),
         upgrade: or(section.upgrade, default.upgrade),
         idle: or(section.idle, default.idle),

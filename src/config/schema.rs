@@ -224,6 +224,10 @@ pub(super) struct TimeoutsSchema {
     /// A complete request head.
     #[schemars(extend("default" = "10s"))]
     pub(super) request_head: Option<Scalar<Timer>>,
+    /// How long a client may be waited for over a request's body, in all; each KiB of it that comes adds a
+    /// second.
+    #[schemars(extend("default" = "2h"))]
+    pub(super) request_body: Option<Scalar<Timer>>,
     /// Connect to the gateway.
     #[schemars(extend("default" = "5s"))]
     pub(super) connect: Option<Scalar<Timer>>,

@@ -20,6 +20,8 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// From the first byte of a connection to the end of a request head.
     pub request_head: Duration,
+    /// How long a client may be waited for over a request's body; each KiB adds a second.
+    pub request_body: Duration,
     /// TCP (or unix socket) connect to the gateway.
     pub connect: Duration,
     /// From the request to the gateway's answer to it.
@@ -40,6 +42,7 @@ impl Default for Timeouts {
             proxy_header: Duration::from_secs(5),
             tls_handshake: Duration::from_secs(10),
             request_head: Duration::from_secs(10),
+            request_body: Duration::from_hours(2),
             connect: Duration::from_secs(5),
             upgrade: Duration::from_secs(20),
             idle: Duration::from_hours(1),
@@ -53,11 +56,12 @@ impl Default for Timeouts {
 impl Timeouts {
     /// The timers by the names of their keys, in the order of the file.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, Duration); 9] {
+    pub fn named(&self) -> [(&'static str, Duration); 10] {
         [
             ("proxy_header", self.proxy_header),
             ("tls_handshake", self.tls_handshake),
             ("request_head", self.request_head),
+            ("request_body", self.request_body),
             ("connect", self.connect),
             ("upgrade", self.upgrade),
             ("idle", self.idle),

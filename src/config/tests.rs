@@ -105,7 +105,7 @@ gateway:
   dialect: plain
   tls: {{ ca: '{}', server_name: other }}
 origins: {{ allowedOrigins: ['https://a.example'] }}
-timeouts: {{ proxy_header: 9s, tls_handshake: 1s, request_head: 2s, connect: 3s, upgrade: 4s, idle: 5s, half_close: 6s, close: 7s, drain: 8ms }}
+timeouts: {{ proxy_header: 9s, tls_handshake: 1s, request_head: 2s, request_body: 3s, connect: 4s, upgrade: 5s, idle: 6s, half_close: 7s, close: 8s, drain: 8ms }}
 tcp: {{ keepalive: 2s, keepalive_interval: 1m, user_timeout: 1h }}
 limits:
   {{ connections: 1, per_client: 4, handshakes: 5, head_bytes: 8KiB, headers: 3,
@@ -140,9 +140,9 @@ workers: 3
         "https://a.example"
     );
     let timers: Vec<_> = config.timeouts().named().map(|(_, timer)| timer).into();
-    let seconds = [9, 1, 2, 3, 4, 5, 6, 7].map(Duration::from_secs);
-    assert_eq!(timers[..8], seconds);
-    assert_eq!(timers[8], Duration::from_millis(8));
+    let seconds = [9, 1, 2, 3, 4, 5, 6, 7, 8].map(Duration::from_secs);
+    assert_eq!(timers[..9], seconds);
+    assert_eq!(timers[9], Duration::from_millis(8));
     let tcp = config.tcp();
     let tcp = [tcp.keepalive, tcp.keepalive_interval, tcp.user_timeout];
     assert_eq!(tcp, [2, 60, 3600].map(Duration::from_secs));

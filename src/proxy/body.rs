@@ -11,6 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep_until};
 
+use super::pace::{Pace, TooSlow};
 use super::page;
 use super::progress::Progress;
 use super::session::Shared;
@@ -29,7 +30,7 @@ pub enum Body {
     /// Text of our own.
     Text(Option<Bytes>),
     /// From the client to the gateway.
-    Request(Counted),
+    Request(Box<Counted>),
     /// From the gateway to the client.
     Response(Box<Answered>),
 }
@@ -57,6 +58,9 @@ pub enum BodyError {
     /// Nothing moved for too long.
     #[error("nothing moved for timeouts.idle")]
     Idle,
+    /// Of a request: the client took too long over it.
+    #[error("it came too slowly for timeouts.request_body")]
+    Slow,
 }
 
 impl HttpBody for FromClient {
@@ -96,6 +100,7 @@ impl HttpBody for FromClient {
 pub struct Counted {
     inner: FromClient,
     progress: Arc<Progress>,
+    pace: Pace,
 }
 
 /// A response body that belongs to a record: when it ends, the session does.
@@ -117,14 +122,17 @@ pub struct Answered {
 }
 
 impl Body {
-    /// A request's body, whose progress is noted.
+    /// A request's body, whose progress is noted; `limit` is `timeouts.request_body`.
     #[must_use]
-    pub fn request(inner: FromClient, progress: Arc<Progress>) -> Self {
+    pub fn request(inner: FromClient, progress: Arc<Progress>, limit: Duration) -> Self {
         if inner.is_end_stream() {
-            Self::Empty
-        } else {
-            Self::Request(Counted { inner, progress })
+            return Self::Empty;
         }
+        Self::Request(Box::new(Counted {
+            inner,
+            progress,
+            pace: Pace::new(limit),
+        }))
     }
 
     /// A response's body, which ends when neither body has moved for `idle`. With `look` (the
@@ -199,19 +207,7 @@ impl HttpBody for Body {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Self::Request(counted) => {
-                let poll = Pin::new(&mut counted.inner).poll_frame(cx);
-                counted.progress.await_client(poll.is_pending());
-                match &poll {
-                    Poll::Ready(Some(Ok(frame))) => {
-                        let data = frame.data_ref();
-                        counted.progress.sent_on(data.map_or(0, Bytes::len));
-                    }
-                    Poll::Ready(Some(Err(_))) => counted.progress.client_failed(),
-                    Poll::Ready(None) | Poll::Pending => {}
-                }
-                poll
-            }
+            Self::Request(counted) => counted.poll_frame(cx),
             Self::Response(answered) => answered.poll_frame(cx),
         }
     }
@@ -233,6 +229,40 @@ impl HttpBody for Body {
             Self::Response(answered) => answered.inner.size_hint(),
         }
     }
+}
+
+impl Counted {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let poll = Pin::new(&mut self.inner).poll_frame(cx);
+        self.progress.await_client(poll.is_pending());
+        match &poll {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.pace.came();
+                let data = frame.data_ref();
+                self.progress.sent_on(data.map_or(0, Bytes::len));
+            }
+            Poll::Ready(Some(Err(_))) => self.progress.client_failed(),
+            Poll::Ready(None) => {}
+            Poll::Pending => {
+                let slow = ready!(self.pace.poll_wait(self.progress.request_bytes(), cx));
+                self.progress.too_slow(slow);
+                return Poll::Ready(Some(Err(BodyError::Slow)));
+            }
+        }
+        poll
+    }
+}
+
+/// Notes that a request ended because its body came too slowly.
+pub(super) fn note_slow(session: &Shared, slow: TooSlow) {
+    session.with(|rec| {
+        let key = TimerKey::RequestBody;
+        rec.ending
+            .timer_fired(key, slow.limit, slow.waited, Instant::now());
+    });
 }
 
 impl Answered {
@@ -260,8 +290,13 @@ impl Answered {
                 self.complete = true;
                 return Poll::Ready(None);
             }
-            // The exchange ends with the request's body, so the client ended it.
-            Poll::Ready(Some(Err(_))) if self.progress.has_client_failed() => {}
+            // The exchange ends with the request's body: that was the client.
+            Poll::Ready(Some(Err(_))) if self.progress.has_client_failed() => {
+                if let Some(slow) = self.progress.was_too_slow() {
+                    note_slow(&self.session, slow);
+                    self.session.settle();
+                }
+            }
             Poll::Ready(Some(Err(error))) => {
                 let detail = format!("the gateway's answer broke off: {error}");
                 self.session.with(|rec| {

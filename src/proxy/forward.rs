@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
-use super::body::{Body, FromClient};
+use super::body::{Body, FromClient, note_slow};
 use super::connection::Connection;
 use super::error::Failure;
 use super::forwarded::Way;
@@ -126,7 +126,8 @@ async fn plain(
     let client_version = std::mem::replace(&mut head.version, Version::HTTP_11);
     let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
     let progress: Arc<Progress> = head.extensions.remove().unwrap_or_default();
-    let body = Body::request(body, Arc::clone(&progress));
+    let timeouts = tap.config.timeouts();
+    let body = Body::request(body, Arc::clone(&progress), timeouts.request_body);
     let started = Instant::now();
     let mut request = Request::from_parts(head, body);
     connection.interim.listen(&mut request, client_version);
@@ -134,6 +135,10 @@ async fn plain(
     let sending = tap.pool.send(request, reach, step);
     let sent = connection.interim.before(sending).await;
     let response = sent.map_err(|error| {
+        if let Some(slow) = progress.was_too_slow() {
+            note_slow(&session, slow);
+            return Failure::SlowBody;
+        }
         // What ended it may be that the client's body could not be read.
         unreadable_body(connection, &session, &error)
             .unwrap_or_else(|| failed(tap, &session, error))
@@ -149,7 +154,7 @@ async fn plain(
     Ok(pass_on(
         session,
         response,
-        (progress, tap.config.timeouts().idle),
+        (progress, timeouts.idle),
         stripped_websocket,
     ))
 }

@@ -1,7 +1,10 @@
 //! How a plain request gets on: what its timer asks, before and behind the head of the answer.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use super::pace::TooSlow;
 
 /// One request and its answer. Shared by the bodies of both.
 #[derive(Debug)]
@@ -12,6 +15,7 @@ pub struct Progress {
     request_bytes: AtomicU64,
     awaits_client: AtomicBool,
     client_failed: AtomicBool,
+    too_slow: OnceLock<TooSlow>,
 }
 
 impl Default for Progress {
@@ -22,6 +26,7 @@ impl Default for Progress {
             request_bytes: AtomicU64::new(0),
             awaits_client: AtomicBool::new(false),
             client_failed: AtomicBool::new(false),
+            too_slow: OnceLock::new(),
         }
     }
 }
@@ -55,6 +60,19 @@ impl Progress {
     /// The request's body could not be read to its end.
     pub fn client_failed(&self) {
         self.client_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// The request's body came too slowly, so that it ends here.
+    pub fn too_slow(&self, slow: TooSlow) {
+        tracing::debug!(?slow, "a request's body comes too slowly");
+        let _ = self.too_slow.set(slow);
+        self.client_failed();
+    }
+
+    /// See [`Self::too_slow`].
+    #[must_use]
+    pub fn was_too_slow(&self) -> Option<TooSlow> {
+        self.too_slow.get().copied()
     }
 
     /// See [`Self::client_failed`].

@@ -76,7 +76,8 @@ pub(super) async fn attempt(
     });
 
     let progress = Arc::<Progress>::default();
-    let body = Body::request(body, Arc::clone(&progress));
+    let timeouts = tap.config.timeouts();
+    let body = Body::request(body, Arc::clone(&progress), timeouts.request_body);
     let sent = Instant::now();
     let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let reader = dialect::reader(tap.dialect(), &tap.fingerprinter, target);
@@ -95,12 +96,7 @@ pub(super) async fn attempt(
     is_no_turn_of_a_loop(&response, turn)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         session.with(|rec| rec.ending.refused(Leg::Gateway, Instant::now()));
-        let mut response = pass_on(
-            session,
-            response,
-            (progress, tap.config.timeouts().idle),
-            true,
-        );
+        let mut response = pass_on(session, response, (progress, timeouts.idle), true);
         // What the client may have sent behind the upgrade is not a request to us.
         response
             .headers_mut()

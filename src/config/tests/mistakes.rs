@@ -26,7 +26,7 @@ fn errors_name_line_column_and_key_path() {
         // Unknown keys, with the nearest legal one.
         (
             "timeouts:\n  idel: 1h",
-            "f.yaml:2:3: timeouts.idel: expected one of `proxy_header`, `tls_handshake`, `request_head`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found the unknown key `idel` (did you mean `idle`?)",
+            "f.yaml:2:3: timeouts.idel: expected one of `proxy_header`, `tls_handshake`, `request_head`, `request_body`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found the unknown key `idel` (did you mean `idle`?)",
         ),
         (
             "limits: { per_clients: 512 }",
@@ -47,7 +47,7 @@ fn errors_name_line_column_and_key_path() {
         ),
         (
             "timeouts:\n  - 1s",
-            "f.yaml:1:1: timeouts: expected a mapping with `proxy_header`, `tls_handshake`, `request_head`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found a list",
+            "f.yaml:1:1: timeouts: expected a mapping with `proxy_header`, `tls_handshake`, `request_head`, `request_body`, `connect`, `upgrade`, `idle`, `half_close`, `close` or `drain`, found a list",
         ),
         (
             "session_header: yes",

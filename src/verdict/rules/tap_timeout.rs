@@ -77,6 +77,24 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "A request's body came too slowly",
+        explanation: "The client kept sending its request's body, but so little at a time that the tap \
+                      waited for it for longer than timeouts.request_body in all; each KiB that came \
+                      had bought another second. A stalled network or a client that holds the \
+                      request open, perhaps on purpose. The tap answered 408, or broke off the answer \
+                      that had begun. What the gateway does not read in time is not counted.",
+        evidence: "timeouts.request_body fired",
+        versions: Versions::Any,
+        action: "look at the client: it, or its network, sends less than 1 KiB a second; if it is yours and means to, raise timeouts.request_body",
+        ..timeout(
+            "tap.timeout.slow_body",
+            ActOn::Client,
+            Stage::Answer,
+            30,
+            slow_body,
+        )
+    },
+    Rule {
         title: "Nobody ended the session, so we did",
         explanation: "timeouts.half_close or timeouts.close ran out, and the record shows neither \
                       the FIN nor the Close frame that had started it.",
@@ -241,6 +259,29 @@ fn request_body(view: &View<'_>) -> Option<Finding> {
         limit(timer.limit_ms)
     );
     Some(Finding::new(Confidence::Certain, summary).because(view.timer_evidence()))
+}
+
+fn slow_body(view: &View<'_>) -> Option<Finding> {
+    let timer = fired(view, &[TimerKey::RequestBody])?;
+    // What the gateway had refused explains itself.
+    if view.decided_answer().is_some() {
+        return None;
+    }
+    let summary = format!(
+        "the client trickled its request's body: we waited for it for {} in all (timeouts.request_body is {})",
+        human_ms(timer.observed_ms),
+        limit(timer.limit_ms)
+    );
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because(view.timer_evidence())
+            .because(view.answer_evidence())
+            .next(format!(
+                "look at the client: it, or its network, sends less than 1 KiB a second; if it is yours \
+                 and means to, set `timeouts: {{ request_body: {} }}`",
+                limit(timer.limit_ms.saturating_mul(4))
+            )),
+    )
 }
 
 fn closing(view: &View<'_>) -> Option<Finding> {

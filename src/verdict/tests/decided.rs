@@ -44,6 +44,11 @@ fn sequels() -> Vec<Sequel> {
         ("we shut down", |record| {
             record["close"]["drained"] = true.into();
         }),
+        ("the request's body trickles", |record| {
+            record["close"]["timer"] = json!({
+                "key": "request_body", "limit_ms": 1000, "observed_ms": 1001.0, "at": AT,
+            });
+        }),
     ]
 }
 
@@ -96,6 +101,7 @@ fn what_ends_a_good_answer_is_told_as_before() {
             "gateway.left.answer",
             "tap.timeout.answer",
             "tap.drain.request",
+            "tap.timeout.slow_body",
         ]
     );
 }
