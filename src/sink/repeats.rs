@@ -269,7 +269,9 @@ impl Joiner {
             self.clients += usize::from(!known);
             of_client = Some(of_rule.clients.entry(client).or_default());
         }
+        let shared = standing.of_all();
         if let Some(of_client) = of_client.as_deref_mut()
+            && shared.is_some()
             && of_client.is_news(now)
             && of_rule.firsts.has(now, FIRSTS)
         {
@@ -280,7 +282,6 @@ impl Joiner {
         }
         let own = standing.of_client();
         let mine = of_client.as_ref().is_none_or(|it| it.budget.has(now, own));
-        let shared = standing.of_all();
         let ours = shared.is_none_or(|shared| of_rule.all.budget.has(now, shared));
         if mine && ours {
             if let Some(of_client) = of_client {

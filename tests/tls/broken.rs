@@ -203,7 +203,7 @@ async fn after_a_failed_dial_or_a_refusal() {
     let refusing = format!("http://{}", refusing.addr());
     for (url, status, expected) in [
         (&nobody, 502, "gateway.unreachable.refused"),
-        (&refusing, 403, "hop.fault.foreign_answer"),
+        (&refusing, 403, "gateway.refused.other"),
     ] {
         for way in &WAYS[..2] {
             let tap = Setup::before_url(url).start().await;
@@ -212,7 +212,10 @@ async fn after_a_failed_dial_or_a_refusal() {
             assert_eq!(conn.head().await.unwrap().status(), status);
             raw(&conn, way);
             conn.rest().await;
-            assert_eq!(rule(&tap.websocket().await), expected);
+            let record = tap.websocket().await;
+            assert_eq!(rule(&record), expected);
+            let fault = record.close.transport.client_fault;
+            assert!(fault.is_some(), "{expected}: what came is in the record");
         }
     }
 }

@@ -221,6 +221,8 @@ fn what_the_application_let_in_is_joined_far_later_and_never_across_clients() {
         recorded += alone(&mut joiner, &record, 20, now);
     }
     assert_eq!(recorded, 256 * 20);
+    // Nor do they take anything of what is for strangers' first endings.
+    assert_eq!(joiner.rules[&Kind::Websocket]["a"].firsts.used, ONE);
     assert_eq!(
         alone(&mut joiner, &admitted("198.51.100.1:1"), 1000, now),
         500
