@@ -2,7 +2,7 @@
 //!
 //! Every consumer has a bounded queue and a thread of its own: a slow or full disk, or a reader
 //! that does not read, costs records (counted and shown), never traffic. Repeated endings are joined
-//! first ([`repeats`]), so that a flood of them costs no evidence.
+//! first (`repeats`), so that a flood of them costs no evidence.
 
 mod batch;
 pub mod file;

@@ -43,7 +43,7 @@ impl<'a> View<'a> {
         client.version.as_ref()
     }
 
-    /// See [`NeedsSecureContext`]: by the page's own version, else by the version of the gateway,
+    /// See `NeedsSecureContext`: by the page's own version, else by the version of the gateway,
     /// which serves the page.
     #[must_use]
     pub fn needs_secure_context(&self) -> NeedsSecureContext {
