@@ -5,9 +5,9 @@
 //! people, programs and networks) would give as many ends in a window as narrow.
 //!
 //! The distribution itself is not known. We only assume that it is smooth: whatever it is, a window is
-//! expected to hold at most [`DENSITY`] times its width of the ends around a period. A log-uniform or
-//! exponential distribution has less than a tenth of that; a bell curve reaches it when its deviation
-//! is 8 % of its mean. Timers are an order of magnitude more precise.
+//! expected to hold at most [`DENSITY`] times its width of the ends around a period. A log-uniform
+//! distribution has two fifths of that; a bell curve reaches it when its deviation is 8 % of its mean.
+//! Timers are an order of magnitude more precise.
 
 use super::together::Together;
 use super::{LEAST_PERIOD_MS, ONE_EVENT, PERIODS_S, Remembered, TOGETHER_MS, within_a_second};
