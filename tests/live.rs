@@ -5,7 +5,7 @@
 
 mod assets;
 mod browser;
-mod cli;
+pub mod cli;
 mod compose;
 mod connected;
 mod ends;

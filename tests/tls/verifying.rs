@@ -13,7 +13,7 @@ use wstap::session::record::{Class, Confidence};
 
 use super::endings::development;
 use super::{Book, https, said};
-use crate::live::installed;
+use crate::live::{cli, installed};
 use crate::support::deadline::poll;
 use crate::support::packages::{Program, Running};
 use crate::support::records::class;
@@ -84,6 +84,43 @@ async fn node_says_nothing_and_is_told_which_file_to_trust() {
         assert!(record.request.is_some(), "{kind}: {said}");
         assert_ne!(class(&record), Class::TapCertificate);
     }
+}
+
+#[tokio::test]
+async fn the_openclaw_cli_says_nothing_and_is_told_which_file_to_trust() {
+    let Some(install) = installed() else {
+        return skip(
+            "tls: the OpenClaw CLI",
+            "it is not installed: run make fetch",
+        );
+    };
+    let (_peer, tap) = development().await;
+    let url = format!("wss://localhost:{}", https(&tap).port());
+    let call = async |ca: Option<&Path>| {
+        let token = "token-of-a-test-0123456789abcdef0123456789";
+        cli::call(&install, "health", &url, token, ca).await
+    };
+    // It keeps trying for a while: what it says in the end is not needed.
+    let first = tokio::select! {
+        record = async { Book(0).next(&tap).await } => record,
+        _ = call(None) => Book(0).next(&tap).await,
+    };
+    let verdict = first.verdict.as_ref().unwrap();
+    assert_eq!(verdict.rule, "tap.certificate.untrusted", "{verdict:#?}");
+    names_the_file(&first, &tap.dev_ca());
+    // The verdict's advice works: now it asks, and the gateway here opens no WebSocket.
+    let ca = tap.dev_ca();
+    let asked = || {
+        let mut records = tap.records().into_iter();
+        records.find(|record| record.request.is_some())
+    };
+    let asked = tokio::select! {
+        record = poll(LIMIT, asked) => record.expect("a request"),
+        output = call(Some(&ca)) => {
+            poll(LIMIT, asked).await.unwrap_or_else(|| panic!("no request: {output:?}"))
+        }
+    };
+    assert_ne!(class(&asked), Class::TapCertificate);
 }
 
 #[tokio::test]
