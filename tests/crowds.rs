@@ -73,10 +73,10 @@ fn accounts_for(tap: &Tap, opened: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_silent_sessions_are_all_recorded_in_time() {
-    const PLAIN: usize = 1800;
+    const PLAIN: usize = 5600;
     const TLS: usize = 200;
     const BARE: usize = 200;
-    room_for(2500);
+    room_for(6500);
     let (peer, _control) = tunnel::start(&Via::Plain).await;
     let drain = Duration::from_secs(2);
     let mut tap = Setup::before(&peer)
