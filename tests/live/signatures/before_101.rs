@@ -21,6 +21,7 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
     let expect = answered("gateway.refused.credential", 401).act_on("client");
     book.check("401: a path that wants a ticket", &tap, &visit, expect)
         .await;
+    large_cookies(&tap, book).await;
     too_many_sockets(&tap, book).await;
 
     let overwriting = Setup::before_url(&gateway.url())
@@ -50,6 +51,23 @@ pub fn answered(id: &'static str, status: u16) -> Expect {
     rule(id)
         .fact("/gateway/status", status)
         .saw(Value::Null, Value::Null)
+}
+
+/// More than Node's server takes. It answers and closes while the head is still on its way, so that the
+/// order in which the tap learns of it is chance: the verdict is not.
+async fn large_cookies(tap: &Tap, book: &mut Book) {
+    let cookie = format!("a={}", "x".repeat(20_000));
+    for run in 1..=10 {
+        let visit = Guest::cli().header("Cookie", &cookie).visit(tap).await;
+        let expect = answered("gateway.limit.head", 431);
+        book.check(
+            &format!("431: 20 KB of cookies, run {run}"),
+            tap,
+            &visit,
+            expect,
+        )
+        .await;
+    }
 }
 
 /// Headers that only a proxy sends, from a peer that is not in `trustedProxies`.
