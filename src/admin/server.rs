@@ -17,7 +17,7 @@ use super::Desk;
 use crate::transport::listener;
 
 /// Connections at the same time. When one more comes, the oldest goes of the address that has most:
-/// whoever opens many cannot keep a health check out.
+/// an address that opens many cannot keep a health check out.
 const CONNECTIONS: usize = 64;
 
 /// From accept to the end of a request's head.
@@ -140,7 +140,7 @@ mod tests {
         })
     }
 
-    /// Who has few connections keeps them, whoever else comes.
+    /// An address with few connections keeps them, however many others open.
     #[tokio::test]
     async fn the_oldest_goes_of_the_address_that_has_most() {
         let address = |last: u8| IpAddr::from([127, 0, 0, last]);

@@ -18,7 +18,7 @@ use crate::session::record::context::{Cadence, Measure};
 /// A claim must be less likely by chance than one case in this many.
 pub const FAR_FROM_CHANCE: u64 = 1_000_000;
 
-/// Equal silence of waves is told as possible where it is rarer than this by chance.
+/// Equal silence of waves is reported as possible if it is rarer than this by chance.
 pub const WAVES_ALIKE: u64 = 100;
 
 /// A session with a byte so shortly before its end was not cut for being idle, and what it was just

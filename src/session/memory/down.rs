@@ -175,7 +175,7 @@ impl Announced {
     /// Bound on the number of gateways that a tap has within a minute.
     const MOST: usize = 16;
 
-    /// All sessions of a process are told at the same time, which is one announcement.
+    /// A process announces it to all of its sessions at the same time: that is one announcement.
     pub(super) fn note(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
         let is_same = |known: &&mut Said| {
             let process = known.boot.as_ref().zip(boot.as_ref());
