@@ -5,30 +5,54 @@ JOBS ?= 2
 export CARGO_BUILD_JOBS = $(JOBS)
 TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 SHIPPED = $(TARGET)/bench/wstap
+# What `wstap version` says; empty outside of a checkout.
+COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # cargo fmt does not see these: build.rs lists them.
 RULES = $(wildcard src/verdict/rules/*.rs)
 
-.PHONY: all build test unit live lint fmt bench bench-check shipped gates gates-update docs fetch clean
+.PHONY: all build dist test busy versions attach-soak unit live lint fmt bench bench-attach bench-check shipped shipped-program gates gates-update docs fetch clean
 
 all: build
 
 build:
-	$(CARGO) build --release
+	WSTAP_COMMIT=$(COMMIT) $(CARGO) build --release
 
 # Gets what the tests need, then runs all of them.
 test: fetch
 	scripts/test.sh
+
+# The tests beside two busy loops: deadlines are generous, and what the program promises in seconds may take
+# ten times as long.
+busy: fetch
+	scripts/busy.sh
+
+# The real gateways of five older versions with their own command line tools: about 4 GB, and a quarter of an
+# hour. The common tests have one of them.
+VERSIONS = 2026.1.24-3 2026.2.17 2026.3.7 2026.4.29 2026.7.35
+versions: fetch
+	for version in $(VERSIONS); do scripts/fetch-gateway.sh $$version || exit 1; done
+	CI=true $(CARGO) nextest run --locked --test it --run-ignored all -E 'test(/^live::versions::/)'
+
+# Kills, stops and ends an attached tap 240 times at random moments: how soon clients are served without it.
+# Eight minutes; takes root.
+attach-soak:
+	for run in 1 2 3 4; do \
+	    CI=true $(CARGO) nextest run --locked --test it --no-capture \
+	        -E 'test(/^attach::fail_open::(terminated|killed|stopped)$$/)' > $(TARGET)/attach-soak.txt 2>&1 \
+	        || { cat $(TARGET)/attach-soak.txt; exit 1; }; \
+	    grep 'direct again' $(TARGET)/attach-soak.txt; done
 
 # What runs without Node and the real gateway.
 unit:
 	$(CARGO) test --lib --bins
 	$(CARGO) test --lib --no-default-features -- crypto tls
 
-# The real gateway and its Node, from the npm registry, into target/openclaw; nginx, HAProxy, promtool,
-# nft, strace and valgrind into target/packages; Chromium, certutil and systemd-analyze onto this machine, which takes
-# root. Without the latter two lines' programs their tests are skipped, and fail in CI.
+# The real gateway and its Node, from the npm registry, into target/openclaw, and an older one beside it; nginx,
+# HAProxy, promtool, nft, strace and valgrind into target/packages; Chromium, certutil, systemd-analyze and a container
+# engine onto this machine, which takes root. Without the latter two lines' programs their tests are skipped, and fail in CI.
 fetch:
 	scripts/fetch-gateway.sh
+	scripts/fetch-gateway.sh 2026.3.7
 	scripts/fetch-packages.sh || [ "$(CI)" != true ]
 
 lint:
@@ -43,22 +67,37 @@ fmt:
 	rustfmt --edition 2024 $(RULES)
 
 # Writes the pages that are made from the code: verdicts, configuration schema.
+# Twice: the gateways that a rule was seen with are compiled in before docs/verdicts.md can name them.
 docs:
+	UPDATE_DOCS=1 $(CARGO) test --lib docs || true
 	UPDATE_DOCS=1 $(CARGO) test --lib docs
 
-# The program as people build it, for benches to measure: the tests' libraries switch on more in ours.
-shipped:
-	$(CARGO) build --release --locked
+# The program that is shipped and measured: fat LTO, without debug information (profile `dist`). Cargo builds it without the
+# features that the tests' libraries switch on in ours.
+dist:
+	WSTAP_COMMIT=$(COMMIT) $(CARGO) build --profile dist --locked
+
+shipped: dist
 	mkdir -p $(SHIPPED:/wstap=)
-	cp $(TARGET)/release/wstap $(SHIPPED)
+	cp $(TARGET)/dist/wstap $(SHIPPED)
 
 bench: shipped
 	WSTAP_PROGRAM=$(SHIPPED) $(CARGO) bench
+
+# The tests that start the program on a terminal, once more with the program as people build it: it has
+# fewer features of its libraries than the tests' own.
+shipped-program: shipped
+	WSTAP_PROGRAM=$(SHIPPED) scripts/test.sh shipped
 
 # Measures the tap against other proxies and holds it against its budgets (benches/README.md). Under five
 # minutes once all is built, on a machine that does nothing else.
 bench-check:
 	benches/compare --check
+
+# A session through `wstap attach` compared with one through `wstap serve`. Two minutes;
+# needs root and nft (make fetch).
+bench-attach: shipped
+	WSTAP_PROGRAM=$(SHIPPED) $(CARGO) bench --locked --bench attach
 
 # Figures that repeat to a few percent, against benches/gates/limits.yaml; and many sessions at once.
 gates: shipped

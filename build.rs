@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -31,7 +32,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets it")?);
     fs::write(out.join("rules.rs"), code)?;
     fs::write(out.join("examples.rs"), examples(&root)?)?;
+    compiler();
     Ok(())
+}
+
+/// Sets the compiler and the commit that `wstap version` prints. The commit comes from `WSTAP_COMMIT`: to ask
+/// git here would rebuild the crate after each commit.
+fn compiler() {
+    println!("cargo::rerun-if-env-changed=WSTAP_COMMIT");
+    let commit = env::var("WSTAP_COMMIT").unwrap_or_default();
+    println!("cargo::rustc-env=WSTAP_COMMIT={}", commit.trim());
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let told = Command::new(rustc).arg("--version").output();
+    let told = told.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    println!("cargo::rustc-env=WSTAP_RUSTC={}", told.unwrap_or_default());
+    let target = env::var("TARGET").unwrap_or_default();
+    println!("cargo::rustc-env=WSTAP_TARGET={target}");
 }
 
 /// The fixture of each rule, which `wstap explain RULE` tells as an example: (id, record as JSON).

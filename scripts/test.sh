@@ -1,8 +1,22 @@
 #!/usr/bin/env bash
-# Runs every test, then the gates (benches/README.md). With cargo-nextest each test has a process and
-# a time limit of its own (.config/nextest.toml); without it plain `cargo test` runs the same tests.
+# Runs every test, then the gates (benches/README.md), then with the shipped program the tests of the terminal and
+# of shutdowns with thousands of sessions; `test.sh shipped` only those, with the program that WSTAP_PROGRAM names.
+# With cargo-nextest each test has a process and a time limit of its own (.config/nextest.toml); without it plain
+# `cargo test` runs the same tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+shipped() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --test it -E 'test(/^(terminal|crowds)::/)'
+    else
+        cargo test --locked --test it -- terminal:: crowds::
+    fi
+}
+if [ "${1:-}" = shipped ]; then
+    shipped
+    exit
+fi
 
 # Written by a test; the one of an earlier run would say nothing of this one.
 rm -f target/confusion.txt
@@ -14,5 +28,6 @@ else
 fi
 cargo test --locked --doc
 make gates
+make shipped-program
 # The runner hides what passing tests print: injected faults against the verdicts on them.
 cat target/confusion.txt

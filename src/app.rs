@@ -1,32 +1,31 @@
 //! The bound app: sockets are open and their addresses known before anything is served.
 
+mod binding;
 mod certificate;
 mod files;
+mod gateway_watch;
 mod own_gateway;
 pub mod reload;
 mod slot;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::KeyLog;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 pub use self::certificate::Certificate;
 
+use self::binding::bind_all;
 use self::own_gateway::OwnSocket;
 use self::reload::{Outcomes, Reloader, Source};
 use self::slot::Slot;
 use crate::admin::ready::ListenerFacts;
 use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::IdentityError;
-use crate::config::{
-    Admin, Config, ConfigError, Listen, ListenAddr, Listener, RecordFilter, RepeatedRecords, Target,
-};
+use crate::config::{Config, ConfigError, RecordFilter, RepeatedRecords, Target};
 use crate::proxy::accept::Acceptor;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
@@ -35,10 +34,10 @@ use crate::sink::{Filter, Outlet, Queue, SETTLE_EVERY, Wanted};
 use crate::transport::activation::Passed;
 use crate::transport::dev_ca::DevCaError;
 use crate::transport::listening::{Listening, Place};
+use crate::transport::redirected::Redirected;
 use crate::transport::tls::Lasting;
 use crate::transport::tls::key_log::{KeyLogError, KeyLogFile};
 use crate::transport::tls::leaves::{self, Leaves};
-use crate::transport::{listener, unix};
 use crate::upstream::tls::TlsSetupError;
 
 /// Records that may wait for a slow file or reader.
@@ -50,10 +49,10 @@ const QUEUE: usize = 8192;
 pub enum StartError {
     #[error("{}", lines(.0))]
     Listen(Vec<ConfigError>),
-    #[error(transparent)]
-    Locality(ConfigError),
-    #[error(transparent)]
-    OwnGateway(ConfigError),
+    #[error("{}", .0.told())]
+    Locality(Box<ConfigError>),
+    #[error("{}", .0.told())]
+    OwnGateway(Box<ConfigError>),
     #[error(transparent)]
     DevCertificate(#[from] DevCaError),
     #[error(transparent)]
@@ -64,7 +63,11 @@ pub enum StartError {
     KeyLog(#[from] KeyLogError),
     #[error(transparent)]
     GatewayTls(#[from] TlsSetupError),
-    #[error("failed to open the records file {path}: {source}")]
+    #[error(
+        "failed to open the records file {path}: {source}\n  to do: let uid {} write there, or name \
+         another file by --records",
+        rustix::process::geteuid().as_raw()
+    )]
     Records { path: String, source: io::Error },
     #[error("failed to start: {0}")]
     System(#[from] io::Error),
@@ -73,7 +76,7 @@ pub enum StartError {
 fn lines(errors: &[ConfigError]) -> String {
     errors
         .iter()
-        .map(ToString::to_string)
+        .map(ConfigError::told)
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -102,6 +105,7 @@ pub struct Bound {
     current: Arc<Current>,
     outcomes: Arc<Outcomes>,
     reloads: Option<(Source, mpsc::Receiver<()>)>,
+    watches_gateway: bool,
 }
 
 impl Bound {
@@ -114,7 +118,7 @@ impl Bound {
     /// The same, with sockets that the service manager has opened for us.
     pub async fn bind_with(
         config: Config,
-        mut queues: Vec<Queue>,
+        queues: Vec<Queue>,
         passed: Passed,
     ) -> Result<Self, StartError> {
         locality(&config).await?;
@@ -122,14 +126,37 @@ impl Bound {
         let (sockets, admin) = bind_all(&config, passed).await?;
         let own = own_sockets(&sockets, &admin)?;
         own_gateway::refuse(&config, &own).await?;
+        Self::assemble(config, queues, sockets, admin, own)
+    }
+
+    /// With connections that the packet filter redirects to us, for a configuration whose only listener
+    /// stands for them. They go where their clients had wanted, from the clients' own addresses.
+    pub fn bind_redirected(
+        config: Config,
+        queues: Vec<Queue>,
+        redirected: Redirected,
+    ) -> Result<Self, StartError> {
+        let sockets = vec![vec![Listening::Redirected(redirected)]];
+        Self::assemble(config, queues, sockets, Vec::new(), Vec::new())
+    }
+
+    fn assemble(
+        config: Config,
+        mut queues: Vec<Queue>,
+        sockets: Vec<Vec<Listening>>,
+        admin: Vec<admin::Socket>,
+        own: Vec<OwnSocket>,
+    ) -> Result<Self, StartError> {
         let key_log = key_log(&config)?;
         let (mut listeners, mut slots) = (Vec::new(), Vec::new());
+        let mut redirects = false;
         for (index, (wanted, bound)) in config.listeners().iter().zip(sockets).enumerate() {
             let lasting = Lasting::new(key_log.clone()).map_err(StartError::ServerTls)?;
             let name = wanted.listen.to_string();
             let slot = Slot::new(name, &config, &wanted.tls, lasting)?;
             for listener in bound {
                 let place = listener.place()?;
+                redirects |= matches!(listener, Listening::Redirected(_));
                 let tls = Arc::clone(&slot.tls);
                 listeners.push(BoundListener {
                     place,
@@ -158,7 +185,8 @@ impl Bound {
         };
         let fingerprinter = fingerprinter(&config);
         let mut outlet = Outlet::new(queues, wanted);
-        if config.admin().is_some() {
+        // `wstap attach --status` lists them without an admin listener.
+        if config.admin().is_some() || redirects {
             outlet = outlet.keeping_recent();
         }
         let outlet = Arc::new(outlet);
@@ -177,6 +205,7 @@ impl Bound {
             current: Arc::new(Current::new(tap)),
             outcomes: Arc::default(),
             reloads: None,
+            watches_gateway: false,
         })
     }
 
@@ -184,6 +213,13 @@ impl Bound {
     #[must_use]
     pub fn reloading(mut self, source: Source, asked: mpsc::Receiver<()>) -> Self {
         self.reloads = Some((source, asked));
+        self
+    }
+
+    /// Reports when the gateway stops or starts to be reachable.
+    #[must_use]
+    pub fn watching_the_gateway(mut self) -> Self {
+        self.watches_gateway = true;
         self
     }
 
@@ -233,6 +269,7 @@ impl Bound {
             current,
             outcomes,
             reloads,
+            watches_gateway,
         } = self;
         let tap = current.tap();
         tap.begin();
@@ -260,6 +297,9 @@ impl Bound {
                 clock: jiff::Timestamp::now,
             };
             accepting.spawn(reloader.follow(asked, tap.draining().clone()));
+        }
+        if watches_gateway {
+            accepting.spawn(gateway_watch::run(Arc::clone(&current)));
         }
         let outlet = Arc::clone(tap.outlet());
         accepting.spawn(async move {
@@ -341,38 +381,7 @@ async fn locality(config: &Config) -> Result<(), StartError> {
         let found = format!("`{name}`, which resolves to {} on this host", addr.ip());
         gateway.must_be_elsewhere(&found)
     });
-    error.map_or(Ok(()), |error| Err(StartError::Locality(error)))
-}
-
-/// The sockets of each listener and of the admin listener, or every error.
-async fn bind_all(
-    config: &Config,
-    mut passed: Passed,
-) -> Result<(Vec<Vec<Listening>>, Vec<admin::Socket>), StartError> {
-    let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for wanted in config.listeners() {
-        match bind_listener(wanted, &mut passed).await {
-            Ok(bound) => all.push(bound),
-            Err(found) => errors.push(wanted.cannot_listen(found)),
-        }
-    }
-    errors.extend(
-        passed
-            .left_over()
-            .map(|names| Listener::missing_for(&names)),
-    );
-    let mut admin = Vec::new();
-    if let Some(wanted) = config.admin() {
-        match bind_admin(wanted).await {
-            Ok(bound) => admin = bound,
-            Err(found) => errors.push(wanted.cannot_listen(found)),
-        }
-    }
-    if errors.is_empty() {
-        Ok((all, admin))
-    } else {
-        Err(StartError::Listen(errors))
-    }
+    error.map_or(Ok(()), |error| Err(StartError::Locality(Box::new(error))))
 }
 
 fn own_sockets(
@@ -392,59 +401,6 @@ fn own_sockets(
         )?);
     }
     Ok(own)
-}
-
-async fn bind_admin(wanted: &Admin) -> Result<Vec<admin::Socket>, String> {
-    let mut sockets = Vec::new();
-    for listener in bind_one(&wanted.listen).await? {
-        let addr = listener.local_addr().map_err(|error| error.to_string())?;
-        // `localhost` is what the hosts file says.
-        if wanted.token.is_none() && !addr.ip().to_canonical().is_loopback() {
-            let name = &wanted.listen.host;
-            return Err(format!(
-                "`{name}`, which resolves to {addr}: without a token only loopback may be listened on"
-            ));
-        }
-        sockets.push(admin::Socket { addr, listener });
-    }
-    Ok(sockets)
-}
-
-async fn bind_listener(wanted: &Listener, passed: &mut Passed) -> Result<Vec<Listening>, String> {
-    match &wanted.listen {
-        Listen::Tcp(addr) => {
-            let bound = bind_one(addr).await?;
-            Ok(bound.into_iter().map(Listening::Tcp).collect())
-        }
-        Listen::Unix(path) => {
-            let (listener, file) = unix::bind(path, wanted.mode.0)?;
-            Ok(vec![Listening::Unix {
-                listener,
-                path: path.clone(),
-                file: Some(file),
-            }])
-        }
-        Listen::Systemd(name) => passed.listeners(name.as_deref()),
-    }
-}
-
-async fn bind_one(listen: &ListenAddr) -> Result<Vec<TcpListener>, String> {
-    let (host, port) = (listen.host.to_unbracketed(), listen.port);
-    let found = tokio::net::lookup_host((host.as_str(), port)).await;
-    let found = found.map_err(|error| format!("`{host}`, which does not resolve: {error}"))?;
-    let mut addresses: Vec<SocketAddr> = found.collect();
-    addresses.dedup();
-    if port == 0 {
-        // Each address would get a port of its own.
-        addresses.truncate(1);
-    }
-    if addresses.is_empty() {
-        return Err(format!("`{host}`, which has no address"));
-    }
-    let bind = |addr: SocketAddr| {
-        listener::bind(addr).map_err(|error| format!("failed to listen on {addr}: {error}"))
-    };
-    addresses.into_iter().map(bind).collect()
 }
 
 fn host_name() -> String {

@@ -3,9 +3,10 @@
 //! It reads what the tap would read at start (certificates included) and opens no socket, so it
 //! can run beside a live tap and in a build pipeline.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::{Value, json};
 
 use crate::admission::forwarded::Mode;
@@ -14,14 +15,21 @@ use crate::config::{
     Overrides, Records, Target, Timeouts, Warning, Workers, duration_text, size_text,
 };
 use crate::exit;
+use crate::terminal::Look;
 
 /// Checks `file` under `overrides` and writes a summary, or every error, to `out`; as one JSON
 /// object with `json`. Returns the exit code of the process: 0 or 2.
-pub fn run(file: Option<&Path>, overrides: &Overrides, json: bool, out: &mut dyn Write) -> u8 {
+pub fn run(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    json: bool,
+    look: Look,
+    out: &mut dyn Write,
+) -> u8 {
     let result = config::load(file, overrides);
     let written = match (&result, json) {
-        (Ok(config), false) => summary(config, out),
-        (Err(errors), false) => failures(errors, out),
+        (Ok(config), false) => write!(out, "{}", summary(config, look)),
+        (Err(errors), false) => write!(out, "{}", look.fit(&failures(errors))),
         (result, true) => writeln!(out, "{}", as_json(result.as_ref())),
     };
     if result.is_ok() && written.is_ok() {
@@ -51,6 +59,7 @@ fn error_json(error: &ConfigError) -> Value {
         "key_path": error.key_path(),
         "expected": error.expected(),
         "found": error.found(),
+        "advice": error.advice(),
         "message": error.to_string(),
     })
 }
@@ -59,21 +68,51 @@ fn warning_json(warning: &Warning) -> Value {
     json!({ "key_path": warning.key_path(), "message": warning.message() })
 }
 
-fn failures(errors: &ConfigErrors, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{errors}")?;
+fn failures(errors: &ConfigErrors) -> String {
     match errors.count() {
-        1 => writeln!(out, "1 error"),
-        count => writeln!(out, "{count} errors"),
+        1 => format!("{errors}\n1 error\n"),
+        count => format!("{errors}\n{count} errors\n"),
     }
 }
 
-fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "the configuration is fine")?;
+/// What the configuration comes to: names and texts, a text without a name belonging to the one above.
+#[derive(Debug, Default)]
+struct Rows(Vec<(&'static str, String)>);
+
+impl Rows {
+    fn add(&mut self, name: &'static str, text: &str) {
+        self.0.push((name, text.to_owned()));
+    }
+}
+
+fn summary(config: &Config, look: Look) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(u16::try_from(look.page()).unwrap_or(u16::MAX));
+    for (name, text) in rows(config).0 {
+        table.add_row([name.to_owned(), text]);
+    }
+    if let Some(names) = table.column_mut(0) {
+        names
+            .set_padding((2, 2))
+            .set_constraint(ColumnConstraint::Absolute(Width::Fixed(14)));
+    }
+    if let Some(texts) = table.column_mut(1) {
+        texts.set_padding((0, 0));
+    }
+    format!("the configuration is fine\n{}\n", table.trim_fmt())
+}
+
+fn rows(config: &Config) -> Rows {
+    let mut rows = Rows::default();
+    let out = &mut rows;
     for listener in config.listeners() {
-        summarise_listener(listener, config, out)?;
+        summarise_listener(listener, config, out);
         if !listener.proxy_protocol.is_empty() {
             let from = listener.proxy_protocol.entries().join(", ");
-            row(out, "", &format!("PROXY header required from {from}"))?;
+            out.add("", &format!("PROXY header required from {from}"));
         }
     }
     let gateway = config.gateway();
@@ -81,30 +120,28 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         Target::Tcp { host, port } => format!("{host}:{port}"),
         Target::Unix(path) => path.display().to_string(),
     };
-    row(
-        out,
+    out.add(
         "gateway",
         &format!(
             "{} ({target}), dialect {}",
             gateway.url(),
             gateway.dialect()
         ),
-    )?;
+    );
     if !gateway.tls().ca().is_empty() {
-        row(
-            out,
+        out.add(
             "gateway CA",
             &format!("{} certificates", gateway.tls().ca().len()),
-        )?;
+        );
     }
     if gateway.forwarded() != Mode::default() {
-        row(out, "forwarded", gateway.forwarded().as_str())?;
+        out.add("forwarded", gateway.forwarded().as_str());
     }
     let proxies = config.trusted_proxies();
     if !proxies.is_empty() {
-        row(out, "trusted", &proxies.entries().join(", "))?;
+        out.add("trusted", &proxies.entries().join(", "));
     }
-    row(out, "origins", &config.origins().to_string())?;
+    out.add("origins", &config.origins().to_string());
     let default = Timeouts::default().named();
     for ((name, value), (_, usual)) in config.timeouts().named().into_iter().zip(default) {
         if value != usual {
@@ -113,7 +150,7 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
                 duration_text(value),
                 duration_text(usual)
             );
-            row(out, "timeout", &text)?;
+            out.add("timeout", &text);
         }
     }
     let records = config.records();
@@ -127,13 +164,13 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         ),
         None => format!("no file; http: {}", records.http),
     };
-    row(out, "records", &text)?;
+    out.add("records", &text);
     let usual = Records::default();
     if records.connections != usual.connections {
-        row(out, "", &format!("connections: {}", records.connections))?;
+        out.add("", &format!("connections: {}", records.connections));
     }
     if records.repeats != usual.repeats {
-        row(out, "", &format!("repeats: {}", records.repeats))?;
+        out.add("", &format!("repeats: {}", records.repeats));
     }
     if let Some(admin) = config.admin() {
         let token = if admin.token.is_some() {
@@ -141,34 +178,34 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         } else {
             "without a token"
         };
-        row(out, "admin", &format!("{}, {token}", admin.listen))?;
+        out.add("admin", &format!("{}, {token}", admin.listen));
     }
-    row(out, "output", &config.output().to_string())?;
-    row(out, "state", &config.state_dir().display().to_string())?;
+    out.add("output", &config.output().to_string());
+    out.add("state", &config.state_dir().display().to_string());
     if let Workers::Exactly(number) = config.workers() {
-        row(out, "workers", &number.to_string())?;
+        out.add("workers", &number.to_string());
     }
     for warning in config.warnings() {
-        row(out, "warning", &warning.to_string())?;
+        out.add("warning", &warning.to_string());
     }
-    Ok(())
+    rows
 }
 
-fn summarise_listener(listener: &Listener, config: &Config, out: &mut dyn Write) -> io::Result<()> {
+fn summarise_listener(listener: &Listener, config: &Config, out: &mut Rows) {
     let address = &listener.listen;
     match &listener.tls {
-        ListenerTls::Plain => row(out, "listener", &format!("{address}, plain HTTP"))?,
+        ListenerTls::Plain => out.add("listener", &format!("{address}, plain HTTP")),
         ListenerTls::SelfSigned { names, .. } => {
-            row(out, "listener", &format!("{address}, TLS"))?;
+            out.add("listener", &format!("{address}, TLS"));
             let folder = config.state_dir().display();
             let text = format!(
                 "development certificate in {folder} for {}",
                 names.join(", ")
             );
-            row(out, "", &text)?;
+            out.add("", &text);
         }
         ListenerTls::Files { identities, .. } => {
-            row(out, "listener", &format!("{address}, TLS"))?;
+            out.add("listener", &format!("{address}, TLS"));
             for (index, identity) in identities.iter().enumerate() {
                 let role = if index == 0 && identities.len() > 1 {
                     " (default)"
@@ -176,28 +213,24 @@ fn summarise_listener(listener: &Listener, config: &Config, out: &mut dyn Write)
                     ""
                 };
                 let names = identity.names.join(", ");
-                row(out, "", &format!("certificate for {names}{role}"))?;
-                row(out, "", &format!("{} key", identity.kind))?;
-                row(out, "", &format!("SHA-256 {}", identity.sha256_hex()))?;
-                row(out, "", &format!("expires {}", identity.not_after))?;
+                out.add("", &format!("certificate for {names}{role}"));
+                out.add("", &format!("{} key", identity.kind));
+                out.add("SHA-256", &identity.sha256_hex());
+                out.add("", &format!("expires {}", identity.not_after));
             }
         }
     }
     let Some(policy) = listener.tls.policy() else {
-        return Ok(());
+        return;
     };
     if policy.min_version == MinVersion::Tls13 {
-        row(out, "", "TLS 1.3 only")?;
+        out.add("", "TLS 1.3 only");
     }
     match policy.client_auth.as_ref().map(|auth| auth.mode) {
-        Some(ClientAuthMode::Required) => row(out, "", "client certificates required"),
-        Some(ClientAuthMode::Optional) => row(out, "", "client certificates asked for"),
-        None => Ok(()),
+        Some(ClientAuthMode::Required) => out.add("", "client certificates required"),
+        Some(ClientAuthMode::Optional) => out.add("", "client certificates asked for"),
+        None => {}
     }
-}
-
-fn row(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
-    writeln!(out, "  {name:<10}  {text}")
 }
 
 #[cfg(test)]
@@ -211,7 +244,17 @@ mod tests {
         let file = folder.path().join("wstap.yaml");
         fs::write(&file, text).unwrap();
         let mut out = Vec::new();
-        let code = run(Some(&file), &Overrides::default(), json, &mut out);
+        let code = run(
+            Some(&file),
+            &Overrides::default(),
+            json,
+            // Wide enough for the folder's path, which is taken out.
+            Look {
+                styled: false,
+                width: Some(400),
+            },
+            &mut out,
+        );
         let folder = format!("{}/", folder.path().display());
         (code, String::from_utf8(out).unwrap().replace(&folder, ""))
     }
@@ -294,6 +337,7 @@ mod tests {
         {
           "errors": [
             {
+              "advice": null,
               "column": 19,
               "expected": "a duration with a unit, such as `5s` or `5ms`",
               "file": "wstap.yaml",
@@ -340,7 +384,7 @@ mod tests {
             ..Overrides::default()
         };
         let mut out = Vec::new();
-        assert_eq!(run(None, &overrides, true, &mut out), 2);
+        assert_eq!(run(None, &overrides, true, Look::PLAIN, &mut out), 2);
         let value: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["errors"][0]["source"], "--gateway");
         assert_eq!(value["errors"][0]["file"], Value::Null);
@@ -358,6 +402,6 @@ mod tests {
             ..Overrides::default()
         };
         let mut none: &mut [u8] = &mut [];
-        assert_eq!(run(None, &overrides, false, &mut none), 2);
+        assert_eq!(run(None, &overrides, false, Look::PLAIN, &mut none), 2);
     }
 }

@@ -1,25 +1,36 @@
 //! Arguments: what may be typed, and the way to the command.
 
 use std::ffi::OsString;
-use std::io::{self, BufReader, IsTerminal, Write};
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use tracing_appender::non_blocking::WorkerGuard;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
 use crate::session::credential::Fingerprinter;
-use crate::{admin, check, demo, exit, explain, fingerprint, health, serve, sessions};
+use crate::terminal::Look;
+use crate::terminal::log::{self, LogGuard};
+use crate::{
+    admin, attach, check, demo, exit, explain, fingerprint, health, serve, sessions, version,
+};
 
-/// A tap in front of a WebSocket gateway: passes everything through, and says of every session
-/// that failed whose fault it was.
+const ABOUT: &str = "A tap in front of a WebSocket gateway: passes everything through, and says of every \
+                     session that failed whose fault it was.";
+
+const AFTER: &str = "\
+Exit codes: 0 fine, 1 a check or a session failed, 2 usage or configuration error, 70 internal error.
+
+Environment: RUST_LOG sets what is logged on stderr (default wstap=info; wstap=debug shows every \
+phase of a session); NO_COLOR=1 turns colours off. Flags override WSTAP_* variables, which override \
+the configuration file.";
+
+/// Wider help is hard to read.
+const WIDEST_HELP: usize = 100;
+
+// Help is given as strings: doc comments would show their markup.
 #[derive(Debug, Parser)]
-#[command(name = "wstap", version, about, max_term_width = 100)]
-#[command(
-    after_help = "Exit codes: 0 fine, 1 a check or a session failed, 2 usage or \
-                        configuration error, 70 internal error."
-)]
+#[command(name = "wstap", version, about = ABOUT, long_about = None, after_help = AFTER)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,42 +38,83 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the tap.
+    #[command(about = "Run the tap")]
     Serve(ServeArgs),
-    /// Look around: a stand-in gateway, the tap with TLS in front of it, and a scripted set of
-    /// good and faulty sessions.
+    #[command(
+        about = "Put the tap into the path of new connections to a running gateway, for a limited time, \
+                 without a restart (docs/attach.md)"
+    )]
+    Attach(attach::Options),
+    #[command(
+        about = "Look around: a stand-in gateway, the tap with TLS in front of it, and a scripted set \
+                 of good and faulty sessions"
+    )]
     Demo(DemoArgs),
-    /// Validate a configuration: every error with file, line, column and key.
+    #[command(about = "Validate a configuration: every error with file, line, column and key")]
     Check(CheckArgs),
-    /// Explain a verdict's rule, one session step by step, or a whole file of records.
+    #[command(
+        about = "Explain a verdict's rule, one session step by step, or a whole file of records"
+    )]
     Explain(ExplainArgs),
-    /// Ask a running tap whether it can do its job: exit code 0 or 1, and one line.
+    #[command(
+        about = "Ask a running tap whether it is alive, or with --ready whether it can do its job: exit \
+                 code 0 or 1, and one line"
+    )]
     Health(HealthArgs),
-    /// List the open sessions of a running tap, and the last ones that ended.
+    #[command(about = "List the open sessions of a running tap, and the last ones that ended")]
     Sessions(SessionsArgs),
-    /// Print the fingerprint that records carry of a secret, without printing the secret.
+    #[command(
+        about = "Print the fingerprint that records carry of a secret, without printing the secret"
+    )]
     Fingerprint(FingerprintArgs),
+    #[command(about = "Print the version, and how the program was built")]
+    Version(VersionArgs),
 }
 
 /// Flags override the environment, which overrides the file.
 #[derive(Debug, Default, Args)]
 struct ConfigArgs {
-    /// The configuration file [env: `WSTAP_CONFIG`].
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The configuration file [env: WSTAP_CONFIG]"
+    )]
     config: Option<PathBuf>,
-    /// Where to listen, with TLS; <http://ADDR> for a plain listener, <unix:/path> or systemd:NAME
-    /// [env: `WSTAP_LISTEN`, a list separated by commas].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Where to listen, with TLS: host:port; http://host:port is a plain listener, unix:/path \
+                a socket, systemd:NAME one that systemd passes; repeatable [env: WSTAP_LISTEN, \
+                separated by commas]"
+    )]
     listen: Vec<String>,
-    /// What to forward to: http, https, ws, wss or <unix:/path> [env: `WSTAP_GATEWAY`].
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Where to forward to: http, https, ws or wss with host and port, or unix:/path [env: \
+                WSTAP_GATEWAY]"
+    )]
     gateway: Option<String>,
-    /// An origin that browsers may come from [env: `WSTAP_ALLOWED_ORIGINS`, a list separated by
-    /// commas].
-    #[arg(long = "allowed-origin", value_name = "ORIGIN")]
+    #[arg(
+        long = "allowed-origin",
+        visible_alias = "allowed-origins",
+        value_name = "ORIGIN",
+        help = "An origin whose pages may connect, such as https://claw.example.com; repeatable [env: \
+                WSTAP_ALLOWED_ORIGINS, separated by commas]"
+    )]
     allowed_origins: Vec<String>,
-    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Write every record to this file, as JSON lines; wstap explain reads it [env: \
+                WSTAP_RECORDS]"
+    )]
+    records: Option<String>,
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Where the development certificate is kept [env: WSTAP_STATE_DIR]"
+    )]
     state_dir: Option<PathBuf>,
 }
 
@@ -70,15 +122,24 @@ struct ConfigArgs {
 struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Where to tell of health, metrics and open sessions [env: `WSTAP_ADMIN`].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Where to answer about health, metrics and open sessions [env: WSTAP_ADMIN]"
+    )]
     admin: Option<String>,
-    /// What to write to stdout: two readable lines a session, its record as JSON, or nothing.
-    #[arg(long, value_name = "line|json|none")]
+    #[arg(
+        long,
+        value_name = "line|json|none",
+        help = "What to write to stdout for each session: readable lines, its record as JSON, or nothing"
+    )]
     output: Option<OutputFormat>,
-    /// Write the secrets of every TLS session, of both legs, to this file: whoever has it can read
-    /// a capture of them. There is no environment variable for it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Write the secrets of every TLS session, of both legs, to this file: whoever has it can \
+                read a capture of them. There is no environment variable for it"
+    )]
     tls_keylog: Option<PathBuf>,
 }
 
@@ -86,39 +147,51 @@ struct ServeArgs {
 struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, help = "Print one JSON object")]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 struct DemoArgs {
-    /// Exit after the table.
-    #[arg(long)]
+    #[arg(long, help = "Exit after the table")]
     once: bool,
-    /// Print the records as JSON lines on stdout; everything else goes to stderr.
-    #[arg(long)]
+    #[arg(
+        long,
+        help = "Print the records as JSON lines on stdout; everything else goes to stderr"
+    )]
     json: bool,
-    /// Where the development certificate is kept [env: `WSTAP_STATE_DIR`].
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Where the development certificate is kept [env: WSTAP_STATE_DIR]"
+    )]
     state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct ExplainArgs {
-    /// A rule such as `gateway.auth.token_mismatch`, a class or its beginning (`gateway.auth`,
-    /// `gateway`), a session's id or its beginning, a file of records, or - for records on stdin.
-    #[arg(value_name = "RULE|SESSION-ID|FILE")]
+    #[arg(
+        value_name = "RULE|SYMPTOM|SESSION-ID|FILE",
+        help = "A rule such as gateway.auth.token_mismatch, a class or its beginning (gateway.auth, \
+                gateway), a Close code, an HTTP status or an error message, a session's id as a line or a \
+                record shows it, a file of records, or - for records on stdin"
+    )]
     what: String,
-    /// The records file in which a session is looked for, with those rotated away from it; - for
-    /// stdin.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The records file in which a session is looked for, with those rotated away from it; - \
+                for stdin [env: WSTAP_RECORDS]"
+    )]
     records: Option<PathBuf>,
-    /// Without --records: the configuration whose records.path is taken [env: `WSTAP_CONFIG`].
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Without a records file: the configuration whose records.path is taken [env: \
+                WSTAP_CONFIG]"
+    )]
     config: Option<PathBuf>,
-    /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, help = "Print one JSON object")]
     json: bool,
 }
 
@@ -126,8 +199,12 @@ struct ExplainArgs {
 struct HealthArgs {
     #[command(flatten)]
     tap: RunningTapArgs,
-    /// Print one JSON object.
-    #[arg(long)]
+    #[arg(
+        long,
+        help = "Ask for readiness instead of liveness: listeners, certificates, and the gateway"
+    )]
+    ready: bool,
+    #[arg(long, help = "Print one JSON object")]
     json: bool,
 }
 
@@ -135,25 +212,33 @@ struct HealthArgs {
 struct SessionsArgs {
     #[command(flatten)]
     tap: RunningTapArgs,
-    /// Again every second, until Ctrl-C.
-    #[arg(long)]
+    #[arg(long, help = "Again every second, until Ctrl-C")]
     follow: bool,
-    /// Print one JSON object, with --follow one a line.
-    #[arg(long)]
+    #[arg(long, help = "Print one JSON object, with --follow one a line")]
     json: bool,
 }
 
 /// Which running tap is asked.
 #[derive(Debug, Args)]
 struct RunningTapArgs {
-    /// The tap's configuration, which names its admin listener [env: `WSTAP_CONFIG`].
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The tap's configuration, which names its admin listener [env: WSTAP_CONFIG]"
+    )]
     config: Option<PathBuf>,
-    /// The admin listener itself; without it the configuration says.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "The admin listener itself; without it and a configuration 127.0.0.1:8480 [env: \
+                WSTAP_ADMIN]"
+    )]
     admin: Option<String>,
-    /// The token of the admin listener, when the configuration does not name it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The token of the admin listener, when the configuration does not name it"
+    )]
     token_file: Option<PathBuf>,
 }
 
@@ -161,36 +246,59 @@ struct RunningTapArgs {
 struct FingerprintArgs {
     #[command(flatten)]
     source: SourceArgs,
-    /// The key into a JSON, JSON5 or YAML file, for example gateway.auth.token.
-    #[arg(long, conflicts_with_all = ["env", "stdin"], value_name = "A.B.C")]
+    #[arg(
+        long,
+        conflicts_with_all = ["env", "stdin"],
+        value_name = "A.B.C",
+        help = "The key into a JSON, JSON5 or YAML file, for example gateway.auth.token"
+    )]
     key: Option<String>,
-    /// The key for fingerprints of secrets shorter than 32 characters; the same file as the
-    /// tap's `fingerprint_key_file`.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The key for fingerprints of secrets shorter than 32 characters: the same file as the \
+                tap's fingerprint_key_file"
+    )]
     fingerprint_key_file: Option<PathBuf>,
-    /// Print one JSON object.
-    #[arg(long)]
+    #[arg(long, help = "Print one JSON object")]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct SourceArgs {
-    /// The secret is in this environment variable.
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "The secret is in this environment variable"
+    )]
     env: Option<String>,
-    /// The secret is in this file.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help = "The secret is in this file")]
     file: Option<PathBuf>,
-    /// The secret comes on stdin.
-    #[arg(long)]
+    #[arg(long, help = "The secret comes on stdin")]
     stdin: bool,
+}
+
+#[derive(Debug, Args)]
+struct VersionArgs {
+    #[arg(long, help = "Print one JSON object")]
+    json: bool,
+}
+
+/// The parser, with help of at most so many columns.
+fn parser(width: usize) -> clap::Command {
+    Cli::command().term_width(width.min(WIDEST_HELP))
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = parser(Look::stdout().page()).try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// Parses the arguments, runs the command and tells the exit code.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -226,13 +334,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
                 file.as_deref(),
                 &overrides,
                 args.json,
+                Look::stdout(),
                 &mut io::stdout().lock(),
             )
         }
         Command::Explain(args) => args.run(),
         Command::Health(args) => health::run(
             &args.tap.options(),
+            if args.ready {
+                health::Question::Ready
+            } else {
+                health::Question::Alive
+            },
             args.json,
+            Look::stdout(),
             &mut io::stdout().lock(),
             &mut io::stderr(),
         ),
@@ -242,7 +357,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             args.follow,
             &mut io::stderr(),
         ),
+        Command::Attach(options) => attach::run(&options),
         Command::Fingerprint(args) => args.run(),
+        Command::Version(args) => version::run(args.json, &mut io::stdout().lock()),
     }
 }
 
@@ -274,6 +391,7 @@ impl ConfigArgs {
                 "WSTAP_ALLOWED_ORIGINS",
             ),
             admin: from_env("WSTAP_ADMIN"),
+            records: one(&self.records, "--records", "WSTAP_RECORDS"),
             output: None,
             state_dir: self
                 .state_dir
@@ -297,6 +415,7 @@ impl ExplainArgs {
             config: config.file(),
             overrides: config.overrides(),
             json: self.json,
+            width: Look::stdout().page(),
         };
         explain::run(
             &options,
@@ -319,6 +438,7 @@ impl RunningTapArgs {
             token_file: self.token_file,
             file: config.file(),
             overrides: config.overrides(),
+            without_valid_config: false,
         }
     }
 }
@@ -341,7 +461,12 @@ impl FingerprintArgs {
             (None, None) => fingerprint::Source::Stdin,
         };
         let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
-        match fingerprint::run(source, &fingerprinter, self.json, &mut input, &mut out) {
+        let form = if self.json {
+            fingerprint::Form::Json
+        } else {
+            fingerprint::Form::Text(Look::stdout())
+        };
+        match fingerprint::run(source, &fingerprinter, form, &mut input, &mut out) {
             Ok(()) => exit::OK,
             Err(error) => usage(&error),
         }
@@ -349,7 +474,8 @@ impl FingerprintArgs {
 }
 
 fn usage(error: &dyn std::fmt::Display) -> u8 {
-    let _ = writeln!(io::stderr(), "wstap: {error}");
+    let text = Look::stderr().fit(&format!("wstap: {error}"));
+    let _ = writeln!(io::stderr(), "{text}");
     exit::USAGE
 }
 
@@ -386,40 +512,20 @@ fn path_from_env(name: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The program's own log, on stderr: `RUST_LOG`, by default what an operator should know. Written
-/// by a thread of its own that drops lines when nobody reads them: a log must not stop traffic.
-/// The guard writes out what is left when it is dropped.
-fn start_logging() -> WorkerGuard {
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+/// The program's own log, on stderr: `RUST_LOG`, by default what an operator should know. The guard
+/// writes out what is left when it is dropped.
+fn start_logging() -> LogGuard {
+    let (writer, guard) = log::start();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("wstap=info"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        .with_ansi(io::stderr().is_terminal())
+        // Plain on a terminal too: colours of log lines are a feature of that library that the program
+        // is built without, and asking for them makes it complain.
+        .with_ansi(false)
         .try_init();
     guard
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_arguments_are_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn usage_errors_are_2_and_help_is_0() {
-        let code = |args: &[&str]| run(args.iter().map(OsString::from));
-        assert_eq!(code(&["wstap", "--help"]), exit::OK);
-        assert_eq!(code(&["wstap", "fly"]), exit::USAGE);
-        assert_eq!(code(&["wstap", "fingerprint"]), exit::USAGE);
-        assert_eq!(
-            code(&["wstap", "fingerprint", "--stdin", "--key", "a"]),
-            exit::USAGE
-        );
-    }
-}
+mod tests;

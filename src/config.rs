@@ -6,6 +6,7 @@
 //! that merely means "default". Reading the configuration opens the files that it names, and
 //! nothing else: it binds, resolves and writes nothing.
 
+mod access;
 mod address;
 mod admin;
 mod difference;
@@ -17,6 +18,7 @@ mod listen;
 mod listener;
 mod origin;
 mod origins;
+mod paths;
 mod read;
 pub mod records_file;
 mod resolve;
@@ -258,6 +260,8 @@ pub struct Overrides {
     pub allowed_origins: Vec<Override>,
     /// Replaces `admin.listen`.
     pub admin: Option<Override>,
+    /// Replaces `records.path`.
+    pub records: Option<Override>,
     /// Replaces `output`.
     pub output: Option<OutputFormat>,
     /// Replaces `state_dir`.
@@ -265,6 +269,15 @@ pub struct Overrides {
     /// Where the secrets of TLS sessions are written. No key of the file: who can change that must
     /// not be able to open every session with it.
     pub tls_keylog: Option<PathBuf>,
+}
+
+impl Overrides {
+    /// The records file that a flag or the environment names.
+    #[must_use]
+    pub fn records_given(&self) -> Option<PathBuf> {
+        let given = self.records.as_ref().filter(|given| given.is_given())?;
+        Some(PathBuf::from(given.value.trim()))
+    }
 }
 
 /// One value from a flag or an environment variable. White space around it is ignored; an empty
@@ -318,8 +331,8 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Config
     }
 }
 
-/// Like [`load`] with the text of the file; `file` is only its name in errors. Relative paths in
-/// the text are relative to the working directory.
+/// Like [`load`] with the text of the file; `file` is its name in errors, and relative paths in the text
+/// are relative to its folder.
 ///
 /// # Errors
 /// Every mistake in the text, the overrides, and the files that it names.
@@ -340,7 +353,8 @@ fn build(
         Some(root) => read::read(root, &mut errors),
         None => (None, read::Lost::default()),
     };
-    let config = resolve::resolve(schema, overrides, &lost, &mut named, &mut errors);
+    let folder = paths::Folder::of(file);
+    let config = resolve::resolve(schema, overrides, folder, &lost, &mut named, &mut errors);
     match config {
         Some(mut config) if errors.is_empty() => {
             if let Some(file) = file.map(Arc::<Path>::from) {
@@ -374,7 +388,9 @@ fn finish(errors: Vec<ConfigError>, file: Option<&Path>, named: Vec<Named>) -> C
 
 fn read_file(file: &Path) -> Result<String, ConfigError> {
     let unreadable = |error: std::io::Error| {
-        ConfigError::somewhere("", "a readable file", format!("an error: {error}"))
+        let access::Unreadable { what, to_do } = access::Unreadable::new(file, &error);
+        let found = format!("an error: {what}");
+        ConfigError::somewhere("", "a readable file", found).advising(to_do)
     };
     let mut bytes = Vec::new();
     let opened = File::open(file).map_err(unreadable)?;

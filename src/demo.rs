@@ -6,7 +6,7 @@ mod client;
 mod gateway;
 mod scenes;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,8 +26,9 @@ use crate::serve::Signals;
 use crate::serve::ending::{Outlets, run_to_the_end};
 use crate::session::SessionRecord;
 use crate::session::record::Kind;
-use crate::sink::line::two_lines;
+use crate::sink::line::session_lines;
 use crate::sink::{Consumer, Queue};
+use crate::terminal::Look;
 
 /// How long a scene's record may take; the slowest scene takes about two seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -72,7 +73,7 @@ pub fn run(options: &Options) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let mut out = Output::new(options.json);
+    let mut out = Output { json: options.json };
     let (sender, mut records) = unbounded_channel();
     let outlets = Outlets::default();
     let playing = play(options, &mut out, (&sender, &mut records), &outlets);
@@ -85,7 +86,8 @@ pub fn run(options: &Options) -> u8 {
         Ok(true) => exit::OK,
         Ok(false) => exit::FAILED,
         Err(error) => {
-            let _ = writeln!(err, "wstap: {error}");
+            let text = Look::stderr().fit(&format!("wstap: {error}"));
+            let _ = writeln!(err, "{text}");
             match error {
                 DemoError::NoRecord(_) => exit::FAILED,
                 _ => exit::USAGE,
@@ -124,8 +126,8 @@ async fn play(
     let stand_in = StandIn::start().await?;
     let good = format!("http://{}", stand_in.addr());
     let nobody = format!("http://{}", scenes::refusing_address().await?);
-    let stage = async |gateway: &str, timeouts: &str| {
-        let config = stage_config(gateway, timeouts, options.state_dir.as_deref())?;
+    let stage = async |gateway: &str, more: &str| {
+        let config = stage_config(gateway, more, options.state_dir.as_deref())?;
         let queue = Queue::start("demo", 1024, ToScript(sender.clone()))?;
         let bound = Bound::bind(config, vec![queue]).await?;
         outlets.add(bound.tap().outlet());
@@ -139,18 +141,20 @@ async fn play(
     let main = stage(&good, "").await?;
     let impatient = stage(&good, "timeouts: { idle: 1s }").await?;
     let orphan = stage(&nobody, "").await?;
+    let guarded = stage(&good, "origins: { allowed: [\"https://claw.example\"] }").await?;
     let ca = ca_file(&main.bound)?;
     let trust = Trust::new(&ca)?;
-    let addresses = [main.addr, impatient.addr, orphan.addr];
+    let addresses = [main.addr, impatient.addr, orphan.addr, guarded.addr];
 
-    out.say(&format!(
+    let title = format!(
         "wstap {} demo: client ⇄ TLS ⇄ tap {} ⇄ stand-in gateway {}\n",
         env!("CARGO_PKG_VERSION"),
         main.addr,
         stand_in.addr(),
-    ));
+    );
+    out.say(&out.look().fit(&title));
     let (stop, stopped) = watch::channel(());
-    let running: Vec<_> = [main, impatient, orphan]
+    let running: Vec<_> = [main, impatient, orphan, guarded]
         .into_iter()
         .map(|stage| {
             let mut stopped = stopped.clone();
@@ -166,6 +170,7 @@ async fn play(
             Way::Usual => addresses[0],
             Way::Impatient => addresses[1],
             Way::Orphan => addresses[2],
+            Way::Guarded => addresses[3],
         };
         out.say(&format!("▸ {}", scene.title));
         let record = perform(scene, addr, &trust, records).await?;
@@ -173,7 +178,7 @@ async fn play(
         played.push((scene, record));
     }
     let fine = played.iter().all(|(scene, record)| expected(scene, record));
-    out.say(&table(&played));
+    out.say(&table(&played, out.look().page()));
     if !options.once {
         out.say(&by_hand(addresses[0], &ca));
         loop {
@@ -192,12 +197,12 @@ async fn play(
 
 fn stage_config(
     gateway: &str,
-    timeouts: &str,
+    more: &str,
     state_dir: Option<&Path>,
 ) -> Result<Config, config::ConfigErrors> {
     let text = format!(
         "listeners:\n  - listen: 127.0.0.1:0\n    tls: {{ self_signed: {{ names: [localhost, wstap] }} }}\n\
-         gateway: {{ url: \"{gateway}\" }}\nrecords: {{ http: all, connections: all, repeats: each }}\n{timeouts}\n"
+         gateway: {{ url: \"{gateway}\" }}\nrecords: {{ http: all, connections: all, repeats: each }}\n{more}\n"
     );
     let overrides = Overrides {
         state_dir: state_dir.map(Path::to_owned),
@@ -248,11 +253,12 @@ fn expected(scene: &Scene, record: &SessionRecord) -> bool {
         .is_some_and(|verdict| verdict.class == scene.expected)
 }
 
-fn table(played: &[(&Scene, SessionRecord)]) -> String {
+fn table(played: &[(&Scene, SessionRecord)], width: usize) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_BORDERS_ONLY)
-        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(u16::try_from(width).unwrap_or(u16::MAX))
         .set_header(["session", "client saw", "verdict", "to act"]);
     for (scene, record) in played {
         let saw = match (record.close.client_saw, &record.answer) {
@@ -303,14 +309,15 @@ fn by_hand(addr: SocketAddr, ca: &Path) -> String {
 /// Where the demo's words go.
 struct Output {
     json: bool,
-    colour: bool,
 }
 
 impl Output {
-    fn new(json: bool) -> Self {
-        Self {
-            json,
-            colour: io::stdout().is_terminal(),
+    /// What the stream of its words is like now.
+    fn look(&self) -> Look {
+        if self.json {
+            Look::stderr()
+        } else {
+            Look::stdout()
         }
     }
 
@@ -328,7 +335,7 @@ impl Output {
                 .map_err(io::Error::from)
                 .and_then(|line| writeln!(io::stdout(), "{line}"))
         } else {
-            write!(io::stdout(), "{}", two_lines(record, self.colour))
+            write!(io::stdout(), "{}", session_lines(record, self.look()))
         };
     }
 }

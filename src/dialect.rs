@@ -31,6 +31,11 @@ pub trait Dialect: Send {
     /// The application has accepted: the session is open.
     fn is_open(&self) -> bool;
 
+    /// The same at the session's end, which may show more: that nothing had to be accepted.
+    fn was_open(&self) -> bool {
+        self.is_open()
+    }
+
     /// The secrets that stood in messages; they must not get into the record by another way.
     fn seen(&self) -> Option<&SeenSecrets> {
         None

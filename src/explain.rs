@@ -12,6 +12,7 @@ pub mod session;
 pub mod source;
 pub mod steps;
 pub mod summary;
+pub mod symptoms;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::ops::ControlFlow;
@@ -21,17 +22,19 @@ use serde_json::{Value, json};
 
 use self::paper::{Paper, count, inert};
 use self::rules::{named, near};
-use self::search::{Prefix, Search};
+use self::search::{PartOfId, Search};
 use self::session::{Story, one_line};
 use self::source::{Files, Unread, rotated};
 use self::summary::Summary;
+use self::symptoms::Symptom;
 use crate::config::{self, Overrides};
 use crate::exit;
 
 /// What the arguments ask for.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A rule, a class or its beginning, a session's id or its beginning, a file, or `-`.
+    /// A rule, a class or its beginning, a Close code, an HTTP status, an error message, a session's id, its
+    /// beginning or its end, a file, or `-`.
     pub what: String,
     /// Where sessions are looked for; `-` is standard input.
     pub records: Option<PathBuf>,
@@ -41,6 +44,8 @@ pub struct Options {
     pub overrides: Overrides,
     /// Print one JSON object.
     pub json: bool,
+    /// How wide pages are, in columns.
+    pub width: usize,
 }
 
 /// Why there is no explanation.
@@ -56,8 +61,9 @@ pub enum ExplainError {
     },
     /// Nobody said where the records are.
     #[error(
-        "a session is looked for in a records file: give --records FILE, or a configuration with \
-         records.path by --config or WSTAP_CONFIG"
+        "a session is looked for in a records file, and none is named\n\
+         give --records FILE, set WSTAP_RECORDS=FILE, or name a configuration with records.path by \
+         --config or WSTAP_CONFIG; the tap writes such a file with `wstap serve --records FILE`"
     )]
     NoRecords,
     /// The configuration is not valid.
@@ -95,7 +101,7 @@ pub fn run(
             if options.json {
                 let _ = writeln!(out, "{}", inert_json(error.json()));
             }
-            let _ = write!(err, "{}", error.page());
+            let _ = write!(err, "{}", error.page(options.width));
             error.code()
         }
     }
@@ -104,34 +110,48 @@ pub fn run(
 fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Told, ExplainError> {
     let what = options.what.as_str();
     if what == "-" {
-        return summarise("standard input", input, 0);
+        return summarise("standard input", input, 0, options.width);
     }
     if let Some(named) = named(what) {
         return Ok(Told {
-            page: named.page(),
+            page: named.page(options.width),
             json: named.json(),
         });
     }
     let path = Path::new(what);
-    let prefix = Prefix::read(what);
+    let part = PartOfId::read(what);
     // An id is meant where somebody says in which file it stands.
     let exists = path.exists() && !path.is_dir();
-    let is_file = exists && (prefix.is_none() || options.records.is_none());
-    match prefix {
+    let is_file = exists && (part.is_none() || options.records.is_none());
+    // No session has an id that begins like a Close code or a status: ids begin with their time.
+    let symptom = Symptom::read(what).filter(|_| !is_file && options.records.is_none());
+    if let Some(found) = symptom.and_then(Symptom::candidates) {
+        return Ok(Told {
+            page: found.page(options.width),
+            json: found.json(),
+        });
+    }
+    match part {
         _ if is_file => {
             let file = std::fs::File::open(path);
             let file = file.map_err(|error| ExplainError::Read(what.to_owned(), error))?;
-            summarise(what, Box::new(BufReader::new(file)), rotated(path).len())
+            let older = rotated(path).len();
+            summarise(what, Box::new(BufReader::new(file)), older, options.width)
         }
-        Some(prefix) => one_session(options, &prefix, input),
+        Some(part) => one_session(options, &part, input),
         None => Err(ExplainError::NotFound {
-            message: format!("{what} is no rule, no class, no file and no session's id"),
+            message: format!("{what} is no rule, class, file, Close code or session's id"),
             perhaps: near(what).into_iter().map(str::to_owned).collect(),
         }),
     }
 }
 
-fn summarise(name: &str, reader: Box<dyn BufRead>, older: usize) -> Result<Told, ExplainError> {
+fn summarise(
+    name: &str,
+    reader: Box<dyn BufRead>,
+    older: usize,
+    width: usize,
+) -> Result<Told, ExplainError> {
     let (mut summary, mut unread) = (Summary::default(), Unread::default());
     let read = source::each(name, reader, &mut unread, |_, text| {
         summary.add(&source::record(text)?);
@@ -151,23 +171,23 @@ fn summarise(name: &str, reader: Box<dyn BufRead>, older: usize) -> Result<Told,
         });
     }
     Ok(Told {
-        page: summary.page(name, &unread, older),
+        page: summary.page(name, &unread, older, width),
         json: summary.json(name, &unread),
     })
 }
 
 fn one_session(
     options: &Options,
-    prefix: &Prefix,
+    part: &PartOfId,
     input: Box<dyn BufRead>,
 ) -> Result<Told, ExplainError> {
     let path = records_path(options)?;
     let name = path.display().to_string();
     let failed = |error| ExplainError::Read(name.clone(), error);
     let search = if path == Path::new("-") {
-        Search::run(prefix, [("standard input".to_owned(), input)])
+        Search::run(part, [("standard input".to_owned(), input)])
     } else {
-        Search::run(prefix, Files::open(&path).map_err(failed)?.readers())
+        Search::run(part, Files::open(&path).map_err(failed)?.readers())
     };
     let search = search.map_err(failed)?;
     let what = &options.what;
@@ -185,9 +205,9 @@ fn one_session(
             if let Some(json) = json.as_object_mut() {
                 json.insert("unreadable".into(), json!(search.unread));
             }
-            let mut page = story.page();
+            let mut page = story.page(options.width);
             if !broken.is_empty() {
-                let mut paper = Paper::default();
+                let mut paper = Paper::new(options.width);
                 paper.gap();
                 paper.text("", &format!("looked at {looked_at}{broken}"));
                 page.push_str(&paper.finish());
@@ -203,14 +223,14 @@ fn one_session(
             };
             Err(ExplainError::NotFound {
                 message: format!(
-                    "no session's id begins with {what}; looked at {looked_at}{broken}{joined}"
+                    "no session's id begins or ends with {what}; looked at {looked_at}{broken}{joined}"
                 ),
                 perhaps: search.among.iter().map(one_line).collect(),
             })
         }
         several => Err(ExplainError::NotFound {
             message: format!(
-                "{} sessions' ids begin with {what}; looked at {looked_at}{broken}",
+                "{} sessions' ids begin or end with {what}; looked at {looked_at}{broken}",
                 search.count
             ),
             perhaps: several.iter().map(one_line).collect(),
@@ -221,6 +241,10 @@ fn one_session(
 fn records_path(options: &Options) -> Result<PathBuf, ExplainError> {
     if let Some(path) = &options.records {
         return Ok(path.clone());
+    }
+    // As for the running tap, it wins over the file.
+    if let Some(path) = options.overrides.records_given() {
+        return Ok(path);
     }
     let file = options.config.as_deref().ok_or(ExplainError::NoRecords)?;
     let config = config::load(Some(file), &options.overrides)?;
@@ -235,8 +259,8 @@ impl ExplainError {
         }
     }
 
-    fn page(&self) -> String {
-        let mut paper = Paper::default();
+    fn page(&self, width: usize) -> String {
+        let mut paper = Paper::new(width);
         for line in self.to_string().lines() {
             paper.text("", &format!("wstap: {line}"));
         }

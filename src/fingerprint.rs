@@ -18,6 +18,7 @@ use crate::session::credential::{
     CHECK_RECIPE, Fingerprinter, Secret, Shape, length, shapes, trimmed,
 };
 use crate::session::text::PeerText;
+use crate::terminal::Look;
 
 /// A secret or a configuration file is far smaller.
 pub const MAX_INPUT: usize = 1024 * 1024;
@@ -42,6 +43,15 @@ pub enum Source {
     },
     /// Standard input.
     Stdin,
+}
+
+/// How the answer is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// One JSON object.
+    Json,
+    /// Lines for people.
+    Text(Look),
 }
 
 /// Why there is no fingerprint. The texts complete "failed to fingerprint: ".
@@ -119,7 +129,7 @@ pub enum FingerprintError {
 pub fn run(
     source: Source,
     fingerprinter: &Fingerprinter,
-    json: bool,
+    form: Form,
     input: &mut dyn Read,
     out: &mut dyn Write,
 ) -> Result<(), FingerprintError> {
@@ -143,10 +153,9 @@ pub fn run(
             }
         }
     };
-    let text = if json {
-        as_json(&found, fingerprinter)
-    } else {
-        as_text(&found, fingerprinter)
+    let text = match form {
+        Form::Json => as_json(&found, fingerprinter),
+        Form::Text(look) => look.fit(&as_text(&found, fingerprinter)),
     };
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())

@@ -1,52 +1,128 @@
-//! `wstap health`: whether a running tap can do its job, as an exit code and one line.
+//! `wstap health`: whether a running tap is alive, or ready for clients, as an exit code and one line.
 
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::client::{self, Answer, Options};
 use crate::admin::ready::Readiness;
 use crate::exit;
+use crate::terminal::Look;
 
-/// Asks once. Returns the exit code: 0 ready, 1 not (or no tap answers), 2 usage or configuration.
-#[must_use]
-pub fn run(options: &Options, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let (client, runtime) = match client::start(options, err) {
-        Ok(started) => started,
-        Err(code) => return code,
-    };
-    let asked = runtime.block_on(client.get("/readyz"));
-    let told = asked
-        .map_err(|error| error.to_string())
-        .and_then(|answer| read(&answer));
-    let written = if json {
-        as_json(&told, out)
-    } else {
-        one_line(&told, out)
-    };
-    match told {
-        Ok(told) if told.ready && written.is_ok() => exit::OK,
-        _ => exit::FAILED,
+/// What the tap is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Liveness (`/healthz`): the process serves. A gateway that is down does not change it: a restart of
+    /// the tap would not help, and would take away what explains the outage.
+    Alive,
+    /// Readiness (`/readyz`): the tap can do its job, which takes a gateway.
+    Ready,
+}
+
+impl Question {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Alive => "/healthz",
+            Self::Ready => "/readyz",
+        }
     }
 }
 
-fn read(answer: &Answer) -> Result<Readiness, String> {
+/// The answer of `/healthz`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Liveness {
+    status: String,
+    version: String,
+    uptime_s: u64,
+    draining: bool,
+}
+
+/// Asks once. Returns the exit code: 0 yes, 1 no (or no tap answers), 2 usage or configuration.
+#[must_use]
+pub fn run(
+    options: &Options,
+    question: Question,
+    json: bool,
+    look: Look,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let options = Options {
+        // A mistake in a file is no reason to restart a tap that serves: it would not start again.
+        without_valid_config: question == Question::Alive,
+        ..options.clone()
+    };
+    let (client, runtime) = match client::start(&options, err) {
+        Ok(started) => started,
+        Err(code) => return code,
+    };
+    let asked = runtime.block_on(client.get(question.path()));
+    let asked = asked.map_err(|error| error.to_string());
+    let (yes, written) = match question {
+        Question::Alive => {
+            let told = asked.and_then(|answer| read::<Liveness>(&answer));
+            let written = if json {
+                as_json(&told, "alive", out)
+            } else {
+                alive_line(&told, look, out)
+            };
+            (told.is_ok(), written)
+        }
+        Question::Ready => {
+            let told = asked.and_then(|answer| read::<Readiness>(&answer));
+            let written = if json {
+                as_json(&told, "ready", out)
+            } else {
+                one_line(&told, look, out)
+            };
+            (told.is_ok_and(|told| told.ready), written)
+        }
+    };
+    if yes && written.is_ok() {
+        exit::OK
+    } else {
+        exit::FAILED
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T, String> {
     serde_json::from_slice(&answer.body)
         .map_err(|_| "what listens there is not the admin listener of a tap".to_owned())
 }
 
-fn as_json(told: &Result<Readiness, String>, out: &mut dyn Write) -> io::Result<()> {
+fn as_json<T: Serialize>(
+    told: &Result<T, String>,
+    name: &str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match told {
         Ok(told) => writeln!(out, "{}", json!(told)),
-        Err(error) => writeln!(out, "{}", json!({ "ready": false, "error": error })),
+        Err(error) => writeln!(out, "{}", json!({ name: false, "error": error })),
     }
 }
 
-/// What fails, or where the gateway stands when nothing does.
-fn one_line(told: &Result<Readiness, String>, out: &mut dyn Write) -> io::Result<()> {
+fn alive_line(told: &Result<Liveness, String>, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    let mut say = |text: String| writeln!(out, "{}", look.fit(&text));
+    match told {
+        Ok(told) => {
+            let doing = if told.draining {
+                "shutting down"
+            } else {
+                "serving"
+            };
+            say(format!("alive: wstap {}, {doing}", told.version))
+        }
+        Err(error) => say(format!("not alive: {error}")),
+    }
+}
+
+/// What fails, or where the gateway stands when nothing does. A terminal breaks it at its width.
+fn one_line(told: &Result<Readiness, String>, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    let mut say = |text: String| writeln!(out, "{}", look.fit(&text));
     let told = match told {
         Ok(told) => told,
-        Err(error) => return writeln!(out, "not ready: {error}"),
+        Err(error) => return say(format!("not ready: {error}")),
     };
     let words = |ok: bool| {
         let those = told.checks.iter().filter(|check| check.ok == ok);
@@ -54,9 +130,9 @@ fn one_line(told: &Result<Readiness, String>, out: &mut dyn Write) -> io::Result
         those.collect::<Vec<_>>().join("; ")
     };
     if told.ready {
-        writeln!(out, "ready: {}", words(true))
+        say(format!("ready: {}", words(true)))
     } else {
-        writeln!(out, "not ready: {}", words(false))
+        say(format!("not ready: {}", words(false)))
     }
 }
 
@@ -79,7 +155,7 @@ mod tests {
         let checks = vec![check("running", true, "serving"), gateway];
         let ready = checks.iter().all(|check| check.ok);
         let mut out = Vec::new();
-        one_line(&Ok(Readiness { ready, checks }), &mut out).unwrap();
+        one_line(&Ok(Readiness { ready, checks }), Look::PLAIN, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

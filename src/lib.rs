@@ -7,6 +7,8 @@
 pub mod admin;
 pub mod admission;
 pub mod app;
+#[cfg_attr(not(target_os = "linux"), path = "attach/elsewhere.rs")]
+pub mod attach;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -22,7 +24,9 @@ pub mod serve;
 pub mod session;
 pub mod sessions;
 pub mod sink;
+pub mod terminal;
 pub mod transport;
 pub mod upstream;
 pub mod verdict;
+pub mod version;
 pub mod ws;

@@ -28,6 +28,7 @@ mod misdirected;
 mod origins;
 mod pace;
 mod page;
+mod passthrough;
 mod progress;
 mod relay;
 mod relayed;

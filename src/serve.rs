@@ -9,7 +9,6 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::task::Poll;
 
-use anstream::{AutoStream, ColorChoice};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +22,7 @@ use crate::exit;
 use crate::sink::Queue;
 use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
+use crate::terminal::{Look, log};
 use crate::transport::activation::Passed;
 use crate::transport::listening::Place;
 use crate::transport::{notify, open_files};
@@ -33,7 +33,6 @@ const STDOUT_QUEUE: usize = 4096;
 /// Runs until SIGTERM or SIGINT, drains, and tells the exit code.
 #[must_use]
 pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
-    let mut err = io::stderr();
     let passed = Passed::take();
     let source = Source {
         file: file.map(Path::to_owned),
@@ -42,7 +41,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     let config = match source.load() {
         Ok(config) => config,
         Err(errors) => {
-            let _ = writeln!(err, "{errors}");
+            log::say(&errors.to_string());
             return exit::USAGE;
         }
     };
@@ -50,7 +49,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     let runtime = match runtime(config.workers()) {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
+            log::say(&format!("wstap: failed to start the runtime: {error}"));
             return exit::INTERNAL;
         }
     };
@@ -59,7 +58,7 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
     match run_to_the_end(runtime, &outlets, serving) {
         Ok(()) => exit::OK,
         Err(error) => {
-            let _ = writeln!(err, "wstap: {error}");
+            log::say(&format!("wstap: {error}"));
             exit::USAGE
         }
     }
@@ -92,8 +91,10 @@ async fn serve(
     let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     let asked = hangups()?;
     let bound = Bound::bind_with(config, queues, passed).await?;
-    let bound = bound.reloading(source, asked);
-    let _ = announce(&bound, &mut io::stderr());
+    let bound = bound.reloading(source, asked).watching_the_gateway();
+    let mut start = Vec::new();
+    let _ = announce(&bound, &mut start);
+    log::say(String::from_utf8_lossy(&start).trim_end());
     outlets.add(bound.tap().outlet());
     let (shutdown, again) = shutdown.split();
     let status = manager::status(&bound);
@@ -128,9 +129,8 @@ pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Option<Queue>> {
     let queue = match output {
         OutputFormat::None => return Ok(None),
         OutputFormat::Line => {
-            let stdout = io::stdout();
-            let styled = AutoStream::choice(&stdout) != ColorChoice::Never;
-            Queue::start("stdout", STDOUT_QUEUE, Lines::new(stdout, styled))?
+            let lines = Lines::new(io::stdout(), Look::stdout);
+            Queue::start("stdout", STDOUT_QUEUE, lines)?
         }
         OutputFormat::Json => Queue::start("stdout", STDOUT_QUEUE, JsonLines::new(io::stdout()))?,
     };

@@ -18,6 +18,7 @@ pub mod party;
 pub mod record;
 pub mod recorder;
 pub mod secrets;
+pub mod short_id;
 pub mod sizes;
 pub mod stats;
 pub mod text;

@@ -10,6 +10,13 @@ use std::time::Duration;
 use crate::admin::client::{self, Client, Options};
 use crate::admin::open::Sessions;
 use crate::exit;
+use crate::terminal::Look;
+
+/// The sessions as a table of this width.
+#[must_use]
+pub(crate) fn page(sessions: &Sessions, width: usize) -> String {
+    table::of(sessions, width)
+}
 
 /// How often `--follow` asks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -38,7 +45,8 @@ pub fn run(options: &Options, json: bool, follow: bool, err: &mut dyn Write) -> 
     match shown {
         Ok(()) => exit::OK,
         Err(error) => {
-            let _ = writeln!(err, "wstap: {error}");
+            let text = Look::stderr().fit(&format!("wstap: {error}"));
+            let _ = writeln!(err, "{text}");
             exit::FAILED
         }
     }
@@ -64,7 +72,7 @@ async fn show(client: &Client, json: bool, before: &str) -> Result<(), String> {
     let text = if json {
         String::from_utf8_lossy(&answer.body).into_owned()
     } else {
-        table::of(&sessions)
+        table::of(&sessions, Look::stdout().page())
     };
     let mut out = io::stdout().lock();
     write!(out, "{before}{text}")

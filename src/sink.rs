@@ -32,7 +32,8 @@ pub use queue::{Consumer, Flushed, Queue, Unwritten};
 use recent::Recent;
 use repeats::Joiner;
 
-/// How long a session that vanished waits for others that die with it.
+/// How long a session that vanished waits for others that die with it, and a client that was shown our
+/// certificate and left for a request of its address.
 const SIBLINGS: Duration = Duration::from_secs(1);
 
 /// How often the waiting ones are looked at.
@@ -40,6 +41,9 @@ pub const SETTLE_EVERY: Duration = Duration::from_millis(200);
 
 /// Sessions that wait at most; further ones are judged at once.
 const MAX_WAITING: usize = 4096;
+
+/// Connections without a request wait only below this, so that anybody's cannot keep sessions from waiting.
+const MAX_WAITING_VISITS: usize = MAX_WAITING / 2;
 
 /// Takes finished records, judges them and hands them to every consumer.
 #[derive(Debug)]
@@ -56,11 +60,12 @@ pub struct Outlet {
     visits: Mutex<Visits>,
 }
 
-/// What has ended lately.
+/// Sessions that ended recently.
 #[derive(Debug, Default)]
 struct Ended {
     memory: Memory,
-    /// Sessions that vanished, in the order of their time: each waits for its siblings.
+    /// In the order of their time: sessions that vanished, each of which waits for its siblings, and
+    /// connections without a request.
     waiting: VecDeque<(Instant, SessionRecord)>,
     /// No more record waits.
     closed: bool,
@@ -122,18 +127,25 @@ impl Outlet {
 
     /// Judges a record, hands it on, and gives it back with its verdict. One that vanished without
     /// a word is judged a little later, because others that die with it explain it: then there is
-    /// nothing to give back. Never waits.
+    /// nothing to give back. So is a client that was shown our certificate and left: a browser that opens
+    /// two connections leaves one of them in the moment in which its request goes out on the other. Never
+    /// waits.
     pub fn publish(&self, record: SessionRecord, now: Instant) -> Option<Arc<SessionRecord>> {
         let mut ended = self.ended();
         ended.memory.note(&record);
-        let may_wait = ended.waiting.len() < MAX_WAITING && !ended.closed;
-        if may_wait && memory::lost(&record).is_some() {
+        let most = if memory::lost(&record).is_some() {
+            MAX_WAITING
+        } else if record.left_at_certificate() {
+            MAX_WAITING_VISITS
+        } else {
+            0
+        };
+        if ended.waiting.len() < most && !ended.closed {
             ended.waiting.push_back((now + SIBLINGS, record));
             return None;
         }
         let context = self.context(&ended.memory, &record);
         drop(ended);
-        let context = context.or_else(|| self.visits().context(&record));
         Some(self.judge(record, context, now))
     }
 
@@ -188,7 +200,7 @@ impl Outlet {
         context: Option<ContextFacts>,
         now: Instant,
     ) -> Arc<SessionRecord> {
-        record.context = context;
+        record.context = context.or_else(|| self.visits().context(&record));
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();
         record.verdict = Some(verdict);
@@ -286,6 +298,13 @@ impl Outlet {
     pub fn look(&self) {
         for queue in &self.queues {
             queue.look();
+        }
+    }
+
+    /// Tells people of something that happened without a session.
+    pub fn notice(&self, text: &str, at: Moment) {
+        for queue in &self.queues {
+            queue.notice(text, at);
         }
     }
 

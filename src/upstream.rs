@@ -7,6 +7,7 @@
 pub mod dial;
 mod errno;
 pub mod lately;
+pub mod pinned;
 pub mod pool;
 mod race;
 mod resolver;

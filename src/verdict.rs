@@ -12,12 +12,15 @@ pub mod decided;
 pub mod docs;
 pub mod foreign;
 pub mod hops;
+pub mod names;
 mod page;
+mod passed;
 mod pings;
 pub mod registry;
 pub mod requests;
 pub mod said;
 mod siblings;
+pub mod skew;
 pub mod trust;
 pub mod view;
 pub mod visits;
@@ -25,6 +28,7 @@ pub mod words;
 
 use crate::session::SessionRecord;
 use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, Evidence, Verdict};
 pub use registry::{Rule, Stage, Versions, rules};
 pub use view::{Decisive, View};
@@ -43,6 +47,8 @@ pub struct Finding {
     /// Who ended it, where that differs from what the rule says: of a silence it is whoever gave
     /// up waiting.
     pub party: Option<Party>,
+    /// Who has to do something, where that differs from what the rule says: the older of two.
+    pub act_on: Option<ActOn>,
 }
 
 impl Finding {
@@ -55,6 +61,7 @@ impl Finding {
             evidence: Vec::new(),
             next: String::new(),
             party: None,
+            act_on: None,
         }
     }
 
@@ -69,6 +76,13 @@ impl Finding {
     #[must_use]
     pub fn next(mut self, action: impl Into<String>) -> Self {
         self.next = action.into();
+        self
+    }
+
+    /// Says who has to do something.
+    #[must_use]
+    pub fn acted_on_by(mut self, act_on: ActOn) -> Self {
+        self.act_on = Some(act_on);
         self
     }
 
@@ -91,7 +105,10 @@ pub fn decide(record: &SessionRecord) -> Verdict {
                 .because(view.hop_evidence(rule.class))
                 .because(view.attempts_evidence())
                 .because(siblings::evidence(&view, rule.class));
-            return rule.verdict(finding);
+            let mut verdict = rule.verdict(finding);
+            verdict.next = view.names().apply(verdict.next);
+            verdict.next = names::of_tap(record.tap.mode, verdict.next);
+            return verdict;
         }
     }
     registry::unknown()

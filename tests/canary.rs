@@ -3,9 +3,10 @@
 
 use serde_json::json;
 
-use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
+use crate::peers::{Via, http_plain};
 use crate::support::frame::Frame;
+use crate::support::http2::Http2;
 use crate::support::records;
 use crate::support::tap::{Face, Setup, Tap};
 
@@ -151,5 +152,39 @@ async fn no_output_contains_a_secret_of_a_request_that_is_refused() {
     tap.wait_for("the records", |_| true).await;
     assert_eq!(tap.terminate().await, Some(0));
     assert_eq!(tap.records().len(), 3);
+    assert_silent(&tap, &[secret]);
+}
+
+/// A client that is configured wrongly can send a secret where the method belongs.
+#[tokio::test]
+async fn no_output_contains_a_secret_sent_as_a_method() {
+    // As long as a method may be.
+    let secret = canary("method")[..32].to_owned();
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).trace().start().await;
+    let valid = format!("{secret} / HTTP/1.1\r\nHost: localhost\r\n");
+    let requests = [
+        format!("{valid}\r\n"),
+        format!("{valid}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+        // What is no head at all.
+        format!("{secret}: / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("{secret}\r\n\r\n"),
+        secret.clone(),
+    ];
+    for request in &requests {
+        let mut conn = tap.connect(Face::Plain).await;
+        conn.send(request.as_bytes()).await.unwrap();
+        conn.finish().await;
+        conn.rest().await;
+    }
+    let mut client = Http2::connect(&tap).await;
+    let request = client.request(&secret, "/", &[]);
+    client.ask(request).await.unwrap();
+    let records = tap.wait_for_count(requests.len() + 1).await;
+    let methods = records.iter().filter_map(|record| record.request.as_ref());
+    let methods: Vec<&str> = methods.map(|it| it.method.as_str()).collect();
+    let masked = format!("[masked {}]", secret.len());
+    let count = methods.iter().filter(|it| **it == masked).count();
+    assert!(count >= 3, "{methods:?}");
     assert_silent(&tap, &[secret]);
 }

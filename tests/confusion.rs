@@ -17,6 +17,7 @@ mod first_frames;
 mod heads;
 mod matrix;
 mod network;
+mod old_gateways;
 mod ours;
 mod pairing;
 mod pings;
@@ -50,6 +51,7 @@ fn faults() -> Vec<Fault> {
         fates::faults(),
         breaches::faults(),
         refusals::faults(),
+        old_gateways::faults(),
         pairing::faults(),
         pings::faults(),
         first_frames::faults(),

@@ -1,13 +1,19 @@
 //! Credentials in places that the gateway does not look at, in URLs, and in odd shapes.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::json;
 use wstap::session::SessionRecord;
-use wstap::session::credential::{Credential, Shape};
+use wstap::session::credential::{Credential, Fingerprinter, Shape};
 
+use crate::live::{Install, installed};
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
 use crate::peers::{Via, echo, http_plain};
 use crate::support::deadline::{STEP, poll};
 use crate::support::frame::Frame;
+use crate::support::skip::skip;
 use crate::support::tap::{Face, Setup};
 
 const WARNING: &str = "a credential came in a URL";
@@ -233,4 +239,123 @@ async fn the_pages_own_requests_carry_no_credential() {
         assert!(shown, "{path}");
     }
     assert!(!tap.stderr().contains(WARNING), "{}", tap.stderr());
+}
+
+const SECRET: &str = "gateway-secret-0123456789abcdef01234567";
+
+/// The command of a verdict's next action that prints the fingerprint of the gateway's own value.
+async fn gateway_command() -> String {
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let tap = Setup::before(&gateway.peer).openclaw().start().await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.upgrade("/", &[]).await.unwrap();
+    let token = "another-token-0123456789abcdef012345";
+    conn.introduce(&json!({ "token": token })).await;
+    conn.frames_to_end().await;
+    conn.finish().await;
+    let next = tap.websocket().await.verdict.expect("a verdict").next;
+    let command = next.split('`').nth(1).expect("a command");
+    assert!(command.starts_with("node -e '"), "{command}");
+    command.to_owned()
+}
+
+/// Pasted into a shell, it prints a fingerprint or a name, and never a secret: neither of the value nor
+/// of a line that cannot be read.
+#[tokio::test]
+async fn the_command_for_the_gateways_host_never_prints_a_secret() {
+    const CANNOT: &str = "unreadable";
+    let Some(install) = installed() else {
+        return skip(
+            "the command for the gateway's host",
+            "Node is not installed: run make fetch",
+        );
+    };
+    let command = gateway_command().await;
+    let home = tempfile::TempDir::new().expect("a temporary folder");
+    let file = home.path().join(".openclaw/openclaw.json");
+    fs::create_dir_all(file.parent().unwrap()).expect("create a folder");
+    for (token, printed) in [
+        (format!("\"{SECRET}\""), digits(SECRET)),
+        (format!("' {SECRET} ', // JSON5"), digits(SECRET)),
+        // What the gateway takes from a variable.
+        ("\"$GATEWAY_SECRET\"".to_owned(), digits(SECRET)),
+        ("\"${GATEWAY_SECRET}\"".to_owned(), digits(SECRET)),
+        ("\" ${GATEWAY_SECRET} \"".to_owned(), digits(SECRET)),
+        ("\"$NOT_SET\"".to_owned(), "NOT_SET:unset".to_owned()),
+        ("\"${NOT_SET}\"".to_owned(), "NOT_SET:unset".to_owned()),
+        ("\"$EMPTY_ONE\"".to_owned(), "EMPTY_ONE:unset".to_owned()),
+        // What it takes as it is.
+        ("\"$not_a_name\"".to_owned(), digits("$not_a_name")),
+        ("\"${not_a_name}\"".to_owned(), digits("${not_a_name}")),
+        (
+            "\"${GATEWAY_SECRET\"".to_owned(),
+            digits("${GATEWAY_SECRET"),
+        ),
+        (
+            "\"$GATEWAY_SECRET}\"".to_owned(),
+            digits("$GATEWAY_SECRET}"),
+        ),
+        (
+            format!("\"$A{}\"", "B".repeat(128)),
+            digits(&format!("$A{}", "B".repeat(128))),
+        ),
+        // A reference: where the secret is.
+        (
+            "{ source: 'exec', provider: 'vault', id: 'gateway/token' }".to_owned(),
+            "exec:gateway/token".to_owned(),
+        ),
+        // No secret that the gateway would take, or a file that cannot be read.
+        (format!("{{ value: \"{SECRET}\" }}"), CANNOT.to_owned()),
+        (format!("[\"{SECRET}\"]"), CANNOT.to_owned()),
+        ("20261121".to_owned(), CANNOT.to_owned()),
+        ("null".to_owned(), CANNOT.to_owned()),
+        (SECRET.to_owned(), CANNOT.to_owned()),
+        (SECRET.replace('-', "_"), CANNOT.to_owned()),
+        (format!("\"{SECRET}\" \"{SECRET}\""), CANNOT.to_owned()),
+        (format!("\"{SECRET}"), CANNOT.to_owned()),
+    ] {
+        let config = format!("{{ gateway: {{ auth: {{\n token: {token}\n}} }} }}");
+        fs::write(&file, config).expect("write the configuration");
+        let (out, err) = paste(&install, home.path(), &command);
+        let leaks = [&out, &err]
+            .iter()
+            .any(|text| text.contains(SECRET) || text.contains(&SECRET.replace('-', "_")));
+        assert!(
+            !leaks,
+            "a secret is printed for a case that should print {printed}"
+        );
+        assert_eq!((out.trim(), err.as_str()), (printed.as_str(), ""));
+    }
+    fs::remove_file(&file).expect("remove the configuration");
+    assert_eq!(paste(&install, home.path(), &command).0.trim(), CANNOT);
+}
+
+/// The first eight digits of a value's SHA-256, as records have them.
+fn digits(value: &str) -> String {
+    let print = Fingerprinter::ephemeral([0; 32]).fingerprint(value.as_bytes());
+    if let Some(digits) = print.as_str().strip_prefix("sha256:") {
+        return digits.to_owned();
+    }
+    // A short one has a keyed fingerprint; coreutils hash it all the same.
+    let script = r#"printf %s "$0" | sha256sum | cut -c1-8"#;
+    let output = Command::new("sh").args(["-c", script, value]).output();
+    let output = output.expect("run sha256sum");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// What a shell on the gateway's host prints.
+fn paste(install: &Install, home: &Path, command: &str) -> (String, String) {
+    let bin = install.node.parent().expect("a folder").display();
+    let path = format!("{bin}:/usr/local/bin:/usr/bin:/bin");
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", home)
+        .env("GATEWAY_SECRET", SECRET)
+        .env("EMPTY_ONE", "")
+        .output()
+        .expect("run a shell");
+    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (out, err)
 }

@@ -10,6 +10,7 @@ use wstap::session::record::{Class, Kind};
 
 use crate::peers::{Via, tunnel};
 use crate::support::conn::Conn;
+use crate::support::deadline::{STEP, promised};
 use crate::support::head;
 use crate::support::records::class;
 use crate::support::tap::{Face, Setup, Tap, signal};
@@ -17,8 +18,13 @@ use crate::support::tap::{Face, Setup, Tap, signal};
 /// Number of concurrent handshakes.
 const AT_ONCE: usize = 64;
 
-/// Time that the process may take to exit beyond `timeouts.drain`.
-const BEYOND: Duration = Duration::from_secs(2);
+/// Time that the process may take to exit beyond `timeouts.drain`: two seconds, which is the promise of the
+/// program that is shipped (`make shipped-program` runs the test with it). The one that is built with the tests
+/// is not optimised and judges thousands of sessions several times as slowly.
+fn beyond() -> Duration {
+    let shipped = std::env::var_os("WSTAP_PROGRAM").is_some();
+    promised(Duration::from_secs(if shipped { 2 } else { 10 }))
+}
 
 /// Open files for the clients and the gateway of this many sessions.
 fn room_for(sessions: u64) {
@@ -36,7 +42,7 @@ fn room_for(sessions: u64) {
 }
 
 /// Tunnels whose clients send nothing after the 101.
-async fn silent(tap: &Tap, face: Face, count: usize) -> Vec<Conn> {
+pub async fn silent(tap: &Tap, face: Face, count: usize) -> Vec<Conn> {
     let request = head::upgrade("/", "localhost", &[]);
     let open = stream::iter(0..count).map(async |_| {
         let mut conn = tap.connect(face).await;
@@ -58,7 +64,7 @@ fn lost(tap: &Tap, sink: &str) -> usize {
 }
 
 /// Every session that was opened is in the file or logged as lost.
-fn accounts_for(tap: &Tap, opened: usize) {
+pub fn accounts_for(tap: &Tap, opened: usize) {
     let records = tap.records();
     let counts = records.iter().map(|it| it.repeats.map_or(1, |it| it.count));
     let (recorded, lost) = (counts.sum::<u64>(), lost(tap, "records"));
@@ -99,11 +105,11 @@ async fn thousands_of_silent_sessions_are_all_recorded_in_time() {
     let tls = silent(&tap, Face::Tls, TLS).await;
     let began = Instant::now();
     tap.signal_term();
-    assert_eq!(tap.exited(4 * drain).await.code(), Some(0));
+    assert_eq!(tap.exited(STEP).await.code(), Some(0));
     let took = began.elapsed();
     eprintln!("{} sessions ended in {took:?}", plain.len() + tls.len());
     accounts_for(&tap, PLAIN + TLS + BARE);
-    assert!(took <= drain + BEYOND, "it took {took:?}");
+    assert!(took <= drain + beyond(), "it took {took:?}");
     let mut records = tap.records();
     records.retain(|record| record.kind == Kind::Websocket);
     assert!(
@@ -134,8 +140,8 @@ async fn a_second_signal_cuts_every_session_and_loses_none() {
             .expect("a Close: the drain has begun");
         let began = Instant::now();
         signal(second, &tap.pid().to_string());
-        assert_eq!(tap.exited(Duration::from_secs(10)).await.code(), Some(0));
-        assert!(began.elapsed() <= BEYOND, "{:?}", began.elapsed());
+        assert_eq!(tap.exited(STEP).await.code(), Some(0));
+        assert!(began.elapsed() <= beyond(), "{:?}", began.elapsed());
         accounts_for(&tap, OPEN);
         for record in tap.records() {
             assert_eq!(class(&record), Class::TapDrain);
@@ -154,7 +160,7 @@ async fn every_signal_that_ends_a_process_drains_it() {
             .await;
         let conns = silent(&tap, Face::Plain, 3).await;
         signal(name, &tap.pid().to_string());
-        assert_eq!(tap.exited(Duration::from_secs(5)).await.code(), Some(0));
+        assert_eq!(tap.exited(STEP).await.code(), Some(0));
         accounts_for(&tap, conns.len());
     }
 }
@@ -178,9 +184,9 @@ async fn an_output_that_is_blocked_or_closed_costs_only_its_own_records() {
         let conns = silent(&tap, Face::Plain, OPEN).await;
         let began = Instant::now();
         tap.signal_term();
-        assert_eq!(tap.exited(Duration::from_secs(10)).await.code(), Some(0));
+        assert_eq!(tap.exited(STEP).await.code(), Some(0));
         let took = began.elapsed();
-        assert!(took <= Duration::from_millis(500) + BEYOND, "{took:?}");
+        assert!(took <= Duration::from_millis(500) + beyond(), "{took:?}");
         accounts_for(&tap, conns.len());
         let mut printed = String::new();
         if let Some(reader) = &mut reader {

@@ -1,5 +1,5 @@
 //! The files of `deploy/`, as far as they can be tried without a container engine and without
-//! systemd as the first process. `live::compose` runs gateway, tap and command line tool with them.
+//! systemd as the first process. `live::containers` runs them in an engine, `live::compose` without one.
 
 mod compose;
 mod dockerfile;

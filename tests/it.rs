@@ -22,8 +22,10 @@
 mod peers;
 mod support;
 
+mod accounts;
 mod addresses;
 mod admin;
+mod attach;
 mod attacks;
 mod backpressure;
 mod canary;
@@ -38,6 +40,7 @@ mod drain;
 mod endings;
 mod explain;
 mod forwarded;
+mod half_close;
 mod heads;
 mod hops;
 mod http;
@@ -64,6 +67,7 @@ mod requests;
 mod selftest;
 mod smuggling;
 mod sockets;
+mod terminal;
 mod timers;
 mod tls;
 mod together;

@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
         "probe",
         "serve",
         "sessions",
+        "version",
     ],
     &["app"],
     &["admin", "proxy"],
@@ -30,12 +31,16 @@ const LAYERS: &[&[&str]] = &[
     &["dialect"],
     &["session"],
     &["ws"],
-    // Exit codes: words that every command shares. And which cryptography is used, wherever TLS is.
-    &["crypto", "exit"],
+    // Exit codes: words that every command shares. Which cryptography is used, wherever TLS is. And what
+    // the terminal is like, wherever something is printed for people.
+    &["crypto", "exit", "terminal"],
 ];
 
 /// Imports within one layer: (importer, imported).
 const WITHIN: &[(&str, &str)] = &[
+    ("attach", "explain"),
+    ("attach", "serve"),
+    ("attach", "sessions"),
     ("demo", "serve"),
     ("main", "cli"),
     ("upstream", "transport"),

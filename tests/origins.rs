@@ -3,18 +3,17 @@
 
 mod lists;
 
-use std::time::Duration;
-
 use serde_json::json;
 use wstap::session::SessionRecord;
 use wstap::session::party::{Party, Phase};
 use wstap::session::record::{
-    AnswerBy, Class, Kind, Miss, OriginDecision, SawBasis, TimerKey, TransportEnd,
+    AnswerBy, Class, Kind, Miss, OriginDecision, OriginError, SawBasis, TimerKey, TransportEnd,
 };
 use wstap::ws::CloseCode;
 
 use crate::peers::{Peer, Via, echo};
 use crate::support::conn::Conn;
+use crate::support::deadline::STEP;
 use crate::support::frame::Frame;
 use crate::support::head::{Head, upgrade};
 use crate::support::records::class;
@@ -153,6 +152,12 @@ async fn null_does_not_pass_under_any() {
     let body = String::from_utf8(conn.body(&answer).await.unwrap()).unwrap();
     assert!(body.contains("cannot be allowed"), "{body}");
     assert!(!body.contains("origins: {"), "no line to paste: {body}");
+    let record = tap.websocket().await;
+    let origin = record.origin.as_ref().expect("an origin");
+    assert_eq!(origin.error_kind, Some(OriginError::Null));
+    let verdict = record.verdict.as_ref().expect("a verdict");
+    let advice = "open the page from an http or https address";
+    assert!(verdict.next.starts_with(advice), "{}", verdict.next);
     assert_eq!(status(&tap, EVIL).await, 101);
     assert_eq!(peer.log.connections(), 1);
 }
@@ -352,7 +357,7 @@ async fn a_close_that_nobody_answers_does_not_hold_the_drain() {
     let (mut conn, _) = ask(&tap, Face::Plain, EVIL).await;
     conn.frame().await.expect("the Close");
     tap.signal_term();
-    assert_eq!(tap.exited(Duration::from_secs(5)).await.code(), Some(0));
+    assert_eq!(tap.exited(STEP).await.code(), Some(0));
     let record = tap.websocket().await;
     assert_eq!(rule(&record), "tap.denied.origin");
     assert_eq!(record.close.tap.unwrap().code, Some(CloseCode(1008)));

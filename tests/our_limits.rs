@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use wstap::session::SessionRecord;
@@ -15,8 +16,10 @@ use crate::peers::{Via, echo};
 use crate::support::conn::Conn;
 use crate::support::deadline::{STEP, poll};
 use crate::support::netns::{self, test_name};
+use crate::support::packages::Program;
 use crate::support::records::class;
-use crate::support::tap::{Face, Setup, Tap};
+use crate::support::skip::skip;
+use crate::support::tap::{Face, Setup, Tap, signal};
 
 /// From now on the tap can open no more files: its limit is its lowest free descriptor.
 pub fn no_more_descriptors(tap: &Tap) {
@@ -82,6 +85,92 @@ async fn too_few_descriptors_are_the_taps_fault_by_address_and_by_name() {
         assert!(verdict.next.contains("LimitNOFILE="), "{}", verdict.next);
         let limit = |it: &wstap::session::record::Evidence| it.fact.contains("may open");
         assert!(verdict.evidence.iter().any(limit), "{:?}", verdict.evidence);
+    }
+}
+
+/// strace, attached to a running tap: each of its calls of `socket` fails.
+struct NoSockets(Child);
+
+impl NoSockets {
+    /// Returns once every thread of the tap is attached.
+    async fn begin(strace: &Program, tap: &Tap, error: &str) -> Self {
+        let mut command = strace.command();
+        let pid = tap.pid().to_string();
+        let inject = format!("inject=socket:error={error}");
+        command
+            .args(["-f", "-qq", "-p", &pid, "-e", "trace=socket", "-e", &inject])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.spawn().expect("start strace");
+        let mut attached = Self(child);
+        let look = || {
+            let ended = attached.0.try_wait().expect("wait for strace");
+            assert_eq!(ended, None, "strace may not trace the tap");
+            are_traced(&pid).then_some(())
+        };
+        poll(STEP, look).await.expect("strace attaches");
+        attached
+    }
+
+    /// Returns once the tap is as before.
+    async fn end(mut self, tap: &Tap) {
+        signal("TERM", &self.0.id().to_string());
+        let child = &mut self.0;
+        let gone = poll(STEP, || child.try_wait().expect("wait for strace")).await;
+        assert!(gone.is_some(), "strace is still there");
+        assert!(!are_traced(&tap.pid().to_string()));
+    }
+}
+
+impl Drop for NoSockets {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Whether each thread of a process has a tracer.
+fn are_traced(pid: &str) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("read /proc");
+    tasks.flatten().all(|task| {
+        // A thread may have ended meanwhile.
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let tracer = status.lines().find_map(|it| it.strip_prefix("TracerPid:"));
+        tracer.is_none_or(|tracer| tracer.trim() != "0")
+    })
+}
+
+/// What the kernel says when the host itself is out of files or of memory.
+#[tokio::test]
+async fn what_the_host_has_run_out_of_is_the_taps_fault() {
+    let Some(strace) = Program::find("strace") else {
+        return skip("limits of the host", "strace is missing: run make fetch");
+    };
+    let files = (Kind::SystemFiles, "tap.fault.system_files", "fs.file-max");
+    let memory = (Kind::Memory, "tap.fault.memory", "net.ipv4.tcp_mem");
+    for (error, host, (kind_wanted, rule_wanted, limit)) in [
+        ("ENFILE", "127.0.0.1", files),
+        ("ENFILE", "localhost", files),
+        ("ENOMEM", "127.0.0.1", memory),
+        ("ENOBUFS", "127.0.0.1", memory),
+    ] {
+        let peer = echo::start(&Via::Plain).await;
+        let url = format!("http://{host}:{}", peer.addr().port());
+        let tap = Setup::before_url(&url).start().await;
+        let conn = accepted(&tap).await;
+        let mut second = accepted(&tap).await;
+        let none = NoSockets::begin(&strace, &tap, error).await;
+        let record = refused(&tap, conn).await;
+        assert_eq!(kind(&record), Some(kind_wanted), "{error} {host}");
+        assert_eq!(rule(&record), rule_wanted, "{error} {host}");
+        assert_eq!(class(&record), Class::TapFault);
+        let verdict = record.verdict.as_ref().unwrap();
+        assert!(verdict.next.contains(limit), "{}", verdict.next);
+        assert!(peer.log.heads().is_empty(), "the gateway was asked");
+        // Without the fault it works: nothing else was wrong.
+        none.end(&tap).await;
+        assert_eq!(second.upgrade("/", &[]).await.unwrap().status(), 101);
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Peer::go`] for those that wait to be told. Dropping the peer ends everything it runs.
 
 pub mod answers_early;
+pub mod answers_when_told;
 pub mod attribution;
 pub mod blurts;
 pub mod buried_close;
@@ -20,6 +21,7 @@ pub mod huge_declared_length;
 pub mod leaves_after;
 pub mod mangling_hop;
 pub mod missing_accept_key;
+pub mod names_its_client;
 pub mod never_answers;
 pub mod never_reads;
 pub mod no_status_line;

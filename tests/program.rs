@@ -106,7 +106,7 @@ fn the_demo_shows_every_scene_with_the_expected_verdict() {
         state.path().to_str().unwrap(),
     ]);
     assert_eq!(code, 0, "{out}\n{err}");
-    assert!(out.contains("14 of 14 verdicts as expected"), "{out}");
+    assert!(out.contains("15 of 15 verdicts as expected"), "{out}");
     assert!(!out.contains("unknown"), "{out}");
     assert!(!out.contains('\u{1b}'), "colours only on a terminal");
     // Two lines a session: what happened, and what it was about or what to do.
@@ -114,7 +114,7 @@ fn the_demo_shows_every_scene_with_the_expected_verdict() {
         .lines()
         .filter(|line| line.get(8..10) == Some("Z "))
         .count();
-    assert_eq!(sessions, 14, "{out}");
+    assert_eq!(sessions, 15, "{out}");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn the_demo_prints_records_as_json_lines() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(records.len(), 14);
+    assert_eq!(records.len(), 15);
     assert!(
         records
             .iter()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::admin::get;
 use crate::peers::{Peer, Via, echo};
-use crate::support::deadline::poll;
+use crate::support::deadline::{STEP, poll, promised};
 use crate::support::records;
 use crate::support::tap::{Face, Setup, Tap};
 
@@ -43,9 +43,7 @@ async fn appears(path: &Path, limit: Duration) -> bool {
 }
 
 async fn holds(path: &Path, count: usize) {
-    let found = poll(Duration::from_secs(5), || {
-        (records::read(path).len() == count).then_some(())
-    });
+    let found = poll(STEP, || (records::read(path).len() == count).then_some(()));
     let found = found.await.is_some();
     assert!(found, "{} records", records::read(path).len());
 }
@@ -67,7 +65,7 @@ async fn a_file_that_is_moved_or_deleted_is_there_again_within_a_second() {
     holds(&path, 1).await;
 
     fs::remove_file(&path).unwrap();
-    assert!(appears(&path, AGAIN).await, "without any session");
+    assert!(appears(&path, promised(AGAIN)).await, "without any session");
     session(&tap).await;
     holds(&path, 1).await;
 
@@ -77,7 +75,7 @@ async fn a_file_that_is_moved_or_deleted_is_there_again_within_a_second() {
     holds(&path, 1).await;
 
     fs::rename(&path, &away).unwrap();
-    assert!(appears(&path, AGAIN).await);
+    assert!(appears(&path, promised(AGAIN)).await);
     session(&tap).await;
     holds(&path, 1).await;
     holds(&away, 1).await;
@@ -85,7 +83,7 @@ async fn a_file_that_is_moved_or_deleted_is_there_again_within_a_second() {
     let (folder, old) = (path.parent().unwrap(), tap.folder().join("old"));
     fs::rename(folder, &old).unwrap();
     fs::create_dir(folder).unwrap();
-    assert!(appears(&path, AGAIN).await);
+    assert!(appears(&path, promised(AGAIN)).await);
     session(&tap).await;
     holds(&path, 1).await;
     holds(&old.join("r.jsonl"), 1).await;
@@ -102,12 +100,12 @@ async fn sighup_opens_the_file_again_at_once() {
         fs::rename(&path, tap.folder().join(format!("away{round}"))).unwrap();
         tap.signal_hup();
         let began = Instant::now();
-        assert!(appears(&path, AGAIN).await);
+        assert!(appears(&path, promised(AGAIN)).await);
         waits.push(began.elapsed());
     }
     waits.sort();
     // The periodic check alone would take a quarter of a second on average.
-    assert!(waits[3] < Duration::from_millis(120), "{waits:?}");
+    assert!(waits[3] < promised(Duration::from_millis(120)), "{waits:?}");
 }
 
 #[tokio::test]
@@ -120,12 +118,12 @@ async fn what_goes_nowhere_is_counted_and_told_at_the_end() {
         session(&tap).await;
     }
     let counted = async || lost(&tap).await == 3;
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + STEP;
     while !counted().await {
         assert!(Instant::now() < until, "{} lost", lost(&tap).await);
     }
     fs::create_dir(&folder).unwrap();
-    assert!(appears(&path, AGAIN).await);
+    assert!(appears(&path, promised(AGAIN)).await);
     session(&tap).await;
     holds(&path, 1).await;
     assert_eq!(tap.terminate().await, Some(0));

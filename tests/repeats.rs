@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 use wstap::session::SessionRecord;
@@ -11,6 +11,7 @@ use wstap::session::SessionRecord;
 use crate::admin::get;
 use crate::peers::{Via, echo};
 use crate::support::conn::Conn;
+use crate::support::deadline::STEP;
 use crate::support::head;
 use crate::support::records::{self, rule};
 use crate::support::tap::{Face, Setup, Tap};
@@ -47,7 +48,7 @@ async fn metric(tap: &Tap, sample: &str) -> u64 {
 
 /// Waits until a metric has this value.
 async fn metric_is(tap: &Tap, sample: &str, value: u64) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + STEP;
     while metric(tap, sample).await != value {
         assert!(
             Instant::now() < until,
@@ -111,7 +112,9 @@ async fn a_flood_of_refused_upgrades_washes_no_evidence_out() {
     assert_eq!(sessions(&all), FLOOD + 2);
     let joined: Vec<_> = all.iter().filter(|it| it.repeats.is_some()).collect();
     assert_eq!(joined.len(), 1);
-    assert_eq!(joined[0].id.to_string(), ids[399], "the last in full");
+    // Of connections that end at nearly the same moment, either may be the last.
+    let last = joined[0].id.to_string();
+    assert!(ids[390..].contains(&last), "the last in full: {last}");
     assert!(
         all.iter().any(|it| it.id.to_string() == ids[0]),
         "the first, too"
@@ -125,7 +128,7 @@ async fn a_flood_of_refused_upgrades_washes_no_evidence_out() {
     assert_eq!(code, Some(1), "{text}");
     let said: Value = serde_json::from_str(&text).unwrap();
     assert!(said["error"].as_str().unwrap().contains("share the record"));
-    assert!(said["perhaps"][0].as_str().unwrap().starts_with(&ids[399]));
+    assert!(said["perhaps"][0].as_str().unwrap().starts_with(&last));
     // A summary counts each session.
     let whole = tap.folder().join("whole.jsonl");
     let mut text = fs::read_to_string(tap.folder().join("records.jsonl.1")).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! What tests and peers are made of: wires, frames, heads, certificates, and the tap itself.
 
+pub mod attached;
 pub mod browser;
 pub mod certs;
 pub mod client;
@@ -9,6 +10,7 @@ pub mod deadline;
 pub mod deflate;
 pub mod device;
 pub mod dice;
+pub mod engine;
 pub mod frame;
 pub mod head;
 pub mod http2;
@@ -16,7 +18,9 @@ pub mod log;
 pub mod netns;
 pub mod nginx;
 pub mod packages;
+pub mod pipe;
 pub mod program;
+pub mod pty;
 pub mod records;
 pub mod reload;
 pub mod secret;

@@ -352,9 +352,7 @@ async fn an_idle_kept_connection_ends() {
         .await;
     let mut conn = tap.connect(Face::Plain).await;
     for _ in 0..2 {
-        let answered = Instant::now();
         assert_eq!(conn.get("/").await.unwrap().0.status(), 200);
-        assert!(answered.elapsed() < Duration::from_secs(1));
     }
     let idle = Instant::now();
     let (rest, ending) = conn.rest().await;

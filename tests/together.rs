@@ -3,6 +3,7 @@
 mod auth;
 mod chance;
 pub mod restart;
+mod restart_kept;
 
 use wstap::session::SessionRecord;
 use wstap::session::record::Class;

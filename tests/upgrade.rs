@@ -16,7 +16,7 @@ use crate::peers::{
 use crate::support::certs::{Ca, Validity};
 use crate::support::frame::Frame;
 use crate::support::head::{Head, upgrade};
-use crate::support::records::class;
+use crate::support::records::{class, rule};
 use crate::support::secret::fingerprint;
 use crate::support::tap::{Face, Setup, Tap};
 use crate::support::wire::Ending;
@@ -184,6 +184,26 @@ async fn trouble_with_the_gateways_tls() {
         .unwrap()
         .kind;
     assert_eq!(error, GatewayErrorKind::CertificateUntrusted);
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_is_the_only_one_that_is_taken() {
+    // Its name and dates do not matter.
+    let (_, via) = tls::via(&["other.test"], Validity::Expired);
+    let peer = echo::start(&via).await;
+    let before = |fingerprint: &str| {
+        let setup = Setup::before(&peer).set("gateway.tls.fingerprint", fingerprint);
+        setup.start()
+    };
+    let tap = before(&"ab".repeat(32)).await;
+    let (_, _, record) = attempt(&tap).await;
+    assert_eq!(rule(&record), "gateway.unreachable.certificate_pin");
+    let error = record.gateway.unwrap().error.unwrap();
+    assert_eq!(peer.log.requests(), 0);
+    let (_, shown) = error.detail.split_once("sha256:").expect("what it shows");
+    let tap = before(&shown[..64]).await;
+    let mut conn = tap.connect(Face::Plain).await;
+    conn.open("/").await;
 }
 
 #[tokio::test]

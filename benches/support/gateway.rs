@@ -4,7 +4,7 @@
 //! proxies, with it for clients that come straight.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -46,9 +46,15 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it. The folder holds the certificate.
+    /// Starts it on loopback. The folder holds the certificate.
     pub fn start(folder: &std::path::Path, core: usize) -> Fallible<Self> {
-        let command = role::command(Role::Gateway, [folder]);
+        Self::start_on(folder, Ipv4Addr::LOCALHOST.into(), core)
+    }
+
+    /// Starts it on this address.
+    pub fn start_on(folder: &std::path::Path, ip: IpAddr, core: usize) -> Fallible<Self> {
+        let ip = ip.to_string();
+        let command = role::command(Role::Gateway, [folder.as_os_str(), ip.as_ref()]);
         let process = Running::start("gateway", &command, folder, core)?;
         let line = process.first_line()?;
         let mut addrs = line.split_whitespace().map(str::parse);
@@ -64,12 +70,12 @@ impl Gateway {
 }
 
 /// The role: says where it listens and serves until it is ended.
-pub fn play(folder: &std::path::Path) -> Fallible<()> {
+pub fn play(folder: &std::path::Path, ip: IpAddr) -> Fallible<()> {
     let acceptor = TlsAcceptor::from(Certificate::in_folder(folder).server()?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let plain = TcpListener::bind("127.0.0.1:0").await?;
-        let tls = TcpListener::bind("127.0.0.1:0").await?;
+        let plain = TcpListener::bind((ip, 0)).await?;
+        let tls = TcpListener::bind((ip, 0)).await?;
         let mut out = std::io::stdout();
         writeln!(out, "{} {}", plain.local_addr()?, tls.local_addr()?)?;
         out.flush()?;

@@ -16,7 +16,7 @@ const MARK: &str = "--role";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// [`gateway`], with the certificate's folder.
+    /// [`gateway`], with the certificate's folder and its address.
     Gateway,
     /// Becomes another program: core, program, arguments.
     Launch,
@@ -66,7 +66,10 @@ pub fn play_if_asked(own: impl FnOnce(&str, &[OsString]) -> Option<Fallible<()>>
 
 fn play(name: &str, args: &[OsString]) -> Fallible<()> {
     match (name, args) {
-        ("gateway", [folder]) => gateway::play(Path::new(folder)),
+        ("gateway", [folder, ip]) => {
+            let ip = ip.to_str().ok_or("the address is no text")?.parse()?;
+            gateway::play(Path::new(folder), ip)
+        }
         ("launch", [core, program, args @ ..]) => {
             let core = core.to_str().ok_or("the core is no number")?.parse()?;
             launch(core, program, args)

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::config::{self, Admin, Host, ListenAddr, Overrides};
 use crate::exit;
+use crate::terminal::Look;
 
 /// For connecting, asking and the whole answer. The tap may dial its gateway meanwhile.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -35,12 +36,18 @@ pub struct Options {
     pub file: Option<PathBuf>,
     /// What overrides it.
     pub overrides: Overrides,
+    /// A configuration with mistakes is told of and not needed: the tap that runs has an older one.
+    pub without_valid_config: bool,
 }
 
 /// The admin listener of one tap.
 #[derive(Debug)]
 pub struct Client {
     admin: Admin,
+    /// Nobody said where it is.
+    assumed: bool,
+    /// Mistakes of the configuration that would say where it is.
+    mistakes: Option<String>,
 }
 
 /// What it said.
@@ -56,12 +63,14 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// Nobody listens there, or nobody that can be reached.
-    #[error("failed to reach the admin listener {addr}: {source}")]
+    #[error("failed to reach the admin listener {addr}: {source}{hint}")]
     Connect {
         /// Where.
         addr: String,
         /// Why.
         source: io::Error,
+        /// What to say where nobody named the address.
+        hint: &'static str,
     },
     /// The answer did not come, or did not end.
     #[error("no answer of the admin listener {addr} within {} s", LIMIT.as_secs())]
@@ -92,9 +101,14 @@ pub enum CallError {
 /// A client and a runtime for it to work in; else the problem is told and the exit code returned.
 pub fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, Runtime), u8> {
     let client = Client::find(options).map_err(|error| {
-        let _ = writeln!(err, "wstap: {error}");
+        let text = Look::stderr().fit(&format!("wstap: {error}"));
+        let _ = writeln!(err, "{text}");
         exit::USAGE
     })?;
+    if let Some(mistakes) = &client.mistakes {
+        let text = Look::stderr().fit(&format!("wstap: {mistakes}"));
+        let _ = writeln!(err, "{text}");
+    }
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         let _ = writeln!(err, "wstap: failed to start the runtime: {error}");
@@ -104,22 +118,51 @@ pub fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, Runtime)
 }
 
 impl Client {
-    /// Finds the listener by flag or by the tap's configuration.
+    /// Finds the listener by flag, environment or the tap's configuration, else where a tap has it by
+    /// default.
     pub fn find(options: &Options) -> Result<Self, String> {
+        let token = options.token_file.as_deref();
         if let Some(listen) = &options.admin {
-            let admin = Admin::from_flags(listen, options.token_file.as_deref())?;
-            return Self::new(admin);
+            return Self::new(Admin::from_flags(listen, token)?);
         }
-        let config = config::load(options.file.as_deref(), &options.overrides)
-            .map_err(|errors| errors.to_string())?;
+        if options.file.is_none() {
+            return Self::without_file(options);
+        }
+        let config = match config::load(options.file.as_deref(), &options.overrides) {
+            Ok(config) => config,
+            Err(errors) if options.without_valid_config => {
+                let mistakes = Some(errors.to_string());
+                return Ok(Self {
+                    mistakes,
+                    ..Self::without_file(options)?
+                });
+            }
+            Err(errors) => return Err(errors.to_string()),
+        };
         let Some(admin) = config.admin() else {
-            return Err(no_admin(options.file.as_deref()));
+            let file = options.file.as_deref().unwrap_or(Path::new(""));
+            return Err(no_admin(file));
         };
         let mut admin = admin.clone();
         if let Some(path) = options.token_file.as_deref() {
-            admin.token = Admin::from_flags("127.0.0.1:1", Some(path))?.token;
+            admin.token = Admin::by_default(Some(path))?.token;
         }
         Self::new(admin)
+    }
+
+    /// Without a file only the environment can say where it is; the rest is the tap's own concern.
+    fn without_file(options: &Options) -> Result<Self, String> {
+        let token = options.token_file.as_deref();
+        let given = options.overrides.admin.as_ref();
+        let given = given
+            .map(|given| given.value.trim())
+            .filter(|it| !it.is_empty());
+        let mut client = match given {
+            Some(listen) => Self::new(Admin::from_flags(listen, token)?)?,
+            None => Self::new(Admin::by_default(token)?)?,
+        };
+        client.assumed = given.is_none();
+        Ok(client)
     }
 
     fn new(mut admin: Admin) -> Result<Self, String> {
@@ -135,7 +178,11 @@ impl Client {
             Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => *host = Host::Ip(Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        Ok(Self { admin })
+        Ok(Self {
+            admin,
+            assumed: false,
+            mistakes: None,
+        })
     }
 
     /// Asks for a path.
@@ -168,6 +215,7 @@ impl Client {
             .map_err(|source| CallError::Connect {
                 addr: addr.clone(),
                 source,
+                hint: if self.assumed { NOT_NAMED } else { "" },
             })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
@@ -204,12 +252,14 @@ impl Client {
     }
 }
 
-fn no_admin(file: Option<&Path>) -> String {
-    let place = match file {
-        Some(file) => format!("{} has no admin listener", file.display()),
-        None => "no admin listener is configured".to_owned(),
-    };
+/// Nobody said where the listener is, and it is not where it is by default.
+const NOT_NAMED: &str = "; start the tap with `--admin 127.0.0.1:8480` (or `admin: {}` in its \
+                         configuration), or say where it is by --admin, WSTAP_ADMIN or --config";
+
+fn no_admin(file: &Path) -> String {
     format!(
-        "{place}: add `admin: {{ listen: 127.0.0.1:8480 }}` to the tap's configuration, or give --admin ADDR"
+        "{} has no admin listener: add `admin: {{ listen: 127.0.0.1:8480 }}` to the tap's configuration, or \
+         give --admin ADDR",
+        file.display()
     )
 }

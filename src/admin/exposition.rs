@@ -29,7 +29,7 @@ pub(super) struct Facts {
     pub(super) dropped: Vec<(String, u64)>,
     /// Listeners with the end of their certificate's validity, in seconds since 1970.
     pub(super) certificates: Vec<Expiry>,
-    /// Whether the last connection to the gateway came through; `None`: none was tried lately.
+    /// Whether the last connection to the gateway came through; `None`: none was tried recently.
     pub(super) gateway: Option<bool>,
     pub(super) reloads: Reloads,
     pub(super) draining: bool,

@@ -25,7 +25,7 @@ pub struct Sessions {
     pub open_count: usize,
     /// The oldest of them first, at most [`LISTED`].
     pub open: Vec<Open>,
-    /// Records that were written lately, the last one first.
+    /// Records that were written recently, the last one first.
     pub recent: Vec<Ended>,
 }
 
@@ -98,7 +98,8 @@ pub struct Ended {
 }
 
 /// Looks at a tap.
-pub(super) fn look(outlet: &Outlet, at: Moment) -> Sessions {
+#[must_use]
+pub fn look(outlet: &Outlet, at: Moment) -> Sessions {
     let (open, open_count) = outlet.live().look(LISTED, Instant::now());
     let recent = outlet.recent();
     Sessions {

@@ -8,6 +8,9 @@
 //!
 //! This module looks; it never refuses anything.
 
+use std::sync::LazyLock;
+
+use data_encoding::{BASE64_NOPAD, Encoding, Specification};
 use zeroize::Zeroizing;
 
 use super::suspects::{self, CapabilityPath, LONG_ITEM, SecretPath, subprotocol_items};
@@ -332,33 +335,21 @@ fn split_scheme(value: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Base64 in either alphabet, padded or not (RFC 4648 §4, §5); `None` for anything else.
 fn decode_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    const SYMBOLS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static EITHER: LazyLock<Encoding> = LazyLock::new(|| {
+        let mut either = Specification::new();
+        either.symbols.push_str(SYMBOLS);
+        either.translate.from.push_str("-_");
+        either.translate.to.push_str("+/");
+        either.check_trailing_bits = false;
+        either.encoding().unwrap_or(BASE64_NOPAD)
+    });
     let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
-    let body = text.get(..text.len() - padding)?;
-    if padding > 2 || body.len() % 4 == 1 {
-        return None;
-    }
-    let mut out = Zeroizing::new(Vec::with_capacity(body.len() * 3 / 4));
-    for group in body.chunks(4) {
-        let mut bits = 0_u32;
-        for &byte in group {
-            bits = bits << 6 | u32::from(sextet(byte)?);
-        }
-        // A short last group is filled up with zero bits, which are cut off again.
-        bits <<= 6 * (4 - group.len());
-        out.extend(bits.to_be_bytes().iter().skip(1).take(group.len() * 3 / 4));
-    }
+    let body = text.get(..text.len() - padding).filter(|_| padding <= 2)?;
+    let mut out = Zeroizing::new(vec![0; EITHER.decode_len(body.len()).ok()?]);
+    let length = EITHER.decode_mut(body, &mut out).ok()?;
+    out.truncate(length);
     Some(out)
-}
-
-fn sextet(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    }
 }
 
 fn lossy(bytes: &[u8]) -> String {

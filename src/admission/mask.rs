@@ -28,6 +28,53 @@ pub fn mask_target(target: &str) -> String {
     show(&url_like(target), TARGET_CAP)
 }
 
+/// The method as recorded: a known one as it was sent, in any case; of any other only its length, because it may be
+/// a secret that was sent in the method's place.
+#[must_use]
+pub fn mask_method(method: &[u8]) -> String {
+    let text = PeerText::from_bytes(method, usize::MAX);
+    if METHODS
+        .iter()
+        .any(|known| known.as_bytes().eq_ignore_ascii_case(method))
+    {
+        text.into()
+    } else {
+        masked(text.as_str())
+    }
+}
+
+/// Known methods: those of HTTP (RFC 9110, 9113, 5789; QUERY) and most of those of `WebDAV` (RFC 4918, 3253, 3744,
+/// 5323).
+const METHODS: [&str; 27] = [
+    "ACL",
+    "CHECKIN",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LABEL",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCOL",
+    "MKWORKSPACE",
+    "MOVE",
+    "OPTIONS",
+    "PATCH",
+    "POST",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "PUT",
+    "QUERY",
+    "REPORT",
+    "SEARCH",
+    "TRACE",
+    "UNLOCK",
+];
+
 /// The value of a header field as recorded, or `None` for a field of which only name and length are.
 ///
 /// Repeated `Sec-WebSocket-Protocol` lines are one list: join them with `, ` before masking, because

@@ -21,6 +21,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use url::Url;
 
+pub use crate::session::record::OriginError;
+
 /// Longest accepted value in bytes: a host name has at most 253 characters, an IPv6 address fewer.
 const MAX_LEN: usize = 512;
 
@@ -97,51 +99,6 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
     }
-}
-
-/// Why a value is not a single, plain origin. The texts complete "failed to read the origin: ".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum OriginError {
-    /// Nothing, or blanks only. The gateway treats an empty Origin like a missing one.
-    #[error("found nothing, expected scheme://host[:port]")]
-    Empty,
-    /// The opaque origin of sandboxed frames, `file:` and `data:` pages (RFC 6454 §6.1).
-    #[error("found the opaque origin null, expected scheme://host[:port]")]
-    Null,
-    /// Several origins, separated by commas or blanks (RFC 6454 §7.1 allows it, browsers never do).
-    #[error("found a list, expected one origin")]
-    List,
-    /// More than one header line, equal ones included.
-    #[error("found more than one Origin header")]
-    Several,
-    /// Control characters or bytes that are not UTF-8; in a header also anything outside ASCII,
-    /// because browsers send international names as punycode.
-    #[error("found bytes that no origin contains")]
-    Bytes,
-    /// Longer than any host name allows.
-    #[error("found more than 512 bytes")]
-    TooLong,
-    /// A bare host, or a scheme that is not followed by `://`.
-    #[error("found no scheme, expected scheme://host[:port]")]
-    NoScheme,
-    /// Not a scheme (RFC 3986 §3.1).
-    #[error("found an invalid scheme")]
-    Scheme,
-    /// `user@` or `user:password@`.
-    #[error("found user information, expected scheme://host[:port]")]
-    Userinfo,
-    /// A path, query or fragment behind the host.
-    #[error("found a path, query or fragment, expected scheme://host[:port]")]
-    Path,
-    /// No host, as in `file://`.
-    #[error("found no host, expected scheme://host[:port]")]
-    NoHost,
-    /// A host that the URL standard rejects.
-    #[error("found an invalid host")]
-    Host,
-    /// A port that is not a number up to 65535.
-    #[error("found an invalid port")]
-    Port,
 }
 
 /// The origin of a request, from all lines of its Origin header; `None` when there is none. An

@@ -201,31 +201,7 @@ pub(super) fn is_bare_secret(name: &str) -> bool {
 
 /// Percent-decodes a path segment (RFC 3986 §2.1); malformed escapes stay as they are.
 pub(super) fn percent_decode(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte == b'%'
-            && let Some((pair, after)) = tail.split_at_checked(2)
-            && let Some(decoded) = hex_pair(pair)
-        {
-            out.push(decoded);
-            rest = after;
-        } else {
-            out.push(byte);
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
-}
-
-fn hex_pair(pair: &[u8]) -> Option<u8> {
-    let digits = std::str::from_utf8(pair)
-        .ok()
-        .filter(|p| p.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    u8::from_str_radix(digits, 16).ok()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// One item of `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), split into what may be shown and what not.

@@ -39,6 +39,11 @@ impl OwnSocket {
                 key,
                 place: OwnPlace::Unix(path.clone()),
             }),
+            Listening::Redirected(redirected) => {
+                let addr = redirected.local_addr()?;
+                let place = OwnPlace::Tcp { addr, dual: false };
+                Ok(Self { key, place })
+            }
         }
     }
 
@@ -91,7 +96,7 @@ pub(super) async fn refuse(config: &Config, own: &[OwnSocket]) -> Result<(), Sta
         }
     };
     match found {
-        Some(own) => Err(StartError::OwnGateway(gateway.leads_to(&own.key))),
+        Some(own) => Err(StartError::OwnGateway(Box::new(gateway.leads_to(&own.key)))),
         None => Ok(()),
     }
 }

@@ -42,9 +42,10 @@ impl Admin {
 
     /// From `wstap health --admin ADDR`: whom to ask.
     pub fn from_flags(listen: &str, token_file: Option<&Path>) -> Result<Self, String> {
-        let told = |flag: &str, Complaint { expected, found }| {
-            format!("{flag}: expected {expected}, found {found}")
-        };
+        let told = |flag: &str,
+                    Complaint {
+                        expected, found, ..
+                    }| { format!("{flag}: expected {expected}, found {found}") };
         let listen =
             ListenAddr::from_text(listen.trim()).map_err(|complaint| told("--admin", complaint))?;
         let token = token_file.map(AdminToken::read).transpose();
@@ -56,6 +57,11 @@ impl Admin {
         })
     }
 
+    /// Where a tap with `admin: {}` has it.
+    pub fn by_default(token_file: Option<&Path>) -> Result<Self, String> {
+        Self::from_flags(&Self::default_listen().to_string(), token_file)
+    }
+
     /// What has to be added where a listener that others can reach has no token.
     pub(super) fn open_to_others(listen: &ListenAddr) -> Complaint {
         let expected = "a loopback address such as `127.0.0.1:8480`, or a token for everybody \
@@ -63,10 +69,15 @@ impl Admin {
         Complaint::new(expected, format!("`{listen}` without a token"))
     }
 
-    /// The error that nothing can listen here, with file, line and key where there is a file.
+    /// The error that nothing can listen here, with what to do, and with file, line and key where there
+    /// is a file.
     #[must_use]
-    pub fn cannot_listen(&self, found: impl Into<String>) -> ConfigError {
-        self.place.with_found(found)
+    pub fn cannot_listen(
+        &self,
+        failed: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> ConfigError {
+        self.place.with_failure(failed, advice)
     }
 
     /// Whether a Host header (`name`, `name:port`) names this listener, for a request that came to

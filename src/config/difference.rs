@@ -257,6 +257,7 @@ impl Overrides {
         match key {
             "gateway.url" => one(&self.gateway),
             "admin.listen" => one(&self.admin),
+            "records.path" => one(&self.records),
             "origins.allowed" => first(&self.allowed_origins),
             _ if key.starts_with("listeners") => first(&self.listen),
             _ => None,

@@ -26,6 +26,7 @@ struct Key {
     path: Vec<String>,
     default: Option<Value>,
     described: bool,
+    is_path: bool,
 }
 
 /// Every key, sections included; `[]` stands for the items of a list.
@@ -60,6 +61,7 @@ fn collect(root: &Value, node: &Value, path: &mut Vec<String>, keys: &mut Vec<Ke
             path: path.clone(),
             default: property.get("default").cloned(),
             described: property["description"].is_string(),
+            is_path: property["format"] == "path" || property["anyOf"][0]["format"] == "path",
         });
         collect(root, property, path, keys);
         path.pop();
@@ -131,7 +133,7 @@ fn the_full_file_is_the_default_configuration() {
     assert_eq!(full.output(), bare.output());
     assert_eq!(full.session_header(), bare.session_header());
     assert!(full.fingerprint_key().is_none());
-    assert_eq!(full.state_dir(), Path::new("certs/dev"));
+    assert_eq!(full.state_dir(), path("certs/dev"));
     assert_eq!(full.workers(), bare.workers());
     assert!(full.warnings().is_empty());
 }
@@ -167,14 +169,14 @@ fn the_commented_keys_of_the_full_file_are_legal() {
         let about_files = ["no file ", "no readable file", "found both", "it beside"];
         assert!(about_files.iter().any(|part| text.contains(part)), "{text}");
     }
-    assert_eq!(errors.as_slice().len(), 11, "{errors}");
+    assert_eq!(errors.as_slice().len(), 12, "{errors}");
 }
 
 #[test]
 fn the_minimal_file_is_fine() {
     let config = load(Some(&path("config/minimal.yaml")), &Overrides::default()).unwrap();
     assert_eq!(config.gateway().url(), "http://127.0.0.1:18789");
-    assert_eq!(config.state_dir(), Path::new("certs/dev"));
+    assert_eq!(config.state_dir(), path("certs/dev"));
     assert!(config.warnings().is_empty());
 }
 
@@ -223,4 +225,120 @@ fn the_json_schema_is_up_to_date() {
         stored, fresh,
         "docs/config.schema.json is stale: run `make docs`"
     );
+}
+
+/// A configuration with a gateway, and this value at this key.
+fn with_value(key: &[String], value: &str) -> String {
+    let value = key
+        .iter()
+        .rev()
+        .fold(Value::from(value), |inner, step| match step.as_str() {
+            "[]" => Value::from(vec![inner]),
+            name => serde_json::json!({ name: inner }),
+        });
+    let mut document = serde_json::json!({ "gateway": { "url": "https://gw" } });
+    merge(&mut document, value);
+    document.to_string()
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// Every path that a configuration comes to, whether it has mistakes or not.
+fn paths_of(text: &str, file: &Path) -> Vec<PathBuf> {
+    fs::write(file, text).unwrap();
+    let named = |files: &[Named]| files.iter().map(|it| it.path.clone()).collect::<Vec<_>>();
+    let loaded = load(Some(file), &Overrides::default());
+    let mut found = match &loaded {
+        Ok(config) => named(config.files()),
+        Err(errors) => named(errors.files()),
+    };
+    if let Ok(config) = loaded {
+        found.push(config.state_dir().to_owned());
+        found.extend(config.records().path.clone());
+        for listener in config.listeners() {
+            found.extend(match &listener.listen {
+                Listen::Unix(path) => Some(path.clone()),
+                _ => None,
+            });
+        }
+        if let Target::Unix(path) = config.gateway().target() {
+            found.push(path.clone());
+        }
+    }
+    found
+}
+
+/// Tests run in the repository's folder, and the file is in another.
+#[test]
+fn every_path_is_relative_to_the_file_that_names_it() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().canonicalize().unwrap();
+    let folder = root.join("conf");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("wstap.yaml");
+    let mut paths: Vec<(Vec<String>, &str)> = keys()
+        .into_iter()
+        .filter(|key| key.is_path)
+        .map(|key| (key.path, ""))
+        .collect();
+    assert!(paths.len() >= 10, "the walk over the schema is broken");
+    let sockets = [&["listeners", "[]", "listen"][..], &["gateway", "url"]];
+    for socket in sockets {
+        let key = socket.iter().map(|step| (*step).to_owned()).collect();
+        paths.push((key, "unix:"));
+    }
+    for (key, scheme) in paths {
+        for (given, wanted) in [
+            ("relative", folder.join("relative")),
+            ("./relative", folder.join("relative")),
+            ("../relative", root.join("relative")),
+            ("/nonexistent", "/nonexistent".into()),
+        ] {
+            let name = key.join(".");
+            let found = paths_of(&with_value(&key, &format!("{scheme}{given}")), &file);
+            assert!(found.contains(&wanted), "{name}: {given}: {found:?}");
+            assert!(found.iter().all(|path| path.is_absolute()), "{name}");
+        }
+    }
+}
+
+/// A new key for a file is part of the test above.
+#[test]
+fn every_key_that_sounds_like_a_path_is_one() {
+    for key in keys() {
+        let last = key.path.last().unwrap().as_str();
+        let named = ["path", "ca", "crl", "cert", "key", "from_gateway_config"].contains(&last);
+        let sounds = named || last.ends_with("_file") || last.ends_with("_dir");
+        assert_eq!(key.is_path, sounds, "{}", key.path.join("."));
+    }
+}
+
+#[test]
+fn paths_of_flags_are_relative_to_the_working_directory() {
+    let here = std::env::current_dir().unwrap();
+    let flag = |name, value: &str| Override {
+        value: value.to_owned(),
+        source: OverrideSource::Flag(name),
+    };
+    let overrides = Overrides {
+        listen: vec![flag("--listen", "unix:tap.sock")],
+        gateway: Some(flag("--gateway", "unix:gw.sock")),
+        state_dir: Some("state".into()),
+        ..Overrides::default()
+    };
+    let config = parse("", Path::new("/nonexistent/wstap.yaml"), &overrides).unwrap();
+    assert_eq!(config.state_dir(), here.join("state"));
+    let listen = &config.listeners()[0].listen;
+    assert_eq!(listen, &Listen::Unix(here.join("tap.sock")));
+    let gateway = format!("unix:{}", here.join("gw.sock").display());
+    assert_eq!(config.gateway().url(), gateway);
 }

@@ -85,7 +85,7 @@ impl fmt::Display for ConfigErrors {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            error.fmt(f)?;
+            f.write_str(&error.told())?;
         }
         if self.omitted > 0 {
             write!(f, "\nand at least {} more", self.omitted)?;
@@ -106,7 +106,31 @@ pub struct ConfigError {
     key_path: Box<str>,
     expected: Box<str>,
     found: Box<str>,
-    sentence: bool,
+    advice: Option<Box<Advice>>,
+    form: Form,
+}
+
+/// What to do. Few errors have it, so that it takes little room in the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Advice(String);
+
+impl Advice {
+    /// An empty one is none.
+    fn boxed(text: impl Into<String>) -> Option<Box<Self>> {
+        let text = text.into();
+        (!text.is_empty()).then(|| Box::new(Self(text)))
+    }
+}
+
+/// How an error is put into words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `expected …, found …`
+    Mismatch,
+    /// What was found is a sentence, and what is expected an advice.
+    Sentence,
+    /// What was found failed, whatever is expected.
+    Failure,
 }
 
 impl ConfigError {
@@ -137,7 +161,8 @@ impl ConfigError {
             key_path: key_path.into().into(),
             expected: expected.into().into(),
             found: found.into().into(),
-            sentence: false,
+            advice: None,
+            form: Form::Mismatch,
         }
     }
 
@@ -145,6 +170,7 @@ impl ConfigError {
     pub(super) fn given(source: OverrideSource, complaint: Complaint) -> ConfigError {
         Self {
             source: Some(source),
+            advice: Advice::boxed(complaint.advice),
             ..Self::somewhere("", complaint.expected, complaint.found)
         }
     }
@@ -156,7 +182,7 @@ impl ConfigError {
         advice: impl Into<String>,
     ) -> ConfigError {
         Self {
-            sentence: true,
+            form: Form::Sentence,
             ..Self::somewhere(key_path, advice, what)
         }
     }
@@ -170,7 +196,6 @@ impl ConfigError {
         }
     }
 
-    /// The same error with the name of the file; an override's stays without.
     /// The same place with something else found there.
     #[must_use]
     pub fn with_found(&self, found: impl Into<String>) -> ConfigError {
@@ -180,6 +205,31 @@ impl ConfigError {
         }
     }
 
+    /// The same error with what to do; an empty advice is none.
+    pub(super) fn advising(self, advice: impl Into<String>) -> ConfigError {
+        let advice = Advice::boxed(advice);
+        Self { advice, ..self }
+    }
+
+    /// What failed at the same place, and what to do; without an advice, as something found there.
+    #[must_use]
+    pub fn with_failure(
+        &self,
+        failed: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> ConfigError {
+        let advice = Advice::boxed(advice);
+        if advice.is_none() {
+            return self.with_found(failed);
+        }
+        Self {
+            advice,
+            form: Form::Failure,
+            ..self.with_found(failed)
+        }
+    }
+
+    /// The same error with the name of the file; an override's stays without.
     pub(super) fn in_file(mut self, file: &Arc<Path>) -> ConfigError {
         if self.source.is_none() {
             self.file = Some(Arc::clone(file));
@@ -229,6 +279,21 @@ impl ConfigError {
     pub fn found(&self) -> &str {
         &self.found
     }
+
+    /// What to do, where that does not follow from what is expected.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_ref().map(|advice| advice.0.as_str())
+    }
+
+    /// One line of what is wrong and, where it does not say that too, one of what to do.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{self}\n  to do: {advice}"),
+            None => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -243,11 +308,14 @@ impl fmt::Display for ConfigError {
         if let Some(source) = self.source {
             write!(f, "{source}: ")?;
         }
-        if self.sentence {
+        if self.form == Form::Sentence {
             return write!(f, "{}: {}", self.found, self.expected);
         }
         if !self.key_path.is_empty() {
             write!(f, "{}: ", self.key_path)?;
+        }
+        if self.form == Form::Failure {
+            return f.write_str(&self.found);
         }
         write!(f, "expected {}, found {}", self.expected, self.found)
     }
@@ -260,6 +328,8 @@ impl std::error::Error for ConfigError {}
 pub(super) struct Complaint {
     pub(super) expected: String,
     pub(super) found: String,
+    /// See [`ConfigError::advice`].
+    pub(super) advice: String,
 }
 
 impl Complaint {
@@ -267,11 +337,23 @@ impl Complaint {
         Self {
             expected: expected.into(),
             found: found.into(),
+            advice: String::new(),
+        }
+    }
+
+    /// The same with what to do.
+    pub(super) fn advising(self, advice: impl Into<String>) -> Self {
+        Self {
+            advice: advice.into(),
+            ..self
         }
     }
 
     pub(super) fn at(self, spot: &Spot) -> ConfigError {
-        ConfigError::at(spot, self.expected, self.found)
+        ConfigError {
+            advice: Advice::boxed(self.advice),
+            ..ConfigError::at(spot, self.expected, self.found)
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The gateway behind the tap: how to reach it and what it speaks.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
 use rustls_pki_types::{CertificateDer, ServerName};
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
@@ -171,7 +172,7 @@ pub enum Target {
         /// TCP port, never 0.
         port: u16,
     },
-    /// A unix socket; a relative path is relative to the working directory.
+    /// A unix socket; absolute.
     Unix(PathBuf),
 }
 
@@ -200,6 +201,7 @@ impl fmt::Display for Dialect {
 pub struct GatewayTls {
     pub(super) ca: Vec<CertificateDer<'static>>,
     pub(super) server_name: Option<ServerName<'static>>,
+    pub(super) fingerprint: Option<[u8; 32]>,
 }
 
 impl GatewayTls {
@@ -207,6 +209,13 @@ impl GatewayTls {
     #[must_use]
     pub fn ca(&self) -> &[CertificateDer<'static>] {
         &self.ca
+    }
+
+    /// The SHA-256 of the only certificate that is accepted, whatever its name and dates; `None`: any that
+    /// the roots vouch for.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<[u8; 32]> {
+        self.fingerprint
     }
 
     /// The name to ask for and to verify; `None`: the host of the URL.
@@ -222,6 +231,21 @@ pub(super) struct GatewayUrl {
     pub(super) text: String,
     pub(super) scheme: Scheme,
     pub(super) target: Target,
+}
+
+impl GatewayUrl {
+    /// With the absolute path of a unix socket, which `locate` gives.
+    pub(super) fn with_socket(self, locate: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let Target::Unix(path) = &self.target else {
+            return self;
+        };
+        let path = locate(path);
+        Self {
+            text: format!("unix:{}", path.display()),
+            target: Target::Unix(path),
+            ..self
+        }
+    }
 }
 
 /// Schemes that an error may show. Anything else before `://` may be a misplaced secret.
@@ -370,9 +394,65 @@ impl FromScalar for CertName {
     }
 }
 
+/// The SHA-256 of a certificate: 64 hexadecimal digits, with or without `sha256:` and colons, as
+/// `openssl x509 -fingerprint -sha256` and OpenClaw write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint(pub(super) [u8; 32]);
+
+impl FromScalar for Fingerprint {
+    fn expected() -> String {
+        "the SHA-256 of a certificate, 64 hexadecimal digits".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, Complaint> {
+        let complaint = || Complaint::new(Self::expected(), quoted(text));
+        let digits = text.to_ascii_lowercase();
+        let digits = digits.strip_prefix("sha256:").unwrap_or(&digits);
+        let digits = digits.replace(':', "");
+        let bytes = HEXLOWER
+            .decode(digits.as_bytes())
+            .map_err(|_| complaint())?;
+        bytes.try_into().map(Self).map_err(|_| complaint())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^([Ss][Hh][Aa]256:)?([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_in_every_way_that_tools_write_it() {
+        let plain = "463e9a4fb000b3f30956b666b90b90100138b1f19c9b78de0cc8dc7c82d0e480";
+        let pairs: Vec<&str> = (0..32).map(|at| &plain[2 * at..2 * at + 2]).collect();
+        let colons = pairs.join(":");
+        let read = |text: &str| Fingerprint::from_text(text).ok();
+        let wanted = read(plain);
+        assert!(wanted.is_some());
+        for text in [
+            plain.to_uppercase(),
+            format!("sha256:{plain}"),
+            colons.to_uppercase(),
+            format!("SHA256:{colons}"),
+        ] {
+            assert_eq!(read(&text), wanted, "{text}");
+        }
+        for wrong in [
+            "",
+            "sha256:",
+            &plain[1..],
+            "zz3e9a4f",
+            &format!("{plain}00"),
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     fn gateway(text: &str) -> Gateway {
         Gateway {

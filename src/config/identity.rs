@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::sign::{CertifiedKey, SigningKey};
@@ -163,22 +164,17 @@ impl Identity {
         self.self_made = Some(Box::new(self_made(SelfMadeKind::Development, ca)));
     }
 
+    /// Number of certificates that clients are shown.
+    #[must_use]
+    pub fn chain_length(&self) -> usize {
+        self.certified.cert.len()
+    }
+
     /// The SHA-256 as 64 hexadecimal digits.
     #[must_use]
     pub fn sha256_hex(&self) -> String {
-        hex(&self.sha256)
+        HEXLOWER.encode(&self.sha256)
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
-    let mut hex = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        hex.push(digit(byte >> 4));
-        hex.push(digit(byte & 15));
-    }
-    hex
 }
 
 /// Which certificate of the file (counted from 1) the key belongs to, when not the first.

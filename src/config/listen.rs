@@ -1,7 +1,7 @@
 //! Where a listener listens: a TCP address, a unix socket, or a socket that systemd passes.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::{Schema, json_schema};
 
@@ -20,7 +20,7 @@ const LONGEST_NAME: usize = 255;
 pub enum Listen {
     /// `host:port`.
     Tcp(ListenAddr),
-    /// `unix:/path`; a relative path is relative to the working directory.
+    /// `unix:/path`; absolute.
     Unix(PathBuf),
     /// `systemd:NAME`: the sockets that systemd passes under this name; `systemd`: the only one,
     /// whatever its name.
@@ -52,6 +52,18 @@ impl Listen {
             Self::Unix(_) => true,
             Self::Systemd(_) => false,
         }
+    }
+
+    /// With the absolute path of a unix socket, which `locate` gives.
+    pub(super) fn with_socket(
+        self,
+        locate: impl FnOnce(&Path) -> PathBuf,
+    ) -> Result<Self, Complaint> {
+        let Self::Unix(path) = self else {
+            return Ok(self);
+        };
+        let path = locate(&path);
+        too_long(&path).map_or(Ok(Self::Unix(path)), Err)
     }
 
     /// Two listeners cannot both have this one.
@@ -116,13 +128,16 @@ fn unix(path: &str) -> Result<PathBuf, Complaint> {
     if path.is_empty() || path.ends_with('/') {
         return wrong("no file name");
     }
-    if path.len() > LONGEST_PATH {
-        let expected = format!(
-            "a path of at most {LONGEST_PATH} bytes, which is all that a unix socket can have"
-        );
-        return Err(Complaint::new(expected, format!("{} bytes", path.len())));
-    }
-    Ok(PathBuf::from(path))
+    let path = PathBuf::from(path);
+    too_long(&path).map_or(Ok(path), Err)
+}
+
+/// Why a unix socket cannot have this path.
+fn too_long(path: &Path) -> Option<Complaint> {
+    let length = path.as_os_str().len();
+    let expected =
+        format!("a path of at most {LONGEST_PATH} bytes, which is all that a unix socket can have");
+    (length > LONGEST_PATH).then(|| Complaint::new(expected, format!("{length} bytes")))
 }
 
 /// As systemd allows it: ASCII without control characters and `:`.

@@ -82,10 +82,15 @@ impl Listener {
         self.listen.is_this_host_only() && self.proxy_protocol.is_empty()
     }
 
-    /// The error that nothing can listen here, with file, line and key where there is a file.
+    /// The error that nothing can listen here, with what to do, and with file, line and key where there
+    /// is a file.
     #[must_use]
-    pub fn cannot_listen(&self, found: impl Into<String>) -> ConfigError {
-        self.place.with_found(found)
+    pub fn cannot_listen(
+        &self,
+        failed: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> ConfigError {
+        self.place.with_failure(failed, advice)
     }
 
     /// The error that systemd passes sockets which no listener asks for.

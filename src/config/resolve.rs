@@ -18,6 +18,7 @@ use super::gateway::{Gateway, GatewayTls, GatewayUrl, Scheme, Target};
 use super::identity;
 use super::origin::{self, OriginEntry};
 use super::origins::{GatewayFile, Origins};
+use super::paths::{self, FilePath, Folder};
 use super::read::Lost;
 use super::scalar::{Count, FromScalar, Scalar, Timer};
 use super::schema::{
@@ -33,6 +34,7 @@ use super::{Config, Listener, Named, Override, OverrideSource, Overrides, record
 pub(super) fn resolve(
     schema: Option<FileSchema>,
     overrides: &Overrides,
+    folder: Folder,
     lost: &Lost,
     named: &mut Vec<Named>,
     errors: &mut Vec<ConfigError>,
@@ -40,6 +42,7 @@ pub(super) fn resolve(
     let unread = schema.is_none();
     let schema = schema.unwrap_or_default();
     let mut resolver = Resolver {
+        folder,
         lost,
         unread,
         files: Vec::new(),
@@ -57,7 +60,7 @@ pub(super) fn resolve(
         let error = own::guard(gateway, &listeners, admin.as_ref());
         resolver.errors.extend(error);
     }
-    let records = resolver.records(schema.records.unwrap_or_default());
+    let records = resolver.records(schema.records.unwrap_or_default(), overrides);
     let state_dir = resolver.state_dir(schema.state_dir, overrides.state_dir.as_ref());
     let tcp = resolver.tcp(schema.tcp.unwrap_or_default());
     let mut section = schema.limits.unwrap_or_default();
@@ -91,6 +94,7 @@ pub(super) fn resolve(
 }
 
 struct Resolver<'a> {
+    folder: Folder,
     lost: &'a Lost,
     /// Nothing of the file could be read, so nothing can be called missing.
     unread: bool,
@@ -135,6 +139,7 @@ impl Resolver<'_> {
         let (url, url_place) = if let Some(given) = given.filter(|given| given.is_given()) {
             let place = ConfigError::given(given.source, Complaint::new(own::EXPECTED, ""));
             let url = self.accept(given, GatewayUrl::from_text(given.value.trim()));
+            let url = url.map(|url| url.with_socket(paths::absolute));
             (url, Some(place))
         } else {
             if in_file.is_none() {
@@ -142,7 +147,9 @@ impl Resolver<'_> {
             }
             let place = |url: &At<_>| ConfigError::at(&url.spot, own::EXPECTED, "");
             let place = in_file.as_ref().map(place);
-            (in_file.map(|url| url.value.0), place)
+            let folder = &self.folder;
+            let url = in_file.map(|url| url.value.0.with_socket(|path| folder.join(path)));
+            (url, place)
         };
         let tls = tls
             .map(|tls| self.gateway_tls(tls, url.as_ref()))
@@ -196,13 +203,20 @@ impl Resolver<'_> {
             };
             self.errors.push(ConfigError::at(&spot, expected, found));
         }
-        let ca = value
-            .ca
+        if let (Some(_), Some(pin)) = (&value.ca, &value.fingerprint) {
+            let expected = "only one of `ca` and `fingerprint`";
+            self.errors
+                .push(ConfigError::at(&pin.spot, expected, "both"));
+        }
+        let fingerprint = value.fingerprint.map(|At { value, .. }| value.0.0);
+        let ca = value.ca.and_then(|ca| self.path(ca));
+        let ca = ca
             .and_then(|ca| self.file(&ca, identity::roots))
             .unwrap_or_default();
         GatewayTls {
             ca,
             server_name: value.server_name.map(|Scalar(name)| name.0),
+            fingerprint,
         }
     }
 
@@ -219,6 +233,7 @@ impl Resolver<'_> {
             origin::list(entries)
         };
         let gateway_file = section.from_gateway_config.and_then(|path| {
+            let path = self.path(path)?;
             self.named.push(Named::now(&path.value));
             let read = GatewayFile::read(&path.value);
             read.map_err(|complaint| self.errors.push(complaint.at(&path.spot)))
@@ -233,10 +248,24 @@ impl Resolver<'_> {
         }
     }
 
-    fn records(&mut self, section: RecordsSchema) -> Records {
+    fn records(&mut self, section: RecordsSchema, overrides: &Overrides) -> Records {
         let default = Records::default();
+        let in_file = section.path.and_then(|path| self.records_path(path));
+        let path = match (overrides.records_given(), &overrides.records) {
+            (Some(path), Some(given)) => {
+                let complaint = if path.as_os_str().is_empty() {
+                    Some(Complaint::new("a path", "an empty text"))
+                } else {
+                    records_file::complaint(&path)
+                };
+                let refused = complaint.map(|it| ConfigError::given(given.source, it));
+                self.errors.extend(refused);
+                Some(path)
+            }
+            _ => in_file,
+        };
         Records {
-            path: section.path.and_then(|path| self.records_path(path)),
+            path,
             rotate_bytes: section
                 .rotate_bytes
                 .map_or(default.rotate_bytes, |Scalar(size)| size.0),
@@ -247,41 +276,46 @@ impl Resolver<'_> {
         }
     }
 
-    fn fingerprint_key(&mut self, file: Option<At<PathBuf>>) -> Option<FingerprintKey> {
-        let At { spot, value } = file?;
+    fn fingerprint_key(&mut self, file: Option<At<FilePath>>) -> Option<FingerprintKey> {
+        let At { spot, value } = self.path(file?)?;
         self.named.push(Named::now(&value));
         FingerprintKey::read(&value)
             .map_err(|complaint| self.errors.push(complaint.at(&spot)))
             .ok()
     }
 
-    fn state_dir(&mut self, section: Option<At<PathBuf>>, given: Option<&PathBuf>) -> PathBuf {
+    fn state_dir(&mut self, section: Option<At<FilePath>>, given: Option<&PathBuf>) -> PathBuf {
         let in_file = section.and_then(|path| self.path(path));
         match given {
-            Some(path) => path.clone(),
-            None => in_file.unwrap_or_else(|| {
-                default_state_dir(|name| std::env::var_os(name).map(PathBuf::from))
-            }),
+            Some(path) => paths::absolute(path),
+            None => in_file.map_or_else(
+                || default_state_dir(|name| std::env::var_os(name).map(PathBuf::from)),
+                |path| path.value,
+            ),
         }
     }
 
     /// A path that records can be written to, as far as can be checked at this point.
-    fn records_path(&mut self, path: At<PathBuf>) -> Option<PathBuf> {
-        let spot = path.spot.clone();
-        let path = self.path(path)?;
+    fn records_path(&mut self, path: At<FilePath>) -> Option<PathBuf> {
+        let At { spot, value: path } = self.path(path)?;
         if let Some(complaint) = records_file::complaint(&path) {
             self.errors.push(complaint.at(&spot));
         }
         Some(path)
     }
 
-    fn path(&mut self, path: At<PathBuf>) -> Option<PathBuf> {
-        if path.value.as_os_str().is_empty() {
+    /// Where a path of the file leads.
+    fn path(&mut self, path: At<FilePath>) -> Option<At<PathBuf>> {
+        if path.value.is_empty() {
             self.errors
                 .push(ConfigError::at(&path.spot, "a path", "an empty text"));
             return None;
         }
-        Some(path.value)
+        let value = self.folder.locate(&path.value);
+        Some(At {
+            spot: path.spot,
+            value,
+        })
     }
 
     /// A value that has to be there, unless it was there and has been refused.

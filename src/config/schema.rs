@@ -6,8 +6,6 @@
 
 pub(super) mod at;
 
-use std::path::PathBuf;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,11 +13,12 @@ pub(super) use at::At;
 
 use super::address::ListenAddr;
 use super::admin::AdminHost;
-use super::gateway::{CertName, Dialect, GatewayUrl};
+use super::gateway::{CertName, Dialect, Fingerprint, GatewayUrl};
 use super::listen::{Listen, SocketMode};
 use super::listener::policy::{ClientAuthMode, MinVersion};
 use super::origin::OriginEntry;
 use super::origins::{DenyWith, MissingOrigin};
+use super::paths::FilePath;
 use super::scalar::{Count, Scalar, Seconds, Size, Timer};
 use super::settings::{OutputFormat, RecordFilter, ReloadOn, RepeatedRecords};
 use super::trusted::ProxyNetwork;
@@ -61,10 +60,10 @@ pub(super) struct FileSchema {
     pub(super) session_header: Option<bool>,
     /// File with the key (at least 16 bytes) for fingerprints of short secrets.
     /// Default: a random key for each run.
-    pub(super) fingerprint_key_file: Option<At<PathBuf>>,
+    pub(super) fingerprint_key_file: Option<At<FilePath>>,
     /// Folder for the development certificate. Default: `$XDG_STATE_HOME/wstap`, else
     /// `~/.local/state/wstap`.
-    pub(super) state_dir: Option<At<PathBuf>>,
+    pub(super) state_dir: Option<At<FilePath>>,
     /// What makes a running tap read its configuration and certificates again: SIGHUP and every
     /// change of their files, or SIGHUP alone.
     #[schemars(extend("default" = "change"))]
@@ -127,12 +126,12 @@ pub(super) struct ListenerTlsSchema {
 pub(super) struct ClientAuthSchema {
     /// PEM file with the CAs that sign clients' certificates.
     #[schemars(required)]
-    pub(super) ca: Option<At<PathBuf>>,
+    pub(super) ca: Option<At<FilePath>>,
     /// Whether a client has to show one; `required` if not given. What it does show has to be good
     /// in both cases.
     pub(super) mode: Option<ClientAuthMode>,
     /// PEM file with revocation lists (X509 CRL), one of each CA that signs clients' certificates.
-    pub(super) crl: Option<At<PathBuf>>,
+    pub(super) crl: Option<At<FilePath>>,
 }
 
 /// The development certificate.
@@ -150,10 +149,10 @@ pub(super) struct SelfSignedSchema {
 pub(super) struct CertificateSchema {
     /// The certificate, then the intermediate ones.
     #[schemars(required)]
-    pub(super) cert: Option<At<PathBuf>>,
+    pub(super) cert: Option<At<FilePath>>,
     /// Its private key, not encrypted.
     #[schemars(required)]
-    pub(super) key: Option<At<PathBuf>>,
+    pub(super) key: Option<At<FilePath>>,
 }
 
 /// The gateway behind the tap.
@@ -183,9 +182,11 @@ pub(super) struct GatewaySchema {
 #[serde(deny_unknown_fields)]
 pub(super) struct GatewayTlsSchema {
     /// PEM file with the roots to trust instead of the system's.
-    pub(super) ca: Option<At<PathBuf>>,
+    pub(super) ca: Option<At<FilePath>>,
     /// Name to ask for and to verify. Default: the host of the URL.
     pub(super) server_name: Option<Scalar<CertName>>,
+    /// SHA-256 of the only certificate to accept, whatever its name, dates and issuer; not together with `ca`.
+    pub(super) fingerprint: Option<At<Scalar<Fingerprint>>>,
 }
 
 /// Which pages may connect.
@@ -208,7 +209,7 @@ pub(super) struct OriginsSchema {
     pub(super) deny_with: Option<DenyWith>,
     /// The gateway's own configuration file (JSON5): what its `gateway.controlUi.allowedOrigins`
     /// and its own rules let in is allowed as well. Read again when it changes.
-    pub(super) from_gateway_config: Option<At<PathBuf>>,
+    pub(super) from_gateway_config: Option<At<FilePath>>,
 }
 
 /// Timers.
@@ -332,7 +333,7 @@ pub(super) struct Http2Schema {
 #[serde(deny_unknown_fields)]
 pub(super) struct RecordsSchema {
     /// JSON lines file. Default: no file.
-    pub(super) path: Option<At<PathBuf>>,
+    pub(super) path: Option<At<FilePath>>,
     /// Size at which the file is rotated, at least `4KiB`.
     #[schemars(extend("default" = "64MiB"))]
     pub(super) rotate_bytes: Option<Scalar<Size<4096>>>,
@@ -359,7 +360,7 @@ pub(super) struct AdminSchema {
     /// than loopback need `token_file`.
     pub(super) listen: Option<At<Scalar<ListenAddr>>>,
     /// File with the token (16 to 4096 visible ASCII characters) that every request has to bring.
-    pub(super) token_file: Option<At<PathBuf>>,
+    pub(super) token_file: Option<At<FilePath>>,
     /// Names and addresses, without ports, that requests may be addressed to (`Host`) besides
     /// loopback ones and the address that is listened on.
     pub(super) hosts: Option<Vec<Scalar<AdminHost>>>,

@@ -32,7 +32,9 @@ impl FingerprintKey {
     /// Reads a key file that a command names. The error says what was expected and found.
     pub fn from_file(path: &Path) -> Result<Self, String> {
         Self::read(path).map_err(|complaint| {
-            let Complaint { expected, found } = complaint;
+            let Complaint {
+                expected, found, ..
+            } = complaint;
             format!("--fingerprint-key-file: expected {expected}, found {found}")
         })
     }

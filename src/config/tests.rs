@@ -76,7 +76,7 @@ fn assert_records(config: &Config) {
     );
     assert_eq!(records.connections, RecordFilter::None);
     assert_eq!(records.repeats, RepeatedRecords::Each);
-    assert_eq!(records.path.as_deref(), Some(Path::new("r.jsonl")));
+    assert_eq!(records.path, std::path::absolute("r.jsonl").ok());
 }
 
 #[test]
@@ -178,7 +178,7 @@ workers: 3
         config.fingerprint_key().unwrap().expose(),
         b"0123456789abcdef"
     );
-    assert_eq!(config.state_dir(), Path::new("state"));
+    assert_eq!(config.state_dir(), std::path::absolute("state").unwrap());
     assert_eq!(config.workers().to_string(), "3");
 }
 
@@ -194,6 +194,7 @@ fn overrides_win_and_are_named_in_errors() {
         admin: Some(env("WSTAP_ADMIN", "[::1]:9")),
         output: Some(OutputFormat::Json),
         state_dir: Some("s".into()),
+        records: None,
         tls_keylog: None,
     };
     let text = "admin: { hosts: [tap.lan] }\nlisteners: [{ listen: 'a:9' }]\ngateway: { url: 'http://gw', dialect: plain }\n\
@@ -212,7 +213,7 @@ fn overrides_win_and_are_named_in_errors() {
     );
     assert_eq!(config.origins().allowed().origins().len(), 1);
     assert_eq!(config.output(), OutputFormat::Json);
-    assert_eq!(config.state_dir(), Path::new("s"));
+    assert_eq!(config.state_dir(), std::path::absolute("s").unwrap());
 
     let overrides = Overrides {
         listen: vec![flag("--listen", "8443")],
@@ -507,4 +508,39 @@ fn the_admin_listener_is_off_until_it_is_named() {
         open.starts_with("WSTAP_ADMIN: expected a loopback"),
         "{open}"
     );
+}
+
+#[test]
+fn a_flag_or_the_environment_names_the_records_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let text = format!(
+        "gateway: {{ url: http://gw }}\nrecords: {{ path: {} }}\n",
+        at("file")
+    );
+    let path = |value: &str, source| {
+        let overrides = Overrides {
+            records: Some(Override {
+                value: value.to_owned(),
+                source,
+            }),
+            ..Overrides::default()
+        };
+        parse(&text, Path::new("f"), &overrides).map(|config| config.records().path.clone())
+    };
+    let (flag, env) = (
+        OverrideSource::Flag("--records"),
+        OverrideSource::Env("WSTAP_RECORDS"),
+    );
+    assert_eq!(path(&at("flag"), flag).unwrap(), Some(at("flag").into()));
+    assert_eq!(path(&at("env"), env).unwrap(), Some(at("env").into()));
+    assert_eq!(path("", env).unwrap(), Some(at("file").into()));
+    for (value, source, place) in [
+        ("", flag, "--records: "),
+        (at("none/f").as_str(), env, "WSTAP_RECORDS: "),
+        ("/dev/stdout", flag, "--records: "),
+    ] {
+        let error = path(value, source).unwrap_err().to_string();
+        assert!(error.starts_with(place), "{error}");
+    }
 }

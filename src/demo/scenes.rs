@@ -19,6 +19,8 @@ pub(super) enum Way {
     Impatient,
     /// In front of a port where nobody listens.
     Orphan,
+    /// With a list of origins of its own.
+    Guarded,
 }
 
 /// One session of the script.
@@ -74,6 +76,15 @@ pub(super) const SCENES: &[Scene] = &[
         Play::Origin("https://elsewhere.example"),
         Class::GatewayOrigin,
     ),
+    Scene {
+        way: Way::Guarded,
+        ..Scene::new(
+            "an origin the tap refuses",
+            "/",
+            Play::Origin("https://elsewhere.example"),
+            Class::TapDenied,
+        )
+    },
     Scene::new(
         "the gateway resets mid-frame",
         "/demo/reset",
@@ -81,7 +92,7 @@ pub(super) const SCENES: &[Scene] = &[
         Class::GatewayLeft,
     ),
     Scene::new(
-        "the gateway leaves without Close",
+        "the gateway ends without Close",
         "/demo/fin",
         Play::Watch,
         Class::GatewayLeft,
@@ -106,7 +117,7 @@ pub(super) const SCENES: &[Scene] = &[
         )
     },
     Scene::new(
-        "a web page (200) instead of 101",
+        "a web page instead of a 101",
         "/demo/page",
         Play::Refused,
         Class::HopFault,
@@ -130,7 +141,7 @@ pub(super) const SCENES: &[Scene] = &[
         Class::GatewayLimit,
     ),
     Scene::new(
-        "a large frame that comes slowly",
+        "a large frame comes slowly",
         "/demo/slow",
         Play::ReadLarge,
         Class::Ok,

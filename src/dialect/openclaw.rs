@@ -8,6 +8,7 @@
 
 pub mod endpoint;
 mod front;
+pub mod page;
 mod read;
 mod rpc;
 mod secrets;
@@ -32,7 +33,7 @@ use crate::session::secrets::SeenSecrets;
 use crate::session::text::PeerText;
 use crate::ws::Opcode;
 
-/// The gateway's own limit for frames before `hello-ok`.
+/// Enough for every connect request: the gateway's own limit for frames before `hello-ok`, since 2026.4.
 const HANDSHAKE_BYTES: usize = 64 * 1024;
 
 /// Enough for a whole `shutdown` event (70 to 120 bytes were seen) and for a whole error.
@@ -72,6 +73,8 @@ pub struct OpenClaw {
     endpoint: Endpoint,
     /// A plugin may serve this path.
     may_be_plugins: bool,
+    /// A canvas may be served at this path.
+    may_be_canvas: bool,
     first_of_gateway: Option<FirstOfGateway>,
     challenge_at: Option<Instant>,
     connect_at: Option<Instant>,
@@ -137,6 +140,7 @@ impl OpenClaw {
             fingerprinter,
             endpoint: endpoint::of(target),
             may_be_plugins: !endpoint::is_root(target),
+            may_be_canvas: endpoint::may_be_canvas(target),
             first_of_gateway: None,
             challenge_at: None,
             connect_at: None,
@@ -278,7 +282,22 @@ impl OpenClaw {
         );
         let connects = self.first_message == Some(FirstMessage::Connect);
         if speaks_otherwise && self.may_be_plugins && !connects {
-            self.endpoint = Endpoint::Plugin;
+            self.endpoint = if self.may_be_canvas {
+                Endpoint::Canvas
+            } else {
+                Endpoint::Plugin
+            };
+        }
+    }
+
+    /// Which service it was, as far as the session's end shows more: where a canvas may be, a gateway that
+    /// says nothing owes nothing to a client that does not connect.
+    fn served_by(&self) -> Endpoint {
+        let silent = self.first_of_gateway.is_none() && self.first_message.is_none();
+        if self.may_be_canvas && silent {
+            Endpoint::Canvas
+        } else {
+            self.endpoint
         }
     }
 
@@ -412,6 +431,7 @@ impl OpenClaw {
                 version: read::text(server, "/version"),
                 build_id: read::text(server, "/buildId"),
                 boot_id: read::text(server, "/bootId"),
+                uptime_ms: read::number(payload, "/snapshot/uptimeMs"),
             }),
             granted: if as_asked {
                 Granted::AsAsked
@@ -472,6 +492,10 @@ impl Dialect for OpenClaw {
         self.result == ConnectResult::Accepted || self.endpoint != Endpoint::Gateway
     }
 
+    fn was_open(&self) -> bool {
+        self.is_open() || self.served_by() != Endpoint::Gateway
+    }
+
     fn seen(&self) -> Option<&SeenSecrets> {
         Some(&self.seen)
     }
@@ -489,7 +513,7 @@ impl Dialect for OpenClaw {
         let anchor = ending.anchor;
         let mut facts = DialectFacts {
             name: "openclaw".to_owned(),
-            endpoint: Some(self.endpoint),
+            endpoint: Some(self.served_by()),
             first_of_gateway: self.first_of_gateway,
             challenge_at: self.challenge_at.map(|at| anchor.at(at)),
             connect_at: self.connect_at.map(|at| anchor.at(at)),

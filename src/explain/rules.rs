@@ -1,10 +1,10 @@
 //! A rule's page, and the rules of a class.
 
 use serde_json::{Value, json};
+use strsim::osa_distance;
 
 use super::paper::{Paper, pad_left};
 use super::steps::{offset_ms, word};
-use crate::config::suggest::distance;
 use crate::session::SessionRecord;
 use crate::session::record::{Class, Layer, Verdict};
 use crate::verdict::{self, Rule, Stage, rules};
@@ -57,8 +57,8 @@ pub fn near(name: &str) -> Vec<&'static str> {
         .iter()
         .filter_map(|rule| {
             let tail = rule.id.rsplit('.').next().unwrap_or_default();
-            let whole = distance(&name, rule.id);
-            let part = distance(last, tail);
+            let whole = osa_distance(&name, rule.id);
+            let part = osa_distance(last, tail);
             let close = |edits: usize, word: &str| edits <= (word.len() / 4).max(1);
             if close(whole, rule.id) {
                 Some((whole, rule.id))
@@ -79,7 +79,7 @@ pub fn near(name: &str) -> Vec<&'static str> {
 }
 
 /// The record of the rule's fixture, judged.
-fn example(id: &str) -> Option<(SessionRecord, Verdict)> {
+pub(super) fn example(id: &str) -> Option<(SessionRecord, Verdict)> {
     let (_, text) = EXAMPLES.iter().find(|(of, _)| *of == id)?;
     let record: SessionRecord = serde_json::from_str(text).ok()?;
     let verdict = verdict::decide(&record);
@@ -117,10 +117,10 @@ impl Named {
         }
     }
 
-    /// For people.
+    /// For people, so many columns wide.
     #[must_use]
-    pub fn page(&self) -> String {
-        let mut paper = Paper::default();
+    pub fn page(&self, width: usize) -> String {
+        let mut paper = Paper::new(width);
         match self {
             Self::Rule(rule) => rule_page(rule, &mut paper),
             Self::Several { name, classes } => {
@@ -153,7 +153,7 @@ fn of_class(class: Class) -> Vec<&'static Rule> {
     found
 }
 
-fn rule_json(rule: &Rule) -> Value {
+pub(super) fn rule_json(rule: &Rule) -> Value {
     json!({
         "rule": rule.id,
         "class": rule.class,
@@ -165,7 +165,7 @@ fn rule_json(rule: &Rule) -> Value {
         "explanation": rule.explanation,
         "needs": rule.evidence,
         "asked": needs(rule.stage),
-        "versions": rule.versions.as_str(),
+        "versions": rule.known_of(),
         "next": rule.action,
     })
 }
@@ -203,7 +203,7 @@ fn rule_page(rule: &Rule, paper: &mut Paper) {
     paper.row("to act", NAME, &word(&rule.act_on));
     paper.row("needs", NAME, rule.evidence);
     paper.row("looks at", NAME, needs(rule.stage));
-    paper.row("known of", NAME, rule.versions.as_str());
+    paper.row("known of", NAME, &rule.known_of());
     paper.heading("What it means");
     paper.text("  ", rule.explanation);
     if let Some((record, verdict)) = example(rule.id) {
@@ -227,6 +227,7 @@ fn needs(stage: Stage) -> &'static str {
     match stage {
         Stage::Fault => "a fault that the tap noted of itself",
         Stage::Denied => "a refusal by the tap's own policy",
+        Stage::Passthrough => "what passed unread, and how both connections ended",
         Stage::Connection => "a connection that ended before a request, or a head that is none",
         Stage::Dial => "an error on the way to the gateway",
         Stage::Answer => "the gateway's answer on the level of HTTP",

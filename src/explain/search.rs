@@ -1,4 +1,4 @@
-//! Finding a session by its id, or the beginning of it, in a records file and its older siblings.
+//! Finding a session by its id, its beginning or its end, in a records file and its older siblings.
 
 use std::io::{self, BufRead};
 use std::ops::ControlFlow;
@@ -7,19 +7,19 @@ use uuid::Uuid;
 
 use super::paper::count;
 use super::source::{self, Unread};
-use crate::session::SessionRecord;
 use crate::session::record::Repeats;
+use crate::session::{SessionRecord, short_id};
 
 /// How many of an ambiguous prefix are kept.
 const MOST: usize = 8;
 /// Hexadecimal digits of a whole id.
 const WHOLE: usize = 32;
 
-/// An id, or its beginning.
+/// An id, its beginning, or its end: terminals show the end, which is the random part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prefix(String);
+pub struct PartOfId(String);
 
-impl Prefix {
+impl PartOfId {
     /// Reads hexadecimal digits, with or without dashes; `None` for anything else.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
@@ -29,16 +29,17 @@ impl Prefix {
         (hex && fits).then(|| Self(digits.to_ascii_lowercase()))
     }
 
-    /// Whether an id begins so.
+    /// Whether an id begins so, or ends so. Fewer digits than a short id has are only a beginning.
     #[must_use]
-    pub fn begins(&self, id: Uuid) -> bool {
+    pub fn is_of(&self, id: Uuid) -> bool {
         let mut buffer = Uuid::encode_buffer();
         let text: &str = id.simple().encode_lower(&mut buffer);
-        text.starts_with(&self.0)
+        let ends = self.0.len() >= short_id::DIGITS && text.ends_with(&self.0);
+        text.starts_with(&self.0) || ends
     }
 
-    /// Earliest and latest start of a session whose id has this prefix, in milliseconds since 1970:
-    /// the first 48 bits of a `UUIDv7`. `None` for a prefix that is too short.
+    /// Earliest and latest start of a session whose id begins so, in milliseconds since 1970:
+    /// the first 48 bits of a `UUIDv7`. `None` for a beginning that is too short.
     fn times(&self) -> Option<(i64, i64)> {
         /// Hex digits of the timestamp; `ENOUGH` of them give it to about a minute.
         const TIME: usize = 12;
@@ -58,7 +59,7 @@ impl Prefix {
         Some((with('0')?, with('f')?))
     }
 
-    /// Whether a session whose id has this prefix may be one of those joined into this record.
+    /// Whether a session whose id begins so may be one of those joined into this record.
     fn may_be_among(&self, repeats: &Repeats) -> bool {
         let (first, last) = (repeats.first_at.0, repeats.last_at.0);
         self.times().is_some_and(|(earliest, latest)| {
@@ -74,7 +75,7 @@ impl Prefix {
 /// What a search came to.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// Sessions whose id begins so, at most eight, the newest file's first.
+    /// Sessions whose id begins or ends so, at most eight, the newest file's first.
     pub found: Vec<SessionRecord>,
     /// How many there are, the kept ones included.
     pub count: u64,
@@ -89,7 +90,7 @@ pub struct Search {
 impl Search {
     /// Searches one file after the other; a whole id ends the search where it is found.
     pub fn run(
-        prefix: &Prefix,
+        part: &PartOfId,
         files: impl IntoIterator<Item = (String, Box<dyn BufRead>)>,
     ) -> io::Result<Self> {
         let mut search = Self::default();
@@ -99,15 +100,15 @@ impl Search {
             let done = source::each(&name, reader, &mut unread, |_, text| {
                 let (id, repeats) = source::head(text)?;
                 records += 1;
-                if !prefix.begins(id) {
-                    let may_be = |repeats| prefix.may_be_among(&repeats);
+                if !part.is_of(id) {
+                    let may_be = |repeats| part.may_be_among(&repeats);
                     if search.among.len() < MOST && repeats.is_some_and(may_be) {
                         search.among.push(source::record(text)?);
                     }
                     return Ok(ControlFlow::Continue(()));
                 }
                 search.take(source::record(text)?);
-                Ok(if prefix.is_whole() {
+                Ok(if part.is_whole() {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
@@ -165,8 +166,8 @@ mod tests {
         let among = |time: &str, digits: usize| {
             let ms = at(time).0.as_millisecond();
             let text = format!("{ms:012x}7000800000000000");
-            let prefix = Prefix::read(&text[..digits]).unwrap();
-            prefix.may_be_among(&repeats)
+            let part = PartOfId::read(&text[..digits]).unwrap();
+            part.may_be_among(&repeats)
         };
         assert!(among("2026-11-21T10:00:30Z", 28));
         assert!(among("2026-11-21T10:00:30Z", 8));
@@ -176,14 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn the_short_form_finds_its_session_and_fewer_digits_do_not() {
+        let id: Uuid = "019ab1c2-0000-7000-8000-0123456789ab".parse().unwrap();
+        let short = short_id::of(id);
+        assert_eq!(short, "456789ab");
+        let is_of = |text: &str| PartOfId::read(text).unwrap().is_of(id);
+        assert!(is_of(&short) && is_of("0123456789AB") && is_of("8000-0123456789ab"));
+        assert!(!is_of("56789ab") && !is_of("456789ac") && !is_of("23456789"));
+    }
+
+    #[test]
     fn prefixes_are_hexadecimal_with_or_without_dashes() {
         let id: Uuid = "019ab1c2-0000-7000-8000-000000000082".parse().unwrap();
         for text in ["0", "019ab1c2-0000-7", "019AB1C200007", &id.to_string()] {
-            assert!(Prefix::read(text).unwrap().begins(id), "{text}");
+            assert!(PartOfId::read(text).unwrap().is_of(id), "{text}");
         }
-        assert!(!Prefix::read("019b").unwrap().begins(id));
+        assert!(!PartOfId::read("019b").unwrap().is_of(id));
         for text in ["", "-", "gateway", "019ab1c2-0000-7000-8000-0000000000820"] {
-            assert_eq!(Prefix::read(text), None, "{text}");
+            assert_eq!(PartOfId::read(text), None, "{text}");
         }
     }
 }

@@ -64,11 +64,11 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// For people.
+    /// For people, so many columns wide.
     #[must_use]
-    pub fn page(&self) -> String {
+    pub fn page(&self, width: usize) -> String {
         let record = self.record;
-        let mut paper = Paper::default();
+        let mut paper = Paper::new(width);
         paper.title(&format!("session {}", record.id));
         self.parties(&mut paper);
         paper.heading("Step by step");
@@ -170,6 +170,7 @@ impl<'a> Story<'a> {
         } else {
             let text = match &record.answer {
                 Some(answer) => format!("HTTP {} by the {}", answer.status, word(&answer.by)),
+                None if record.passthrough.is_some() => "not known: it passed unread".to_owned(),
                 None => "no answer".to_owned(),
             };
             paper.row("client", NAME, &text);

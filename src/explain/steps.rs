@@ -4,6 +4,7 @@
 
 mod ending;
 mod opening;
+mod passthrough;
 mod tunnel;
 
 use serde::Serialize;
@@ -96,6 +97,7 @@ pub fn steps(record: &SessionRecord) -> Vec<Step> {
         found: Vec::new(),
     };
     opening::tell(&mut steps);
+    passthrough::tell(&mut steps);
     tunnel::tell(&mut steps);
     ending::tell(&mut steps);
     steps.in_order()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::paper::{WIDTH, columns};
+use super::paper::columns;
 use super::*;
 use crate::session::SessionRecord;
 use crate::session::record::Repeats;
@@ -34,12 +34,32 @@ fn all() -> Vec<(String, SessionRecord)> {
     found
 }
 
+/// The width without a terminal, in columns.
+const WIDTH: usize = 80;
+
 fn plain(page: &str) -> String {
     anstream::adapter::strip_str(page).to_string()
 }
 
 fn told(record: &SessionRecord) -> String {
-    plain(&Story::new(record).page())
+    plain(&Story::new(record).page(WIDTH))
+}
+
+#[test]
+fn pages_use_the_width_that_there_is() {
+    let widest = |width: usize| {
+        let mut widest = 0;
+        for (name, record) in all() {
+            let page = plain(&Story::new(&record).page(width));
+            let most = page.lines().map(columns).max().unwrap();
+            assert!(most <= width, "{name}: {page}");
+            widest = widest.max(most);
+        }
+        widest
+    };
+    assert!(widest(60) <= 60);
+    let wide = widest(120);
+    assert!((100..=120).contains(&wide), "{wide}");
 }
 
 /// No line is too wide, none acts on a terminal.
@@ -59,7 +79,7 @@ fn every_fixture_is_told_within_the_width() {
         assert!(page.contains("next: "), "{name}");
         let mut summary = Summary::default();
         summary.add(&record);
-        let page = plain(&summary.page(&name, &Unread::default(), 3));
+        let page = plain(&summary.page(&name, &Unread::default(), 3, WIDTH));
         assert_readable(&name, &page);
     }
 }
@@ -67,12 +87,12 @@ fn every_fixture_is_told_within_the_width() {
 #[test]
 fn every_rule_has_a_page_within_the_width() {
     for rule in crate::verdict::rules() {
-        let page = plain(&named(rule.id).unwrap().page());
+        let page = plain(&named(rule.id).unwrap().page(WIDTH));
         assert_readable(rule.id, &page);
         assert!(page.contains("What it looks like"), "{}", rule.id);
     }
     for class in crate::session::record::Class::ALL {
-        let page = plain(&named(class.as_str()).unwrap().page());
+        let page = plain(&named(class.as_str()).unwrap().page(WIDTH));
         assert_readable(class.as_str(), &page);
     }
 }
@@ -106,7 +126,7 @@ fn steps_are_in_order_and_each_says_something() {
 #[test]
 fn pages() {
     for name in ["gateway.auth.token_mismatch", "gateway.auth", "unknown"] {
-        let page = plain(&named(name).unwrap().page());
+        let page = plain(&named(name).unwrap().page(WIDTH));
         insta::assert_snapshot!(format!("page_{}", name.replace('.', "_")), page);
     }
 }
@@ -156,7 +176,7 @@ fn a_file() {
         count: 2,
         first: Some("r.jsonl, line 7: expected value at line 1 column 1".to_owned()),
     };
-    insta::assert_snapshot!(plain(&summary.page("r.jsonl", &unread, 2)));
+    insta::assert_snapshot!(plain(&summary.page("r.jsonl", &unread, 2, WIDTH)));
 }
 
 /// The last of a flood of strangers may be anyone: the others' sessions are not its own.
@@ -222,7 +242,10 @@ fn hostile_records_cannot_act_on_a_terminal() {
         assert!(!one_line(&record).chars().any(must_escape), "{name}");
         let mut summary = Summary::default();
         summary.add(&record);
-        assert_readable(&name, &plain(&summary.page(HOSTILE, &Unread::default(), 1)));
+        assert_readable(
+            &name,
+            &plain(&summary.page(HOSTILE, &Unread::default(), 1, WIDTH)),
+        );
     }
 }
 
@@ -278,6 +301,7 @@ fn what_is_not_found_says_what_was_looked_at() {
         records: None,
         config: None,
         overrides: Overrides::default(),
+        width: WIDTH,
         json: false,
     };
     let run = |options: &Options| {
@@ -292,7 +316,7 @@ fn what_is_not_found_says_what_was_looked_at() {
     let (code, out, err) = run(&options("gateway.auth.token_missmatch"));
     assert_eq!((code, out.as_str()), (1, ""));
     insta::assert_snapshot!(err, @r"
-    wstap: gateway.auth.token_missmatch is no rule, no class, no file and no
+    wstap: gateway.auth.token_missmatch is no rule, class, file, Close code or
     session's id
     Did you mean
       gateway.auth.token_mismatch

@@ -12,7 +12,12 @@ fn keyed() -> Fingerprinter {
 
 fn stdin(content: &[u8], json: bool) -> Result<String, FingerprintError> {
     let mut out = Vec::new();
-    run(Source::Stdin, &keyed(), json, &mut &*content, &mut out)?;
+    let form = if json {
+        Form::Json
+    } else {
+        Form::Text(Look::PLAIN)
+    };
+    run(Source::Stdin, &keyed(), form, &mut &*content, &mut out)?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -25,7 +30,13 @@ fn file(name: &str, content: &str, key: Option<&str>) -> Result<String, Fingerpr
         path,
         key: key.map(str::to_owned),
     };
-    run(source, &keyed(), false, &mut io::empty(), &mut out)?;
+    run(
+        source,
+        &keyed(),
+        Form::Text(Look::PLAIN),
+        &mut io::empty(),
+        &mut out,
+    )?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -78,7 +89,7 @@ fn short_values_name_their_key() {
     run(
         Source::Stdin,
         &Fingerprinter::ephemeral([1; 32]),
-        false,
+        Form::Text(Look::PLAIN),
         &mut &b"x"[..],
         &mut out,
     )
@@ -110,7 +121,7 @@ fn environment() {
     run(
         Source::Env("CARGO_PKG_NAME".into()),
         &keyed(),
-        false,
+        Form::Text(Look::PLAIN),
         &mut io::empty(),
         &mut out,
     )
@@ -119,7 +130,7 @@ fn environment() {
     let error = run(
         Source::Env("WSTAP_NO_SUCH\u{1b}".into()),
         &keyed(),
-        false,
+        Form::Text(Look::PLAIN),
         &mut io::empty(),
         &mut io::sink(),
     );
@@ -244,7 +255,14 @@ fn bounds() {
         path: "/nonexistent/file".into(),
         key: None,
     };
-    let error = run(missing, &keyed(), false, &mut io::empty(), &mut io::sink()).unwrap_err();
+    let error = run(
+        missing,
+        &keyed(),
+        Form::Text(Look::PLAIN),
+        &mut io::empty(),
+        &mut io::sink(),
+    )
+    .unwrap_err();
     assert!(
         error.to_string().starts_with("/nonexistent/file: "),
         "{error}"

@@ -13,14 +13,14 @@ use super::connection::{Connection, Ends};
 use super::current::Current;
 use super::session::Shared;
 use super::tap::{ConnectionGuard, Denial, Tap};
-use super::{http1, http2};
+use super::{http1, http2, passthrough};
 use crate::session::end_cause::EndCause;
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{
     AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
 };
-use crate::transport::listening::Listening;
+use crate::transport::listening::{Accepted, Listening};
 use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::socket::ClientSocket;
 use crate::transport::stream::Stream;
@@ -30,6 +30,9 @@ use crate::transport::{cause, clock, options};
 /// How long we read what a client still sends after an answer that ends the connection, so that a
 /// reset does not destroy the answer on its way.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Type of the record that a client's TLS begins with (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Bytes by which it is judged what a client speaks.
 const FIRST: usize = 8;
@@ -63,10 +66,23 @@ impl Acceptor {
         let drain = Arc::clone(&current.tap().drain);
         let mut drained = pin!(drain.token().cancelled());
         loop {
-            let (socket, peer, local) = tokio::select! {
-                () = &mut drained => return,
-                accepted = self.listener.accept() => accepted,
+            let arrival = async {
+                if matches!(self.listener, Listening::Redirected(_)) {
+                    // A redirected client knows no limit of ours: it waits to be accepted instead of being closed.
+                    current.tap().has_room().await;
+                }
+                self.listener.accept().await
             };
+            let arrived = tokio::select! {
+                () = &mut drained => return,
+                arrived = arrival => arrived,
+            };
+            let Accepted {
+                socket,
+                peer,
+                local,
+                course,
+            } = arrived;
             let accepted = clock::anchor();
             let tap = current.tap();
             if let ClientSocket::Tcp(tcp) = &socket {
@@ -74,7 +90,10 @@ impl Acceptor {
             }
             let wanted = tap.config.listeners().get(self.index);
             let relays = wanted.is_some_and(|wanted| peer.is_in(&wanted.proxy_protocol));
-            let (guard, admitted) = tap.admit_connection(&peer, relays);
+            let (guard, admitted) = match course {
+                Some(course) if course.is_check => (tap.admit_check(), Ok(())),
+                _ => tap.admit_connection(&peer, relays),
+            };
             let arrival = Arrival {
                 current: Arc::clone(&current),
                 tap: Arc::clone(&tap),
@@ -83,6 +102,7 @@ impl Acceptor {
                     local,
                     listener: Arc::clone(&self.key),
                     header: None,
+                    course,
                 },
                 accepted,
                 guard,
@@ -125,7 +145,8 @@ impl Arrival {
             tls: terminator,
         } = self;
         let connection = Connection::new(ends, tls, accepted, sensed, guard);
-        (tap, Arc::new(connection.through(terminator)))
+        let connection = connection.through(terminator).along(&tap);
+        (tap, Arc::new(connection))
     }
 
     /// A limit is reached: closed at once.
@@ -143,6 +164,24 @@ impl Arrival {
     }
 
     pub(super) async fn serve(self, mut socket: ClientSocket) {
+        if self.tls.is_none()
+            && let Some(course) = self.ends.course
+        {
+            let first = tokio::select! {
+                first = first_byte(&socket) => first,
+                () = self.tap.drain.token().cancelled() => None,
+            };
+            // A gateway may start to speak TLS at any time, so each connection is judged by its own first byte.
+            if let ClientSocket::Tcp(tcp) = socket {
+                if first == Some(TLS_HANDSHAKE) || course.is_unread {
+                    let (tap, connection) = self.connection(None, Arc::default());
+                    return passthrough::serve(&tap, connection, tcp).await;
+                }
+                socket = ClientSocket::Tcp(tcp);
+            } else {
+                return;
+            }
+        }
         let Some(terminator) = self.tls.clone() else {
             let (sensor, sensed) = Sensor::new(socket.into_plain());
             let current = Arc::clone(&self.current);
@@ -303,6 +342,15 @@ impl Arrival {
             rec.ending
                 .transport_ended(Leg::Client, TransportEnd::Local, None, Instant::now());
         });
+    }
+}
+
+/// The first byte of a connection, which stays there; `None`: it ended before.
+async fn first_byte(socket: &ClientSocket) -> Option<u8> {
+    let mut first = [0];
+    match socket.peek(&mut first).await {
+        Ok(1) => first.first().copied(),
+        Ok(_) | Err(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -17,14 +17,16 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Tap;
-use crate::admission::forwarded::acceptance::{CHECK_CLIENT, Outcome, Plan, takes_us_for_local};
+use crate::admission::forwarded::acceptance::{
+    Answer, CHECK_CLIENT, NOBODY, Outcome, Plan, takes_us_for_local,
+};
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{Action, Mode};
 use crate::config::{Config, Dialect};
 use crate::session::record::gateway::Acceptance;
 use crate::transport::stream::Stream;
 use crate::upstream::DialFacts;
-use crate::verdict::trust::trust_line;
+use crate::verdict::trust::{trust_line, trust_line_of_any_version};
 
 /// Not exempt from attribution, needs no credential, and answers both on a loopback gateway and
 /// elsewhere (seen with 2026.9.6; `/healthz` is exempt).
@@ -184,7 +186,7 @@ async fn ask_in_time(tap: &Tap) {
             .as_ref()
             .map_or(Outcome::NoAnswer, |found| found.outcome);
         let mut known = attribution.lock();
-        let was = known.plan.acceptance();
+        let was = known.plan;
         let changed = known.plan.checked(outcome, Instant::now());
         if let Some(found) = &answer {
             known.our_ip = found.facts.our_ip();
@@ -200,16 +202,35 @@ async fn ask_in_time(tap: &Tap) {
     }
 }
 
-/// One check; `None` without an answer. Where a refusal would let requests go on without headers,
-/// it asks first what the gateway takes those for; without an answer to that nothing changes.
+/// Who a request of a check says that its client is.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    /// [`CHECK_CLIENT`], as we write clients down.
+    Client,
+    /// [`NOBODY`].
+    Nobody,
+    /// Nothing: without attribution headers.
+    Nothing,
+}
+
+/// One check; `None` without an answer. A gateway that answers is asked again, by a request that names
+/// nobody: only one that refuses that checks at all. Where a refusal would let requests go on without
+/// headers, it asks first what the gateway takes those for; without an answer to that nothing changes.
 async fn check(tap: &Tap) -> Option<Found> {
-    let (status, body, facts) = ask(tap, Action::Overwrite(CHECK_CLIENT)).await?;
-    let outcome = Outcome::of(status.as_u16(), &body);
+    let (status, body, facts) = ask(tap, Says::Client).await?;
+    let named = Answer::of(status.as_u16(), &body);
+    let nobody = if named == Answer::Taken {
+        let (status, body, _) = ask(tap, Says::Nobody).await?;
+        Some(Answer::of(status.as_u16(), &body))
+    } else {
+        None
+    };
+    let outcome = Outcome::of(named, nobody);
     let falls_back = outcome == Outcome::Refused
         && tap.config.gateway().forwarded() == Mode::Auto
         && !facts.is_local();
     let forwarded_to_loopback = if falls_back {
-        let (status, body, _) = ask(tap, Action::Strip).await?;
+        let (status, body, _) = ask(tap, Says::Nothing).await?;
         takes_us_for_local(status.as_u16(), &body)
     } else {
         false
@@ -221,9 +242,9 @@ async fn check(tap: &Tap) -> Option<Found> {
     })
 }
 
-async fn ask(tap: &Tap, action: Action) -> Option<(StatusCode, Vec<u8>, DialFacts)> {
+async fn ask(tap: &Tap, says: Says) -> Option<(StatusCode, Vec<u8>, DialFacts)> {
     let (stream, facts) = tap.dialler.dial().await.ok()?;
-    let request = request(&tap.config.gateway().authority(), action)?;
+    let request = request(&tap.config.gateway().authority(), says)?;
     let asked = tokio::time::timeout(ANSWER_LIMIT, exchange(stream, request));
     let (status, body) = asked.await.ok()??;
     Some((status, body, facts))
@@ -255,14 +276,21 @@ async fn exchange(stream: Stream, request: Request<Empty<Bytes>>) -> Option<(Sta
 }
 
 /// In the shape of a client's request with which this is done.
-fn request(host: &str, action: Action) -> Option<Request<Empty<Bytes>>> {
+fn request(host: &str, says: Says) -> Option<Request<Empty<Bytes>>> {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, host.parse().ok()?);
     let keep = Keep {
         place: false,
         identity: false,
     };
+    let action = match says {
+        Says::Client => Action::Overwrite(CHECK_CLIENT),
+        Says::Nobody | Says::Nothing => Action::Strip,
+    };
     write(&mut headers, action, false, keep);
+    if let Says::Nobody = says {
+        headers.insert("x-forwarded-for", HeaderValue::from_static(NOBODY));
+    }
     headers.insert(http::header::CONNECTION, "close".parse().ok()?);
     let agent = concat!("wstap/", env!("CARGO_PKG_VERSION"), " (attribution check)");
     headers.insert(http::header::USER_AGENT, agent.parse().ok()?);
@@ -271,7 +299,7 @@ fn request(host: &str, action: Action) -> Option<Request<Empty<Bytes>>> {
     Some(request)
 }
 
-fn tell(tap: &Tap, was: Acceptance, found: &Found) {
+fn tell(tap: &Tap, was: Plan, found: &Found) {
     let mode = tap.config.gateway().forwarded();
     let facts = &found.facts;
     match found.outcome {
@@ -299,8 +327,23 @@ fn tell(tap: &Tap, was: Acceptance, found: &Found) {
                 "the gateway does not believe who we say a client is: {follows}; {line}"
             );
         }
-        Outcome::Accepted if was == Acceptance::Refused => {
+        Outcome::Accepted if was.acceptance() == Acceptance::Refused || was.is_unproven() => {
             tracing::warn!("the gateway believes now who we say a client is");
+        }
+        Outcome::Unproven => {
+            let local = if facts.is_local() {
+                "; 2026.3 then takes clients of its own host for remote as well"
+            } else {
+                ""
+            };
+            tracing::warn!(
+                "it is unknown whether the gateway believes who we say a client is: it answers \
+                 requests that name a client and requests that name nobody alike, as OpenClaw before \
+                 2026.8 does, which ignores the headers of a proxy that it does not trust, without a \
+                 word; where it does, its limits and lock-outs hit all clients together; {} (the bare \
+                 address: 2026.1 knows no networks such as /32{local})",
+                trust_line_of_any_version(facts.our_ip())
+            );
         }
         Outcome::Accepted | Outcome::NoAnswer => {}
     }

@@ -16,6 +16,7 @@ use super::page;
 use super::progress::Progress;
 use super::session::Shared;
 use super::upload::Upload;
+use crate::dialect::openclaw::page::is_control_ui;
 use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey};
 
 /// How much of a refusal's body is looked at.
@@ -376,6 +377,9 @@ const LIBRARY: [&str; 4] = [
     "Missing or invalid Sec-WebSocket-Version header",
 ];
 
+/// What that library says when its server is closing, as `text/html` too.
+const LIBRARY_CLOSING: &[u8] = b"Service Unavailable";
+
 /// What the gateway says to an upgrade where one of its other services is not there.
 const SERVICES: [&str; 4] = [
     "Worker websocket ingress unavailable",
@@ -386,7 +390,7 @@ const SERVICES: [&str; 4] = [
 
 /// Whose an answer's body seems to be. What `OpenClaw` 2026.9.6 sends is known by heart; the rest
 /// is told apart by content type.
-fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
+pub(crate) fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
     let contains = |needle: &str| {
         front
             .windows(needle.len())
@@ -418,13 +422,15 @@ fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
         BodyKind::HandlersUnavailable
     } else if SERVICES.iter().any(|text| front == text.as_bytes()) {
         BodyKind::ServiceUnavailable
-    } else if contains("data-openclaw-control-ui") {
+    } else if is_control_ui(front) {
         BodyKind::ControlUi
     } else if contains("\"type\":\"unauthorized\"")
         || contains("\"type\":\"rate_limited\"")
         || LIBRARY.iter().any(|text| front == text.as_bytes())
     {
         BodyKind::Gateway
+    } else if front == LIBRARY_CLOSING && content_type == "text/html" {
+        BodyKind::LibraryClosing
     } else if html {
         BodyKind::Html
     } else if content_type.contains("json") {
@@ -466,8 +472,37 @@ mod tests {
         }
         let page = "<!doctype html>\n<html data-openclaw-control-ui-build=\"x\">";
         assert_eq!(kind(page, "text/html"), BodyKind::ControlUi);
+        let old = "<!doctype html>\n<html lang=\"en\">\n<title>OpenClaw Control</title>";
+        assert_eq!(kind(old, "text/html; charset=utf-8"), BodyKind::ControlUi);
         let key = "Missing or invalid Sec-WebSocket-Key header";
         assert_eq!(kind(key, "text/html"), BodyKind::Gateway);
+        let closing = "Service Unavailable";
+        assert_eq!(kind(closing, "text/html"), BodyKind::LibraryClosing);
+    }
+
+    #[test]
+    fn what_only_sounds_like_the_closing_library_is_not_it() {
+        for (body, content_type, other) in [
+            (
+                "Service Unavailable",
+                "text/plain; charset=utf-8",
+                BodyKind::Text,
+            ),
+            (
+                "Service Unavailable",
+                "text/html; charset=utf-8",
+                BodyKind::Html,
+            ),
+            ("Service Unavailable\n", "text/html", BodyKind::Html),
+            ("Service Unavailable", "", BodyKind::Other),
+            (
+                "<html><h1>503 Service Unavailable</h1>",
+                "text/html",
+                BodyKind::Html,
+            ),
+        ] {
+            assert_eq!(kind(body, content_type), other, "{body}, {content_type}");
+        }
     }
 
     #[test]

@@ -4,18 +4,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::admission::peer::Peer;
+use crate::proxy::Tap;
+use crate::proxy::body::Body;
 use crate::proxy::heads::Heads;
 use crate::proxy::http2::Counts;
 use crate::proxy::interim::Interim;
 use crate::proxy::session::Shared;
 use crate::proxy::tap::ConnectionGuard;
+use crate::session::legs::Ending;
 use crate::session::moment::Anchor;
 use crate::session::party::Leg;
 use crate::session::record::client::Http2Facts;
 use crate::session::record::proxy_protocol::ProxyProtocolFacts;
 use crate::session::record::{ClientFacts, ClientTls, TransportEnd};
+use crate::transport::redirected::Course;
 use crate::transport::sensor::{End, Sensed};
 use crate::transport::tls::Terminator;
+use crate::upstream::{Dialler, Pool};
 
 /// Who is at the ends of a connection.
 #[derive(Clone, Debug)]
@@ -28,6 +33,15 @@ pub struct Ends {
     pub listener: Arc<str>,
     /// The PROXY header that came, or what came in its place.
     pub header: Option<Box<ProxyProtocolFacts>>,
+    /// How it continues to the gateway, where the packet filter redirected it to us.
+    pub course: Option<Course>,
+}
+
+/// The way to the gateway of one redirected connection, by which no other client's requests go.
+#[derive(Clone, Debug)]
+struct Redirection {
+    dialler: Dialler,
+    pool: Pool<Body>,
 }
 
 /// One client connection.
@@ -49,12 +63,23 @@ pub struct Connection {
     pub(super) interim: Arc<Interim>,
     /// What is counted of an HTTP/2 connection.
     pub(super) http2: Option<Http2>,
-    /// The last upgrade that was refused or denied; kept until the connection ends.
-    parting: Mutex<Option<Shared>>,
+    /// The last upgrade that was refused or denied, or the last request whose client had ended its
+    /// sending side; kept until the connection ends.
+    parting: Mutex<Waits>,
     counted: Arc<ConnectionGuard>,
+    /// Apart, because only `wstap attach` has it.
+    redirection: Option<Box<Redirection>>,
 }
 
-/// On drop, records in the refused upgrade how its connection ended: by then it has ended, or the
+/// What waits for the end of a connection.
+#[derive(Debug, Default)]
+struct Waits {
+    session: Option<Shared>,
+    /// The connection has ended: a session that comes now does not wait.
+    over: bool,
+}
+
+/// On drop, records in the session that waits for it how its connection ended: by then it has ended, or the
 /// task that served it was dropped.
 #[derive(Debug)]
 pub(super) struct Parting(Arc<Connection>);
@@ -67,7 +92,14 @@ impl Parting {
 
 impl Drop for Parting {
     fn drop(&mut self) {
-        let Some(session) = self.0.parting().take() else {
+        let waits = std::mem::replace(
+            &mut *self.0.parting(),
+            Waits {
+                session: None,
+                over: true,
+            },
+        );
+        let Some(session) = waits.session else {
             return;
         };
         let ended = self.0.sensed.end().unwrap_or_else(|| End {
@@ -75,9 +107,25 @@ impl Drop for Parting {
             cause: None,
             at: Instant::now(),
             tcp: None,
+            refused: None,
         });
-        let End { end, cause, at, .. } = ended;
-        session.with(|rec| rec.ending.transport_ended(Leg::Client, end, cause, at));
+        session.with(|rec| note_end(&mut rec.ending, ended));
+    }
+}
+
+/// Notes how a client's connection ended, and whether nobody was there to read what was sent after its
+/// FIN.
+pub(super) fn note_end(ending: &mut Ending, ended: End) {
+    let End {
+        end,
+        cause,
+        at,
+        refused,
+        ..
+    } = ended;
+    ending.transport_ended(Leg::Client, end, cause, at);
+    if let Some(at) = refused {
+        ending.refuses_to_read(Leg::Client, at);
     }
 }
 
@@ -110,21 +158,66 @@ impl Connection {
             http2: None,
             parting: Mutex::default(),
             counted: Arc::new(counted),
+            redirection: None,
         }
     }
 
-    /// Its last answer refuses an upgrade and ends the connection: the record waits for that end.
-    pub(super) fn parts_with(&self, session: Shared) {
-        *self.parting() = Some(session);
+    /// Requests of a redirected connection go to where its client had wanted.
+    #[must_use]
+    pub(super) fn along(mut self, tap: &Tap) -> Self {
+        self.redirection = self.ends.course.map(|course| {
+            let dialler = tap.dialler.along(course);
+            let pool = Pool::new(dialler.clone());
+            Box::new(Redirection { dialler, pool })
+        });
+        self
     }
 
-    fn parting(&self) -> MutexGuard<'_, Option<Shared>> {
+    /// The dialler for its requests.
+    pub(super) fn dialler<'a>(&'a self, tap: &'a Tap) -> &'a Dialler {
+        let own = self.redirection.as_ref();
+        own.map_or(&tap.dialler, |own| &own.dialler)
+    }
+
+    /// The pool for its plain requests.
+    pub(super) fn pool<'a>(&'a self, tap: &'a Tap) -> &'a Pool<Body> {
+        let own = self.redirection.as_ref();
+        own.map_or(&tap.pool, |own| &own.pool)
+    }
+
+    /// The packet filter redirected it to us.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.redirection.is_some()
+    }
+
+    /// It checks the tap itself: nothing of it is recorded.
+    pub(super) fn is_self_check(&self) -> bool {
+        let course = self.ends.course.as_ref();
+        course.is_some_and(|course| course.is_check)
+    }
+
+    /// Lets the record wait for the connection's end: the session's answer ends the connection, or the
+    /// client had closed its sending side.
+    pub(super) fn parts_with(&self, session: Shared) {
+        session.parts();
+        let mut waits = self.parting();
+        let before = if waits.over {
+            Some(session)
+        } else {
+            waits.session.replace(session)
+        };
+        drop(waits);
+        // Outside of the lock: its record may be written now.
+        drop(before);
+    }
+
+    fn parting(&self) -> MutexGuard<'_, Waits> {
         self.parting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection of this client, for tests.
     #[cfg(test)]
-    pub(super) fn of(peer: std::net::SocketAddr, tap: &Arc<super::Tap>) -> Arc<Self> {
+    pub(super) fn of(peer: std::net::SocketAddr, tap: &Arc<Tap>) -> Arc<Self> {
         let peer = Peer::inet(peer);
         let (counted, _) = tap.admit_connection(&peer, false);
         let ends = Ends {
@@ -132,6 +225,7 @@ impl Connection {
             local: "127.0.0.1:8443".to_owned(),
             listener: "listeners[0]".into(),
             header: None,
+            course: None,
         };
         let anchor = crate::transport::clock::anchor();
         Arc::new(Self::new(ends, None, anchor, Arc::default(), counted))
@@ -168,6 +262,7 @@ impl Connection {
             }),
             parting: Mutex::default(),
             counted: Arc::new(counted),
+            redirection: self.redirection.clone(),
         }
     }
 

@@ -197,7 +197,10 @@ fn gateway_answer(kind: Kind) -> Answer {
             "tls_protocol_error",
             "TLS between proxy and gateway failed",
         ),
-        Kind::CertificateUntrusted | Kind::CertificateExpired | Kind::CertificateName => (
+        Kind::CertificateUntrusted
+        | Kind::CertificatePin
+        | Kind::CertificateExpired
+        | Kind::CertificateName => (
             StatusCode::BAD_GATEWAY,
             "tls_certificate_error",
             "the gateway's certificate was not accepted",

@@ -20,7 +20,6 @@ const MAX_HEADERS: usize = 128;
 
 /// A request head as it stood on the wire.
 pub(super) fn request(head: &RawHead, asks: Asks) -> RequestFacts {
-    let method = PeerText::from_bytes(head.method(), 32);
     let target = String::from_utf8_lossy(head.target());
     let one = |name: &str| {
         let value = head.values(name).next()?;
@@ -31,7 +30,7 @@ pub(super) fn request(head: &RawHead, asks: Asks) -> RequestFacts {
     };
     let extensions = joined(head, "sec-websocket-extensions");
     RequestFacts {
-        method: method.as_str().to_owned(),
+        method: mask::mask_method(head.method()),
         http_version: head.http_version().to_owned(),
         host: one("host"),
         path: PeerText::new(&mask::mask_target(&target), mask::TARGET_CAP),
@@ -89,6 +88,7 @@ pub(super) fn origin_facts(headers: &HeaderMap, ruling: &Ruling) -> OriginFacts 
         decision: ruling.decision,
         rule: ruling.rule.clone(),
         nearest: ruling.nearest.clone(),
+        error_kind: ruling.origin.as_ref().err().copied(),
         error: ruling.origin.as_ref().err().map(ToString::to_string),
     }
 }

@@ -15,7 +15,7 @@ use super::error::Failure;
 use super::forwarded::Way;
 use super::headers::strip_hop_by_hop;
 use super::layers::asks;
-use super::loops::{CameBack, Turn};
+use super::loops::{CameBack, Marks, Turn};
 use super::progress::Progress;
 use super::session::Shared;
 use super::{Tap, facts, forwarded, upgrade};
@@ -66,9 +66,14 @@ impl tower::Service<Request<FromClient>> for Forward {
             let (Some(session), Some(connection)) = (session, connection) else {
                 return Err(Failure::Internal("a request has no session".to_owned()));
             };
+            let marks = if connection.is_redirected() {
+                Marks::Never
+            } else {
+                Marks::Similar
+            };
             let turn = tap
                 .loops
-                .enter(&mut request)
+                .enter(&mut request, marks)
                 .map_err(|CameBack| Failure::Loop)?;
             match asks(&request) {
                 Asks::WebSocket => {
@@ -101,8 +106,12 @@ pub(super) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep
 }
 
 /// Dials the gateway for this session alone.
-pub(super) async fn dial(tap: &Tap, session: &Shared) -> Result<(Stream, DialFacts), Failure> {
-    let dialled = tap.dialler.dial().await;
+pub(super) async fn dial(
+    tap: &Tap,
+    connection: &Connection,
+    session: &Shared,
+) -> Result<(Stream, DialFacts), Failure> {
+    let dialled = connection.dialler(tap).dial().await;
     let (stream, facts) = dialled.map_err(|failed| {
         tap.attribution.lost();
         dial_failed(session, &failed, tap.config.timeouts().connect);
@@ -132,7 +141,7 @@ async fn plain(
     let mut request = Request::from_parts(head, body);
     connection.interim.listen(&mut request, client_version);
     let step = |step: Step<'_>| note_step(tap, &session, &step);
-    let sending = tap.pool.send(request, reach, step);
+    let sending = connection.pool(tap).send(request, reach, step);
     let sent = connection.interim.before(sending).await;
     let response = sent.map_err(|error| {
         if let Some(slow) = progress.was_too_slow() {
@@ -193,7 +202,7 @@ fn unreadable_body(
 async fn way(tap: &Tap, connection: &Connection, session: &Shared) -> Result<Way, Failure> {
     let own_host = connection.peer().ip().is_loopback();
     if own_host && !tap.config.gateway().is_local() && tap.attribution.our_ip().is_none() {
-        dial(tap, session).await?;
+        dial(tap, connection, session).await?;
     }
     Ok(Way::pooled(tap))
 }
@@ -255,6 +264,12 @@ fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
 
 /// Notes how the gateway was reached.
 pub(super) fn note_dial(session: &Shared, dial: &DialFacts) {
+    note_reached(session, dial);
+    session.with(|rec| rec.reach(Phase::Upgrade));
+}
+
+/// Notes how the gateway was reached, where there is no request to send.
+pub(super) fn note_reached(session: &Shared, dial: &DialFacts) {
     session.with(|rec| {
         let facts = rec.facts.gateway.get_or_insert_default();
         facts.addr.clone_from(&dial.addr);
@@ -263,7 +278,6 @@ pub(super) fn note_dial(session: &Shared, dial: &DialFacts) {
         facts.connect_ms = dial.connect_ms;
         facts.attempts = several(&dial.attempts);
         facts.tls.clone_from(&dial.tls);
-        rec.reach(Phase::Upgrade);
     });
 }
 

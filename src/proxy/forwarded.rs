@@ -17,7 +17,7 @@ use crate::admission::forwarded::{
     self, Action, Decision, Mode, Situation, brings_attribution, client_of, is_attribution,
 };
 use crate::admission::hop;
-use crate::session::record::gateway::{ForwardedFacts, ForwardedMode};
+use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy};
 use crate::session::text::PeerText;
 use crate::upstream::DialFacts;
 use crate::upstream::pool::Reach;
@@ -99,6 +99,17 @@ pub(super) fn apply(
     headers: &mut HeaderMap,
     way: &Way,
 ) -> Result<Reach, Failure> {
+    if connection.is_redirected() {
+        let facts = ForwardedFacts {
+            mode: ForwardedMode::Pass,
+            why: Some(ForwardedWhy::ClientAddress),
+            brought: brought(headers),
+            sent: Vec::new(),
+            acceptance: Acceptance::NotChecked,
+        };
+        session.with(|rec| rec.facts.gateway.get_or_insert_default().forwarded = Some(facts));
+        return Ok(Reach::Any);
+    }
     let gateway = tap.config.gateway();
     let proxies = tap.config.trusted_proxies();
     let peer = connection.peer();
@@ -117,12 +128,7 @@ pub(super) fn apply(
         local_page: claims_local_page(headers),
     };
     let decision = forwarded::decide(&situation);
-    let brought = headers
-        .keys()
-        .filter(|name| is_attribution(name) || hop::names_user(name.as_str()))
-        .take(MAX_NAMES)
-        .map(|name: &HeaderName| PeerText::new(name.as_str(), NAME_CAP))
-        .collect();
+    let brought = brought(headers);
     let keep = Keep {
         place: situation.trusted,
         identity: situation.trusted && mode == Mode::Auto,
@@ -145,6 +151,16 @@ pub(super) fn apply(
     } else {
         Reach::Any
     })
+}
+
+/// Names of the attribution headers that the client brought.
+fn brought(headers: &HeaderMap) -> Vec<PeerText> {
+    headers
+        .keys()
+        .filter(|name| is_attribution(name) || hop::names_user(name.as_str()))
+        .take(MAX_NAMES)
+        .map(|name: &HeaderName| PeerText::new(name.as_str(), NAME_CAP))
+        .collect()
 }
 
 fn mode_of(decision: &Decision) -> ForwardedMode {

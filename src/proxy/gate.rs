@@ -12,7 +12,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -20,8 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::connection::Connection;
-use super::heads::Seen;
+use super::heads::{GaveUp, Seen};
 use crate::admission::head::{Checked, Limits, Requests, Step};
+use crate::config::Timeouts;
 use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
@@ -38,6 +39,22 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Bytes that are read for that at most.
 const LINGER_BYTES: usize = 256 * 1024;
+
+/// How soon after its request a client's FIN counts as a half-close, so that the answer is still awaited.
+/// `nc -N` sends it at once, and a lost segment is sent again within this time. Clients that give up on
+/// a slow gateway wait longer than that, and their request ends with them.
+const RIGHT_BEHIND: Duration = Duration::from_millis(500);
+
+/// How long a redirected connection waits for one end after the FIN of the other, where `timeouts.half_close` is
+/// longer: the timers of the tap are off there, and the client may be gone.
+pub(super) const REDIRECTED_WAIT: Duration = Duration::from_secs(30);
+
+/// How long an answer to a client that had ended its sending side may take to be acknowledged, before
+/// the record is written without knowing.
+const DELIVERY: Duration = Duration::from_secs(1);
+
+/// Pauses between two looks for a reset: the first and the longest.
+const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(500)];
 
 /// What hyper parses in place of a head that may not pass.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
@@ -58,7 +75,17 @@ pub(super) struct Gate {
     refused: bool,
     /// The client's side has ended.
     ended: bool,
+    /// When the request under way had arrived whole, with its body.
+    whole: Option<Instant>,
+    /// hyper may have bytes of an answer that are not written.
+    unflushed: bool,
+    /// The reader that waits until they are.
+    awaits_flush: Option<Waker>,
+    /// The client ended its sending side right after a request.
+    half_closed: Option<Box<HalfClosed>>,
     head_limit: Duration,
+    /// How long the answer is awaited after that.
+    half_close_limit: Duration,
     deadline: Option<Deadline>,
     linger: Option<Linger>,
     /// Of an interim answer, what is not yet written.
@@ -74,6 +101,48 @@ struct Deadline {
     sleep: Pin<Box<Sleep>>,
 }
 
+/// A client that has ended its sending side and may still read.
+#[derive(Debug)]
+struct HalfClosed {
+    /// When the wait for the answer began.
+    since: Instant,
+    /// When it ends.
+    deadline: Pin<Box<Sleep>>,
+    looks: Looks,
+    /// Bytes that the client's host had acknowledged by then.
+    acknowledged: Option<u64>,
+    /// When our side was shut down; the answer's delivery is awaited for [`DELIVERY`] from then on.
+    shut: Option<Instant>,
+}
+
+/// When to look at the connection again: after a FIN, the reactor has no event that stands for a
+/// reset.
+#[derive(Debug)]
+struct Looks {
+    sleep: Pin<Box<Sleep>>,
+    pause: Duration,
+}
+
+impl Looks {
+    fn new() -> Self {
+        let [pause, _] = LOOKS;
+        Self {
+            sleep: Box::pin(tokio::time::sleep(pause)),
+            pause,
+        }
+    }
+
+    /// Ready when it is time for a look. Poll until it is pending.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        std::task::ready!(self.sleep.as_mut().poll(cx));
+        let [_, longest] = LOOKS;
+        self.pause = (2 * self.pause).min(longest);
+        let next = tokio::time::Instant::now() + self.pause;
+        self.sleep.as_mut().reset(next);
+        Poll::Ready(())
+    }
+}
+
 #[derive(Debug)]
 struct Linger {
     sleep: Pin<Box<Sleep>>,
@@ -85,8 +154,13 @@ impl Gate {
         io: Sensor,
         connection: Arc<Connection>,
         limits: Limits,
-        head_limit: Duration,
+        timeouts: &Timeouts,
     ) -> Self {
+        let half_close_limit = if connection.is_redirected() {
+            timeouts.half_close.min(REDIRECTED_WAIT)
+        } else {
+            timeouts.half_close
+        };
         Self {
             io,
             connection,
@@ -96,7 +170,12 @@ impl Gate {
             stand_in: &[],
             refused: false,
             ended: false,
-            head_limit,
+            whole: None,
+            unflushed: false,
+            awaits_flush: None,
+            half_closed: None,
+            head_limit: timeouts.request_head,
+            half_close_limit,
             deadline: None,
             linger: None,
             interim: Vec::new(),
@@ -133,10 +212,12 @@ impl Gate {
                     Step::Head(count, checked) => {
                         self.let_in(*checked);
                         self.passed = count;
+                        self.is_whole();
                         false
                     }
                     Step::Body(count) => {
                         self.passed = count;
+                        self.is_whole();
                         false
                     }
                     Step::Refused(checked) => {
@@ -169,11 +250,18 @@ impl Gate {
                 Poll::Ready(Ok(())) if self.ended => {
                     // A request that was complete before the end is still to be served.
                     let later = waits && !self.buffer.is_empty();
-                    return if later {
-                        Poll::Pending
-                    } else {
-                        Poll::Ready(Ok(()))
-                    };
+                    if self.requests.is_in_body() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if self.connection.heads.is_busy(cx.waker()) {
+                        return self.poll_half_closed(later, cx);
+                    }
+                    if self.unflushed {
+                        // At the end of the stream hyper closes even with bytes unwritten.
+                        self.awaits_flush = Some(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -201,6 +289,93 @@ impl Gate {
         self.ended = bytes.filled().is_empty();
         self.buffer.extend_from_slice(bytes.filled());
         Poll::Ready(Ok(()))
+    }
+
+    /// Pending while the answer to a complete request is awaited although the client's FIN has come. A
+    /// FIN alone does not tell a client that still reads from one that is gone: only what is sent to it
+    /// does. With `later`, another request waits for its turn.
+    fn poll_half_closed(&mut self, later: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let half = match &mut self.half_closed {
+            Some(half) => half,
+            none => {
+                let behind = self
+                    .whole
+                    .map_or(Duration::ZERO, |whole| now.duration_since(whole));
+                if behind > RIGHT_BEHIND && !later {
+                    return Poll::Ready(Ok(()));
+                }
+                tracing::debug!(
+                    ?behind,
+                    "the client ended its sending side after its request"
+                );
+                self.connection.heads.half_closed();
+                let deadline = now + self.half_close_limit;
+                none.insert(Box::new(HalfClosed {
+                    since: now,
+                    deadline: Box::pin(tokio::time::sleep_until(deadline.into())),
+                    looks: Looks::new(),
+                    acknowledged: self.io.stream().acknowledged(),
+                    shut: None,
+                }))
+            }
+        };
+        while half.looks.poll(cx).is_ready() {
+            if self.io.refused_after_fin() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
+        if later || self.connection.heads.has_answer() {
+            return Poll::Pending;
+        }
+        std::task::ready!(half.deadline.as_mut().poll(cx));
+        let limit = self.half_close_limit;
+        let waited = half.since.elapsed();
+        let at = Instant::now();
+        tracing::debug!(
+            ?waited,
+            "no answer for a client that ended its sending side"
+        );
+        self.connection.heads.gives_up(GaveUp { limit, waited, at });
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes when the request under way had arrived whole.
+    fn is_whole(&mut self) {
+        if self.requests.is_in_body() {
+            return;
+        }
+        let now = Instant::now();
+        self.whole = Some(now);
+        if let Some(half) = &mut self.half_closed {
+            // Several requests came before the FIN: the next one gets the full time again.
+            half.since = now;
+            let deadline = now + self.half_close_limit;
+            half.deadline.as_mut().reset(deadline.into());
+        }
+    }
+
+    /// Ready when it is known whether a client that had ended its sending side was there for its answer,
+    /// or when that has taken too long. One that reads acknowledges; one that is gone answers with a
+    /// reset and acknowledges nothing.
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(half) = &mut self.half_closed else {
+            return Poll::Ready(());
+        };
+        let began = *half.shut.get_or_insert_with(|| {
+            half.looks = Looks::new();
+            Instant::now()
+        });
+        loop {
+            let now = self.io.stream().acknowledged();
+            if now.is_none() || now > half.acknowledged {
+                return Poll::Ready(());
+            }
+            if self.io.refused_after_fin() || began.elapsed() > DELIVERY {
+                return Poll::Ready(());
+            }
+            std::task::ready!(half.looks.poll(cx));
+        }
     }
 
     /// Pending while there is time left for a head. Ready when something has changed.
@@ -254,6 +429,7 @@ impl Gate {
             .map(|deadline| deadline.since.elapsed());
         let waited = waited.unwrap_or_default();
         self.connection.heads.push(Seen { checked, waited });
+        self.unflushed = true;
     }
 
     fn refuse(&mut self, checked: Checked) {
@@ -343,13 +519,30 @@ impl AsyncWrite for Gate {
                 gate.connection.interim.written();
             }
         }
-        Pin::new(&mut gate.io).poll_flush(cx)
+        std::task::ready!(Pin::new(&mut gate.io).poll_flush(cx))?;
+        if gate.unflushed && gate.connection.heads.in_flight() == 0 {
+            gate.unflushed = false;
+            if let Some(reader) = gate.awaits_flush.take() {
+                reader.wake();
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
+        if gate
+            .half_closed
+            .as_ref()
+            .is_some_and(|half| half.shut.is_some())
+        {
+            std::task::ready!(gate.poll_delivery(cx));
+            return Poll::Ready(Ok(()));
+        }
         if gate.linger.is_none() {
-            std::task::ready!(Pin::new(&mut gate.io).poll_shutdown(cx))?;
+            let shut = std::task::ready!(Pin::new(&mut gate.io).poll_shutdown(cx));
+            std::task::ready!(gate.poll_delivery(cx));
+            shut?;
             if !gate.must_linger() {
                 return Poll::Ready(Ok(()));
             }

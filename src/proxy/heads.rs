@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::admission::head::{Checked, Refusal};
 
@@ -35,6 +35,20 @@ struct Inner {
     broken: Option<Refusal>,
     /// The time for a head ran out before one byte of it came.
     nothing_came: Option<Duration>,
+    /// The head of the answer to the request under way is there.
+    answered: bool,
+    /// The client ended its sending side after a request, whose answer is awaited all the same.
+    half_closed: bool,
+    /// The wait for that answer was given up: by which limit, after how long, and when.
+    gave_up: Option<GaveUp>,
+}
+
+/// The answer to a client that had ended its sending side did not come in time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GaveUp {
+    pub(super) limit: Duration,
+    pub(super) waited: Duration,
+    pub(super) at: Instant,
 }
 
 impl Heads {
@@ -43,6 +57,7 @@ impl Heads {
         inner.begun += 1;
         inner.busy += 1;
         inner.partial = 0;
+        inner.answered = false;
         inner.waiting.push_back(seen);
     }
 
@@ -107,6 +122,31 @@ impl Heads {
 
     pub(super) fn broken_body(&self) -> Option<Refusal> {
         self.inner().broken.clone()
+    }
+
+    /// The head of the answer to the request under way is there.
+    pub(super) fn answer_began(&self) {
+        self.inner().answered = true;
+    }
+
+    pub(super) fn has_answer(&self) -> bool {
+        self.inner().answered
+    }
+
+    pub(super) fn half_closed(&self) {
+        self.inner().half_closed = true;
+    }
+
+    pub(super) fn is_half_closed(&self) -> bool {
+        self.inner().half_closed
+    }
+
+    pub(super) fn gives_up(&self, gave_up: GaveUp) {
+        self.inner().gave_up.get_or_insert(gave_up);
+    }
+
+    pub(super) fn gave_up(&self) -> Option<GaveUp> {
+        self.inner().gave_up
     }
 
     pub(super) fn nothing_came(&self, waited: Duration) {

@@ -45,12 +45,7 @@ pub(super) async fn serve(
         bytes: limits.head_bytes,
         fields: limits.headers,
     };
-    let gate = Gate::new(
-        sensor,
-        Arc::clone(&connection),
-        heads,
-        timeouts.request_head,
-    );
+    let gate = Gate::new(sensor, Arc::clone(&connection), heads, &timeouts);
     let about = Arc::clone(&connection);
     let now = Arc::clone(current);
     // The last request's upgrade offer, if no 101 took it.

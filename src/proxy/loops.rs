@@ -39,6 +39,15 @@ struct Alike {
     looped: bool,
 }
 
+/// Which requests get a `Via` line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// None: the request's connection cannot have come from us.
+    Never,
+    /// Those that many similar ones wait with.
+    Similar,
+}
+
 /// The request has passed through here before.
 #[derive(Debug)]
 pub(super) struct CameBack;
@@ -62,7 +71,11 @@ impl Default for Loops {
 
 impl Loops {
     /// Counts a request until its answer, and marks it where many similar requests wait.
-    pub(super) fn enter<B>(self: &Arc<Self>, request: &mut Request<B>) -> Result<Turn, CameBack> {
+    pub(super) fn enter<B>(
+        self: &Arc<Self>,
+        request: &mut Request<B>,
+        marks: Marks,
+    ) -> Result<Turn, CameBack> {
         let likeness = self.likeness_of(request);
         if self.has_been_here(request.headers()) {
             if let Some(alike) = self.waiting().get_mut(&likeness) {
@@ -74,7 +87,7 @@ impl Loops {
             let mut waiting = self.waiting();
             let alike = waiting.entry(likeness).or_default();
             alike.waiting += 1;
-            alike.waiting > ALIKE
+            alike.waiting > ALIKE && marks == Marks::Similar
         };
         if suspicious && let Ok(via) = HeaderValue::from_str(&format!("1.1 {}", self.pseudonym)) {
             tracing::debug!(
@@ -147,7 +160,7 @@ mod tests {
         let loops = Arc::<Loops>::default();
         let mut request = upgrade(KEY);
         let mut turns = Vec::new();
-        while let Ok(turn) = loops.enter(&mut request) {
+        while let Ok(turn) = loops.enter(&mut request, Marks::Similar) {
             turns.push(turn);
             // Proxies on the way add their own.
             request
@@ -162,7 +175,12 @@ mod tests {
         drop(turns);
         assert!(loops.waiting().is_empty());
         // The next group starts from zero.
-        assert!(!loops.enter(&mut upgrade(KEY)).unwrap().has_looped());
+        assert!(
+            !loops
+                .enter(&mut upgrade(KEY), Marks::Similar)
+                .unwrap()
+                .has_looped()
+        );
     }
 
     #[test]
@@ -171,7 +189,7 @@ mod tests {
         let mut turns = Vec::new();
         for number in 0..100 {
             let mut request = upgrade(KEY);
-            turns.push(loops.enter(&mut request).unwrap());
+            turns.push(loops.enter(&mut request, Marks::Similar).unwrap());
             let marked = request.headers().contains_key(VIA);
             assert_eq!(marked, number >= 8, "{number}");
         }
@@ -179,7 +197,7 @@ mod tests {
         // Other requests at the same time are not marked.
         for key in 0..100 {
             let mut request = upgrade(&format!("{key:022}=="));
-            turns.push(loops.enter(&mut request).unwrap());
+            turns.push(loops.enter(&mut request, Marks::Similar).unwrap());
             assert!(!request.headers().contains_key(VIA));
         }
     }
@@ -191,8 +209,8 @@ mod tests {
         let mut turns = Vec::new();
         for _ in 0..20 {
             let mut request = upgrade(KEY);
-            turns.push(one.enter(&mut request).unwrap());
-            turns.push(other.enter(&mut request).unwrap());
+            turns.push(one.enter(&mut request, Marks::Similar).unwrap());
+            turns.push(other.enter(&mut request, Marks::Similar).unwrap());
         }
         assert!(!turns.iter().any(Turn::has_looped));
     }

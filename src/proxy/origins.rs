@@ -21,6 +21,12 @@ mod watch;
 
 use self::watch::{Change, Watch};
 
+/// Told at start: older gateways let in more by themselves than we do by their file.
+const STRICTER: &str = "origins.from_gateway_config follows the rules of OpenClaw 2026.9, which are \
+                        stricter than those before 2026.3: 2026.1 checks no origin, and 2026.2 only that \
+                        of the Control UI, whose page passes wherever its host is the Host header; list \
+                        such pages in origins.allowed";
+
 /// How often the gateway's file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -136,6 +142,7 @@ impl Origins {
 
     async fn look(&self) {
         let Some(file) = self.file() else { return };
+        tracing::info!("{STRICTER}");
         let mut watch = Watch::new(&file);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;

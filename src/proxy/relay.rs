@@ -528,6 +528,9 @@ fn inflate(to_gateway: &Half, to_client: &Half, anchor: &Anchor) -> Option<Infla
 impl Drop for Relay {
     fn drop(&mut self) {
         let now = Instant::now();
+        if !self.open && self.dialect.was_open() {
+            self.session.with(|rec| rec.reach(Phase::Open));
+        }
         self.note_tcp();
         self.note_refusals();
         for half in [&mut self.to_gateway, &mut self.to_client] {
@@ -564,7 +567,7 @@ impl Drop for Relay {
                 written_to_gateway: to_gateway.written_to,
             });
             said.inflate = inflate(to_gateway, to_client, &anchor);
-            rec.facts.tunnel = Some(Box::new(Tunnelled {
+            rec.facts.tunnel = Some(Box::new(Tunnelled::WebSocket {
                 frames,
                 latency,
                 dialect: said,

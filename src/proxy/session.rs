@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::proxy::clients::Place;
-use crate::proxy::connection::Connection;
+use crate::proxy::connection::{Connection, note_end};
+use crate::proxy::heads::GaveUp;
 use crate::proxy::origins::Origins;
 use crate::proxy::tap::ConnectionGuard;
 use crate::session::Recorder;
 use crate::session::memory;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::context::GoingDown;
-use crate::session::record::{Kind, TransportEnd};
+use crate::session::record::{Kind, TimerKey, TransportEnd};
 use crate::session::text::PeerText;
 use crate::sink::Outlet;
 use crate::sink::live::{Entry, Live};
@@ -36,6 +37,8 @@ struct Session {
     settled: bool,
     /// It is about a request, whose turn on the connection ends with it.
     serves: bool,
+    /// Its record waits for the end of the connection, or has waited for it.
+    parts: bool,
     /// Its place among those of its client, where the connection has none.
     place: Option<Place>,
 }
@@ -69,6 +72,7 @@ impl Shared {
             origins,
             settled: false,
             serves: false,
+            parts: false,
             place: None,
         };
         Self(Arc::new(Mutex::new(session)))
@@ -146,6 +150,11 @@ impl Shared {
         self.lock().serves = true;
     }
 
+    /// Its record waits for the end of its connection.
+    pub(super) fn parts(&self) {
+        self.lock().parts = true;
+    }
+
     /// The session's place, 0 to 1, among all: from the random part of its id.
     #[must_use]
     pub fn spread(&self) -> f64 {
@@ -194,6 +203,13 @@ impl Drop for Session {
             recorder.ending.drained(now);
         }
         self.place = None;
+        if let Held::Whole(connection) = &self.connection
+            && self.waits_for_delivery(connection)
+        {
+            let connection = Arc::clone(connection);
+            self.part(recorder, &connection);
+            return connection.heads.request_ended();
+        }
         // A session that vanished says nothing of its origin.
         if let Some(record) = self.outlet.publish(recorder.finish(now), now) {
             self.origins.observe(&record);
@@ -206,6 +222,30 @@ impl Drop for Session {
     }
 }
 
+impl Session {
+    /// Its answer is complete, and its client had ended its sending side before that: the end of the
+    /// connection shows whether the client was still there to read it.
+    fn waits_for_delivery(&self, connection: &Connection) -> bool {
+        self.serves && self.settled && !self.parts && connection.heads.is_half_closed()
+    }
+
+    /// Leaves the record to the end of the connection; the next request on it need not wait.
+    fn part(&mut self, recorder: Recorder, connection: &Arc<Connection>) {
+        let session = Self {
+            recorder: Some(recorder),
+            entry: self.entry.hand_over(),
+            connection: Held::Whole(Arc::clone(connection)),
+            outlet: Arc::clone(&self.outlet),
+            origins: Arc::clone(&self.origins),
+            settled: true,
+            serves: false,
+            parts: true,
+            place: None,
+        };
+        connection.parts_with(Shared(Arc::new(Mutex::new(session))));
+    }
+}
+
 /// The request was dropped before its answer was out: the client went away, or we did.
 fn cut_short(connection: &Connection, recorder: &mut Recorder, now: Instant) {
     if let Some(refusal) = connection.heads.broken_body() {
@@ -214,9 +254,12 @@ fn cut_short(connection: &Connection, recorder: &mut Recorder, now: Instant) {
     }
     match connection.sensed.end() {
         Some(end) => {
-            recorder
-                .ending
-                .transport_ended(Leg::Client, end.end, end.cause, end.at);
+            note_end(&mut recorder.ending, end);
+            if let Some(gave_up) = connection.heads.gave_up() {
+                let GaveUp { limit, waited, at } = gave_up;
+                let key = TimerKey::HalfClose;
+                recorder.ending.timer_fired(key, limit, waited, at);
+            }
         }
         None if connection.is_draining() => {
             recorder.ending.drained(now);

@@ -1,11 +1,13 @@
 //! What all connections of a running tap share.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::KeyLog;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -25,8 +27,9 @@ use crate::config::{Config, Dialect};
 use crate::dialect::Choice;
 use crate::session::credential::Fingerprinter;
 use crate::session::moment::Anchor;
+use crate::session::record::TapMode;
 use crate::session::{Recorder, Tapped};
-use crate::sink::Outlet;
+use crate::sink::{Outlet, Wanted};
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Dialler, Pool};
 
@@ -40,6 +43,8 @@ pub struct Tap {
     pub(super) config: Config,
     pub(super) fingerprinter: Arc<Fingerprinter>,
     pub(super) outlet: Arc<Outlet>,
+    /// Takes the records of self-checks, which nobody reads.
+    unread: Arc<Outlet>,
     pub(super) origins: Arc<Origins>,
     pub(super) dialler: Dialler,
     pub(super) pool: Pool<Body>,
@@ -53,6 +58,8 @@ pub struct Tap {
     key_log: Option<Arc<dyn KeyLog>>,
     name: Arc<str>,
     counts: Arc<Counts>,
+    /// Counts self-checks, which are no clients.
+    check_counts: Arc<Counts>,
     clients: Arc<Clients>,
     /// Clients that were told of for a token in their URL.
     pub(super) url_tokens: Arc<Told<IpAddr>>,
@@ -62,6 +69,8 @@ pub struct Tap {
 #[derive(Debug, Default)]
 struct Counts {
     connections: AtomicUsize,
+    /// The number of connections has changed.
+    changed: Notify,
     handshakes: AtomicUsize,
     drain: Arc<Drain>,
 }
@@ -92,10 +101,15 @@ impl Tap {
             config,
             fingerprinter: Arc::new(fingerprinter),
             outlet,
+            unread: Arc::new(Outlet::new(Vec::new(), Wanted::ALL)),
             drain,
             tasks: TaskTracker::new(),
             loops: Arc::default(),
             name: name.into(),
+            check_counts: Arc::new(Counts {
+                drain: Arc::clone(&counts.drain),
+                ..Counts::default()
+            }),
             counts: Arc::new(counts),
             clients: Arc::default(),
             url_tokens: Arc::default(),
@@ -125,6 +139,7 @@ impl Tap {
             config,
             fingerprinter: Arc::clone(&self.fingerprinter),
             outlet: Arc::clone(&self.outlet),
+            unread: Arc::clone(&self.unread),
             origins,
             dialler,
             pool,
@@ -134,6 +149,7 @@ impl Tap {
             loops: Arc::clone(&self.loops),
             name: self.name.clone(),
             counts: Arc::clone(&self.counts),
+            check_counts: Arc::clone(&self.check_counts),
             clients: Arc::clone(&self.clients),
             url_tokens: Arc::clone(&self.url_tokens),
         })
@@ -199,6 +215,30 @@ impl Tap {
         self.counts.connections.load(Ordering::Relaxed)
     }
 
+    /// Waits until this many connections are open.
+    pub async fn reaches(&self, connections: usize) {
+        self.until(|open| open >= connections).await;
+    }
+
+    /// Waits until one more connection is within `limits.connections`.
+    pub(super) async fn has_room(&self) {
+        let limit = self.config.limits().connections;
+        self.until(|open| open < limit).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(usize) -> bool) {
+        let mut changed = pin!(self.counts.changed.notified());
+        loop {
+            // Before the check, so that no change after it is missed.
+            changed.as_mut().enable();
+            if is_so(self.connections()) {
+                return;
+            }
+            changed.as_mut().await;
+            changed.set(self.counts.changed.notified());
+        }
+    }
+
     /// Connections that have not got through to a session yet; see `limits.handshakes`.
     #[must_use]
     pub fn handshakes(&self) -> usize {
@@ -249,13 +289,21 @@ impl Tap {
             listener: connection.ends.local.as_str().into(),
             listener_key: Arc::clone(&connection.ends.listener),
         };
+        if connection.is_redirected() {
+            facts.mode = TapMode::Attached;
+        }
         connection.ends.note(&mut facts.client);
         facts.client.tls.clone_from(&connection.tls);
         facts.client.http2 = connection.http2_facts();
+        let outlet = if connection.is_self_check() {
+            &self.unread
+        } else {
+            &self.outlet
+        };
         Shared::new(
             recorder,
             Arc::clone(connection),
-            Arc::clone(&self.outlet),
+            Arc::clone(outlet),
             Arc::clone(&self.origins),
         )
     }
@@ -269,6 +317,7 @@ impl Tap {
     ) -> (ConnectionGuard, Result<(), Denial>) {
         let limits = self.config.limits();
         let open = self.counts.connections.fetch_add(1, Ordering::Relaxed);
+        self.counts.changed.notify_waiters();
         let handshakes = self.counts.handshakes.fetch_add(1, Ordering::Relaxed);
         // Through a trusted proxy many clients come: each request tells which.
         let is_proxy = relays || peer.is_in(self.config.trusted_proxies());
@@ -298,6 +347,19 @@ impl Tap {
             place: place.ok().flatten(),
         };
         (guard, admitted)
+    }
+
+    /// For a self-check: no limit applies to it, and it is not among [`Self::connections`].
+    pub(super) fn admit_check(&self) -> ConnectionGuard {
+        self.check_counts
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
+        self.check_counts.handshakes.fetch_add(1, Ordering::Relaxed);
+        ConnectionGuard {
+            counts: Arc::clone(&self.check_counts),
+            handshake: AtomicBool::new(true),
+            place: None,
+        }
     }
 
     /// A place for one more connection or session of a client.
@@ -352,5 +414,6 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.is_established();
         self.counts.connections.fetch_sub(1, Ordering::Relaxed);
+        self.counts.changed.notify_waiters();
     }
 }

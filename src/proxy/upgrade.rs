@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use super::body::{Body, FromClient};
 use super::client_leg::ClientLeg;
-use super::connection::Connection;
+use super::connection::{Connection, note_end};
 use super::error::Failure;
 use super::forward::{
     dial, is_no_turn_of_a_loop, no_answer, note_dial, note_head, pass_on, prepare,
@@ -36,7 +36,7 @@ use super::{Tap, facts};
 use crate::dialect::{self, Dialect};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
-use crate::transport::sensor::Sensor;
+use crate::transport::sensor::{Sensed, Sensor};
 use crate::transport::wire::Wire;
 use crate::ws::extensions::Extensions;
 use crate::ws::handshake::{accept_key, list_has_token};
@@ -55,7 +55,7 @@ pub(super) async fn attempt(
     head.version = Version::HTTP_11;
     let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned();
 
-    let (stream, facts) = dial(tap, &session).await?;
+    let (stream, facts) = dial(tap, connection, &session).await?;
     note_dial(&session, &facts);
     // Only now it is known how the gateway sees us.
     let way = Way::dialled(tap, &facts);
@@ -118,6 +118,7 @@ pub(super) async fn attempt(
         )),
         reader,
         session: session.clone(),
+        sensed: Arc::clone(&connection.sensed),
     };
     tap.tasks.spawn(tunnel.run(client, gateway));
     // The gateway's own head, down to the spelling of its headers.
@@ -188,6 +189,8 @@ struct Tunnel {
     extensions: Extensions,
     reader: Box<dyn Dialect>,
     session: Shared,
+    /// How the client's connection has ended, if it has.
+    sensed: Arc<Sensed>,
 }
 
 impl Tunnel {
@@ -211,11 +214,19 @@ impl Tunnel {
             extensions,
             reader,
             session,
+            sensed,
         } = self;
         // The client's side is there once hyper has written the 101. When the client is gone
         // before, dropping the session tells so.
         let client = client.ready().await?;
-        session.with(|rec| rec.reach(Phase::Handshake));
+        let ended = sensed.end();
+        session.with(|rec| {
+            rec.reach(Phase::Handshake);
+            if let Some(ended) = ended {
+                // Its FIN came with its request: the relay would date it after the 101.
+                note_end(&mut rec.ending, ended);
+            }
+        });
         session.settle_as_tunnel();
         let gateway = match gateway.await {
             Ok(gateway) => gateway,

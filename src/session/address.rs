@@ -21,6 +21,12 @@ pub fn text(addr: SocketAddr) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
+/// Of an `address:port` the address.
+#[must_use]
+pub fn host(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
 fn number(text: &mut Vec<u8>, value: u16) {
     let mut power = 10_000;
     while power > 1 && value < power {

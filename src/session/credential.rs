@@ -249,6 +249,14 @@ pub fn compared<'a>(all: &'a [Credential], keys: &[&str]) -> Option<&'a Credenti
     keys.iter().find_map(under).or_else(|| looked_at().next())
 }
 
+/// Whether the client sent something under this key of `connect.params.auth`.
+#[must_use]
+pub fn sends(all: &[Credential], key: &str) -> bool {
+    all.iter().any(|one| {
+        one.length > 0 && one.place.strip_prefix("frame:connect.params.auth.") == Some(key)
+    })
+}
+
 impl Credential {
     /// Describes `secret`, seen at `place` (whose parts may be the peer's words and are escaped).
     /// Length and fingerprint are of the value without the blanks around it, wherever it was: equal

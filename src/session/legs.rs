@@ -60,8 +60,8 @@ struct LegEnding {
     transport: TransportEnd,
     ended: Option<Instant>,
     /// It had sent FIN, and what was sent to it afterwards was answered with a reset: nobody was
-    /// there to read it.
-    refuses: bool,
+    /// there to read it. When that was found.
+    refused_after_fin: Option<Instant>,
     cause: Option<EndCause>,
     /// It refused before there was a tunnel: the connection, the upgrade.
     refused: Option<Instant>,
@@ -91,7 +91,7 @@ impl LegEnding {
     /// sent FIN still reads, unless a reset comes back.
     fn could_read(&self, at: Instant) -> bool {
         if self.transport.is_orderly() {
-            return !self.refuses;
+            return self.refused_after_fin.is_none();
         }
         self.vanished().is_none_or(|gone| gone > at)
     }
@@ -223,10 +223,12 @@ impl Ending {
         }
     }
 
-    /// Bytes sent to `leg` after its far end had sent FIN were answered with a reset.
-    pub fn refuses_to_read(&mut self, leg: Leg) {
+    /// Bytes sent to `leg` after its far end had sent FIN were answered with a reset, found at `at`.
+    pub fn refuses_to_read(&mut self, leg: Leg, at: Instant) {
         let leg = self.acts().leg(leg);
-        leg.refuses |= leg.transport.is_orderly();
+        if leg.transport.is_orderly() {
+            leg.refused_after_fin.get_or_insert(at);
+        }
     }
 
     /// The far end of `leg` refused before there was a tunnel.
@@ -349,6 +351,7 @@ impl Acts {
                 gateway_cause: self.gateway.words(),
                 client_fault: self.client.fault().cloned(),
                 gateway_fault: self.gateway.fault().cloned(),
+                client_refused_at: (self.client.refused_after_fin).map(|at| anchor.at(at)),
                 client_reset: self.client.cause.as_ref().and_then(EndCause::stream_reset),
             },
             client_saw: saw(&self.client, &self.gateway),

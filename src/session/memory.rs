@@ -27,11 +27,11 @@ pub use self::down::{DOWN_MS, ONE_EVENT, announcement};
 pub use self::living::{Answer, Asks, LetIn, Living, asks};
 use self::numbers::{Number, Numbers};
 use self::together::Together;
-use super::credential::{Credential, compared};
+use super::credential::{Credential, compared, sends};
 use super::moment::Moment;
 use super::party::{Leg, Phase};
-use super::record::context::{ContextFacts, GoingDown};
-use super::record::dialect::ConnectResult;
+use super::record::context::{ContextFacts, GatewayRelease, GoingDown, SAME_PROCESS_MS};
+use super::record::dialect::{ConnectResult, DialectError};
 use super::record::gateway::ForwardedMode;
 use super::record::{Kind, SessionRecord};
 use super::text::PeerText;
@@ -110,7 +110,11 @@ struct Rest {
     /// Our kernel gave up on a leg: after what silence is decided by our own keepalive.
     given_up: bool,
     boot: Option<PeerText>,
+    /// When its process began, where the gateway has no boot ids.
+    began_at: Option<Moment>,
     version: Option<PeerText>,
+    protocol: Option<u64>,
+    max_payload: Option<u64>,
     device: Option<PeerText>,
     /// The gateway closed it because the device was removed.
     removed: bool,
@@ -162,6 +166,11 @@ fn within_a_second(one: Moment, other: Moment) -> bool {
     one.millis_since(other).abs() <= TOGETHER_MS
 }
 
+/// Whether two uptimes are those of one process, by the times at which it began.
+fn is_one_process(one: Moment, other: Moment) -> bool {
+    one.millis_since(other).abs() <= SAME_PROCESS_MS
+}
+
 impl Remembered {
     /// `text` and `client` give the numbers of values.
     fn of(
@@ -189,10 +198,32 @@ impl Remembered {
             accepted: dialect.map(|dialect| dialect.result) == Some(ConnectResult::Accepted),
             open: record.had_tunnel() && record.phase >= Phase::Open,
             mismatch: dialect
-                .and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref())
-                .is_some_and(|code| code.as_str() == "AUTH_TOKEN_MISMATCH"),
+                .and_then(|dialect| dialect.error.as_ref())
+                .is_some_and(|error| is_mismatch(error, &record.auth)),
             tells_of_an_end: rest.lost.is_some() || rest.shutdown.is_some(),
             rest: Box::new(rest),
+        }
+    }
+
+    /// Both are known to have been let in by one process.
+    fn shares_process_with(&self, other: &Self) -> bool {
+        match (self.boot, other.boot) {
+            (None, None) => {
+                let began = self.began_at.zip(other.began_at);
+                began.is_some_and(|(one, other)| is_one_process(one, other))
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    /// What its hello-ok showed of the gateway.
+    fn release(&self) -> GatewayRelease {
+        GatewayRelease {
+            version: self.version.clone(),
+            protocol: self.protocol,
+            max_payload: self.max_payload,
+            has_boot_id: self.boot.is_some(),
+            at: Some(self.heard_at),
         }
     }
 
@@ -223,7 +254,13 @@ impl Rest {
             attempt: Attempt::of(record),
             given_up: [ends.client, ends.gateway].contains(&super::record::TransportEnd::Timeout),
             boot: server.and_then(|server| server.boot_id.clone()),
+            began_at: dialect.and_then(|dialect| {
+                let has_id = server.is_some_and(|server| server.boot_id.is_some());
+                dialect.process_began_at().filter(|_| !has_id)
+            }),
             version: server.and_then(|server| server.version.clone()),
+            protocol: dialect.and_then(|dialect| dialect.protocol.agreed),
+            max_payload: dialect.and_then(|dialect| dialect.max_payload),
             device: dialect.and_then(|dialect| dialect.device.id.clone()),
             removed: record.close.gateway.as_ref().is_some_and(|close| {
                 close.code.is_some_and(|code| code.0 == 4001)
@@ -232,6 +269,21 @@ impl Rest {
             shutdown: shutdown(record),
         }
     }
+}
+
+/// The gateway compared the shared token and found another one. Before 2026.3 it gives no code, and 2026.2
+/// speaks of a device token although none was sent.
+fn is_mismatch(error: &DialectError, auth: &[Credential]) -> bool {
+    if let Some(code) = &error.details_code {
+        return code.as_str() == "AUTH_TOKEN_MISMATCH";
+    }
+    let says = |words: &str| {
+        let message = error.message.as_ref();
+        message.is_some_and(|message| message.as_str().starts_with(words))
+    };
+    let sent = |key| sends(auth, key);
+    says("unauthorized: gateway token mismatch")
+        || says("unauthorized: device token mismatch") && sent("token") && !sent("deviceToken")
 }
 
 /// The address without the port: each attempt has another one. `None` where it is that of a proxy
@@ -329,6 +381,7 @@ impl Memory {
             device,
             since,
             mut let_in,
+            newest,
         } = Around::of(this, &self.sessions);
         let url = record.gateway.as_ref().map_or("", |gateway| &gateway.url);
         let survivors = living.survivors;
@@ -386,6 +439,7 @@ impl Memory {
             processes_lost: if boots_alternate { 0 } else { processes_lost },
             boots,
             boots_alternate,
+            release: newest.map(Remembered::release),
             mismatches,
             attempts: attempts + 1,
             cancels: cancels::around(this, &self.sessions, &living.answers),

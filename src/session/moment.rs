@@ -62,6 +62,14 @@ impl Moment {
         Some(shown)
     }
 
+    /// So many milliseconds earlier; `None` where no calendar has that time.
+    #[must_use]
+    pub fn before(self, ms: u64) -> Option<Self> {
+        let ms = i64::try_from(ms).ok()?;
+        let earlier = self.0.as_millisecond().checked_sub(ms)?;
+        Timestamp::from_millisecond(earlier).ok().map(Self)
+    }
+
     /// Milliseconds from `earlier` to here, negative when `earlier` is later.
     #[must_use]
     pub fn millis_since(self, earlier: Self) -> i64 {

@@ -9,6 +9,7 @@ pub mod context;
 pub mod dialect;
 pub mod frames;
 pub mod gateway;
+pub mod passthrough;
 pub mod proxy_protocol;
 pub mod repeats;
 pub mod request;
@@ -33,10 +34,11 @@ pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
 pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy, TlsWords};
+pub use passthrough::{LastRecord, PassedFacts, PassthroughFacts};
 pub use repeats::Repeats;
 pub use request::{
-    HeadFault, HeaderFact, Miss, NearestEntry, OriginDecision, OriginFacts, RefusedHead,
-    RequestFacts,
+    HeadFault, HeaderFact, Miss, NearestEntry, OriginDecision, OriginError, OriginFacts,
+    RefusedHead, RequestFacts,
 };
 pub use stream_fault::{StreamFault, StreamFaultKind};
 pub use verdict::{Class, Confidence, Evidence, Layer, Verdict};
@@ -57,7 +59,7 @@ pub enum Kind {
     Websocket,
     /// Any other request.
     Http,
-    /// Ended before a request: TLS failure, garbage, silence, a bare TCP health check.
+    /// Ended before a request (TLS failure, garbage, silence, a bare TCP health check), or passed on unread.
     #[default]
     Connection,
 }
@@ -102,6 +104,8 @@ pub struct SessionRecord {
     pub frames: Option<Frames>,
     /// The tap's own cost and the peers' slowness; `null` without a tunnel.
     pub latency: Option<Latency>,
+    /// What was seen of a connection that was passed on unread; else `null`.
+    pub passthrough: Option<Box<PassthroughFacts>>,
     /// How it ended, both legs side by side.
     pub close: CloseFacts,
     /// What the application said inside; `null` without a tunnel.
@@ -137,6 +141,21 @@ pub struct TapFacts {
     /// The listener's key in the configuration, such as `listeners[0]`.
     #[serde(default)]
     pub listener_key: String,
+    /// How it came between client and gateway.
+    #[serde(default)]
+    pub mode: TapMode,
+}
+
+/// How a tap came between client and gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TapMode {
+    /// The client connected to the tap (`wstap serve`).
+    #[default]
+    Inline,
+    /// The client connected to the gateway; the packet filter redirected the connection to the tap
+    /// (`wstap attach`).
+    Attached,
 }
 
 /// Who gave the HTTP answer.
@@ -188,6 +207,7 @@ impl Default for SessionRecord {
             answer: None,
             frames: None,
             latency: None,
+            passthrough: None,
             close: CloseFacts::default(),
             dialect: None,
             context: None,

@@ -11,7 +11,8 @@ use super::moment::{Anchor, Moment, millis};
 use super::party::Phase;
 use super::record::{
     AnswerBy, AnswerFacts, ClientFacts, DialectFacts, Frames, GatewayFacts, Kind, Latency,
-    OriginFacts, PhaseBegan, RequestFacts, SessionRecord, TapFacts, texts,
+    OriginFacts, PassthroughFacts, PhaseBegan, RequestFacts, SessionRecord, TapFacts, TapMode,
+    texts,
 };
 use super::secrets::SeenSecrets;
 
@@ -35,6 +36,8 @@ pub struct Facts {
     pub id: Uuid,
     pub kind: Kind,
     pub tap: Tapped,
+    /// Apart from the rest of it, where it takes no room.
+    pub mode: TapMode,
     pub phase: Phase,
     pub phases: Vec<PhaseBegan>,
     pub client: ClientFacts,
@@ -64,6 +67,7 @@ impl From<Tapped> for TapFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listener: tapped.listener.into(),
             listener_key: tapped.listener_key.as_ref().to_owned(),
+            mode: TapMode::default(),
         }
     }
 }
@@ -71,10 +75,14 @@ impl From<Tapped> for TapFacts {
 /// What a tunnel tells when it ends.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "documented in the record")]
-pub struct Tunnelled {
-    pub frames: Frames,
-    pub latency: Latency,
-    pub dialect: DialectFacts,
+#[expect(clippy::large_enum_variant, reason = "it is only ever boxed")]
+pub enum Tunnelled {
+    WebSocket {
+        frames: Frames,
+        latency: Latency,
+        dialect: DialectFacts,
+    },
+    Unread(Box<PassthroughFacts>),
 }
 
 impl Recorder {
@@ -139,15 +147,13 @@ impl Recorder {
             seen,
             anchor,
         } = self;
-        let tunnel = facts.tunnel.map(|tunnel| *tunnel);
-        let (frames, latency, dialect) = match tunnel {
-            Some(told) => (Some(told.frames), Some(told.latency), Some(told.dialect)),
-            None => (None, None, None),
-        };
         let mut record = SessionRecord {
             id: facts.id,
             kind: facts.kind,
-            tap: facts.tap.into(),
+            tap: TapFacts {
+                mode: facts.mode,
+                ..facts.tap.into()
+            },
             opened_at: anchor.at(anchor.opened()),
             closed_at: anchor.at(now),
             duration_ms: millis(anchor.since(now)),
@@ -160,11 +166,21 @@ impl Recorder {
             origin: facts.origin,
             gateway: facts.gateway,
             answer: facts.answer,
-            frames,
-            latency,
-            dialect,
             ..SessionRecord::default()
         };
+        match facts.tunnel.map(|told| *told) {
+            Some(Tunnelled::WebSocket {
+                frames,
+                latency,
+                dialect,
+            }) => {
+                record.frames = Some(frames);
+                record.latency = Some(latency);
+                record.dialect = Some(dialect);
+            }
+            Some(Tunnelled::Unread(passed)) => record.passthrough = Some(passed),
+            None => {}
+        }
         // A denial by Close opens a WebSocket with the client, and no tunnel.
         let denied = record
             .answer

@@ -1,19 +1,22 @@
-//! The table, 80 columns wide. Everything that a peer wrote was escaped when it was noted.
+//! The table, as wide as it is asked for. Everything that a peer wrote was escaped when it was noted.
 
 use std::fmt::Write as _;
-
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::admin::open::{Open, Sessions, Way};
 use crate::session::party::Phase;
 use crate::session::record::Kind;
+use crate::session::short_id;
+use crate::terminal::text::cut;
 use crate::verdict::view::human_bytes;
 
 /// How many of the ended ones are shown.
 const ENDED: usize = 5;
 
+/// Columns before the path.
+const BEFORE_PATH: usize = short_id::DIGITS + 49;
+
 /// Two lines for each open session, then the last ones that ended.
-pub(super) fn of(sessions: &Sessions) -> String {
+pub(super) fn of(sessions: &Sessions, width: usize) -> String {
     let mut text = String::new();
     let shown = sessions.open.len();
     let more = match sessions.open_count.saturating_sub(shown) {
@@ -27,59 +30,61 @@ pub(super) fn of(sessions: &Sessions) -> String {
         clock(sessions)
     );
     if shown > 0 {
-        let _ = writeln!(
-            text,
-            "{:<13} {:<9} {:>6} {:>6}  {:<21} PATH",
+        let head = format!(
+            "{:<8} {:<9} {:>6} {:>6}  {:<22} PATH",
             "ID", "PHASE", "AGE", "IDLE", "CLIENT",
         );
+        let _ = writeln!(text, "{}", cut(&head, width));
     }
     for open in &sessions.open {
-        row(&mut text, open);
+        row(&mut text, open, width);
     }
     let ended: Vec<_> = sessions.recent.iter().take(ENDED).collect();
     if !ended.is_empty() {
-        let _ = writeln!(text, "\nended lately");
+        let _ = writeln!(text, "\nended recently");
     }
     for one in ended {
         let class = one.verdict.as_ref().map_or("", |it| it.class.as_str());
         let summary = one.verdict.as_ref().map_or("", |it| it.summary.as_str());
         let line = format!(
-            "{:<13} {:<19} {:>6}  {summary}",
-            short(&one.id),
+            "{:<8} {:<19} {:>6}  {summary}",
+            short_id::of(one.id),
             class,
             span(one.duration_ms),
         );
-        let _ = writeln!(text, "{}", cut(&line, 80));
+        let _ = writeln!(text, "{}", cut(&line, width));
     }
     text
 }
 
-fn row(text: &mut String, open: &Open) {
+fn row(text: &mut String, open: &Open, width: usize) {
     let path = match (&open.path, open.kind) {
         (Some(path), _) => path.as_str(),
+        // Only what passes unread gets so far without a request.
+        (None, Kind::Connection) if open.phase == Phase::Open => "(passes unread)",
         (None, Kind::Connection) => "(no request yet)",
         (None, _) => "",
     };
     let _ = writeln!(
         text,
-        "{:<13} {:<9} {:>6} {:>6}  {:<21} {}",
-        short(&open.id),
+        "{:<8} {:<9} {:>6} {:>6}  {:<22} {}",
+        short_id::of(open.id),
         open.phase.as_str(),
         span(open.age_ms),
         span(open.idle_ms),
-        cut(&open.client, 21),
-        cut(path, 19),
+        cut(&open.client, 22),
+        cut(path, width.saturating_sub(BEFORE_PATH)),
     );
     if open.phase < Phase::Handshake {
         return;
     }
     let line = format!(
-        "{:14}client {}, gateway {}",
+        "{:9}client {}, gateway {}",
         "",
         way(&open.to_gateway),
         way(&open.to_client)
     );
-    let _ = writeln!(text, "{}", cut(&line, 80));
+    let _ = writeln!(text, "{}", cut(&line, width));
 }
 
 /// `3 msg 1.2 KiB 4 s ago`, and what is stuck.
@@ -97,12 +102,6 @@ fn way(way: &Way) -> String {
         0 => last,
         waiting => format!("{last}, {} stuck", human_bytes(waiting)),
     }
-}
-
-/// Its beginning, which is the time to the millisecond and which `wstap explain` takes.
-fn short(id: &uuid::Uuid) -> String {
-    let text = id.to_string();
-    text.get(..13).unwrap_or_default().to_owned()
 }
 
 fn clock(sessions: &Sessions) -> String {
@@ -129,21 +128,6 @@ fn span(ms: f64) -> String {
     }
 }
 
-/// As much as fits into so many columns.
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut used = 1;
-    let fits = |c: &char| {
-        used += c.width().unwrap_or(0);
-        used <= columns
-    };
-    let mut kept: String = text.chars().take_while(fits).collect();
-    kept.push('…');
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +135,7 @@ mod tests {
     use crate::session::SessionRecord;
     use crate::session::record::Class;
     use crate::session::text::PeerText;
+    use crate::terminal::text::columns;
     use uuid::Uuid;
 
     fn open(id: u128, phase: Phase, path: &str) -> Open {
@@ -179,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_eighty_columns_wide() {
+    fn it_is_as_wide_as_it_is_asked_for() {
         let hung = open(1, Phase::Handshake, "/");
         let early = open(2, Phase::Upgrade, &"/very-long".repeat(20));
         let at = hung.opened_at;
@@ -204,17 +189,20 @@ mod tests {
                 verdict: Some(refused),
             }],
         };
-        let text = of(&sessions);
-        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
-        insta::assert_snapshot!(text, @"
+        for width in [60, 80, 120] {
+            let text = of(&sessions, width);
+            assert!(text.lines().all(|line| columns(line) <= width), "{text}");
+        }
+        assert!(of(&sessions, 120).lines().any(|line| columns(line) == 120));
+        insta::assert_snapshot!(of(&sessions, 80), @"
         5 open at 00:00:00Z (and 3 younger ones)
-        ID            PHASE        AGE   IDLE  CLIENT                PATH
-        00000000-0000 handshake  2 min   61 s  [2001:db8:1234:5678:… /
-                      client 12 msg 33.8 KiB 61 s ago, gateway silent, 64.0 KiB stuck
-        00000000-0000 upgrade    2 min   61 s  [2001:db8:1234:5678:… /very-long/very-lo…
+        ID       PHASE        AGE   IDLE  CLIENT                 PATH
+        00000001 handshake  2 min   61 s  [2001:db8:1234:5678::… /
+                 client 12 msg 33.8 KiB 61 s ago, gateway silent, 64.0 KiB stuck
+        00000002 upgrade    2 min   61 s  [2001:db8:1234:5678::… /very-long/very-long/v…
 
-        ended lately
-        00000000-0000 gateway.auth          4 ms  the client's token does not match the…
+        ended recently
+        00000003 gateway.auth          4 ms  the client's token does not match the clie…
         ");
     }
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use self::added::Counting;
 use crate::session::Facts;
 use crate::session::added::Added;
+use crate::session::address::host;
 use crate::session::memory::{self, Answer, LetIn};
 use crate::session::moment::{Anchor, Moment, millis};
 use crate::session::party::{Direction, Phase};
@@ -103,7 +104,8 @@ struct Way {
 /// Keeps a session in the registry while it lives.
 #[derive(Debug)]
 pub struct Entry {
-    registry: Arc<Registry>,
+    /// `None`: another entry keeps the session now.
+    registry: Option<Arc<Registry>>,
     live: Arc<Live>,
 }
 
@@ -175,7 +177,7 @@ impl Registry {
         });
         self.lock().open.insert(id, Arc::clone(&live));
         Entry {
-            registry: Arc::clone(self),
+            registry: Some(Arc::clone(self)),
             live,
         }
     }
@@ -431,22 +433,29 @@ fn number(url: &str) -> u32 {
     u32::from_le_bytes([a, b, c, d]).max(1)
 }
 
-/// Of an `address:port` the address.
-fn host(client: &str) -> &str {
-    client.rsplit_once(':').map_or(client, |(host, _)| host)
-}
-
 impl Entry {
     /// What is noted of the session.
     #[must_use]
     pub fn live(&self) -> &Arc<Live> {
         &self.live
     }
+
+    /// Another entry, which keeps the session open in place of this one.
+    #[must_use]
+    pub fn hand_over(&mut self) -> Self {
+        Self {
+            registry: self.registry.take(),
+            live: Arc::clone(&self.live),
+        }
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut sessions = self.registry.lock();
+        let Some(registry) = &self.registry else {
+            return;
+        };
+        let mut sessions = registry.lock();
         sessions.open.remove(&self.live.id);
         let mut last = self.live.traffic();
         // What waited went to its receiver or nowhere.

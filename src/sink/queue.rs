@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::session::SessionRecord;
+use crate::session::{Moment, SessionRecord};
 
 /// How long the thread rests while records come one after the other: waking it for each would cost
 /// more than writing it. A process that is killed loses what came in that time, so it is short.
@@ -48,6 +48,16 @@ pub trait Consumer: Send + 'static {
     fn look(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Something happened without a session. Only what is written for people says so.
+    fn notice(&mut self, _text: &str, _at: Moment) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// No more records come, and all that came are flushed.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Result of [`Consumer::flush`].
@@ -71,6 +81,7 @@ pub struct Unwritten {
 enum Message {
     Record(Arc<SessionRecord>),
     Look,
+    Notice(String, Moment),
 }
 
 /// The sending end.
@@ -162,6 +173,14 @@ impl Queue {
         }
     }
 
+    /// Hands on that something happened without a session; a full queue drops it.
+    pub fn notice(&self, text: &str, at: Moment) {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &*sender {
+            let _ = sender.try_send(Message::Notice(text.to_owned(), at));
+        }
+    }
+
     /// The consumer's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -247,9 +266,18 @@ impl<C: Consumer> Thread<C> {
             match message {
                 Message::Record(record) => self.consume(&record),
                 Message::Look => self.look(),
+                Message::Notice(text, at) => {
+                    self.flush();
+                    let written = self.consumer.notice(&text, at);
+                    self.tried(written);
+                }
             }
         }
         self.flush();
+        if !self.counts.given_up.load(Ordering::Relaxed) {
+            let written = self.consumer.finish();
+            self.tried(written);
+        }
     }
 
     /// The next message, or the time of the consumer's next check.
@@ -264,6 +292,10 @@ impl<C: Consumer> Thread<C> {
         match self.consumer.consume(record) {
             Ok(()) => {
                 self.unflushed += 1;
+                if self.next_look.is_none() {
+                    let every = self.consumer.looks_every();
+                    self.next_look = every.map(|every| Instant::now() + every);
+                }
                 if self.consumer.has_much() {
                     self.flush();
                     self.look_if_due();
@@ -304,11 +336,17 @@ impl<C: Consumer> Thread<C> {
 
     fn look(&mut self) {
         self.flush();
-        if let Err(error) = self.consumer.look() {
-            self.failed(0, &error);
-        }
+        let looked = self.consumer.look();
+        self.tried(looked);
         let every = self.consumer.looks_every();
         self.next_look = every.map(|every| Instant::now() + every);
+    }
+
+    /// A write that no record's is.
+    fn tried(&mut self, written: io::Result<()>) {
+        if let Err(error) = written {
+            self.failed(0, &error);
+        }
     }
 
     /// Counts records as lost. Logs only the first failure, not each record that is lost after it.

@@ -153,3 +153,46 @@ fn three_reloads_behind_an_address_with_open_sessions_are_no_client_that_cancels
     // A gateway that restarts answers nobody.
     assert_eq!(third(None, true), "client.left.upgrade");
 }
+
+/// A client that was shown our certificate and left without a request.
+fn left_at_certificate(id: u128) -> SessionRecord {
+    let text = include_str!("../../tests/fixtures/verdicts/tap.certificate.untrusted.json");
+    let mut record: SessionRecord = serde_json::from_str(text).unwrap();
+    record.id = uuid::Uuid::from_u128(id);
+    (record.verdict, record.context) = (None, None);
+    assert!(record.left_at_certificate());
+    record
+}
+
+/// A browser opens two connections, sends its request on one and leaves the other in the same moment.
+#[test]
+fn a_request_that_comes_right_after_a_spare_connection_explains_it() {
+    for (asks, expected) in [(true, "probe.tls"), (false, "tap.certificate.untrusted")] {
+        let outlet = outlet();
+        let now = Instant::now();
+        let record = left_at_certificate(1);
+        let client = record.client.clone();
+        let later = record.closed_at;
+        assert!(outlet.publish(record, now).is_none(), "it waits");
+        if asks {
+            outlet.asked(&client, later);
+        }
+        assert!(!outlet.settle_one(now), "it waits for a second");
+        assert!(outlet.settle_one(now + 2 * SIBLINGS));
+        let rule = outlet.recent()[0].verdict.as_ref().unwrap().rule.clone();
+        assert_eq!(rule, expected);
+    }
+}
+
+/// Anybody can leave such connections: they do not take the place of sessions that wait.
+#[test]
+fn connections_without_a_request_leave_room_for_sessions() {
+    let outlet = outlet();
+    let now = Instant::now();
+    for id in 0..=MAX_WAITING_VISITS {
+        let judged = outlet.publish(left_at_certificate(id as u128), now);
+        assert_eq!(judged.is_some(), id == MAX_WAITING_VISITS, "{id}");
+    }
+    let lost = fixture!("gateway.left.open");
+    assert!(outlet.publish(lost, now).is_none(), "a session still waits");
+}

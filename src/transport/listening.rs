@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::listener;
+use super::redirected::{Course, Redirected};
 use super::socket::ClientSocket;
 use super::unix::SocketFile;
 use crate::admission::peer::Peer;
@@ -28,6 +29,21 @@ pub enum Listening {
         /// Its file, where we have made it: removed with this.
         file: Option<SocketFile>,
     },
+    /// TCP connections that a packet filter redirects to us.
+    Redirected(Redirected),
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub socket: ClientSocket,
+    /// Who is at its other end.
+    pub peer: Peer,
+    /// The address that the client dialled, as records name it.
+    pub local: String,
+    /// How it continues to the gateway, where the client had dialled that.
+    pub course: Option<Course>,
 }
 
 /// Where a socket listens: displays as `address:port` or `unix:/path`.
@@ -65,17 +81,22 @@ impl Listening {
         match self {
             Self::Tcp(tcp) => tcp.local_addr().map(Place::Tcp),
             Self::Unix { path, .. } => Ok(Place::Unix(path.clone())),
+            Self::Redirected(redirected) => redirected.local_addr().map(Place::Tcp),
         }
     }
 
-    /// The next connection, who is at its other end, and our own end as records name it.
-    pub async fn accept(&self) -> (ClientSocket, Peer, String) {
+    /// The next connection.
+    pub async fn accept(&self) -> Accepted {
         match self {
             Self::Tcp(tcp) => {
                 let (stream, peer) = listener::accept(tcp).await;
                 let local = stream.local_addr().unwrap_or(peer);
-                let local = address::text(listener::canonical(local));
-                (ClientSocket::Tcp(stream), Peer::inet(peer), local)
+                Accepted {
+                    socket: ClientSocket::Tcp(stream),
+                    peer: Peer::inet(peer),
+                    local: address::text(listener::canonical(local)),
+                    course: None,
+                }
             }
             Self::Unix { listener, path, .. } => {
                 let stream = listener::patiently(|| listener.accept()).await.0;
@@ -83,8 +104,21 @@ impl Listening {
                     pid: cred.pid(),
                     uid: cred.uid(),
                 });
-                let local = format!("unix:{}", path.display());
-                (ClientSocket::Unix(stream), Peer::Unix(peer), local)
+                Accepted {
+                    socket: ClientSocket::Unix(stream),
+                    peer: Peer::Unix(peer),
+                    local: format!("unix:{}", path.display()),
+                    course: None,
+                }
+            }
+            Self::Redirected(redirected) => {
+                let (stream, peer, course) = redirected.accept().await;
+                Accepted {
+                    socket: ClientSocket::Tcp(stream),
+                    peer: Peer::inet(peer),
+                    local: address::text(course.to),
+                    course: Some(course),
+                }
             }
         }
     }

@@ -26,6 +26,13 @@ pub fn raise() {
     }
 }
 
+/// How many client connections can be served; `None`: there is no limit.
+#[must_use]
+pub fn room() -> Option<usize> {
+    let files = getrlimit(Resource::Nofile).current?;
+    usize::try_from(enough_for(files)).ok()
+}
+
 /// What is wrong when so many client connections are allowed, if they cannot all be served.
 #[must_use]
 pub fn shortage(connections: usize) -> Option<String> {
@@ -42,7 +49,7 @@ fn short_of(files: u64, connections: usize) -> Option<String> {
     if needed <= files {
         return None;
     }
-    let enough_for = files.saturating_sub(RESERVE) / PER_CONNECTION;
+    let enough_for = enough_for(files);
     Some(format!(
         "{connections} connections need {needed} open files (two each, and {RESERVE} besides), this \
          process may have {files}: enough for {enough_for}, further clients will wait or fail. Raise the \
@@ -50,6 +57,10 @@ fn short_of(files: u64, connections: usize) -> Option<String> {
          in a shell) or set limits.connections to {}",
         enough_for.max(1)
     ))
+}
+
+fn enough_for(files: u64) -> u64 {
+    files.saturating_sub(RESERVE) / PER_CONNECTION
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub struct End {
     pub at: Instant,
     /// What the kernel knew of a TCP connection that it gave up.
     pub tcp: Option<TcpFacts>,
+    /// After FIN: when what was sent to the far end was found to be answered with a reset.
+    pub refused: Option<Instant>,
 }
 
 impl Sensed {
@@ -108,12 +110,23 @@ impl Sensed {
     }
 
     fn ended_with(&self, end: TransportEnd, cause: Option<EndCause>, tcp: Option<TcpFacts>) {
-        self.rare().end.get_or_insert(End {
-            end,
-            cause,
-            at: Instant::now(),
-            tcp,
-        });
+        let at = Instant::now();
+        match &mut self.rare().end {
+            // Its FIN ended one direction; the reset shows that it does not read either.
+            Some(before) if before.end.is_orderly() && end == TransportEnd::Rst => {
+                before.refused.get_or_insert(at);
+            }
+            Some(_) => {}
+            none => {
+                *none = Some(End {
+                    end,
+                    cause,
+                    at,
+                    tcp,
+                    refused: None,
+                });
+            }
+        }
     }
 }
 
@@ -167,6 +180,15 @@ impl Sensor {
         let (mut sensor, sensed) = Self::new(stream);
         sensor.writes = Writes::AnswerMatters;
         (sensor, sensed)
+    }
+
+    /// Whether a reset came for what was sent after the far end's FIN. Reading would not show it: it
+    /// returns the FIN again.
+    pub fn refused_after_fin(&self) -> bool {
+        if let Some((end, cause)) = self.stream.broke() {
+            self.ended(end, Some(cause));
+        }
+        self.sensed.end().is_some_and(|end| end.refused.is_some())
     }
 
     /// The stream again.

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::stream::Stream;
+use super::tcp_info;
 use crate::admission::proxy_header::{Header, Reader};
 use crate::session::record::proxy_protocol::ProxyFault;
 
@@ -45,6 +46,23 @@ impl ClientSocket {
         match self {
             Self::Tcp(tcp) => Stream::Tcp(tcp),
             Self::Unix(unix) => Stream::Unix(unix),
+        }
+    }
+
+    /// The socket's pending error, which the kernel returns only once.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(tcp) => tcp.take_error(),
+            Self::Unix(unix) => unix.take_error(),
+        }
+    }
+
+    /// See [`Stream::acknowledged`].
+    #[must_use]
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Self::Tcp(tcp) => tcp_info::acknowledged(tcp),
+            Self::Unix(_) => None,
         }
     }
 

@@ -9,8 +9,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client;
 
 use super::http2_stream::Http2Stream;
-use super::tcp_info;
 use super::tls::TlsStream;
+use super::{cause, tcp_info};
+use crate::session::end_cause::EndCause;
+use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
@@ -54,6 +56,32 @@ impl Stream {
             Self::Tcp(tcp) => tcp_info::read(tcp),
             Self::TlsClient(tls) => tcp_info::read(tls.get_ref().0),
             Self::Unix(_) | Self::TlsServer(_) | Self::Http2(_) => None,
+        }
+    }
+}
+
+/// What is asked of a client's connection, not of the stream that hyper drives.
+impl Stream {
+    /// The socket's pending error, which the kernel returns only once.
+    pub(super) fn broke(&self) -> Option<(TransportEnd, EndCause)> {
+        let error = match self {
+            Self::Tcp(tcp) => tcp.take_error(),
+            Self::Unix(unix) => unix.take_error(),
+            Self::TlsServer(tls) => tls.socket().take_error(),
+            Self::TlsClient(tls) => tls.get_ref().0.take_error(),
+            Self::Http2(_) => return None,
+        };
+        error.ok().flatten().map(|error| cause::of_error(&error))
+    }
+
+    /// How many bytes the far end's host has acknowledged. `None`: a unix socket, where a write fails at
+    /// once if nobody can read it.
+    #[must_use]
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Self::Tcp(tcp) => tcp_info::acknowledged(tcp),
+            Self::TlsServer(tls) => tls.socket().acknowledged(),
+            Self::Unix(_) | Self::TlsClient(_) | Self::Http2(_) => None,
         }
     }
 }

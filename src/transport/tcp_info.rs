@@ -9,6 +9,26 @@ use crate::session::record::frames::TcpFacts;
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
+    let info = ask(socket)?;
+    Some(TcpFacts {
+        rtt_us: info.tcpi_rtt,
+        retransmits: info.tcpi_total_retrans,
+        unacked: info.tcpi_unacked,
+        retries: u32::from(info.tcpi_retransmits),
+        probes: u32::from(info.tcpi_probes),
+        pmtu: info.tcpi_pmtu,
+    })
+}
+
+/// How many bytes the far end has acknowledged, our FIN among them.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn acknowledged(socket: &impl std::os::fd::AsRawFd) -> Option<u64> {
+    ask(socket).map(|info| info.tcpi_bytes_acked)
+}
+
+#[cfg(target_os = "linux")]
+fn ask(socket: &impl std::os::fd::AsRawFd) -> Option<libc::tcp_info> {
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
     let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
     // SAFETY: the pointer and the length describe one writable `tcp_info`, a plain C struct for
@@ -30,20 +50,20 @@ pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
         }
         info.assume_init()
     };
-    Some(TcpFacts {
-        rtt_us: info.tcpi_rtt,
-        retransmits: info.tcpi_total_retrans,
-        unacked: info.tcpi_unacked,
-        retries: u32::from(info.tcpi_retransmits),
-        probes: u32::from(info.tcpi_probes),
-        pmtu: info.tcpi_pmtu,
-    })
+    Some(info)
 }
 
 /// Other systems have no such option.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
 pub fn read<T>(_: &T) -> Option<TcpFacts> {
+    None
+}
+
+/// See [`read`].
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn acknowledged<T>(_: &T) -> Option<u64> {
     None
 }
 

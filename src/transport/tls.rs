@@ -6,6 +6,7 @@ mod handshake;
 pub mod key_log;
 pub mod leaves;
 mod misfit;
+pub mod outside;
 mod peer;
 mod records;
 pub mod session;

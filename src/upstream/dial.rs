@@ -24,6 +24,7 @@ use crate::session::moment::millis;
 use crate::session::record::gateway::{DialAttempt, DnsFacts, GatewayTlsFacts};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::transport::options;
+use crate::transport::redirected::Course;
 use crate::transport::stream::Stream;
 
 /// What is known of a dial, successful or not.
@@ -91,6 +92,8 @@ pub struct Dialler {
     limit: Duration,
     tcp: Tcp,
     lookup: Lookup,
+    /// The connection of which client this is for; `None`: any.
+    course: Option<Course>,
     /// Of every copy of this dialler.
     lately: Arc<Lately>,
 }
@@ -127,8 +130,24 @@ impl Dialler {
             limit,
             tcp,
             lookup: Arc::new(|name, port| Box::pin(by_system(name, port))),
+            course: None,
             lately: Arc::default(),
         })
+    }
+
+    /// The same for one redirected connection: to the destination that its client had dialled, from the
+    /// client's address.
+    #[must_use]
+    pub fn along(&self, course: Course) -> Self {
+        let (host, port) = (Host::Ip(course.to.ip()), course.to.port());
+        Self {
+            target: Target::Tcp { host, port },
+            loopback_only: false,
+            course: Some(course),
+            // The server of a self-check has no certificate.
+            tls: self.tls.clone().filter(|_| !course.is_check),
+            ..self.clone()
+        }
     }
 
     /// Time limit for name resolution, connect and TLS together.
@@ -160,7 +179,12 @@ impl Dialler {
         }
         match &dialled {
             Ok(_) => self.lately.answered(Instant::now()),
-            Err(failed) => self.lately.failed(&failed.error.detail, Instant::now()),
+            Err(failed) => {
+                self.lately.failed(&failed.error.detail, Instant::now());
+                if failed.error.kind == Kind::CertificatePin {
+                    self.lately.saw_other_certificate();
+                }
+            }
         }
         dialled
     }
@@ -223,7 +247,13 @@ impl Dialler {
     ) -> Result<TcpStream, GatewayError> {
         let started = Instant::now();
         facts.addr = addresses.first().copied().map(address::text);
-        let raced = race(addresses, &mut facts.attempts, TcpStream::connect).await;
+        let connect = |addr| async move {
+            match self.course {
+                None => TcpStream::connect(addr).await,
+                Some(course) => course.connect(addr).await,
+            }
+        };
+        let raced = race(addresses, &mut facts.attempts, connect).await;
         let (addr, tcp) = raced.inspect_err(|error| {
             let kind = Some(error.kind);
             let told = facts.attempts.iter().find(|attempt| attempt.error == kind);

@@ -11,6 +11,8 @@ pub struct Lately(Mutex<Outcomes>);
 struct Outcomes {
     answered: Option<Instant>,
     failed: Option<(Instant, String)>,
+    /// The gateway has shown another certificate than the pinned one.
+    other_certificate: bool,
 }
 
 /// What the last dials tell.
@@ -33,6 +35,17 @@ impl Lately {
     /// A dial failed.
     pub fn failed(&self, why: &str, now: Instant) {
         self.lock().failed = Some((now, why.to_owned()));
+    }
+
+    /// The gateway showed another certificate than the pinned one.
+    pub fn saw_other_certificate(&self) {
+        self.lock().other_certificate = true;
+    }
+
+    /// Whether it ever did.
+    #[must_use]
+    pub fn has_seen_other_certificate(&self) -> bool {
+        self.lock().other_certificate
     }
 
     /// The later of the two, if it is no older than `window`.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{
-    CertificateError, ClientConfig, CommonState, Error, InvalidMessage, KeyLog, RootCertStore,
+    CertificateError, ClientConfig, CommonState, Error, InvalidMessage, KeyLog, OtherError,
+    RootCertStore,
 };
 
+use super::pinned::{NotPinned, Pinned};
 use crate::config::{Gateway, Target};
 use crate::crypto;
 use crate::session::record::gateway::GatewayTlsFacts;
@@ -43,6 +45,21 @@ pub(super) fn client_config(
             return Err(TlsSetupError::ServerName(path.display().to_string()));
         }
     };
+    let mut config = match gateway.tls().fingerprint() {
+        Some(fingerprint) => Pinned::to(fingerprint).client()?,
+        None => ClientConfig::builder_with_provider(crypto::provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots(gateway)?)
+            .with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if let Some(key_log) = key_log {
+        config.key_log = key_log;
+    }
+    Ok((Arc::new(config), name))
+}
+
+fn roots(gateway: &Gateway) -> Result<RootCertStore, TlsSetupError> {
     let mut roots = RootCertStore::empty();
     if gateway.tls().ca().is_empty() {
         let found = rustls_native_certs::load_native_certs();
@@ -56,15 +73,7 @@ pub(super) fn client_config(
             roots.add(certificate.clone())?;
         }
     }
-    let mut config = ClientConfig::builder_with_provider(crypto::provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if let Some(key_log) = key_log {
-        config.key_log = key_log;
-    }
-    Ok((Arc::new(config), name))
+    Ok(roots)
 }
 
 /// Notes what a finished handshake agreed.
@@ -74,6 +83,15 @@ pub(super) fn agreed(state: &CommonState, facts: &mut GatewayTlsFacts) {
         .negotiated_cipher_suite()
         .and_then(|suite| suite.suite().as_str())
         .map(str::to_owned);
+}
+
+fn not_pinned(error: &io::Error) -> String {
+    match cause::tls_error(error) {
+        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
+            other.to_string()
+        }
+        _ => cause::words(error),
+    }
 }
 
 /// Why a handshake with the gateway failed.
@@ -86,6 +104,9 @@ pub(super) fn failed(error: &io::Error) -> GatewayError {
             | CertificateError::NotValidYetContext { .. } => Kind::CertificateExpired,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Kind::CertificateName
+            }
+            CertificateError::Other(OtherError(other)) if other.is::<NotPinned>() => {
+                Kind::CertificatePin
             }
             _ => Kind::CertificateUntrusted,
         },
@@ -107,6 +128,7 @@ pub(super) fn failed(error: &io::Error) -> GatewayError {
             "the gateway ended the connection in the TLS handshake ({})",
             cause::words(error)
         ),
+        Kind::CertificatePin => not_pinned(error),
         _ => cause::words(error),
     };
     GatewayError { kind, detail }

@@ -1,5 +1,6 @@
 //! Words about credentials: where one stood, its fingerprint and odd form. Never a secret.
 
+use super::skew::Release;
 use super::view::{View, fact, short};
 use crate::session::credential::{CHECK_RECIPE, Credential, Shape};
 use crate::session::record::Evidence;
@@ -9,7 +10,7 @@ use crate::session::text::PeerText;
 const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
 
 /// The first release of which the precedence is known (read in 2026.9.6).
-const CONFIG_FIRST: (u16, u16) = (2026, 9);
+const CONFIG_FIRST: Release = Release(2026, 9, 0);
 
 impl<'a> View<'a> {
     /// Credentials of the request that the gateway does not look at on a WebSocket.
@@ -29,15 +30,20 @@ impl<'a> View<'a> {
             .dialect
             .as_ref()
             .and_then(|dialect| dialect.server.as_ref()?.version.as_ref());
-        own.or_else(|| record.context.as_ref()?.boots.last()?.version.as_ref())
+        own.or_else(|| {
+            let context = record.context.as_ref()?;
+            let latest = context
+                .release
+                .as_ref()
+                .and_then(|release| release.version.as_ref());
+            latest.or_else(|| context.boots.last()?.version.as_ref())
+        })
     }
 
     /// Which of two sources of a token wins, which differs between versions.
     #[must_use]
     pub fn precedence(&self) -> String {
-        let version = self.gateway_version();
-        let known = version.and_then(|version| release(version.as_str()));
-        match (version, known) {
+        let text = match (self.gateway_version(), self.gateway_release()) {
             (Some(version), Some(release)) if release >= CONFIG_FIRST => format!(
                 "in {} a flag comes before the configuration and that before OPENCLAW_GATEWAY_TOKEN \
                  (local mode; with OPENCLAW_GATEWAY_URL or --url the client's configuration does \
@@ -54,7 +60,8 @@ impl<'a> View<'a> {
                   a flag before both; older guides say the reverse"
                     .to_owned()
             }
-        }
+        };
+        self.names().apply(text)
     }
 
     /// Every credential as evidence.
@@ -81,12 +88,6 @@ impl<'a> View<'a> {
         }
         all
     }
-}
-
-/// Year and month of a release such as `2026.9.6`.
-pub(super) fn release(version: &str) -> Option<(u16, u16)> {
-    let mut parts = version.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// `sha256:1a2b3c4d (48 characters)`, with odd forms.
@@ -275,15 +276,15 @@ fn shell_recipe(variable: &str) -> String {
     CHECK_RECIPE.replace("TOKEN", variable)
 }
 
-/// Node evaluates the gateway's configuration (JSON5 is a subset of JavaScript) and prints the hash
-/// of a secret. A reference is not a secret and is printed as it is.
+/// Node evaluates the gateway's configuration (JSON5 is a subset of JavaScript; `node -e` has its modules as
+/// globals) and prints the hash of a secret. It follows `$NAME` and `${NAME}` as the gateway does
+/// (2026.9.6) and prints the name of a variable that is not set. Of a `SecretRef` it prints source and id. What
+/// goes wrong is not shown: V8 quotes the line that it cannot read. No blank stands inside, where a terminal
+/// could wrap it.
+const NODE_RECIPE: &str = r#"node -e 'try{e=process.env;v=vm.runInNewContext("("+fs.readFileSync(e.OPENCLAW_CONFIG_PATH||os.homedir()+"/.openclaw/openclaw.json")+")").KEY;console.log(v.source?v.source+":"+v.id:(n=/^\$([A-Z][A-Z\d_]{0,127}|\{[A-Z_][A-Z\d_]*})$/.exec(v=v.trim()))&&!(v=e[n=n[1].match(/\w+/)])?n+":unset":crypto.createHash("sha256").update(v.trim()).digest("hex").slice(0,8))}catch{console.log("unreadable")}'"#;
+
 fn node_recipe(key: &str) -> String {
-    format!(
-        "node -e 'v=require(\"vm\").runInNewContext(\"(\"+require(\"fs\").readFileSync(\
-         process.env.OPENCLAW_CONFIG_PATH||require(\"os\").homedir()+\"/.openclaw/openclaw.json\")\
-         +\")\").{key};console.log(typeof v!=\"string\"||/^\\$\\{{?[A-Z]\\w*\\}}?$/.test(v)?v:\
-         require(\"crypto\").createHash(\"sha256\").update(v.trim()).digest(\"hex\").slice(0,8))'"
-    )
+    NODE_RECIPE.replace("KEY", key)
 }
 
 #[cfg(test)]
@@ -299,6 +300,7 @@ mod tests {
             !recipe.contains(['\n', '`']) && !recipe.contains("  "),
             "{recipe}"
         );
-        assert!(recipe.contains(r"/^\$\{?[A-Z]\w*\}?$/"), "{recipe}");
+        assert_eq!(recipe.matches(' ').count(), 2, "{recipe}");
+        assert!(recipe.contains(").gateway.auth.token;"), "{recipe}");
     }
 }

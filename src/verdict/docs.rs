@@ -40,7 +40,7 @@ pub fn page() -> String {
                     .unwrap_or_default(),
                 rule.explanation,
                 rule.evidence,
-                rule.versions.as_str(),
+                rule.known_of(),
                 rule.action,
             );
         }

@@ -1,15 +1,15 @@
 //! The page that opened a WebSocket: how it was loaded, and whether that explains why it has no
 //! device identity.
 
-use super::credential::release;
+use super::skew::Release;
 use super::view::View;
 use crate::session::page::{self, PageOrigin};
 use crate::session::text::PeerText;
 
 /// First release whose Control UI creates a device identity on every page (read in 2026.9.6). The
 /// change was made during 2026.8.
-const IDENTITY_ANYWHERE: (u16, u16) = (2026, 9);
-const CHANGED_IN: (u16, u16) = (2026, 8);
+const IDENTITY_ANYWHERE: Release = Release(2026, 9, 0);
+const CHANGED_IN: Release = Release(2026, 8, 0);
 
 /// Whether a Control UI needs a secure context for its device identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,7 @@ impl<'a> View<'a> {
     /// which serves the page.
     #[must_use]
     pub fn needs_secure_context(&self) -> NeedsSecureContext {
-        let known = |version: Option<&PeerText>| release(version?.as_str());
-        let release = known(self.client_version()).or_else(|| known(self.gateway_version()));
-        match release {
+        match self.client_release().or_else(|| self.gateway_release()) {
             Some(release) if release >= IDENTITY_ANYWHERE => NeedsSecureContext::No,
             Some(release) if release < CHANGED_IN => NeedsSecureContext::Yes,
             _ => NeedsSecureContext::Unknown,

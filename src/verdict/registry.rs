@@ -8,6 +8,8 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence, Verdict};
 use crate::session::text::{PeerText, holds_what_must_be_escaped};
 
+mod seen;
+
 mod files {
     use crate::verdict::Rule;
     include!(concat!(env!("OUT_DIR"), "/rules.rs"));
@@ -50,23 +52,17 @@ pub struct Rule {
 pub enum Versions {
     /// It is about standards and transports, not about a gateway's own words.
     Any,
-    /// Gateway 2026.9.6 was seen to do it. Later ones are read in the same way: by codes first.
+    /// Gateway 2026.9.6 was seen to do it, and those for which `registry/seen.rs` lists a capture. Later
+    /// ones are read in the same way: by codes first.
     Seen,
+    /// Only gateways older than 2026.9.6 were seen to do it: those of `registry/seen.rs`.
+    Past,
     /// It stands in the source of gateway 2026.9.6 and was not seen.
     Read,
 }
 
-impl Versions {
-    /// For people.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Any => "any gateway",
-            Self::Seen => "OpenClaw; seen with 2026.9.6",
-            Self::Read => "OpenClaw; read in the source of 2026.9.6, not seen",
-        }
-    }
-}
+/// The gateway that the rules were made with.
+pub const NEWEST: &str = "2026.9.6";
 
 /// The precedence: earlier stages are asked first. Within `Close` and `Transport` the rules ask
 /// [`View::decisive`], which names the earliest decisive fact, so that what happened afterwards
@@ -77,6 +73,8 @@ pub enum Stage {
     Fault,
     /// Our policy refused it.
     Denied,
+    /// It passed unread.
+    Passthrough,
     /// It ended before a request.
     Connection,
     /// The gateway was not reached.
@@ -94,6 +92,29 @@ pub enum Stage {
 }
 
 impl Rule {
+    /// Which gateways it is known of, for people.
+    #[must_use]
+    pub fn known_of(&self) -> String {
+        match self.versions {
+            Versions::Any => "any gateway".to_owned(),
+            Versions::Read => "OpenClaw; read in the source of 2026.9.6, not seen".to_owned(),
+            Versions::Seen | Versions::Past => {
+                format!("OpenClaw; seen with {}", self.seen_with().join(", "))
+            }
+        }
+    }
+
+    /// The gateways that were seen to do it, oldest first.
+    #[must_use]
+    pub fn seen_with(&self) -> Vec<&'static str> {
+        let captured = seen::SEEN.iter().find(|(id, _)| *id == self.id);
+        let mut all = captured.map_or_else(Vec::new, |(_, versions)| versions.to_vec());
+        if self.versions == Versions::Seen && !all.contains(&NEWEST) {
+            all.push(NEWEST);
+        }
+        all
+    }
+
     /// The verdict that a finding of this rule makes.
     #[must_use]
     pub fn verdict(&self, finding: Finding) -> Verdict {
@@ -106,7 +127,7 @@ impl Rule {
             rule: self.id.to_owned(),
             class: self.class,
             party: finding.party.unwrap_or(self.party),
-            act_on: self.act_on,
+            act_on: finding.act_on.unwrap_or(self.act_on),
             layer: self.class.layer(),
             confidence: finding.confidence,
             summary: inert(finding.summary),

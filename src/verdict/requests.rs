@@ -1,7 +1,7 @@
 //! What became of the requests of a session: evidence for every ending, and the questions that
 //! rules ask about them.
 
-use super::view::{Decisive, View, at, fact, human_ms, short};
+use super::view::{Decisive, View, at, fact, front, human_ms, short};
 use crate::session::party::Leg;
 use crate::session::record::dialect::{RpcFacts, RpcFailure, UnansweredRequest};
 use crate::session::record::{Evidence, TransportEnd};
@@ -141,7 +141,17 @@ impl RpcFailure {
         let is = |text: &Option<PeerText>, wanted: &str| {
             text.as_ref().is_some_and(|text| text.as_str() == wanted)
         };
-        is(&self.details_code, "MISSING_SCOPE")
+        // Before 2026.8 there is no code; the dialect reads the scope from the message.
+        match &self.details_code {
+            Some(_) => is(&self.details_code, "MISSING_SCOPE"),
+            None => self.missing_scope.is_some(),
+        }
+    }
+
+    /// The gateway's own words, where they say more than the scope that is missing.
+    fn words(&self) -> Option<String> {
+        let message = self.message.as_ref().filter(|_| !self.lacks_scope())?;
+        Some(front(message, 120))
     }
 
     /// The failure as evidence.
@@ -158,11 +168,13 @@ impl RpcFailure {
         at(
             self.first_at,
             format!(
-                "the gateway answered {} with ok: false{}{}{}{times}",
+                "the gateway answered {} with ok: false{}{}{}{}{times}",
                 short(&self.method),
                 part("code", &self.code),
                 part("details.code", &self.details_code),
                 part("missing scope", &self.missing_scope),
+                self.words()
+                    .map_or_else(String::new, |words| format!(": {words}")),
             ),
         )
     }

@@ -6,6 +6,7 @@
 //! bytes and their hints differ from client to client.
 
 use super::view::{Decisive, View, short};
+use crate::session::credential::sends;
 use crate::session::party::Leg;
 use crate::session::record::dialect::DialectError;
 use crate::session::record::{CloseSeen, Evidence};
@@ -78,6 +79,30 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn refused(&self, codes: &[&str], prefixes: &[&str]) -> Option<Said<'a>> {
         self.said().filter(|said| said.is(codes, prefixes))
+    }
+}
+
+impl<'a> View<'a> {
+    /// What the gateway said when the shared token is another one. Gateways of 2026.2 call every wrong
+    /// token of a client with a device a wrong *device* token, without a code: what the client sent shows
+    /// which it was.
+    #[must_use]
+    pub fn token_refused(&self) -> Option<Said<'a>> {
+        let said = self.refused(
+            &["AUTH_TOKEN_MISMATCH"],
+            &["unauthorized: gateway token mismatch"],
+        );
+        said.or_else(|| self.said().filter(|said| self.calls_it_device_token(said)))
+    }
+
+    /// The gateway speaks of a device token, and the client sent the shared one alone.
+    #[must_use]
+    pub fn calls_it_device_token(&self, said: &Said<'_>) -> bool {
+        let sent = |key| sends(&self.auth, key);
+        said.code().is_none()
+            && said.begins_with(&["unauthorized: device token mismatch"])
+            && sent("token")
+            && !sent("deviceToken")
     }
 }
 

@@ -1,9 +1,9 @@
 //! What recent sessions add to any finding, in words.
 
 use super::View;
-use super::view::{at, fact, short};
+use super::view::{at, fact};
 use crate::session::moment::Moment;
-use crate::session::record::context::{ContextFacts, CredentialUse, GoingDown};
+use crate::session::record::context::{Boot, ContextFacts, CredentialUse, GoingDown};
 use crate::session::record::{Class, Evidence};
 
 /// Attempts in a minute that are a storm.
@@ -25,10 +25,13 @@ impl<'a> View<'a> {
 
 /// Evidence from other sessions that belongs to a verdict of this class.
 pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
-    let Some(context) = &view.record().context else {
-        return Vec::new();
-    };
     let mut all = Vec::new();
+    if class == Class::GatewayLeft {
+        all.extend(no_boot_id(view));
+    }
+    let Some(context) = &view.record().context else {
+        return all;
+    };
     let about_auth = matches!(class, Class::GatewayAuth | Class::GatewayPairing);
     if about_auth {
         all.extend(credentials(context));
@@ -38,9 +41,6 @@ pub(super) fn evidence(view: &View<'_>, class: Class) -> Vec<Evidence> {
     }
     if class == Class::GatewayLeft {
         all.extend(no_crash(context));
-    }
-    if class == Class::GatewayProtocol {
-        all.extend(versions(view));
     }
     let stopped = context.going_down.as_ref().filter(|down| down.stops);
     let unanswered = matches!(class, Class::GatewayUnreachable | Class::GatewaySilent);
@@ -75,7 +75,7 @@ fn credentials(context: &ContextFacts) -> Vec<Evidence> {
                 "and was refused too"
             };
             fact(format!(
-                "the same client address sent {} in the same place lately ({} sessions, last at \
+                "the same client address sent {} in the same place recently ({} sessions, last at \
                  {}) {became}",
                 other.fingerprint, other.sessions, other.last_at
             ))
@@ -113,11 +113,33 @@ pub(super) fn let_in(used: &CredentialUse) -> String {
     }
 }
 
+/// What tells the gateway's processes apart, where it has no boot ids: they came with 2026.8.
+fn no_boot_id(view: &View<'_>) -> Option<Evidence> {
+    let dialect = view.record().dialect.as_ref()?;
+    let server = dialect.server.as_ref()?;
+    if server.boot_id.is_some() {
+        return None;
+    }
+    let name = dialect.conn_id.as_ref().map_or_else(String::new, |id| {
+        format!("; in its log this session is conn={}", id.as_str())
+    });
+    Some(fact(match dialect.process_began_at() {
+        Some(began) => format!(
+            "this gateway has no boot ids (they came with 2026.8); by its uptime its process began at \
+             {began}{name}"
+        ),
+        None => format!(
+            "this gateway has no boot ids (they came with 2026.8) and told no uptime, so that a new \
+             process of it is not seen here{name}"
+        ),
+    }))
+}
+
 /// Why others that were lost in the same second do not prove that the gateway's process ended.
 fn no_crash(context: &ContextFacts) -> Option<Evidence> {
     let others = context.lost_together;
     if let Some(heard) = context.process_heard_at {
-        let text = "the gateway's process went on: a session with the same boot id was let in";
+        let text = "the gateway's process went on: it let another session in";
         return Some(at(heard, text));
     }
     if others == 0 {
@@ -152,9 +174,9 @@ fn processes(context: &ContextFacts, now: Moment) -> Option<Evidence> {
     /// A process that began longer ago explains nothing of this end.
     const RECENT_MS: i64 = 5 * 60 * 1000;
     if context.boots_alternate {
-        let ids: Vec<&str> = context.boots.iter().map(|boot| boot.id.as_str()).collect();
+        let ids: Vec<String> = context.boots.iter().map(process_words).collect();
         return Some(fact(format!(
-            "two gateway processes answer in turn at this address (boot ids {})",
+            "two gateway processes answer in turn at this address ({})",
             ids.join(", ")
         )));
     }
@@ -163,21 +185,16 @@ fn processes(context: &ContextFacts, now: Moment) -> Option<Evidence> {
         context.boots.len() > 1 && ago <= RECENT_MS
     })?;
     Some(fact(format!(
-        "the gateway's process is another one since {} (boot id {})",
-        newest.first_at, newest.id
+        "the gateway's process is another one since {} ({})",
+        newest.first_at,
+        process_words(newest)
     )))
 }
 
-/// The versions of client and gateway, where they differ and other sessions showed the gateway's.
-fn versions(view: &View<'_>) -> Option<Evidence> {
-    let client = view.record().dialect.as_ref()?.client.as_ref()?;
-    let client = client.version.as_ref()?;
-    let gateway = view.gateway_version()?;
-    (client != gateway).then(|| {
-        fact(format!(
-            "the client says that it is version {}, the gateway is {}",
-            short(client),
-            short(gateway)
-        ))
-    })
+/// How one process of the gateway is told from others.
+pub(super) fn process_words(boot: &Boot) -> String {
+    match boot.began_at {
+        Some(began) => format!("began at {began}, by its uptime"),
+        None => format!("boot id {}", boot.id),
+    }
 }

@@ -2,18 +2,23 @@
 //!
 //! * `fixtures` walks the rules and their fixtures;
 //! * `cases` covers the contract's "Cases decided here" that today's facts can show;
+//! * `captures`: what real gateways of nine months said, judged;
 //! * `hostile`: records that must not fool or harm anybody;
-//! * `answers`, `breaches`, `pages`, `pings`: answers other than a 101, frames that break the protocol,
-//!   Origins of pages, unanswered pings;
+//! * `answers`, `breaches`, `origins`, `pages`, `pings`: answers other than a 101, frames that break the
+//!   protocol, Origins that we refuse, Origins of pages, unanswered pings;
 //! * `decided`: a refusal decides over everything that comes after it;
+//! * `old_gateways`: what gateways before 2026.8 say otherwise, and limits that differ by version;
+//! * `passthrough`: connections that pass unread are judged by what shows from outside;
 //! * `placeholders`: no next action has a value to fill in;
 //! * `requests`, `credentials`, `together`, `visits`: evidence from a session's requests, its secrets, other
 //!   sessions and other connections;
 //! * `chance`: random ends must not look like evidence;
+//! * `releases`: which of client and gateway is older, and the names of the gateway's release;
 //! * `properties`: generated records; `grafts`: pieces of fixtures, combined.
 
 mod answers;
 mod breaches;
+mod captures;
 mod cases;
 mod chance;
 mod credentials;
@@ -22,10 +27,14 @@ mod fixtures;
 mod grafts;
 mod hops;
 mod hostile;
+mod old_gateways;
+mod origins;
 mod pages;
+mod passthrough;
 mod pings;
 mod placeholders;
 mod properties;
+mod releases;
 mod requests;
 mod together;
 mod visits;

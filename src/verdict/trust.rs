@@ -67,6 +67,10 @@ impl View<'_> {
                 }
                 (ForwardedMode::None, _) => "no attribution headers went out".to_owned(),
             }));
+            let written = forwarded.mode == ForwardedMode::Overwrite;
+            if written && forwarded.acceptance == Acceptance::Unknown {
+                all.push(fact("whether the gateway believes that is not known"));
+            }
             if forwarded.why == Some(ForwardedWhy::GatewayRefusedOverwrite) {
                 let what = "the gateway does not trust us to name clients: all share our address";
                 all.push(fact(what));
@@ -254,11 +258,21 @@ impl View<'_> {
 /// The line for the gateway's configuration that makes it believe what comes from this address.
 #[must_use]
 pub fn trust_line(ip: Option<IpAddr>) -> String {
-    match ip {
-        Some(ip) => format!(
-            "in openclaw.json set \"gateway\": {{ \"trustedProxies\": [\"{}\"] }}, adding to \
+    line(ip.map(narrow))
+}
+
+/// The same for a gateway of any version: those of 2026.1 compare addresses as text and know no
+/// networks.
+#[must_use]
+pub fn trust_line_of_any_version(ip: Option<IpAddr>) -> String {
+    line(ip.map(|ip| ip.to_string()))
+}
+
+fn line(entry: Option<String>) -> String {
+    match entry {
+        Some(entry) => format!(
+            "in openclaw.json set \"gateway\": {{ \"trustedProxies\": [\"{entry}\"] }}, adding to \
              the list if there is one",
-            narrow(ip)
         ),
         None => "add the address that the gateway sees us under to gateway.trustedProxies in \
                  openclaw.json"

@@ -104,6 +104,20 @@ impl<'a> View<'a> {
         (since_ms(end, self.record.opened_at) - before).max(0.0)
     }
 
+    /// Whether a leg of a tunnel had ended in order before the tunnel began: a client's FIN that came
+    /// with its upgrade request.
+    #[must_use]
+    pub fn ended_before_tunnel(&self, leg: Leg) -> bool {
+        let transport = &self.record.close.transport;
+        let at = match leg {
+            Leg::Client => transport.client_at,
+            Leg::Gateway => transport.gateway_at,
+        };
+        let began = (self.record.phases.iter()).find(|it| it.phase == Phase::Handshake);
+        self.end_of(leg).is_orderly()
+            && at.zip(began).is_some_and(|(ended, began)| ended < began.at)
+    }
+
     /// How long nothing had moved in either direction when the decisive fact came.
     #[must_use]
     pub fn quiet_ms(&self) -> Option<f64> {
@@ -393,6 +407,12 @@ impl<'a> View<'a> {
             TransportEnd::Timeout => format!("the {who}'s connection timed out in the kernel"),
             TransportEnd::Local => format!("we ended the {who}'s connection"),
             TransportEnd::None => return None,
+        };
+        let refused = transport.client_refused_at.is_some() && leg == Leg::Client;
+        let what = if refused {
+            format!("{what}, and what was sent to it afterwards was answered with a reset")
+        } else {
+            what
         };
         let what = match cause {
             Some(cause) if end != TransportEnd::TlsTruncated => format!("{what}: {cause}"),

@@ -109,12 +109,17 @@ pub fn opcode_word(opcode: Opcode) -> &'static str {
 /// Text of a peer in quotes, cut for a sentence.
 #[must_use]
 pub fn short(text: &PeerText) -> String {
-    const MOST: usize = 48;
+    front(text, 48)
+}
+
+/// At most so many characters of a peer's text, in quotes.
+#[must_use]
+pub fn front(text: &PeerText, most: usize) -> String {
     let all = text.as_str().replace('"', "'");
-    if all.chars().count() <= MOST {
+    if all.chars().count() <= most {
         return format!("\"{all}\"");
     }
-    let front: String = all.chars().take(MOST).collect();
+    let front: String = all.chars().take(most).collect();
     format!("\"{front}…\"")
 }
 

@@ -1,12 +1,11 @@
 //! Who is answered, and what those who are not can do to the listener.
 
 use std::fs;
-use std::time::Duration;
 
 use super::{get, get_with, raw, wstap};
 use crate::peers::{Via, echo};
 use crate::support::client::connect;
-use crate::support::deadline::poll;
+use crate::support::deadline::{STEP, poll};
 use crate::support::frame::Frame;
 use crate::support::tap::{Face, Setup};
 
@@ -202,7 +201,7 @@ async fn two_hundred_silent_connections_keep_nobody_out() {
     client.send_masked(Frame::text("still here")).await.unwrap();
     assert_eq!(client.frame().await.unwrap().as_text(), "still here");
     let bounded = || (tap.open_descriptors() <= before + 70).then_some(());
-    let bounded = poll(Duration::from_secs(5), bounded).await;
+    let bounded = poll(STEP, bounded).await;
     assert!(bounded.is_some(), "{} descriptors", tap.open_descriptors());
     drop(silent);
 }

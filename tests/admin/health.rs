@@ -1,13 +1,15 @@
-//! `/healthz`, `/readyz` and `wstap health`: alive, able to work, and why not.
+//! `/healthz`, `/readyz` and `wstap health [--ready]`: alive, able to work, and why not.
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::{get, wstap};
 use crate::peers::{Via, echo, tunnel};
 use crate::support::deadline::{STEP, poll};
+use crate::support::pty::program;
 use crate::support::tap::{Face, Setup, Tap};
 
 /// The checks of `/readyz` by their names, as `(ok, detail)`.
@@ -43,15 +45,55 @@ async fn a_tap_that_can_work_says_so() {
     assert!(ok && detail.starts_with("valid until 20"), "{detail}");
     let (ok, detail) = check(&ready, "gateway");
     assert!(ok && detail.starts_with("reached "), "{detail}");
-    let (code, out, err) = health(&tap, &[]).await;
+    let (code, out, err) = health(&tap, &["--ready"]).await;
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(
         out.starts_with("ready: ") && out.lines().count() == 1,
         "{out}"
     );
-    let (code, out, _) = health(&tap, &["--json"]).await;
+    let (code, out, _) = health(&tap, &["--ready", "--json"]).await;
     let told: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &told["ready"]), (0, &json!(true)));
+    let (code, out, err) = health(&tap, &[]).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(out, format!("alive: wstap {version}, serving\n"));
+    let (code, out, _) = health(&tap, &["--json"]).await;
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &told["status"]), (0, &json!("ok")));
+}
+
+/// Somebody broke the file of a tap that runs: it lives, and to restart it would end it.
+#[tokio::test]
+async fn a_tap_whose_file_has_a_mistake_is_alive() {
+    let peer = echo::start(&Via::Plain).await;
+    let tap = Setup::before(&peer).admin().start().await;
+    let broken = tap.folder().join("broken.yaml");
+    fs::write(&broken, "listenrs: []\n").unwrap();
+    let admin = tap.admin().to_string();
+    let ask = |more: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .arg("health")
+            .arg("--config")
+            .arg(&broken)
+            .args(more);
+        let output = command.env("WSTAP_ADMIN", &admin).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, out, err) = ask(&[]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(
+        out.starts_with("alive: ") && err.contains("listenrs"),
+        "{out}{err}"
+    );
+    let (code, _, err) = ask(&["--ready"]);
+    assert_eq!(code, Some(2), "{err}");
 }
 
 #[tokio::test]
@@ -68,7 +110,7 @@ async fn a_gateway_that_is_away_is_named_and_found_again() {
     assert_eq!(away.status(), 503);
     let (ok, detail) = check(&away.json(), "gateway");
     assert!(!ok && detail.contains("refused"), "{detail}");
-    let (code, out, _) = health(&tap, &[]).await;
+    let (code, out, _) = health(&tap, &["--ready"]).await;
     assert_eq!(code, 1);
     assert!(
         out.starts_with("not ready: gateway could not be reached"),
@@ -77,6 +119,8 @@ async fn a_gateway_that_is_away_is_named_and_found_again() {
     assert_eq!(out.lines().count(), 1);
     // The process is fine all the same.
     assert_eq!(get(&tap, "/healthz").await.status(), 200);
+    let (code, out, _) = health(&tap, &[]).await;
+    assert_eq!(code, 0, "{out}");
     let _peer = echo::start(&Via::At(addr)).await;
     let mut client = tap.connect(Face::Plain).await;
     client.open("/").await;
@@ -114,6 +158,8 @@ async fn a_draining_tap_is_alive_and_not_ready() {
     let (ok, detail) = check(&draining.json(), "running");
     assert_eq!((ok, detail.as_str()), (false, "shutting down"));
     assert_eq!(get(&tap, "/healthz").await.json()["draining"], true);
+    let (code, out, _) = health(&tap, &[]).await;
+    assert!(code == 0 && out.ends_with("shutting down\n"), "{out}");
     assert_eq!(tap.exited(STEP).await.code(), Some(0));
 }
 
@@ -146,7 +192,13 @@ async fn health_reads_the_taps_own_configuration() {
     })
     .await;
     assert!(gone.is_some());
-    let (code, out, _) = wstap(&["health", "--admin", &addr]).await;
-    assert_eq!(code, 1);
-    assert!(out.starts_with("not ready: failed to reach"), "{out}");
+    for (more, start) in [
+        (&[][..], "not alive: failed to reach"),
+        (&["--json"], "{\"alive\":false,\"error\":\"failed to reach"),
+        (&["--ready"], "not ready: failed to reach"),
+    ] {
+        let (code, out, _) = wstap(&[&["health", "--admin", &addr], more].concat()).await;
+        assert_eq!(code, 1);
+        assert!(out.starts_with(start), "{out}");
+    }
 }

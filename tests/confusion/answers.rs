@@ -69,7 +69,9 @@ fn silent() -> Vec<Fault> {
             "client.left.upgrade",
             || async {
                 let peer = never_answers::start(&Via::Plain).await;
-                let tap = Setup::before(&peer).start().await;
+                // A FIN that soon may be that of a client which still reads.
+                let setup = Setup::before(&peer).set("timeouts.half_close", "300ms");
+                let tap = setup.start().await;
                 let mut conn = tap.connect(Face::Plain).await;
                 conn.send(&upgrade("/", "localhost", &[])).await.unwrap();
                 peer.log.head(0).await;
@@ -84,7 +86,8 @@ fn silent() -> Vec<Fault> {
 /// The same client abandons three attempts before they are answered.
 async fn cancels_again_and_again() -> SessionRecord {
     let peer = never_answers::start(&Via::Plain).await;
-    let tap = Setup::before(&peer).start().await;
+    let setup = Setup::before(&peer).set("timeouts.half_close", "300ms");
+    let tap = setup.start().await;
     for attempt in 0..3_usize {
         let mut conn = tap.connect(Face::Plain).await;
         conn.send(&upgrade("/", "localhost", &[])).await.unwrap();

@@ -110,6 +110,15 @@ fn complaints(file: &[Instruction]) -> Vec<String> {
             {
                 found.push("cargo build without --locked".to_owned());
             }
+            // More programs than are used, and lists that are old tomorrow.
+            "RUN"
+                if instruction.rest.contains("apt-get install")
+                    && !["--no-install-recommends", "rm -rf /var/lib/apt/lists/*"]
+                        .iter()
+                        .all(|it| instruction.rest.contains(it)) =>
+            {
+                found.push(format!("RUN {}", instruction.rest));
+            }
             "RUN" if instruction.rest.contains("sudo ") || instruction.rest.contains("| sh") => {
                 found.push(format!("RUN {}", instruction.rest));
             }
@@ -151,6 +160,8 @@ fn a_breach_of_each_rule_is_noticed() {
         ("CMD [\"wstap\", \"health\"]", "CMD wstap health"),
         ("CMD [\"serve\",", "CMD serve # [\"serve\","),
         ("--locked ", ""),
+        ("--no-install-recommends ", ""),
+        (" \\\n    && rm -rf /var/lib/apt/lists/*", ""),
         ("COPY deploy/image.yaml", "ADD deploy/image.yaml"),
         ("ENV WSTAP_CONFIG=", "ENV TOKEN=x WSTAP_CONFIG="),
     ] {
@@ -175,15 +186,16 @@ fn it_agrees_with_the_other_files() {
     );
     let state = image["state_dir"].as_str().expect("a folder");
     assert_eq!(last(&file, "VOLUME").exec(), [state]);
-    // The volume takes its owner from the image, and it is the user's.
-    let user = &last(&file, "USER").rest;
-    let owned = format!("--chown={user} /out{state} {state}");
+    // The volume takes its owner and mode from the image, and is closed to all but the user. Only what is
+    // below a folder that is copied keeps them.
+    let (user, group) = last(&file, "USER").rest.split_once(':').expect("a group");
+    let made = format!("install -d -m 0700 -o {user} -g {group} /out{state}");
     assert!(
-        all(&file, "COPY")
-            .iter()
-            .any(|it| it.rest.ends_with(&owned)),
-        "{owned}"
+        all(&file, "RUN").iter().any(|it| it.rest.contains(&made)),
+        "{made}"
     );
+    let copied = |it: &&Instruction| it.rest == "--from=build /out /";
+    assert!(all(&file, "COPY").iter().any(copied));
     let port = format!(":{}", last(&file, "EXPOSE").rest);
     assert!(
         image["listeners"][0]["listen"]
@@ -214,6 +226,76 @@ fn it_agrees_with_the_other_files() {
             image.as_str().is_some_and(|it| it.contains(&tag)),
             "{name}: {image}"
         );
+    }
+}
+
+/// A build without `--target` makes the tap alone, and neither image runs as root by default.
+#[test]
+fn the_image_for_attach_is_the_stage_before_the_last() {
+    let file = shipped();
+    let is_attach = |it: &Instruction| it.name == "FROM" && it.rest.ends_with(" AS attach");
+    let start = file.iter().position(is_attach).expect("a stage");
+    let stage = &file[start + 1..];
+    let end = stage.iter().position(|it| it.name == "FROM");
+    let (attach, rest) = stage.split_at(end.expect("another stage"));
+    assert_eq!(all(rest, "FROM").len(), 1, "it is the last one");
+    assert_eq!(rest[0].rest, "base");
+    let base = &file[..start];
+    assert_eq!(last(base, "FROM").words()[1..], ["AS", "base"]);
+    assert_eq!(last(attach, "USER").rest, last(rest, "USER").rest);
+    let installed = &last(attach, "RUN").rest;
+    assert!(installed.contains(" iproute2 nftables "), "{installed}");
+    let page = read("deploy/README.md");
+    let tag = format!("wstap:{}-attach", env!("CARGO_PKG_VERSION"));
+    assert!(page.contains(&format!("--target attach -t {tag} .")));
+}
+
+/// An image is as small as the program gets, and its build needs no other image than those it names.
+#[test]
+fn the_program_is_shipped_without_debug_information_and_no_frontend_is_pulled() {
+    let text = read(FILE);
+    assert!(
+        !text.contains("syntax="),
+        "the frontend is an image as well"
+    );
+    let profile = read("Cargo.toml");
+    let profile = profile.split("[profile.dist]\n").nth(1).expect("a profile");
+    let profile = profile.split("\n\n").next().expect("its lines");
+    for line in [
+        "inherits = \"release\"",
+        "lto = \"fat\"",
+        "codegen-units = 1",
+        "strip = \"debuginfo\"",
+    ] {
+        assert!(profile.lines().any(|it| it == line), "{line}");
+    }
+    let file = shipped();
+    let build = &all(&file, "RUN")[0].rest;
+    assert!(
+        build.contains("cargo build --profile dist --locked"),
+        "{build}"
+    );
+    assert!(build.contains(" target/dist/wstap "), "{build}");
+}
+
+/// What is made in `deploy/` by its page's commands: secrets, and copies of what is kept elsewhere.
+#[test]
+fn what_is_made_beside_the_files_is_not_committed() {
+    for name in [
+        "deploy/secrets/openclaw-gateway-token",
+        "deploy/openclaw/openclaw.json",
+        "deploy/openclaw-cli/state",
+        "deploy/dev-ca.pem",
+        "certs/tls.key",
+    ] {
+        let ignored = read(".gitignore");
+        let rules = ignored.lines().filter(|line| !line.starts_with(['#', '!']));
+        let covers = |rule: &str| {
+            let rule = rule.trim_start_matches('/');
+            let folder = rule.trim_end_matches('*');
+            name == rule || folder.ends_with('/') && name.starts_with(folder)
+        };
+        assert!(rules.into_iter().any(covers), "{name}");
     }
 }
 

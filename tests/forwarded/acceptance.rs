@@ -3,7 +3,10 @@
 use super::*;
 use crate::support::deadline::{STEP, poll, within};
 use tokio::net::{TcpListener, TcpStream};
+use wstap::session::record::Confidence;
 use wstap::session::record::gateway::Acceptance;
+
+use crate::peers::attribution::Age;
 
 /// As a proxy writes it.
 const CLIENT: (&str, &str) = ("X-Forwarded-For", "203.0.113.7");
@@ -40,6 +43,8 @@ async fn the_check_asks_until_the_gateway_is_up_and_once_it_believes() {
     let checks = || Some(peer.log.heads()).filter(|heads| heads.len() > 1);
     let heads = poll(STEP, checks).await.expect("two checks");
     assert!(heads.iter().all(|head| head.target() == "/readyz"));
+    let named = heads[1].value("x-forwarded-for");
+    assert_eq!(named.as_deref(), Some("203.0.113.1"), "a 503 shows nothing");
     let head = &heads[0];
     assert_eq!(
         head.value("x-forwarded-for").as_deref(),
@@ -52,6 +57,9 @@ async fn the_check_asks_until_the_gateway_is_up_and_once_it_believes() {
     rules.starting(false);
     let known = accepted(&tap).await;
     assert_eq!(known, Acceptance::Accepted);
+    let asked = peer.log.heads();
+    let nobody = |head: &Head| head.value("x-forwarded-for").as_deref() == Some("unknown");
+    assert!(asked.iter().any(nobody), "a yes alone shows nothing");
     assert!(!tap.stderr().contains("trustedProxies"), "{}", tap.stderr());
 }
 
@@ -185,4 +193,64 @@ async fn a_gateway_that_was_gone_is_asked_again() {
         asked.await.is_some(),
         "the gateway that is back was not asked"
     );
+}
+
+/// Gateways before 2026.8 answer everybody: that they believe us is then not known, and is told once.
+#[tokio::test]
+async fn a_gateway_that_checks_nothing_shows_nothing() {
+    for age in [Age::Ignores, Age::AnswersPages] {
+        let rules = Rules::default();
+        rules.age(age);
+        let peer = attribution::judge(&Via::Plain, &rules).await;
+        let tap = Setup::before(&peer)
+            .openclaw()
+            .set("trusted_proxies", json!(["127.0.0.1/32"]))
+            .start()
+            .await;
+        let line = r#""gateway": { "trustedProxies": ["127.0.0.1"] }"#;
+        warned(&tap, "it is unknown whether the gateway believes").await;
+        assert!(tap.stderr().contains(line), "{}", tap.stderr());
+        assert!(tap.stderr().contains("2026.1 knows no networks"));
+        for _ in 0..3 {
+            let (answer, record) = upgrade(&tap, &[CLIENT]).await;
+            assert_eq!(answer.status(), 101, "{age:?}");
+            let facts = facts(&record);
+            assert_eq!(facts.acceptance, Acceptance::Unknown, "{age:?}");
+            assert_eq!(decided(&record), (Mode::Overwrite, Why::TrustedChain));
+        }
+        let asked = peer.log.heads();
+        let checks: Vec<_> = asked
+            .iter()
+            .filter(|head| head.target() == "/readyz")
+            .filter_map(|head| head.value("x-forwarded-for"))
+            .collect();
+        assert_eq!(checks, ["203.0.113.1", "unknown"], "{age:?}: asked once");
+        assert_eq!(tap.stderr().matches(line).count(), 1, "told once");
+    }
+}
+
+/// The gateway was updated: the first 403 shows that it checks now.
+#[tokio::test]
+async fn a_gateway_that_begins_to_check_is_asked_again() {
+    let rules = Rules::default();
+    rules.age(Age::Ignores);
+    let peer = attribution::judge(&Via::Plain, &rules).await;
+    let tap = Setup::before(&peer)
+        .openclaw()
+        .set("trusted_proxies", json!(["127.0.0.1/32"]))
+        .start()
+        .await;
+    warned(&tap, "it is unknown whether the gateway believes").await;
+    rules.age(Age::Checks);
+    let (answer, record) = upgrade(&tap, &[CLIENT]).await;
+    assert_eq!(answer.status(), 403);
+    let verdict = record.verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.rule, "gateway.refused.attribution");
+    // It may as well be this client that it does not take.
+    assert_eq!(verdict.confidence, Confidence::Likely);
+    warned(&tap, "the gateway does not believe who we say a client is").await;
+    rules.trust(&[LOOPBACK]);
+    assert_eq!(accepted(&tap).await, Acceptance::Refused, "once a minute");
+    let (_, record) = upgrade(&tap, &[CLIENT]).await;
+    assert_eq!(facts(&record).acceptance, Acceptance::Refused);
 }

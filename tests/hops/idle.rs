@@ -10,6 +10,7 @@ use super::proxy::{Software, Way};
 use super::{Cell, Judged, Place, health};
 use crate::peers::openclaw::TOKEN;
 use crate::support::conn::Conn;
+use crate::support::deadline::is_busy;
 
 /// Number of cuts that suffices on a busy machine: the more their times scatter, the more cuts it
 /// takes.
@@ -105,11 +106,14 @@ async fn haproxy_behind() {
 #[tokio::test]
 async fn sessions_that_are_cut_together() {
     const SESSIONS: usize = 3;
-    const ROUNDS: usize = 2;
     let Some(cell) = Cell::new(Software::Haproxy, Place::Behind, Way::Impatient).await else {
         return;
     };
-    for _ in 1..=ROUNDS {
+    // On a busy machine the ends of one round can be too far apart to be a wave.
+    let rounds = if is_busy() { 6 } else { 2 };
+    let is_known = |judged: &Judged| judged.verdict.rule != "gateway.lifecycle.crash";
+    let mut judged = Vec::new();
+    for round in 1..=rounds {
         let mut open = Vec::new();
         for _ in 0..SESSIONS {
             open.push(cell.open(TOKEN).await);
@@ -117,11 +121,19 @@ async fn sessions_that_are_cut_together() {
         for mut conn in open {
             conn.frames_to_end().await;
         }
+        let records = cell.tap.websockets(round * SESSIONS).await;
+        judged.clear();
+        judged.extend(records.iter().map(|record| cell.told(record)));
+        if judged.iter().any(is_known) {
+            break;
+        }
     }
-    let records = cell.tap.websockets(ROUNDS * SESSIONS).await;
-    for (nth, record) in records.iter().enumerate() {
-        let judged = cell.told(record);
-        if nth < (ROUNDS - 1) * SESSIONS {
+    assert!(judged.iter().any(is_known), "no wave was recognised");
+    let before = judged.len() - SESSIONS;
+    for (nth, judged) in judged.iter().enumerate() {
+        // On a busy machine one of a wave may come too late to be counted among it.
+        let late = is_busy() && !is_known(judged);
+        if nth < before || late {
             judged
                 .is("gateway.lifecycle.crash")
                 .says("the idle timer of a proxy would look the same")
@@ -130,7 +142,7 @@ async fn sessions_that_are_cut_together() {
         } else {
             judged
                 .is("hop.fault.idle_cadence")
-                .says("2 times all sessions that ended within one second")
+                .says("times all sessions that ended within one second")
                 .says("the gateway's process was the same before and after");
         }
     }

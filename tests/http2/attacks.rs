@@ -47,7 +47,7 @@ async fn the_preface_where_http1_is_spoken_is_refused_in_words() {
         let refused = |record: &SessionRecord| rule(record) == "client.fault.http2_preface";
         let enough =
             || (tap.records().iter().filter(|it| refused(it)).count() > number).then_some(());
-        crate::support::deadline::poll(Duration::from_secs(10), enough)
+        crate::support::deadline::poll(crate::support::deadline::STEP, enough)
             .await
             .expect("a record of it");
     }

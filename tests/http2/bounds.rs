@@ -8,9 +8,10 @@ use wstap::session::party::Party;
 use wstap::session::record::{CapKey, Class, Kind, TimerKey};
 
 use crate::peers::{Peer, Via, echo, http_plain, never_answers, tunnel};
+use crate::support::deadline::within;
 use crate::support::frame::Frame;
 use crate::support::http2::{END_HEADERS, HEADERS, Http2, RST_STREAM, Raw, Socket, StreamEnd};
-use crate::support::http2::{block, frame};
+use crate::support::http2::{block, frame, whole};
 use crate::support::records::{class, rule};
 use crate::support::tap::{Setup, Tap};
 
@@ -200,4 +201,95 @@ async fn an_answer_that_nobody_reads_frees_the_gateway_in_the_end() {
     // Its connection goes on.
     let head = client.request("HEAD", "/", &[]);
     assert_eq!(client.ask(head).await.unwrap().status(), 200);
+}
+
+/// One byte of a request's body after the other, until the stream is answered or reset. The gateway answers
+/// at once, or never.
+async fn trickles(peer: &Peer, target: &str) -> (Option<u16>, SessionRecord) {
+    let tap = before(peer)
+        .set("timeouts.request_body", "1s")
+        .set("timeouts.idle", "30s")
+        .start()
+        .await;
+    let mut client = Http2::connect(&tap).await;
+    let request = client.request("POST", target, &[]);
+    let (answer, mut send) = client.begin(request, false).await;
+    let trickling = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        for _ in 0..300 {
+            tick.tick().await;
+            if send.send_data(Bytes::from_static(b"x"), false).is_err() {
+                return;
+            }
+        }
+        panic!("the tap takes a body that trickles for 30 s");
+    };
+    let answered = async {
+        let head = within("an answer", answer).await.ok()?;
+        let status = head.status().as_u16();
+        let mut body = head.into_body();
+        while let Some(Ok(piece)) = body.data().await {
+            let _ = body.flow_control().release_capacity(piece.len());
+        }
+        Some(status)
+    };
+    let (status, ()) = tokio::join!(answered, trickling);
+    let slow = |record: &SessionRecord| record.kind == Kind::Http;
+    let record = tap.wait_for("the request", slow).await;
+    // Its connection goes on.
+    drop(
+        client
+            .begin(client.request("HEAD", "/other", &[]), true)
+            .await,
+    );
+    (status, record)
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_has_the_bound_that_it_has_over_http1() {
+    let silent = never_answers::start(&Via::Plain).await;
+    let (status, record) = trickles(&silent, "/").await;
+    assert_eq!(status, Some(408));
+    is_too_slow(&record);
+    // Also behind an answer that has begun: it breaks off.
+    let echo = http_plain::start(&Via::Plain).await;
+    let (status, record) = trickles(&echo, "/echo").await;
+    assert_eq!(status, Some(200));
+    is_too_slow(&record);
+    assert!(!record.answer.as_ref().unwrap().complete);
+}
+
+fn is_too_slow(record: &SessionRecord) {
+    assert_eq!(rule(record), "tap.timeout.slow_body");
+    let timer = record.close.timer.expect("a timer");
+    assert_eq!((timer.key, timer.limit_ms), (TimerKey::RequestBody, 1000));
+    // Far less than the 30 s of `idle`.
+    assert!((1000.0..15_000.0).contains(&timer.observed_ms), "{timer:?}");
+    assert!(record.client.http2.as_ref().unwrap().stream.is_some());
+}
+
+/// What moves is not cut: each KiB buys a second.
+#[tokio::test]
+async fn an_upload_that_moves_is_not_cut_by_that_bound() {
+    let peer = http_plain::start(&Via::Plain).await;
+    let tap = before(&peer)
+        .set("timeouts.request_body", "1s")
+        .start()
+        .await;
+    let mut client = Http2::connect(&tap).await;
+    let request = client.request("POST", "/echo", &[]);
+    let (answer, mut send) = client.begin(request, false).await;
+    let mut tick = tokio::time::interval(Duration::from_millis(300));
+    for _ in 0..6 {
+        tick.tick().await;
+        let piece = Bytes::from_static(&[b'x'; 1024]);
+        send.send_data(piece, false).expect("send a piece");
+    }
+    send.send_data(Bytes::new(), true).expect("send the end");
+    let answer = within("an answer", answer).await.expect("an answer");
+    assert_eq!(whole(answer).await.body.len(), 6 * 1024);
+    let record = tap
+        .wait_for("the request", |it| it.kind == Kind::Http)
+        .await;
+    assert_eq!(class(&record), Class::Ok, "{}", rule(&record));
 }

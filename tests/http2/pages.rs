@@ -1,7 +1,5 @@
 //! Pages and API requests over HTTP/2: each stream is a request like one of HTTP/1.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use h2::Reason;
 use wstap::session::SessionRecord;
@@ -357,7 +355,7 @@ async fn the_drain_lets_streams_end_and_takes_no_new_ones() {
     send.send_data(Bytes::from_static(b"still"), true).unwrap();
     assert_eq!(whole(answer).await.text(), "still");
     client.ended().await.expect("GOAWAY without an error");
-    assert_eq!(tap.exited(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(tap.exited(STEP).await.code(), Some(0));
     assert_eq!(class(&record_of(&tap, "/echo").await), Class::Ok);
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use h2::Reason;
-use wstap::session::record::{Class, Kind, StreamReset, TransportEnd};
+use wstap::session::record::{Class, Kind, StreamReset, TimerKey, TransportEnd};
 
 use crate::live::installed;
 use crate::peers::http_plain;
@@ -122,6 +122,53 @@ const socket = new WebSocket(process.argv[1]);
 socket.onopen = () => socket.send('hello');
 socket.onmessage = (event) => over(event.data);
 socket.onerror = (event) => over('error: ' + event.message);";
+
+/// The same, which closes after the first message and prints how that ended.
+const CLOSING_NODE: &str = "const alive = setInterval(() => {}, 1000);
+const over = (text) => { console.log(text); process.exit(); };
+const socket = new WebSocket(process.argv[1]);
+socket.onopen = () => socket.send('hello');
+socket.onmessage = () => socket.close(1000, 'bye');
+socket.onclose = (event) => over(event.code + ' ' + event.reason + ' ' + event.wasClean);
+socket.onerror = (event) => over('error: ' + event.message);";
+
+/// Node 26 neither ends nor resets its side of the stream after both Close frames and our `END_STREAM`, so
+/// that `timeouts.close` ends the session. It was closed in order all the same.
+#[tokio::test]
+async fn nodes_own_websocket_is_closed_in_order() {
+    let Some(install) = installed() else {
+        return skip(
+            "http2: a Close of Node's own WebSocket",
+            "Node is not installed: run make fetch",
+        );
+    };
+    let peer = echo::start(&Via::Plain).await;
+    let tap = before(&peer).set("timeouts.close", "500ms").start().await;
+    let url = format!("wss://localhost:{}/ws", tap.addr(Face::Tls).port());
+    let mut node = tokio::process::Command::new(&install.node);
+    node.env("NODE_EXTRA_CA_CERTS", tap.dev_ca())
+        .args(["-e", CLOSING_NODE, &url])
+        .kill_on_drop(true);
+    let output = within("Node", node.output()).await.expect("run Node");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let record = tap.websocket().await;
+    assert_eq!(rule(&record), "ok.client_closed");
+    let ends = &record.close.transport;
+    assert_eq!(ends.gateway, TransportEnd::Fin);
+    // The gateway ended its side at once: nothing of the tap's held that up.
+    let closed = record.close.gateway.as_ref().expect("a Close").at;
+    let ended = ends.gateway_at.expect("a time");
+    assert!(ended.millis_since(closed) < 400, "{:?}", record.close);
+    match record.close.timer {
+        Some(timer) => {
+            assert_eq!((timer.key, timer.limit_ms), (TimerKey::Close, 500));
+            assert_eq!(ends.client, TransportEnd::Local);
+        }
+        // A Node that ends its side.
+        None => assert_eq!(ends.client, TransportEnd::Fin),
+    }
+    assert_eq!(said, "1000 bye true\n");
+}
 
 #[tokio::test]
 async fn nodes_own_websocket_comes_in_a_stream() {

@@ -93,14 +93,18 @@ fn carried_by(record: &SessionRecord) -> (&str, &str, Option<u32>) {
 }
 
 /// A tap, and the origin of the pages that come through it.
-struct Door {
-    tap: Tap,
-    origin: String,
+pub(super) struct Door {
+    pub(super) tap: Tap,
+    pub(super) origin: String,
 }
 
 impl Door {
     /// Its list names `allowed`, or else its own pages.
-    async fn open(gateway: &Gateway, allowed: Option<&str>, more: impl Fn(Setup) -> Setup) -> Self {
+    pub(super) async fn open(
+        gateway: &Gateway,
+        allowed: Option<&str>,
+        more: impl Fn(Setup) -> Setup,
+    ) -> Self {
         // Its own origin has to be in its list, so its port has to be known before.
         let addr: SocketAddr = free_port();
         let origin = format!("https://localhost:{}", addr.port());
@@ -118,7 +122,7 @@ impl Door {
     }
 
     /// The page's address, with the gateway's token as the gateway's own links carry it.
-    fn page(&self) -> String {
+    pub(super) fn page(&self) -> String {
         format!("{}/#token={TOKEN}", self.origin)
     }
 

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::Install;
-use super::gateway::command;
+use super::gateway::{command, configured};
 
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,13 +22,21 @@ pub struct Output {
 
 /// Runs `openclaw ARGS`. `ca` is trusted in addition to the system's authorities.
 pub async fn run(install: &Install, args: &[&str], ca: Option<&Path>) -> Output {
+    run_with(install, args, &[], ca).await
+}
+
+/// The same with more variables in its environment.
+pub async fn run_with(
+    install: &Install,
+    args: &[&str],
+    env: &[(&str, &str)],
+    ca: Option<&Path>,
+) -> Output {
     let folder = TempDir::new().expect("a temporary folder");
     let mut command = command(install, folder.path());
     command.args(args).stdin(Stdio::null());
-    command.env(
-        "OPENCLAW_CONFIG_PATH",
-        folder.path().join("state/openclaw.json"),
-    );
+    let config = folder.path().join("state/openclaw.json");
+    command.envs(configured(&config)).envs(env.iter().copied());
     if let Some(ca) = ca {
         command.env("NODE_EXTRA_CA_CERTS", ca);
     }

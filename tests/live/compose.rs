@@ -1,5 +1,5 @@
 //! The Compose files with the real gateway and its real command line tool, without a container
-//! engine: each service in a network namespace of its own on a bridge, names by hosts files.
+//! engine (`live::containers` has one): each service in a network namespace of its own on a bridge, names by hosts files.
 //!
 //! The tap runs with the configuration that is shipped (`config/compose.yaml`), the gateway with the
 //! shipped part of its own, at the addresses that `deploy/compose.yaml` gives them. Then each of the
@@ -76,7 +76,7 @@ async fn gateway_and_tap_on_a_bridge_network() {
     );
     // HEALTHCHECK.
     within("the container to be healthy", async {
-        while !tap.is_healthy().await {}
+        while !tap.is_ready().await {}
     })
     .await;
 
@@ -183,7 +183,7 @@ async fn localhost_is_the_container_itself(
     assert_eq!(act_on(&record), ActOn::Operator);
     let advice = "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789;";
     assert!(next(&record).starts_with(advice), "{}", next(&record));
-    assert!(!tap.is_healthy().await);
+    assert!(!tap.is_ready().await);
 }
 
 async fn the_name_is_wrong(town: &Town) {
@@ -199,7 +199,9 @@ async fn the_name_is_wrong(town: &Town) {
         "the gateway's name openclaw-gatway does not resolve here"
     );
     assert!(
-        verdict.next.contains("else check the name in gateway.url"),
+        verdict
+            .next
+            .starts_with("check the name in gateway.url, or its container is not running"),
         "{}",
         verdict.next
     );

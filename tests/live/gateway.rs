@@ -23,7 +23,7 @@ use crate::support::tap::signal;
 pub const TOKEN: &str = "live-token-0123456789abcdef0123456789abcdef";
 
 const CONFIG: &str = "openclaw.json";
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(3);
 /// Somebody may take the free port before the gateway does.
 const ATTEMPTS: usize = 3;
 
@@ -100,9 +100,7 @@ impl Gateway {
     /// Runs the command line tool on the gateway's host: with its configuration and its state.
     pub async fn command_line(&self, install: &Install, args: &[&str]) -> Output {
         let mut command = command(install, self.folder.path());
-        command
-            .env("OPENCLAW_CONFIG_PATH", self.config_path())
-            .args(args);
+        command.envs(configured(&self.config_path())).args(args);
         let mut command = placed(command, self.place.as_ref());
         command.stdin(Stdio::null());
         let mut command = tokio::process::Command::from(command);
@@ -115,6 +113,11 @@ impl Gateway {
     /// As `gateway.url` has it.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr())
+    }
+
+    /// SIGUSR2: it restarts in the same process. Does not wait for it.
+    pub fn restart(&self) {
+        signal("USR2", &self.child.id().to_string());
     }
 
     /// SIGTERM: it stops in order. Returns when it is gone.
@@ -161,7 +164,7 @@ impl Gateway {
         let errors = output.try_clone().expect("a second handle");
         let mut command = command(install, folder.path());
         command
-            .env("OPENCLAW_CONFIG_PATH", config)
+            .envs(configured(&config))
             .envs(options.env.iter().copied())
             .args(["gateway", "run", "--verbose"]);
         let mut command = placed(command, options.place.as_ref());
@@ -187,8 +190,10 @@ impl Gateway {
             if let Some(status) = self.child.try_wait().expect("wait for the gateway") {
                 return Some(Err(status.to_string()));
             }
-            live = live || self.says("/healthz", "\"status\":\"live\"");
-            (live && self.says("/readyz", "\"ready\":true")).then_some(Ok(()))
+            // Before 2026.3 these paths answer with the Control UI's page, like any other.
+            let says = |path, words| self.says(path, words) || self.says(path, "<title>");
+            live = live || says("/healthz", "\"status\":\"live\"");
+            (live && says("/readyz", "\"ready\":true")).then_some(Ok(()))
         })
         .await;
         let output = fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
@@ -239,6 +244,14 @@ impl Drop for Gateway {
     }
 }
 
+/// The variables that name its configuration file; the predecessor has one of its own.
+pub fn configured(path: &Path) -> [(&'static str, &Path); 2] {
+    [
+        ("OPENCLAW_CONFIG_PATH", path),
+        ("CLAWDBOT_CONFIG_PATH", path),
+    ]
+}
+
 /// Node with the tool, and nothing of the user's own.
 pub fn command(install: &Install, folder: &Path) -> Command {
     let home = folder.join("home");
@@ -260,7 +273,8 @@ pub fn command(install: &Install, folder: &Path) -> Command {
     command
         .env("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin"))
         .env("HOME", home)
-        .env("OPENCLAW_STATE_DIR", state)
+        .env("OPENCLAW_STATE_DIR", &state)
+        .env("CLAWDBOT_STATE_DIR", &state)
         .env("NO_COLOR", "1");
     command
 }

@@ -6,7 +6,7 @@
 //! a peer that sends the same bytes (`peers`).
 
 mod before_101;
-mod book;
+pub mod book;
 mod changes;
 mod devices;
 mod first_frames;
@@ -20,7 +20,7 @@ mod remote;
 mod secrets;
 mod session;
 mod stalled;
-mod tls;
+pub mod tls;
 mod trusted_proxy;
 
 use serde_json::json;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use wstap::session::SessionRecord;
 
@@ -74,6 +74,13 @@ impl Visitor {
     #[must_use]
     pub fn again(&self) -> Self {
         Self::new(self.guest.clone())
+    }
+
+    /// With another token than the gateway's.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.guest = self.guest.auth(json!({ "token": token }));
+        self
     }
 
     /// Another path than `/`. The gateway takes any.

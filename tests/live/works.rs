@@ -30,7 +30,7 @@ fn way_in(tap: &Tap, face: Face) -> (String, Option<std::path::PathBuf>) {
 }
 
 /// The answer of a call, without what differs from call to call.
-fn steady(output: &Output) -> Value {
+pub fn steady(output: &Output) -> Value {
     let (title, json) = output.stdout.split_once('\n').expect("a title and JSON");
     let mut value: Value = serde_json::from_str(json)
         .unwrap_or_else(|error| panic!("{error}: {}", cut(&output.stdout, 300)));

@@ -88,6 +88,7 @@ async fn the_gateways_list_is_followed_when_it_changes() {
         .set("origins.allowed", json!(["https://ours.example"]))
         .start()
         .await;
+    until_told(&tap, "stricter than those before 2026.3").await;
     assert_eq!(status(&tap, CLAW).await, 101);
     assert_eq!(status(&tap, "https://ours.example").await, 101);
     assert_eq!(status(&tap, EVIL).await, 403);

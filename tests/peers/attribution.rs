@@ -17,14 +17,40 @@ pub const BODY: &str = concat!(
     r#"client headers.","type":"proxy_attribution_required"}}"#,
 );
 
+/// The Control UI's page of 2026.1, which answers every path that is not known.
+const OLD_PAGE: &str = concat!(
+    "<!doctype html>\n<html lang=\"en\">\n  <head>\n    <meta charset=\"UTF-8\" />\n    ",
+    "<title>Clawdbot Control</title>\n",
+);
+
 pub async fn start(via: &Via) -> Peer {
     let headers = [("Content-Type", "application/json; charset=utf-8")];
     ok_instead_of_101::answer(via, "403 Forbidden", &headers, BODY).await
 }
 
-/// Whom a [`judge`] believes, and whether it is up; tests may change both while it runs.
+/// Whom a [`judge`] believes, whether it is up, and which version it is like; tests may change all of
+/// that while it runs.
 #[derive(Clone, Default)]
-pub struct Rules(Arc<Mutex<(Vec<IpAddr>, bool)>>);
+pub struct Rules(Arc<Mutex<State>>);
+
+#[derive(Clone, Default)]
+pub struct State {
+    proxies: Vec<IpAddr>,
+    starting: bool,
+    age: Age,
+}
+
+/// How a gateway deals with attribution headers of a proxy that it does not trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Age {
+    /// Since 2026.8: 403.
+    #[default]
+    Checks,
+    /// 2026.3 to 2026.7: ignored without a word; such a client is remote.
+    Ignores,
+    /// Before 2026.3: the same, and `/readyz` is a page.
+    AnswersPages,
+}
 
 impl Rules {
     /// `gateway.trustedProxies`.
@@ -35,15 +61,19 @@ impl Rules {
     }
 
     pub fn trust(&self, proxies: &[IpAddr]) {
-        self.lock().0 = proxies.to_vec();
+        self.lock().proxies = proxies.to_vec();
     }
 
     /// While it starts it answers everything with 503.
     pub fn starting(&self, starting: bool) {
-        self.lock().1 = starting;
+        self.lock().starting = starting;
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Vec<IpAddr>, bool)> {
+    pub fn age(&self, age: Age) {
+        self.lock().age = age;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,7 +86,7 @@ impl Rules {
             .lines()
             .skip(1)
             .any(|line| named.iter().any(|name| line.starts_with(name)));
-        let proxies = self.lock().0.clone();
+        let State { proxies, age, .. } = self.lock().clone();
         if !brought {
             let local = peer.is_loopback();
             return Some(
@@ -71,8 +101,12 @@ impl Rules {
         let chain = head.values("x-forwarded-for").join(",");
         let mut hops = chain.rsplit(',').filter_map(|hop| hop.trim().parse().ok());
         let client = hops.find(|hop: &IpAddr| !hop.is_loopback() && !proxies.contains(hop));
-        let client = client.filter(|_| proxies.contains(&peer))?;
-        Some(format!("trusted-proxy {client}"))
+        let client = client.filter(|_| proxies.contains(&peer));
+        match (client, age) {
+            (Some(client), _) => Some(format!("trusted-proxy {client}")),
+            (None, Age::Checks) => None,
+            (None, Age::Ignores | Age::AnswersPages) => Some("direct-remote".to_owned()),
+        }
     }
 }
 
@@ -101,11 +135,12 @@ async fn verdict(conn: &mut Conn, seat: &Seat, head: &Head, rules: &Rules) -> Op
     let peer = conn.wire.tcp()?.peer_addr().ok()?.ip();
     let upgrade = head.values("upgrade").iter().any(|to| to == "websocket");
     let locality = rules.locality(peer, head);
-    let starting = rules.lock().1;
+    let State { starting, age, .. } = rules.lock().clone();
     let (status, locality, body) = match (starting, head.target().as_str(), locality) {
         (true, ..) => ("503 Service Unavailable", None, r#"{"ready":false}"#),
         (_, "/healthz", locality) => ("200 OK", locality, r#"{"ok":true,"status":"live"}"#),
         (.., None) => ("403 Forbidden", None, BODY),
+        (_, "/readyz", locality) if age == Age::AnswersPages => ("200 OK", locality, OLD_PAGE),
         // Only who is local hears what fails.
         (_, "/readyz", Some(locality)) if locality == "direct-local" => {
             let details = r#"{"ready":true,"failing":[],"uptimeMs":1}"#;

@@ -99,7 +99,7 @@ pub fn as_chunk(data: &[u8]) -> Vec<u8> {
 
 impl Conn {
     /// Reads the body that a request head announces, if it announces one.
-    async fn body_of_request(&mut self, head: &Head) -> Option<Vec<u8>> {
+    pub async fn body_of_request(&mut self, head: &Head) -> Option<Vec<u8>> {
         let announced = ["content-length", "transfer-encoding"];
         if announced.iter().all(|name| head.values(name).is_empty()) {
             return Some(Vec::new());

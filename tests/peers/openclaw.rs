@@ -36,6 +36,9 @@ pub struct Script {
     pub boot_id: &'static str,
     /// Connections after so many end before an answer.
     pub most: usize,
+    /// It keeps the connections of plain requests. All but the first of a connection end it before an answer
+    /// when their path begins so: `/fin`, `/rst`.
+    pub keeps: bool,
 }
 
 /// A method that needs a scope which nobody has.
@@ -57,6 +60,7 @@ impl Default for Script {
             deflate: None,
             boot_id: "boot-1",
             most: usize::MAX,
+            keeps: false,
         }
     }
 }
@@ -189,11 +193,17 @@ async fn session(
 ) {
     let mut codec = script.deflate.map(Deflate::new);
     let extensions = codec.as_ref().map(Deflate::agreed);
-    let Some(head) = seat.head(&mut conn).await else {
+    let Some(mut head) = seat.head(&mut conn).await else {
         return;
     };
     if seat.connection >= script.most {
         return;
+    }
+    if script.keeps && no_websocket(&head).is_some() {
+        match keep(conn, &seat).await {
+            Some((kept, upgrade)) => (conn, head) = (kept, upgrade),
+            None => return,
+        }
     }
     let agrees = match no_websocket(&head) {
         Some(answer) => answer,
@@ -257,6 +267,29 @@ async fn session(
     }
     conn.finish().await;
     seat.frames(&mut conn).await;
+}
+
+/// Answers plain requests, of which the first has been read, until one asks for a WebSocket.
+async fn keep(mut conn: Conn, seat: &Seat) -> Option<(Conn, Head)> {
+    let answer = head::response("200 OK", &[("Content-Length", "0")]);
+    loop {
+        seat.send(&mut conn, &answer).await?;
+        let next = seat.head(&mut conn).await?;
+        if no_websocket(&next).is_none() {
+            return Some((conn, next));
+        }
+        match next.target().split('/').nth(1) {
+            Some("fin") => {
+                conn.finish().await;
+                return None;
+            }
+            Some("rst") => {
+                conn.abort();
+                return None;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The Control UI's page, as far as it is known by.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -243,23 +243,52 @@ impl Drop for Browser {
     }
 }
 
-/// As `certs/README.md` says.
-fn trust(certutil: &Program, home: &Path, authorities: &[&Path]) {
-    let database = home.join(".pki/nssdb");
-    fs::create_dir_all(&database).expect("create a folder");
-    let database = format!("sql:{}", database.display());
-    let certutil = |words: &[&str]| {
-        let mut command = certutil.command();
-        command.arg("-d").arg(&database).args(words);
-        let output = command.stdin(Stdio::null()).output().expect("run certutil");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "certutil {words:?}: {complaint}");
-    };
-    certutil(&["-N", "--empty-password"]);
+/// Runs the commands of `certs/README.md` as they are there, with this home folder. Where the page has
+/// its example of a file and of a name, each authority gets its own.
+pub fn trust(certutil: &Program, home: &Path, authorities: &[&Path]) {
     for (number, path) in authorities.iter().enumerate() {
-        let name = format!("wstap-dev-{number}");
-        let path = path.to_string_lossy();
-        certutil(&["-A", "-t", "C,,", "-n", &name, "-i", &path]);
+        let script = readme_commands()
+            .replace("certs/dev/dev-ca.pem", "\"$CA\"")
+            .replace("wstap-dev", &format!("wstap-dev-{number}"));
+        let said = shell(certutil, home, path, &script);
+        assert!(said.is_ok(), "{script}: {said:?}");
+    }
+}
+
+/// The block of `certs/README.md` that makes Chromium on Linux trust the development CA.
+pub fn readme_commands() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/README.md");
+    let page = fs::read_to_string(page).expect("read certs/README.md");
+    let mut blocks = page.split("```sh\n").skip(1);
+    let block = blocks.find(|block| block.contains("certutil"));
+    let block = block.and_then(|block| block.split("```").next());
+    block.expect("commands with certutil").to_owned()
+}
+
+/// Runs a script with nothing in its environment but this home and where `certutil` is. What it
+/// prints, or complains of.
+pub fn shell(certutil: &Program, home: &Path, ca: &Path, script: &str) -> Result<String, String> {
+    // With the libraries that an unpacked certutil needs.
+    let found = certutil.command();
+    let folder = Path::new(found.get_program()).parent().expect("a folder");
+    let mut command = Command::new("sh");
+    command.args(["-e", "-c", script]).env_clear();
+    for (name, value) in found.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let output = command
+        .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+        .env("HOME", home)
+        .env("CA", ca)
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run sh");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
     }
 }
 
@@ -282,4 +311,37 @@ async fn attach(url: &str) -> WebSocketStream<TcpStream> {
         .await
         .expect("the DevTools protocol");
     socket
+}
+
+/// The commands need a home that is there, and nothing else. The tests in `live::browser` load pages with
+/// what they have done.
+#[test]
+fn the_commands_of_the_page_work_in_a_fresh_home() {
+    let test = "support: certs/README.md";
+    let Some(certutil) = Program::find("certutil") else {
+        return super::skip::skip(test, "certutil is missing: run make fetch");
+    };
+    let home = TempDir::new().expect("a temporary folder");
+    let ca = rcgen::generate_simple_self_signed(["wstap development CA".to_owned()]);
+    let pem = ca.expect("a certificate").cert.pem();
+    // Where the page has it: in the folder that the commands are run in.
+    let folder = home.path().join("certs/dev");
+    fs::create_dir_all(&folder).expect("create a folder");
+    fs::write(folder.join("dev-ca.pem"), pem).expect("write a certificate");
+    let run = |script: &str| shell(&certutil, home.path(), Path::new(""), script);
+    let list = "certutil -d \"sql:$HOME/.pki/nssdb\" -L";
+    assert!(run(list).is_err(), "a fresh home has no database");
+    // Without the folder the last command fails, so the one before it is needed.
+    let commands = readme_commands();
+    let (_, import) = commands.trim().rsplit_once('\n').expect("two commands");
+    assert!(run(import).is_err(), "{import} alone");
+    // Twice: somebody else's database is kept, and so is ours.
+    for _ in 0..2 {
+        run(&commands).expect("the commands of the page");
+        let listed = run(list).expect("a database");
+        let line = listed.lines().find(|line| line.starts_with("wstap-dev"));
+        let trusted = line.is_some_and(|line| line.trim_end().ends_with("C,,"));
+        assert!(trusted, "{listed}");
+    }
+    run("certutil -d \"sql:$HOME/.pki/nssdb\" -D -n wstap-dev").expect("it is removed");
 }

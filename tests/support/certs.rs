@@ -47,14 +47,7 @@ impl Ca {
     /// A leaf for these names, ready to serve with.
     pub fn server(&self, names: &[&str], validity: Validity) -> Arc<ServerConfig> {
         let (leaf, key) = self.leaf(names, validity);
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("its key");
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
-            .expect("a leaf with its key");
-        Arc::new(config)
+        serving(leaf.der().clone(), &key.serialize_pem())
     }
 
     /// The same in two files, for programs of others: certificate and key.
@@ -69,6 +62,13 @@ impl Ca {
         std::fs::write(&files.0, leaf.pem()).expect("write the leaf");
         std::fs::write(&files.1, key.serialize_pem()).expect("write its key");
         files
+    }
+
+    /// What [`Self::write_leaf`] has written into this folder, ready to serve with.
+    pub fn server_of(folder: &Path) -> Arc<ServerConfig> {
+        let leaf = CertificateDer::from_pem_file(folder.join("leaf.pem")).expect("the leaf");
+        let key = std::fs::read_to_string(folder.join("leaf-key.pem")).expect("its key");
+        serving(leaf, &key)
     }
 
     fn leaf(&self, names: &[&str], validity: Validity) -> (Certificate, KeyPair) {
@@ -101,6 +101,17 @@ impl Ca {
     pub fn client(&self) -> Arc<ClientConfig> {
         trusting(self.pem.as_bytes())
     }
+}
+
+fn serving(leaf: CertificateDer<'static>, key: &str) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("its key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions of TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf], key)
+        .expect("a leaf with its key");
+    Arc::new(config)
 }
 
 /// A client that trusts the CA of this file.

@@ -113,9 +113,9 @@ impl Conn {
     pub async fn upgrade(&mut self, target: &str, more: &[(&str, &str)]) -> Result<Head, Ending> {
         let host = self.wire.tcp().and_then(|tcp| tcp.peer_addr().ok());
         let host = host.map_or_else(|| "localhost".to_owned(), |addr| addr.to_string());
-        self.send(&head::upgrade(target, &host, more))
-            .await
-            .expect("send the upgrade");
+        // A peer that has been killed may reset the connection already here.
+        let sent = self.send(&head::upgrade(target, &host, more)).await;
+        sent.map_err(|error| Ending::of_error(&error))?;
         self.head().await
     }
 

@@ -17,7 +17,7 @@
 use std::env;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,6 +26,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use super::skip::skip;
@@ -84,9 +85,38 @@ impl Net {
         connect_in(&there(&self.name), to)
     }
 
+    /// The same from this port, which may have been used before.
+    pub fn connect_from_there_at(&self, port: u16, to: SocketAddr) -> io::Result<TcpStream> {
+        in_namespace(namespace(&there(&self.name))?, move || {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            let any = match to {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            socket.bind(&SocketAddr::new(any, port).into())?;
+            socket.connect_timeout(&to.into(), DIAL)?;
+            Ok(socket.into())
+        })
+    }
+
     /// What the namespaces of this network begin with.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// This host's link-local address, as the other one dials it.
+    pub fn here_link_local(&self, port: u16) -> SocketAddr {
+        let (here, there) = (here(&self.name), there(&self.name));
+        for (namespace, address) in [(here, "fe80::1"), (there.clone(), "fe80::2")] {
+            let add = format!("-n {namespace} addr add {address}/64 dev cable nodad");
+            ip(&add).expect("add an address");
+        }
+        let link = ip(&format!("-n {there} -o link show dev cable")).expect("the link");
+        let (index, _) = link.split_once(':').expect("its index");
+        let index = index.parse().expect("a number");
+        let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        SocketAddrV6::new(address, port, 0, index).into()
     }
 
     /// A second way to the other host, through a switch.
@@ -116,11 +146,7 @@ impl Net {
     /// A listener on the other host.
     pub fn listen_there(&self, on: IpAddr) -> io::Result<TcpListener> {
         let there = namespace(&there(&self.name))?;
-        let bind = move || {
-            move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
-            TcpListener::bind((on, 0))
-        };
-        thread::spawn(bind).join().expect("the binding thread")
+        in_namespace(there, move || TcpListener::bind((on, 0)))
     }
 
     /// From now on the other host's packets from or to this port are lost on the way, so that what
@@ -144,14 +170,22 @@ pub fn ip_here(net: &Net, arguments: &str) {
 
 /// A connection from this namespace.
 pub fn connect_in(name: &str, to: SocketAddr) -> io::Result<TcpStream> {
-    let there = namespace(name)?;
-    // A socket stays in the namespace that it was made in, and only a thread can move: this one
-    // ends with the call.
-    let dial = move || {
-        move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
+    in_namespace(namespace(name)?, move || {
         TcpStream::connect_timeout(&to, DIAL)
+    })
+}
+
+/// Makes a socket in a network namespace, in which it stays.
+pub fn in_namespace<T: Send + 'static>(
+    namespace: File,
+    make: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    // Only a thread can move: this one ends with the call.
+    let inside = move || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        make()
     };
-    thread::spawn(dial).join().expect("the dialling thread")
+    thread::spawn(inside).join().expect("the thread inside")
 }
 
 /// What [`try_enter`] came to.

@@ -36,6 +36,20 @@ impl Program {
         Some(Self { path, libraries })
     }
 
+    /// Lets this command's children find it, wherever it is.
+    pub fn on_path_of(&self, command: &mut Command) {
+        let before = env::var_os("PATH").unwrap_or_default();
+        let mut folders: Vec<PathBuf> = env::split_paths(&before).collect();
+        folders.extend(self.path.parent().map(Path::to_owned));
+        command.env(
+            "PATH",
+            env::join_paths(folders).expect("no colon in a folder's name"),
+        );
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+    }
+
     /// A command that starts it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);

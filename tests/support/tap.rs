@@ -15,6 +15,7 @@ use wstap::session::SessionRecord;
 
 use super::conn::Conn;
 use super::deadline::{STEP, poll};
+use super::pty::program;
 use super::{certs, client, records};
 use crate::peers::Peer;
 
@@ -173,7 +174,7 @@ impl Setup {
         let stdout = File::create(folder.join("stdout")).expect("create stdout");
         let stderr = File::create(folder.join("stderr")).expect("create stderr");
         let mut words = self.under;
-        words.push(env!("CARGO_BIN_EXE_wstap").to_owned());
+        words.push(program().display().to_string());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         command.arg("serve").arg("--config").arg(&config);
@@ -183,6 +184,7 @@ impl Setup {
             "WSTAP_ALLOWED_ORIGINS",
             "WSTAP_CONFIG",
             "WSTAP_ADMIN",
+            "WSTAP_RECORDS",
         ] {
             command.env_remove(name);
         }

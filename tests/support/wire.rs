@@ -35,7 +35,8 @@ pub enum Ending {
 }
 
 impl Ending {
-    fn of_error(error: &io::Error) -> Self {
+    /// What an error of reading or writing shows.
+    pub fn of_error(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Self::Rst,
             ErrorKind::UnexpectedEof => Self::TlsTruncated,

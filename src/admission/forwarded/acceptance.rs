@@ -1,17 +1,27 @@
 //! When to ask the gateway whether it believes what we write.
 //!
 //! A request with the address of a documentation network (RFC 5737) goes to a path that is not
-//! exempt from attribution. The plan of when to send it is here, without clock and sockets: from
-//! the start until the first answer with growing pauses, once a minute while the gateway refuses,
-//! and again when something contradicts what we know or the gateway was gone for a while.
+//! exempt from attribution. Where that is answered, one follows that names nobody: a gateway that
+//! checks attribution refuses it whomever it trusts. Gateways before 2026.8 check nothing and answer
+//! both, which shows nothing of what they believe.
+//!
+//! The plan of when to send them is here, without clock and sockets: from the start until the first
+//! answer with growing pauses, once a minute while the gateway refuses, now and then while its
+//! answers show nothing, and again when something contradicts what we know or the gateway was gone
+//! for a while.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use crate::dialect::openclaw::page::is_control_ui;
 use crate::session::record::gateway::Acceptance;
 
 /// The client that a check names: TEST-NET-3, which nobody has.
 pub const CHECK_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+
+/// What the other request has in the place of a client's address (RFC 7239 section 6.2): no gateway
+/// finds a client in it (seen with 2026.9.6, which answers 403 also to a proxy that it trusts).
+pub const NOBODY: &str = "unknown";
 
 /// The first pause after a check without an answer.
 const SHORTEST: Duration = Duration::from_millis(250);
@@ -19,21 +29,52 @@ const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(5);
 /// Between two checks for the same reason.
 const MINUTE: Duration = Duration::from_mins(1);
+/// While the answers show nothing: only another version of the gateway changes that, and to run it the
+/// gateway has to be restarted, which is noticed by itself when a request comes meanwhile.
+const UNPROVEN: Duration = Duration::from_mins(10);
+
+/// How the gateway answered one request of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It answered the request.
+    Taken,
+    /// 403 `proxy_attribution_required`.
+    Refused,
+    /// Neither: it is starting, or something else answers.
+    None,
+}
 
 /// What a check showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The gateway took the request for that of the client that it names.
+    /// The gateway took the request for that of the client that it names, and not the one that names
+    /// nobody.
     Accepted,
-    /// 403 `proxy_attribution_required`.
+    /// It does not believe us.
     Refused,
-    /// Neither: it is starting, unreachable, or something else answers.
+    /// It answered both alike: it does not check attribution, or it never saw what we wrote.
+    Unproven,
+    /// It is starting, unreachable, or something else answers.
     NoAnswer,
 }
 
 impl Outcome {
-    /// What an answer to a check means; `body` may be only its front. What is not surely the
-    /// gateway's own is no answer: the gateway may be starting behind another proxy.
+    /// From the answer to the request that names a client, and to the one that names nobody where
+    /// that was sent.
+    #[must_use]
+    pub fn of(named: Answer, nobody: Option<Answer>) -> Self {
+        match (named, nobody) {
+            (Answer::Refused, _) => Self::Refused,
+            (Answer::Taken, Some(Answer::Refused)) => Self::Accepted,
+            (Answer::Taken, Some(Answer::Taken)) => Self::Unproven,
+            (Answer::Taken, Some(Answer::None) | None) | (Answer::None, _) => Self::NoAnswer,
+        }
+    }
+}
+
+impl Answer {
+    /// Reads an answer; `body` may be only its front. What is not surely the gateway's own is no
+    /// answer: the gateway may be starting behind another proxy.
     #[must_use]
     pub fn of(status: u16, body: &[u8]) -> Self {
         let has = |needle: &str| {
@@ -42,9 +83,9 @@ impl Outcome {
         };
         match status {
             403 if has("\"proxy_attribution_required\"") => Self::Refused,
-            // A gateway without this path answers with the page of its Control UI.
-            200 if has("\"ready\":true") || has("data-openclaw-control-ui") => Self::Accepted,
-            _ => Self::NoAnswer,
+            // A gateway without this path, before 2026.3, answers with the page of its Control UI.
+            200 if has("\"ready\":true") || is_control_ui(body) => Self::Taken,
+            _ => Self::None,
         }
     }
 }
@@ -66,6 +107,8 @@ pub struct Plan {
     pause: Duration,
     contradicted: Option<Instant>,
     lost: bool,
+    /// The gateway answers, and its answers do not show what it believes.
+    unproven: bool,
 }
 
 impl Plan {
@@ -78,6 +121,7 @@ impl Plan {
             pause: SHORTEST,
             contradicted: None,
             lost: false,
+            unproven: false,
         }
     }
 
@@ -90,6 +134,7 @@ impl Plan {
             pause: SHORTEST,
             contradicted: None,
             lost: false,
+            unproven: false,
         }
     }
 
@@ -97,6 +142,12 @@ impl Plan {
     #[must_use]
     pub fn acceptance(&self) -> Acceptance {
         self.acceptance
+    }
+
+    /// The gateway answers in a way that does not show what it believes.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        self.unproven
     }
 
     /// When to ask next; `None` as long as nothing happens.
@@ -107,35 +158,38 @@ impl Plan {
 
     /// A check is over. `true` when that changes what is known.
     pub fn checked(&mut self, outcome: Outcome, now: Instant) -> bool {
-        let before = self.acceptance;
-        match outcome {
+        let before = (self.acceptance, self.unproven);
+        let (acceptance, due) = match outcome {
             Outcome::NoAnswer => {
                 self.due = Some(now + self.pause);
                 self.pause = (self.pause * 2).min(LONGEST);
                 return false;
             }
-            Outcome::Accepted => {
-                self.acceptance = Acceptance::Accepted;
-                self.due = None;
-            }
-            Outcome::Refused => {
-                self.acceptance = Acceptance::Refused;
-                self.due = Some(now + MINUTE);
-            }
-        }
+            Outcome::Accepted => (Acceptance::Accepted, None),
+            Outcome::Refused => (Acceptance::Refused, Some(now + MINUTE)),
+            Outcome::Unproven => (Acceptance::Unknown, Some(now + UNPROVEN)),
+        };
+        self.acceptance = acceptance;
+        self.unproven = outcome == Outcome::Unproven;
+        self.due = due;
         self.pause = SHORTEST;
-        before != self.acceptance
+        before != (self.acceptance, self.unproven)
     }
 
     /// The gateway answered 403 to a request. Asks again, at most once a minute for this reason,
     /// when that is not what we expect.
     pub fn contradicted(&mut self, now: Instant) {
-        if self.acceptance != Acceptance::Accepted || self.due.is_some() {
+        let believed = self.acceptance == Acceptance::Accepted && self.due.is_none();
+        // A gateway that checks nothing answers no 403, so that it checks now.
+        if !believed && !self.unproven {
             return;
         }
         let free = self.contradicted.map_or(now, |last| last + MINUTE);
-        self.contradicted = Some(free.max(now));
-        self.due = self.contradicted;
+        let next = free.max(now);
+        if self.due.is_none_or(|due| next < due) {
+            self.contradicted = Some(next);
+            self.due = self.contradicted;
+        }
     }
 
     /// The gateway could not be reached.

@@ -4,6 +4,27 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[test]
+fn a_method_is_shown_if_it_is_one() {
+    for method in [
+        "GET",
+        "get",
+        "PROPFIND",
+        "M-SEARCH",
+        "SECRETKKK",
+        "",
+        "\u{1b}[2J",
+    ] {
+        let shown = mask_method(method.as_bytes());
+        let expected = match method {
+            "M-SEARCH" => "[masked 8]",
+            "SECRETKKK" | "\u{1b}[2J" => "[masked 9]",
+            known => known,
+        };
+        assert_eq!(shown, expected);
+    }
+}
+
 const HEX: &str = "0123456789abcdef0123456789abcdef";
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln";
 

@@ -64,6 +64,7 @@ mod tests {
                 decision,
                 rule: None,
                 nearest: None,
+                error_kind: None,
                 error: None,
             }),
             dialect: Some(DialectFacts {

@@ -216,26 +216,7 @@ fn is_similar(host: &str, other: &str) -> bool {
     if host.len().max(other.len()) > LONG || least < 6 || host.len().abs_diff(other.len()) > 2 {
         return false;
     }
-    distance(host.as_bytes(), other.as_bytes()) <= if least < 12 { 1 } else { 2 }
-}
-
-/// Insertions, deletions and replacements between two short texts.
-fn distance(one: &[u8], two: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=two.len()).collect();
-    for (at, left) in one.iter().enumerate() {
-        let mut diagonal = at;
-        let mut before = at + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(two) {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = *cell;
-            before = replaced.min(*cell + 1).min(before + 1);
-            *cell = before;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = at + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    strsim::levenshtein(host, other) <= if least < 12 { 1 } else { 2 }
 }
 
 fn words(origin: &Origin, entry: &Origin, why: Miss) -> String {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::contents::Contents;
 use super::order::Stray;
+use crate::config::access::Unreadable;
 use crate::config::error::{Complaint, quoted};
 
 /// Which of the two files is at fault.
@@ -104,19 +105,12 @@ impl IdentityError {
             quoted(&self.path.to_string_lossy())
         );
         let found = match &self.fault {
-            Fault::Missing => {
-                let advice = if self.path.is_relative() {
-                    " (relative to the working directory)"
-                } else {
-                    ""
-                };
-                format!("no file {}{advice}", quoted(&self.path.to_string_lossy()))
-            }
+            Fault::Missing => format!("no file {}", quoted(&self.path.to_string_lossy())),
             Fault::Unreadable(error) => {
-                format!(
-                    "{} that cannot be read: {error}",
-                    quoted(&self.path.to_string_lossy())
-                )
+                let Unreadable { what, to_do } = Unreadable::new(&self.path, error);
+                let path = quoted(&self.path.to_string_lossy());
+                let found = format!("{path} that cannot be read: {what}");
+                return Complaint::new(self.expected(), found).advising(to_do);
             }
             _ => found,
         };

@@ -22,7 +22,8 @@ impl Resolver<'_> {
         let spot = section.as_ref().map(|section| section.spot.clone());
         let section = section.map(|section| section.value).unwrap_or_default();
         let wants_token = section.token_file.is_some();
-        let token = section.token_file.and_then(|At { spot, value }| {
+        let token = section.token_file.and_then(|path| {
+            let At { spot, value } = self.path(path)?;
             self.named.push(Named::now(&value));
             let read = AdminToken::read(&value);
             read.map_err(|complaint| self.errors.push(complaint.at(&spot)))
@@ -38,10 +39,14 @@ impl Resolver<'_> {
             place = Box::new(move |complaint| complaint.at(&spot));
             value.0
         } else {
-            place = Box::new(move |Complaint { expected, found }| match &spot {
-                Some(spot) => ConfigError::at(spot, expected, found),
-                None => ConfigError::somewhere("admin", expected, found),
-            });
+            place = Box::new(
+                move |Complaint {
+                          expected, found, ..
+                      }| match &spot {
+                    Some(spot) => ConfigError::at(spot, expected, found),
+                    None => ConfigError::somewhere("admin", expected, found),
+                },
+            );
             Admin::default_listen()
         };
         if !listen.host.is_loopback() && !wants_token && !self.lost.contains("admin.token_file") {

@@ -6,7 +6,7 @@ use crate::config::Override;
 use crate::config::error::{Complaint, ConfigError};
 use crate::config::listener::{self, Listener, ListenerTls};
 use crate::config::schema::{At, ListenerSchema, ProxyProtocolSchema};
-use crate::config::{Listen, SocketMode, trusted};
+use crate::config::{Listen, SocketMode, paths, trusted};
 
 impl Resolver<'_> {
     pub(super) fn listeners(
@@ -44,8 +44,11 @@ impl Resolver<'_> {
                 .filter_map(|given| {
                     let parsed = Listener::from_override(given.value.trim());
                     let place = Complaint::new(listener::EXPECTED, "");
-                    self.accept(given, parsed).map(|listener| Listener {
+                    let listener = self.accept(given, parsed)?;
+                    let listen = listener.listen.with_socket(paths::absolute);
+                    Some(Listener {
                         place: ConfigError::given(given.source, place),
+                        listen: self.accept(given, listen)?,
                         ..listener
                     })
                 })
@@ -68,10 +71,22 @@ impl Resolver<'_> {
             None => Some(Trusted::default()),
         };
         let listen = self.required(&spot, "listen", "an address to listen on", value.listen)?;
+        let At {
+            spot,
+            value: listen_value,
+        } = listen;
+        let folder = &self.folder;
+        let listen = match listen_value.0.with_socket(|path| folder.join(path)) {
+            Ok(value) => At { spot, value },
+            Err(complaint) => {
+                self.errors.push(complaint.at(&spot));
+                return None;
+            }
+        };
         let mode = match value.mode {
-            Some(mode) if !matches!(listen.value.0, Listen::Unix(_)) => {
+            Some(mode) if !matches!(listen.value, Listen::Unix(_)) => {
                 let expected = "no `mode` without `listen: unix:/path`";
-                let found = format!("it beside `{}`", listen.value.0);
+                let found = format!("it beside `{}`", listen.value);
                 self.errors
                     .push(ConfigError::at(&mode.spot, expected, found));
                 None
@@ -80,7 +95,7 @@ impl Resolver<'_> {
         };
         Some(Listener {
             place: ConfigError::at(&listen.spot, listener::EXPECTED, ""),
-            listen: listen.value.0,
+            listen: listen.value,
             mode: mode.map_or_else(SocketMode::default, |mode| mode.value.0),
             proxy_protocol: proxy_protocol?,
             tls: tls?,

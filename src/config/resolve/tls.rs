@@ -65,14 +65,18 @@ impl Resolver<'_> {
         let At { spot, value } = section;
         let expected = "the path of the CA that signs clients' certificates";
         let ca = self.required(&spot, "ca", expected, value.ca);
+        let ca = ca.and_then(|ca| self.path(ca));
         let roots = ca.as_ref().and_then(|ca| self.file(ca, identity::roots));
-        let crls = match &value.crl {
-            Some(crl) => self.file(crl, identity::revocations),
+        let crl_spot = value.crl.as_ref().map(|crl| crl.spot.clone());
+        let crls = match value.crl {
+            Some(crl) => self
+                .path(crl)
+                .and_then(|crl| self.file(&crl, identity::revocations)),
             None => Some(Vec::new()),
         };
         // What the library finds fault with behind good PEM is in the revocation lists: the roots
         // have passed it.
-        let blamed = value.crl.map_or(spot, |crl| crl.spot);
+        let blamed = crl_spot.unwrap_or(spot);
         ClientAuth::new(value.mode.unwrap_or_default(), roots?, crls?)
             .map_err(|found| {
                 let expected = "revocation lists that can be read";
@@ -143,6 +147,8 @@ impl Resolver<'_> {
         let At { spot, value } = section;
         let cert = self.required(&spot, "cert", "the path of a certificate", value.cert);
         let key = self.required(&spot, "key", "the path of a private key", value.key);
+        let cert = cert.and_then(|cert| self.path(cert));
+        let key = key.and_then(|key| self.path(key));
         let chain = cert
             .as_ref()
             .and_then(|cert| self.file(cert, identity::chain));

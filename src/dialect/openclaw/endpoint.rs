@@ -25,6 +25,13 @@ pub fn of(target: &str) -> Endpoint {
     found.map_or(Endpoint::Gateway, |(_, endpoint)| *endpoint)
 }
 
+/// The path on which gateways before 2026.4 announce changes of a canvas and never challenge. Others serve
+/// their own protocol there, or refuse the upgrade: what is said on it shows which.
+#[must_use]
+pub fn may_be_canvas(target: &str) -> bool {
+    target.split(['?', '#']).next() == Some("/__openclaw__/ws")
+}
+
 /// A path where the gateway's own service is served whatever plugins registered.
 #[must_use]
 pub(super) fn is_root(target: &str) -> bool {
@@ -49,8 +56,25 @@ mod tests {
             ("/__openclaw__/worker-bundle/v1", Endpoint::Gateway),
             ("/__openclaw__/cap/secret/canvas", Endpoint::Plugin),
             ("", Endpoint::Gateway),
+            // Which it is shows only by what is said there.
+            ("/__openclaw__/ws", Endpoint::Gateway),
         ] {
             assert_eq!(of(target), endpoint, "{target}");
+        }
+    }
+
+    #[test]
+    fn one_path_may_be_a_canvas() {
+        assert!(may_be_canvas("/__openclaw__/ws"));
+        assert!(may_be_canvas("/__openclaw__/ws?x=1"));
+        for other in [
+            "/",
+            "/ws",
+            "/__openclaw__/wss",
+            "/__openclaw__/ws/x",
+            "/?x=/__openclaw__/ws",
+        ] {
+            assert!(!may_be_canvas(other), "{other}");
         }
     }
 }

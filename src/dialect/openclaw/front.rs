@@ -168,7 +168,7 @@ impl<'de> Visitor<'de> for Fields<'_, '_> {
                     let value = map.next_value::<Value>()?;
                     front.error = Some(Box::new(Failure {
                         error: read::error(&value),
-                        missing_scope: read::text(&value, "/details/missingScope"),
+                        missing_scope: read::missing_scope(&value),
                     }));
                 }
                 Field::Other => {

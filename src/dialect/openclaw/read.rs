@@ -17,14 +17,17 @@ const TEXT_CAP: usize = 256;
 const LIST_CAP: usize = 64;
 
 /// What takes up most of the payload of `hello-ok` and is not asked for here.
-const LEFT_OUT: [&str; 2] = ["features", "snapshot"];
+const LEFT_OUT: &str = "features";
+
+/// Of this part of the payload only one number is read.
+const SNAPSHOT: (&str, &str) = ("snapshot", "uptimeMs");
 
 /// A whole, uncompressed text message as JSON.
 pub(super) fn json(message: &Message<'_>) -> Option<Value> {
     serde_json::from_slice(whole(message)?).ok()
 }
 
-/// The same of the gateway, without [`LEFT_OUT`] in its payload. Of a client nothing is left out:
+/// The same of the gateway, without [`LEFT_OUT`] and most of [`SNAPSHOT`] in its payload. Of a client nothing is left out:
 /// wherever it stands, it could be its credential.
 pub(super) fn json_of_gateway(message: &Message<'_>) -> Option<Value> {
     let mut reader = serde_json::Deserializer::from_slice(whole(message)?);
@@ -37,11 +40,13 @@ fn whole<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
     (message.whole && !message.compressed).then_some(message.bytes)
 }
 
-/// Reads a value, of which [`LEFT_OUT`] is passed over and not built. It says what is being read.
+/// Reads a value, of which [`LEFT_OUT`] and most of [`SNAPSHOT`] are passed over and not built. It says
+/// what is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sparse {
     Message,
     Payload,
+    Snapshot,
     Other,
 }
 
@@ -95,12 +100,18 @@ impl<'de> Visitor<'de> for Sparse {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = serde_json::Map::new();
         while let Some(name) = entries.next_key::<Cow<'_, str>>()? {
-            if self == Self::Payload && LEFT_OUT.contains(&&*name) {
+            let passed_over = match self {
+                Self::Payload => name == LEFT_OUT,
+                Self::Snapshot => name != SNAPSHOT.1,
+                Self::Message | Self::Other => false,
+            };
+            if passed_over {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             }
             let inner = match (self, &*name) {
                 (Self::Message, "payload") => Self::Payload,
+                (Self::Payload, name) if name == SNAPSHOT.0 => Self::Snapshot,
                 _ => Self::Other,
             };
             object.insert(name.into_owned(), entries.next_value_seed(inner)?);
@@ -152,7 +163,18 @@ pub(super) fn error(error: &Value) -> DialectError {
         request_id: text(error, "/details/requestId"),
         next_step: text(error, "/details/recommendedNextStep"),
         retry_after_ms: number(error, "/retryAfterMs"),
+        expected_protocol: number(error, "/details/expectedProtocol"),
     }
+}
+
+/// The scope that a request's error names. Gateways before 2026.8 have it in the message alone.
+pub(super) fn missing_scope(error: &Value) -> Option<PeerText> {
+    if at(error, "/details/code").is_some() {
+        return text(error, "/details/missingScope");
+    }
+    let scope = str(error, "/message")?.strip_prefix("missing scope: ")?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    (!scope.is_empty() && scope.chars().all(is_name)).then(|| PeerText::new(scope, TEXT_CAP))
 }
 
 #[cfg(test)]
@@ -174,10 +196,15 @@ mod tests {
     fn of_the_gateway_all_is_read_but_what_is_left_out() {
         let read = |text| json_of_gateway(&message(text));
         let text = r#"{"a": [1, -2, 2.5, null, true, "x\n", {"b": {}}], "features": {"methods": ["m", []]},
-            "payload": {"snapshot": [{}], "server": {"version": "v", "features": [1]}, "big": 18446744073709551615}} "#;
+            "payload": {"snapshot": {"presence": [{}], "uptimeMs": 7, "health": {"uptimeMs": 8}}, "features": {"methods": []},
+            "server": {"version": "v", "features": [1]}, "big": 18446744073709551615}} "#;
         let mut whole: Value = serde_json::from_str(text).unwrap();
-        let payload = whole.get_mut("payload").and_then(Value::as_object_mut);
-        payload.unwrap().remove("snapshot");
+        let payload = whole
+            .get_mut("payload")
+            .and_then(Value::as_object_mut)
+            .unwrap();
+        payload.remove("features");
+        payload.insert("snapshot".to_owned(), serde_json::json!({"uptimeMs": 7}));
         assert_eq!(read(text), Some(whole));
         assert_eq!(
             str(&read(text).unwrap(), "/payload/server/version"),

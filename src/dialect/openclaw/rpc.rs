@@ -280,6 +280,7 @@ impl Rpc {
                 method: method.clone(),
                 code: failure.error.code.clone(),
                 details_code: failure.error.details_code.clone(),
+                message: failure.error.message.clone(),
                 missing_scope: failure.missing_scope.clone(),
                 count: *count,
                 first_at: ending.anchor.at(*first),

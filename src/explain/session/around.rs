@@ -118,9 +118,13 @@ pub(super) fn recent(paper: &mut Paper, context: &ContextFacts) {
     if context.boots.len() > 1 || context.boots_alternate {
         for boot in &context.boots {
             let sessions = count(u64::from(boot.sessions), "session");
+            let process = boot.began_at.map_or_else(
+                || boot.id.to_string(),
+                |began| format!("began at {began} (uptime)"),
+            );
             rows.push((
                 "boot",
-                format!("{}, {sessions}, from {}", boot.id, boot.first_at),
+                format!("{process}, {sessions}, from {}", boot.first_at),
             ));
         }
     }

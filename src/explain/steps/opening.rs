@@ -63,7 +63,7 @@ fn accept(steps: &mut Steps<'_>) {
         let done = done.filter(|done| request.is_none_or(|request| *done <= request));
         steps.add(done, (Client, Tap), Event::Tls, tls_words(tls));
     }
-    if let Some(first) = client.first_bytes {
+    if let Some(first) = client.first_bytes.filter(|_| record.passthrough.is_none()) {
         let bytes = client.bytes_read.map_or_else(String::new, |bytes| {
             format!(", {} in all", human_bytes(bytes))
         });

@@ -10,7 +10,7 @@ use crate::session::party::{Direction, Phase};
 use crate::session::record::dialect::{ClientIdentity, ConnectResult, FirstMessage, RpcFacts};
 use crate::session::record::{DialectFacts, DirectionFrames};
 use crate::session::text::PeerText;
-use crate::verdict::words::{human_bytes, human_ms, opcode_word, quoted, violation_words};
+use crate::verdict::words::{front, human_bytes, human_ms, opcode_word, quoted, violation_words};
 
 pub(super) fn tell(steps: &mut Steps<'_>) {
     if let Some(at) = steps.began(Phase::Handshake) {
@@ -196,6 +196,9 @@ fn requests(steps: &mut Steps<'_>, rpc: &RpcFacts) {
             .map(AsRef::as_ref)
             .collect();
         let mut text = format!("{} fails: {}", failure.method, codes.join(", "));
+        if let Some(message) = failure.message.as_ref().filter(|_| !failure.lacks_scope()) {
+            let _ = write!(text, ", {}", front(message, 80));
+        }
         if failure.count > 1 {
             let _ = write!(text, "; {} times in all", failure.count);
         }

@@ -66,8 +66,8 @@ impl Summary {
 
     /// For people. `older` is how many rotated files stand beside the file.
     #[must_use]
-    pub fn page(&self, file: &str, unread: &Unread, older: usize) -> String {
-        let mut paper = Paper::default();
+    pub fn page(&self, file: &str, unread: &Unread, older: usize, width: usize) -> String {
+        let mut paper = Paper::new(width);
         paper.title(file);
         if let Some((first, last)) = self.times {
             let sessions = count(self.records, "session");

@@ -90,6 +90,7 @@ where
         Box::pin(async move {
             let response = inner.await?;
             connection.is_established();
+            connection.heads.answer_began();
             note_answer(&session, &response);
             let refused = response.status() != StatusCode::SWITCHING_PROTOCOLS
                 && session.with(|rec| rec.is_websocket()) == Some(true);
@@ -127,7 +128,8 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
     } = &seen.checked;
     let target = String::from_utf8_lossy(head.target());
     // Other services of the gateway do look at the request's headers.
-    let challenges = endpoint::of(&target) == Endpoint::Gateway;
+    let challenges =
+        endpoint::of(&target) == Endpoint::Gateway && !endpoint::may_be_canvas(&target);
     let about = credentials::Request {
         target: &target,
         websocket: *asks != Asks::Nothing,

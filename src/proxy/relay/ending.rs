@@ -63,7 +63,7 @@ impl Relay {
             // It had sent its FIN, and now refuses what the other end still sends.
             if end == TransportEnd::Rst {
                 self.session
-                    .with(|rec| rec.ending.refuses_to_read(direction.to()));
+                    .with(|rec| rec.ending.refuses_to_read(direction.to(), now));
             }
             return Turn::Broken;
         }
@@ -356,7 +356,9 @@ impl Relay {
         ] {
             let broke = wire.as_mut().filter(|_| ended).and_then(Wire::broke);
             if broke.is_some_and(|(end, _)| end == TransportEnd::Rst) {
-                self.session.with(|rec| rec.ending.refuses_to_read(leg));
+                let now = Instant::now();
+                self.session
+                    .with(|rec| rec.ending.refuses_to_read(leg, now));
             }
         }
     }

@@ -114,7 +114,7 @@ fn a_close_to_a_client_that_is_gone_is_undelivered() {
             story = story.written(Leg::Client, 3);
         }
         if refuses {
-            story.ending.refuses_to_read(Leg::Client);
+            story.ending.refuses_to_read(Leg::Client, story.at(4));
         }
         let facts = story.facts();
         assert_eq!(facts.first, Some(Party::Client));

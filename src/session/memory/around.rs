@@ -27,6 +27,8 @@ pub(super) struct Around<'a> {
     pub(super) since: Moment,
     /// Those that got open and began in the last minute, this one not counted.
     pub(super) let_in: Vec<LetIn>,
+    /// The last one that was let in and said what the gateway is.
+    pub(super) newest: Option<&'a Remembered>,
 }
 
 impl<'a> Around<'a> {
@@ -42,6 +44,7 @@ impl<'a> Around<'a> {
             device: None,
             since: this.opened_at,
             let_in: Vec::new(),
+            newest: None,
         };
         for other in all {
             if other.gateway == this.gateway && other.id != this.id {
@@ -79,6 +82,10 @@ impl<'a> Around<'a> {
         {
             self.device = Some(other);
         }
+        let is_newer = |newest: &Remembered| newest.heard_at <= other.heard_at;
+        if other.accepted && other.protocol.is_some() && self.newest.is_none_or(is_newer) {
+            self.newest = Some(other);
+        }
         self.boots.add(other);
         self.credentials.add(other);
     }
@@ -90,8 +97,8 @@ pub(super) struct Boots<'a> {
     found: Vec<Process<'a>>,
     /// A gateway that restarts in a loop has a new one in each session.
     known: HashMap<Number, usize>,
-    /// Boot id of the last session: most sessions share it.
-    last: Option<(Number, usize)>,
+    /// The process of the last session: most sessions share it.
+    last: Option<usize>,
 }
 
 struct Process<'a> {
@@ -111,10 +118,10 @@ struct Process<'a> {
 
 impl<'a> Boots<'a> {
     fn add(&mut self, one: &'a Remembered) {
-        let Some(id) = one.boot else { return };
-        let last = self.last.filter(|(last, _)| *last == id);
-        let known = last.map_or_else(|| self.known.get(&id).copied(), |(_, at)| Some(at));
-        let at = known.unwrap_or(self.found.len());
+        if one.boot.is_none() && one.began_at.is_none() {
+            return;
+        }
+        let at = self.place(one).unwrap_or(self.found.len());
         if let Some(process) = self.found.get_mut(at) {
             process.sessions += 1;
             if process.version.is_none() {
@@ -130,7 +137,9 @@ impl<'a> Boots<'a> {
             process.lost_at = process.lost_at.max(lost_at(one));
             process.announced |= one.shutdown.is_some();
         } else {
-            self.known.insert(id, at);
+            if let Some(id) = one.boot {
+                self.known.insert(id, at);
+            }
             self.found.push(Process {
                 first: one,
                 version: one.version.as_ref(),
@@ -142,11 +151,23 @@ impl<'a> Boots<'a> {
                 announced: one.shutdown.is_some(),
             });
         }
-        self.last = Some((id, at));
+        self.last = Some(at);
+    }
+
+    /// Where the process of a session stands.
+    fn place(&self, one: &Remembered) -> Option<usize> {
+        let shared = |process: &Process<'_>| process.first.shares_process_with(one);
+        let last = self
+            .last
+            .filter(|at| self.found.get(*at).is_some_and(shared));
+        last.or_else(|| match one.boot {
+            Some(id) => self.known.get(&id).copied(),
+            None => self.found.iter().position(shared),
+        })
     }
 
     fn of(&self, one: &Remembered) -> Option<&Process<'a>> {
-        self.found.get(*self.known.get(&one.boot?)?)
+        self.found.get(self.place(one)?)
     }
 
     /// When the process of a session accepted another session, after this moment.
@@ -188,6 +209,7 @@ impl<'a> Boots<'a> {
         let surplus = self.found.len().saturating_sub(MAX_TOLD);
         let boots = self.found.into_iter().skip(surplus).map(|process| Boot {
             id: process.first.rest.boot.clone().unwrap_or_default(),
+            began_at: process.first.began_at,
             version: process.version.cloned(),
             sessions: process.sessions,
             first_at: process.first.opened_at,

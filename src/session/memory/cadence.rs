@@ -71,10 +71,9 @@ pub(super) fn cadence(
     let of_leg = ends.iter().filter(|other| is_end_of(leg, other));
     // Each of them was tested when it ended, and each test was another chance for a false claim.
     let looks = of_leg.count() + 1;
-    let by_measure = [Measure::Silence, Measure::Age].into_iter();
-    let clustered = by_measure
-        .filter_map(|measure| clustered(ends, this, (leg, measure), looks))
-        .reduce(|best, next| if next.cases > best.cases { next } else { best });
+    let by_silence = clustered(ends, this, (leg, Measure::Silence), looks);
+    let by_age = clustered(ends, this, (leg, Measure::Age), looks);
+    let clustered = more_likely(by_silence, by_age);
     // All sessions get the gateway's ticks at the same moment, so sessions that end within one second
     // have always been silent for equally long. They are a wave only if more end than in a usual
     // second.
@@ -87,6 +86,26 @@ pub(super) fn cadence(
         }),
         (None, waves) => waves,
     }
+}
+
+/// Which of the two explains the ends. Sessions that say something at their start and nothing later are
+/// as alike in age as in silence, whichever of the two ended them. Idle timers are far more common, so
+/// silence comes first unless it explains clearly fewer ends.
+fn more_likely(by_silence: Option<Cadence>, by_age: Option<Cadence>) -> Option<Cadence> {
+    let (Some(silence), Some(age)) = (by_silence, by_age) else {
+        return by_silence.or(by_age);
+    };
+    let nearly_as_many = |one: &Cadence, other: &Cadence| {
+        one.cases.saturating_mul(4) >= other.cases.saturating_mul(3)
+    };
+    if !nearly_as_many(&silence, &age) {
+        return Some(age);
+    }
+    let same_age_ms = nearly_as_many(&age, &silence).then_some(age.period_ms);
+    Some(Cadence {
+        same_age_ms,
+        ..silence
+    })
 }
 
 fn is_end_of(leg: Leg, one: &Remembered) -> bool {
@@ -136,6 +155,7 @@ fn clustered(
         measure,
         leg,
         period_ms,
+        same_age_ms: None,
         cases: u32::try_from(members.len()).unwrap_or(u32::MAX),
         known_s: known(period_ms),
         compared: u32::try_from(looks).unwrap_or(u32::MAX),
@@ -314,6 +334,7 @@ fn waves(ends: &[&Remembered], this: &Remembered, leg: Leg, looks: usize) -> Opt
         measure: Measure::Silence,
         leg,
         period_ms: own,
+        same_age_ms: None,
         cases: waves,
         known_s: known(own),
         compared: u32::try_from(looks).unwrap_or(u32::MAX),
@@ -358,7 +379,7 @@ fn is_wave(ends: &[&Remembered], own: u64) -> bool {
 /// The process of an earlier session accepted this session after that session's end, or this
 /// session was open at that time and survived.
 fn went_on(earlier: &Remembered, this: &Remembered) -> bool {
-    let same_process = this.boot.is_some() && this.boot == earlier.boot;
+    let same_process = this.shares_process_with(earlier);
     let heard_later = this.heard_at > earlier.closed_at;
     let outlived = this.open && this.heard_at <= earlier.closed_at;
     same_process && heard_later || outlived

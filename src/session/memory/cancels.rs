@@ -10,7 +10,7 @@ use super::{Answer, Remembered};
 use crate::session::moment::Moment;
 use crate::session::party::Phase;
 use crate::session::record::context::{Cancels, Span};
-use crate::session::record::{GatewayFacts, SessionRecord};
+use crate::session::record::{GatewayFacts, SessionRecord, TimerKey};
 
 /// How long attempts are remembered, in milliseconds.
 const WINDOW_MS: i64 = 5 * 60 * 1000;
@@ -31,7 +31,10 @@ impl Attempt {
             return Self::Other;
         };
         let close = &record.close;
-        let by_client = close.transport.client.is_by_peer() && close.timer.is_none();
+        // Before an answer, `half_close` runs only after the client has ended its sending side: the client left.
+        let timer = close.timer.map(|timer| timer.key);
+        let by_client = close.transport.client.is_by_peer()
+            && matches!(timer, None | Some(TimerKey::HalfClose));
         match gateway.status {
             Some(_) => {
                 let tunnel = record.phases.iter().find(|it| it.phase == Phase::Handshake);
@@ -40,7 +43,12 @@ impl Attempt {
                 Self::Answered(at, answered_after_ms(gateway))
             }
             None if by_client && record.answer.is_none() && gateway.error.is_none() => {
-                Self::Cancelled(whole(record.duration_ms))
+                Self::Cancelled(match (timer, close.transport.client_at) {
+                    (Some(_), Some(left)) => {
+                        u32::try_from(left.millis_since(record.opened_at)).unwrap_or_default()
+                    }
+                    _ => whole(record.duration_ms),
+                })
             }
             _ => Self::Other,
         }

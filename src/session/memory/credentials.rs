@@ -1,4 +1,4 @@
-//! Which credentials worked lately, and where this session's own came from.
+//! Which credentials worked recently, and where this session's own came from.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

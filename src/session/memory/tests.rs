@@ -229,6 +229,39 @@ fn of_several_credentials_the_one_that_was_compared_is_remembered() {
     assert_eq!(with(1, ConnectResult::Accepted, None), None);
 }
 
+/// Gateways before 2026.3 give no code, and 2026.2 calls every wrong token of a device one of the device.
+#[test]
+fn a_wrong_token_is_noticed_without_a_code_too() {
+    use crate::session::credential::{Credential, Fingerprinter};
+    use crate::session::record::dialect::DialectError;
+    const DEVICE: &str = "unauthorized: device token mismatch (rotate/reissue device token)";
+    let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+    let mismatch = |message: &str, code: Option<&str>, keys: &[&str]| {
+        let sent = keys.iter().map(|key| {
+            let place = format!("frame:connect.params.auth.{key}");
+            Credential::observe(&fingerprinter, &place, b"a value").with_effective(true)
+        });
+        let error = DialectError {
+            details_code: code.map(|code| PeerText::new(code, 64)),
+            message: Some(PeerText::new(message, 120)),
+            ..DialectError::default()
+        };
+        is_mismatch(&error, &sent.collect::<Vec<_>>())
+    };
+    let shared = "unauthorized: gateway token mismatch (set gateway.remote.token)";
+    assert!(mismatch(shared, None, &["token"]));
+    assert!(mismatch("x", Some("AUTH_TOKEN_MISMATCH"), &["token"]));
+    assert!(mismatch(DEVICE, None, &["token"]));
+    assert!(!mismatch(DEVICE, None, &["deviceToken"]));
+    assert!(!mismatch(DEVICE, None, &["token", "deviceToken"]));
+    assert!(!mismatch(
+        DEVICE,
+        Some("AUTH_DEVICE_TOKEN_MISMATCH"),
+        &["token"]
+    ));
+    assert!(!mismatch("device identity required", None, &["token"]));
+}
+
 #[test]
 fn a_device_that_was_removed_is_not_one_that_was_lost() {
     let of = |number, result, reason: Option<&str>| {

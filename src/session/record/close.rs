@@ -78,6 +78,10 @@ pub struct TransportEnds {
     pub client_fault: Option<StreamFault>,
     /// The same of the gateway.
     pub gateway_fault: Option<StreamFault>,
+    /// When what was sent to the client after it had ended its sending side (`client` is `fin` or
+    /// `tls_close`) was found to be answered with a reset: it was gone. If `null`, it may have gone on
+    /// reading.
+    pub client_refused_at: Option<Moment>,
     /// HTTP/2: the client reset the stream of this session, and why. Its connection may have gone on.
     pub client_reset: Option<StreamReset>,
 }

@@ -34,11 +34,11 @@ pub struct ContextFacts {
     /// The timer that ended this session and others, where their times are far more alike than
     /// chance would have them.
     pub cadence: Option<Cadence>,
-    /// Other credentials that the same client address used lately in the same place.
+    /// Other credentials that the same client address used recently in the same place.
     pub other_credentials: Vec<OtherCredential>,
-    /// Whether this session's own credential worked for others lately.
+    /// Whether this session's own credential worked for others recently.
     pub same_credential: Option<CredentialUse>,
-    /// The credential in the same place that most clients were let in with lately, where it is
+    /// The credential in the same place that most clients were let in with recently, where it is
     /// not this one.
     pub working: Option<CredentialUse>,
     /// The gateway issued this session's credential itself: it is a device token.
@@ -48,12 +48,15 @@ pub struct ContextFacts {
     /// Processes of the gateway, this session's included, that were lost with their sessions in the
     /// last ten minutes, one after the other.
     pub processes_lost: u32,
-    /// The gateway was lately going down, or lost all its sessions.
+    /// The gateway was recently going down, or lost all its sessions.
     pub going_down: Option<GoingDown>,
-    /// Processes of the gateway that were seen lately, by boot id, oldest first.
+    /// Processes of the gateway that were seen recently, oldest first: by boot id, and by their uptime where
+    /// the gateway has no boot ids (before 2026.8).
     pub boots: Vec<Boot>,
-    /// Boot ids came back after another one: two gateways behind one address.
+    /// A process answered again after another one: two gateways behind one address.
     pub boots_alternate: bool,
+    /// What the latest other session that the gateway let in showed of its release.
+    pub release: Option<GatewayRelease>,
     /// Refusals for a wrong token at this gateway in the last five minutes.
     pub mismatches: u32,
     /// Upgrade attempts of this client address in the last minute, this one counted.
@@ -108,6 +111,10 @@ pub struct Cadence {
     pub period_ms: u64,
     /// How many there are, this one counted; those within a second of each other count as one.
     pub cases: u32,
+    /// The age, in milliseconds, if `measure` is `silence` and nearly as many sessions are alike in age: a
+    /// limit on a connection's lifetime would look the same as an idle timer.
+    #[serde(default)]
+    pub same_age_ms: Option<u64>,
     /// The period of a well-known default that this is within 3 % of, in seconds.
     pub known_s: Option<u32>,
     /// Ends of the same leg that were looked at, this one counted.
@@ -191,8 +198,11 @@ pub struct GoingDown {
 /// See [`ContextFacts::boots`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Boot {
-    /// `server.bootId` of `hello-ok`.
+    /// `server.bootId` of `hello-ok`; empty where the gateway has none.
     pub id: PeerText,
+    /// When the process began, by its uptime; only of a gateway without boot ids.
+    #[serde(default)]
+    pub began_at: Option<Moment>,
     /// `server.version` of `hello-ok`.
     #[serde(default)]
     pub version: Option<PeerText>,
@@ -202,4 +212,36 @@ pub struct Boot {
     pub first_at: Moment,
     /// When it was last seen.
     pub last_at: Moment,
+}
+
+/// Times at which a process began, by its uptime in different sessions, differ by at most so many
+/// milliseconds: the way of hello-ok. No gateway starts twice within that time.
+pub const SAME_PROCESS_MS: i64 = 3000;
+
+impl Boot {
+    /// Whether it is the process with this boot id or, without one, the one that began then.
+    #[must_use]
+    pub fn is(&self, id: Option<&PeerText>, began_at: Option<Moment>) -> bool {
+        match (id, self.began_at, began_at) {
+            (Some(id), ..) => self.id == *id,
+            (None, Some(its), Some(began)) => its.millis_since(began).abs() <= SAME_PROCESS_MS,
+            (None, ..) => false,
+        }
+    }
+}
+
+/// See [`ContextFacts::release`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct GatewayRelease {
+    /// `server.version` of `hello-ok`.
+    pub version: Option<PeerText>,
+    /// `protocol`.
+    pub protocol: Option<u64>,
+    /// `policy.maxPayload`.
+    pub max_payload: Option<u64>,
+    /// It had a boot id.
+    pub has_boot_id: bool,
+    /// When it let that session in.
+    pub at: Option<Moment>,
 }

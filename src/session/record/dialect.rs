@@ -79,6 +79,9 @@ pub enum Endpoint {
     /// A plugin's path: `/__openclaw__/cap/…`, or a path other than `/` where the gateway began
     /// with something else than its challenge and the client with something else than connect.
     Plugin,
+    /// `/__openclaw__/ws` of gateways before 2026.4, which announce there that a canvas changed: nobody
+    /// says a word until then. On this path later gateways challenge, and neither side did.
+    Canvas,
 }
 
 /// The gateway's first data message.
@@ -157,8 +160,19 @@ pub struct ServerIdentity {
     pub version: Option<PeerText>,
     /// `buildId`.
     pub build_id: Option<PeerText>,
-    /// `bootId`: a new one proves a fresh process.
+    /// `bootId`: a new one proves a fresh process. Gateways before 2026.8 have none.
     pub boot_id: Option<PeerText>,
+    /// `snapshot.uptimeMs` of the same `hello-ok`: how long the process had run.
+    pub uptime_ms: Option<u64>,
+}
+
+impl DialectFacts {
+    /// When the gateway's process began, by the uptime that it told; in-process restarts do not change it.
+    #[must_use]
+    pub fn process_began_at(&self) -> Option<Moment> {
+        let uptime = self.server.as_ref()?.uptime_ms?;
+        self.answered_at?.before(uptime)
+    }
 }
 
 /// What became of the connect request.
@@ -192,6 +206,8 @@ pub struct DialectError {
     pub next_step: Option<PeerText>,
     /// `error.retryAfterMs`.
     pub retry_after_ms: Option<u64>,
+    /// `error.details.expectedProtocol`: the protocol version that the gateway speaks.
+    pub expected_protocol: Option<u64>,
 }
 
 /// The `shutdown` event.
@@ -289,7 +305,11 @@ pub struct RpcFailure {
     pub code: Option<PeerText>,
     /// `error.details.code`.
     pub details_code: Option<PeerText>,
-    /// `error.details.missingScope`.
+    /// The front of `error.message`, of the first one.
+    #[serde(default)]
+    pub message: Option<PeerText>,
+    /// `error.details.missingScope`; of gateways before 2026.8, which send no details, what the message
+    /// names.
     pub missing_scope: Option<PeerText>,
     /// How often.
     pub count: u64,

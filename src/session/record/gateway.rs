@@ -178,6 +178,8 @@ pub enum ForwardedWhy {
     OwnHost,
     /// `none`: the gateway refuses what we write, and sees all clients under our address.
     GatewayRefusedOverwrite,
+    /// `pass`: the connection comes from the client's own address (`wstap attach`).
+    ClientAddress,
     /// As `gateway.forwarded` says.
     Configured,
     /// `none`, and not sent at all: a remote client would have looked local to the gateway.
@@ -195,7 +197,7 @@ pub enum Acceptance {
     Accepted,
     /// It answers 403: our address is not in its `gateway.trustedProxies`.
     Refused,
-    /// There is no answer yet.
+    /// There is no answer yet, or none that shows it: gateways before 2026.8 answer everybody alike.
     Unknown,
     /// Nobody asks: another dialect, another mode, or nothing is ever written.
     #[default]
@@ -247,6 +249,9 @@ pub enum BodyKind {
     Attribution,
     /// `OpenClaw`: `Gateway websocket admission closed`.
     AdmissionClosed,
+    /// `Service Unavailable`, as the `ws` library of Node says it when its server is closing: `OpenClaw`
+    /// before 2026.8 while it stops. Other servers can say the same.
+    LibraryClosing,
     /// `OpenClaw`: `Too many unauthenticated sockets`.
     TooManySockets,
     /// `OpenClaw`: `Gateway websocket handlers unavailable`.
@@ -320,6 +325,8 @@ pub enum GatewayErrorKind {
     WantsTls,
     /// Its certificate is not signed by a CA we trust.
     CertificateUntrusted,
+    /// Its certificate is not the one of `gateway.tls.fingerprint`.
+    CertificatePin,
     /// Its certificate is expired or not yet valid.
     CertificateExpired,
     /// Its certificate is for another name.

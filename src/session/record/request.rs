@@ -9,7 +9,7 @@ use crate::session::text::PeerText;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RequestFacts {
-    /// The method.
+    /// The method, if it is a known one; of any other only its length, as `[masked 9]`.
     pub method: String,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     pub http_version: String,
@@ -60,8 +60,58 @@ pub struct OriginFacts {
     pub rule: Option<String>,
     /// The entry that it nearly matched, and why it did not.
     pub nearest: Option<NearestEntry>,
-    /// Why there is no normal form.
+    /// Why there is no normal form: for rules. `null` in records of older versions.
+    pub error_kind: Option<OriginError>,
+    /// The same in words.
     pub error: Option<String>,
+}
+
+/// Why a value is not a single, plain origin. The texts complete "failed to read the origin: ".
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, thiserror::Error,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginError {
+    /// Nothing, or blanks only. The gateway treats an empty Origin like a missing one.
+    #[error("found nothing, expected scheme://host[:port]")]
+    Empty,
+    /// The opaque origin of sandboxed frames, `file:` and `data:` pages (RFC 6454 §6.1).
+    #[error("found the opaque origin null, expected scheme://host[:port]")]
+    Null,
+    /// Several origins, separated by commas or blanks (RFC 6454 §7.1 allows it, browsers never do).
+    #[error("found a list, expected one origin")]
+    List,
+    /// More than one header line, equal ones included.
+    #[error("found more than one Origin header")]
+    Several,
+    /// Control characters or bytes that are not UTF-8; in a header also anything outside ASCII,
+    /// because browsers send international names as punycode.
+    #[error("found bytes that no origin contains")]
+    Bytes,
+    /// Longer than any host name allows.
+    #[error("found more than 512 bytes")]
+    TooLong,
+    /// A bare host, or a scheme that is not followed by `://`.
+    #[error("found no scheme, expected scheme://host[:port]")]
+    NoScheme,
+    /// Not a scheme (RFC 3986 §3.1).
+    #[error("found an invalid scheme")]
+    Scheme,
+    /// `user@` or `user:password@`.
+    #[error("found user information, expected scheme://host[:port]")]
+    Userinfo,
+    /// A path, query or fragment behind the host.
+    #[error("found a path, query or fragment, expected scheme://host[:port]")]
+    Path,
+    /// No host, as in `file://`.
+    #[error("found no host, expected scheme://host[:port]")]
+    NoHost,
+    /// A host that the URL standard rejects.
+    #[error("found an invalid host")]
+    Host,
+    /// A port that is not a number up to 65535.
+    #[error("found an invalid port")]
+    Port,
 }
 
 /// See [`OriginFacts::decision`].

@@ -12,7 +12,7 @@ use super::dialect::{
 use super::gateway::{ForwardedFacts, GatewayFacts, SentHeader};
 use super::proxy_protocol::{ProxyProtocolFacts, ProxyTls};
 use super::request::{HeaderFact, NearestEntry, OriginFacts, RequestFacts};
-use super::{AnswerFacts, SessionRecord};
+use super::{AnswerFacts, PassedFacts, PassthroughFacts, SessionRecord};
 use crate::session::credential::Credential;
 use crate::session::text::PeerText;
 
@@ -74,6 +74,7 @@ impl SessionRecord {
             answer,
             frames: _,
             latency: _,
+            passthrough,
             close,
             dialect,
             context: _,
@@ -100,10 +101,36 @@ impl SessionRecord {
             complete: _,
         }) = answer
         {}
+        if let Some(passthrough) = passthrough {
+            of_passthrough(passthrough, visit);
+        }
         of_close(close, visit);
         if let Some(dialect) = dialect {
             of_dialect(dialect, visit);
         }
+    }
+}
+
+fn of_passthrough(passthrough: &mut PassthroughFacts, visit: Visit<'_>) {
+    let PassthroughFacts {
+        client_hello: _,
+        sni,
+        alpn_offered,
+        to_gateway,
+        to_client,
+    } = passthrough;
+    all(sni, visit);
+    all(alpn_offered, visit);
+    for direction in [to_gateway, to_client] {
+        let PassedFacts {
+            bytes: _,
+            plain_http: _,
+            protected: _,
+            first_at: _,
+            last_at: _,
+            alert: _,
+            last_record: _,
+        } = direction;
     }
 }
 
@@ -170,6 +197,7 @@ fn of_origin(origin: &mut OriginFacts, visit: Visit<'_>) {
         // Both come from the configuration.
         rule: _,
         nearest,
+        error_kind: _,
         error: _,
     } = origin;
     all(value, visit);
@@ -360,6 +388,7 @@ fn of_close(close: &mut CloseFacts, visit: Visit<'_>) {
         gateway_cause,
         client_fault: _,
         gateway_fault: _,
+        client_refused_at: _,
         client_reset: _,
     } = transport;
     all(
@@ -411,6 +440,7 @@ fn of_dialect(dialect: &mut DialectFacts, visit: Visit<'_>) {
         version,
         build_id,
         boot_id,
+        uptime_ms: _,
     }) = server
     {
         all([version, build_id, boot_id].into_iter().flatten(), visit);
@@ -423,6 +453,7 @@ fn of_dialect(dialect: &mut DialectFacts, visit: Visit<'_>) {
         request_id,
         next_step,
         retry_after_ms: _,
+        expected_protocol: _,
     }) = error
     {
         let texts = [
@@ -488,13 +519,14 @@ fn of_requests(rpc: &mut RpcFacts, visit: Visit<'_>) {
         method,
         code,
         details_code,
+        message,
         missing_scope,
         count: _,
         first_at: _,
     } in failures
     {
         visit(method);
-        let texts = [code, details_code, missing_scope];
+        let texts = [code, details_code, message, missing_scope];
         all(texts.into_iter().flatten(), visit);
     }
 }

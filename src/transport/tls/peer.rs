@@ -1,5 +1,6 @@
 //! Certificates of clients: what they say, and what is wrong with one.
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rustls::CertificateError;
 use rustls_pki_types::CertificateDer;
@@ -8,7 +9,6 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
 
-use crate::config::identity::hex;
 use crate::session::moment::Moment;
 use crate::session::record::{ClientCert, TlsFailureKind};
 use crate::session::text::PeerText;
@@ -21,7 +21,7 @@ const NAMES: usize = 8;
 
 /// What a certificate says of itself; of one that cannot be read, its fingerprint.
 pub(super) fn facts(der: &CertificateDer<'_>) -> ClientCert {
-    let sha256 = hex(&Sha256::digest(der));
+    let sha256 = HEXLOWER.encode(&Sha256::digest(der));
     let Ok((_, certificate)) = X509Certificate::from_der(der) else {
         return ClientCert {
             sha256,

@@ -81,6 +81,12 @@ impl TlsStream {
         self.http2
     }
 
+    /// The socket below.
+    #[must_use]
+    pub fn socket(&self) -> &ClientSocket {
+        &self.socket
+    }
+
     /// For the relay.
     #[must_use]
     pub fn into_parts(mut self) -> Parts {

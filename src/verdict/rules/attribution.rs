@@ -2,7 +2,7 @@
 //! remote client would have looked local.
 
 use crate::session::party::Party;
-use crate::session::record::gateway::ForwardedWhy;
+use crate::session::record::gateway::{Acceptance, ForwardedWhy};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::registry::Find;
@@ -113,11 +113,17 @@ fn finding(view: &View<'_>, who: Disbelief, sure: Confidence, summary: String) -
 }
 
 fn attribution(view: &View<'_>) -> Option<Finding> {
+    let checked = view.forwarded().map(|forwarded| forwarded.acceptance);
+    let sure = match checked {
+        // It may as well be this client that it does not take.
+        Some(Acceptance::Unknown) => Confidence::Likely,
+        _ => Confidence::Certain,
+    };
     let summary = match view.our_address() {
         Some(ip) => format!("the gateway does not trust {ip} (us) to say who the client is (403)"),
         None => "the gateway does not trust us to say who the client is (403)".to_owned(),
     };
-    finding(view, Disbelief::Us, Confidence::Certain, summary)
+    finding(view, Disbelief::Us, sure, summary)
 }
 
 fn behind(view: &View<'_>) -> Option<Finding> {

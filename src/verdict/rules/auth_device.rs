@@ -104,7 +104,8 @@ pub(super) const RULES: &[Rule] = &[
         title: "The device's signature is wrong",
         explanation: "The signature of the connect request does not fit what was sent. It covers \
                       device, client, role, scopes, time, token, nonce and platform: one of them \
-                      was changed after signing.",
+                      was changed after signing. (Of a gateway before 2026.3 see \
+                      gateway.protocol.device_signature.)",
         evidence: "details.code DEVICE_AUTH_SIGNATURE_INVALID",
         versions: Versions::Seen,
         action: "update the client; if it is your own, check the order of the signed fields",
@@ -141,15 +142,15 @@ fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Findin
         .because(view.credential_evidence())
 }
 
+/// How gateways before 2026.3 begin it.
+const OLD_WORDS: &str = "control ui requires HTTPS or localhost";
+
 /// The gateway refused a Control UI because it has no device identity. Gateways before 2026.3 sent
 /// no code and mentioned only the secure context.
 fn control_ui<'a>(view: &View<'a>) -> Option<Said<'a>> {
     view.refused(
         &["CONTROL_UI_DEVICE_IDENTITY_REQUIRED"],
-        &[
-            "control ui requires device identity",
-            "control ui requires HTTPS or localhost",
-        ],
+        &["control ui requires device identity", OLD_WORDS],
     )
 }
 
@@ -163,8 +164,11 @@ fn control_ui_insecure(view: &View<'_>) -> Option<Finding> {
     let said = control_ui(view).filter(|_| is_insecure(view))?;
     let summary =
         "the Control UI was opened over plain http, where one before 2026.9 has no device identity";
+    // Only gateways before 2026.3 say it so, and the page is theirs unless it says another version.
+    let old = said.begins_with(&[OLD_WORDS]);
     let confidence = match view.needs_secure_context() {
         NeedsSecureContext::Yes => Confidence::Likely,
+        NeedsSecureContext::Unknown if old => Confidence::Likely,
         _ => Confidence::Possible,
     };
     let found = found(view, &said, summary).because(page_evidence(view));
@@ -322,6 +326,9 @@ fn token_mismatch(view: &View<'_>) -> Option<Finding> {
             "unauthorized: device token rejected",
         ],
     )?;
+    if view.calls_it_device_token(&said) {
+        return None;
+    }
     let summary = "the device's token is stale: it was rotated, revoked, or the device was removed";
     Some(found(view, &said, summary))
 }

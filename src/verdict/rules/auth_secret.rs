@@ -115,8 +115,9 @@ pub(super) const RULES: &[Rule] = &[
                       reverse), a value that was copied with something around it (`Bearer `, \
                       `OPENCLAW_GATEWAY_TOKEN=`, quotes, a whole URL), a placeholder or \
                       `__OPENCLAW_REDACTED__` in its place, a device token in the place of the \
-                      shared one.",
-        evidence: "details.code AUTH_TOKEN_MISMATCH",
+                      shared one. OpenClaw 2026.2 speaks of a device token wherever the client has \
+                      a device; what the client sent shows that it was the shared one.",
+        evidence: "details.code AUTH_TOKEN_MISMATCH; or, without a code, the words \"device token mismatch\" to a client that sent auth.token and no auth.deviceToken",
         versions: Versions::Seen,
         action: "give the client the value of gateway.auth.token; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",
         ..auth(
@@ -129,7 +130,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The client has two tokens",
         explanation: "The gateway compared the token and it is another one, and the same client \
-                      address was let in lately with a different value. So there are two sources of \
+                      address was let in recently with a different value. So there are two sources of \
                       truth at the client: a flag, an environment variable and a file that \
                       disagree, or a copy that was not renewed.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context another token of the same client address that was accepted",
@@ -252,18 +253,25 @@ fn password_mismatch(view: &View<'_>) -> Option<Finding> {
 }
 
 fn token_mismatch(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
-        &["AUTH_TOKEN_MISMATCH"],
-        &["unauthorized: gateway token mismatch"],
-    )?;
-    Some(mismatch(view, &said, "token", "gateway.auth.token"))
+    let said = view.token_refused()?;
+    let finding = mismatch(view, &said, "token", "gateway.auth.token");
+    if !view.calls_it_device_token(&said) {
+        return Some(finding);
+    }
+    let words = fact(
+        "the gateway's words are of a device token, and the client sent none: OpenClaw 2026.2 says so \
+         for every wrong token of a client with a device, also for a stale token of that device in the \
+         place of the shared one",
+    );
+    let finding = Finding {
+        confidence: Confidence::Likely,
+        ..finding
+    };
+    Some(finding.because([words]))
 }
 
 fn token_two_sources(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
-        &["AUTH_TOKEN_MISMATCH"],
-        &["unauthorized: gateway token mismatch"],
-    )?;
+    let said = view.token_refused()?;
     let others = &view.record().context.as_ref()?.other_credentials;
     let works = others.iter().find(|other| other.accepted)?;
     let sent = view.compared_secret("token")?;
@@ -272,7 +280,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!(
-        "the client's token {} is refused, and with {} the same client address was let in lately",
+        "the client's token {} is refused, and with {} its address was let in recently",
         sent.fingerprint, works.fingerprint
     );
     let finding = found(view, &said, summary).because([fact(view.precedence())]);

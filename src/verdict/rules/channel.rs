@@ -9,6 +9,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
+use crate::verdict::skew::{Older, Release, Skew};
 use crate::verdict::view::{fact, paste_safe, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -36,7 +37,8 @@ pub(super) const RULES: &[Rule] = &[
                       hello-ok granted none. OpenClaw gateways do so when the client is not local \
                       for them: it is remote, or a proxy header made a client of the same host look \
                       remote. The connection works and every request that needs a scope fails with \
-                      MISSING_SCOPE. A remote command line needs a device. Commands that only read \
+                      MISSING_SCOPE. (Gateways before 2026.7 grant no scope to any client without a \
+                      device, so there it is channel.missing_scope.) A remote command line needs a device. Commands that only read \
                       (devices list, health, status) show the one that the client has and make \
                       none, so nothing is there to approve; others, such as cron list, make it. \
                       Tried with client and gateway 2026.9.6 from another host: `openclaw cron \
@@ -53,8 +55,10 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client was accepted and its requests were answered with MISSING_SCOPE: \
                       the scopes that it asked for, or that its device was approved for, do not \
                       include what the methods need. Nothing is wrong with the connection or the \
-                      token.",
-        evidence: "hello-ok, and no answer but refusals, one of them with MISSING_SCOPE",
+                      token. Before 2026.8 the answer is INVALID_REQUEST with the words \"missing \
+                      scope\", before 2026.7 a client without a device has no scopes wherever it is, \
+                      and every gateway wants operator.admin for a method that it does not know.",
+        evidence: "hello-ok, and no answer but refusals, one of them with MISSING_SCOPE (before 2026.8: a message that begins \"missing scope\")",
         versions: Versions::Seen,
         action: "let the client ask for the missing scope, then approve it on the gateway host: `openclaw devices list`, then `openclaw devices approve` with the id that it shows",
         ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
@@ -75,10 +79,11 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The client was accepted, and the gateway answered each of its requests with \
                       INVALID_REQUEST: a method that it does not know, parameters that it does not \
                       take, or a second connect. A client of another version, or a program that \
-                      imitates one.",
+                      imitates one. The versions, or the words of the answer, tell which of the two \
+                      is older and has to act.",
         evidence: "hello-ok, an orderly end, and INVALID_REQUEST as every answer",
         versions: Versions::Seen,
-        action: "update the older of the two: compare `openclaw --version` at the client and on the gateway host; if the client is your own, mend the request",
+        action: "pin client and gateway to one release: compare `openclaw --version` at the client and on the gateway host; if the client is your own, mend the request",
         ..channel(
             "channel.invalid_requests",
             ActOn::Client,
@@ -102,6 +107,10 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
 ];
+
+/// The first release that is known to grant scopes to a local client without a device: 2026.7.35 does,
+/// 2026.6.11 does not.
+const SCOPES_WITHOUT_DEVICE: Release = Release(2026, 7, 0);
 
 /// The failures of a session that was authorised, ended as its ends meant, and achieved nothing.
 fn failures<'a>(view: &View<'a>) -> Option<&'a RpcFacts> {
@@ -143,7 +152,11 @@ fn locality_lost(view: &View<'_>) -> Option<Finding> {
     let asked = dialect.scopes_asked.as_ref()?;
     let granted = dialect.scopes_granted.as_ref()?;
     let lost = granted.is_empty() && !asked.is_empty() && !dialect.device.present;
-    if !lost || !rpc.failures.iter().any(RpcFailure::lacks_scope) {
+    // Older gateways grant none to a local client without a device either.
+    let says_locality = view
+        .gateway_release()
+        .is_none_or(|release| release >= SCOPES_WITHOUT_DEVICE);
+    if !lost || !says_locality || !rpc.failures.iter().any(RpcFailure::lacks_scope) {
         return None;
     }
     let finding = found(
@@ -271,6 +284,45 @@ fn missing_scope(view: &View<'_>) -> Option<Finding> {
             granted => fact(format!("hello-ok granted {}", names(granted))),
         });
     let finding = found(view, rpc, summary).because(granted);
+    let skew = view.skew_of_versions().unwrap_or_else(Skew::unknown);
+    let older_gateway = skew.older == Some(Older::Gateway);
+    let no_device = dialect.server.is_some()
+        && !dialect.device.present
+        && dialect.scopes_granted.as_ref().is_none_or(Vec::is_empty)
+        && dialect
+            .scopes_asked
+            .as_ref()
+            .is_some_and(|asked| !asked.is_empty())
+        && view
+            .gateway_release()
+            .is_none_or(|release| release < SCOPES_WITHOUT_DEVICE);
+    if no_device {
+        let finding = finding.because([fact(
+            "it named no device, and gateways before 2026.7 grant no scope to such a client, wherever \
+             it is",
+        )]);
+        let finding = finding.because(view.version_evidence());
+        return Some(if older_gateway {
+            skew.mend(view, finding, None)
+        } else {
+            finding.next(
+                "let the client use a device identity and approve it on the gateway host: `openclaw \
+                 devices list`, then `openclaw devices approve` with the id that it shows",
+            )
+        });
+    }
+    let may_be_unknown = scope.is_some_and(|scope| scope.as_str() == "operator.admin");
+    if may_be_unknown && older_gateway {
+        let finding = Finding {
+            confidence: Confidence::Likely,
+            ..finding
+        };
+        let finding = finding.because(view.version_evidence()).because([fact(
+            "the client is newer than the gateway, which wants operator.admin for every method that it \
+             does not know",
+        )]);
+        return Some(skew.mend(view, finding, None));
+    }
     Some(match scope.and_then(paste_safe) {
         Some(scope) => finding.next(format!(
             "let the client ask for {scope}, then approve it on the gateway host: `openclaw devices list`, then `openclaw devices approve` with the id that it shows"
@@ -294,11 +346,30 @@ fn invalid_requests(view: &View<'_>) -> Option<Finding> {
     if told != rpc.errors || !rpc.failures.iter().all(invalid) {
         return None;
     }
-    let summary = format!(
-        "connected, but the gateway does not understand {} (INVALID_REQUEST)",
-        short(&first.method)
-    );
-    Some(found(view, rpc, summary))
+    let complaint = first.message.as_ref().map_or("", PeerText::as_str);
+    let skew = view.skew_of_request(complaint);
+    let summary = match skew.older {
+        Some(Older::Gateway) => format!(
+            "connected, but the gateway is older than the client and does not understand {}",
+            short(&first.method)
+        ),
+        _ => format!(
+            "connected, but the gateway does not understand {} (INVALID_REQUEST)",
+            short(&first.method)
+        ),
+    };
+    let finding = found(view, rpc, summary);
+    let finding = finding.because(view.version_evidence());
+    let mend = skew.is_none.then(|| {
+        "mend the request at the client: client and gateway are of one release".to_owned()
+    });
+    let mut finding = skew.mend(view, finding, mend);
+    if skew.older.is_some() && !view.is_control_ui() {
+        finding
+            .next
+            .push_str("; if the request is of your own making, mend it");
+    }
+    Some(finding)
 }
 
 fn requests_failed(view: &View<'_>) -> Option<Finding> {

@@ -6,11 +6,11 @@ use super::together::{lost_with_it, usual_losses};
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{
-    AnswerBy, Class, Confidence, FirstBytes, Kind, StreamReset, TransportEnd,
+    AnswerBy, Class, Confidence, FirstBytes, Kind, StreamReset, TimerFact, TimerKey, TransportEnd,
 };
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::view::{at, fact, human_bytes, human_ms};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
@@ -144,9 +144,22 @@ pub(super) const RULES: &[Rule] = &[
         ..left("client.left.tls", Stage::Connection, 50, tls)
     },
     Rule {
+        title: "The client did not wait for the answer to its request",
+        explanation: "The client ended its sending side right after its request, which a client \
+                      that goes on reading may do. The gateway's answer was complete, but only a reset came \
+                      back for it: the client had closed its socket, and nobody read the answer.",
+        evidence: "FIN or close_notify of the client before the answer, and a reset in reply to the answer",
+        versions: Versions::Any,
+        action: "nothing to do if the client wants no answer; else let it read the answer before it closes its \
+                 socket",
+        ..left("client.left.unread", Stage::Answer, 85, unread)
+    },
+    Rule {
         title: "The client gave up while we waited for the gateway's answer",
         explanation: "The request had gone to the gateway and the client ended its connection \
-                      before the answer was passed on.",
+                      before the answer was passed on. A client that only ends its sending side \
+                      looks the same until something is sent to it: if it does so within half a \
+                      second of its request, the answer is awaited for timeouts.half_close.",
         evidence: "the end of the client's connection between request and answer",
         versions: Versions::Any,
         action: "if it happens again, look at the client's own timeout",
@@ -181,6 +194,37 @@ fn answer(view: &View<'_>) -> Option<Finding> {
             .because(view.answer_evidence())
             .because(view.end_evidence(Leg::Client)),
     )
+}
+
+/// The answer was for a client that was gone.
+fn unread(view: &View<'_>) -> Option<Finding> {
+    let answer = view.answer.as_ref()?;
+    let transport = &view.record().close.transport;
+    let found_at = transport.client_refused_at?;
+    let fine = view.is_http() && answer.by == AnswerBy::Gateway && answer.status < 400;
+    if !fine || !answer.complete || !transport.client.is_orderly() {
+        return None;
+    }
+    let summary = format!(
+        "the client ended its sending side and was gone when the answer ({}) was written",
+        answer.status
+    );
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.end_evidence(Leg::Client))
+            .because([at(
+                found_at,
+                "the client's connection was reset when the answer was written",
+            )])
+            .because(view.answer_evidence()),
+    )
+}
+
+/// The wait for the answer to a client that had ended its sending side was over.
+fn half_closed(view: &View<'_>) -> Option<TimerFact> {
+    view.close
+        .timer
+        .filter(|timer| timer.key == TimerKey::HalfClose)
 }
 
 fn before_hello(view: &View<'_>) -> Option<Finding> {
@@ -239,6 +283,21 @@ fn upgrade(view: &View<'_>) -> Option<Finding> {
     if !gone(view) || !waiting || refused || view.phase != Phase::Upgrade {
         return None;
     }
+    if let Some(timer) = half_closed(view) {
+        let summary = format!(
+            "the client ended its sending side with its request, and no answer came for {}",
+            human_ms(timer.observed_ms)
+        );
+        return Some(
+            Finding::new(Confidence::Likely, summary)
+                .because(view.end_evidence(Leg::Client))
+                .because(view.timer_evidence())
+                .next(
+                    "find out why the gateway takes so long; if the client had gone on reading, \
+                     which looks the same, let it keep its sending side open until it has its answer",
+                ),
+        );
+    }
     let summary = if cut {
         "the client left in the middle of its request's body"
     } else if view.status().is_some() {
@@ -246,7 +305,21 @@ fn upgrade(view: &View<'_>) -> Option<Finding> {
     } else {
         "the client gave up waiting for the gateway's answer"
     };
-    Some(Finding::new(Confidence::Certain, summary).because(view.end_evidence(Leg::Client)))
+    let end = view.end_of(Leg::Client);
+    let may_read = !cut && end.is_orderly();
+    let confidence = if may_read {
+        Confidence::Likely
+    } else {
+        Confidence::Certain
+    };
+    let also = may_read.then(|| {
+        fact("it did not reset the connection: a client that had only ended its sending side looks the same")
+    });
+    Some(
+        Finding::new(confidence, summary)
+            .because(view.end_evidence(Leg::Client))
+            .because(also),
+    )
 }
 
 fn open(view: &View<'_>) -> Option<Finding> {

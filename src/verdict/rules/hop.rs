@@ -146,6 +146,14 @@ pub(super) fn is_gateways(view: &View<'_>) -> bool {
                 | BodyKind::ControlUi
                 | BodyKind::Gateway
         )
+    ) || view.library_closes()
+}
+
+/// The body is HTML of somebody else, or says it in words that are not the gateway's alone.
+fn is_page(view: &View<'_>) -> bool {
+    matches!(
+        view.body_kind(),
+        Some(BodyKind::Html | BodyKind::LibraryClosing)
     )
 }
 
@@ -172,17 +180,26 @@ pub(super) fn sure(view: &View<'_>) -> Confidence {
 fn bad_gateway(view: &View<'_>) -> Option<Finding> {
     let status = view.refused_upgrade().filter(|_| !is_gateways(view))?;
     let marked = view.foreign_server().is_some();
-    let page = view.body_kind() == Some(BodyKind::Html);
+    let page = is_page(view);
     // A 503 without marks may be the gateway's own: its upgrade handler failed.
     if !(matches!(status, 502 | 504) || status == 503 && (marked || page)) {
         return None;
     }
     // The gateway itself never answers 502 or 504, so that a mark says enough there.
-    let confidence = if marked && status != 503 {
+    let library = view.body_kind() == Some(BodyKind::LibraryClosing);
+    let confidence = if library && status == 503 {
+        Confidence::Possible
+    } else if marked && status != 503 {
         Confidence::Certain
     } else {
         sure(view)
     };
+    let stopping = (library && status == 503).then(|| {
+        fact(
+            "a gateway before 2026.8 that stops says the same words, in a shorter head: this answer \
+             may be its own, passed on by another server",
+        )
+    });
     let summary = format!(
         "{} between us and the gateway answered {status}: {}",
         who(view),
@@ -193,7 +210,11 @@ fn bad_gateway(view: &View<'_>) -> Option<Finding> {
         }
     );
     let mending = mend(view.foreign_server(), Need::Reach);
-    Some(found(view, confidence, summary).next(mending))
+    Some(
+        found(view, confidence, summary)
+            .because(stopping)
+            .next(mending),
+    )
 }
 
 fn close_1014(view: &View<'_>) -> Option<Finding> {
@@ -210,7 +231,7 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
     let marked = view.foreign_server().is_some();
     // The gateway's own WebSocket library answers a malformed handshake with a little HTML.
     let own_html = status == 400 && view.answers_with_header("sec-websocket-version");
-    let page = view.body_kind() == Some(BodyKind::Html) && !own_html;
+    let page = is_page(view) && !own_html;
     // What the gateway says to an upgrade is known; with another dialect it may be anything.
     let body = matches!(
         view.body_kind(),

@@ -63,10 +63,11 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway's connection ended with FIN and without a Close. A killed process, \
                       a crash, a container that was stopped hard and a proxy in between all look \
                       like this. Other sessions lost in the same second, a new boot id in the next \
-                      hello or the gateway's log would prove which.",
+                      hello (before 2026.8: an uptime that began later) or the gateway's log would \
+                      prove which.",
         evidence: "FIN of the gateway first, without a Close from either side",
         versions: Versions::Seen,
-        action: "check whether the gateway's process was restarted at this time (its log, `docker events`, a new boot id in the next session)",
+        action: "check whether the gateway's process was restarted at this time (its log, `docker events`, a new boot id or a shorter uptime in the next session)",
         ..left("gateway.left.open", Stage::Transport, 80, open)
     },
     Rule {

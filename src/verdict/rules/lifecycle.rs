@@ -29,8 +29,13 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway is draining",
         explanation: "The upgrade was answered with 503 \"Gateway websocket admission closed\": the \
                       gateway is about to restart or stop, or is suspended. After a restart it \
-                      takes about 7 s until it accepts again.",
-        evidence: "503 with the body \"Gateway websocket admission closed\"",
+                      takes about 7 s until it accepts again. Before 2026.8 the gateway has no words \
+                      of its own for that, and its WebSocket library (ws, for Node) answers: 503 \
+                      \"Service Unavailable\" as text/html, with Connection, Content-Type and \
+                      Content-Length and no other header. Another Node program in the gateway's \
+                      place that is closing says the same, so that this form is only likely the \
+                      gateway's.",
+        evidence: "503 with the body \"Gateway websocket admission closed\"; or the library's 503 in exactly its form, from no gateway that is known to be of 2026.8 or later",
         versions: Versions::Seen,
         action: "wait for the gateway to come back, then connect again",
         ..cycle(
@@ -150,6 +155,23 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn admission_closed(view: &View<'_>) -> Option<Finding> {
+    if view.library_closes() {
+        let summary = "the gateway stops: its WebSocket library takes no new sessions (503)";
+        let confidence = if view.expects_openclaw() {
+            Confidence::Likely
+        } else {
+            Confidence::Possible
+        };
+        let form = fact(
+            "its form is exactly that of the ws library for Node while a server closes: three headers, \
+             none of them Date, Server or Via",
+        );
+        return Some(
+            Finding::new(confidence, summary)
+                .because(view.answer_evidence())
+                .because([form]),
+        );
+    }
     if !view.refused_with(BodyKind::AdmissionClosed) {
         return None;
     }

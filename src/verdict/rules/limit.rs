@@ -3,8 +3,10 @@
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, Evidence};
+use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms};
+use crate::verdict::skew::Release;
+use crate::verdict::view::{fact, human_bytes, human_ms, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn limit(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
@@ -27,9 +29,10 @@ const fn limit(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: F
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The first message was too big",
-        explanation: "Before it has accepted a client the gateway takes frames of at most 64 KiB; \
-                      a larger one is closed with 1009.",
-        evidence: "a Close 1009 in the handshake, and a first message above 64 KiB",
+        explanation: "Before it has accepted a client the gateway takes frames up to a limit, and \
+                      closes with 1009 for a larger one: 64 KiB since 2026.4, 25 MiB in 2026.2 and \
+                      2026.3, 512 KiB in 2026.1.",
+        evidence: "a Close 1009 in the handshake, and a first message above 64 KiB, or above the limit of the gateway's version where that is known",
         versions: Versions::Seen,
         action: "make the connect request smaller: nothing but the fields of the protocol belongs into it",
         ..limit(
@@ -71,12 +74,12 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A smaller limit than the gateway's own",
         explanation: "Close 1009 for a message that is not larger than the gateway takes: 64 KiB before \
-                      hello-ok, then what it says there (policy.maxPayload). So the limit is \
+                      hello-ok (since 2026.4; more before), then what it says there (policy.maxPayload). So the limit is \
                       somebody else's: a proxy between tap and gateway that takes frames apart, or \
                       another program in the gateway's place.",
         evidence: "a Close 1009 of the gateway's side, and no frame to it above the gateway's own limit",
         versions: Versions::Seen,
-        action: "look for a proxy between tap and gateway with a limit for WebSocket messages, and raise it to 25 MiB or more",
+        action: "look for a proxy between tap and gateway with a limit for WebSocket messages, and raise it to what the gateway takes (policy.maxPayload of hello-ok, which its records show as dialect.max_payload) or more",
         ..limit(
             "gateway.limit.smaller_limit",
             ActOn::Hop,
@@ -88,7 +91,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "A message was too big for the gateway",
         explanation: "Close 1009: a frame of the client was larger than the gateway takes. OpenClaw \
-                      says its limit in hello-ok (policy.maxPayload, 25 MiB by default).",
+                      says its limit in hello-ok (policy.maxPayload: 25 MiB by default since 2026.2, \
+                      512 KiB before).",
         evidence: "a Close 1009 of the gateway; the frame's size against policy.maxPayload",
         versions: Versions::Seen,
         action: "send less in one message: split the upload, or pass a link to the file",
@@ -118,7 +122,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The client read too slowly",
-        explanation: "The gateway buffers at most about 50 MiB for a client. When more piles up it \
+        explanation: "The gateway buffers data for a client up to a limit that it says in hello-ok \
+                      (policy.maxBufferedBytes: 50 MiB since 2026.2). When more piles up it \
                       queues Close 1008 \"slow consumer\" behind the data and cuts the connection a \
                       second later, so the Close seldom arrives: what is seen is a frame that \
                       breaks off. Its log says outbound-buffer-exceeded.",
@@ -192,17 +197,37 @@ fn first_frame(view: &View<'_>) -> Option<Finding> {
     }
     let size = largest(view).map_or_else(String::new, |size| format!(" ({})", human_bytes(size)));
     let summary = format!("the client's first message{size} was too big for the gateway");
-    let allowed = fact("before hello-ok the gateway takes at most 64 KiB a frame");
+    let allowed = first_limit(view).map(|(version, most)| {
+        fact(format!(
+            "before hello-ok gateway {} takes at most {} a frame, unless it was set otherwise",
+            short(version),
+            human_bytes(most)
+        ))
+    });
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because([allowed])
+            .because(allowed)
             .because(view.both_legs()),
     )
 }
 
+/// The smallest limit for a first frame that any version has.
+const FIRST: u64 = 64 * 1024;
+
+/// The gateway's version, and its limit for frames before hello-ok (measured with 2026.1.24, 2026.2.17,
+/// 2026.3.7, 2026.4.29, 2026.5.7, 2026.7.35 and 2026.9.6).
+fn first_limit<'a>(view: &View<'a>) -> Option<(&'a PeerText, u64)> {
+    let version = view.gateway_version()?;
+    let most = match Release::of(version.as_str())? {
+        Release(..=2025, ..) => return None,
+        Release(2026, ..=1, _) => 512 * 1024,
+        Release(2026, 2 | 3, _) => 25 * 1024 * 1024,
+        Release(..) => FIRST,
+    };
+    Some((version, most))
+}
+
 fn smaller_limit(view: &View<'_>) -> Option<Finding> {
-    /// Before hello-ok.
-    const FIRST: u64 = 64 * 1024;
     if !too_big(view) || !view.is_openclaw() {
         return None;
     }
@@ -212,14 +237,15 @@ fn smaller_limit(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let dialect = view.dialect.as_ref()?;
-    let allowed = if view.was_in_handshake() {
-        FIRST
-    } else {
-        dialect.max_payload?
+    let known = first_limit(view).map(|(_, most)| most);
+    let (allowed, at_least) = match (view.was_in_handshake(), known) {
+        (true, Some(most)) => (most, ""),
+        (true, None) => (FIRST, "at least "),
+        (false, _) => (dialect.max_payload?, ""),
     };
     let size = largest(view).filter(|size| *size <= allowed)?;
     let summary = format!(
-        "a message of {} was called too big, and the gateway takes {}: somebody else's limit",
+        "a message of {} was called too big, and the gateway takes {at_least}{}: somebody else's limit",
         human_bytes(size),
         human_bytes(allowed)
     );

@@ -6,7 +6,7 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, OriginDecision};
-use crate::session::text::is_plain_origin;
+use crate::session::text::{PeerText, is_plain_origin};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
 use crate::verdict::view::{fact, short};
@@ -44,8 +44,9 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway wants an origin of the form scheme://host[:port] from browsers \
                       and found none: pages opened from a file, from a sandboxed frame or from \
                       some apps send `null`. Clients that call themselves Control UI or webchat \
-                      must send one.",
-        evidence: "details.code CONTROL_UI_ORIGIN_NOT_ALLOWED with the reason \"origin missing or invalid\"",
+                      must send one. No list can allow what is no origin. Gateways before 2026.4 give \
+                      no reason with their refusal; there the request shows that it had no origin.",
+        evidence: "details.code CONTROL_UI_ORIGIN_NOT_ALLOWED with the reason \"origin missing or invalid\"; or a refusal that begins \"origin not allowed\" without a reason, and no Origin in the request, or none of the form scheme://host[:port]",
         versions: Versions::Seen,
         action: "open the Control UI from the gateway's own address, not from a file or a frame",
         ..origin("gateway.origin.invalid", 25, invalid)
@@ -110,11 +111,41 @@ fn line(view: &View<'_>) -> Option<String> {
     })
 }
 
+/// What the client sent as its origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// No Origin header, or an empty one.
+    Nothing,
+    /// Something that is no origin: `null`, a path, a list.
+    Invalid,
+    /// An origin.
+    Origin,
+}
+
+fn sent(view: &View<'_>) -> Sent {
+    let value = view
+        .request
+        .as_ref()
+        .and_then(|request| request.origin.as_ref());
+    let normalised = view
+        .record()
+        .origin
+        .as_ref()
+        .is_some_and(|origin| origin.normalised.is_some());
+    match value.map(PeerText::as_str) {
+        None | Some("") => Sent::Nothing,
+        Some(_) if normalised => Sent::Origin,
+        // Records without our own reading of it: `null` is what browsers send.
+        Some(value) if view.record().origin.is_none() && value != "null" => Sent::Origin,
+        Some(_) => Sent::Invalid,
+    }
+}
+
 fn name(view: &View<'_>) -> String {
     view.request
         .as_ref()
         .and_then(|request| request.origin.as_ref())
-        .map_or_else(|| "of this page".to_owned(), short)
+        .map_or_else(|| "of this client".to_owned(), short)
 }
 
 fn refused<'a>(view: &View<'a>) -> Option<Said<'a>> {
@@ -126,39 +157,59 @@ fn refused<'a>(view: &View<'a>) -> Option<Said<'a>> {
 
 fn changed(view: &View<'_>) -> Option<Finding> {
     let said = refused(view).filter(|_| view.was_open())?;
-    let summary = format!("the origin {} was taken off the gateway's list", name(view));
-    Some(with_line(view, found(view, &said, summary)))
+    let summary = match sent(view) {
+        Sent::Origin => format!("the origin {} was taken off the gateway's list", name(view)),
+        _ => "the gateway's rules for origins changed, and this client sent none that they allow"
+            .to_owned(),
+    };
+    Some(with_next(view, found(view, &said, summary)))
 }
 
 fn invalid(view: &View<'_>) -> Option<Finding> {
     let said = refused(view)?;
-    let invalid = said
-        .reason()
-        .is_some_and(|reason| reason.starts_with("origin missing"))
-        || said.begins_with(&["origin missing"]);
+    let invalid = match said.reason() {
+        Some(reason) => reason.starts_with("origin missing"),
+        // Before 2026.4 there is none.
+        None => said.begins_with(&["origin missing"]) || sent(view) != Sent::Origin,
+    };
     if !invalid {
         return None;
     }
-    let sent = view
-        .request
-        .as_ref()
-        .and_then(|request| request.origin.as_ref());
-    let summary = match sent {
-        Some(origin) => format!("the gateway cannot use the origin {}", short(origin)),
-        None => "the client sent no Origin, which the gateway wants from browsers".to_owned(),
+    let summary = match sent(view) {
+        Sent::Nothing => {
+            "the client sent no Origin, which the gateway wants from browsers".to_owned()
+        }
+        _ => format!("the gateway cannot use the origin {}", name(view)),
     };
-    Some(found(view, &said, summary))
+    Some(with_next(view, found(view, &said, summary)))
 }
 
 fn not_allowed(view: &View<'_>) -> Option<Finding> {
     let said = refused(view)?;
-    let summary = format!("the gateway does not allow the origin {}", name(view));
-    Some(with_line(view, found(view, &said, summary)))
+    let summary = match sent(view) {
+        Sent::Nothing => {
+            "the gateway does not allow the origin of this client, which sent none to us".to_owned()
+        }
+        _ => format!("the gateway does not allow the origin {}", name(view)),
+    };
+    Some(with_next(view, found(view, &said, summary)))
 }
 
-fn with_line(view: &View<'_>, finding: Finding) -> Finding {
-    match line(view) {
-        Some(line) => finding.next(line),
-        None => finding,
+/// The line for the gateway's list where there is an origin to put into it.
+fn with_next(view: &View<'_>, finding: Finding) -> Finding {
+    match sent(view) {
+        Sent::Origin => match line(view) {
+            Some(line) => finding.next(line),
+            None => finding,
+        },
+        Sent::Nothing => finding.next(
+            "if it is a page, find what between the browser and the gateway drops or writes the Origin \
+             header: browsers always send one; if it is another program, let it connect as a client of \
+             its own kind and not as the Control UI, or let it send its origin",
+        ),
+        Sent::Invalid => finding.next(
+            "open the page from an http or https address, best the gateway's own: what files, \
+             sandboxed frames and some apps send as their origin cannot be allowed",
+        ),
     }
 }

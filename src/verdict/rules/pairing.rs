@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The gateway wants an approval for this device and gives no reason that this \
                       version of wstap knows.",
         evidence: "details.code PAIRING_REQUIRED with no reason that is known",
-        versions: Versions::Read,
+        versions: Versions::Past,
         ..pairing("gateway.pairing.required", 80, required)
     },
     Rule {

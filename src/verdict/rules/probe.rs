@@ -76,8 +76,9 @@ pub(super) const RULES: &[Rule] = &[
                       accepted it, without having sent one byte: a health check of the upgrade, or \
                       a client that changed its mind. A client whose key or answer a proxy in front of \
                       the tap changes leaves so too: it says \"Invalid Sec-WebSocket-Accept \
-                      header\". With `dialect: plain` nothing tells that from \
-                      a client that only listens, so that it is client.left there.",
+                      header\". A client that ends its sending side with the upgrade request, and then \
+                      only reads, is a probe with any dialect. With `dialect: plain` nothing tells any other \
+                      probe from a client that only listens, so that it is client.left there.",
         evidence: "a 101, and a client that left before hello-ok without one byte",
         versions: Versions::Seen,
         action: "nothing to do, unless a client complains of Sec-WebSocket-Accept: then let the \
@@ -132,7 +133,15 @@ fn spare(view: &View<'_>) -> Option<Finding> {
 fn websocket(view: &View<'_>) -> Option<Finding> {
     let sent = view.frames_of(Direction::ToGateway)?.wire_bytes;
     // Once it is open (with `dialect: plain` from the start) a client may well only listen.
-    if !view.left(Leg::Client) || sent > 0 || !view.was_in_handshake() {
+    if !view.left(Leg::Client) || sent > 0 {
+        return None;
+    }
+    if view.ended_before_tunnel(Leg::Client) {
+        let summary =
+            "the client asked for a WebSocket and ended its sending side with the request";
+        return Some(Finding::new(Confidence::Likely, summary).because(view.both_legs()));
+    }
+    if !view.was_in_handshake() {
         return None;
     }
     let summary = "the client opened a WebSocket and left without sending one byte";

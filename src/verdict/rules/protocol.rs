@@ -1,11 +1,14 @@
 //! Client and gateway do not speak the same protocol: versions, builds, first frames, parameters.
 
+use std::fmt::Write as _;
+
 use crate::session::party::Party;
 use crate::session::record::dialect::FirstMessage;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::said::Said;
+use crate::verdict::skew::{Older, Release, Skew};
 use crate::verdict::view::{fact, short};
 use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
@@ -44,15 +47,36 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The connect request has invalid parameters",
         explanation: "The gateway checks connect against its schema; the message names the field. A \
-                      client of another version, or a program that imitates one.",
+                      client of another version, or a program that imitates one. The message tells \
+                      who is older: a property or value that the gateway does not know comes from a \
+                      newer client, and a property that it misses is one that an older client does \
+                      not send. Versions that are known count more. The older of the two has to act. Gateways before 2026.3 do not \
+                      know device tokens (auth.deviceToken).",
         evidence: "a refusal that begins \"invalid connect params\"",
         versions: Versions::Seen,
-        action: "update the client, or mend the field that the gateway names",
+        action: "pin client and gateway to one release (`openclaw --version` at the client and on the gateway host shows theirs), or mend the field that the gateway names",
         ..protocol(
             "gateway.protocol.invalid_params",
             Stage::Refusal,
             30,
             invalid_params,
+        )
+    },
+    Rule {
+        act_on: ActOn::Gateway,
+        title: "The gateway does not know the client's form of signature",
+        explanation: "The client signed its connect request as releases since 2026.3 do (the third form, \
+                      with platform and device family), and gateways before 2026.3 know the first two \
+                      alone: for them the signature is wrong. That the gateway is so old shows in its \
+                      refusal, which has no details.code. The device and its key are right.",
+        evidence: "a refusal with the words \"device signature invalid\" and no details.code, to a client that is not known to be older than 2026.3",
+        versions: Versions::Past,
+        action: "pin client and gateway to one release: update the gateway, which is older than 2026.3; in containers give both images the same tag",
+        ..protocol(
+            "gateway.protocol.device_signature",
+            Stage::Refusal,
+            25,
+            device_signature,
         )
     },
     Rule {
@@ -109,10 +133,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "Client and gateway have no protocol version in common",
         explanation: "The range of protocol versions that the client offers does not hold the \
-                      gateway's (4 in 2026.9.6).",
+                      gateway's: 3 before 2026.5.12, 4 since then. Every gateway names its own \
+                      (details.expectedProtocol): a client whose range ends below it is old, and \
+                      one whose range begins above it has an old gateway. The older of the two has to act. `openclaw gateway probe` \
+                      and `openclaw gateway status` of newer clients accept 3 too, so they work \
+                      where other commands do not.",
         evidence: "details.code PROTOCOL_MISMATCH, or Close 1002 \"protocol mismatch\"",
         versions: Versions::Seen,
-        action: "update the older of the two: compare `openclaw --version` at the client and on the gateway host",
+        action: "pin client and gateway to one release: compare `openclaw --version` at the client and on the gateway host; in containers give both images the same tag",
         ..protocol("gateway.protocol.version", Stage::Refusal, 30, version)
     },
     Rule {
@@ -127,22 +155,9 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Finding {
-    let client = view
-        .dialect
-        .as_ref()
-        .and_then(|dialect| dialect.client.as_ref())
-        .map(|client| {
-            let part = |text: &Option<_>| text.as_ref().map_or_else(|| "?".to_owned(), short);
-            fact(format!(
-                "the client calls itself {} in mode {}, version {}",
-                part(&client.id),
-                part(&client.mode),
-                part(&client.version)
-            ))
-        });
     Finding::new(Confidence::Certain, summary)
         .because(said.evidence(view))
-        .because(client)
+        .because(view.version_evidence())
 }
 
 fn client_version(view: &View<'_>) -> Option<Finding> {
@@ -158,29 +173,90 @@ fn client_version(view: &View<'_>) -> Option<Finding> {
 
 fn invalid_params(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&[], &["invalid connect params"])?;
-    let Some(fault) = named_fault(&said) else {
+    let Some(fault) = said.schema_fault() else {
         let summary = format!(
             "the gateway found fault with the connect request: {}",
             said.words()
         );
         return Some(found(view, &said, summary));
     };
-    let shown: String = fault.chars().take(100).collect();
-    let summary = format!("the gateway found fault with the connect request: {shown}");
-    let finding = found(view, &said, summary);
-    Some(match field(fault) {
-        Some(field) => finding.next(format!(
-            "update the client, or mend {field} in the params of its connect request"
-        )),
-        None => finding,
-    })
+    let skew = view.skew_of_connect(fault);
+    let shown: String = fault.chars().take(80).collect();
+    let summary = match skew.older {
+        Some(Older::Gateway) if fault.contains("unexpected property 'deviceToken'") => {
+            "the gateway is older than the client and does not know device tokens".to_owned()
+        }
+        Some(Older::Gateway) if skew.because.is_some() => {
+            format!("the gateway does not know what the client's connect request says: {shown}")
+        }
+        Some(Older::Client) if skew.because.is_some() => {
+            format!("the gateway misses something in the client's connect request: {shown}")
+        }
+        Some(Older::Gateway) => {
+            format!(
+                "the gateway is older than the client and does not take its connect request: {shown}"
+            )
+        }
+        Some(Older::Client) => {
+            format!(
+                "the client is older than the gateway, which does not take its connect request: {shown}"
+            )
+        }
+        None => format!("the gateway found fault with the connect request: {shown}"),
+    };
+    let mend = field(fault).map(|field| {
+        if skew.is_none {
+            format!("mend {field} in the params of the client's connect request: client and gateway are of one release")
+        } else {
+            format!("update the client, or mend {field} in the params of its connect request")
+        }
+    });
+    let mut finding = skew.mend(view, found(view, &said, summary), mend);
+    if let Some(field) = field(fault).filter(|_| skew.older.is_some() && !view.is_control_ui()) {
+        let _ = write!(
+            finding.next,
+            "; if the client is a program of your own, mend {field} in its connect request"
+        );
+    }
+    Some(finding)
 }
 
-/// `at /device/nonce: must not have fewer than 1 characters`
-fn named_fault<'a>(said: &Said<'a>) -> Option<&'a str> {
-    let message = said.error()?.message.as_ref()?;
-    let fault = message.as_str().strip_prefix("invalid connect params: ")?;
-    fault.starts_with("at ").then_some(fault)
+/// Gateways since 2026.3 send a code with it, and clients since then sign in the third form.
+fn device_signature(view: &View<'_>) -> Option<Finding> {
+    const THIRD_FORM: Release = Release(2026, 3, 0);
+    let said = view.refused(&[], &["device signature invalid"])?;
+    let error = said.error()?;
+    if error.details_code.is_some() || error.code.is_none() {
+        return None;
+    }
+    let client = view.client_release();
+    let confidence = match client {
+        Some(client) if client < THIRD_FORM => return None,
+        Some(_) => Confidence::Likely,
+        None => Confidence::Possible,
+    };
+    // A gateway that is known to know that form finds another fault.
+    if view
+        .gateway_release()
+        .is_some_and(|gateway| gateway >= THIRD_FORM)
+    {
+        return None;
+    }
+    let summary =
+        "the gateway is older than 2026.3 and does not know the client's form of signature";
+    let skew = Skew {
+        older: Some(Older::Gateway),
+        is_none: false,
+        confidence,
+        because: Some(fact(
+            "its refusal has no details.code, as those of gateways before 2026.3",
+        )),
+    };
+    let found = Finding {
+        confidence,
+        ..found(view, &said, summary)
+    };
+    Some(skew.mend(view, found, None))
 }
 
 /// The place in the parameters, if it is one and no more.
@@ -257,16 +333,25 @@ fn stale_page(view: &View<'_>) -> Option<Finding> {
 fn version(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&["PROTOCOL_MISMATCH"], &["protocol mismatch"])?;
     let range = view.dialect.as_ref().map(|dialect| dialect.protocol);
-    let summary = match range.map(|range| (range.min, range.max)) {
-        Some((Some(min), Some(max))) if min == max => {
-            format!("the client speaks protocol {min} only, which the gateway does not")
-        }
-        Some((Some(min), Some(max))) => {
-            format!("the client speaks protocol {min} to {max}, none of which the gateway does")
-        }
-        _ => "client and gateway have no protocol version in common".to_owned(),
+    let offer = match range.map(|range| (range.min, range.max)) {
+        Some((Some(min), Some(max))) if min == max => format!("protocol {min} only"),
+        Some((Some(min), Some(max))) => format!("protocol {min} to {max}"),
+        _ => "another protocol".to_owned(),
     };
-    Some(found(view, &said, summary))
+    let skew = view
+        .skew_of_protocol()
+        .or_else(|| view.skew_of_versions())
+        .unwrap_or_else(Skew::unknown);
+    let summary = match skew.older {
+        Some(Older::Client) => format!(
+            "the client is older than the gateway: it speaks {offer}, which the gateway does not"
+        ),
+        Some(Older::Gateway) => format!(
+            "the gateway is older than the client: it does not speak what the client does, {offer}"
+        ),
+        None => format!("the client speaks {offer}, which the gateway does not"),
+    };
+    Some(skew.mend(view, found(view, &said, summary), None))
 }
 
 fn worker(view: &View<'_>) -> Option<Finding> {

@@ -2,6 +2,7 @@
 //! it, and the record's `context` says so.
 
 use super::hop::is_gateways;
+use super::silent;
 use crate::session::party::{Leg, Party};
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::context::GoingDown;
@@ -81,6 +82,23 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "The gateway shut down while the client waited",
+        explanation: "The gateway never answered the handshake until somebody gave up waiting, and less \
+                      than a minute before that it had told another session that it restarts or stops. \
+                      Gateways before 2026.4 keep sessions whose handshake is under way open until the \
+                      process ends, and answer nothing on them.",
+        evidence: "a handshake without an answer until somebody gave up, and in the context a shutdown event or a Close 1012 of another session less than a minute before",
+        versions: Versions::Any,
+        action: "connect again; if it is refused for more than a minute, check whether the gateway runs",
+        ..down(
+            "gateway.lifecycle.unanswered_in_shutdown",
+            ActOn::Nobody,
+            Stage::Close,
+            34,
+            unanswered,
+        )
+    },
+    Rule {
         title: "The gateway is stopping",
         explanation: "The gateway ended the connection before it answered, or a proxy in front of \
                       it answered 502, 503 or 504, and less than a minute before that the gateway \
@@ -142,7 +160,7 @@ fn met(view: &View<'_>) -> Option<Met> {
 fn is_a_proxys(view: &View<'_>, status: u16) -> bool {
     let body = view.body_kind();
     let page = match body {
-        Some(BodyKind::Html) => true,
+        Some(BodyKind::Html | BodyKind::LibraryClosing) => true,
         // All that the gateway says to an upgrade is known; a 503 for a handler that failed is empty.
         Some(BodyKind::Json | BodyKind::Text | BodyKind::Other) => view.is_websocket(),
         _ => false,
@@ -232,7 +250,28 @@ fn found(view: &View<'_>, confidence: Confidence, summary: String, down: &GoingD
         .because(before(down))
         .because(view.gateway_error_evidence())
         .because(view.end_evidence(Leg::Gateway))
+        .because(view.kept_evidence())
+        .because(view.retry_evidence())
         .because(view.answer_evidence())
+}
+
+fn unanswered(view: &View<'_>) -> Option<Finding> {
+    let down = view.announced_to_others()?;
+    let waited = silent::no_challenge(view).or_else(|| silent::no_hello(view))?;
+    let what = if down.stops {
+        "stops"
+    } else {
+        "restarts or stops"
+    };
+    let summary = format!(
+        "the gateway never answered the handshake: it had said {} before that it {what}",
+        ago(view, down)
+    );
+    Some(Finding {
+        summary,
+        confidence: Confidence::Likely,
+        ..waited.because(before(down))
+    })
 }
 
 /// The announcement that explains why this session was lost.

@@ -4,6 +4,7 @@
 //! findings say it.
 
 use super::network::kernel;
+use crate::dialect::openclaw::endpoint::may_be_canvas;
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TimerKey};
@@ -179,7 +180,7 @@ fn gave_up(view: &View<'_>) -> Option<Party> {
     }
 }
 
-fn no_challenge(view: &View<'_>) -> Option<Finding> {
+pub(super) fn no_challenge(view: &View<'_>) -> Option<Finding> {
     let dialect = view.dialect.as_ref()?;
     let nothing = dialect.challenge_at.is_none()
         && dialect.connect_at.is_none()
@@ -207,7 +208,7 @@ fn no_challenge(view: &View<'_>) -> Option<Finding> {
     )
 }
 
-fn no_hello(view: &View<'_>) -> Option<Finding> {
+pub(super) fn no_hello(view: &View<'_>) -> Option<Finding> {
     let dialect = view.dialect.as_ref()?;
     let asked = dialect.connect_at?;
     let ended = view.decided_at()?;
@@ -240,14 +241,29 @@ fn no_hello(view: &View<'_>) -> Option<Finding> {
             who
         }
     );
+    let found = Finding::new(likely_after(waited), summary)
+        .because([at(
+            asked,
+            "the client's connect request went to the gateway",
+        )])
+        .because(view.both_legs())
+        .ended_by(party);
+    let request = view.request.as_ref();
+    let canvas = request.is_some_and(|request| may_be_canvas(request.path.as_str()));
+    if !canvas || dialect.first_of_gateway.is_some() {
+        return Some(found);
+    }
+    let other = Finding {
+        confidence: Confidence::Possible,
+        ..found
+    };
+    let path = fact(
+        "on /__openclaw__/ws gateways before 2026.4 only announce changes of a canvas and answer nobody",
+    );
     Some(
-        Finding::new(likely_after(waited), summary)
-            .because([at(
-                asked,
-                "the client's connect request went to the gateway",
-            )])
-            .because(view.both_legs())
-            .ended_by(party),
+        other.because([path]).next(
+            "take /__openclaw__/ws off the client's URL: the gateway's own WebSocket is at /",
+        ),
     )
 }
 
@@ -327,13 +343,23 @@ fn upgrade(view: &View<'_>) -> Option<Finding> {
     if view.phase != Phase::Upgrade || view.answer.is_some() || !gone || waited < UPGRADE_MS {
         return None;
     }
+    let half_closed = view
+        .close
+        .timer
+        .filter(|timer| timer.key == TimerKey::HalfClose);
+    let client = if half_closed.is_some() {
+        "the client had ended its sending side with the request"
+    } else {
+        "the client gave up"
+    };
     let summary = format!(
-        "the gateway took the request and did not answer for {}; the client gave up",
+        "the gateway took the request and did not answer for {}; {client}",
         human_ms(waited)
     );
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.end_evidence(Leg::Client))
+            .because(half_closed.and_then(|_| view.timer_evidence()))
             .because([fact(format!("the gateway is {}", view.gateway_name()))])
             .ended_by(Party::Client),
     )

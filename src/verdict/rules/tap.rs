@@ -305,7 +305,9 @@ fn drained_request(view: &View<'_>) -> Option<Finding> {
     if !view.close.drained || view.had_tunnel() || view.decided_answer().is_some() {
         return None;
     }
-    let what = if view.kind == Kind::Connection {
+    let what = if view.record().passthrough.is_some() {
+        "we were shutting down and cut a connection that passed unread"
+    } else if view.kind == Kind::Connection {
         "we were shutting down and closed a connection that had not asked for anything"
     } else if view.phase >= Phase::Dial {
         "we shut down while the request was under way"

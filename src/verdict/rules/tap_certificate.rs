@@ -94,8 +94,9 @@ pub(super) const RULES: &[Rule] = &[
                       the handshake is complete for them, and send no alert: they say \"unable to verify the first certificate\", \
                       \"self-signed certificate\" or the like. A health check of TLS looks the same. \
                       It is likely when the same address does it again within ten minutes. It is \
-                      probe.tls where a request of that address came through this certificate, and \
-                      where its connections come at even intervals.",
+                      probe.tls where a request of that address came through this certificate, before \
+                      it or within a second after it, and where its connections come at even \
+                      intervals.",
         evidence: "the end of the client's connection after a certificate of the development CA or a self-signed one was shown, no alert, no byte of a request, and neither a request of that address through it nor even intervals",
         versions: Versions::Any,
         action: "let the client trust the certificate (its file is named in the record): with NODE_EXTRA_CA_CERTS for Node and the OpenClaw CLI, by an import for a browser",

@@ -2,7 +2,9 @@
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, Evidence, Miss, NearestEntry, OriginFacts};
+use crate::session::record::{
+    Class, Confidence, Evidence, Miss, NearestEntry, OriginError, OriginFacts,
+};
 use crate::session::text::is_plain_origin;
 use crate::verdict::view::{fact, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
@@ -90,6 +92,13 @@ fn not_allowed(view: &View<'_>) -> Option<Finding> {
         .because([fact(format!("origins.allowed: {detail}"))])
         .because(near)
         .because(told(view));
+    let origin = origin.filter(|origin| origin.value.is_some() || origin.normalised.is_some());
+    if origin.is_none() {
+        return Some(finding.next(
+            "find out what between the browser and the tap drops the Origin header: a browser sends \
+             scheme://host[:port]",
+        ));
+    }
     Some(match origin.and_then(|origin| action(origin, nearest)) {
         Some(action) => finding.next(action),
         None => finding,
@@ -99,15 +108,16 @@ fn not_allowed(view: &View<'_>) -> Option<Finding> {
 /// What to do, with the exact line; nothing that a peer wrote stands in it unless it is plain.
 fn action(origin: &OriginFacts, nearest: Option<&NearestEntry>) -> Option<String> {
     let Some(normalised) = &origin.normalised else {
-        let error = origin.error.as_deref().unwrap_or_default();
-        let no_address = error.contains("opaque origin") || error.contains("no host");
         return Some(
-            if no_address {
-                "open the page from an http or https address and allow that: what files and \
-                 sandboxed frames send as their origin cannot be allowed"
-            } else {
-                "find out what between the browser and the tap rewrites the Origin header: a \
-                 browser sends scheme://host[:port] and nothing else"
+            match origin.error_kind? {
+                OriginError::Null | OriginError::NoHost => {
+                    "open the page from an http or https address and allow that: what files and \
+                     sandboxed frames send as their origin cannot be allowed"
+                }
+                _ => {
+                    "find out what between the browser and the tap rewrites the Origin header: a \
+                     browser sends scheme://host[:port] and nothing else"
+                }
             }
             .to_owned(),
         );

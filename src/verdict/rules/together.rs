@@ -2,10 +2,12 @@
 
 use crate::session::memory::{FAR_FROM_CHANCE, ONE_EVENT, WAVES_ALIKE, lost};
 use crate::session::party::{Leg, Party};
-use crate::session::record::context::{Cadence, ContextFacts, Measure};
+use crate::session::record::context::{Cadence, ContextFacts, Measure, SAME_PROCESS_MS};
+use crate::session::record::dialect::DialectFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::hops::{Need, mend, raise_idle_limit, side};
+use crate::verdict::siblings::process_words;
 use crate::verdict::view::{at, fact, human_ms, short};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
@@ -20,11 +22,12 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway lost all its sessions at once",
         explanation: "The gateway's connection ended without a Close, and at least two other \
                       sessions of the same gateway ended so within the same second, or another \
-                      process of the gateway (a new boot id) answered right after it. One client \
+                      process of the gateway (a new boot id; before 2026.8, which has none, an uptime \
+                      that began later) answered right after it. One client \
                       cannot do that: the gateway's process ended without closing (crash, SIGKILL, \
                       out of memory), its host went away, or what stands before it did. A process \
                       takes all its sessions with it: where a session that was open before is \
-                      still open, or the same boot id answers afterwards, it has not ended. \
+                      still open, or the same process answers afterwards, it has not ended. \
                       Neither has it where a gateway loses so many sessions in any second. Where \
                       all of them had been silent for equally long, a proxy's idle timer looks the \
                       same: from the second such time on, with the same boot id and a silence \
@@ -48,7 +51,9 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "Sessions ended without a Close on the same leg after the same silence, or at \
                       the same age, and far more alike than chance would have it: among all ends of \
                       that leg so many would be as close together in less than one case in a \
-                      million, with all periods counted that were tried. Sessions in which \
+                      million, with all periods counted that were tried. Where sessions say something \
+                      at their start and nothing later, silence and age are equally alike: then the idle \
+                      timer comes first, and the age is named as well. Sessions in which \
                       something was said in the last second do not count. Timers are that precise: \
                       a proxy, load balancer or NAT on that leg cuts connections. How many cuts it \
                       takes depends on how alike they are: usually five to ten, also where as many \
@@ -146,37 +151,52 @@ fn crash_loop(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
     if lost < LOOP {
         return None;
     }
-    let summary =
-        format!("the gateway's process ended again: {lost} of them lately, each with its sessions");
+    let summary = format!(
+        "the gateway's process ended again: {lost} of them recently, each with its sessions"
+    );
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.end_evidence(Leg::Gateway))
             .because([fact(format!(
-                "the sessions that the gateway lost in the last ten minutes had {lost} boot ids"
+                "the sessions that the gateway lost in the last ten minutes were of {lost} processes"
             ))]),
     )
 }
 
 /// Another process of the gateway was there right after this session's had gone.
 fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
-    let server = view.record().dialect.as_ref()?.server.as_ref()?;
-    let own = server.boot_id.as_ref()?;
-    let fresh = context.boots.last().filter(|boot| boot.id != *own)?;
-    if context.boots_alternate || fresh.first_at < view.decided_at()? {
+    let dialect = view.record().dialect.as_ref()?;
+    let own = dialect.server.as_ref()?.boot_id.as_ref();
+    let began = dialect.process_began_at();
+    if own.is_none() && began.is_none() {
         return None;
     }
+    let fresh = context.boots.last().filter(|boot| !boot.is(own, began))?;
+    let ended_at = view.decided_at()?;
+    // Uptimes stand still while a host sleeps, so that one alone does not tell two processes apart.
+    let began_later = fresh
+        .began_at
+        .is_none_or(|began| began.millis_since(ended_at) >= -SAME_PROCESS_MS);
+    if context.boots_alternate || fresh.first_at < ended_at || !began_later {
+        return None;
+    }
+    let others = match (own, fresh.began_at) {
+        (Some(own), None) => format!(
+            "a session began at a gateway with another boot id ({} instead of {})",
+            short(&fresh.id),
+            short(own)
+        ),
+        _ => format!(
+            "a session began at a gateway whose process {}; that of this session had begun at {}",
+            process_words(fresh),
+            began.map_or_else(|| "another time".to_owned(), |began| began.to_string())
+        ),
+    };
     let summary = "the gateway's process was gone, and another one answers since";
     Some(
         Finding::new(Confidence::Likely, summary)
             .because(view.end_evidence(Leg::Gateway))
-            .because([at(
-                fresh.first_at,
-                format!(
-                    "a session began at a gateway with another boot id ({} instead of {})",
-                    short(&fresh.id),
-                    short(own)
-                ),
-            )]),
+            .because([at(fresh.first_at, others)]),
     )
 }
 
@@ -194,14 +214,14 @@ fn is_far_from_chance(found: &Cadence) -> bool {
 }
 
 /// A period in words.
-fn period(found: &Cadence) -> String {
+fn period(ms: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a period is hours at most")]
-    let ms = found.period_ms as f64;
+    let ms = ms as f64;
     human_ms(ms)
 }
 
 /// Evidence that it is a timer and not chance.
-fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
+fn shown_by(found: &Cadence, after: &str, process: Option<&str>) -> Vec<Evidence> {
     let mut all = Vec::new();
     // Where waves are all that there is, they are told below.
     if found.waves < found.cases {
@@ -210,6 +230,12 @@ fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
             found.cases, found.compared
         )));
     }
+    all.extend(found.same_age_ms.map(|age| {
+        fact(format!(
+            "they were as alike in age ({}): a limit on a connection's lifetime would look the same",
+            period(age)
+        ))
+    }));
     if let Some(one_in) = found.one_in {
         all.push(fact(format!(
             "by chance so many would be so much alike in less than one of {one_in} cases, with all \
@@ -217,9 +243,9 @@ fn shown_by(found: &Cadence, after: &str, boot: Option<&str>) -> Vec<Evidence> {
         )));
     }
     if found.waves >= 2 {
-        let went_on = boot.map_or_else(
+        let went_on = process.map_or_else(
             || "the gateway went on in between".to_owned(),
-            |boot| format!("the gateway's process was the same before and after (boot id {boot})"),
+            |process| format!("the gateway's process was the same before and after ({process})"),
         );
         all.push(fact(format!(
             "{} times all sessions that ended within one second had been silent for as long, and \
@@ -276,10 +302,10 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     if leg == Leg::Gateway && context.processes_lost >= LOOP {
         return None;
     }
-    let period = period(&found);
+    let period_words = period(found.period_ms);
     let after = match found.measure {
-        Measure::Silence => format!("after {period} of silence"),
-        Measure::Age => format!("at the age of {period}"),
+        Measure::Silence => format!("after {period_words} of silence"),
+        Measure::Age => format!("at the age of {period_words}"),
     };
     let side = side(leg);
     let (timer, server, hint) = match (leg, view.foreign_name()) {
@@ -304,28 +330,42 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     let next = match (found.measure, server) {
         (Measure::Silence, Some(server)) => raise_idle_limit(server),
         (Measure::Silence, None) => format!(
-            "find the proxy, load balancer or NAT {side} with an idle timeout of about {period}, \
+            "find the proxy, load balancer or NAT {side} with an idle timeout of about {period_words}, \
              and raise it ({})",
             mend(None, Need::Idle)
         ),
         (Measure::Age, _) => format!(
-            "find the proxy, load balancer or NAT {side} with a limit of about {period} for a \
-             connection's life, and raise it"
+            "find the proxy, load balancer or NAT {side} with a limit of about {period_words} on a \
+             connection's lifetime, and raise it"
+        ),
+    };
+    let next = match found.same_age_ms {
+        None => next,
+        Some(age) => format!(
+            "{next}; if it has no such timeout, look for its limit of about {} on a connection's \
+             lifetime",
+            period(age)
         ),
     };
     let next = match leg {
         Leg::Client => {
-            format!("if these clients do not end by themselves after {period}: {next}")
+            format!("if these clients do not end by themselves after {period_words}: {next}")
         }
         Leg::Gateway if or_own.is_empty() => next,
         Leg::Gateway => format!("if the gateway has no such limit itself: {next}"),
     };
-    let server = view.record().dialect.as_ref();
-    let server = server.and_then(|dialect| dialect.server.as_ref());
-    let boot = server.and_then(|server| server.boot_id.as_ref()).map(short);
+    let dialect = view.record().dialect.as_ref();
+    let server = dialect.and_then(|dialect| dialect.server.as_ref());
+    let boot = server.and_then(|server| server.boot_id.as_ref());
+    let began = dialect.and_then(DialectFacts::process_began_at);
+    let process = match (boot, began) {
+        (Some(boot), _) => Some(format!("boot id {}", short(boot))),
+        (None, Some(began)) => Some(format!("by its uptime it began at {began}")),
+        (None, None) => None,
+    };
     Some(
         Finding::new(sure(view, &found), summary)
-            .because(shown_by(&found, &after, boot.as_deref()))
+            .because(shown_by(&found, &after, process.as_deref()))
             .because(view.end_evidence(leg))
             .next(next),
     )

@@ -28,7 +28,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The token was changed at the gateway",
-        explanation: "The gateway refused a token that it had let in lately. So its own value was \
+        explanation: "The gateway refused a token that it had let in recently. So its own value was \
                       changed since (by an edit, a new deployment, or a restart with another \
                       environment), and clients that were not told go on with the old one.",
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context sessions that were let in with the same fingerprint",
@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "gateway.pairing.lost",
         class: Class::GatewayPairing,
         title: "The gateway lost the device's pairing",
-        explanation: "The gateway had let this device in lately and now says that it is not paired. \
+        explanation: "The gateway had let this device in recently and now says that it is not paired. \
                       Somebody removed it; or the gateway was started anew without its state: a \
                       container whose state folder is not on a volume, another OPENCLAW_STATE_DIR, \
                       or another gateway behind the same name.",
@@ -74,10 +74,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// A token that the gateway compared and found different, with what other sessions showed.
 fn mismatch<'a>(view: &View<'a>) -> Option<(Said<'a>, &'a ContextFacts)> {
-    let said = view.refused(
-        &["AUTH_TOKEN_MISMATCH"],
-        &["unauthorized: gateway token mismatch"],
-    )?;
+    let said = view.token_refused()?;
     Some((said, view.record().context.as_ref()?))
 }
 

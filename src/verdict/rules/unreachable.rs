@@ -65,6 +65,22 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
+        title: "The gateway shows a certificate other than the pinned one",
+        explanation: "gateway.tls.fingerprint names one certificate, and the gateway shows another: it \
+                      was renewed or made again (OpenClaw makes one when its files are gone), or \
+                      something else answers in its place.",
+        evidence: "a certificate of the gateway whose SHA-256 is not gateway.tls.fingerprint",
+        versions: Versions::Any,
+        action: "compare its fingerprint with that of the certificate file on the gateway's host (`openssl x509 \
+                 -noout -fingerprint -sha256 -in` that file); if they are the same, put it into \
+                 gateway.tls.fingerprint (with `wstap attach`: attach again)",
+        ..cause(
+            "gateway.unreachable.certificate_pin",
+            ActOn::Operator,
+            certificate_pin,
+        )
+    },
+    Rule {
         title: "The gateway's certificate is not trusted",
         explanation: "TLS with the gateway failed because its certificate is not signed by a CA \
                       that the tap trusts: self-signed, or an inner CA.",
@@ -90,11 +106,13 @@ pub(super) const RULES: &[Rule] = &[
         title: "The gateway's name does not resolve",
         explanation: "The name in gateway.url has no address where the tap runs. In Compose only \
                       services on the same network resolve each other's names, and only while the \
-                      other container runs: a gateway that ended has no name any more. Which \
+                      other container runs: a gateway that ended, or that ends at each start \
+                      again, has no name any more. Which \
                       resolver was asked is in the record (gateway.dns.resolver).",
         evidence: "no address for the name in gateway.url",
         versions: Versions::Any,
-        action: "in Compose run `docker compose ps -a`: the gateway's container must run and share a network with wstap; else check the name in gateway.url",
+        action: "check the name in gateway.url, or its container is not running: `docker compose ps -a` shows one that \
+                 ended or restarts again and again; it must run and share a network with wstap",
         ..cause("gateway.unreachable.dns", ActOn::Operator, dns)
     },
     Rule {
@@ -309,6 +327,11 @@ fn certificate_name(view: &View<'_>) -> Option<Finding> {
     error(view, Kind::CertificateName, summary)
 }
 
+fn certificate_pin(view: &View<'_>) -> Option<Finding> {
+    let summary = "the gateway shows a certificate other than the pinned one";
+    error(view, Kind::CertificatePin, summary)
+}
+
 fn certificate_untrusted(view: &View<'_>) -> Option<Finding> {
     let summary = "the gateway's certificate is not signed by a CA that we trust";
     error(view, Kind::CertificateUntrusted, summary)
@@ -340,10 +363,10 @@ fn dns(view: &View<'_>) -> Option<Finding> {
         Resolver::Docker => (
             "Docker's (127.0.0.11)",
             format!(
-                "run `docker compose ps -a {name}`: Docker resolves a service's name only while its \
-                 container runs, so start it (`docker compose up -d {name}`) and read `docker compose \
-                 logs {name}` if it ended; if it runs, put it and wstap on one network (`networks:` of \
-                 both services)"
+                "check the name in gateway.url, or its container is not running: `docker compose ps -a \
+                 {name}` (Docker resolves a name only while the container runs). If it ended or restarts \
+                 again and again, read `docker compose logs {name}` and start it (`docker compose up -d \
+                 {name}`); if it runs, put it and wstap on one network (`networks:` of both services)"
             ),
         ),
         Resolver::Podman => (

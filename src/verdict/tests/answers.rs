@@ -215,8 +215,12 @@ fn a_short_name_without_an_address_is_a_container_that_does_not_run() {
     };
     let verdict = asked("openclaw-gateway", "docker".into());
     assert_eq!(verdict.rule, "gateway.unreachable.dns");
-    let first = "run `docker compose ps -a openclaw-gateway`";
+    let first = "check the name in gateway.url, or its container is not running: `docker compose ps -a \
+                 openclaw-gateway`";
     assert!(verdict.next.starts_with(first), "{}", verdict.next);
+    let looping =
+        "If it ended or restarts again and again, read `docker compose logs openclaw-gateway`";
+    assert!(verdict.next.contains(looping), "{}", verdict.next);
     assert!(
         verdict
             .next
@@ -240,7 +244,12 @@ fn a_short_name_without_an_address_is_a_container_that_does_not_run() {
     ] {
         let verdict = asked(name, resolver);
         assert_eq!(verdict.rule, "gateway.unreachable.dns");
-        assert!(!verdict.next.starts_with("run `"), "{}", verdict.next);
+        assert!(!verdict.next.contains("compose logs"), "{}", verdict.next);
+        assert!(
+            !verdict.next.starts_with("run `") && !verdict.next.contains("id`"),
+            "{}",
+            verdict.next
+        );
     }
 }
 

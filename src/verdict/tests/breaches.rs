@@ -101,7 +101,7 @@ impl Tunnel {
             now,
             written_to_gateway: 0,
         });
-        self.recorder.facts.tunnel = Some(Box::new(Tunnelled {
+        self.recorder.facts.tunnel = Some(Box::new(Tunnelled::WebSocket {
             frames: Frames {
                 to_gateway: summary(&self.to_gateway),
                 to_client: summary(&self.to_client),

@@ -32,6 +32,36 @@ fn the_proxy_behind_a_cadence_is_told_its_own_line() {
 }
 
 #[test]
+fn where_the_age_is_as_alike_as_the_silence_both_are_told() {
+    let with = |age: Option<u64>| {
+        decide(&edited("hop.fault.idle_cadence", |record| {
+            record["context"]["cadence"]["same_age_ms"] = serde_json::json!(age);
+        }))
+    };
+    let both = with(Some(62_300));
+    assert!(
+        both.next
+            .ends_with("look for its limit of about 62.3 s on a connection's lifetime"),
+        "{}",
+        both.next
+    );
+    let told = |verdict: &Verdict| {
+        let facts = verdict.evidence.iter();
+        facts
+            .filter(|it| it.fact.contains("as alike in age"))
+            .count()
+    };
+    assert_eq!(told(&both), 1);
+    let silence = with(None);
+    assert!(
+        !silence.next.contains("connection's lifetime"),
+        "{}",
+        silence.next
+    );
+    assert_eq!(told(&silence), 0);
+}
+
+#[test]
 fn a_proxy_in_front_is_told_by_what_only_it_adds() {
     let with = |line: serde_json::Value, version: &str| {
         decide(&edited("hop.fault.upgrade_stripped", |record| {

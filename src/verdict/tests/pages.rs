@@ -70,6 +70,8 @@ fn a_control_ui_that_needs_no_secure_context_was_not_refused_for_want_of_one() {
         ("2026.7.35", INSECURE, Confidence::Likely),
         ("2026.8.4", INSECURE, Confidence::Possible),
         ("dev", INSECURE, Confidence::Possible),
+        // A version, and no release: it says nothing of when it was made.
+        ("1.0.3", INSECURE, Confidence::Possible),
         ("2026.9.6", NO_DEVICE, Confidence::Certain),
         ("2027.1.2", NO_DEVICE, Confidence::Certain),
     ] {

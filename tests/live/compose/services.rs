@@ -137,9 +137,10 @@ impl Service {
         (set("CapEff:"), set("CapBnd:"), value("NoNewPrivs:") == "1")
     }
 
-    /// What `HEALTHCHECK` asks.
-    pub async fn is_healthy(&self) -> bool {
-        let mut health = tokio::process::Command::from(wstap(&self.container, &["health"], &[]));
+    /// Whether it can do its job. `HEALTHCHECK` asks for less.
+    pub async fn is_ready(&self) -> bool {
+        let mut health =
+            tokio::process::Command::from(wstap(&self.container, &["health", "--ready"], &[]));
         health.stdin(Stdio::null()).kill_on_drop(true);
         let output = within("wstap health", health.output()).await;
         output.expect("run wstap health").status.success()

@@ -19,19 +19,21 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
     let version = || {
         refused("gateway.protocol.version", "PROTOCOL_MISMATCH")
             .closed(1002)
-            .next("openclaw --version")
+            .next("one release")
     };
-    let params = || refused("gateway.protocol.invalid_params", "");
+    let params = || refused("gateway.protocol.invalid_params", "").act_on("client");
+    // So that the gateway's version is known: it is the clients' own, and none of the two is older.
+    Guest::cli().visit(&tap).await;
     let cases: Vec<(&str, Guest, Expect)> = vec![
         (
             "protocol too old",
             range(1, 3),
-            version().fact("/dialect/protocol/max", 3),
+            version().fact("/dialect/protocol/max", 3).act_on("client"),
         ),
         (
             "protocol too new",
             range(5, 9),
-            version().fact("/dialect/protocol/min", 5),
+            version().fact("/dialect/protocol/min", 5).act_on("gateway"),
         ),
         (
             "Control UI of another build",
@@ -39,12 +41,16 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
                 .host(&gateway.addr().to_string())
                 .device(&Device::new())
                 .param("/client/buildId", "0123abcd"),
-            refused("gateway.protocol.stale_page", "PROTOCOL_MISMATCH").next("reload"),
+            refused("gateway.protocol.stale_page", "PROTOCOL_MISMATCH")
+                .next("reload")
+                .act_on("client"),
         ),
         (
             "role unknown",
             Guest::cli().param("/role", "emperor"),
-            refused("gateway.protocol.invalid_role", "").next("operator or node"),
+            refused("gateway.protocol.invalid_role", "")
+                .next("operator or node")
+                .act_on("client"),
         ),
         (
             "client id unknown",
@@ -64,8 +70,7 @@ pub async fn cases(gateway: &Gateway, book: &mut Book) {
     ];
     for (case, guest, expect) in cases {
         let visit = guest.visit(&tap).await;
-        book.check(case, &tap, &visit, expect.act_on("client"))
-            .await;
+        book.check(case, &tap, &visit, expect).await;
     }
     messages(gateway, book).await;
     worker(gateway, book).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::acceptance::{Outcome, Plan};
+use super::super::acceptance::{Answer, Outcome, Plan};
 use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -44,6 +44,32 @@ fn once_a_minute_while_it_refuses_and_told_once() {
 }
 
 #[test]
+fn now_and_then_while_its_answers_show_nothing_and_told_once() {
+    let now = Instant::now();
+    let mut plan = Plan::starting(now);
+    assert!(!plan.is_unproven(), "there is no answer yet");
+    assert!(plan.checked(Outcome::Unproven, now));
+    assert_eq!(plan.acceptance(), Acceptance::Unknown);
+    assert!(plan.is_unproven());
+    let slow = Duration::from_mins(10);
+    assert_eq!(plan.due(), Some(now + slow));
+    assert!(!plan.checked(Outcome::Unproven, now + slow));
+    assert_eq!(plan.due(), Some(now + 2 * slow));
+    // A 403 shows that it is another gateway now: that is looked into, once a minute.
+    plan.contradicted(now + slow);
+    assert_eq!(plan.due(), Some(now + slow));
+    assert!(!plan.checked(Outcome::Unproven, now + slow));
+    plan.contradicted(now + slow);
+    assert_eq!(plan.due(), Some(now + slow + MINUTE));
+    assert!(plan.checked(Outcome::Refused, now + slow + MINUTE));
+    assert!(!plan.is_unproven());
+    // A yes does not outlive an answer that shows nothing.
+    assert!(plan.checked(Outcome::Accepted, now + 2 * slow));
+    assert!(plan.checked(Outcome::Unproven, now + 3 * slow));
+    assert_eq!(plan.acceptance(), Acceptance::Unknown);
+}
+
+#[test]
 fn a_contradiction_is_looked_into_at_most_once_a_minute() {
     let now = Instant::now();
     let mut plan = Plan::starting(now);
@@ -64,7 +90,7 @@ fn a_contradiction_is_looked_into_at_most_once_a_minute() {
 
 #[test]
 fn a_gateway_that_was_gone_is_asked_at_once_when_it_is_back() {
-    for answer in [Outcome::Accepted, Outcome::Refused] {
+    for answer in [Outcome::Accepted, Outcome::Refused, Outcome::Unproven] {
         let now = Instant::now();
         let mut plan = Plan::starting(now);
         plan.checked(answer, now);
@@ -104,20 +130,44 @@ fn who_never_asks_is_not_made_to() {
 fn only_the_gateways_own_words_are_an_answer() {
     let refusal = br#"{"error":{"message":"..","type":"proxy_attribution_required"}}"#;
     for (status, body, outcome) in [
-        (403, &refusal[..], Outcome::Refused),
-        (200, br#"{"ready":true}"#, Outcome::Accepted),
-        (200, br#"{"ready":true,"failing":[]}"#, Outcome::Accepted),
+        (403, &refusal[..], Answer::Refused),
+        (200, br#"{"ready":true}"#, Answer::Taken),
+        (200, br#"{"ready":true,"failing":[]}"#, Answer::Taken),
         (
             200,
             b"<!doctype html><html data-openclaw-control-ui-x>",
-            Outcome::Accepted,
+            Answer::Taken,
         ),
-        (503, br#"{"ready":false}"#, Outcome::NoAnswer),
-        (403, b"<html>nginx", Outcome::NoAnswer),
-        (200, b"hello", Outcome::NoAnswer),
-        (502, &refusal[..], Outcome::NoAnswer),
-        (404, b"", Outcome::NoAnswer),
+        // 2026.1 and 2026.2 do not know the path.
+        (
+            200,
+            b"<!doctype html><title>Clawdbot Control</title>",
+            Answer::Taken,
+        ),
+        (503, br#"{"ready":false}"#, Answer::None),
+        (403, b"<html>nginx", Answer::None),
+        (200, b"hello", Answer::None),
+        (502, &refusal[..], Answer::None),
+        (404, b"", Answer::None),
     ] {
-        assert_eq!(Outcome::of(status, body), outcome, "{status}");
+        assert_eq!(Answer::of(status, body), outcome, "{status}");
+    }
+}
+
+/// A gateway before 2026.8 answers every request of this kind; one that checks refuses a request that
+/// names nobody, whomever it trusts.
+#[test]
+fn belief_is_shown_only_by_a_gateway_that_refuses_to_believe_anything() {
+    use Answer::{None as Nothing, Refused, Taken};
+    for (named, nobody, outcome) in [
+        (Taken, Some(Refused), Outcome::Accepted),
+        (Taken, Some(Taken), Outcome::Unproven),
+        (Taken, Some(Nothing), Outcome::NoAnswer),
+        (Taken, None, Outcome::NoAnswer),
+        (Refused, None, Outcome::Refused),
+        (Refused, Some(Taken), Outcome::Refused),
+        (Nothing, None, Outcome::NoAnswer),
+    ] {
+        assert_eq!(Outcome::of(named, nobody), outcome, "{named:?}, {nobody:?}");
     }
 }

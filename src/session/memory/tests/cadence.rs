@@ -279,3 +279,40 @@ fn waves_of_clients_need_several_clients() {
         "a program that ends takes its sessions along"
     );
 }
+
+/// What is said at the start alone makes ages as alike as silences.
+#[test]
+fn where_silence_and_age_are_as_alike_silence_is_told_and_age_named() {
+    let with = |silence: &dyn Fn(usize, i64) -> i64| {
+        let records = of_ages(&CUTS).into_iter().enumerate();
+        let records: Vec<_> = records
+            .map(|(nth, record)| silent_for(silence(nth, CUTS[nth]), record))
+            .collect();
+        cadence_of(&records).unwrap()
+    };
+    let both = with(&|_, age| age - 300);
+    assert_eq!(both.measure, Measure::Silence);
+    assert_eq!(both.same_age_ms, Some(60_009));
+    // One whose silence is off does not make it a limit on a connection's lifetime.
+    let nearly = with(&|nth, age| if nth == 2 { age - 9000 } else { age - 300 });
+    assert_eq!(
+        (nearly.measure, nearly.cases, nearly.same_age_ms),
+        (Measure::Silence, 7, Some(60_009))
+    );
+    // Where silence explains few of them, it is the age alone.
+    let silences = [2000, 9000, 4000, 15_000, 6500, 3000, 11_000, 22_000];
+    let age = with(&|nth, _| silences[nth]);
+    assert_eq!((age.measure, age.same_age_ms), (Measure::Age, None));
+    // And where only silence is alike, it is silence alone.
+    let ages: Vec<i64> = silences.iter().map(|more| 60_000 + 7 * more).collect();
+    let records = of_ages(&ages).into_iter();
+    let records: Vec<_> = records
+        .zip(CUTS)
+        .map(|(record, silence)| silent_for(silence, record))
+        .collect();
+    let silence = cadence_of(&records).unwrap();
+    assert_eq!(
+        (silence.measure, silence.same_age_ms),
+        (Measure::Silence, None)
+    );
+}

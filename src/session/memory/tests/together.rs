@@ -201,3 +201,68 @@ fn processes_that_went_on_or_said_so_did_not_end_in_a_loop() {
     ];
     assert_eq!(last_context(&records).processes_lost, 1);
 }
+
+/// A session at a gateway without boot ids, whose process began at this time by its uptime.
+fn of_uptime(began: i64, mut record: SessionRecord) -> SessionRecord {
+    record = of_process("", record);
+    let dialect = record.dialect.as_mut().unwrap();
+    let uptime = record.opened_at.millis_since(at(began));
+    let server = dialect.server.as_mut().unwrap();
+    server.boot_id = None;
+    server.version = Some(PeerText::new("2026.5.7", 64));
+    server.uptime_ms = Some(u64::try_from(uptime).unwrap());
+    dialect.protocol.agreed = Some(3);
+    record
+}
+
+#[test]
+fn processes_without_boot_ids_are_told_apart_by_their_uptime() {
+    // Read over the network the uptime is a little off.
+    let one = [
+        of_uptime(0, session(0, 60_000, 61_000)),
+        of_uptime(800, session(1, 70_000, 71_000)),
+        of_uptime(200, session(2, 80_000, 81_000)),
+    ];
+    let context = last_context(&one);
+    assert_eq!((context.boots.len(), context.boots_alternate), (1, false));
+    assert_eq!(context.boots[0].sessions, 3);
+    assert!(context.boots[0].is(None, Some(at(1500))));
+    assert!(!context.boots[0].is(None, Some(at(65_000))));
+    let restarted = [
+        of_uptime(0, session(0, 60_000, 61_000)),
+        of_uptime(65_000, session(1, 70_000, 71_000)),
+        of_uptime(65_000, session(2, 80_000, 81_000)),
+    ];
+    let context = last_context(&restarted);
+    assert_eq!((context.boots.len(), context.boots_alternate), (2, false));
+    let two = [
+        of_uptime(0, session(0, 60_000, 61_000)),
+        of_uptime(30_000, session(1, 70_000, 71_000)),
+        of_uptime(0, session(2, 80_000, 81_000)),
+    ];
+    assert!(last_context(&two).boots_alternate);
+}
+
+#[test]
+fn a_process_without_boot_id_that_answers_afterwards_has_not_ended() {
+    let lost = of_uptime(0, session(0, 60_000, 61_000));
+    let later = of_uptime(100, session(1, 62_000, 63_000));
+    let mut memory = Memory::default();
+    memory.note(&lost);
+    memory.note(&later);
+    let context = memory.context(&lost, &Living::default()).unwrap();
+    assert_eq!(context.process_heard_at, Some(at(62_000)));
+}
+
+#[test]
+fn the_gateways_release_is_remembered_without_boot_ids_and_uptimes() {
+    let mut known = of_uptime(0, session(0, 60_000, 61_000));
+    let server = known.dialect.as_mut().unwrap().server.as_mut().unwrap();
+    server.uptime_ms = None;
+    let refused = session(1, 70_000, 71_000);
+    let release = last_context(&[known, refused]).release.unwrap();
+    assert_eq!(release.version.unwrap().as_str(), "2026.5.7");
+    assert_eq!((release.protocol, release.has_boot_id), (Some(3), false));
+    let alone = last_context(&[session(0, 0, 1000)]);
+    assert_eq!(alone.release, None);
+}

@@ -1,0 +1,392 @@
+//! Reports when the gateway stops or starts to be reachable, also while no client is there to notice.
+//!
+//! Sessions tell most of the time, for nothing is dialled while they get through. Otherwise the gateway
+//! is dialled every [`SLOW`], as the readiness check does it, and more often while something is about
+//! to be reported: one failed dial is no news, two in a row are.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::config::OutputFormat;
+use crate::proxy::{Current, Tap};
+use crate::session::Moment;
+use crate::session::record::GatewayErrorKind as Kind;
+use crate::upstream::Reached;
+
+/// Time between two dials while the gateway is steady.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// Time between two dials while it is away.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// Time between two looks at what sessions found, and between the dials that confirm a change.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// Time limit for a dial. An answer that takes longer is none for clients either.
+const DIAL_LIMIT: Duration = Duration::from_secs(3);
+
+/// Observations that a change needs.
+const CONFIRMED: u32 = 2;
+
+/// Changes that are reported one after the other; further ones are counted.
+const MOST: u32 = 6;
+
+/// Time after which one more may be reported.
+const REFILL: Duration = Duration::from_secs(30);
+
+/// Time without a change after which those that were only counted are summed up.
+const STEADY: Duration = Duration::from_mins(1);
+
+/// Follows the gateway until the tap shuts down.
+pub(super) async fn run(current: Arc<Current>) {
+    let (mut of, mut state) = (String::new(), State::new(Instant::now()));
+    let mut dialled = Instant::now();
+    let mut every = interval(QUICK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let tap = current.tap();
+        if tap.draining().is_cancelled() {
+            return;
+        }
+        let url = tap.config().gateway().url().to_string();
+        if url != of {
+            // Another gateway after a reload: nothing is known of it.
+            (of, state) = (url, State::new(Instant::now()));
+            dialled = Instant::now();
+        }
+        let reached = tap.dialler().lately().reached(SLOW, Instant::now());
+        let pause = match reached {
+            Reached::Failed(..) if state.up => Duration::ZERO,
+            _ => state.pause(),
+        };
+        let seen = match reached {
+            Reached::Answered(_) => Some(Seen::Up),
+            _ if dialled.elapsed() >= pause => observe(&tap, &mut dialled).await,
+            _ => None,
+        };
+        let change = seen.and_then(|seen| state.observe(seen, Instant::now()));
+        if let Some(change) = change {
+            report(&tap, &change.text(&of), change.is_up());
+        }
+    }
+}
+
+/// Dials. `None` where the dial says nothing about the gateway.
+async fn observe(tap: &Tap, dialled: &mut Instant) -> Option<Seen> {
+    let outcome = timeout(DIAL_LIMIT, tap.dialler().dial()).await;
+    *dialled = Instant::now();
+    match outcome {
+        Ok(Ok(_)) => Some(Seen::Up),
+        Ok(Err(failed)) => match failed.error.kind {
+            // Our own want.
+            Kind::OpenFiles | Kind::SystemFiles | Kind::Memory | Kind::Watches | Kind::Ports => {
+                None
+            }
+            kind => Some(Seen::Down {
+                why: failed.error.detail.clone(),
+                nobody: matches!(kind, Kind::Refused | Kind::SocketMissing),
+            }),
+        },
+        Err(_) => {
+            let why = format!("no answer within {} s", DIAL_LIMIT.as_secs());
+            tap.dialler().lately().failed(&why, Instant::now());
+            let nobody = false;
+            Some(Seen::Down { why, nobody })
+        }
+    }
+}
+
+fn report(tap: &Tap, text: &str, is_up: bool) {
+    // Where people read lines the event would say the same twice.
+    if tap.config().output() == OutputFormat::Line {
+        tracing::debug!(reachable = is_up, "{text}");
+    } else if is_up {
+        tracing::info!(reachable = true, "{text}");
+    } else {
+        tracing::warn!(reachable = false, "{text}");
+    }
+    tap.outlet().notice(text, Moment(Timestamp::now()));
+}
+
+/// One observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Up,
+    Down {
+        why: String,
+        /// The host answered that nobody listens.
+        nobody: bool,
+    },
+}
+
+/// What is to be reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Change {
+    Unreachable {
+        why: String,
+    },
+    Reachable {
+        after: Duration,
+        /// Every dial in between was refused: the process was away, or its port was closed off.
+        refused: bool,
+    },
+    /// Changes that were not reported, and what it has been since.
+    Flapped {
+        changes: u32,
+        over: Duration,
+        up: bool,
+    },
+}
+
+impl Change {
+    fn is_up(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => false,
+            Self::Reachable { .. } => true,
+            Self::Flapped { up, .. } => *up,
+        }
+    }
+
+    fn text(&self, url: &str) -> String {
+        match self {
+            Self::Unreachable { why } => format!("{url} cannot be reached: {why}"),
+            Self::Reachable { after, refused } => {
+                let refused = if *refused {
+                    "; nothing listened there in between"
+                } else {
+                    ""
+                };
+                let after = after.as_secs().max(1);
+                format!("{url} can be reached again, after {after} s{refused}")
+            }
+            Self::Flapped { changes, over, up } => {
+                let now = if *up { "can" } else { "cannot" };
+                let over = over.as_secs();
+                format!("{url} {now} be reached now, after {changes} more changes in {over} s")
+            }
+        }
+    }
+}
+
+/// From observations to reports. Pure.
+#[derive(Debug)]
+struct State {
+    /// What has been confirmed. A gateway that was never seen counts as reachable: only its absence
+    /// is news.
+    up: bool,
+    /// Observations in a row that say otherwise.
+    against: u32,
+    /// When the first of them came.
+    turned: Instant,
+    /// When the last change was confirmed.
+    changed: Instant,
+    down_since: Instant,
+    nobody: bool,
+    budget: u32,
+    refilled: Instant,
+    suppressed: u32,
+    suppressed_since: Instant,
+}
+
+impl State {
+    fn new(now: Instant) -> Self {
+        Self {
+            up: true,
+            against: 0,
+            turned: now,
+            changed: now,
+            down_since: now,
+            nobody: true,
+            budget: MOST,
+            refilled: now,
+            suppressed: 0,
+            suppressed_since: now,
+        }
+    }
+
+    /// Time from one dial to the next.
+    fn pause(&self) -> Duration {
+        match (self.up, self.against) {
+            (_, 1..) => Duration::ZERO,
+            (true, 0) => SLOW,
+            (false, 0) => AWAY,
+        }
+    }
+
+    fn observe(&mut self, seen: Seen, now: Instant) -> Option<Change> {
+        let up = seen == Seen::Up;
+        if let Seen::Down { nobody, .. } = &seen {
+            // The first failure of an outage begins the question anew.
+            let begins = self.up && self.against == 0;
+            self.nobody = *nobody && (begins || self.nobody);
+        }
+        if up == self.up {
+            self.against = 0;
+            return self.sum_up(now);
+        }
+        if self.against == 0 {
+            self.turned = now;
+        }
+        self.against += 1;
+        if self.against < CONFIRMED {
+            return None;
+        }
+        (self.up, self.against, self.changed) = (up, 0, now);
+        let change = match seen {
+            Seen::Down { why, .. } => {
+                self.down_since = self.turned;
+                Change::Unreachable { why }
+            }
+            Seen::Up => Change::Reachable {
+                after: self.turned.saturating_duration_since(self.down_since),
+                refused: self.nobody,
+            },
+        };
+        self.spend(now).then_some(change)
+    }
+
+    /// Whether one more change may be reported by itself.
+    fn spend(&mut self, now: Instant) -> bool {
+        while self.budget < MOST && now.saturating_duration_since(self.refilled) >= REFILL {
+            self.budget += 1;
+            self.refilled += REFILL;
+        }
+        if self.budget == MOST {
+            self.refilled = now;
+        }
+        // While changes are counted all of them are, so that the sum is the last word.
+        if self.budget == 0 || self.suppressed > 0 {
+            if self.suppressed == 0 {
+                self.suppressed_since = now;
+            }
+            self.suppressed += 1;
+            return false;
+        }
+        self.budget -= 1;
+        true
+    }
+
+    fn sum_up(&mut self, now: Instant) -> Option<Change> {
+        if self.suppressed == 0 || now.saturating_duration_since(self.changed) < STEADY {
+            return None;
+        }
+        let changes = std::mem::take(&mut self.suppressed);
+        Some(Change::Flapped {
+            changes,
+            over: now.saturating_duration_since(self.suppressed_since),
+            up: self.up,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn down(nobody: bool) -> Seen {
+        let why = "why".to_owned();
+        Seen::Down { why, nobody }
+    }
+
+    /// What is reported when these are seen, one a second.
+    fn reports(seen: impl IntoIterator<Item = Seen>) -> Vec<(u64, Change)> {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        let mut found = Vec::new();
+        for (second, seen) in (1..).zip(seen) {
+            let change = state.observe(seen, start + Duration::from_secs(second));
+            found.extend(change.map(|change| (second, change)));
+        }
+        found
+    }
+
+    fn times(seen: &Seen, count: usize) -> Vec<Seen> {
+        vec![seen.clone(); count]
+    }
+
+    #[test]
+    fn a_steady_gateway_is_not_reported() {
+        assert_eq!(reports(times(&Seen::Up, 1000)), []);
+        // And one failed dial is no news, however often.
+        let single = [times(&Seen::Up, 9), vec![down(true)]].concat();
+        assert_eq!(reports(vec![single; 50].concat()), []);
+    }
+
+    #[test]
+    fn each_change_is_reported_once() {
+        let (up, gone) = (times(&Seen::Up, 10), times(&down(true), 10));
+        let found = reports([up.clone(), gone, up].concat());
+        let why = "why".to_owned();
+        let after = Duration::from_secs(10);
+        let expected = [
+            (12, Change::Unreachable { why }),
+            (
+                22,
+                Change::Reachable {
+                    after,
+                    refused: true,
+                },
+            ),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn one_that_is_away_from_the_start_is_reported() {
+        let found = reports(times(&down(false), 100));
+        assert!(
+            matches!(found[..], [(2, Change::Unreachable { .. })]),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn only_an_outage_that_was_refused_all_the_time_is_said_to_be_one() {
+        for (outage, refused) in [
+            (vec![down(true), down(true)], true),
+            (vec![down(false), down(false)], false),
+            (vec![down(true), down(true), down(false)], false),
+            (vec![down(false), down(true), down(true)], false),
+        ] {
+            let found = reports([times(&Seen::Up, 2), outage, times(&Seen::Up, 2)].concat());
+            let told = found.iter().find_map(|(_, change)| match change {
+                Change::Reachable { refused, .. } => Some(*refused),
+                _ => None,
+            });
+            assert_eq!(told, Some(refused));
+        }
+        // Another outage before does not count.
+        let timed_out = [times(&down(false), 3), times(&Seen::Up, 3)].concat();
+        let found = reports([timed_out, times(&down(true), 3), times(&Seen::Up, 3)].concat());
+        let last = &found.last().unwrap().1;
+        assert!(
+            matches!(last, Change::Reachable { refused: true, .. }),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_flapping_gateway_does_not_flood_and_is_summed_up() {
+        let flap = [times(&down(true), 3), times(&Seen::Up, 3)].concat();
+        let found = reports([vec![flap; 100].concat(), times(&Seen::Up, 100)].concat());
+        let changes = MOST as usize..=MOST as usize + 4;
+        assert!(changes.contains(&(found.len() - 1)), "{found:?}");
+        let (_, last) = found.last().unwrap();
+        assert!(
+            matches!(last, Change::Flapped { up: true, .. }),
+            "{found:?}"
+        );
+        let told: u32 = found
+            .iter()
+            .map(|(_, change)| match change {
+                Change::Flapped { changes, .. } => *changes,
+                _ => 1,
+            })
+            .sum();
+        assert_eq!(told, 200);
+    }
+}

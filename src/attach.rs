@@ -1,0 +1,31 @@
+//! `wstap attach`: puts the tap into the path of new connections to a running gateway, for a limited time.
+//!
+//! nftables redirects new connections that were made to the gateway's port; established connections, the
+//! gateway and its clients are left alone. The redirect expires within seconds unless it is renewed, and it is renewed
+//! only after a self-check through the tap's own data path: whatever happens to the tap, traffic goes
+//! straight to the gateway again.
+
+mod capacity;
+mod checks;
+mod config;
+mod conntrack;
+mod control;
+mod engine;
+mod filter;
+mod gateway;
+mod guard;
+mod namespace;
+mod nft;
+mod options;
+mod others;
+mod routes;
+mod rules;
+mod run;
+mod say;
+mod self_check;
+mod status;
+mod tally;
+
+pub use self::namespace::{Place, PlaceError};
+pub use self::options::Options;
+pub use self::run::run;

@@ -1,0 +1,271 @@
+//! Asks a container engine which process a container is. Only GET requests.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::param::clock_ticks_per_second;
+use serde::Deserialize;
+use tokio::net::UnixStream;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+/// Where engines listen, unless `DOCKER_HOST` says otherwise. Podman answers the same requests.
+const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
+
+/// For one request.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// No answer is longer.
+const MOST: usize = 8 << 20;
+
+/// Seconds between the start of a container's process and the time that its engine notes: a slow start, and the
+/// kernel's rounding of the time of boot.
+const START_TOLERANCE: u64 = 5;
+
+/// Compose's label of a container for one command.
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+
+/// The engine did not tell which process it is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EngineError {
+    #[error("DOCKER_HOST is {0}: only the engine of this host can be asked (unix:///path)")]
+    Elsewhere(String),
+    #[error(
+        "found no container engine at {tried}\n  to do: set DOCKER_HOST=unix:///path to its socket, or give a process of the container: --in pid:N"
+    )]
+    NoEngine { tried: String },
+    #[error("failed to ask the container engine at {path}: {why}")]
+    Call { path: PathBuf, why: String },
+    #[error("there is no container {0}\n  to do: `docker ps` lists the containers")]
+    NoContainer(String),
+    #[error("the container {0} is not running: `docker ps --all` shows why")]
+    NotRunning(String),
+    #[error(
+        "no container of the Compose service {0} runs\n  to do: `docker compose ps` lists the services"
+    )]
+    NoService(String),
+    #[error(
+        "the engine says that the container {name} is process {pid}, and that is another one here: the engine \
+         is in a virtual machine or in another PID namespace\n  to do: start wstap inside: `docker run --rm -it \
+         --network container:{name} --user 0 --cap-add NET_ADMIN …`, or name a process here by --in pid:N"
+    )]
+    AnotherProcess { name: String, pid: u32 },
+    #[error("{service} has {} containers: {}\n  to do: name one by --in container:NAME", names.len(), names.join(", "))]
+    Several { service: String, names: Vec<String> },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    id: String,
+    state: State,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    pid: u32,
+    #[serde(default)]
+    started_at: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+    #[serde(default)]
+    labels: HashMap<String, String>,
+}
+
+/// The main process of a container.
+pub(super) fn pid_of_container(name: &str) -> Result<u32, EngineError> {
+    let name_in_path = utf8_percent_encode(name, NON_ALPHANUMERIC);
+    let (path, status, body) = get(&format!("/containers/{name_in_path}/json"))?;
+    if status == StatusCode::NOT_FOUND {
+        return Err(EngineError::NoContainer(name.to_owned()));
+    }
+    let container: Container = parse(&path, status, &body)?;
+    match container.state.pid {
+        0 => Err(EngineError::NotRunning(name.to_owned())),
+        pid if is_process_of(pid, &container) => Ok(pid),
+        pid => {
+            let name = name.to_owned();
+            Err(EngineError::AnotherProcess { name, pid })
+        }
+    }
+}
+
+/// Whether this process is the container's. Where the engine does not share our PID namespace, the same number
+/// stands for another one, whose network must not be changed.
+///
+/// The control group of a container has its id as a name, except for some engines without root, which make
+/// none. A process that started when the container did is taken as well.
+fn is_process_of(pid: u32, container: &Container) -> bool {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let groups = read(&format!("/proc/{pid}/cgroup"));
+    if !container.id.is_empty() && groups.contains(&container.id) {
+        return true;
+    }
+    let started = started_at(&read("/proc/stat"), &read(&format!("/proc/{pid}/stat")));
+    let by_engine = container.state.started_at.parse::<Timestamp>();
+    let (Some(started), Ok(by_engine)) = (started, by_engine) else {
+        return false;
+    };
+    started.abs_diff(by_engine.as_second()) <= START_TOLERANCE
+}
+
+/// The second in which a process started, by `/proc/stat` and its own `stat` (`proc_pid_stat(5)`, field 22).
+fn started_at(system: &str, process: &str) -> Option<i64> {
+    let boot = system
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?;
+    let boot: i64 = boot.trim().parse().ok()?;
+    // The name of the program may have spaces and parentheses; state, field 3, is behind it.
+    let (_, fields) = process.rsplit_once(") ")?;
+    let ticks: u64 = fields.split(' ').nth(19)?.parse().ok()?;
+    let seconds = ticks / clock_ticks_per_second();
+    boot.checked_add(i64::try_from(seconds).ok()?)
+}
+
+/// The main process of the only running container of a Compose service.
+pub(super) fn pid_of_service(service: &str) -> Result<u32, EngineError> {
+    let label = format!("com.docker.compose.service={service}");
+    let filters = serde_json::json!({ "label": [label] }).to_string();
+    let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
+    let (path, status, body) = get(&format!("/containers/json?filters={filters}"))?;
+    let mut listed: Vec<Listed> = parse(&path, status, &body)?;
+    // Those of `docker compose run` serve nobody.
+    listed.retain(|it| it.labels.get(ONE_OFF).is_none_or(|it| it != "True"));
+    listed.sort_by(|a, b| a.names.cmp(&b.names));
+    match listed.as_slice() {
+        [] => Err(EngineError::NoService(service.to_owned())),
+        [one] => pid_of_container(&one.id),
+        several => Err(EngineError::Several {
+            service: service.to_owned(),
+            names: several.iter().map(name_of).collect(),
+        }),
+    }
+}
+
+fn name_of(listed: &Listed) -> String {
+    let name = listed.names.first().unwrap_or(&listed.id);
+    name.trim_start_matches('/').to_owned()
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(
+    path: &Path,
+    status: StatusCode,
+    body: &[u8],
+) -> Result<T, EngineError> {
+    let failed = |why: String| EngineError::Call {
+        path: path.to_owned(),
+        why,
+    };
+    if status != StatusCode::OK {
+        return Err(failed(format!("it answered {status}")));
+    }
+    serde_json::from_slice(body).map_err(|error| failed(error.to_string()))
+}
+
+fn get(target: &str) -> Result<(PathBuf, StatusCode, Bytes), EngineError> {
+    let path = socket()?;
+    let failed = |why: String| EngineError::Call {
+        path: path.clone(),
+        why,
+    };
+    // A runtime for this alone: the namespace must be entered before there are other threads.
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+    let answer = runtime.block_on(async { timeout(LIMIT, call(&path, target)).await });
+    match answer {
+        Ok(Ok((status, body))) => Ok((path, status, body)),
+        Ok(Err(why)) => Err(failed(why)),
+        Err(_) => Err(failed(format!("no answer within {} s", LIMIT.as_secs()))),
+    }
+}
+
+async fn call(path: &Path, target: &str) -> Result<(StatusCode, Bytes), String> {
+    let stream = UnixStream::connect(path).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            format!("{error}; run it as root, or as a member of the engine's group")
+        } else {
+            error.to_string()
+        }
+    })?;
+    let words = |error: hyper::Error| error.to_string();
+    let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(words)?;
+    tokio::spawn(driver);
+    let request = Request::get(target)
+        .header(HOST, "localhost")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let response = sender.send_request(request).await.map_err(words)?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MOST).collect().await;
+    let body = body.map_err(|error| error.to_string())?;
+    Ok((status, body.to_bytes()))
+}
+
+fn socket() -> Result<PathBuf, EngineError> {
+    if let Ok(host) = std::env::var("DOCKER_HOST")
+        && !host.is_empty()
+    {
+        return match host.strip_prefix("unix://") {
+            Some(path) => Ok(path.into()),
+            None => Err(EngineError::Elsewhere(host)),
+        };
+    }
+    let found = SOCKETS.iter().map(PathBuf::from).find(|path| path.exists());
+    found.ok_or_else(|| EngineError::NoEngine {
+        tried: SOCKETS.join(" and "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_a_containers_by_the_time_of_its_start() {
+        let own = std::process::id();
+        let read = |path: &str| fs::read_to_string(path).unwrap();
+        let started = started_at(&read("/proc/stat"), &read("/proc/self/stat"));
+        let started = Timestamp::from_second(started.unwrap()).unwrap();
+        let container = |started: Timestamp| Container {
+            id: "none".to_owned(),
+            state: State {
+                pid: own,
+                started_at: started.to_string(),
+            },
+        };
+        assert!(is_process_of(own, &container(started)));
+        let hour = jiff::SignedDuration::from_hours(1);
+        assert!(!is_process_of(own, &container(started - hour)));
+    }
+
+    #[test]
+    fn the_name_of_a_program_does_not_shift_its_fields() {
+        let process = "7 (a) R b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
+        let ticks = 12_345 / i64::try_from(clock_ticks_per_second()).unwrap();
+        assert_eq!(
+            started_at("cpu 1\nbtime 1000\n", process),
+            Some(1000 + ticks)
+        );
+        assert_eq!(started_at("", process), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! Policy rules and routes, by `ip` (iproute2): the commands that `--dry-run` prints are those that run.
+
+use std::fs;
+use std::io;
+use std::process::Command;
+
+use super::conntrack;
+use super::rules::{self, Plan};
+
+/// The kernel's words for a missing capability, as `ip` repeats them (EPERM).
+const NOT_PERMITTED: &str = "Operation not permitted";
+
+/// `ip` failed.
+#[derive(Debug, thiserror::Error)]
+#[error("`ip {arguments}` failed: {why}")]
+pub(super) struct RouteError {
+    arguments: String,
+    why: String,
+}
+
+/// The policy rules and routes of a plan; removed on drop.
+#[derive(Debug)]
+pub(super) struct Routes(());
+
+impl Routes {
+    /// Adds those of a plan.
+    pub(super) fn add(plan: &Plan) -> Result<Self, RouteError> {
+        let routes = Self(());
+        for arguments in plan.routes() {
+            // Without IPv6 there are no clients of it either.
+            if arguments.starts_with("-6") && Ipv6::here() != Ipv6::Usable {
+                continue;
+            }
+            ip(&arguments)?;
+        }
+        Ok(routes)
+    }
+}
+
+impl Drop for Routes {
+    fn drop(&mut self) {
+        if let Err(error) = sweep() {
+            tracing::warn!(%error, "failed to remove our policy rules; they match our own packets alone");
+        }
+    }
+}
+
+/// Removes all of ours and the tracking entries of tapped connections, also what a killed tap has left.
+///
+/// # Errors
+/// When there are some, and this process may not remove them.
+pub(super) fn sweep() -> Result<(), RouteError> {
+    if let Err(error) = conntrack::sweep() {
+        tracing::debug!(%error, "failed to remove connection tracking entries");
+    }
+    let mut swept = Ok(());
+    for arguments in rules::sweep() {
+        match ip(&arguments) {
+            Err(error) if error.why.contains(NOT_PERMITTED) => swept = Err(error),
+            // There is no such table before its first route.
+            Err(error) => {
+                tracing::debug!(%error, "failed to remove policy rules or routes; there may be none");
+            }
+            Ok(()) => {}
+        }
+    }
+    swept
+}
+
+/// Whether `ip` is that of iproute2, which others only resemble.
+pub(super) fn version() -> io::Result<Option<String>> {
+    let done = Command::new("ip").arg("-V").output()?;
+    let text = String::from_utf8_lossy(&done.stdout).trim().to_owned();
+    Ok(text.contains("iproute2").then_some(text))
+}
+
+fn ip(arguments: &str) -> Result<(), RouteError> {
+    let failed = |why: String| RouteError {
+        arguments: arguments.to_owned(),
+        why,
+    };
+    let done = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&done.stderr);
+    Err(failed(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// Whether replies to IPv6 clients can be brought back, which is by a route over loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ipv6 {
+    /// They can.
+    Usable,
+    /// They cannot, and need not: no interface has an IPv6 address. Docker makes containers like this.
+    Absent,
+    /// They cannot: it is disabled for loopback alone.
+    NotOnLoopback,
+}
+
+impl Ipv6 {
+    /// That of this network namespace.
+    pub(super) fn here() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self::of(
+            &read("/proc/sys/net/ipv6/conf/lo/disable_ipv6"),
+            &read("/proc/net/if_inet6"),
+        )
+    }
+
+    /// By the setting of loopback, and the addresses of all interfaces. A kernel without IPv6 has neither.
+    fn of(disabled: &str, addresses: &str) -> Self {
+        match (disabled.trim(), addresses.trim()) {
+            ("0", _) => Self::Usable,
+            (_, "") => Self::Absent,
+            _ => Self::NotOnLoopback,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_needed_where_an_interface_has_an_address() {
+        let address = "fe800000000000000042acfffe120002 02 40 20 80     eth0\n";
+        assert_eq!(Ipv6::of("0\n", ""), Ipv6::Usable);
+        assert_eq!(Ipv6::of("0\n", address), Ipv6::Usable);
+        assert_eq!(Ipv6::of("1\n", ""), Ipv6::Absent);
+        assert_eq!(Ipv6::of("", ""), Ipv6::Absent);
+        assert_eq!(Ipv6::of("1\n", address), Ipv6::NotOnLoopback);
+    }
+}

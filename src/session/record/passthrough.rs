@@ -1,0 +1,59 @@
+//! What can be seen of a connection whose bytes are passed on unread.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::session::moment::Moment;
+use crate::session::text::PeerText;
+
+/// A connection that the tap passes on unread, because its TLS is between client and gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PassthroughFacts {
+    /// The client's TLS greeting came whole (RFC 8446 section 4.1.2).
+    pub client_hello: bool,
+    /// The server name that the `ClientHello` asks for (RFC 6066 section 3).
+    pub sni: Option<PeerText>,
+    /// The application protocols that it offers (RFC 7301).
+    pub alpn_offered: Vec<PeerText>,
+    /// From the client.
+    pub to_gateway: PassedFacts,
+    /// From the gateway.
+    pub to_client: PassedFacts,
+}
+
+/// One direction of a connection that is passed on unread.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PassedFacts {
+    /// Bytes that came.
+    pub bytes: u64,
+    /// They begin as plain HTTP does.
+    pub plain_http: bool,
+    /// Protected records of TLS 1.3 among them (application data in TLS 1.2).
+    pub protected: u64,
+    /// When the first of them came.
+    pub first_at: Option<Moment>,
+    /// When the last of them came.
+    pub last_at: Option<Moment>,
+    /// The alert that ended the handshake, by its RFC 8446 name; `encrypted` for one that cannot be
+    /// read: the first protected record has the size of an alert.
+    pub alert: Option<String>,
+    /// The last TLS record; `null` if the bytes are not TLS records.
+    pub last_record: Option<LastRecord>,
+}
+
+/// See [`PassedFacts::last_record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LastRecord {
+    /// A whole alert, such as `close_notify` in TLS 1.2.
+    Alert,
+    /// A whole record of TLS 1.3 with the size of an alert. From a client it is one: its shortest
+    /// WebSocket frame is longer. From a gateway it may also be an empty frame, such as a ping.
+    PerhapsAlert,
+    /// Another whole record.
+    Whole,
+    /// The beginning of a record whose rest did not come.
+    Cut,
+}

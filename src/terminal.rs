@@ -1,0 +1,79 @@
+//! The terminal in front of a person: whether there is one, how wide it is, and whether it may be
+//! styled. Everything that is printed for people asks here, so that all of it obeys `NO_COLOR` and
+//! fits alike.
+
+pub mod log;
+pub mod text;
+
+use std::os::fd::AsFd;
+
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
+
+/// The width of pages and tables without a terminal, and on one that does not tell its size.
+pub const USUAL: usize = 80;
+
+/// Longer lines are hard to read.
+const MOST: usize = 120;
+
+/// On a narrower terminal lines are broken by the terminal itself.
+const LEAST: usize = 40;
+
+/// How text for people is written to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// With colours and bold text.
+    pub styled: bool,
+    /// Lines are broken at this width; `None`: there is no terminal, and lines stay whole.
+    pub width: Option<usize>,
+}
+
+impl Look {
+    /// No terminal, no styles.
+    pub const PLAIN: Self = Self {
+        styled: false,
+        width: None,
+    };
+
+    /// What suits this stream now: a terminal can change its size.
+    pub fn of(stream: &(impl RawStream + AsFd)) -> Self {
+        Self {
+            styled: AutoStream::choice(stream) != ColorChoice::Never,
+            width: stream.is_terminal().then(|| columns(stream)),
+        }
+    }
+
+    /// What suits the standard output now.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self::of(&std::io::stdout())
+    }
+
+    /// What suits the standard error output now.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::of(&std::io::stderr())
+    }
+
+    /// The width of pages and tables.
+    #[must_use]
+    pub fn page(&self) -> usize {
+        self.width.unwrap_or(USUAL)
+    }
+
+    /// The text with its long lines broken, where there is a terminal.
+    #[must_use]
+    pub fn fit(&self, text: &str) -> String {
+        match self.width {
+            Some(width) => text::fit(text, width),
+            None => text.to_owned(),
+        }
+    }
+}
+
+fn columns(stream: impl AsFd) -> usize {
+    match terminal_size::terminal_size_of(stream) {
+        Some((terminal_size::Width(columns), _)) => usize::from(columns).clamp(LEAST, MOST),
+        None => USUAL,
+    }
+}
