@@ -5,6 +5,7 @@
 //! only after a self-check through the tap's own data path: whatever happens to the tap, traffic goes
 //! straight to the gateway again.
 
+mod accepted;
 mod capacity;
 mod checks;
 mod config;

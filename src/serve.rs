@@ -139,11 +139,19 @@ pub(crate) fn stdout_queue(output: OutputFormat) -> io::Result<Option<Queue>> {
 
 /// The signals that ask the process to end, handled from construction on: SIGTERM, SIGINT, and
 /// those whose default action would end the process without a record.
-pub(crate) struct Signals([Signal; 6]);
+pub(crate) struct Signals(Vec<Signal>);
+
+/// `SigIgn` in `/proc/self/status` is a mask in hexadecimal; its lowest bit is signal 1 (`proc_pid_status(5)`).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let lowest = mask.and_then(|mask| mask.trim().chars().next_back()?.to_digit(16));
+    lowest.is_some_and(|digit| digit & 1 == 1)
+}
 
 impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self([
+        Ok(Self(vec![
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
             signal(SignalKind::quit())?,
@@ -151,6 +159,14 @@ impl Signals {
             signal(SignalKind::user_defined1())?,
             signal(SignalKind::user_defined2())?,
         ]))
+    }
+
+    /// SIGHUP as well, unless it is ignored, as under `nohup`.
+    pub(crate) fn and_hangup(mut self) -> io::Result<Self> {
+        if !ignores_hangup() {
+            self.0.push(signal(SignalKind::hangup())?);
+        }
+        Ok(self)
     }
 
     /// Completes at the next signal.

@@ -61,7 +61,7 @@ pub struct Open {
 pub struct Way {
     /// Finished messages.
     pub messages: u64,
-    /// Bytes behind the upgrade.
+    /// Bytes after the upgrade; of a connection that passes unread, all.
     pub bytes: u64,
     /// Bytes that wait because the receiver does not read.
     pub waiting: u64,

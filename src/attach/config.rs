@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use rustls::ClientConfig;
 
 use crate::config::{self, Config, ConfigErrors, Dialect, Override, OverrideSource, Overrides};
-use crate::upstream::pinned::Fingerprint;
+use crate::upstream::pinned::{Fingerprint, Pinned};
 
 /// No timer of ours ends what the gateway would let live, or waits less than the client would.
 const TIMERS: &str = "\
@@ -26,6 +27,13 @@ pub(super) struct Tls {
     pub(super) key: PathBuf,
     /// The certificate that it shows, and how many it shows in all.
     pub(super) shown: (Fingerprint, usize),
+}
+
+impl Tls {
+    /// TLS to a gateway that shows this certificate, and to no other.
+    pub(super) fn client(&self) -> Result<ClientConfig, rustls::Error> {
+        Pinned::to(self.shown.0).client()
+    }
 }
 
 /// For a gateway on this port, and this many connections at the same time.

@@ -107,15 +107,26 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
+/// The socket's name, which only one process in a network namespace can have.
+#[derive(Debug)]
+pub(super) struct Name(blocking::UnixListener);
+
 /// The socket of an attached tap.
 #[derive(Debug)]
 pub(super) struct Control(UnixListener);
 
-impl Control {
-    /// Takes the name; an error of the kind `AddrInUse` means that somebody is attached already.
-    pub(super) fn bind() -> io::Result<Self> {
+impl Name {
+    /// Takes it; an error of the kind `AddrInUse` means that somebody is attached already.
+    pub(super) fn take() -> io::Result<Self> {
         let address = blocking::SocketAddr::from_abstract_name(NAME)?;
-        let listener = blocking::UnixListener::bind_addr(&address)?;
+        blocking::UnixListener::bind_addr(&address).map(Self)
+    }
+}
+
+impl Control {
+    /// Takes the name.
+    pub(super) fn bind() -> io::Result<Self> {
+        let Name(listener) = Name::take()?;
         listener.set_nonblocking(true)?;
         Ok(Self(UnixListener::from_std(listener)?))
     }

@@ -18,7 +18,8 @@ impl Filter {
     /// Reads the ruleset.
     pub(super) fn read() -> Result<Self, NftError> {
         let text = nft::read(&["-j", "list", "ruleset"])?;
-        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|error| NftError::Refused(format!("its JSON cannot be read: {error}")))?;
         let tables = value.get("nftables").and_then(Value::as_array).cloned();
         Ok(Self {
             tables: tables.unwrap_or_default(),
@@ -60,6 +61,28 @@ impl Filter {
         });
         let named = redirecting.map(|rule| chain_name(rule, "chain"));
         named.filter(|name| !name.starts_with(TABLE)).collect()
+    }
+
+    /// Whether somebody else's rule matches or sets marks of packets or connections. nft does not show the rules of
+    /// iptables-legacy, so its tables count as doing so.
+    pub(super) fn uses_marks(&self) -> bool {
+        let rules = self.tables.iter().filter_map(|entry| entry.get("rule"));
+        let mut others = rules.filter(|rule| !chain_name(rule, "chain").starts_with(TABLE));
+        let marks = |rule: &Value| {
+            let statements = rule.get("expr").and_then(Value::as_array);
+            statements.into_iter().flatten().any(|statement| {
+                let Some(extension) = statement.get("xt") else {
+                    // `meta mark` and `ct mark`, wherever they stand.
+                    return statement.to_string().contains("\"key\":\"mark\"");
+                };
+                // Extensions of iptables. Older versions of nft do not name them.
+                let name = text(extension, "name").to_ascii_lowercase();
+                name.is_empty()
+                    || name.contains("mark")
+                    || ["set", "socket", "rpfilter", "tproxy"].contains(&name.as_str())
+            })
+        };
+        others.any(marks) || has_legacy(|_| true)
     }
 
     fn chains(&self) -> Vec<Chain> {
@@ -151,7 +174,7 @@ pub(super) fn obstacles(filter: &Filter, plan: &Plan, port_is_chosen: bool) -> V
         ));
     }
     let mut dropping = filter.may_drop();
-    if has_legacy_filter() {
+    if has_legacy(|table| table == "filter") {
         dropping.push("the table `filter` of iptables-legacy".to_owned());
     }
     if !dropping.is_empty() && !plan.local_only && !port_is_chosen {
@@ -167,13 +190,13 @@ pub(super) fn obstacles(filter: &Filter, plan: &Plan, port_is_chosen: bool) -> V
     obstacles
 }
 
-/// Rules of the old iptables, which nft does not show.
-fn has_legacy_filter() -> bool {
+/// Whether iptables-legacy has such a table; nft does not show them.
+fn has_legacy(is_such: impl Fn(&str) -> bool) -> bool {
     ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"]
         .iter()
         .any(|path| {
             let names = std::fs::read_to_string(path).unwrap_or_default();
-            names.lines().any(|name| name == "filter")
+            names.lines().any(&is_such)
         })
 }
 
@@ -221,6 +244,25 @@ mod tests {
             rule("forward", &json!([{ "drop": null }])),
         ]));
         assert!(filter.may_drop().is_empty());
+    }
+
+    #[test]
+    fn marks_are_seen_in_rules_of_nft_and_of_iptables() {
+        let with = |expr: Value| of(&json!([rule("pre", &expr)])).uses_marks();
+        assert!(with(
+            json!([{ "mangle": { "key": { "meta": { "key": "mark" } }, "value": 1 } }])
+        ));
+        assert!(with(json!([{ "match": { "op": "==",
+            "left": { "ct": { "key": "mark" } }, "right": 1 } }])));
+        assert!(with(
+            json!([{ "xt": { "type": "target", "name": "CONNMARK" } }])
+        ));
+        assert!(with(json!([{ "xt": { "type": "match", "name": "mark" } }])));
+        assert!(with(json!([{ "xt": null }])), "not named");
+        assert!(!with(json!([{ "counter": null }, { "accept": null }])));
+        assert!(!with(
+            json!([{ "comment": "benchmark" }, { "xt": { "name": "MASQUERADE" } }])
+        ));
     }
 
     #[test]

@@ -3,19 +3,24 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::oneshot;
 
 use super::checks::Obstacle;
 use super::routes::Ipv6;
-use crate::config::{Config, ListenerTls};
+use crate::config::{Config, ConfigErrors, ListenerTls};
 use crate::transport::holder::{self, Holder};
 use crate::transport::redirected;
 use crate::upstream::pinned::{Fingerprint, Pinned};
+
+/// Limit for a connection to a port of this host; a closed port refuses at once.
+const REFUSED: Duration = Duration::from_millis(300);
 
 /// For a question to the gateway.
 const ASK: Duration = Duration::from_secs(2);
@@ -99,7 +104,7 @@ fn is_v6_only(addresses: &[IpAddr], port: u16) -> bool {
     }
     let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     addresses.iter().any(IpAddr::is_ipv4)
-        || connect(v4).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        || connect(v4, REFUSED).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// An address at which the gateway can be asked; `None`: nobody listens.
@@ -114,6 +119,18 @@ fn address(listeners: &Listeners, port: u16) -> Option<SocketAddr> {
         ip => *ip,
     };
     Some(SocketAddr::new(ip, port))
+}
+
+/// Asks in the background what the gateway speaks, so that one that hangs does not delay attaching.
+pub(super) fn ask_in_background(listeners: &Listeners, port: u16) -> oneshot::Receiver<Spoken> {
+    let (answer, answered) = oneshot::channel();
+    let listeners = listeners.clone();
+    // A plain thread, because a runtime that shuts down waits for its blocking tasks. Without one there is no answer.
+    let asking = move || answer.send(spoken(&listeners, port));
+    if let Err(error) = thread::Builder::new().spawn(asking) {
+        tracing::debug!(%error, "failed to ask what the gateway speaks");
+    }
+    answered
 }
 
 /// What the gateway speaks. It is asked for `/healthz`, as health checks do.
@@ -169,7 +186,7 @@ pub(super) fn certificate(listeners: &Listeners, port: u16) -> io::Result<(Finge
     let config = seen.client().map_err(io::Error::other)?;
     let name = ServerName::from(to.ip());
     let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut stream = connect(to)?;
+    let mut stream = connect(to, ASK)?;
     stream.set_read_timeout(Some(ASK))?;
     stream.set_write_timeout(Some(ASK))?;
     let completed = connection.complete_io(&mut stream);
@@ -178,6 +195,27 @@ pub(super) fn certificate(listeners: &Listeners, port: u16) -> io::Result<(Finge
         (None, Err(error)) => Err(error),
         (None, Ok(_)) => Err(io::ErrorKind::InvalidData.into()),
     }
+}
+
+/// What to give as `--cert` and `--key`.
+pub(super) const OWN_CERTIFICATE: &str =
+    "give the gateway's own certificate and key (OpenClaw: gateway.tls.certPath and keyPath)";
+
+/// What is wrong with the files of `--cert` and `--key`, by these names; empty if that is not what is wrong, or not
+/// all.
+pub(super) fn identity(errors: &ConfigErrors) -> Vec<Obstacle> {
+    let flag = |key: &str| match key.strip_prefix("listeners[0].tls.certificates[0].") {
+        Some("cert") => Some("--cert"),
+        Some("key") => Some("--key"),
+        _ => None,
+    };
+    let named = errors.iter().map(|error| {
+        let (flag, expected, found) = (flag(error.key_path())?, error.expected(), error.found());
+        let advice = error.advice().unwrap_or(OWN_CERTIFICATE);
+        let what = format!("{flag}: expected {expected}, found {found}");
+        Some(Obstacle::new(what, advice))
+    });
+    named.collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The certificate of `--cert` has to be the one that clients have seen so far.
@@ -192,8 +230,7 @@ pub(super) fn same_certificate(
     let shown = HEXLOWER.encode(&shown);
     let given = identities.first()?;
     let fingerprint = given.sha256_hex();
-    let advice =
-        "give the gateway's own certificate and key (OpenClaw: gateway.tls.certPath and keyPath)";
+    let advice = OWN_CERTIFICATE;
     if fingerprint != shown {
         let what = format!(
             "--cert has the fingerprint sha256:{fingerprint}, and the gateway shows sha256:{shown}: clients would \
@@ -229,17 +266,17 @@ fn client_hello() -> Option<Vec<u8>> {
 }
 
 /// A connection to the gateway that a tap does not take for a client's, if there is one.
-fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     // Without the capability for it nobody is attached either.
     let _ = socket.set_mark(redirected::MARK);
-    socket.connect_timeout(&to.into(), ASK)?;
+    socket.connect_timeout(&to.into(), limit)?;
     Ok(socket.into())
 }
 
 /// The beginning of the answer; fails if there is none.
 fn answer(to: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = connect(to)?;
+    let mut stream = connect(to, ASK)?;
     stream.set_read_timeout(Some(ASK))?;
     stream.write_all(request)?;
     let mut answer = vec![0; 16];

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::nft::{Holder, NftError};
+use super::routes::Routes;
 use super::rules::Plan;
 use super::self_check::{CheckError, SelfCheck};
 use crate::proxy::Tap;
@@ -113,6 +114,7 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) holder: Holder,
+    pub(super) routes: Routes,
     pub(super) plan: Plan,
     pub(super) check: SelfCheck,
     pub(super) tap: Arc<Tap>,
@@ -191,6 +193,7 @@ impl Guard {
         progress.state = State::Attached;
         progress.renewed = Some(Instant::now());
         if tables != self.tables {
+            self.routes.leave_marks_alone();
             let change = Change {
                 at: Moment(Timestamp::now()),
                 removed: self.tables.difference(&tables).cloned().collect(),

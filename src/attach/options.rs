@@ -65,11 +65,10 @@ pub struct Options {
     #[arg(
         long,
         value_name = "line|json|none",
-        default_value_t,
-        hide_default_value = true,
-        help = "What to write to stdout for each session: readable lines, its record as JSON, or nothing"
+        help = "What to write to stdout for each session: readable lines, its record as JSON, or nothing; \
+                default: line; with --json: none"
     )]
-    pub(super) output: OutputFormat,
+    output: Option<OutputFormat>,
     #[arg(
         long,
         help = "Tap only connections that begin in the gateway's own namespace; needs no ip"
@@ -121,7 +120,7 @@ pub struct Options {
     detach: bool,
     #[arg(
         long,
-        help = "Print the status, or the summary at the end, as one JSON object"
+        help = "Print the status, or the summary at the end, as one JSON object; with --output line or json the summary goes to stderr"
     )]
     pub(super) json: bool,
 }
@@ -143,6 +142,16 @@ impl Options {
     /// The gateway's port; 0 where none is needed.
     pub(super) fn port(&self) -> u16 {
         self.port.unwrap_or_default()
+    }
+
+    /// Format of the sessions on stdout. `--json` alone keeps stdout for the summary.
+    pub(super) fn output(&self) -> OutputFormat {
+        let unless_given = if self.json {
+            OutputFormat::None
+        } else {
+            OutputFormat::Line
+        };
+        self.output.unwrap_or(unless_given)
     }
 
     /// The certificate and key of a gateway with TLS.

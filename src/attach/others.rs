@@ -10,9 +10,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use super::Options;
-use super::control::{self, Asked, Question};
+use super::accepted;
+use super::control::{self, Asked, Name, Question};
 use super::nft;
-use super::routes;
+use super::routes::{self, RouteError};
 use super::status::Status;
 use crate::exit;
 use crate::terminal::Look;
@@ -95,12 +96,20 @@ fn is_gone_soon() -> bool {
 pub(super) fn detach() -> u8 {
     match control::ask(Question::Detach) {
         Ok(Asked::Answer(text)) => say(&Look::stdout().fit(&text), exit::OK),
-        Ok(Asked::Nobody) => match routes::sweep() {
+        Ok(Asked::Nobody) => match swept() {
             Ok(()) => say(
-                "no tap is attached here; any policy rules left by a killed tap have been removed\n",
+                "no tap is attached here; whatever a killed tap had left has been removed\n",
                 exit::OK,
             ),
-            Err(error) => fail(&format!(
+            Err(Left::NoTool) => fail(
+                "no tap is attached here; whether a killed tap has left policy rules cannot be seen: there is no \
+                 program ip\n  to do: install it (package iproute2)",
+            ),
+            Err(Left::Rules(error @ RouteError::Setting(_))) => fail(&format!(
+                "no tap is attached here, and a killed one has left a setting on: {error}\n  to do: where /proc/sys \
+                 can be written, such as on the container's host: `wstap attach --detach --in container:NAME`"
+            )),
+            Err(Left::Rules(error)) => fail(&format!(
                 "no tap is attached here; policy rules that a killed tap has left cannot be removed: {error}\n  \
                  to do: run it as root with the capability NET_ADMIN"
             )),
@@ -111,7 +120,7 @@ pub(super) fn detach() -> u8 {
             for child in nft_children(pid) {
                 signal(child, Signal::KILL);
             }
-            let swept = routes::sweep();
+            let swept = routes::sweep().and_then(|()| accepted::sweep());
             if !is_gone_soon() {
                 return fail(&format!(
                     "the attached tap (pid {pid}) does not answer, and its table is still there\n  to do: \
@@ -137,6 +146,23 @@ pub(super) fn detach() -> u8 {
         ),
         other => unanswered(other),
     }
+}
+
+/// Why what a killed tap has left is still there.
+enum Left {
+    NoTool,
+    Rules(RouteError),
+}
+
+fn swept() -> Result<(), Left> {
+    // One that starts now must not lose what it adds.
+    let _name = Name::take();
+    if matches!(routes::version(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        return Err(Left::NoTool);
+    }
+    routes::sweep()
+        .and_then(|()| accepted::sweep())
+        .map_err(Left::Rules)
 }
 
 fn unanswered(asked: io::Result<Asked>) -> u8 {

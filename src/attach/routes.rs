@@ -4,28 +4,38 @@ use std::fs;
 use std::io;
 use std::process::Command;
 
+use super::accepted;
 use super::conntrack;
+use super::filter::Filter;
 use super::rules::{self, Plan};
 
 /// The kernel's words for a missing capability, as `ip` repeats them (EPERM).
 const NOT_PERMITTED: &str = "Operation not permitted";
 
-/// `ip` failed.
+/// Routing was not changed.
 #[derive(Debug, thiserror::Error)]
-#[error("`ip {arguments}` failed: {why}")]
-pub(super) struct RouteError {
-    arguments: String,
-    why: String,
+pub(super) enum RouteError {
+    #[error("`ip {arguments}` failed: {why}")]
+    Ip { arguments: String, why: String },
+    #[error("failed to switch net.ipv4.tcp_fwmark_accept back to 0: {0}")]
+    Setting(io::Error),
 }
 
 /// The policy rules and routes of a plan; removed on drop.
 #[derive(Debug)]
-pub(super) struct Routes(());
+pub(super) struct Routes {
+    /// Sockets that the gateway accepts inherit our mark.
+    inherits: bool,
+}
 
 impl Routes {
-    /// Adds those of a plan.
-    pub(super) fn add(plan: &Plan) -> Result<Self, RouteError> {
-        let routes = Self(());
+    /// Adds those of a plan, in place of what a killed tap has left, and has marks inherited if `filter` allows it.
+    pub(super) fn add(plan: &Plan, filter: &Filter) -> Result<Self, RouteError> {
+        sweep()?;
+        if let Err(error) = accepted::sweep() {
+            tracing::warn!(%error, "a killed tap has left it on; this one works all the same");
+        }
+        let mut routes = Self { inherits: false };
         for arguments in plan.routes() {
             // Without IPv6 there are no clients of it either.
             if arguments.starts_with("-6") && Ipv6::here() != Ipv6::Usable {
@@ -33,14 +43,29 @@ impl Routes {
             }
             ip(&arguments)?;
         }
+        routes.inherits = accepted::is_useful(plan, filter) && accepted::switch_on();
         Ok(routes)
+    }
+
+    /// Somebody else's rules have changed, and may use marks now.
+    pub(super) fn leave_marks_alone(&mut self) {
+        if std::mem::take(&mut self.inherits)
+            && let Err(error) = accepted::switch_back()
+        {
+            tracing::warn!(%error, "sockets that accept a connection go on inheriting its mark");
+        }
     }
 }
 
 impl Drop for Routes {
     fn drop(&mut self) {
+        self.leave_marks_alone();
         if let Err(error) = sweep() {
-            tracing::warn!(%error, "failed to remove our policy rules; they match our own packets alone");
+            tracing::warn!(
+                %error,
+                "failed to remove our policy rules; they match our own packets alone, and `wstap attach --detach` \
+                 tries again"
+            );
         }
     }
 }
@@ -56,7 +81,7 @@ pub(super) fn sweep() -> Result<(), RouteError> {
     let mut swept = Ok(());
     for arguments in rules::sweep() {
         match ip(&arguments) {
-            Err(error) if error.why.contains(NOT_PERMITTED) => swept = Err(error),
+            Err(error) if error.to_string().contains(NOT_PERMITTED) => swept = Err(error),
             // There is no such table before its first route.
             Err(error) => {
                 tracing::debug!(%error, "failed to remove policy rules or routes; there may be none");
@@ -74,8 +99,9 @@ pub(super) fn version() -> io::Result<Option<String>> {
     Ok(text.contains("iproute2").then_some(text))
 }
 
-fn ip(arguments: &str) -> Result<(), RouteError> {
-    let failed = |why: String| RouteError {
+/// Runs `ip` with these arguments.
+pub(super) fn ip(arguments: &str) -> Result<(), RouteError> {
+    let failed = |why: String| RouteError::Ip {
         arguments: arguments.to_owned(),
         why,
     };

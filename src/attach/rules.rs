@@ -32,6 +32,29 @@ const PRIORITY: u32 = 77;
 /// Origin of our policy rules and routes, by which left-over ones are found.
 const PROTOCOL: u8 = 77;
 
+/// A table that no rule looks up. A route in it records that this tap switched `tcp_fwmark_accept` on.
+const MARKER: u32 = 77_747;
+
+/// The arguments of `ip` that add the marker route.
+pub(super) fn add_marker() -> String {
+    format!("-4 route replace throw default table {MARKER} protocol {PROTOCOL}")
+}
+
+/// Those that show it.
+pub(super) fn show_marker() -> String {
+    format!("-4 route show table {MARKER}")
+}
+
+/// Those that remove it.
+pub(super) fn flush_marker() -> String {
+    format!("-4 route flush table {MARKER}")
+}
+
+/// Whether a policy rule, as `ip rule show` prints it, is ours.
+pub(super) fn is_own(rule: &str) -> bool {
+    rule.contains(&format!("fwmark {MARK:#x} "))
+}
+
 /// Where connections are redirected from, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {

@@ -5,14 +5,16 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
+use super::accepted;
 use super::capacity::Capacity;
 use super::checks::{self, Obstacle};
 use super::config::{Tls, config};
@@ -23,8 +25,8 @@ use super::guard::{BeginError, Guard, Shared, State};
 use super::namespace::{self, EnterError};
 use super::nft::{Holder, NftError};
 use super::options::{Action, Options};
-use super::routes::{self, Ipv6, RouteError, Routes};
-use super::rules::Plan;
+use super::routes::{Ipv6, RouteError, Routes};
+use super::rules::{self, Plan};
 use super::self_check::{self, SelfCheck};
 use super::status::{Fixed, TlsWay, now};
 use super::tally::Tally;
@@ -40,7 +42,6 @@ use crate::sink::Queue;
 use crate::terminal::{Look, log};
 use crate::transport::redirected::{Redirected, SelfChecks, listen_marked};
 use crate::transport::{listener, open_files};
-use crate::upstream::pinned::Pinned;
 
 /// Records that may wait to be counted for the summary.
 const QUEUE: usize = 8192;
@@ -50,6 +51,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often to check whether the network namespace still has interfaces.
 const INTERFACES_EVERY: Duration = Duration::from_secs(1);
+
+/// How long attaching waits for the gateway's answer. Clients of a gateway that hangs are to be tapped at once, too.
+const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// Connections that were redirected right before the end get this time to arrive.
 const LAST_ARRIVALS: Duration = Duration::from_secs(1);
@@ -147,7 +151,10 @@ fn dry_run(options: &Options) -> u8 {
         port => port,
     };
     let plan = plan(options, &listeners, tap_port);
-    let spoken = gateway::spoken(&listeners, options.port());
+    let spoken = match options.identity() {
+        Some(_) => gateway::spoken(&listeners, options.port()),
+        None => Spoken::Unknown,
+    };
     let obstacles = match ask(Question::Status) {
         Ok(Asked::Answer(_) | Asked::Silent(_)) => another(),
         Ok(_) | Err(_) => obstacles(options, &listeners, spoken, &plan),
@@ -159,6 +166,10 @@ fn dry_run(options: &Options) -> u8 {
     text.push('\n');
     for arguments in plan.routes() {
         let _ = writeln!(text, "# ip {arguments}");
+    }
+    if Filter::read().is_ok_and(|filter| accepted::is_useful(&plan, &filter)) {
+        let _ = writeln!(text, "# ip {}", rules::add_marker());
+        text.push_str("# sysctl -w net.ipv4.tcp_fwmark_accept=1\n");
     }
     let _ = io::stdout().write_all(text.as_bytes());
     if obstacles.is_empty() {
@@ -242,31 +253,32 @@ async fn attached(
 ) -> Result<(), AttachError> {
     let records = absolute(options.records.as_deref())?;
     let capacity = capacity(options)?;
-    let mut signals = Signals::listen()?;
+    // As when the terminal is closed.
+    let mut signals = Signals::listen()?.and_hangup()?;
     let own = listen(options.tap_port)?;
     let tap_port = own.local_addr()?.port();
     let listeners = Listeners::on(options.port());
     let plan = plan(options, &listeners, tap_port);
-    let spoken = gateway::spoken(&listeners, options.port());
+    let (spoken, late) = spoken(options, &listeners).await;
     let obstacles = obstacles(options, &listeners, spoken, &plan);
     if !obstacles.is_empty() {
         return Err(AttachError::Obstacles(obstacles));
     }
-    let (config, tls) = configured(
-        options,
-        &listeners,
-        capacity.connections,
-        records.as_deref(),
-    )?;
-    let is_unread = spoken == Spoken::Tls && tls.is_none();
-    let tables = Filter::read().map(|filter| filter.others())?;
+    let (config, tls) = configured(options, &listeners, &capacity, records.as_deref())?;
+    let unread = Arc::new(AtomicBool::new(spoken == Spoken::Tls && tls.is_none()));
+    let filter = Filter::read()?;
 
     let checks = SelfChecks::default();
     let (servers, stand_ins) = stand_ins()?;
-    let queues = stdout_queue(options.output)?.into_iter();
+    let queues = stdout_queue(options.output())?.into_iter();
     let queues = queues.chain([Queue::start("summary", QUEUE, tally.clone())?]);
     let exhausted = Arc::<Notify>::default();
-    let redirected = Redirected::new(own, checks.clone(), is_unread, Arc::clone(&exhausted));
+    let redirected = Redirected::new(
+        own,
+        checks.clone(),
+        Arc::clone(&unread),
+        Arc::clone(&exhausted),
+    );
     let bound = Bound::bind_redirected(config, queues.collect(), redirected)?;
     let tap = bound.tap();
     outlets.add(tap.outlet());
@@ -277,8 +289,7 @@ async fn attached(
     })?;
 
     // From here on something changes, and is undone on every way out.
-    routes::sweep()?;
-    let _routes = Routes::add(&plan)?;
+    let routes = Routes::add(&plan, &filter)?;
     let holder = Holder::create(&plan).await?;
     let fixed = Fixed {
         port: plan.port,
@@ -288,34 +299,34 @@ async fn attached(
         started_at: now(),
         time,
         grace: options.grace,
-        tls: match (is_unread, options.identity().is_some()) {
-            (true, _) => Some(TlsWay::Unread),
-            (_, true) => Some(TlsWay::Terminated),
-            (false, false) => None,
-        },
+        unread: Arc::clone(&unread),
+        is_terminated: options.identity().is_some(),
         records: records.map(|path| path.display().to_string()),
         fewer_sessions: Some(capacity.sessions).filter(|most| *most < options.max_sessions),
     };
     let progress = Shared::default();
     let mut guard = Guard {
         holder,
+        routes,
         plan,
         check: SelfCheck::new(
             checks,
             tap_port,
             stand_ins,
             !options.local_only,
-            tls.map(|tls| Pinned::to(tls.shown.0).client())
-                .transpose()?,
+            tls.as_ref().map(Tls::client).transpose()?,
         ),
         tap: Arc::clone(&tap),
         max_sessions: capacity.sessions,
         exhausted,
         progress: progress.clone(),
-        tables,
+        tables: filter.others(),
     };
     let (detach, detached) = mpsc::channel(1);
     let mut beside: JoinSet<()> = servers.into_iter().map(self_check::serve).collect();
+    if let Some(late) = late {
+        beside.spawn(learn(late, unread));
+    }
     let answering = tokio::spawn(control.serve(answers(
         Arc::clone(&tap),
         tally.clone(),
@@ -334,11 +345,40 @@ async fn attached(
         driven
     };
     let ((), driven) = tokio::join!(serving, driving);
-    answering.abort();
     beside.abort_all();
-    let closed = guard.holder.close().await;
+    let Guard { holder, routes, .. } = guard;
+    let closed = holder.close().await;
+    // While we still have the name, so that no other tap is about to add what this removes.
+    drop(routes);
+    answering.abort();
     driven?;
     Ok(closed?)
+}
+
+/// What the gateway speaks, and the answer that is still to come.
+async fn spoken(
+    options: &Options,
+    listeners: &Listeners,
+) -> (Spoken, Option<oneshot::Receiver<Spoken>>) {
+    let mut asking = gateway::ask_in_background(listeners, options.port());
+    let limit = match options.identity() {
+        // The gateway's certificate has to be pinned first.
+        Some(_) => Duration::MAX,
+        None => AT_ONCE,
+    };
+    // Without an answer each connection is judged by its first byte alone.
+    match timeout(limit, &mut asking).await {
+        Ok(spoken) => (spoken.unwrap_or(Spoken::Unknown), None),
+        Err(_) => (Spoken::Unknown, Some(asking)),
+    }
+}
+
+/// Waits for the late answer of a gateway.
+async fn learn(late: oneshot::Receiver<Spoken>, unread: Arc<AtomicBool>) {
+    if late.await == Ok(Spoken::Tls) {
+        unread.store(true, Ordering::Relaxed);
+        log::say(TlsWay::Unread.words());
+    }
 }
 
 fn absolute(path: Option<&Path>) -> io::Result<Option<PathBuf>> {
@@ -376,7 +416,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 fn configured(
     options: &Options,
     listeners: &Listeners,
-    connections: usize,
+    capacity: &Capacity,
     records: Option<&Path>,
 ) -> Result<(Config, Option<Tls>), AttachError> {
     let tls = match options.identity() {
@@ -390,10 +430,15 @@ fn configured(
     let config = config(
         options.port(),
         options.dialect,
-        connections,
+        capacity.connections,
         records,
         tls.as_ref(),
-    )?;
+    )
+    .map_err(|errors| match gateway::identity(&errors) {
+        // Name the flags, not the keys of the configuration that is made of them.
+        obstacles if obstacles.is_empty() => errors.into(),
+        obstacles => AttachError::Obstacles(obstacles),
+    })?;
     let other = tls
         .as_ref()
         .and_then(|tls| gateway::same_certificate(&config, tls.shown));

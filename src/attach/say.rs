@@ -51,7 +51,7 @@ pub(super) fn attached(fixed: &Fixed, listeners: &Listeners, local_only: bool) {
              (ulimit -Hn, or --ulimit nofile of docker run)"
         );
     }
-    if let Some(tls) = fixed.tls {
+    if let Some(tls) = fixed.tls() {
         let _ = write!(text, "\n  {}", tls.words());
     }
     log::say(&text);
@@ -92,10 +92,10 @@ pub(super) fn summary(options: &Options, tally: &Tally) {
         return;
     }
     let text = format!("{}\n", summary.json(&title, &unread));
-    // Beside records it would not be one object alone.
-    if options.output == OutputFormat::Json {
-        log::write(&text);
-    } else {
+    // Unless stdout already has the sessions.
+    if options.output() == OutputFormat::None {
         let _ = io::stdout().write_all(text.as_bytes());
+    } else {
+        log::write(&text);
     }
 }

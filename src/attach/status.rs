@@ -1,6 +1,8 @@
 //! What `--status` shows: as JSON, and as a page.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -44,7 +46,7 @@ pub(super) struct Status {
     pub(super) table: String,
     /// Changes of other tables since the start, the last ones.
     pub(super) ruleset_changes: Vec<Change>,
-    /// How the tap treats a gateway's TLS; `null` for a gateway without it.
+    /// How the tap treats a gateway's TLS; `null`: it has none, or has not answered yet.
     #[serde(default)]
     pub(super) tls: Option<TlsWay>,
     pub(super) records: Option<String>,
@@ -78,7 +80,7 @@ impl TlsWay {
     }
 }
 
-/// What stays the same.
+/// What is known from the start on.
 #[derive(Clone, Debug)]
 pub(super) struct Fixed {
     pub(super) port: u16,
@@ -88,7 +90,10 @@ pub(super) struct Fixed {
     pub(super) started_at: Moment,
     pub(super) time: Duration,
     pub(super) grace: Duration,
-    pub(super) tls: Option<TlsWay>,
+    /// Set when the gateway speaks TLS that passes unread.
+    pub(super) unread: Arc<AtomicBool>,
+    /// Its certificate and key were given.
+    pub(super) is_terminated: bool,
     pub(super) records: Option<String>,
     /// How many sessions are tapped at the same time, if fewer than `--max-sessions`.
     pub(super) fewer_sessions: Option<usize>,
@@ -98,6 +103,15 @@ impl Fixed {
     pub(super) fn ends_at(&self) -> Moment {
         let at = self.started_at.0.checked_add(self.time);
         Moment(at.unwrap_or(self.started_at.0))
+    }
+
+    pub(super) fn tls(&self) -> Option<TlsWay> {
+        if self.is_terminated {
+            Some(TlsWay::Terminated)
+        } else {
+            let is_unread = self.unread.load(Ordering::Relaxed);
+            is_unread.then_some(TlsWay::Unread)
+        }
     }
 
     /// The status now.
@@ -122,7 +136,7 @@ impl Fixed {
             failed_checks: progress.failures,
             table: TABLE.to_owned(),
             ruleset_changes: progress.changes.clone(),
-            tls: self.tls,
+            tls: self.tls(),
             records: self.records.clone(),
             ended_count: ended,
             sessions,

@@ -22,6 +22,7 @@ use crate::session::Tunnelled;
 use crate::session::moment::Anchor;
 use crate::session::party::{Direction, Leg, Phase};
 use crate::session::record::{FirstBytes, PassedFacts, PassthroughFacts, TimerKey, TransportEnd};
+use crate::sink::live::Live;
 use crate::transport::stream::Stream;
 use crate::transport::tls::outside::{Greeting, Outside};
 use crate::transport::{cause, tcp_info};
@@ -70,6 +71,7 @@ pub(super) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
     let seen = Seen::default();
     let way = Way {
         session: &session,
+        live: &session.live(),
         seen: &seen,
     };
     tokio::select! {
@@ -110,6 +112,7 @@ fn reset(session: &Shared, leg: Leg, stream: &TcpStream) {
 /// One connection that is passed on.
 struct Way<'a> {
     session: &'a Shared,
+    live: &'a Live,
     seen: &'a Seen,
 }
 
@@ -161,7 +164,10 @@ impl Way<'_> {
                     };
                 }
                 Ok(_) => {
-                    self.seen.came(direction, &read, Instant::now());
+                    let now = Instant::now();
+                    let bytes = self.seen.came(direction, &read, now);
+                    self.live.relayed(direction, 0, bytes, now);
+                    self.live.waits(direction, read.len());
                     // While the other end does not read, this one may be reset.
                     tokio::select! {
                         written = to.write_all(&read) => {
@@ -171,6 +177,7 @@ impl Way<'_> {
                             return Err(self.broke(from_leg, &error));
                         }
                     }
+                    self.live.waits(direction, 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(self.broke(from_leg, &error)),
@@ -283,7 +290,8 @@ impl Seen {
         look(&mut self.greeting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn came(&self, direction: Direction, bytes: &[u8], now: Instant) {
+    /// Returns how many bytes came so far.
+    fn came(&self, direction: Direction, bytes: &[u8], now: Instant) -> u64 {
         if direction == Direction::ToGateway {
             self.greeting(|greeting| greeting.saw(bytes));
         }
@@ -294,7 +302,8 @@ impl Seen {
             way.first_at.get_or_insert(now);
             way.last_at = Some(now);
             way.outside.saw(bytes);
-        });
+            way.bytes
+        })
     }
 
     fn facts(&self, anchor: &Anchor) -> PassthroughFacts {

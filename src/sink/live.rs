@@ -123,7 +123,7 @@ pub struct Traffic {
 pub struct Flow {
     /// Finished messages.
     pub messages: u64,
-    /// Every byte behind the 101.
+    /// Every byte after the 101; of a connection that passes unread, all.
     pub bytes: u64,
     /// Bytes that wait now because their receiver does not read.
     pub waiting: u64,

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub struct Course {
 pub struct Redirected {
     listener: TcpListener,
     checks: SelfChecks,
-    unread: bool,
+    unread: Arc<AtomicBool>,
     exhausted: Arc<Notify>,
 }
 
@@ -61,14 +62,14 @@ pub struct SelfCheck {
 }
 
 impl Redirected {
-    /// Accepts from this socket; `checks` continue to their own server. With `unread`, what the connections
+    /// Accepts from this socket; `checks` continue to their own server. While `unread` is set, what the connections
     /// carry is passed on without a look inside. `exhausted` is notified when there is no descriptor or memory for a
     /// connection.
     #[must_use]
     pub fn new(
         listener: TcpListener,
         checks: SelfChecks,
-        unread: bool,
+        unread: Arc<AtomicBool>,
         exhausted: Arc<Notify>,
     ) -> Self {
         Self {
@@ -89,8 +90,8 @@ impl Redirected {
         loop {
             let (stream, peer) = listener::patiently(|| self.accept_once()).await;
             let peer = canonical(peer);
+            let is_unread = self.unread.load(Ordering::Relaxed);
             if let Some(course) = self.checks.course_of(peer) {
-                let is_unread = self.unread;
                 return (
                     stream,
                     peer,
@@ -106,7 +107,7 @@ impl Redirected {
                         to,
                         client: Some(peer),
                         is_check: false,
-                        is_unread: self.unread,
+                        is_unread,
                     };
                     return (stream, peer, course);
                 }

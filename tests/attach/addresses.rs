@@ -2,16 +2,19 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use wstap::session::record::gateway::{ForwardedMode, ForwardedWhy};
 use wstap::session::record::{Class, TapMode};
+use wstap::transport::redirected::MARK;
 
 use super::{From, at, close, connect, echoes, session};
-use crate::peers::names_its_client;
-use crate::support::attached::{Attached, LONG, run, snapshot, status};
+use crate::peers::names_its_client::{self, Namer};
+use crate::support::attached::{Attached, LONG, command, nft, run, snapshot, status};
 use crate::support::conn::Conn;
+use crate::support::deadline::{STEP, poll};
 use crate::support::netns::{self, HERE_PRIVATE, HERE_V4, HERE_V6, test_name};
 use crate::support::records::class;
 use crate::support::wire::Wire;
@@ -77,6 +80,171 @@ async fn every_client_keeps_its_address() {
     attached.signal("TERM");
     assert!(attached.ended().await.0.success(), "{}", attached.stderr());
     assert_eq!(snapshot(), before);
+}
+
+/// The setting of this network namespace.
+const INHERIT: &str = "/proc/sys/net/ipv4/tcp_fwmark_accept";
+
+fn inherits() -> bool {
+    let value = std::fs::read_to_string(INHERIT).expect("a setting");
+    value.trim() == "1"
+}
+
+/// The gateway's sockets carry our mark only while we are attached, and only where nobody else goes by marks; without
+/// it remote clients are tapped all the same.
+#[tokio::test]
+async fn sockets_of_the_gateway_are_marked_where_nobody_else_uses_marks() {
+    let this = test_name!(sockets_of_the_gateway_are_marked_where_nobody_else_uses_marks);
+    let Some(net) = netns::enter("attach: marks", this).await else {
+        return;
+    };
+    let gateway = names_its_client::start("::").await;
+    let to = at(HERE_V4, gateway.port);
+    let before = snapshot();
+    assert!(!inherits());
+    let (old, of_old, _) = session(&net, From::There, to).await;
+    let mut attached = Attached::start(gateway.port, LONG).await;
+    assert!(inherits());
+    remote_clients_are_tapped(&net, &gateway, MARK).await;
+    assert_eq!(gateway.mark_of(of_old), 0, "from before");
+    attached.signal("KILL");
+    attached.ended().await;
+    assert!(inherits(), "left by the kill");
+    let (direct, own, _) = session(&net, From::There, to).await;
+    assert_eq!(gateway.mark_of(own), 0, "direct");
+    close(direct).await;
+    // The next tap takes it over, and switches it back; so does `--detach`.
+    Attached::start(gateway.port, LONG).await.detach().await;
+    assert_eq!(snapshot(), before);
+    let mut attached = Attached::start(gateway.port, LONG).await;
+    attached.signal("KILL");
+    attached.ended().await;
+    assert!(run(&["--detach"]).status.success());
+    assert_eq!(snapshot(), before);
+    // Also where somebody has removed the route that says whose it is.
+    let attached = Attached::start(gateway.port, LONG).await;
+    netns::ip_here(&net, "-4 route flush table 77747");
+    attached.detach().await;
+    assert_eq!(snapshot(), before);
+    close(old).await;
+}
+
+#[tokio::test]
+async fn marks_are_not_inherited_where_somebody_may_mind() {
+    let this = test_name!(marks_are_not_inherited_where_somebody_may_mind);
+    let Some(net) = netns::enter("attach: marks of others", this).await else {
+        return;
+    };
+    let gateway = names_its_client::start("::").await;
+    let nft_runs = |words: &str| {
+        let done = nft().command().args(words.split(' ')).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let somebodys = [
+        "add table inet somebodys",
+        "add chain inet somebodys pre { type filter hook prerouting priority -150; }",
+        "add rule inet somebodys pre tcp dport 1 meta mark set 9",
+    ];
+    for case in ["rule", "filter", "setting"] {
+        match case {
+            "rule" => netns::ip_here(&net, "-6 rule add priority 9 fwmark 0x9 lookup main"),
+            "filter" => somebodys.into_iter().for_each(nft_runs),
+            _ => std::fs::write(INHERIT, "1").unwrap(),
+        }
+        let (before, own) = (snapshot(), inherits());
+        let attached = Attached::start(gateway.port, LONG).await;
+        assert_eq!(inherits(), own, "{case}");
+        let mark = if own { MARK } else { 0 };
+        remote_clients_are_tapped(&net, &gateway, mark).await;
+        attached.detach().await;
+        assert_eq!(snapshot(), before, "{case}");
+        match case {
+            "rule" => netns::ip_here(&net, "-6 rule del priority 9"),
+            "filter" => nft_runs("delete table inet somebodys"),
+            _ => std::fs::write(INHERIT, "0").unwrap(),
+        }
+    }
+    let local = [LONG, &["--local-only"]].concat();
+    let attached = Attached::start(gateway.port, &local).await;
+    assert!(!inherits(), "local clients need no marks");
+    attached.detach().await;
+    // Rules that come while it is attached.
+    let attached = Attached::start(gateway.port, LONG).await;
+    assert!(inherits());
+    somebodys.into_iter().for_each(nft_runs);
+    let noticed = poll(STEP, || (!inherits()).then_some(())).await;
+    assert!(noticed.is_some(), "{}", attached.stderr());
+    remote_clients_are_tapped(&net, &gateway, 0).await;
+    attached.detach().await;
+}
+
+/// As in most containers.
+#[tokio::test]
+async fn a_setting_that_cannot_be_written_is_left_alone() {
+    let this = test_name!(a_setting_that_cannot_be_written_is_left_alone);
+    let Some(net) = netns::enter("attach: read-only settings", this).await else {
+        return;
+    };
+    let gateway = names_its_client::start("::").await;
+    let before = snapshot();
+    let mut left = Attached::start(gateway.port, LONG).await;
+    left.signal("KILL");
+    left.ended().await;
+    let read_only = |arguments: &[&str]| {
+        let command = command(arguments);
+        let script = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec \"$0\" \"$@\"";
+        let mut unshared = Command::new("unshare");
+        unshared
+            .args(["--mount", "sh", "-c", script])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            unshared.env(name, value.unwrap_or_default());
+        }
+        unshared.output().expect("run unshare")
+    };
+    let port = gateway.port.to_string();
+    let attached = read_only(&["--port", &port, "--for", "1s", "--grace", "1s"]);
+    assert!(attached.status.success(), "{attached:?}");
+    let detached = read_only(&["--detach"]);
+    let text = String::from_utf8_lossy(&detached.stderr);
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(detached.status.code(), Some(1), "{text}");
+    assert!(
+        flat.contains("a killed one has left a setting on"),
+        "{text}"
+    );
+    assert!(run(&["--detach"]).status.success());
+    assert_eq!(snapshot(), before);
+    // Read-only from the beginning.
+    let dry = read_only(&["--port", &port, "--dry-run"]);
+    let dry = String::from_utf8_lossy(&dry.stdout);
+    assert!(dry.contains("ip rule") || dry.contains("rule add"), "{dry}");
+    assert!(!dry.contains("sysctl"), "{dry}");
+    let dry = run(&["--port", &port, "--dry-run"]);
+    let dry = String::from_utf8_lossy(&dry.stdout);
+    assert!(
+        dry.contains("sysctl -w net.ipv4.tcp_fwmark_accept=1"),
+        "{dry}"
+    );
+    drop(net);
+}
+
+/// Each keeps its address and port, and its bulk comes back; the gateway's socket has this mark.
+async fn remote_clients_are_tapped(net: &netns::Net, gateway: &Namer, mark: u32) {
+    for ip in [IpAddr::from(HERE_V4), HERE_V6.into()] {
+        let (mut conn, own, seen) = session(net, From::There, at(ip, gateway.port)).await;
+        assert_eq!(own, seen);
+        assert_eq!(gateway.mark_of(own), mark, "{own}");
+        echoes(&mut conn, &"bulk ".repeat(20_000)).await;
+        let open = status().expect("a status")["sessions"]["open"].clone();
+        let open = open.as_array().expect("a list");
+        assert!(
+            open.iter().any(|it| it["client"] == own.to_string()),
+            "{own}"
+        );
+        close(conn).await;
+    }
 }
 
 #[tokio::test]
@@ -280,8 +448,6 @@ async fn local_clients_alone_are_tapped_where_that_is_asked() {
     assert_eq!(records[0].client.addr, own.to_string());
     drop(attached);
     // It had no policy rules: nothing is left even after SIGKILL, once nft has noticed.
-    let gone = crate::support::deadline::poll(crate::support::deadline::STEP, || {
-        (snapshot() == before).then_some(())
-    });
+    let gone = poll(STEP, || (snapshot() == before).then_some(()));
     assert!(gone.await.is_some(), "{}", snapshot());
 }

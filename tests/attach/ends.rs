@@ -71,6 +71,60 @@ async fn after_the_grace_sessions_are_cut() {
     assert_eq!(snapshot(), before);
 }
 
+/// For scripts: sessions and summary never mix on stdout.
+#[tokio::test]
+async fn sessions_and_summary_as_json_do_not_mix() {
+    let this = test_name!(sessions_and_summary_as_json_do_not_mix);
+    let Some(net) = netns::enter("attach: JSON", this).await else {
+        return;
+    };
+    let gateway = names_its_client::start("::").await;
+    let is_summary = |text: &str| {
+        let object: serde_json::Value = serde_json::from_str(text).expect(text);
+        object["classes"][0]["class"] == "ok"
+    };
+    let is_record = |text: &str| {
+        let object: serde_json::Value = serde_json::from_str(text).expect(text);
+        object["schema"] == "wstap.session/1" && object["tap"]["mode"] == "attached"
+    };
+    let last_said = |attached: &Attached| attached.stderr().lines().last().unwrap().to_owned();
+    for arguments in [
+        &["--json"][..],
+        &["--json", "--output", "none"],
+        &["--json", "--output", "json"],
+        &["--json", "--output", "line"],
+        &["--output", "json"],
+    ] {
+        let mut attached = Attached::start(gateway.port, &[LONG, arguments].concat()).await;
+        close(
+            session(&net, From::There, at(HERE_V4, gateway.port))
+                .await
+                .0,
+        )
+        .await;
+        attached.records_once(1).await;
+        attached.signal("TERM");
+        assert!(attached.ended().await.0.success(), "{}", attached.stderr());
+        let out = attached.stdout();
+        match arguments {
+            ["--json"] | ["--json", _, "none"] => assert!(is_summary(&out), "{arguments:?}"),
+            ["--json", _, "json"] => {
+                assert!(is_record(&out), "{arguments:?}");
+                assert!(is_summary(&last_said(&attached)), "{arguments:?}");
+            }
+            ["--json", ..] => {
+                assert!(out.contains("ok") && out.contains("client saw"), "{out}");
+                assert!(!out.contains("classes"), "{out}");
+                assert!(is_summary(&last_said(&attached)), "{arguments:?}");
+            }
+            _ => {
+                assert!(is_record(&out), "{arguments:?}");
+                assert!(attached.stderr().contains("1 session"), "{arguments:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn when_asked_and_a_second_time_at_once() {
     let this = test_name!(when_asked_and_a_second_time_at_once);
@@ -91,6 +145,38 @@ async fn when_asked_and_a_second_time_at_once() {
     tapped.frames_to_end().await;
     assert!(attached.ended().await.0.success(), "{}", attached.stderr());
     assert_eq!(snapshot(), before);
+}
+
+/// The terminal is closed, or the SSH session breaks. Under `nohup` that does not matter.
+#[tokio::test]
+async fn when_its_terminal_is_gone() {
+    let this = test_name!(when_its_terminal_is_gone);
+    let Some(net) = netns::enter("attach: SIGHUP", this).await else {
+        return;
+    };
+    let gateway = names_its_client::start("::").await;
+    let before = snapshot();
+    let mut attached = Attached::start(gateway.port, LONG).await;
+    let (mut tapped, ..) = session(&net, From::There, at(HERE_V4, gateway.port)).await;
+    attached.signal("HUP");
+    let said = poll(STEP, || {
+        attached.stderr().contains("as requested").then_some(())
+    });
+    assert!(said.await.is_some(), "{}", attached.stderr());
+    echoes(&mut tapped, "during the grace").await;
+    close(tapped).await;
+    assert!(attached.ended().await.0.success(), "{}", attached.stderr());
+    assert_eq!(snapshot(), before);
+
+    let nohup = Attached::launch_under(&["nohup"], gateway.port, LONG);
+    let attached = nohup.begun().await;
+    attached.signal("HUP");
+    let (conn, own, seen) = session(&net, From::There, at(HERE_V6, gateway.port)).await;
+    assert_eq!(own, seen);
+    close(conn).await;
+    attached.records_once(1).await;
+    assert_eq!(status().expect("still attached")["state"], "attached");
+    attached.detach().await;
 }
 
 #[tokio::test]

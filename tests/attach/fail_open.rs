@@ -16,6 +16,7 @@ use crate::support::attached::{Attached, LONG, command, run, snapshot, status};
 use crate::support::conn::Conn;
 use crate::support::deadline::{STEP, poll, promised};
 use crate::support::dice::Dice;
+use crate::support::frame::Frame;
 use crate::support::netns::{self, HERE_V4, HERE_V6, Net, test_name};
 use crate::support::tap::signal;
 use crate::support::wire::{Ending, Wire};
@@ -27,7 +28,7 @@ const PROMISED: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_millis(200);
 
 /// Rounds of one test; `make attach-soak` runs it several times.
-const ROUNDS: u32 = 20;
+const ROUNDS: u32 = 24;
 
 /// Whether a new local client is served, straight by the gateway.
 async fn is_direct(net: &Net, to: SocketAddr) -> bool {
@@ -58,25 +59,83 @@ async fn direct_again(net: &Net, to: SocketAddr) -> Duration {
     took
 }
 
-/// Attaches, sends the signal at a random moment, and says how long it took each time.
+/// What the tap is doing when the signal comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Busy {
+    /// It waits for connections.
+    Not,
+    /// It relays sessions.
+    Relaying,
+    /// It has detached, and its sessions live on.
+    Leaving,
+}
+
+/// A tapped session of a local and one of a remote client.
+async fn tapped(net: &Net, to: SocketAddr) -> Vec<Conn> {
+    let mut sessions = Vec::new();
+    for from in [From::Here, From::There] {
+        sessions.push(session(net, from, to).await.0);
+    }
+    sessions
+}
+
+/// Attaches, sends the signal at a random moment, and says how long it took each time. Clients use IPv4 and IPv6 in
+/// turns.
 async fn rounds_of(name: &str, net: &Net) -> Vec<Duration> {
+    const BUSY: [Busy; 3] = [Busy::Not, Busy::Relaying, Busy::Leaving];
     let gateway = names_its_client::start("::").await;
-    let to = at(HERE_V4, gateway.port);
-    let (mut before, ..) = session(net, From::There, to).await;
+    let families = [IpAddr::from(HERE_V4), HERE_V6.into()];
+    let mut before = Vec::new();
+    for ip in families {
+        before.push(session(net, From::There, at(ip, gateway.port)).await.0);
+    }
     let mut dice = Dice::seeded(name);
     let mut times = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS as usize {
+        let to = at(families[round % 2], gateway.port);
+        let busy = BUSY[round / 2 % BUSY.len()];
+        let round = format!("round {round}, {busy:?}, {to}");
         let mut attached = Attached::start(gateway.port, LONG).await;
-        assert!(!is_direct(net, to).await, "round {round}: tapped");
+        let (conn, own, seen) = session(net, From::Here, to).await;
+        assert_ne!(own, seen, "{round}: tapped");
+        close(conn).await;
+        let mut open = match busy {
+            Busy::Not => Vec::new(),
+            Busy::Relaying | Busy::Leaving => tapped(net, to).await,
+        };
+        if busy == Busy::Leaving {
+            attached.signal("TERM");
+            let said = || attached.stderr().contains("as requested").then_some(());
+            assert!(poll(STEP, said).await.is_some(), "{}", attached.stderr());
+        }
         // Anywhere between two renewals.
         tokio::time::sleep(Duration::from_millis(dice.next() % 1200)).await;
         attached.signal(name);
-        times.push(direct_again(net, to).await);
-        echoes(&mut before, &format!("round {round}")).await;
+        let took = direct_again(net, to).await;
+        if busy != Busy::Leaving {
+            times.push(took);
+        }
+        for conn in &mut before {
+            echoes(conn, &round).await;
+        }
+        if name == "TERM" && busy == Busy::Relaying {
+            for mut conn in std::mem::take(&mut open) {
+                echoes(&mut conn, &round).await;
+                close(conn).await;
+            }
+        }
         if name == "STOP" {
             attached.signal("KILL");
         }
         attached.ended().await;
+        for mut conn in open {
+            // A killed tap cannot tell its clients: the next thing that they send is answered by a reset.
+            let _ = conn.send_masked(Frame::text("still there?")).await;
+            let (_, ending) = conn.frames_to_end().await;
+            assert_ne!(ending, Ending::StillOpen, "{round}");
+        }
+        let told = poll(STEP, || (gateway.open() == before.len()).then_some(()));
+        assert!(told.await.is_some(), "{round}: {} open", gateway.open());
     }
     times.sort_unstable();
     eprintln!(

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection};
@@ -20,7 +22,7 @@ use crate::peers::names_its_client::{self, Namer};
 use crate::support::attached::{self, Attached, LONG, snapshot};
 use crate::support::certs::{Ca, Validity, trusting_nothing};
 use crate::support::conn::Conn;
-use crate::support::deadline::{STEP, poll};
+use crate::support::deadline::{STEP, poll, promised};
 use crate::support::netns::{self, HERE_V4, HERE_V6, Net, test_name};
 use crate::support::records::rule;
 use crate::support::wire::Wire;
@@ -84,6 +86,10 @@ async fn a_gateway_that_begins_to_speak_tls_later_passes_unread() {
     let to = at(HERE_V4, port);
     let (mut conn, own, _) = session(&net, From::There, &gateway, to).await;
     echoes(&mut conn, "later").await;
+    let open = attached::status().expect("a status")["sessions"]["open"][0].clone();
+    for way in ["to_gateway", "to_client"] {
+        assert!(open[way]["bytes"].as_u64() > Some(100), "{open}");
+    }
     close(conn).await;
     assert_eq!(rule(&record_of(&attached, own, 2).await), "ok.passed");
 }
@@ -98,7 +104,10 @@ async fn a_gateway_that_hangs_is_told_and_its_clients_are_not_kept_for_ever() {
     // The kernel takes connections, and nobody accepts them.
     let gateway = std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
     let port = gateway.local_addr().unwrap().port();
+    let began = Instant::now();
     let attached = Attached::start(port, LONG).await;
+    let took = began.elapsed();
+    assert!(took < promised(Duration::from_secs(2)), "{took:?}");
     let mut tcp = connect(&net, From::There, at(HERE_V4, port)).await.unwrap();
     let own = tcp.local_addr().unwrap();
     tcp.write_all(&hello()).await.unwrap();
@@ -111,6 +120,67 @@ async fn a_gateway_that_hangs_is_told_and_its_clients_are_not_kept_for_ever() {
     assert_eq!(rule(&record), "gateway.silent.passed");
     let timer = record.close.timer.expect("our timer");
     assert_eq!(timer.key, TimerKey::HalfClose);
+}
+
+/// That its answer is late does not hold up the tap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_gateway_with_tls_is_known_once_it_has_answered() {
+    const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 10];
+    let this = test_name!(a_slow_gateway_with_tls_is_known_once_it_has_answered);
+    let Some(net) = netns::enter("attach: slow TLS", this).await else {
+        return;
+    };
+    let listener = TcpListener::bind(("0.0.0.0", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (hurry, hurried) = (Arc::<Notify>::default(), Arc::<AtomicU32>::default());
+    let mut serving = JoinSet::new();
+    {
+        let (hurry, hurried) = (Arc::clone(&hurry), Arc::clone(&hurried));
+        serving.spawn(async move {
+            loop {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                let _ = tcp.read(&mut [0; 2048]).await;
+                let mut rest = [0];
+                tokio::select! {
+                    () = hurry.notified() => {
+                        let _ = tcp.write_all(ALERT).await;
+                        hurried.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // Asked no longer: on a machine that was too busy.
+                    _ = tcp.read(&mut rest) => {}
+                }
+            }
+        });
+    }
+    for _ in 0..5 {
+        let attached = Attached::start(port, LONG).await;
+        let tls = || attached::status().expect("a status")["tls"].clone();
+        assert!(tls().is_null(), "it has not answered yet");
+        let answered = poll(STEP, || {
+            hurry.notify_waiters();
+            (hurried.load(Ordering::Relaxed) == 1).then_some(())
+        });
+        if answered.await.is_none() {
+            attached.detach().await;
+            continue;
+        }
+        let known = poll(STEP, || (tls() == "unread").then_some(())).await;
+        assert!(known.is_some(), "{}", attached.stderr());
+        let mut tcp = connect(&net, From::Here, at(HERE_V4, port)).await.unwrap();
+        let own = tcp.local_addr().unwrap();
+        tcp.write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            .await
+            .unwrap();
+        let told = poll(STEP, || {
+            hurry.notify_waiters();
+            (hurried.load(Ordering::Relaxed) == 2).then_some(())
+        });
+        assert!(told.await.is_some());
+        drop(tcp);
+        assert!(record_of(&attached, own, 1).await.passthrough.is_some());
+        return;
+    }
+    panic!("it never answered in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -443,7 +513,22 @@ async fn a_certificate_that_clients_have_not_seen_is_refused() {
     let (gateway, other) = (Gateway::start().await, Gateway::start().await);
     let plain = names_its_client::start("::").await;
     let before = snapshot();
+    let mixed = |files: [String; 4], place: usize, file: &str| {
+        let mut mixed = files;
+        file.clone_into(&mut mixed[place]);
+        mixed
+    };
     let cases = [
+        (
+            gateway.namer.port,
+            mixed(gateway.files(), 3, &other.files()[3]),
+            "--key: expected the key of the certificate",
+        ),
+        (
+            gateway.namer.port,
+            mixed(gateway.files(), 1, "/missing.pem"),
+            "--cert: expected a PEM file with certificates, found no file",
+        ),
         (
             gateway.namer.port,
             other.files(),

@@ -22,6 +22,14 @@ pub async fn start(via: &Via, bytes: usize) -> Peer {
             let Some(body) = conn.body_of_request(&head).await else {
                 return;
             };
+            if head.target() == "/healthz" {
+                // `wstap attach` asks for it when it starts; that does not count as a client's request.
+                let ok = response("200 OK", &[("Content-Length", "0")]);
+                if seat.send(&mut conn, &ok).await.is_none() {
+                    return;
+                }
+                continue;
+            }
             seat.note(Seen::Bytes(body));
             tokio::select! {
                 () = seat.told() => {}

@@ -1,9 +1,12 @@
 //! Well-behaved: sends each client the address that it sees, as a text frame after the 101 or as the
 //! response body, and then echoes.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -17,7 +20,29 @@ use crate::support::wire::Wire;
 /// A running one; it ends when this is dropped.
 pub struct Namer {
     pub port: u16,
+    seen: Arc<Seen>,
     _tasks: JoinSet<()>,
+}
+
+/// What it saw of its clients.
+#[derive(Default)]
+struct Seen {
+    /// Firewall marks of the accepted sockets, by the client's address.
+    marks: Mutex<HashMap<SocketAddr, u32>>,
+    open: AtomicUsize,
+}
+
+impl Namer {
+    /// The firewall mark of its socket with this client.
+    pub fn mark_of(&self, client: SocketAddr) -> u32 {
+        let marks = self.seen.marks.lock().unwrap();
+        *marks.get(&client).expect("a client that has come")
+    }
+
+    /// Clients that it serves now.
+    pub fn open(&self) -> usize {
+        self.seen.open.load(Ordering::Relaxed)
+    }
 }
 
 /// On this address and a free port.
@@ -49,6 +74,7 @@ pub fn serve_tls_on(listener: TcpListener, config: Arc<ServerConfig>) -> Namer {
     });
     Namer {
         port,
+        seen: Arc::default(),
         _tasks: tasks,
     }
 }
@@ -56,16 +82,26 @@ pub fn serve_tls_on(listener: TcpListener, config: Arc<ServerConfig>) -> Namer {
 /// On this listener.
 pub fn serve_on(listener: TcpListener) -> Namer {
     let port = listener.local_addr().expect("its address").port();
-    let mut tasks = JoinSet::new();
+    let (seen, mut tasks) = (Arc::<Seen>::default(), JoinSet::new());
+    let noting = Arc::clone(&seen);
     tasks.spawn(async move {
         let mut sessions = JoinSet::new();
         loop {
             let (stream, peer) = listener.accept().await.expect("accept");
-            sessions.spawn(serve(Wire::Plain(stream), peer));
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            let mark = SockRef::from(&stream).mark().expect("its mark");
+            noting.marks.lock().unwrap().insert(peer, mark);
+            noting.open.fetch_add(1, Ordering::Relaxed);
+            let noting = Arc::clone(&noting);
+            sessions.spawn(async move {
+                serve(Wire::Plain(stream), peer).await;
+                noting.open.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     });
     Namer {
         port,
+        seen,
         _tasks: tasks,
     }
 }

@@ -94,10 +94,16 @@ impl Attached {
 
     /// Starts it with this limit of open files.
     pub fn launch_with_descriptors(port: u16, more: &[&str], limit: u32) -> Self {
-        Self::launch_in(port, more, Some(limit), files)
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        Self::launch_under(&["sh", "-c", &script], port, more)
     }
 
-    async fn begun(self) -> Self {
+    /// Starts it by these words, which end in running what follows them.
+    pub fn launch_under(words: &[&str], port: u16, more: &[&str]) -> Self {
+        Self::launch_in(port, more, words, files)
+    }
+
+    pub async fn begun(self) -> Self {
         let mut attached = self;
         let said = poll(STEP, || {
             let ended = attached.child.try_wait().expect("look at wstap");
@@ -110,19 +116,19 @@ impl Attached {
 
     /// Starts it.
     pub fn launch(port: u16, more: &[&str]) -> Self {
-        Self::launch_in(port, more, None, files)
+        Self::launch_in(port, more, &[], files)
     }
 
     /// Starts it with both outputs on this pipe.
     pub fn launch_on(port: u16, more: &[&str], output: &PipeWriter) -> Self {
         let stream = || output.try_clone().expect("a second handle");
-        Self::launch_in(port, more, None, |_| (stream().into(), stream().into()))
+        Self::launch_in(port, more, &[], |_| (stream().into(), stream().into()))
     }
 
     fn launch_in(
         port: u16,
         more: &[&str],
-        descriptors: Option<u32>,
+        words: &[&str],
         outputs: impl FnOnce(&Path) -> (Stdio, Stdio),
     ) -> Self {
         let folder = TempDir::new().expect("a folder");
@@ -138,9 +144,8 @@ impl Attached {
         arguments.extend(more);
         let (stdout, stderr) = outputs(folder.path());
         let mut command = command(&arguments);
-        if let Some(limit) = descriptors {
-            let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
-            command = under(&["sh", "-c", &script], &command);
+        if !words.is_empty() {
+            command = under(words, &command);
         }
         let child = command
             .stdout(stdout)
@@ -152,6 +157,10 @@ impl Attached {
 
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stdout")).unwrap_or_default()
     }
 
     /// The process that holds its table.
@@ -231,7 +240,7 @@ impl Drop for Attached {
     }
 }
 
-/// What the packet filter and the routes are, without addresses that the kernel is still making.
+/// What the packet filter, the routes and the setting for marks are, without addresses that the kernel is still making.
 pub fn snapshot() -> String {
     let text = |program: &str, arguments: &[&str]| {
         let mut command = match program {
@@ -249,6 +258,7 @@ pub fn snapshot() -> String {
         text("ip", &["-6", "rule"]),
         text("ip", &["-4", "route", "show", "table", "all"]),
         text("ip", &["-6", "route", "show", "table", "all"]),
+        std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fwmark_accept").expect("a setting"),
     ]
     .concat()
 }

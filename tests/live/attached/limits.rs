@@ -21,25 +21,30 @@ const ATTEMPTS: usize = 10;
 /// Sockets of one address that have not said hello: what these tests have the gateway allow.
 const PREAUTH: usize = 6;
 
+/// Clients that are locked out; each has its own bucket.
+const LOCKED: [Way; 2] = [Way::REMOTE, Way::REMOTE_V6];
+
 /// The gateway's own number of attempts, and more time for them than a busy machine takes.
 pub fn options() -> Options {
-    let mut options = bound(Bound::Lan);
+    let mut options = bound(Bound::All);
     let time = Duration::from_mins(10).as_millis();
     let limit = json!({ "maxAttempts": ATTEMPTS, "windowMs": time, "lockoutMs": time });
     options.more["gateway"]["auth"] = json!({ "rateLimit": limit });
-    options.env = vec![
+    options.env.extend([
         ("OPENCLAW_MAX_PREAUTH_CONNECTIONS_PER_IP", "6"),
         ("OPENCLAW_HANDSHAKE_TIMEOUT_MS", "120000"),
-    ];
+    ]);
     options
 }
 
 pub async fn are_each_clients_own(net: &Net, gateway: &Gateway) {
     let port = gateway.addr().port();
     // Half of it without the tap.
-    for _ in 0..ATTEMPTS / 2 {
-        let visit = Visit::make(net, port, Way::REMOTE, Brings::WrongToken).await;
-        assert_eq!(details(&visit.answer), "AUTH_TOKEN_MISMATCH", "{visit:?}");
+    for way in LOCKED {
+        for _ in 0..ATTEMPTS / 2 {
+            let visit = Visit::make(net, port, way, Brings::WrongToken).await;
+            assert_eq!(details(&visit.answer), "AUTH_TOKEN_MISMATCH", "{visit:?}");
+        }
     }
     let mut waiting = Vec::new();
     for _ in 0..PREAUTH / 2 {
@@ -63,19 +68,23 @@ pub async fn are_each_clients_own(net: &Net, gateway: &Gateway) {
     others_are_served(net, port, &attached).await;
     drop(waiting);
 
-    for _ in ATTEMPTS / 2..ATTEMPTS {
-        let visit = until_a_socket_is_free(net, port).await;
-        assert_eq!(details(&visit.answer), "AUTH_TOKEN_MISMATCH", "{visit:?}");
+    for way in LOCKED {
+        for _ in ATTEMPTS / 2..ATTEMPTS {
+            let visit = until_a_socket_is_free(net, port, way).await;
+            assert_eq!(details(&visit.answer), "AUTH_TOKEN_MISMATCH", "{visit:?}");
+        }
+        let right = Visit::make(net, port, way, Brings::Token).await;
+        assert_eq!(details(&right.answer), "AUTH_RATE_LIMITED", "{right:?}");
+        assert_judged(&attached, &right, "gateway.auth.rate_limited").await;
+        others_are_served(net, port, &attached).await;
     }
-    let right = Visit::make(net, port, Way::REMOTE, Brings::Token).await;
-    assert_eq!(details(&right.answer), "AUTH_RATE_LIMITED", "{right:?}");
-    assert_judged(&attached, &right, "gateway.auth.rate_limited").await;
-    others_are_served(net, port, &attached).await;
     attached.detach().await;
 
     // The lock is the client's: it is there without the tap as well.
-    let right = Visit::make(net, port, Way::REMOTE, Brings::Token).await;
-    assert_eq!(details(&right.answer), "AUTH_RATE_LIMITED", "{right:?}");
+    for way in LOCKED {
+        let right = Visit::make(net, port, way, Brings::Token).await;
+        assert_eq!(details(&right.answer), "AUTH_RATE_LIMITED", "{right:?}");
+    }
 }
 
 /// From another address of the same host, and from the gateway's own host.
@@ -89,10 +98,10 @@ async fn others_are_served(net: &Net, port: u16, attached: &Attached) {
 }
 
 /// A wrong token. The gateway notices a moment later that sockets were closed.
-async fn until_a_socket_is_free(net: &Net, port: u16) -> Visit {
+async fn until_a_socket_is_free(net: &Net, port: u16, way: Way) -> Visit {
     within("a socket that is free again", async {
         loop {
-            let visit = Visit::make(net, port, Way::REMOTE, Brings::WrongToken).await;
+            let visit = Visit::make(net, port, way, Brings::WrongToken).await;
             if !matches!(visit.answer, Answer::Http { status: 503, .. }) {
                 break visit;
             }
