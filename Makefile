@@ -33,8 +33,8 @@ versions: fetch
 	for version in $(VERSIONS); do scripts/fetch-gateway.sh $$version || exit 1; done
 	CI=true $(CARGO) nextest run --locked --test it --run-ignored all -E 'test(/^live::versions::/)'
 
-# Kills, stops and ends an attached tap 240 times at random moments: how soon clients are served without it.
-# Eight minutes; takes root.
+# Kills, stops and ends an attached tap 288 times at random moments: how soon clients are served without it.
+# A quarter of an hour; takes root.
 attach-soak:
 	for run in 1 2 3 4; do \
 	    CI=true $(CARGO) nextest run --locked --test it --no-capture \
