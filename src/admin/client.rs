@@ -36,7 +36,7 @@ pub struct Options {
     pub file: Option<PathBuf>,
     /// What overrides it.
     pub overrides: Overrides,
-    /// A configuration with mistakes is told of and not needed: the tap that runs has an older one.
+    /// Only warn about an invalid configuration: the running tap still uses its last valid one.
     pub without_valid_config: bool,
 }
 

@@ -220,7 +220,7 @@ impl State {
     fn observe(&mut self, seen: Seen, now: Instant) -> Option<Change> {
         let up = seen == Seen::Up;
         if let Seen::Down { nobody, .. } = &seen {
-            // The first failure of an outage begins the question anew.
+            // The first failure of an outage starts over.
             let begins = self.up && self.against == 0;
             self.nobody = *nobody && (begins || self.nobody);
         }

@@ -44,7 +44,7 @@ pub(super) fn switch_on() -> bool {
 
 /// Switches it back, and removes the marker.
 pub(super) fn switch_back() -> Result<(), RouteError> {
-    // Whoever may not remove the marker leaves both.
+    // Without permission to remove the marker, leave both the marker and the setting.
     routes::ip(&rules::add_marker())?;
     if is("1") {
         fs::write(SETTING, "0").map_err(RouteError::Setting)?;

@@ -101,6 +101,9 @@ pub(super) fn detach() -> u8 {
                 "no tap is attached here; whatever a killed tap had left has been removed\n",
                 exit::OK,
             ),
+            Err(Left::Starting) => fail(
+                "a tap is attaching in this network namespace right now\n  to do: `wstap attach --detach` again",
+            ),
             Err(Left::NoTool) => fail(
                 "no tap is attached here; whether a killed tap has left policy rules cannot be seen: there is no \
                  program ip\n  to do: install it (package iproute2)",
@@ -150,13 +153,15 @@ pub(super) fn detach() -> u8 {
 
 /// Why what a killed tap has left is still there.
 enum Left {
+    /// Another tap has the name since we asked.
+    Starting,
     NoTool,
     Rules(RouteError),
 }
 
 fn swept() -> Result<(), Left> {
-    // One that starts now must not lose what it adds.
-    let _name = Name::take();
+    // A tap that starts now must not lose what it adds, so it cannot have the name meanwhile.
+    let _name = Name::take().map_err(|_| Left::Starting)?;
     if matches!(routes::version(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Err(Left::NoTool);
     }

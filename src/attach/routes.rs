@@ -33,7 +33,7 @@ impl Routes {
     pub(super) fn add(plan: &Plan, filter: &Filter) -> Result<Self, RouteError> {
         sweep()?;
         if let Err(error) = accepted::sweep() {
-            tracing::warn!(%error, "a killed tap has left it on; this one works all the same");
+            tracing::warn!(%error, "a killed tap left the setting on; attaching goes on all the same");
         }
         let mut routes = Self { inherits: false };
         for arguments in plan.routes() {

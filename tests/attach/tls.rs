@@ -122,6 +122,29 @@ async fn a_gateway_that_hangs_is_told_and_its_clients_are_not_kept_for_ever() {
     assert_eq!(timer.key, TimerKey::HalfClose);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_gateway_that_does_not_read_is_shown() {
+    let this = test_name!(what_waits_for_a_gateway_that_does_not_read_is_shown);
+    let Some(net) = netns::enter("attach: TLS waits", this).await else {
+        return;
+    };
+    let gateway = std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = gateway.local_addr().unwrap().port();
+    let _attached = Attached::start(port, LONG).await;
+    let tcp = connect(&net, From::Here, at(HERE_V4, port)).await.unwrap();
+    let own = tcp.local_addr().unwrap().to_string();
+    tcp.writable().await.unwrap();
+    tcp.try_write(&hello()).unwrap();
+    let waits = poll(STEP, || {
+        while tcp.try_write(&[0; 8192]).is_ok() {}
+        let status = attached::status()?;
+        let open = status["sessions"]["open"].as_array()?;
+        let open = open.iter().find(|it| it["client"] == own.as_str())?;
+        open["to_gateway"]["waiting"].as_u64().filter(|it| *it > 0)
+    });
+    assert!(waits.await.is_some(), "{:?}", attached::status());
+}
+
 /// That its answer is late does not hold up the tap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_gateway_with_tls_is_known_once_it_has_answered() {

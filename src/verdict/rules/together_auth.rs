@@ -62,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayPairing,
         title: "The gateway lost the device's pairing",
         explanation: "The gateway had let this device in recently and now says that it is not paired. \
-                      Somebody removed it; or the gateway was started anew without its state: a \
+                      Either somebody removed it, or the gateway restarted without its state: a \
                       container whose state folder is not on a volume, another OPENCLAW_STATE_DIR, \
                       or another gateway behind the same name.",
         evidence: "details.code PAIRING_REQUIRED with the reason not-paired, and in the context a hello-ok for the same device id",
