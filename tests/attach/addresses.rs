@@ -103,12 +103,11 @@ async fn sockets_of_the_gateway_are_marked_where_nobody_else_uses_marks() {
     let before = snapshot();
     assert!(!inherits());
     let (old, of_old, _) = session(&net, From::There, to).await;
-    let mut attached = Attached::start(gateway.port, LONG).await;
+    let attached = Attached::start(gateway.port, LONG).await;
     assert!(inherits());
     remote_clients_are_tapped(&net, &gateway, MARK).await;
     assert_eq!(gateway.mark_of(of_old), 0, "from before");
-    attached.signal("KILL");
-    attached.ended().await;
+    attached.killed().await;
     assert!(inherits(), "left by the kill");
     let (direct, own, _) = session(&net, From::There, to).await;
     assert_eq!(gateway.mark_of(own), 0, "direct");
@@ -116,9 +115,7 @@ async fn sockets_of_the_gateway_are_marked_where_nobody_else_uses_marks() {
     // The next tap takes it over, and switches it back; so does `--detach`.
     Attached::start(gateway.port, LONG).await.detach().await;
     assert_eq!(snapshot(), before);
-    let mut attached = Attached::start(gateway.port, LONG).await;
-    attached.signal("KILL");
-    attached.ended().await;
+    Attached::start(gateway.port, LONG).await.killed().await;
     assert!(run(&["--detach"]).status.success());
     assert_eq!(snapshot(), before);
     // Also where somebody has removed the route that says whose it is.
@@ -187,9 +184,7 @@ async fn a_setting_that_cannot_be_written_is_left_alone() {
     };
     let gateway = names_its_client::start("::").await;
     let before = snapshot();
-    let mut left = Attached::start(gateway.port, LONG).await;
-    left.signal("KILL");
-    left.ended().await;
+    Attached::start(gateway.port, LONG).await.killed().await;
     let read_only = |arguments: &[&str]| {
         let command = command(arguments);
         let script = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec \"$0\" \"$@\"";

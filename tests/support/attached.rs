@@ -222,6 +222,16 @@ impl Attached {
         assert!(status.success(), "{status}: {}", self.stderr());
     }
 
+    /// Kills it, and waits until its table has followed it, which takes milliseconds.
+    pub async fn killed(mut self) {
+        self.signal("KILL");
+        self.ended().await;
+        let gone = poll(STEP, || {
+            (!snapshot().contains("wstap_attach")).then_some(())
+        });
+        assert!(gone.await.is_some(), "{}", snapshot());
+    }
+
     /// Waits until it has ended; how it did, and after how long.
     pub async fn ended(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
