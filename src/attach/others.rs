@@ -104,6 +104,10 @@ pub(super) fn detach() -> u8 {
             Err(Left::Starting) => fail(
                 "a tap is attaching in this network namespace right now\n  to do: `wstap attach --detach` again",
             ),
+            Err(Left::Table) => fail(
+                "no tap is attached here, and the table of a killed one is still there\n  to do: `wstap attach \
+                 --detach` again; if it stays, `nft list tables` shows who holds it",
+            ),
             Err(Left::NoTool) => fail(
                 "no tap is attached here; whether a killed tap has left policy rules cannot be seen: there is no \
                  program ip\n  to do: install it (package iproute2)",
@@ -156,6 +160,7 @@ enum Left {
     /// Another tap has the name since we asked.
     Starting,
     NoTool,
+    Table,
     Rules(RouteError),
 }
 
@@ -167,7 +172,11 @@ fn swept() -> Result<(), Left> {
     }
     routes::sweep()
         .and_then(|()| accepted::sweep())
-        .map_err(Left::Rules)
+        .map_err(Left::Rules)?;
+    if !is_gone_soon() {
+        return Err(Left::Table);
+    }
+    Ok(())
 }
 
 fn unanswered(asked: io::Result<Asked>) -> u8 {

@@ -131,7 +131,7 @@ impl Steps<'_> {
 
     /// When a phase began, where the record says so.
     fn began(&self, phase: Phase) -> Option<Moment> {
-        began(self.record, phase)
+        self.record.began(phase)
     }
 
     fn in_order(self) -> Vec<Step> {
@@ -147,12 +147,6 @@ impl Steps<'_> {
         keyed.sort_by_key(|(at, _)| *at);
         keyed.into_iter().map(|(_, step)| step).collect()
     }
-}
-
-/// When a phase began, where the record says so.
-pub(super) fn began(record: &SessionRecord, phase: Phase) -> Option<Moment> {
-    let mut phases = record.phases.iter();
-    phases.find(|one| one.phase == phase).map(|one| one.at)
 }
 
 /// Milliseconds from the session's begin to a moment.

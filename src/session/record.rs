@@ -218,6 +218,16 @@ impl Default for SessionRecord {
 }
 
 impl SessionRecord {
+    /// When the session reached a phase, where the record tells it.
+    ///
+    /// `opened_at` is no substitute: of a connection's first request it is when the connection was
+    /// accepted, and browsers open connections before they have a request for them.
+    #[must_use]
+    pub fn began(&self, phase: Phase) -> Option<Moment> {
+        let began = self.phases.iter().find(|it| it.phase == phase)?;
+        Some(began.at)
+    }
+
     /// Whether a tunnel was opened: a 101 was passed on.
     #[must_use]
     pub fn had_tunnel(&self) -> bool {

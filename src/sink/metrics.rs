@@ -144,10 +144,9 @@ impl Counts {
         let gateway = record.gateway.as_ref();
         // A kept connection has one TLS handshake and many requests; a page's answer is no upgrade.
         let http = record.kind == Kind::Http;
-        let began = |phase: Phase| record.phases.iter().find(|it| it.phase == phase);
-        let application = began(Phase::Handshake).zip(began(Phase::Open));
+        let application = (record.began(Phase::Handshake)).zip(record.began(Phase::Open));
         let application = application.map(|(from, to)| {
-            let micros = to.at.0.as_microsecond() - from.at.0.as_microsecond();
+            let micros = to.0.as_microsecond() - from.0.as_microsecond();
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "2^53 microseconds are 285 years"

@@ -91,10 +91,21 @@ impl<'a> View<'a> {
             }
     }
 
-    /// How long the tunnel had been there when the decisive fact came, in milliseconds: about, as
-    /// what came before the dial is counted in.
+    /// How long ago the session had entered `phase` when the decisive fact came, in milliseconds;
+    /// `None` where the record does not tell when it did.
+    #[must_use]
+    pub fn ms_since(&self, phase: Phase) -> Option<f64> {
+        let end = self.decided_at.unwrap_or(self.record.closed_at);
+        Some(since_ms(end, self.record.began(phase)?))
+    }
+
+    /// How long the tunnel had been there when the decisive fact came, in milliseconds: about, where
+    /// the record does not tell when it began.
     #[must_use]
     pub fn tunnel_ms(&self) -> f64 {
+        if let Some(ms) = self.ms_since(Phase::Handshake) {
+            return ms;
+        }
         let before = self.record.gateway.as_ref().map_or(0.0, |gateway| {
             gateway.dns.as_ref().map_or(0.0, |dns| dns.ms)
                 + gateway.connect_ms.unwrap_or_default()
@@ -113,9 +124,8 @@ impl<'a> View<'a> {
             Leg::Client => transport.client_at,
             Leg::Gateway => transport.gateway_at,
         };
-        let began = (self.record.phases.iter()).find(|it| it.phase == Phase::Handshake);
-        self.end_of(leg).is_orderly()
-            && at.zip(began).is_some_and(|(ended, began)| ended < began.at)
+        let began = self.record.began(Phase::Handshake);
+        self.end_of(leg).is_orderly() && at.zip(began).is_some_and(|(ended, began)| ended < began)
     }
 
     /// How long nothing had moved in either direction when the decisive fact came.

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use wstap::session::SessionRecord;
@@ -41,9 +42,44 @@ pub fn faults() -> Vec<Fault> {
             },
         ),
         fault(
-            "tcp: a full backlog, and the client gives up",
+            "tcp: a full backlog, and the client gives up at once",
             "client.left.dial",
-            a_client_that_does_not_wait,
+            || a_client_that_waits(Duration::ZERO),
+        ),
+        fault(
+            "tcp: a full backlog, and the client gives up after 3 s",
+            "gateway.unreachable.no_answer",
+            || a_client_that_waits(Duration::from_millis(3100)),
+        ),
+        fault(
+            "tls: a gateway that never answers the handshake, and the client gives up after 3 s",
+            "gateway.unreachable.no_answer",
+            || async {
+                let peer = never_answers::start(&Via::Plain).await;
+                gives_up(over_tls(&peer), Duration::ZERO, Duration::from_millis(3100)).await
+            },
+        ),
+        fault(
+            "tcp: a full backlog, and the client of a spare connection gives up at once",
+            "client.left.dial",
+            || async {
+                let deaf = Deaf::full();
+                gives_up(deaf.setup(), Duration::from_millis(3100), Duration::ZERO).await
+            },
+        ),
+        fault(
+            "http: no answer, and the client of a spare connection gives up at once",
+            "client.left.upgrade",
+            || async {
+                let peer = never_answers::start(&Via::Plain).await;
+                let tap = Setup::before(&peer).start().await;
+                let mut conn = tap.connect(Face::Plain).await;
+                tokio::time::sleep(Duration::from_millis(5100)).await;
+                conn.send(&upgrade("/", "localhost", &[])).await.unwrap();
+                peer.log.head(0).await;
+                conn.abort();
+                tap.websocket().await
+            },
         ),
         fault(
             "unix: no socket",
@@ -235,11 +271,18 @@ async fn a_full_socket() -> SessionRecord {
     refused(Setup::before_url(&format!("unix:{}", path.display()))).await
 }
 
-async fn a_client_that_does_not_wait() -> SessionRecord {
+async fn a_client_that_waits(patience: Duration) -> SessionRecord {
     let deaf = Deaf::full();
-    let tap = deaf.setup().start().await;
+    gives_up(deaf.setup(), Duration::ZERO, patience).await
+}
+
+/// A client that connects `early`, asks, and leaves after its `patience`.
+async fn gives_up(setup: Setup, early: Duration, patience: Duration) -> SessionRecord {
+    let tap = setup.start().await;
     let mut conn = tap.connect(Face::Plain).await;
+    tokio::time::sleep(early).await;
     conn.send(&upgrade("/", "localhost", &[])).await.unwrap();
+    tokio::time::sleep(patience).await;
     conn.abort();
     tap.websocket().await
 }

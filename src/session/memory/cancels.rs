@@ -37,18 +37,16 @@ impl Attempt {
             && matches!(timer, None | Some(TimerKey::HalfClose));
         match gateway.status {
             Some(_) => {
-                let tunnel = record.phases.iter().find(|it| it.phase == Phase::Handshake);
                 // What is no tunnel is over with its answer.
-                let at = tunnel.map_or(record.closed_at, |tunnel| tunnel.at);
+                let at = record.began(Phase::Handshake).unwrap_or(record.closed_at);
                 Self::Answered(at, answered_after_ms(gateway))
             }
             None if by_client && record.answer.is_none() && gateway.error.is_none() => {
-                Self::Cancelled(match (timer, close.transport.client_at) {
-                    (Some(_), Some(left)) => {
-                        u32::try_from(left.millis_since(record.opened_at)).unwrap_or_default()
-                    }
-                    _ => whole(record.duration_ms),
-                })
+                // Measured as answers are: from the dial.
+                let asked = record.began(Phase::Dial).unwrap_or(record.opened_at);
+                let left = (close.transport.client_at.filter(|_| timer.is_some()))
+                    .unwrap_or(record.closed_at);
+                Self::Cancelled(u32::try_from(left.millis_since(asked)).unwrap_or_default())
             }
             _ => Self::Other,
         }

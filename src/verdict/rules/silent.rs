@@ -335,10 +335,7 @@ fn upgrade(view: &View<'_>) -> Option<Finding> {
         return Some(found);
     }
     // The client gave up first, after a wait that no healthy gateway needs.
-    let waited = view.duration_ms
-        - view.gateway.as_ref().map_or(0.0, |gateway| {
-            gateway.connect_ms.unwrap_or_default() + gateway.dns.as_ref().map_or(0.0, |dns| dns.ms)
-        });
+    let waited = view.ms_since(Phase::Upgrade)?;
     let gone = view.end_of(Leg::Client).is_by_peer() && view.gateway_error().is_none();
     if view.phase != Phase::Upgrade || view.answer.is_some() || !gone || waited < UPGRADE_MS {
         return None;

@@ -1,13 +1,18 @@
 //! The gateway was not reached: one rule a cause.
 
-use crate::session::party::{Party, Phase};
+use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::GatewayErrorKind as Kind;
+use crate::session::record::Kind as RecordKind;
 use crate::session::record::gateway::Resolver;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TlsWords};
 use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, limit};
+use crate::verdict::view::{fact, human_ms, limit};
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
+
+/// How long a client waits at most before our dial's slowness explains that it left. One lost packet
+/// takes a second, a second one two more (RFC 6298 section 5).
+const DIAL_MS: f64 = 3000.0;
 
 const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
@@ -159,6 +164,18 @@ pub(super) const RULES: &[Rule] = &[
             ActOn::Operator,
             no_address,
         )
+    },
+    Rule {
+        order: 60,
+        title: "The client gave up before the gateway was reached",
+        explanation: "The client waited for 3 s or more while the tap looked up the gateway's name, \
+                      connected or did TLS, and left before timeouts.connect ran out. A gateway that is \
+                      there and not stuck takes milliseconds for that. A client that leaves sooner is \
+                      client.left.dial.",
+        evidence: "the end of the client's connection 3 s or more after the tap began to connect, and no connection yet",
+        versions: Versions::Any,
+        action: "run `curl -v` with gateway.url on the tap's host: its last line shows whether the name, the connection or TLS hangs",
+        ..cause("gateway.unreachable.no_answer", ActOn::Operator, no_answer)
     },
     Rule {
         title: "The gateway does not speak TLS",
@@ -406,6 +423,26 @@ fn no_address(view: &View<'_>) -> Option<Finding> {
         target(view)
     );
     error(view, Kind::NoAddress, summary)
+}
+
+fn no_answer(view: &View<'_>) -> Option<Finding> {
+    let waited = view.ms_since(Phase::Dial)?;
+    let left = view.phase == Phase::Dial && view.end_of(Leg::Client).is_by_peer();
+    let untold = view.answer.is_none() && view.gateway_error().is_none();
+    if !left || !untold || view.kind == RecordKind::Connection || waited < DIAL_MS {
+        return None;
+    }
+    let summary = format!(
+        "we had not reached the gateway after {}, and the client gave up",
+        human_ms(waited)
+    );
+    let target = fact(format!("the gateway is {}", view.gateway_name()));
+    Some(
+        Finding::new(Confidence::Likely, summary)
+            .because(view.end_evidence(Leg::Client))
+            .because([target])
+            .ended_by(Party::Client),
+    )
 }
 
 fn is_loopback(view: &View<'_>) -> bool {

@@ -117,3 +117,22 @@ fn open_sessions_were_answered_too() {
     assert_eq!(with(true, false, old), (0, 0));
     assert_eq!(with(false, true, old), (0, 0));
 }
+
+/// A browser's spare connection is open for seconds before the request that it is for.
+#[test]
+fn the_wait_begins_with_the_request() {
+    let mut memory = Memory::default();
+    let mut last = SessionRecord::default();
+    for number in 1..=3_u8 {
+        let opened = i64::from(60 + number) * MINUTE;
+        last = cancelled(u128::from(number), opened);
+        last.phases = vec![PhaseBegan {
+            phase: Phase::Dial,
+            at: at(opened + 2800),
+        }];
+        memory.note(&last);
+    }
+    let cancels = memory.context(&last, &Living::default()).unwrap().cancels;
+    let waited = cancels.unwrap().waited_ms;
+    assert_eq!((waited.min, waited.max), (200, 200));
+}
