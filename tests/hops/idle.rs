@@ -10,7 +10,6 @@ use super::proxy::{Software, Way};
 use super::{Cell, Judged, Place, health};
 use crate::peers::openclaw::TOKEN;
 use crate::support::conn::Conn;
-use crate::support::deadline::is_busy;
 
 /// Number of cuts that suffices on a busy machine: the more their times scatter, the more cuts it
 /// takes.
@@ -110,7 +109,7 @@ async fn sessions_that_are_cut_together() {
         return;
     };
     // On a busy machine the ends of one round can be too far apart to be a wave.
-    let rounds = if is_busy() { 6 } else { 2 };
+    let rounds = 6;
     let is_known = |judged: &Judged| judged.verdict.rule != "gateway.lifecycle.crash";
     let mut judged = Vec::new();
     for round in 1..=rounds {
@@ -132,7 +131,7 @@ async fn sessions_that_are_cut_together() {
     let before = judged.len() - SESSIONS;
     for (nth, judged) in judged.iter().enumerate() {
         // On a busy machine one of a wave may come too late to be counted among it.
-        let late = is_busy() && !is_known(judged);
+        let late = !is_known(judged);
         if nth < before || late {
             judged
                 .is("gateway.lifecycle.crash")

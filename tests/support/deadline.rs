@@ -17,7 +17,7 @@ pub fn promised(limit: Duration) -> Duration {
 }
 
 /// Whether this is `make busy`.
-pub fn is_busy() -> bool {
+fn is_busy() -> bool {
     std::env::var_os("WSTAP_BUSY").is_some()
 }
 
