@@ -136,7 +136,16 @@ impl Bound {
         queues: Vec<Queue>,
         redirected: Redirected,
     ) -> Result<Self, StartError> {
-        let sockets = vec![vec![Listening::Redirected(redirected)]];
+        Self::bind_to(config, queues, Listening::Redirected(redirected))
+    }
+
+    /// With a socket that is open already, for a configuration whose only listener stands for it.
+    pub fn bind_to(
+        config: Config,
+        queues: Vec<Queue>,
+        listening: Listening,
+    ) -> Result<Self, StartError> {
+        let sockets = vec![vec![listening]];
         Self::assemble(config, queues, sockets, Vec::new(), Vec::new())
     }
 
@@ -403,7 +412,9 @@ fn own_sockets(
     Ok(own)
 }
 
-fn host_name() -> String {
+/// This host's name, as records carry it.
+#[must_use]
+pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() {

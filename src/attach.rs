@@ -11,11 +11,9 @@ mod checks;
 mod config;
 mod conntrack;
 mod control;
-mod engine;
 mod filter;
 mod gateway;
 mod guard;
-mod namespace;
 mod nft;
 mod options;
 mod others;
@@ -27,6 +25,5 @@ mod self_check;
 mod status;
 mod tally;
 
-pub use self::namespace::{Place, PlaceError};
 pub use self::options::Options;
 pub use self::run::run;

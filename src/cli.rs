@@ -12,7 +12,7 @@ use crate::session::credential::Fingerprinter;
 use crate::terminal::Look;
 use crate::terminal::log::{self, LogGuard};
 use crate::{
-    admin, attach, check, demo, exit, explain, fingerprint, health, serve, sessions, version,
+    admin, attach, check, demo, exit, explain, fingerprint, health, probe, serve, sessions, version,
 };
 
 const ABOUT: &str = "A tap in front of a WebSocket gateway: passes everything through, and says of every \
@@ -45,6 +45,10 @@ enum Command {
                  without a restart (docs/attach.md)"
     )]
     Attach(attach::Options),
+    #[command(
+        about = "Climb the ladder from here to a gateway, and say at which rung it breaks and why (docs/probe.md)"
+    )]
+    Probe(probe::Options),
     #[command(
         about = "Look around: a stand-in gateway, the tap with TLS in front of it, and a scripted set \
                  of good and faulty sessions"
@@ -309,6 +313,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
+    let entered = match &cli.command {
+        Command::Probe(options) => match probe::enter(options) {
+            Ok(entered) => Some(entered),
+            Err(error) => {
+                log::say(&format!("wstap: {error}"));
+                return exit::FAILED;
+            }
+        },
+        _ => None,
+    };
     let _log = start_logging();
     match cli.command {
         Command::Serve(args) => {
@@ -358,6 +372,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             &mut io::stderr(),
         ),
         Command::Attach(options) => attach::run(&options),
+        Command::Probe(options) => {
+            entered.map_or(exit::INTERNAL, |entered| probe::run(&options, entered))
+        }
         Command::Fingerprint(args) => args.run(),
         Command::Version(args) => version::run(args.json, &mut io::stdout().lock()),
     }

@@ -19,6 +19,9 @@ pub mod exit;
 pub mod explain;
 pub mod fingerprint;
 pub mod health;
+pub mod place;
+#[cfg(target_os = "linux")]
+pub mod probe;
 pub mod proxy;
 pub mod serve;
 pub mod session;

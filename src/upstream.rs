@@ -5,7 +5,7 @@
 //! that answers counts, see `race`.
 
 pub mod dial;
-mod errno;
+pub mod errno;
 pub mod lately;
 pub mod pinned;
 pub mod pool;

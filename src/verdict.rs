@@ -107,7 +107,7 @@ pub fn decide(record: &SessionRecord) -> Verdict {
                 .because(siblings::evidence(&view, rule.class));
             let mut verdict = rule.verdict(finding);
             verdict.next = view.names().apply(verdict.next);
-            verdict.next = names::of_tap(record.tap.mode, verdict.next);
+            names::of_tap(record.tap.mode, &mut verdict);
             return verdict;
         }
     }

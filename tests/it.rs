@@ -56,6 +56,7 @@ mod losses;
 mod mutations;
 mod origins;
 mod our_limits;
+mod probe;
 mod program;
 mod proxy_protocol;
 mod quoted;

@@ -33,7 +33,8 @@ const LAYERS: &[&[&str]] = &[
     &["ws"],
     // Exit codes: words that every command shares. Which cryptography is used, wherever TLS is. And what
     // the terminal is like, wherever something is printed for people.
-    &["crypto", "exit", "terminal"],
+    // And the way into namespaces, for commands that run beside a gateway.
+    &["crypto", "exit", "place", "terminal"],
 ];
 
 /// Imports within one layer: (importer, imported).

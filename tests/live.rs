@@ -17,6 +17,7 @@ mod hops;
 mod localities;
 mod nginx;
 mod origins;
+mod probe;
 mod proxy_protocol;
 mod requests;
 mod signatures;

@@ -8,8 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::SignedDuration;
 
 #[cfg(target_os = "linux")]
-use super::Place;
 use crate::config::{Dialect, OutputFormat, duration_text};
+use crate::place::Place;
 
 /// The longest `--for`.
 const LONGEST: Duration = Duration::from_hours(24);

@@ -22,7 +22,6 @@ use super::control::{Asked, Control, Question, ask};
 use super::filter::{self, Filter};
 use super::gateway::{self, Listeners, Spoken};
 use super::guard::{BeginError, Guard, Shared, State};
-use super::namespace::{self, EnterError};
 use super::nft::{Holder, NftError};
 use super::options::{Action, Options};
 use super::routes::{Ipv6, RouteError, Routes};
@@ -35,6 +34,7 @@ use crate::admin::open;
 use crate::app::{Bound, StartError};
 use crate::config::{Config, ConfigErrors, duration_text};
 use crate::exit;
+use crate::place::{self, EnterError};
 use crate::proxy::Tap;
 use crate::serve::ending::{Outlets, run_to_the_end};
 use crate::serve::{Signals, stdout_queue};
@@ -126,8 +126,8 @@ fn list(obstacles: &[Obstacle]) -> String {
 /// Runs the command and returns the exit code.
 #[must_use]
 pub fn run(options: &Options) -> u8 {
-    if let Some(place) = &options.place
-        && let Err(error) = namespace::enter(place)
+    if let Some(at) = &options.place
+        && let Err(error) = place::enter(at)
     {
         return fail(&error.into());
     }
@@ -294,7 +294,7 @@ async fn attached(
     let fixed = Fixed {
         port: plan.port,
         tap_port,
-        namespace: namespace::current(),
+        namespace: place::current(),
         started: Instant::now(),
         started_at: now(),
         time,
@@ -551,10 +551,10 @@ async fn last_session(tap: &Tap) {
 /// Until the network namespace has no interface any more that leads out of it; for ever if it has none now. An engine
 /// takes them away when a container stops, and a tap that stays has nothing to tap.
 async fn unplugged() {
-    if !namespace::has_interface() {
+    if !place::has_interface() {
         std::future::pending::<()>().await;
     }
-    while namespace::has_interface() {
+    while place::has_interface() {
         sleep(INTERFACES_EVERY).await;
     }
 }

@@ -158,7 +158,10 @@ impl Session {
     async fn run(mut self, head: &Head) -> Result<(), Error> {
         self.say(&json!({
             "type": "event", "event": "connect.challenge",
-            "payload": { "nonce": "00000000-0000-4000-8000-000000000000", "ts": 0, "capabilities": [] },
+            "payload": {
+                "nonce": "00000000-0000-4000-8000-000000000000",
+                "ts": jiff::Timestamp::now().as_millisecond(), "capabilities": [],
+            },
         }))
         .await?;
         let Some(connect) = self.hear().await? else {

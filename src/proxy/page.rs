@@ -32,7 +32,7 @@ const ENVOY: [&str; 3] = [
 ];
 
 /// What servers answer when plain HTTP comes to their TLS port.
-const PLAIN_TO_TLS: [&str; 5] = [
+const PLAIN_TO_TLS: [&str; 6] = [
     // nginx, OpenResty, AWS load balancers, Cloudflare.
     "The plain HTTP request was sent to HTTPS port",
     // Apache, with the apostrophe as it is or escaped.
@@ -43,6 +43,8 @@ const PLAIN_TO_TLS: [&str; 5] = [
     "This combination of host and port requires TLS.",
     // Jetty.
     "Insecure scheme, please use https",
+    // Another wstap.
+    "wstap: this port speaks TLS",
 ];
 
 /// What Envoy adds to its 503 when it speaks TLS to a plain upstream (error names of `BoringSSL`).
@@ -109,7 +111,8 @@ mod tests {
             "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title>";
         let apache = "<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />";
         let go = "Client sent an HTTP request to an HTTPS server.\n";
-        for page in [nginx, apache, go] {
+        let wstap = "wstap: this port speaks TLS; use https:// or wss://\nsession: 1\n";
+        for page in [nginx, apache, go, wstap] {
             assert_eq!(
                 tls_words(page.as_bytes()),
                 Some(TlsWords::PlainToTls),

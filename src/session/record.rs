@@ -156,6 +156,8 @@ pub enum TapMode {
     /// The client connected to the gateway; the packet filter redirected the connection to the tap
     /// (`wstap attach`).
     Attached,
+    /// The tap was its own client (`wstap probe`).
+    Probe,
 }
 
 /// Who gave the HTTP answer.

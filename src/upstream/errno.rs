@@ -26,7 +26,8 @@ fn own_limit(errno: Errno) -> Option<Kind> {
 }
 
 /// Why a TCP connection to `ip` failed.
-pub(super) fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
+#[must_use]
+pub fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
     let errno = Errno::from_io_error(error);
     if let Some(kind) = errno.and_then(own_limit) {
         return kind;

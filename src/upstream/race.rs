@@ -96,6 +96,7 @@ where
                 next_at = begun + HEAD_START;
                 if number < MOST_NOTED {
                     attempts.push(DialAttempt {
+                        tries: None,
                         addr: address::text(addr),
                         at_ms: millis(begun.saturating_duration_since(started)),
                         ms: None,

@@ -5,7 +5,7 @@
 
 use super::View;
 use super::skew::Release;
-use crate::session::record::TapMode;
+use crate::session::record::{TapMode, Verdict};
 
 /// The first release under the name `OpenClaw`.
 const RENAMED: Release = Release(2026, 1, 29);
@@ -55,6 +55,66 @@ const ATTACHED: [(&str, &str); 7] = [
     ("gateway.url", "`wstap attach --port`"),
 ];
 
+/// The same for a probe, which has a URL and no settings. Its reader wants to know what real clients have to do.
+const PROBE: [(&str, &str); 22] = [
+    (
+        "set gateway.tls.ca to the file of the CA (or of the self-signed certificate) of the gateway",
+        "give clients the CA of the gateway's certificate: for the OpenClaw CLI NODE_EXTRA_CA_CERTS=FILE, or \
+         gateway.remote.tlsFingerprint; if the CA is a public one, the gateway does not send its intermediate \
+         certificate",
+    ),
+    (
+        "set gateway.tls.server_name to a name that its certificate carries",
+        "use a name in the URL that the certificate carries, or pin the certificate \
+         (gateway.remote.tlsFingerprint of the OpenClaw CLI)",
+    ),
+    (
+        "put the gateway's service name into gateway.url, for example http://openclaw-gateway:18789; \
+         or start",
+        "put the gateway's service name into the URL, for example ws://openclaw-gateway:18789; or start",
+    ),
+    (
+        "if it needs this long, raise timeouts.upgrade",
+        "a healthy one needs milliseconds",
+    ),
+    (
+        "use https:// (or wss://) in gateway.url",
+        "use wss:// in the URL",
+    ),
+    (
+        "use http:// (or ws://) in gateway.url",
+        "use ws:// in the URL",
+    ),
+    (
+        "and gateway.url must begin with https://",
+        "and the URL must begin with wss://",
+    ),
+    (
+        "whether it wants https in gateway.url",
+        "whether it wants wss in the URL",
+    ),
+    (" and gateway.url says plain", " and the URL says plain"),
+    ("gateway.url says", "the URL says"),
+    ("gateway.url", "the URL"),
+    ("the gateway is http", "the gateway is ws"),
+    (
+        "must run and share a network with wstap",
+        "must run and share a network with its clients",
+    ),
+    (
+        "when the tap began to connect",
+        "when the probe began to connect",
+    ),
+    ("our timer timeouts.", "our own timer "),
+    ("within timeouts.connect", "within our limit"),
+    ("timeouts.", "our timer "),
+    ("the tap's host", "this host"),
+    ("the tap's container", "this container"),
+    ("the tap's user", "this user"),
+    ("between tap and gateway", "between here and the gateway"),
+    ("wstap's namespace", "this namespace"),
+];
+
 /// The names of one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
@@ -89,14 +149,25 @@ impl View<'_> {
     }
 }
 
-/// A text of ours, with the names of settings that a tap of this mode has.
-#[must_use]
-pub fn of_tap(mode: TapMode, text: String) -> String {
+/// Puts the names of settings that a tap of this mode has into our texts.
+pub fn of_tap(mode: TapMode, verdict: &mut Verdict) {
+    let replace = |text: &mut String, table: &[(&str, &str)]| {
+        for (setting, other) in table {
+            if text.contains(setting) {
+                *text = text.replace(setting, other);
+            }
+        }
+    };
     match mode {
-        TapMode::Inline => text,
-        TapMode::Attached => ATTACHED
-            .iter()
-            .fold(text, |text, (setting, flag)| text.replace(setting, flag)),
+        TapMode::Inline => {}
+        TapMode::Attached => replace(&mut verdict.next, &ATTACHED),
+        TapMode::Probe => {
+            replace(&mut verdict.next, &PROBE);
+            replace(&mut verdict.summary, &PROBE);
+            for evidence in &mut verdict.evidence {
+                replace(&mut evidence.fact, &PROBE);
+            }
+        }
     }
 }
 

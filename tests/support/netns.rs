@@ -80,6 +80,11 @@ impl Switch {
 }
 
 impl Net {
+    /// The name of the other host's namespace, as `ip netns` knows it.
+    pub fn there(&self) -> String {
+        there(&self.name)
+    }
+
     /// A connection from the other host.
     pub fn connect_from_there(&self, to: SocketAddr) -> io::Result<TcpStream> {
         connect_in(&there(&self.name), to)

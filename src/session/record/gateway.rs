@@ -114,6 +114,25 @@ pub struct DialAttempt {
     pub ms: Option<f64>,
     /// Why it failed; `null` without an answer, and for the one that was connected.
     pub error: Option<GatewayErrorKind>,
+    /// Of a probe, which tries each address several times: how often, and how often it was connected.
+    #[serde(default)]
+    pub tries: Option<Tries>,
+}
+
+/// How many of several connections to one address were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Tries {
+    pub of: u32,
+    pub connected: u32,
+}
+
+impl Tries {
+    /// At least 97 % of them were made.
+    #[must_use]
+    pub fn is_fine(&self) -> bool {
+        u64::from(self.connected) * 100 >= u64::from(self.of) * 97
+    }
 }
 
 /// TLS with the gateway.

@@ -3,11 +3,12 @@
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::Kind as RecordKind;
-use crate::session::record::gateway::Resolver;
+use crate::session::record::gateway::{DialAttempt, Resolver, Tries};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TlsWords};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, human_ms, limit};
+use crate::verdict::words::error_words;
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 /// How long a client waits at most before our dial's slowness explains that it left. One lost packet
@@ -195,6 +196,18 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "check gateway.url and what listens there",
         ..cause("gateway.unreachable.other", ActOn::Operator, other)
+    },
+    Rule {
+        order: 95,
+        title: "Not every connection to the gateway is made",
+        explanation: "Of a probe's connections (wstap probe makes up to 100 to each address of the gateway's \
+                      name) fewer than 97 % to one of them were made: that address is dead, or packets to it \
+                      are lost. Clients that try the addresses in turn connect late, and those that take one of \
+                      them fail now and then.",
+        evidence: "a probe, of whose connections to one address more than 3 % failed, and another address or attempt that worked",
+        versions: Versions::Any,
+        action: "remove the address that does not answer from the name (DNS, hosts file), or mend the way to it",
+        ..cause("gateway.unreachable.partly", ActOn::Network, partly)
     },
     Rule {
         title: "The gateway refused the connection",
@@ -499,6 +512,36 @@ fn other(view: &View<'_>) -> Option<Finding> {
         view,
         Finding::new(Confidence::Certain, summary),
     ))
+}
+
+fn partly(view: &View<'_>) -> Option<Finding> {
+    let attempts = &view.gateway.as_ref()?.attempts;
+    let several = |attempt: &DialAttempt| attempt.tries.filter(|tries| tries.of > 0);
+    let failing: Vec<String> = attempts
+        .iter()
+        .filter_map(|attempt| {
+            let tries = several(attempt).filter(|tries| !tries.is_fine())?;
+            let why = attempt.error.map_or("no answer", error_words);
+            let lost = tries.of.saturating_sub(tries.connected);
+            Some(format!(
+                "{} ({lost} of {} failed: {why})",
+                attempt.addr, tries.of
+            ))
+        })
+        .collect();
+    let any = attempts
+        .iter()
+        .filter_map(several)
+        .any(|tries| tries.connected > 0);
+    if !any || failing.is_empty() || view.gateway_error().is_some() {
+        return None;
+    }
+    let summary = format!("not every connection is made: {}", failing.join(", "));
+    let fine = attempts.iter().filter_map(|attempt| {
+        several(attempt).filter(Tries::is_fine)?;
+        Some(fact(format!("connections to {} are made", attempt.addr)))
+    });
+    Some(Finding::new(Confidence::Certain, summary).because(fine))
 }
 
 fn refused(view: &View<'_>) -> Option<Finding> {

@@ -177,7 +177,10 @@ fn is_fixed(key: &str, value: &Value) -> bool {
     match key {
         "id" => text.starts_with("019ab1c2-"),
         "version" => text.starts_with("TLSv") || text == "0.1.0",
-        "mode" => matches!(text, "pass" | "overwrite" | "none" | "inline" | "attached"),
+        "mode" => matches!(
+            text,
+            "pass" | "overwrite" | "none" | "inline" | "attached" | "probe"
+        ),
         _ => false,
     }
 }

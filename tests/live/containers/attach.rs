@@ -18,6 +18,7 @@ use wstap::session::record::{Class, TapMode};
 use super::super::ONE;
 use super::{Project, block, build, engine};
 use crate::peers::names_its_client::{self, Namer};
+use crate::probe::{broken, rung};
 use crate::support::attached;
 use crate::support::conn::Conn;
 use crate::support::deadline::{STEP, promised};
@@ -222,6 +223,7 @@ async fn attach_to_a_gateway_in_a_container() {
     what_it_needs(&place).await;
     killed(&place).await;
     from_the_host(&place).await;
+    probed(&place).await;
     from_elsewhere(&place).await;
     by_its_service(&place).await;
     restarted(&place).await;
@@ -370,6 +372,55 @@ async fn from_the_host(place: &Place) {
             &["the container stopped is not running"],
         )
         .await;
+}
+
+/// `wstap probe` from a client's container: its names and its environment are those of the container.
+async fn probed(place: &Place) {
+    let probe = async |arguments: &str| {
+        let program = env!("CARGO_BIN_EXE_wstap");
+        let script = format!("{program} probe {arguments} --json");
+        let said = place.engine.on_host(&script).await;
+        serde_json::from_str::<Value>(&said.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    };
+    let report = probe(&format!("ws://{GATEWAY}:{PORT} --in container:client")).await;
+    let place_of = &report["where"];
+    assert_eq!(
+        place_of["container"]["image"], "debian:bookworm-slim",
+        "{report}"
+    );
+    let id = place
+        .run("docker inspect -f '{{.Id}}' client")
+        .await
+        .fine("inspect");
+    assert_eq!(place_of["container"]["id"], id.stdout.trim());
+    assert_eq!(place_of["resolver"], serde_json::json!(["127.0.0.11"]));
+    let name = rung(&report, "L1.name");
+    assert_eq!(
+        name["facts"]["answers"],
+        serde_json::json!([place.gateway.to_string()])
+    );
+    assert_eq!(rung(&report, "L1.tcp")["status"], "pass", "{report}");
+    // The stand-in is no OpenClaw gateway.
+    assert_eq!(report["first_failing"], "L1.challenge", "{report}");
+
+    // Inside a container 127.0.0.1 is the container.
+    let report = probe(&format!("ws://127.0.0.1:{PORT} --in container:client")).await;
+    let expected = (
+        "L1.tcp".to_owned(),
+        "gateway.unreachable.loopback_in_container".to_owned(),
+    );
+    assert_eq!(broken(&report), expected, "{report}");
+
+    let report = probe(&format!("ws://openclaw:{PORT} --in container:client")).await;
+    assert_eq!(broken(&report).1, "gateway.unreachable.dns", "{report}");
+    let next = &rung(&report, "L1.name")["verdict"]["next"];
+    assert!(
+        next.as_str()
+            .expect("text")
+            .contains("`docker compose ps -a openclaw`"),
+        "{next}"
+    );
 }
 
 /// Where the engine's process ids are another's, as with an engine in a virtual machine. This process is in the

@@ -38,7 +38,8 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// The engine did not tell which process it is.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EngineError {
+#[expect(missing_docs, reason = "each says what failed")]
+pub enum EngineError {
     #[error("DOCKER_HOST is {0}: only the engine of this host can be asked (unix:///path)")]
     Elsewhere(String),
     #[error(
@@ -65,14 +66,35 @@ pub(super) enum EngineError {
     Several { service: String, names: Vec<String> },
 }
 
-#[derive(Deserialize)]
+/// A container, as an engine tells of it.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Container {
-    id: String,
+pub struct Container {
+    /// Its id, 64 hexadecimal digits.
+    pub id: String,
+    /// The id of its image: `sha256:…`.
+    #[serde(default)]
+    pub image: String,
+    #[serde(default)]
+    config: Configured,
     state: State,
 }
 
-#[derive(Deserialize)]
+impl Container {
+    /// The image by the name that it was started by.
+    #[must_use]
+    pub fn image_name(&self) -> &str {
+        &self.config.image
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Configured {
+    image: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct State {
     pid: u32,
@@ -91,13 +113,8 @@ struct Listed {
 }
 
 /// The main process of a container.
-pub(super) fn pid_of_container(name: &str) -> Result<u32, EngineError> {
-    let name_in_path = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let (path, status, body) = get(&format!("/containers/{name_in_path}/json"))?;
-    if status == StatusCode::NOT_FOUND {
-        return Err(EngineError::NoContainer(name.to_owned()));
-    }
-    let container: Container = parse(&path, status, &body)?;
+pub fn pid_of_container(name: &str) -> Result<u32, EngineError> {
+    let container = container(name)?;
     match container.state.pid {
         0 => Err(EngineError::NotRunning(name.to_owned())),
         pid if is_process_of(pid, &container) => Ok(pid),
@@ -106,6 +123,16 @@ pub(super) fn pid_of_container(name: &str) -> Result<u32, EngineError> {
             Err(EngineError::AnotherProcess { name, pid })
         }
     }
+}
+
+/// A container by its name or id, running or not.
+pub fn container(name: &str) -> Result<Container, EngineError> {
+    let name_in_path = utf8_percent_encode(name, NON_ALPHANUMERIC);
+    let (path, status, body) = get(&format!("/containers/{name_in_path}/json"))?;
+    if status == StatusCode::NOT_FOUND {
+        return Err(EngineError::NoContainer(name.to_owned()));
+    }
+    parse(&path, status, &body)
 }
 
 /// Whether this process is the container's. Where the engine does not share our PID namespace, the same number
@@ -141,7 +168,16 @@ fn started_at(system: &str, process: &str) -> Option<i64> {
 }
 
 /// The main process of the only running container of a Compose service.
-pub(super) fn pid_of_service(service: &str) -> Result<u32, EngineError> {
+pub fn pid_of_service(service: &str) -> Result<u32, EngineError> {
+    pid_of_container(&id_of_service(service)?)
+}
+
+/// The only running container of a Compose service.
+pub fn container_of_service(service: &str) -> Result<Container, EngineError> {
+    container(&id_of_service(service)?)
+}
+
+fn id_of_service(service: &str) -> Result<String, EngineError> {
     let label = format!("com.docker.compose.service={service}");
     let filters = serde_json::json!({ "label": [label] }).to_string();
     let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
@@ -152,7 +188,7 @@ pub(super) fn pid_of_service(service: &str) -> Result<u32, EngineError> {
     listed.sort_by(|a, b| a.names.cmp(&b.names));
     match listed.as_slice() {
         [] => Err(EngineError::NoService(service.to_owned())),
-        [one] => pid_of_container(&one.id),
+        [one] => Ok(one.id.clone()),
         several => Err(EngineError::Several {
             service: service.to_owned(),
             names: several.iter().map(name_of).collect(),
@@ -248,6 +284,8 @@ mod tests {
         let started = Timestamp::from_second(started.unwrap()).unwrap();
         let container = |started: Timestamp| Container {
             id: "none".to_owned(),
+            image: String::new(),
+            config: Configured::default(),
             state: State {
                 pid: own,
                 started_at: started.to_string(),

@@ -1,0 +1,121 @@
+//! `wstap probe`: climbs the ladder from this namespace to the gateway, and says at which rung it breaks.
+//!
+//! What needs judgement goes through a tap in this process: the probe is that tap's only client, so that the
+//! record and the rules explain each refusal as they would explain it to a real client. The tap listens on a
+//! unix socket without a file, which sends no packets.
+
+mod certificate;
+mod channels;
+mod health;
+mod ladder;
+mod options;
+mod report;
+mod session;
+mod target;
+mod tcp;
+mod whereabouts;
+
+use std::io::{self, Write as _};
+use std::time::Instant;
+
+use tokio::runtime::Builder;
+
+pub use self::options::Options;
+pub use self::report::{Report, Rung, Status};
+
+use self::target::Target;
+use self::whereabouts::{Environment, Whereabouts};
+use crate::exit;
+use crate::place::{self, EnterError};
+use crate::terminal::{Look, log};
+
+/// Where the probe stands, and what it looks for: all that is read before anything is sent.
+#[derive(Debug)]
+pub struct Entered {
+    target: Result<Target, target::TargetError>,
+    whereabouts: Whereabouts,
+}
+
+/// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: what
+/// files a process sees is a matter of all its threads.
+pub fn enter(options: &Options) -> Result<Entered, EnterError> {
+    // The secret's file is a file of whoever types the command.
+    let secret = options.secret();
+    let mut environment = Environment::own();
+    let seen = match &options.place {
+        Some(at) => Some(place::enter_with_files(at)?),
+        None => None,
+    };
+    if let Some(of_process) = seen.as_ref().and_then(|seen| seen.environment.as_deref()) {
+        environment = Environment::parse(of_process);
+    }
+    let target =
+        secret.and_then(|secret| Target::find(options.url.as_deref(), secret, &environment));
+    let whereabouts = Whereabouts::here(&environment, seen);
+    Ok(Entered {
+        target,
+        whereabouts,
+    })
+}
+
+/// Climbs the ladder and returns the exit code.
+#[must_use]
+pub fn run(options: &Options, entered: Entered) -> u8 {
+    let started = Instant::now();
+    let Entered {
+        target,
+        whereabouts,
+    } = entered;
+    let target = match target {
+        Ok(target) => target,
+        Err(error) => {
+            log::say(&format!("wstap: {error}"));
+            return exit::USAGE;
+        }
+    };
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            log::say(&format!("wstap: failed to start the runtime: {error}"));
+            return exit::INTERNAL;
+        }
+    };
+    let look = Look::stdout();
+    let live = !(options.json || options.short);
+    let mut shown = |rung: &Rung| {
+        if live {
+            print(&report::lines(rung, look));
+        }
+    };
+    if live {
+        print(&report::title(&target, look));
+    }
+    let climbing = ladder::climb(&target, whereabouts, started + options.budget, &mut shown);
+    let report = match runtime.block_on(climbing) {
+        Ok(report) => report,
+        Err(error) => {
+            log::say(&format!("wstap: failed to probe: {error}"));
+            return match error {
+                session::ProbeError::Config(_) => exit::USAGE,
+                _ => exit::INTERNAL,
+            };
+        }
+    };
+    // A look-up that hangs has a thread of its own, which is not waited for.
+    runtime.shutdown_background();
+    if options.json {
+        let text = serde_json::to_string(&report).unwrap_or_default();
+        print(&format!("{text}\n"));
+    } else if options.short {
+        print(&report::short(&report, look));
+    } else {
+        print(&report::last(&report, look));
+    }
+    report.exit_code(options.exit_by_layer)
+}
+
+fn print(text: &str) {
+    let mut out =
+        anstream::AutoStream::new(io::stdout(), anstream::AutoStream::choice(&io::stdout()));
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,127 @@
+//! The certificate that the gateway shows, whoever may trust it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use rustls::pki_types::ServerName;
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::target::{Address, Target};
+use crate::session::text::PeerText;
+use crate::transport::tls::version_name;
+use crate::upstream::pinned::{Pinned, fingerprint};
+
+/// For connection and handshake.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Names of a certificate that are kept, and certificates of a chain.
+const NAMES: usize = 20;
+
+/// What a TLS handshake showed.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct Shown {
+    /// `TLS 1.3`, `TLS 1.2`.
+    pub version: Option<String>,
+    /// From the leaf on, as it was sent.
+    pub chain: Vec<Certificate>,
+    /// SHA-256 of the leaf, in the form of `gateway.remote.tlsFingerprint` of the `OpenClaw` CLI.
+    pub fingerprint: Option<String>,
+}
+
+/// One certificate.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct Certificate {
+    /// Its subject.
+    pub subject: String,
+    /// Who signed it, by its own words.
+    pub issuer: String,
+    /// DNS names and IP addresses that it is for.
+    pub names: Vec<String>,
+    /// From when it is valid.
+    #[schemars(with = "String")]
+    pub not_before: Timestamp,
+    /// Until when.
+    #[schemars(with = "String")]
+    pub not_after: Timestamp,
+    /// It says where the certificate of its issuer can be fetched. Browsers do that, and nothing else does.
+    pub names_issuer_url: bool,
+}
+
+impl Shown {
+    /// One handshake on a connection of its own, for which any certificate is good. Nothing is sent in it.
+    pub(super) async fn by(target: &Target, deadline: Instant) -> Option<Self> {
+        let Address::Tcp { host, port, .. } = &target.address else {
+            return None;
+        };
+        let config = Pinned::to_any().client().ok()?;
+        let name = ServerName::try_from(host.clone()).ok()?;
+        let handshake = async {
+            let tcp = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+            TlsConnector::from(Arc::new(config))
+                .connect(name, tcp)
+                .await
+                .ok()
+        };
+        let limit = deadline.min(Instant::now() + LIMIT);
+        let stream = timeout_at(limit.into(), handshake).await.ok()??;
+        let (_, state) = stream.get_ref();
+        let sent = state.peer_certificates().unwrap_or_default();
+        Some(Self {
+            version: state.protocol_version().map(version_name),
+            chain: sent
+                .iter()
+                .take(NAMES)
+                .filter_map(|der| read(der))
+                .collect(),
+            fingerprint: (sent.first())
+                .map(|leaf| format!("sha256:{}", HEXLOWER.encode(&fingerprint(leaf)))),
+        })
+    }
+
+    /// The chain ends with a certificate that somebody else has signed, and that one was not sent.
+    pub(super) fn lacks_issuer(&self) -> Option<&Certificate> {
+        self.chain.last().filter(|last| last.issuer != last.subject)
+    }
+}
+
+fn read(der: &[u8]) -> Option<Certificate> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let time = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map(|extension| extension.value.general_names.as_slice());
+    let names = names
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(kept(name)),
+            GeneralName::IPAddress([a, b, c, d]) => Some(format!("{a}.{b}.{c}.{d}")),
+            GeneralName::IPAddress(bytes) => {
+                let bytes: [u8; 16] = (*bytes).try_into().ok()?;
+                Some(std::net::Ipv6Addr::from(bytes).to_string())
+            }
+            _ => None,
+        });
+    let fetches = certificate.extensions().iter().any(|extension| {
+        extension.oid == x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS
+    });
+    Some(Certificate {
+        subject: kept(&certificate.subject().to_string()),
+        issuer: kept(&certificate.issuer().to_string()),
+        names: names.take(NAMES).collect(),
+        not_before: time(certificate.validity().not_before)?,
+        not_after: time(certificate.validity().not_after)?,
+        names_issuer_url: fetches,
+    })
+}
+
+fn kept(text: &str) -> String {
+    PeerText::new(text, 200).into()
+}

@@ -1,0 +1,98 @@
+//! Arguments of `wstap probe`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::SignedDuration;
+use zeroize::Zeroizing;
+
+use super::target::{Given, TargetError};
+use crate::place::Place;
+
+/// No gateway's token is longer.
+const MOST: usize = 16 * 1024;
+
+/// The arguments.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    #[arg(
+        value_name = "URL",
+        help = "The gateway as a client dials it: ws, wss, http or https, or unix:/path. Default: \
+                OPENCLAW_GATEWAY_URL, else what OpenClaw's configuration says, else ws://127.0.0.1:18789"
+    )]
+    pub(super) url: Option<String>,
+    #[arg(
+        long = "in",
+        value_name = "PLACE",
+        help = "Probe from there, with the names that are known there: container:NAME, compose:SERVICE, \
+                pid:N or netns:PATH"
+    )]
+    pub(super) place: Option<Place>,
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "token_file",
+        help = "The gateway's token or password is in this environment variable"
+    )]
+    pub(super) token_env: Option<String>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The gateway's token or password is in this file"
+    )]
+    pub(super) token_file: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = budget,
+        help = "Time for everything, 1s to 10m"
+    )]
+    pub(super) budget: Duration,
+    #[arg(long, conflicts_with = "json", help = "At most six lines, for a chat")]
+    pub(super) short: bool,
+    #[arg(long, help = "Print one JSON object (docs/probe.md)")]
+    pub(super) json: bool,
+    #[arg(
+        long,
+        help = "Exit with 10, 11 or 12 where a rung of L1, L2 or L3 fails, instead of 1"
+    )]
+    pub(super) exit_by_layer: bool,
+}
+
+impl Options {
+    /// The secret that was given, read now.
+    pub(super) fn secret(&self) -> Result<Option<Given>, TargetError> {
+        if let Some(name) = &self.token_env {
+            let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+            let value = value.ok_or_else(|| TargetError::NoVariable(name.clone()))?;
+            return Ok(Some(Given::new(value, format!("--token-env {name}"))));
+        }
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let failed = |why: String| TargetError::TokenFile {
+            path: path.clone(),
+            why,
+        };
+        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let bytes = Zeroizing::new(bytes);
+        if bytes.len() > MOST {
+            return Err(failed(format!("it has more than {MOST} bytes")));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| failed("it is not text".to_owned()))?;
+        match text.trim() {
+            "" => Err(failed("it is empty".to_owned())),
+            text => Ok(Some(Given::new(text.to_owned(), "--token-file".to_owned()))),
+        }
+    }
+}
+
+fn budget(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<SignedDuration>().ok();
+    let parsed = parsed.and_then(|it| Duration::try_from(it).ok());
+    parsed
+        .filter(|it| (Duration::from_secs(1)..=Duration::from_mins(10)).contains(it))
+        .ok_or_else(|| "expected a duration from 1s to 10m, such as 20s".to_owned())
+}

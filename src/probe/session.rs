@@ -1,0 +1,421 @@
+//! The probe's requests and its one session, through a tap of its own.
+
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::header::HOST;
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use uuid::Uuid;
+
+use super::target::Target;
+use crate::app::{Bound, StartError};
+use crate::config::{self, ConfigErrors, Overrides};
+use crate::session::SessionRecord;
+use crate::session::moment::millis;
+use crate::session::record::{Kind, TapMode};
+use crate::sink::{Consumer, Queue};
+use crate::transport::listening::Listening;
+use crate::verdict;
+
+/// A healthy gateway sends its challenge at once.
+const CHALLENGE: Duration = Duration::from_secs(3);
+
+/// A gateway delays its answer to wrong tokens of local clients, by up to 5 s.
+const ANSWER: Duration = Duration::from_secs(6);
+
+/// For one plain request on a connection that can be made.
+pub(super) const REQUEST: Duration = Duration::from_secs(2);
+
+/// For one that may hang while it connects: longer than the tap waits for that.
+pub(super) const DIAL: Duration = Duration::from_secs(4);
+
+/// For the record of a session that its client has ended: its other end may take a while.
+const RECORD: Duration = Duration::from_secs(3);
+
+/// For what is done when the budget is spent.
+const END: Duration = Duration::from_millis(900);
+
+/// Of an answer's body that is read.
+const BODY: usize = 64 * 1024;
+
+/// The largest message that is read. `hello-ok` has 20 KB.
+const MESSAGE: usize = 4 << 20;
+
+/// What the probe cannot do without.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProbeError {
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A tap whose only client is this process.
+pub(super) struct OwnTap {
+    address: SocketAddr,
+    records: UnboundedReceiver<SessionRecord>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+    deadline: Instant,
+    /// The host name of the container that this place is, as engines give it.
+    container: Option<String>,
+}
+
+/// Hands records to the probe.
+struct ToProbe(UnboundedSender<SessionRecord>);
+
+impl Consumer for ToProbe {
+    fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
+        let sent = self.0.send(record.clone());
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// What a plain request came to.
+pub(super) struct Answered {
+    /// Of the gateway, or of the tap in its place.
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+    pub(super) record: SessionRecord,
+}
+
+/// What the gateway said in the session. The record has the rest.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// From the upgrade's answer to the challenge, in milliseconds.
+    pub(super) challenge_ms: Option<f64>,
+    /// How far the gateway's clock is ahead of ours, in milliseconds.
+    pub(super) skew_ms: Option<f64>,
+    /// From `connect` to its answer, in milliseconds.
+    pub(super) hello_ms: Option<f64>,
+    /// The scopes of `hello-ok`.
+    pub(super) scopes: Option<Vec<String>>,
+    /// The answer to `channels.status`, and how long it took in milliseconds.
+    pub(super) channels: Option<(Said, f64)>,
+}
+
+/// A message of the gateway's.
+#[derive(Debug, Deserialize)]
+pub(super) struct Said {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    event: Option<String>,
+    /// Of an answer.
+    #[serde(default)]
+    pub(super) ok: Option<bool>,
+    #[serde(default)]
+    pub(super) payload: Value,
+    #[serde(default)]
+    pub(super) error: Value,
+}
+
+impl OwnTap {
+    pub(super) fn start(
+        target: &Target,
+        container: Option<String>,
+        deadline: Instant,
+    ) -> Result<Self, ProbeError> {
+        let name = format!("wstap-probe-{}", Uuid::new_v4());
+        // Without a file, and gone with this process.
+        let address = SocketAddr::from_abstract_name(&name)?;
+        let listener = UnixListener::bind_addr(&address)?;
+        listener.set_nonblocking(true)?;
+        let listening = Listening::Unix {
+            listener: tokio::net::UnixListener::from_std(listener)?,
+            path: PathBuf::from("wstap probe"),
+            file: None,
+        };
+        let (sender, records) = unbounded_channel();
+        let queue = Queue::start("probe", 64, ToProbe(sender))?;
+        let bound = Bound::bind_to(configuration(target)?, vec![queue], listening)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(bound.run(async move {
+            let _ = stopped.await;
+        }));
+        Ok(Self {
+            address,
+            records,
+            stop,
+            running,
+            deadline,
+            container,
+        })
+    }
+
+    /// Ends the tap, and every connection of it.
+    pub(super) async fn stop(self) {
+        drop(self.stop);
+        let _ = tokio::time::timeout(END, self.running).await;
+    }
+
+    fn connect(&self) -> io::Result<tokio::net::UnixStream> {
+        let stream = UnixStream::connect_addr(&self.address)?;
+        stream.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(stream)
+    }
+
+    /// At most so long, and within the budget.
+    fn until(&self, limit: Duration) -> tokio::time::Instant {
+        (Instant::now() + limit).min(self.deadline).into()
+    }
+
+    /// The record of a session that has ended, judged as the probe's own; `None` if there is none in time.
+    async fn record(&mut self, is_it: impl Fn(&SessionRecord) -> bool) -> Option<SessionRecord> {
+        let now = Instant::now();
+        let limit = (now + RECORD).min(self.deadline.max(now) + END);
+        loop {
+            let next = timeout_at(limit.into(), self.records.recv()).await;
+            let mut record = next.ok().flatten()?;
+            if is_it(&record) {
+                record.tap.mode = TapMode::Probe;
+                if let Some(name) = &self.container {
+                    record.tap.name.clone_from(name);
+                }
+                record.verdict = Some(verdict::decide(&record));
+                return Some(record);
+            }
+        }
+    }
+
+    /// Asks for a path within this time; any answer will do.
+    pub(super) async fn get(
+        &mut self,
+        target: &Target,
+        path: &str,
+        limit: Duration,
+    ) -> Option<Answered> {
+        let asked = timeout_at(self.until(limit), self.ask(target, path)).await;
+        let record = self.record(|record| {
+            let request = record.request.as_ref();
+            record.kind == Kind::Http && request.is_some_and(|it| it.path.as_str() == path)
+        });
+        let record = record.await?;
+        let (status, body) = asked.ok().and_then(Result::ok).unwrap_or_default();
+        Some(Answered {
+            status,
+            body,
+            record,
+        })
+    }
+
+    async fn ask(&self, target: &Target, path: &str) -> io::Result<(u16, Bytes)> {
+        let (mut sender, driver) = http1::handshake(TokioIo::new(self.connect()?))
+            .await
+            .map_err(io::Error::other)?;
+        let driver = tokio::spawn(driver);
+        let request = Request::get(path)
+            .header(HOST, target.host())
+            .body(Empty::<Bytes>::new())
+            .map_err(io::Error::other)?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), BODY).collect().await;
+        driver.abort();
+        Ok((
+            status,
+            body.map(http_body_util::Collected::to_bytes)
+                .unwrap_or_default(),
+        ))
+    }
+
+    /// The one session: upgrade, challenge, connect, and with scopes one call that reads.
+    pub(super) async fn talk(&mut self, target: &Target) -> (Option<SessionRecord>, Heard) {
+        let mut heard = Heard::default();
+        if let Err(error) = self.converse(target, &mut heard).await {
+            tracing::debug!(%error, "the probe's session ended");
+        }
+        let record = self.record(|record| record.kind == Kind::Websocket).await;
+        (record, heard)
+    }
+
+    async fn converse(&self, target: &Target, heard: &mut Heard) -> io::Result<()> {
+        let mut request = format!("ws://localhost{}", target.path)
+            .into_client_request()
+            .map_err(io::Error::other)?;
+        let host = HeaderValue::from_str(&target.host()).map_err(io::Error::other)?;
+        request.headers_mut().insert(HOST, host);
+        let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE));
+        let opening = client_async_with_config(request, self.connect()?, Some(limits));
+        // The tap's own timers are shorter than any that stands here.
+        let (socket, _) = timeout_at(self.deadline.into(), opening)
+            .await?
+            .map_err(io::Error::other)?;
+        let mut socket = Socket(socket);
+        let opened = Instant::now();
+        let challenge = timeout_at(self.until(CHALLENGE), socket.next()).await??;
+        if challenge.event.as_deref() != Some("connect.challenge") {
+            return socket.close().await;
+        }
+        heard.challenge_ms = Some(millis(opened.elapsed()));
+        heard.skew_ms = challenge
+            .payload
+            .pointer("/ts")
+            .and_then(Value::as_f64)
+            .map(|theirs| {
+                let ours = jiff::Timestamp::now().as_microsecond();
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "2^53 microseconds are 285 years"
+                )]
+                let ours = ours as f64 / 1000.0;
+                theirs - ours
+            });
+        let asked = Instant::now();
+        socket.send(&connect_request(target)).await?;
+        let answer = timeout_at(self.until(ANSWER), socket.answer("probe-connect")).await??;
+        if answer.ok != Some(true) {
+            // Its Close follows.
+            let _ = timeout_at(self.until(Duration::from_secs(1)), socket.end()).await;
+            return Ok(());
+        }
+        heard.hello_ms = Some(millis(asked.elapsed()));
+        let scopes = answer
+            .payload
+            .pointer("/auth/scopes")
+            .and_then(Value::as_array);
+        let scopes: Vec<String> = scopes.map_or_else(Vec::new, |scopes| {
+            let words = scopes.iter().filter_map(Value::as_str);
+            words.map(str::to_owned).collect()
+        });
+        let may_read = scopes
+            .iter()
+            .any(|scope| scope == "operator.read" || scope == "operator.admin");
+        heard.scopes = Some(scopes);
+        if may_read {
+            let asked = Instant::now();
+            socket
+                .send(&json!({
+                    "type": "req", "id": "probe-channels", "method": "channels.status",
+                    "params": { "probe": false },
+                }))
+                .await?;
+            let answer = timeout_at(self.until(ANSWER), socket.answer("probe-channels")).await??;
+            heard.channels = Some((answer, millis(asked.elapsed())));
+        }
+        let closing = async {
+            socket.close().await?;
+            socket.end().await
+        };
+        let _ = timeout_at(self.until(Duration::from_secs(1)), closing).await;
+        Ok(())
+    }
+}
+
+struct Socket(WebSocketStream<tokio::net::UnixStream>);
+
+impl Socket {
+    /// The next message that is JSON.
+    async fn next(&mut self) -> io::Result<Said> {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    return serde_json::from_str(&text).map_err(io::Error::other);
+                }
+                Some(Ok(Message::Close(_))) | None => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+
+    /// The answer to the request with this id; events before it are passed over.
+    async fn answer(&mut self, id: &str) -> io::Result<Said> {
+        loop {
+            let message = self.next().await?;
+            if message.kind == "res" && message.id.as_deref() == Some(id) {
+                return Ok(message);
+            }
+        }
+    }
+
+    async fn send(&mut self, message: &Value) -> io::Result<()> {
+        let text = Message::text(message.to_string());
+        self.0.send(text).await.map_err(io::Error::other)
+    }
+
+    /// As the CLI closes: with an empty Close.
+    async fn close(&mut self) -> io::Result<()> {
+        self.0.close(None).await.map_err(io::Error::other)
+    }
+
+    async fn end(&mut self) -> io::Result<()> {
+        while let Some(Ok(_)) = self.0.next().await {}
+        Ok(())
+    }
+}
+
+/// As the CLI's own `gateway probe` sends it (2026.9.6): in this mode a gateway keeps no pairing request.
+fn connect_request(target: &Target) -> Value {
+    // A gateway in password mode takes it from there as well.
+    let auth = (target.secret.as_ref()).map(|secret| json!({ "token": secret.expose() }));
+    let mut params = json!({
+        "minProtocol": 3, "maxProtocol": 4,
+        "client": {
+            "id": "cli", "version": "dev", "platform": std::env::consts::OS, "mode": "probe",
+            "instanceId": Uuid::new_v4(),
+        },
+        "caps": [], "role": "operator", "scopes": ["operator.read"],
+    });
+    if let (Some(params), Some(auth)) = (params.as_object_mut(), auth) {
+        params.insert("auth".to_owned(), auth);
+    }
+    json!({ "type": "req", "id": "probe-connect", "method": "connect", "params": params })
+}
+
+/// Of the probe's tap: it adds nothing, denies nothing, and waits for nobody.
+fn configuration(target: &Target) -> Result<config::Config, ConfigErrors> {
+    let url = Value::from(target.as_gateway_url());
+    let text = format!(
+        "listeners: [{{ listen: 'unix:/wstap-probe' }}]\n\
+         gateway: {{ url: {url}, forwarded: pass, allow_remote_as_local: true }}\n\
+         origins: {{ mode: off }}\n\
+         session_header: false\n\
+         records: {{ http: all, connections: all, repeats: each }}\n\
+         timeouts: {{ connect: 3s, upgrade: 5s, half_close: 500ms, close: 500ms, drain: 100ms }}\n"
+    );
+    config::parse(&text, Path::new("wstap probe"), &Overrides::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::whereabouts::Environment;
+    use super::*;
+
+    #[test]
+    fn its_tap_denies_nobody() {
+        for url in ["ws://gw:1", "wss://[::1]:2/x", "unix:/run/c.sock"] {
+            let target = Target::find(Some(url), None, &Environment::parse(b"")).unwrap();
+            let config = configuration(&target).unwrap();
+            assert!(!config.session_header());
+            assert!(config.origins().to_string().contains("off"));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The name, and plain TCP connections to each of its addresses, again and again.
+//!
+//! One connection that works proves little: of two addresses one may be dead, and a client with happy eyeballs hides
+//! it. Every address is tried by itself.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout_at};
+
+use super::report::{Rung, Status};
+use super::target::Address;
+use crate::session::moment::millis;
+use crate::session::record::GatewayErrorKind as Kind;
+use crate::session::record::gateway::{DialAttempt, Tries};
+use crate::upstream::errno;
+use crate::verdict::words::{error_words, human_ms};
+
+/// Connections to each address.
+const TRIES: u32 = 100;
+
+/// To an address that has failed this often without ever answering, no more are made.
+const DEAD_AFTER: u32 = 4;
+
+/// Connections at the same time. With the session's own and a look-up there are at most eight sockets.
+const AT_ONCE: usize = 4;
+
+/// For one connection: one lost packet costs a second (RFC 6298 section 2).
+const ONE: Duration = Duration::from_millis(1500);
+
+/// For all connections to one address.
+const ALL: Duration = Duration::from_secs(2);
+
+/// Addresses that are tried.
+const ADDRESSES: usize = 8;
+
+/// For the look-up of a name.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
+/// What a name led to.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// In the order of the resolver.
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) took: Duration,
+    /// Why there is none.
+    pub(super) error: Option<String>,
+}
+
+/// Looks the name up, as every program here does: with the system's resolver.
+pub(super) async fn look_up(host: &str, port: u16, deadline: Instant) -> Found {
+    let started = Instant::now();
+    let limit = deadline.min(started + LOOK_UP);
+    let found = timeout_at(limit.into(), lookup_host((host, port))).await;
+    let (mut addresses, error) = match found {
+        Ok(Ok(found)) => (found.collect(), None),
+        Ok(Err(error)) => (Vec::new(), Some(error.to_string())),
+        Err(_) => (Vec::new(), Some("the resolver did not answer".to_owned())),
+    };
+    let mut seen = Vec::new();
+    addresses.retain(|addr| {
+        let is_new = !seen.contains(addr) && seen.len() < ADDRESSES;
+        seen.push(*addr);
+        is_new
+    });
+    Found {
+        addresses,
+        took: started.elapsed(),
+        error,
+    }
+}
+
+/// What became of the connections to one address.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) addr: SocketAddr,
+    pub(super) of: u32,
+    /// How long each took that was made, in order of time taken.
+    times: Vec<Duration>,
+    /// Why the last one that failed did; `None` also without an answer.
+    pub(super) error: Option<Kind>,
+}
+
+impl Tried {
+    pub(super) fn connected(&self) -> u32 {
+        u32::try_from(self.times.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn tries(&self) -> Tries {
+        Tries {
+            of: self.of,
+            connected: self.connected(),
+        }
+    }
+
+    /// The time within which so many percent of those that were made were made, in milliseconds.
+    pub(super) fn percentile(&self, percent: usize) -> Option<f64> {
+        let last = self.times.len().checked_sub(1)?;
+        self.times.get(last * percent / 100).copied().map(millis)
+    }
+
+    /// As records tell of an address that was tried.
+    pub(super) fn attempt(&self) -> DialAttempt {
+        DialAttempt {
+            addr: self.addr.to_string(),
+            at_ms: 0.0,
+            ms: self.percentile(50),
+            error: self.error.filter(|_| self.times.is_empty()),
+            tries: Some(self.tries()),
+        }
+    }
+}
+
+/// Connects to each address, one after the other.
+pub(super) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Vec<Tried> {
+    let mut all = Vec::new();
+    for addr in addresses {
+        all.push(connect_to(*addr, deadline).await);
+    }
+    all
+}
+
+async fn connect_to(addr: SocketAddr, deadline: Instant) -> Tried {
+    let limit = deadline.min(Instant::now() + ALL);
+    let mut tried = Tried {
+        addr,
+        of: 0,
+        times: Vec::new(),
+        error: None,
+    };
+    let (mut begun, mut running) = (0, JoinSet::new());
+    loop {
+        let most = if tried.times.is_empty() {
+            DEAD_AFTER
+        } else {
+            TRIES
+        };
+        while begun < most && running.len() < AT_ONCE && Instant::now() < limit {
+            begun += 1;
+            running.spawn(once(addr, deadline));
+        }
+        // Those that are on their way when the time is over are waited for: they would count as lost.
+        let Some(ended) = running.join_next().await else {
+            break;
+        };
+        tried.of += 1;
+        match ended {
+            Ok(Ok(took)) => tried.times.push(took),
+            Ok(Err(kind)) => tried.error = kind,
+            Err(_) => {}
+        }
+    }
+    tried.times.sort();
+    tried
+}
+
+/// One connection, closed at once. An error of `None`: there was no answer.
+async fn once(addr: SocketAddr, deadline: Instant) -> Result<Duration, Option<Kind>> {
+    let started = Instant::now();
+    let limit = deadline.min(started + ONE);
+    let connected = tokio::select! {
+        connected = TcpStream::connect(addr) => connected,
+        () = sleep_until(limit.into()) => return Err(None),
+    };
+    let took = started.elapsed();
+    match connected {
+        Ok(_) => Ok(took),
+        Err(error) => Err(Some(errno::of_tcp(addr.ip(), &error))),
+    }
+}
+
+/// The rung of connections, as they went.
+pub(super) fn rung(tried: &[Tried], status: Status) -> Rung {
+    let words: Vec<String> = tried.iter().map(tried_words).collect();
+    let mut facts = Map::new();
+    let each: Vec<Value> = tried
+        .iter()
+        .map(|tried| {
+            json!({
+                "addr": tried.addr.to_string(), "tried": tried.of, "connected": tried.connected(),
+                "p50_ms": tried.percentile(50), "p99_ms": tried.percentile(99), "error": tried.error,
+            })
+        })
+        .collect();
+    facts.insert("addresses".to_owned(), json!(each));
+    Rung::new("L1.tcp", status, words.join("; ")).facts(facts)
+}
+
+fn tried_words(tried: &Tried) -> String {
+    let (addr, of, connected) = (tried.addr, tried.of, tried.connected());
+    let error = match tried.error {
+        Some(kind) => format!(", {}", error_words(kind)),
+        None if connected < of => ", no answer".to_owned(),
+        None => String::new(),
+    };
+    match tried.percentile(50).zip(tried.percentile(99)) {
+        Some((p50, p99)) => format!(
+            "{addr} {connected} of {of}, p50 {}, p99 {}{error}",
+            human_ms(p50),
+            human_ms(p99)
+        ),
+        None => format!("{addr} 0 of {of}{error}"),
+    }
+}
+
+/// A unix socket's file, and the folders that lead to it.
+#[derive(Debug, Default)]
+pub(super) struct SocketFile {
+    /// Mode, owner and kind of the deepest part that could be looked at.
+    pub(super) words: Vec<String>,
+}
+
+impl SocketFile {
+    /// Looks at the file, its folder and the mount that it is on.
+    pub(super) fn look(address: &Address) -> Option<Self> {
+        use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+
+        let Address::Unix(path) = address else {
+            return None;
+        };
+        let mut words = Vec::new();
+        for part in [path.parent(), Some(path.as_path())].into_iter().flatten() {
+            words.push(match std::fs::metadata(part) {
+                Ok(found) => {
+                    let kind = match found.file_type() {
+                        kind if kind.is_socket() => "a socket",
+                        kind if kind.is_dir() => "a folder",
+                        _ => "neither a socket nor a folder",
+                    };
+                    format!(
+                        "{} is {kind}, mode {:04o}, owner {}:{}",
+                        part.display(),
+                        found.mode() & 0o7777,
+                        found.uid(),
+                        found.gid()
+                    )
+                }
+                Err(error) => format!("{}: {error}", part.display()),
+            });
+        }
+        Some(Self { words })
+    }
+}

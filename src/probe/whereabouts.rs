@@ -1,0 +1,286 @@
+//! Where the probe stands: the first rung, and the one that is lied about most. A check from another namespace
+//! sees another network.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+use nix::ifaddrs::getifaddrs;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::app::{ephemeral_fingerprinter, host_name};
+use crate::place::{self, Seen};
+use crate::session::text::PeerText;
+
+/// Lines of a hosts file that are kept.
+const LINES: usize = 50;
+/// Length of a text that is kept, in bytes.
+const LENGTH: usize = 200;
+
+/// Ends of the names of `OPENCLAW_*` variables whose values are no secrets. Every other value is shown by its
+/// fingerprint.
+const HARMLESS: [&str; 10] = [
+    "_PORT",
+    "_DIR",
+    "_PATH",
+    "_PROFILE",
+    "_HOST",
+    "_BIND",
+    "_MODE",
+    "_LEVEL",
+    "_MS",
+    "_PRIVATE_WS",
+];
+
+/// Environment variables, of this process or of the one whose place was entered.
+pub(super) struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// This process's.
+    pub(super) fn own() -> Self {
+        let all = std::env::vars_os();
+        let text = |bytes: &std::ffi::OsStr| String::from_utf8_lossy(bytes.as_bytes()).into_owned();
+        Self(
+            all.map(|(name, value)| (text(&name), text(&value)))
+                .collect(),
+        )
+    }
+
+    /// From the form of `/proc/PID/environ`.
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let lines = bytes.split(|byte| *byte == 0);
+        let pairs = lines.filter_map(|line| {
+            let text = String::from_utf8_lossy(line);
+            let (name, value) = text.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        });
+        Self(pairs.collect())
+    }
+
+    /// A variable that is set and not empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// `OPENCLAW_*`, secrets by their fingerprints.
+    fn shown(&self) -> BTreeMap<String, String> {
+        let fingerprinter = ephemeral_fingerprinter();
+        let ours = self
+            .0
+            .iter()
+            .filter(|(name, _)| name.starts_with("OPENCLAW_"));
+        let shown = ours.map(|(name, value)| {
+            let is_harmless = HARMLESS.iter().any(|end| name.ends_with(end));
+            let value = if name.ends_with("_URL") {
+                without_secrets(value)
+            } else if is_harmless {
+                None
+            } else {
+                Some(fingerprinter.fingerprint(value.as_bytes()).into())
+            };
+            let value = value.unwrap_or_else(|| self.0.get(name).cloned().unwrap_or_default());
+            (kept(name), kept(&value))
+        });
+        shown.take(LINES).collect()
+    }
+}
+
+/// A URL without user, password and query; `None` if it has none of them.
+fn without_secrets(text: &str) -> Option<String> {
+    let rest = text.rsplit('@').next().unwrap_or_default();
+    let bare = rest.split(['?', '#']).next().unwrap_or_default();
+    (bare != text).then(|| format!("…{bare}"))
+}
+
+/// Inert and short.
+fn kept(text: &str) -> String {
+    PeerText::new(text, LENGTH).into()
+}
+
+/// Where the probe stands.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Whereabouts {
+    /// The host's name.
+    pub host: String,
+    /// The container that this place is, if it is one.
+    pub container: Option<InContainer>,
+    /// The network namespace, as `/proc/self/ns/net` shows it.
+    pub netns: String,
+    /// It was entered by `--in`.
+    pub entered: bool,
+    /// Addresses of its interfaces but loopback.
+    pub addresses: Vec<String>,
+    /// `nameserver` of its `resolv.conf`.
+    pub resolver: Vec<String>,
+    /// Its hosts file: one entry a line, without comments.
+    pub hosts: Vec<String>,
+    /// `OPENCLAW_*` variables; of secrets their fingerprints.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A container.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct InContainer {
+    /// Its id; `null` where only marks of a container were found.
+    pub id: Option<String>,
+    /// The name of its image; `null` where no engine was asked.
+    pub image: Option<String>,
+    /// The id of its image; `null` where no engine was asked.
+    pub digest: Option<String>,
+}
+
+impl InContainer {
+    /// Its host name, unless somebody gave it another: the id's first twelve digits.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.id.as_deref()?.get(..12)
+    }
+}
+
+impl Whereabouts {
+    /// Of the place where this process is now, and what was `seen` of it on the way in.
+    pub(super) fn here(environment: &Environment, seen: Option<Seen>) -> Self {
+        let entered = seen.is_some();
+        let seen = seen.unwrap_or_else(|| Seen {
+            namespace: place::current(),
+            mounts: fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
+            ..Seen::default()
+        });
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self {
+            host: host_name(),
+            container: container(&seen),
+            netns: seen.namespace,
+            entered,
+            addresses: addresses(),
+            resolver: name_servers(&text("/etc/resolv.conf")),
+            hosts: hosts(&text("/etc/hosts")),
+            env: environment.shown(),
+        }
+    }
+
+    /// Whether the hosts file has this name.
+    pub(super) fn names_in_hosts(&self, name: &str) -> bool {
+        let mut words = self
+            .hosts
+            .iter()
+            .flat_map(|line| line.split_whitespace().skip(1));
+        words.any(|word| word.eq_ignore_ascii_case(name))
+    }
+}
+
+fn container(seen: &Seen) -> Option<InContainer> {
+    if let Some(container) = &seen.container {
+        let text = |text: &str| Some(kept(text)).filter(|text| !text.is_empty());
+        return Some(InContainer {
+            id: text(&container.id),
+            image: text(container.image_name()),
+            digest: text(&container.image),
+        });
+    }
+    let id = id_in_mounts(&seen.mounts);
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    let is_marked = marks
+        .iter()
+        .any(|path| fs::exists(path).unwrap_or_default());
+    (id.is_some() || is_marked).then_some(InContainer {
+        id,
+        image: None,
+        digest: None,
+    })
+}
+
+/// The id of a container, from the files that Docker and Podman mount over `/etc/hosts` and its like:
+/// `…/containers/ID/hosts`, `…/overlay-containers/ID/userdata/hosts`.
+fn id_in_mounts(mounts: &str) -> Option<String> {
+    let roots = mounts.lines().filter_map(|line| line.split(' ').nth(3));
+    let mut parts = roots
+        .filter(|root| root.contains("containers/"))
+        .flat_map(|root| root.split('/'));
+    let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.find(is_id).map(str::to_owned)
+}
+
+fn addresses() -> Vec<String> {
+    let Ok(all) = getifaddrs() else {
+        return Vec::new();
+    };
+    let ips = all.filter_map(|interface| {
+        let address = interface.address?;
+        if let Some(v4) = address.as_sockaddr_in() {
+            return Some(std::net::IpAddr::V4(v4.ip()));
+        }
+        Some(std::net::IpAddr::V6(address.as_sockaddr_in6()?.ip()))
+    });
+    let mut ips: Vec<_> = ips.filter(|ip| !ip.is_loopback()).take(LINES).collect();
+    ips.sort();
+    ips.dedup();
+    ips.iter().map(ToString::to_string).collect()
+}
+
+fn name_servers(text: &str) -> Vec<String> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"));
+    lines.map(|rest| kept(rest.trim())).take(LINES).collect()
+}
+
+fn hosts(text: &str) -> Vec<String> {
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .map(kept)
+        .take(LINES)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_shown_by_their_fingerprints() {
+        let environment = Environment::parse(
+            b"OPENCLAW_GATEWAY_TOKEN=canary-0123456789abcdef0123456789\0OPENCLAW_GATEWAY_PORT=18789\0\
+              OPENCLAW_GATEWAY_URL=wss://u:canary@gw:1/x?token=canary\0OPENCLAW_NEW_THING=canary\0PATH=/bin\0",
+        );
+        let shown = environment.shown();
+        assert!(!format!("{shown:?}").contains("canary"), "{shown:?}");
+        assert!(shown["OPENCLAW_GATEWAY_TOKEN"].starts_with("sha256:"));
+        assert_eq!(shown["OPENCLAW_GATEWAY_PORT"], "18789");
+        assert_eq!(shown["OPENCLAW_GATEWAY_URL"], "…gw:1/x");
+        assert!(!shown.contains_key("PATH"));
+    }
+
+    #[test]
+    fn containers_are_known_by_their_mounts() {
+        let id = "1f".repeat(32);
+        for root in [
+            format!("/var/lib/docker/containers/{id}/hosts"),
+            format!("/containers/storage/overlay-containers/{id}/userdata/hosts"),
+        ] {
+            let mounts = format!(
+                "22 1 8:1 / / rw - ext4 a rw\n29 22 8:1 {root} /etc/hosts rw - ext4 a rw\n"
+            );
+            assert_eq!(id_in_mounts(&mounts), Some(id.clone()));
+        }
+        assert_eq!(id_in_mounts("22 1 8:1 / / rw - ext4 a rw\n"), None);
+        let elsewhere = format!("29 22 8:1 /{id} /etc/hosts rw - ext4 a rw\n");
+        assert_eq!(id_in_mounts(&elsewhere), None);
+    }
+
+    #[test]
+    fn files_are_read_without_comments() {
+        assert_eq!(
+            hosts("# a\n127.0.0.1 localhost # b\n\n ::1 ip6\n"),
+            ["127.0.0.1 localhost", "::1 ip6"]
+        );
+        assert_eq!(
+            name_servers("search a\nnameserver 10.0.0.1\n#nameserver x\n"),
+            ["10.0.0.1"]
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! Probes of other namespaces, and of addresses that only a network of our own has.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use super::{VARIABLE, broken, command, is_whole, run, rung};
+use crate::peers::Via;
+use crate::peers::openclaw::{Gateway, Script, TOKEN};
+use crate::support::netns::{self, HERE_V4, test_name};
+
+/// The hosts file of a namespace, as `ip netns exec` puts it over `/etc/hosts`.
+struct Hosts(std::path::PathBuf);
+
+impl Hosts {
+    fn write(namespace: &str, text: &str) -> Self {
+        let folder = std::path::Path::new("/etc/netns").join(namespace);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("hosts"), text).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What depends on where and when it ran.
+fn without_times(mut report: Value) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    if key == "ms" || key.ends_with("_ms") || key == "at" || key == "local_addr" {
+                        *value = Value::Null;
+                    } else {
+                        strip(value);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    report["where"] = Value::Null;
+    for rung in report["rungs"].as_array_mut().unwrap() {
+        // Times are in its words.
+        rung["because"] = Value::Null;
+        // It answers the key of its request.
+        for header in rung["facts"]["headers"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            if header["name"] == "sec-websocket-accept" {
+                header["value"] = Value::Null;
+            }
+        }
+    }
+    strip(&mut report);
+    report
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_entered_is_probed_as_from_inside() {
+    let name = test_name!(a_namespace_that_is_entered_is_probed_as_from_inside);
+    let Some(net) = netns::enter("probe: entering a namespace", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::At((HERE_V4, 0).into()), Script::default()).await;
+    let there = net.there();
+    let hosts = Hosts::write(&there, &format!("{HERE_V4} claw\n"));
+    let url = format!("ws://claw:{}", gateway.peer.addr().port());
+    let arguments = [url.as_str(), "--json", "--token-env", VARIABLE];
+
+    let mut entering = command(&arguments);
+    entering.args(["--in", &format!("netns:/run/netns/{there}")]);
+    entering.env(VARIABLE, TOKEN);
+    let entered = run(entering).await.report();
+    is_whole(&entered);
+    assert_eq!(broken(&entered).0, "none", "{entered}");
+    assert_eq!(rung(&entered, "L1.name")["facts"]["source"], "hosts");
+    assert_eq!(entered["where"]["entered"], true);
+
+    let mut inside = tokio::process::Command::new("ip");
+    inside.args([
+        "netns",
+        "exec",
+        &there,
+        env!("CARGO_BIN_EXE_wstap"),
+        "probe",
+    ]);
+    inside
+        .args(arguments)
+        .env(VARIABLE, TOKEN)
+        .env("HOME", "/nonexistent");
+    let inside = run(inside).await.report();
+    assert_eq!(entered["where"]["netns"], inside["where"]["netns"]);
+    assert_eq!(entered["where"]["hosts"], inside["where"]["hosts"]);
+    assert_eq!(without_times(entered), without_times(inside));
+
+    // From here the name is nobody's.
+    let here = run(command(&[&url, "--json"])).await.report();
+    assert_eq!(broken(&here).1, "gateway.unreachable.dns");
+    drop(hosts);
+}
+
+#[tokio::test]
+async fn one_dead_address_of_two_is_seen() {
+    let name = test_name!(one_dead_address_of_two_is_seen);
+    let Some(net) = netns::enter("probe: a dead address", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::At((HERE_V4, 0).into()), Script::default()).await;
+    let there = net.there();
+    // Nobody has the second address; it is on the cable, so that packets to it are lost.
+    let both = |dead: &str| format!("{HERE_V4} claw\n{dead} claw\n");
+    for dead in ["192.0.2.77", "2001:db8::77"] {
+        let hosts = Hosts::write(&there, &both(dead));
+        let url = format!("ws://claw:{}", gateway.peer.addr().port());
+        let mut command = command(&[&url, "--json", "--token-env", VARIABLE]);
+        command
+            .args(["--in", &format!("netns:/run/netns/{there}")])
+            .env(VARIABLE, TOKEN);
+        let report = run(command).await.report();
+        is_whole(&report);
+        let expected = ("L1.tcp".to_owned(), "gateway.unreachable.partly".to_owned());
+        assert_eq!(broken(&report), expected, "{report}");
+        // What stands on the address that works is climbed.
+        assert_eq!(rung(&report, "L2.auth")["status"], "pass", "{report}");
+        let port = gateway.peer.addr().port();
+        let addr = SocketAddr::new(dead.parse().unwrap(), port).to_string();
+        let said = &rung(&report, "L1.tcp")["verdict"]["summary"];
+        assert!(said.as_str().unwrap().contains(&addr), "{said}");
+        drop(hosts);
+    }
+}
