@@ -188,6 +188,40 @@ async fn what_is_not_reached() {
     breaks(&url, "L1.tcp", "gateway.unreachable.refused").await;
 }
 
+/// It is there, and this user may not open it.
+#[tokio::test]
+async fn a_socket_that_is_denied() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let _gateway = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let none = std::fs::Permissions::from_mode(0o000);
+    std::fs::set_permissions(&path, none).unwrap();
+    let url = format!("unix:{}", path.display());
+    let as_root = std::fs::metadata(&path).unwrap().uid() == 0;
+    let report = if as_root {
+        // Permissions stop root only without these.
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--bounding-set=-dac_override,-dac_read_search",
+            env!("CARGO_BIN_EXE_wstap"),
+        ]);
+        command.args(["probe", &url, "--json"]);
+        run(command).await.report()
+    } else {
+        run(command(&[&url, "--json"])).await.report()
+    };
+    is_whole(&report);
+    let expected = (
+        "L1.tcp".to_owned(),
+        "gateway.unreachable.socket_denied".to_owned(),
+    );
+    assert_eq!(broken(&report), expected, "{report}");
+    let because = rung(&report, "L1.tcp")["because"].as_str().unwrap();
+    assert!(because.contains("mode 0000, owner"), "{because}");
+}
+
 #[tokio::test]
 async fn a_unix_socket_is_a_gateway_too() {
     let gateway = Gateway::start(&Via::Unix, Script::default()).await;
@@ -264,8 +298,7 @@ async fn plain_spoken_to_tls_and_the_reverse() {
     let url = format!("wss://{}", plain.addr());
     breaks(&url, "L1.tls", "gateway.unreachable.not_tls").await;
     // A 400 alone is no sign of TLS.
-    let report = probed(&ws(&plain)).await;
-    assert_eq!(report["first_failing"], "L1.upgrade", "{report}");
+    breaks(&ws(&plain), "L1.upgrade", "gateway.refused.bad_handshake").await;
 }
 
 #[tokio::test]
@@ -298,17 +331,13 @@ async fn upgrades_that_somebody_refuses() {
     }
     let stripped =
         ok_instead_of_101::start(&Via::Plain, &[("Content-Type", "text/html")], UI).await;
-    let report = probed(&ws(&stripped)).await;
-    assert_eq!(report["first_failing"], "L1.upgrade", "{report}");
+    breaks(&ws(&stripped), "L1.upgrade", "hop.fault.upgrade_stripped_behind").await;
     let other = http_plain::start(&Via::Plain).await;
-    let report = probed(&ws(&other)).await;
-    assert_eq!(report["first_failing"], "L1.upgrade", "{report}");
+    breaks(&ws(&other), "L1.upgrade", "hop.fault.foreign_answer").await;
     let peer = attribution::start(&Via::Plain).await;
-    let report = probed(&ws(&peer)).await;
-    assert_eq!(report["first_failing"], "L1.upgrade", "{report}");
+    breaks(&ws(&peer), "L1.upgrade", "gateway.refused.attribution_behind").await;
     let peer = draining::start(&Via::Plain).await;
-    let report = probed(&ws(&peer)).await;
-    assert_eq!(report["first_failing"], "L1.upgrade", "{report}");
+    breaks(&ws(&peer), "L1.upgrade", "gateway.lifecycle.draining").await;
     let peer = no_status_line::start(&Via::Plain).await;
     breaks(&ws(&peer), "L1.upgrade", "gateway.silent.closed").await;
     let peer = reset_before_status::start(&Via::Plain).await;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{VARIABLE, broken, command, is_whole, run, rung};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
+use crate::support::attached::nft;
 use crate::support::netns::{self, HERE_V4, test_name};
 
 /// The hosts file of a namespace, as `ip netns exec` puts it over `/etc/hosts`.
@@ -120,11 +121,7 @@ async fn one_dead_address_of_two_is_seen() {
     for dead in ["192.0.2.77", "2001:db8::77"] {
         let hosts = Hosts::write(&there, &both(dead));
         let url = format!("ws://claw:{}", gateway.peer.addr().port());
-        let mut command = command(&[&url, "--json", "--token-env", VARIABLE]);
-        command
-            .args(["--in", &format!("netns:/run/netns/{there}")])
-            .env(VARIABLE, TOKEN);
-        let report = run(command).await.report();
+        let report = probed_from(&there, &url).await;
         is_whole(&report);
         let expected = ("L1.tcp".to_owned(), "gateway.unreachable.partly".to_owned());
         assert_eq!(broken(&report), expected, "{report}");
@@ -136,4 +133,132 @@ async fn one_dead_address_of_two_is_seen() {
         assert!(said.as_str().unwrap().contains(&addr), "{said}");
         drop(hosts);
     }
+}
+
+/// A gateway that listens on its own loopback refuses whoever comes from elsewhere.
+#[tokio::test]
+async fn a_gateway_on_its_own_loopback_refuses_others() {
+    let name = test_name!(a_gateway_on_its_own_loopback_refuses_others);
+    let Some(net) = netns::enter("probe: a gateway on loopback", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let url = format!("ws://{HERE_V4}:{}", gateway.peer.addr().port());
+    let report = probed_from(&net.there(), &url).await;
+    let expected = (
+        "L1.tcp".to_owned(),
+        "gateway.unreachable.refused".to_owned(),
+    );
+    assert_eq!(broken(&report), expected, "{report}");
+    let next = &rung(&report, "L1.tcp")["verdict"]["next"];
+    assert!(next.as_str().unwrap().contains("--bind lan"), "{next}");
+}
+
+/// Nobody answers there, not even with a refusal.
+#[tokio::test]
+async fn packets_that_are_dropped() {
+    let name = test_name!(packets_that_are_dropped);
+    let Some(net) = netns::enter("probe: dropped packets", name).await else {
+        return;
+    };
+    let there = net.there();
+    // A neighbour that is known and does not exist: otherwise the kernel says that it is not found.
+    let arguments = [
+        "-n",
+        &there,
+        "neigh",
+        "add",
+        "192.0.2.77",
+        "lladdr",
+        "02:00:00:00:00:77",
+        "dev",
+    ];
+    let links = std::process::Command::new("ip")
+        .args(["-n", &there, "-o", "route", "get", "192.0.2.77"])
+        .output()
+        .unwrap();
+    let links = String::from_utf8(links.stdout).unwrap();
+    let device = links
+        .split(" dev ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap();
+    let added = std::process::Command::new("ip")
+        .args(arguments)
+        .arg(device)
+        .status()
+        .unwrap();
+    assert!(added.success());
+    let report = probed_from(&there, "ws://192.0.2.77:18789").await;
+    is_whole(&report);
+    let expected = (
+        "L1.tcp".to_owned(),
+        "gateway.unreachable.timeout".to_owned(),
+    );
+    assert_eq!(broken(&report), expected, "{report}");
+}
+
+/// A counter in the namespace sees every packet that does not go to the gateway.
+#[tokio::test]
+async fn nobody_else_gets_a_packet() {
+    let name = test_name!(nobody_else_gets_a_packet);
+    let Some(net) = netns::enter("probe: to whom packets go", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::At((HERE_V4, 0).into()), Script::default()).await;
+    let there = net.there();
+    let filter = |arguments: &[&str]| {
+        let program = nft();
+        let mut command = std::process::Command::new("ip");
+        program.on_path_of(&mut command);
+        let output = command
+            .args(["netns", "exec", &there, "nft"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    filter(&["add", "table", "ip", "seen"]);
+    filter(&[
+        "add",
+        "chain",
+        "ip",
+        "seen",
+        "out",
+        "{ type filter hook output priority 0; }",
+    ]);
+    for others in ["!=", "=="] {
+        filter(&[
+            "add",
+            "rule",
+            "ip",
+            "seen",
+            "out",
+            "ip",
+            "daddr",
+            others,
+            &HERE_V4.to_string(),
+            "counter",
+        ]);
+    }
+    let url = format!("ws://{HERE_V4}:{}", gateway.peer.addr().port());
+    let report = probed_from(&there, &url).await;
+    assert_eq!(broken(&report).0, "none", "{report}");
+    let rules = filter(&["list", "table", "ip", "seen"]);
+    let packets: Vec<u64> = rules
+        .split("counter packets ")
+        .skip(1)
+        .map(|rest| rest.split(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(packets[0], 0, "{rules}");
+    assert!(packets[1] > 100, "{rules}");
+}
+
+/// From the other host, with the right secret.
+async fn probed_from(namespace: &str, url: &str) -> Value {
+    let mut command = command(&[url, "--json", "--token-env", VARIABLE]);
+    command.args(["--in", &format!("netns:/run/netns/{namespace}")]);
+    command.env(VARIABLE, TOKEN);
+    run(command).await.report()
 }
