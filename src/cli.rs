@@ -8,11 +8,13 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
+#[cfg(target_os = "linux")]
+use crate::probe;
 use crate::session::credential::Fingerprinter;
 use crate::terminal::Look;
 use crate::terminal::log::{self, LogGuard};
 use crate::{
-    admin, attach, check, demo, exit, explain, fingerprint, health, probe, serve, sessions, version,
+    admin, attach, check, demo, exit, explain, fingerprint, health, serve, sessions, version,
 };
 
 const ABOUT: &str = "A tap in front of a WebSocket gateway: passes everything through, and says of every \
@@ -48,6 +50,7 @@ enum Command {
     #[command(
         about = "Climb the ladder from here to a gateway, and say at which rung it breaks and why (docs/probe.md)"
     )]
+    #[cfg(target_os = "linux")]
     Probe(probe::Options),
     #[command(
         about = "Look around: a stand-in gateway, the tap with TLS in front of it, and a scripted set \
@@ -313,12 +316,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
+    #[cfg(target_os = "linux")]
     let entered = match &cli.command {
         Command::Probe(options) => match probe::enter(options) {
             Ok(entered) => Some(entered),
             Err(error) => {
                 log::say(&format!("wstap: {error}"));
-                return exit::FAILED;
+                return exit::USAGE;
             }
         },
         _ => None,
@@ -372,6 +376,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             &mut io::stderr(),
         ),
         Command::Attach(options) => attach::run(&options),
+        #[cfg(target_os = "linux")]
         Command::Probe(options) => {
             entered.map_or(exit::INTERNAL, |entered| probe::run(&options, entered))
         }

@@ -32,6 +32,7 @@ use crate::terminal::{Look, log};
 /// Where the probe stands, and what it looks for: all that is read before anything is sent.
 #[derive(Debug)]
 pub struct Entered {
+    started: Instant,
     target: Result<Target, target::TargetError>,
     whereabouts: Whereabouts,
 }
@@ -39,20 +40,27 @@ pub struct Entered {
 /// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: what
 /// files a process sees is a matter of all its threads.
 pub fn enter(options: &Options) -> Result<Entered, EnterError> {
-    // The secret's file is a file of whoever types the command.
-    let secret = options.secret();
-    let mut environment = Environment::own();
+    let started = Instant::now();
     let seen = match &options.place {
-        Some(at) => Some(place::enter_with_files(at)?),
+        Some(at) => Some(place::enter_with_names(at)?),
         None => None,
     };
-    if let Some(of_process) = seen.as_ref().and_then(|seen| seen.environment.as_deref()) {
-        environment = Environment::parse(of_process);
-    }
-    let target =
-        secret.and_then(|secret| Target::find(options.url.as_deref(), secret, &environment));
+    let environment = match &seen {
+        Some(seen) if seen.pid.is_some() => Environment::parse(&seen.environment),
+        _ => Environment::own(),
+    };
+    let secret = options.secret();
+    let target = secret.and_then(|secret| {
+        let mut target =
+            Target::find(options.url.as_deref(), secret, &environment, seen.is_some())?;
+        if let Some(pid) = seen.as_ref().and_then(|seen| seen.pid) {
+            target.below(&format!("/proc/{pid}/root"));
+        }
+        Ok(target)
+    });
     let whereabouts = Whereabouts::here(&environment, seen);
     Ok(Entered {
+        started,
         target,
         whereabouts,
     })
@@ -61,8 +69,8 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
 /// Climbs the ladder and returns the exit code.
 #[must_use]
 pub fn run(options: &Options, entered: Entered) -> u8 {
-    let started = Instant::now();
     let Entered {
+        started,
         target,
         whereabouts,
     } = entered;

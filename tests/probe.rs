@@ -331,13 +331,28 @@ async fn upgrades_that_somebody_refuses() {
     }
     let stripped =
         ok_instead_of_101::start(&Via::Plain, &[("Content-Type", "text/html")], UI).await;
-    breaks(&ws(&stripped), "L1.upgrade", "hop.fault.upgrade_stripped_behind").await;
+    breaks(
+        &ws(&stripped),
+        "L1.upgrade",
+        "hop.fault.upgrade_stripped_behind",
+    )
+    .await;
     let other = http_plain::start(&Via::Plain).await;
     breaks(&ws(&other), "L1.upgrade", "hop.fault.foreign_answer").await;
     let peer = attribution::start(&Via::Plain).await;
-    breaks(&ws(&peer), "L1.upgrade", "gateway.refused.attribution_behind").await;
+    breaks(
+        &ws(&peer),
+        "L1.upgrade",
+        "gateway.refused.attribution_behind",
+    )
+    .await;
     let peer = draining::start(&Via::Plain).await;
-    breaks(&ws(&peer), "L1.upgrade", "gateway.lifecycle.draining").await;
+    breaks(
+        &ws(&peer),
+        "L1.upgrade",
+        "gateway.lifecycle.admission_closed",
+    )
+    .await;
     let peer = no_status_line::start(&Via::Plain).await;
     breaks(&ws(&peer), "L1.upgrade", "gateway.silent.closed").await;
     let peer = reset_before_status::start(&Via::Plain).await;
@@ -443,6 +458,45 @@ async fn empty_scopes_are_no_fault() {
     assert_eq!(rung(&report, "L3.channels")["status"], "skip");
 }
 
+/// What the gateway says is shown, and neither moves the cursor nor repeats the secret.
+#[tokio::test]
+async fn what_the_gateway_says_is_inert() {
+    let scopes = json!([
+        "operator.read",
+        "\n  FAIL  L1.tcp  forged",
+        "\u{9b}31m",
+        TOKEN
+    ]);
+    let script = Script {
+        hello_auth: json!({ "method": "token", "role": "operator", "scopes": scopes }),
+        ..Script::default()
+    };
+    let gateway = Gateway::start(&Via::Plain, script).await;
+    for form in ["--json", "--budget=20s"] {
+        let mut command = command(&[&ws(&gateway.peer), form, "--token-env", VARIABLE]);
+        command.env(VARIABLE, TOKEN);
+        let run = run(command).await;
+        assert!(!run.stdout.contains("\n  FAIL"), "{}", run.stdout);
+        assert!(!run.stdout.contains('\u{9b}'), "{}", run.stdout);
+        assert!(run.stdout.contains("[masked]"), "{}", run.stdout);
+    }
+}
+
+/// It granted what the call needs, and ended in its middle.
+#[tokio::test]
+async fn a_gateway_that_dies_in_the_call_is_no_pass() {
+    let script = Script {
+        dies: true,
+        ..Script::default()
+    };
+    let gateway = Gateway::start(&Via::Plain, script).await;
+    let report = probed(&ws(&gateway.peer)).await;
+    is_whole(&report);
+    assert_eq!(rung(&report, "L2.scopes")["status"], "pass", "{report}");
+    let expected = ("L3.channels".to_owned(), "gateway.left.reset".to_owned());
+    assert_eq!(broken(&report), expected, "{report}");
+}
+
 /// Without a URL: the environment's, and it is said.
 #[tokio::test]
 async fn the_environment_names_the_gateway() {
@@ -453,8 +507,7 @@ async fn the_environment_names_the_gateway() {
     let run = run(command).await;
     assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
     assert!(
-        run.stdout
-            .contains("OPENCLAW_GATEWAY_URL; secret of OPENCLAW_GATEWAY_TOKEN"),
+        run.stdout.contains("from OPENCLAW_GATEWAY_URL; secret of"),
         "{}",
         run.stdout
     );

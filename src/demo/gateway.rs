@@ -200,7 +200,12 @@ impl Session {
             match self.hear().await {
                 Ok(Some(request)) => {
                     let id = request.get("id").cloned().unwrap_or(Value::Null);
-                    self.say(&json!({ "type": "res", "id": id, "ok": true, "payload": {} }))
+                    let asks = request.get("method").and_then(Value::as_str);
+                    let payload = match asks {
+                        Some("channels.status") => json!({ "channelAccounts": {} }),
+                        _ => json!({}),
+                    };
+                    self.say(&json!({ "type": "res", "id": id, "ok": true, "payload": payload }))
                         .await?;
                 }
                 Ok(None) => return Ok(()),

@@ -1,14 +1,14 @@
 //! Enters namespaces.
 
+use std::fmt;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use rustix::fs::stat;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, stat};
 
 use super::Place;
 use super::engine::{self, Container, EngineError};
@@ -39,53 +39,118 @@ pub fn enter(place: &Place) -> Result<(), EnterError> {
     join(&open(path)?, CloneFlags::CLONE_NEWNET)
 }
 
-/// What was read of a place on the way in; from inside it cannot be seen.
-#[derive(Clone, Debug, Default)]
+/// What was seen of a place on the way in.
+#[derive(Clone, Default)]
 pub struct Seen {
-    /// The network namespace, as `/proc/self/ns/net` shows it.
-    pub namespace: String,
+    /// Its process; `None` for a file.
+    pub pid: Option<u32>,
     /// Of its process, as in `/proc/PID/environ`: `NAME=value` with a NUL behind each.
-    pub environment: Option<Vec<u8>>,
+    pub environment: Vec<u8>,
     /// Of its process, as in `/proc/PID/mountinfo`.
     pub mounts: String,
     /// What the engine tells of the container.
     pub container: Option<Container>,
 }
 
-/// Moves this process into the network namespace and to the files that its programs see, above all to their
-/// `hosts` and `resolv.conf`. It must have one thread only, because threads share their view of files.
+/// The environment has secrets.
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seen")
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Moves this process into the network namespace, where names are looked up by the hosts file and the `resolv.conf`
+/// of that place. It must have one thread only, because threads share their view of files.
 ///
-/// For a file as `ip netns` makes them, those are this host's files, with the ones in `/etc/netns/NAME` over those in
-/// `/etc` (ip-netns(8)).
-pub fn enter_with_files(place: &Place) -> Result<Seen, EnterError> {
+/// Of a process's other files nothing is used: the C library loads code that its `nsswitch.conf` names, and in a
+/// container that would be the container's code with our rights. For a file as `ip netns` makes them, the files in
+/// `/etc/netns/NAME` are put over those in `/etc` (ip-netns(8)).
+pub fn enter_with_names(place: &Place) -> Result<Seen, EnterError> {
     let pid = match process(place)? {
         Ok(pid) => pid,
         Err(path) => {
-            let network = open(path.clone())?;
-            join(&network, CloneFlags::CLONE_NEWNET)?;
+            join(&open(path.clone())?, CloneFlags::CLONE_NEWNET)?;
             cover(&path)?;
-            return Ok(Seen {
-                namespace: network.name(),
-                ..Seen::default()
-            });
+            return Ok(Seen::default());
         }
     };
-    // All is opened and read first: the other's `/proc` shows nothing of this process.
-    let network = open(format!("/proc/{pid}/ns/net").into())?;
-    let files = open(format!("/proc/{pid}/ns/mnt").into())?;
+    let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+    let network = open(of("ns/net"))?;
+    let read = |name: &str| {
+        std::fs::read(of(name)).map_err(|source| {
+            let path = of(name);
+            EnterError::Open { path, source }
+        })
+    };
     let seen = Seen {
-        namespace: network.name(),
-        environment: std::fs::read(format!("/proc/{pid}/environ")).ok(),
-        mounts: std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default(),
+        pid: Some(pid),
+        environment: read("environ")?,
+        mounts: String::from_utf8_lossy(&read("mountinfo")?).into_owned(),
         container: match place {
             Place::Container(name) => Some(engine::container(name)?),
             Place::Compose(service) => Some(engine::container_of_service(service)?),
             Place::Pid(_) | Place::Netns(_) => None,
         },
     };
+    let root = of("root");
+    let files = NAMES.map(|name| (name, read_in(&root, name)));
     join(&network, CloneFlags::CLONE_NEWNET)?;
-    join(&files, CloneFlags::CLONE_NEWNS)?;
+    cover_with(&root, &files)?;
     Ok(seen)
+}
+
+/// The files by which the C library looks names up.
+const NAMES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
+
+/// They are far smaller.
+const LARGEST: u64 = 1 << 20;
+
+/// A regular file below a root that is not ours: its symbolic links lead nowhere else. A missing one is empty.
+fn read_in(root: &Path, name: &str) -> Vec<u8> {
+    let folder = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    // Without O_NONBLOCK a FIFO would be waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = folder
+        .and_then(|folder| openat2(folder, name, flags, Mode::empty(), ResolveFlags::IN_ROOT));
+    let mut bytes = Vec::new();
+    if let Ok(file) = file.map(File::from)
+        && file.metadata().is_ok_and(|metadata| metadata.is_file())
+    {
+        let _ = file.take(LARGEST).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+/// A mount namespace of our own, of whose changes nothing reaches others.
+fn own_mounts() -> Result<(), Errno> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&Path>;
+    mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
+}
+
+/// Puts these contents over our own files of that name, for this process alone.
+fn cover_with(root: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), EnterError> {
+    // For as long as the files are made.
+    let folder = Path::new("/tmp");
+    let failed = |source: io::Error| EnterError::Cover {
+        path: root.join("etc"),
+        source,
+    };
+    let none = None::<&Path>;
+    let covered = || -> io::Result<()> {
+        own_mounts()?;
+        mount(none, folder, Some("tmpfs"), MsFlags::empty(), none)?;
+        for (nth, (name, content)) in files.iter().enumerate() {
+            let (file, over) = (folder.join(nth.to_string()), Path::new("/").join(name));
+            std::fs::write(&file, content)?;
+            mount(Some(&file), &over, none, MsFlags::MS_BIND, none)?;
+        }
+        umount2(folder, MntFlags::MNT_DETACH)?;
+        Ok(())
+    };
+    covered().map_err(failed)
 }
 
 /// A process of the place, or the file that it is.
@@ -102,17 +167,6 @@ fn process(place: &Place) -> Result<Result<u32, PathBuf>, EnterError> {
 struct Namespace {
     file: File,
     path: PathBuf,
-}
-
-impl Namespace {
-    fn name(&self) -> String {
-        let inode = self.file.metadata().map(|metadata| metadata.ino());
-        name_of(inode.ok())
-    }
-}
-
-fn name_of(inode: Option<u64>) -> String {
-    inode.map_or_else(|| "unknown".to_owned(), |inode| format!("net:[{inode}]"))
 }
 
 fn open(path: PathBuf) -> Result<Namespace, EnterError> {
@@ -143,9 +197,7 @@ fn cover(namespace: &Path) -> Result<(), EnterError> {
         source: source.into(),
     };
     let none = None::<&Path>;
-    unshare(CloneFlags::CLONE_NEWNS).map_err(failed)?;
-    // Nothing of it reaches the mounts of others.
-    mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none).map_err(failed)?;
+    own_mounts().map_err(failed)?;
     for file in files.flatten() {
         let over = Path::new("/etc").join(file.file_name());
         if over.exists() {
@@ -159,7 +211,7 @@ fn cover(namespace: &Path) -> Result<(), EnterError> {
 #[must_use]
 pub fn current() -> String {
     let inode = stat("/proc/self/ns/net").map(|stat| stat.st_ino);
-    name_of(inode.ok())
+    inode.map_or_else(|_| "unknown".to_owned(), |inode| format!("net:[{inode}]"))
 }
 
 /// Interfaces that the kernel makes in every network namespace, by its modules.

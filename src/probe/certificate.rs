@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rustls::pki_types::ServerName;
-use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
@@ -26,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 const NAMES: usize = 20;
 
 /// What a TLS handshake showed.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Shown {
     /// `TLS 1.3`, `TLS 1.2`.
     pub version: Option<String>,
@@ -37,7 +36,7 @@ pub(super) struct Shown {
 }
 
 /// One certificate.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Certificate {
     /// Its subject.
     pub subject: String,
@@ -46,13 +45,9 @@ pub(super) struct Certificate {
     /// DNS names and IP addresses that it is for.
     pub names: Vec<String>,
     /// From when it is valid.
-    #[schemars(with = "String")]
     pub not_before: Timestamp,
     /// Until when.
-    #[schemars(with = "String")]
     pub not_after: Timestamp,
-    /// It says where the certificate of its issuer can be fetched. Browsers do that, and nothing else does.
-    pub names_issuer_url: bool,
 }
 
 impl Shown {
@@ -109,16 +104,12 @@ fn read(der: &[u8]) -> Option<Certificate> {
             }
             _ => None,
         });
-    let fetches = certificate.extensions().iter().any(|extension| {
-        extension.oid == x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS
-    });
     Some(Certificate {
         subject: kept(&certificate.subject().to_string()),
         issuer: kept(&certificate.issuer().to_string()),
         names: names.take(NAMES).collect(),
         not_before: time(certificate.validity().not_before)?,
         not_after: time(certificate.validity().not_after)?,
-        names_issuer_url: fetches,
     })
 }
 

@@ -8,12 +8,15 @@ use serde_json::{Map, Value, json};
 use super::report::Status;
 use crate::session::text::PeerText;
 
+/// Accounts that are shown.
+const MOST: usize = 40;
+
 /// One account of a channel, in the answer to `channels.status`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Account {
     #[serde(rename = "accountId")]
-    id: String,
+    id: Option<String>,
     enabled: Option<bool>,
     configured: Option<bool>,
     running: Option<bool>,
@@ -24,17 +27,26 @@ struct Account {
 pub(super) fn told(payload: &Value) -> (Status, String, Map<String, Value>) {
     let mut facts = Map::new();
     let (mut up, mut down) = (Vec::new(), Vec::new());
-    let all: BTreeMap<String, Vec<Account>> = payload
-        .get("channelAccounts")
-        .and_then(|all| Deserialize::deserialize(all).ok())
-        .unwrap_or_default();
+    let all = payload.get("channelAccounts").map(Deserialize::deserialize);
+    let Some(Ok(all)) = all else {
+        let because =
+            "the answer to channels.status has another form than that of 2026.9".to_owned();
+        return (Status::Warn, because, facts);
+    };
+    let all: BTreeMap<String, Vec<Account>> = all;
     for (channel, accounts) in &all {
         for account in accounts {
             // An account that nobody has set up is not down.
             if account.enabled == Some(false) || account.configured != Some(true) {
                 continue;
             }
-            let name = PeerText::new(&format!("{channel}/{}", account.id), 80);
+            let name = PeerText::new(
+                &format!("{channel}/{}", account.id.as_deref().unwrap_or_default()),
+                80,
+            );
+            if up.len() + down.len() >= MOST {
+                break;
+            }
             let is_up = account.running == Some(true) && account.connected != Some(false);
             if is_up { &mut up } else { &mut down }.push(String::from(name));
         }
@@ -80,8 +92,12 @@ mod tests {
             (status, words.as_str()),
             (Status::Warn, "down: slack/b, telegram/a")
         );
-        for nothing in [json!({}), json!({ "channelAccounts": 7 }), Value::Null] {
-            assert_eq!(told(&nothing).1, "no channel is set up");
+        assert_eq!(
+            told(&json!({ "channelAccounts": {} })).1,
+            "no channel is set up"
+        );
+        for other in [json!({}), json!({ "channelAccounts": 7 }), Value::Null] {
+            assert_eq!(told(&other).0, Status::Warn, "{other}");
         }
     }
 }

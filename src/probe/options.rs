@@ -1,5 +1,7 @@
 //! Arguments of `wstap probe`.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,8 +78,10 @@ impl Options {
             path: path.clone(),
             why,
         };
-        let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        let bytes = Zeroizing::new(bytes);
+        let mut bytes = Zeroizing::new(Vec::new());
+        File::open(path)
+            .and_then(|file| file.take(1 + MOST as u64).read_to_end(&mut bytes))
+            .map_err(|error| failed(error.to_string()))?;
         if bytes.len() > MOST {
             return Err(failed(format!("it has more than {MOST} bytes")));
         }

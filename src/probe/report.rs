@@ -13,7 +13,8 @@ use super::target::Target;
 use super::whereabouts::Whereabouts;
 use crate::exit;
 use crate::session::SessionRecord;
-use crate::session::record::Verdict;
+use crate::session::record::{Class, Verdict};
+use crate::session::text::PeerText;
 use crate::terminal::Look;
 use crate::terminal::text::{blanks, columns, pad, wrap};
 use crate::verdict::words::human_ms;
@@ -130,6 +131,25 @@ pub struct Rung {
     pub facts: Map<String, Value>,
     /// Of a rung that failed: the rule that explains it.
     pub verdict: Option<Verdict>,
+    #[serde(skip)]
+    beyond: bool,
+}
+
+/// In the place of a secret.
+const MASK: &str = "[masked]";
+
+fn mask(value: &mut Value, secret: &str) {
+    match value {
+        Value::String(text) => *text = text.replace(secret, MASK),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, secret)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| mask(field, secret)),
+        _ => {}
+    }
+}
+
+/// Text that moves no cursor and forges no line.
+pub(super) fn inert(text: &str) -> String {
+    PeerText::new(text, usize::MAX).into()
 }
 
 impl Rung {
@@ -137,10 +157,20 @@ impl Rung {
         Self {
             id,
             status,
-            because: because.into(),
+            because: inert(&because.into()),
             ms: None,
             facts: Map::new(),
             verdict: None,
+            beyond: false,
+        }
+    }
+
+    /// It was not tried, because this one below it failed.
+    pub(super) fn beyond(id: &'static str, broken: &str) -> Self {
+        let because = format!("{broken} failed");
+        Self {
+            beyond: true,
+            ..Self::new(id, Status::Skip, because)
         }
     }
 
@@ -153,15 +183,26 @@ impl Rung {
         Self { facts, ..self }
     }
 
-    /// With the verdict of the record that shows why.
+    /// With the verdict of the record that shows why, unless the rules found nothing but that the probe left.
     pub(super) fn judged<'a>(self, record: impl Into<Option<&'a SessionRecord>>) -> Self {
         let verdict = record.into().and_then(|record| record.verdict.clone());
+        let says_why = |verdict: &Verdict| {
+            !matches!(
+                verdict.class,
+                Class::Ok | Class::Probe | Class::ClientLeft | Class::ClientClosed
+            )
+        };
+        let verdict = verdict.filter(says_why);
         Self { verdict, ..self }
     }
 
-    /// It was not tried because one below it failed.
-    fn is_beyond(&self) -> bool {
-        self.status == Status::Skip && self.because.ends_with(" failed")
+    /// Hides a secret that the gateway may have repeated.
+    pub(super) fn masked(mut self, secret: &str) -> Self {
+        self.because = self.because.replace(secret, MASK);
+        for fact in self.facts.values_mut() {
+            mask(fact, secret);
+        }
+        self
     }
 
     fn layer(&self) -> u8 {
@@ -186,8 +227,8 @@ impl Report {
             schema: SCHEMA,
             at: Timestamp::now(),
             target: target.shown(),
-            taken_from: target.taken_from.clone(),
-            secret_from: (target.secret.as_ref()).map(|secret| secret.from().to_owned()),
+            taken_from: inert(&target.taken_from),
+            secret_from: (target.secret.as_ref()).map(|secret| inert(secret.from())),
             whereabouts,
             first_failing: failed.map(|rung| rung.id),
             rungs,
@@ -216,9 +257,13 @@ pub(super) fn title(target: &Target, look: Look) -> String {
     let secret = target.secret.as_ref();
     let secret = secret.map_or_else(
         || "no secret".to_owned(),
-        |secret| format!("secret of {}", secret.from()),
+        |secret| format!("secret of {}", inert(secret.from())),
     );
-    let text = format!("{} ({}; {secret})", target.shown(), target.taken_from);
+    let text = format!(
+        "{} ({}; {secret})",
+        target.shown(),
+        inert(&target.taken_from)
+    );
     let mut lines = String::new();
     for line in wrap(&text, look.page()) {
         let _ = writeln!(lines, "{bold}{line}{bold:#}");
@@ -228,7 +273,7 @@ pub(super) fn title(target: &Target, look: Look) -> String {
 
 /// A rung, with its verdict below it; nothing for those beyond one that failed.
 pub(super) fn lines(rung: &Rung, look: Look) -> String {
-    if rung.is_beyond() {
+    if rung.beyond {
         return String::new();
     }
     let style = rung.status.style();
@@ -281,7 +326,7 @@ pub(super) fn last(report: &Report, look: Look) -> String {
         None => format!("no rung failed{version}, {took}"),
     };
     let mut lines = String::new();
-    let beyond: Vec<&str> = (report.rungs.iter().filter(|rung| rung.is_beyond()))
+    let beyond: Vec<&str> = (report.rungs.iter().filter(|rung| rung.beyond))
         .map(|rung| rung.id)
         .collect();
     if let [first, .., last] = beyond.as_slice() {

@@ -31,6 +31,7 @@ use crate::config::{self, ConfigErrors, Overrides};
 use crate::session::SessionRecord;
 use crate::session::moment::millis;
 use crate::session::record::{Kind, TapMode};
+use crate::session::text::PeerText;
 use crate::sink::{Consumer, Queue};
 use crate::transport::listening::Listening;
 use crate::verdict;
@@ -56,10 +57,16 @@ const END: Duration = Duration::from_millis(900);
 /// Of an answer's body that is read.
 const BODY: usize = 64 * 1024;
 
+/// In milliseconds.
+const CENTURY: f64 = 3.2e12;
+
+/// Scopes that are kept.
+const SCOPES: usize = 20;
+
 /// The largest message that is read. `hello-ok` has 20 KB.
 const MESSAGE: usize = 4 << 20;
 
-/// What the probe cannot do without.
+/// Why there is no probe.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
     #[error("{0}")]
@@ -93,7 +100,7 @@ impl Consumer for ToProbe {
 
 /// What a plain request came to.
 pub(super) struct Answered {
-    /// Of the gateway, or of the tap in its place.
+    /// The gateway's; 0 without an answer of its own.
     pub(super) status: u16,
     pub(super) body: Bytes,
     pub(super) record: SessionRecord,
@@ -108,9 +115,17 @@ pub(super) struct Heard {
     pub(super) skew_ms: Option<f64>,
     /// From `connect` to its answer, in milliseconds.
     pub(super) hello_ms: Option<f64>,
+    /// The gateway said no.
+    pub(super) refused: bool,
+    /// It said yes with something else than `hello-ok`.
+    pub(super) strange: bool,
+    /// How the gateway says that it authenticated us (`auth.method` of `hello-ok`).
+    pub(super) method: Option<String>,
     /// The scopes of `hello-ok`.
     pub(super) scopes: Option<Vec<String>>,
-    /// The answer to `channels.status`, and how long it took in milliseconds.
+    /// `channels.status` was asked for.
+    pub(super) asked: bool,
+    /// The answer to it, and how long it took in milliseconds.
     pub(super) channels: Option<(Said, f64)>,
 }
 
@@ -168,7 +183,8 @@ impl OwnTap {
     /// Ends the tap, and every connection of it.
     pub(super) async fn stop(self) {
         drop(self.stop);
-        let _ = tokio::time::timeout(END, self.running).await;
+        let limit = (Instant::now() + END).min(self.deadline + END);
+        let _ = timeout_at(limit.into(), self.running).await;
     }
 
     fn connect(&self) -> io::Result<tokio::net::UnixStream> {
@@ -184,8 +200,7 @@ impl OwnTap {
 
     /// The record of a session that has ended, judged as the probe's own; `None` if there is none in time.
     async fn record(&mut self, is_it: impl Fn(&SessionRecord) -> bool) -> Option<SessionRecord> {
-        let now = Instant::now();
-        let limit = (now + RECORD).min(self.deadline.max(now) + END);
+        let limit = (Instant::now() + RECORD).min(self.deadline + END);
         loop {
             let next = timeout_at(limit.into(), self.records.recv()).await;
             let mut record = next.ok().flatten()?;
@@ -213,7 +228,9 @@ impl OwnTap {
             record.kind == Kind::Http && request.is_some_and(|it| it.path.as_str() == path)
         });
         let record = record.await?;
-        let (status, body) = asked.ok().and_then(Result::ok).unwrap_or_default();
+        let body = asked.ok().and_then(Result::ok).unwrap_or_default();
+        let status = record.gateway.as_ref().and_then(|gateway| gateway.status);
+        let status = status.unwrap_or_default();
         Some(Answered {
             status,
             body,
@@ -221,7 +238,7 @@ impl OwnTap {
         })
     }
 
-    async fn ask(&self, target: &Target, path: &str) -> io::Result<(u16, Bytes)> {
+    async fn ask(&self, target: &Target, path: &str) -> io::Result<Bytes> {
         let (mut sender, driver) = http1::handshake(TokioIo::new(self.connect()?))
             .await
             .map_err(io::Error::other)?;
@@ -234,27 +251,28 @@ impl OwnTap {
             .send_request(request)
             .await
             .map_err(io::Error::other)?;
-        let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), BODY).collect().await;
         driver.abort();
-        Ok((
-            status,
-            body.map(http_body_util::Collected::to_bytes)
-                .unwrap_or_default(),
-        ))
+        Ok(body
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default())
     }
 
-    /// The one session: upgrade, challenge, connect, and with scopes one call that reads.
-    pub(super) async fn talk(&mut self, target: &Target) -> (Option<SessionRecord>, Heard) {
+    /// The one session: upgrade and challenge, then `connects`, and with scopes one call that reads.
+    pub(super) async fn talk(
+        &mut self,
+        target: &Target,
+        connects: bool,
+    ) -> (Option<SessionRecord>, Heard) {
         let mut heard = Heard::default();
-        if let Err(error) = self.converse(target, &mut heard).await {
+        if let Err(error) = self.converse(target, connects, &mut heard).await {
             tracing::debug!(%error, "the probe's session ended");
         }
         let record = self.record(|record| record.kind == Kind::Websocket).await;
         (record, heard)
     }
 
-    async fn converse(&self, target: &Target, heard: &mut Heard) -> io::Result<()> {
+    async fn converse(&self, target: &Target, connects: bool, heard: &mut Heard) -> io::Result<()> {
         let mut request = format!("ws://localhost{}", target.path)
             .into_client_request()
             .map_err(io::Error::other)?;
@@ -262,16 +280,12 @@ impl OwnTap {
         request.headers_mut().insert(HOST, host);
         let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE));
         let opening = client_async_with_config(request, self.connect()?, Some(limits));
-        // The tap's own timers are shorter than any that stands here.
         let (socket, _) = timeout_at(self.deadline.into(), opening)
             .await?
             .map_err(io::Error::other)?;
         let mut socket = Socket(socket);
         let opened = Instant::now();
-        let challenge = timeout_at(self.until(CHALLENGE), socket.next()).await??;
-        if challenge.event.as_deref() != Some("connect.challenge") {
-            return socket.close().await;
-        }
+        let challenge = timeout_at(self.until(CHALLENGE), socket.challenge()).await??;
         heard.challenge_ms = Some(millis(opened.elapsed()));
         heard.skew_ms = challenge
             .payload
@@ -285,14 +299,24 @@ impl OwnTap {
                 )]
                 let ours = ours as f64 / 1000.0;
                 theirs - ours
-            });
+            })
+            // More is no time at all.
+            .filter(|skew| skew.abs() < CENTURY);
+        if !connects {
+            return socket.close().await;
+        }
         let asked = Instant::now();
         socket.send(&connect_request(target)).await?;
         let answer = timeout_at(self.until(ANSWER), socket.answer("probe-connect")).await??;
         if answer.ok != Some(true) {
+            heard.refused = true;
             // Its Close follows.
             let _ = timeout_at(self.until(Duration::from_secs(1)), socket.end()).await;
             return Ok(());
+        }
+        if answer.payload.get("type").and_then(Value::as_str) != Some("hello-ok") {
+            heard.strange = true;
+            return socket.close().await;
         }
         heard.hello_ms = Some(millis(asked.elapsed()));
         let scopes = answer
@@ -301,13 +325,18 @@ impl OwnTap {
             .and_then(Value::as_array);
         let scopes: Vec<String> = scopes.map_or_else(Vec::new, |scopes| {
             let words = scopes.iter().filter_map(Value::as_str);
-            words.map(str::to_owned).collect()
+            // Far more than there are.
+            let words = words.take(SCOPES);
+            words.map(|word| PeerText::new(word, 60).into()).collect()
         });
         let may_read = scopes
             .iter()
             .any(|scope| scope == "operator.read" || scope == "operator.admin");
         heard.scopes = Some(scopes);
+        let method = answer.payload.pointer("/auth/method");
+        heard.method = (method.and_then(Value::as_str)).map(|word| PeerText::new(word, 60).into());
         if may_read {
+            heard.asked = true;
             let asked = Instant::now();
             socket
                 .send(&json!({
@@ -342,6 +371,16 @@ impl Socket {
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+
+    /// The challenge; what comes before it is passed over.
+    async fn challenge(&mut self) -> io::Result<Said> {
+        loop {
+            let message = self.next().await?;
+            if message.event.as_deref() == Some("connect.challenge") {
+                return Ok(message);
             }
         }
     }
@@ -393,9 +432,13 @@ fn connect_request(target: &Target) -> Value {
 /// Of the probe's tap: it adds nothing, denies nothing, and waits for nobody.
 fn configuration(target: &Target) -> Result<config::Config, ConfigErrors> {
     let url = Value::from(target.as_gateway_url());
+    let pin = target.pin.as_ref().filter(|_| target.is_tls());
+    let pin = pin.map_or_else(String::new, |pin| {
+        format!(", tls: {{ fingerprint: '{pin}' }}")
+    });
     let text = format!(
         "listeners: [{{ listen: 'unix:/wstap-probe' }}]\n\
-         gateway: {{ url: {url}, forwarded: pass, allow_remote_as_local: true }}\n\
+         gateway: {{ url: {url}, forwarded: pass, allow_remote_as_local: true{pin} }}\n\
          origins: {{ mode: off }}\n\
          session_header: false\n\
          records: {{ http: all, connections: all, repeats: each }}\n\
@@ -412,7 +455,7 @@ mod tests {
     #[test]
     fn its_tap_denies_nobody() {
         for url in ["ws://gw:1", "wss://[::1]:2/x", "unix:/run/c.sock"] {
-            let target = Target::find(Some(url), None, &Environment::parse(b"")).unwrap();
+            let target = Target::find(Some(url), None, &Environment::parse(b""), false).unwrap();
             let config = configuration(&target).unwrap();
             assert!(!config.session_header());
             assert!(config.origins().to_string().contains("off"));

@@ -2,11 +2,13 @@
 //! (2026.9.6, `connection-details.ts`).
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::report::inert;
 use super::whereabouts::Environment;
 use crate::session::credential::Secret;
 
@@ -15,6 +17,9 @@ const PORT: u16 = 18789;
 
 /// `openclaw.json` is far smaller.
 const MOST: u64 = 1 << 20;
+
+/// Deeper nesting could exhaust the parser's stack.
+const DEEPEST: usize = 128;
 
 /// A secret, and where it came from.
 pub(super) struct Given {
@@ -48,8 +53,17 @@ impl fmt::Debug for Given {
 /// There is nothing to probe.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TargetError {
-    #[error("{from}: expected ws, wss, http or https with a host, or unix:/path; found {found:?}")]
-    Url { from: String, found: String },
+    // What was found may have a secret in it.
+    #[error("the URL {from}: expected ws, wss, http or https with a host, or unix:/path")]
+    Url { from: String },
+    #[error(
+        "the URL {from}: a user name and password in the URL are not sent\n  to do: leave them out"
+    )]
+    UserInfo { from: String },
+    #[error("--token-env and --token-file with --in: name the URL that the secret is for")]
+    NoUrl,
+    #[error("failed to read OpenClaw's configuration {}: {why}", path.display())]
+    Configuration { path: PathBuf, why: String },
     #[error("--token-env: the environment variable {0} is not set, or empty")]
     NoVariable(String),
     #[error("--token-file {}: {why}", path.display())]
@@ -69,7 +83,6 @@ pub(super) enum Address {
 }
 
 /// What is probed.
-#[derive(Debug)]
 pub(super) struct Target {
     pub(super) address: Address,
     /// Path and query of the upgrade request.
@@ -78,6 +91,15 @@ pub(super) struct Target {
     pub(super) taken_from: String,
     /// The secret, if there is one.
     pub(super) secret: Option<Given>,
+    /// The only certificate to accept, in hexadecimal digits.
+    pub(super) pin: Option<String>,
+}
+
+/// The path may have a secret in it.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.shown())
+    }
 }
 
 impl Target {
@@ -86,7 +108,12 @@ impl Target {
         named: Option<&str>,
         secret: Option<Given>,
         environment: &Environment,
+        entered: bool,
     ) -> Result<Self, TargetError> {
+        // Whoever owns the place's process must not say to whom the operator's secret goes.
+        if entered && named.is_none() && secret.is_some() {
+            return Err(TargetError::NoUrl);
+        }
         let from_environment = || {
             let variables = ["OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_PASSWORD"];
             variables.iter().find_map(|name| {
@@ -96,82 +123,78 @@ impl Target {
         };
         if let Some(url) = named {
             // Like the CLI: a secret that is lying around goes to no URL that was typed.
-            return Self::parse(url, "the argument", secret);
+            return Self::parse(url, "from the command line", secret);
         }
         if let Some(url) = environment.get("OPENCLAW_GATEWAY_URL") {
             let secret = secret.or_else(from_environment);
-            return Self::parse(url, "OPENCLAW_GATEWAY_URL", secret);
+            return Self::parse(url, "from OPENCLAW_GATEWAY_URL", secret);
         }
-        let path = configuration_path(environment);
-        let configuration = path.as_deref().and_then(read).unwrap_or_default();
+        // A file of another's, which we may read and its reader may not, says nothing there.
+        let path = configuration_path(environment).filter(|_| !entered);
+        let configuration = path.as_deref().map_or(Ok(None), read)?;
+        let is_there = configuration.is_some();
+        let configuration = configuration.unwrap_or_default();
         let at = |key: &str| configuration.pointer(key);
         let text = |key: &str| {
-            at(key)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
+            let text = at(key).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty())
         };
-        let shown = path
-            .as_deref()
-            .map_or_else(String::new, |path| path.display().to_string());
+        let shown = (path.as_deref()).map_or_else(String::new, |path| path.display().to_string());
         let configured = |keys: &[&str]| {
             keys.iter().find_map(|key| {
-                // A reference to somewhere else is not a secret.
-                let value = text(key).filter(|value| !value.starts_with('$'))?;
-                let from = format!(
-                    "{} in {shown}",
-                    key.trim_start_matches('/').replace('/', ".")
-                );
-                Some(Given::new(value.to_owned(), from))
+                let value = text(key)?;
+                let variable = value
+                    .strip_prefix("${")
+                    .and_then(|rest| rest.strip_suffix('}'));
+                let value = variable.map_or(Some(value), |name| environment.get(name))?;
+                let key = key.trim_start_matches('/').replace('/', ".");
+                Some(Given::new(value.to_owned(), format!("{key} in {shown}")))
             })
         };
         let is_remote = text("/gateway/mode") == Some("remote");
         if let Some(url) = text("/gateway/remote/url").filter(|_| is_remote) {
             let keys = ["/gateway/remote/token", "/gateway/remote/password"];
-            let secret = secret
-                .or_else(|| configured(&keys))
-                .or_else(from_environment);
-            return Self::parse(url, &format!("gateway.remote.url in {shown}"), secret);
+            let secret = secret.or_else(|| configured(&keys));
+            let secret = secret.or_else(from_environment);
+            let mut target =
+                Self::parse(url, &format!("from gateway.remote.url in {shown}"), secret)?;
+            target.pin = text("/gateway/remote/tlsFingerprint").and_then(digits);
+            return Ok(target);
         }
+        let variable = environment.get("OPENCLAW_GATEWAY_PORT");
+        let by_variable = variable.and_then(|port| port.parse().ok());
         let port = at("/gateway/port").and_then(Value::as_u64);
         let port = port.and_then(|port| u16::try_from(port).ok());
-        let by_variable = || environment.get("OPENCLAW_GATEWAY_PORT")?.parse().ok();
-        let tls = at("/gateway/tls/enabled") == Some(&Value::Bool(true));
-        let taken_from = match (&configuration, by_variable().or(port)) {
-            (Value::Null, None) => "the default".to_owned(),
-            (Value::Null, Some(_)) => "OPENCLAW_GATEWAY_PORT".to_owned(),
-            _ => shown.clone(),
+        let taken_from = match (by_variable, is_there) {
+            (Some(_), _) => "from OPENCLAW_GATEWAY_PORT".to_owned(),
+            (None, true) => format!("from {shown}"),
+            (None, false) => "the default".to_owned(),
         };
         let keys = ["/gateway/auth/token", "/gateway/auth/password"];
+        let secret = secret.or_else(|| configured(&keys));
         Ok(Self {
             address: Address::Tcp {
                 host: "127.0.0.1".to_owned(),
-                port: by_variable().or(port).unwrap_or(PORT),
-                tls,
+                port: by_variable.or(port).unwrap_or(PORT),
+                tls: at("/gateway/tls/enabled") == Some(&Value::Bool(true)),
             },
             path: "/".to_owned(),
             taken_from,
-            secret: secret
-                .or_else(|| configured(&keys))
-                .or_else(from_environment),
+            secret: secret.or_else(from_environment),
+            pin: None,
         })
     }
 
     fn parse(text: &str, from: &str, secret: Option<Given>) -> Result<Self, TargetError> {
         let wrong = || TargetError::Url {
             from: from.to_owned(),
-            // Without what may be a secret: a name and password, and a query.
-            found: text
-                .rsplit('@')
-                .next()
-                .and_then(|rest| rest.split('?').next())
-                .unwrap_or_default()
-                .to_owned(),
         };
         let of = |address, path: String| Self {
             address,
             path,
             taken_from: from.to_owned(),
             secret,
+            pin: None,
         };
         if let Some(path) = text.strip_prefix("unix:") {
             let path = Path::new(path);
@@ -181,6 +204,11 @@ impl Target {
             return Ok(of(Address::Unix(path.to_owned()), "/".to_owned()));
         }
         let url = Url::parse(text).map_err(|_| wrong())?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(TargetError::UserInfo {
+                from: from.to_owned(),
+            });
+        }
         let tls = match url.scheme() {
             "ws" | "http" => false,
             "wss" | "https" => true,
@@ -204,16 +232,20 @@ impl Target {
         matches!(self.address, Address::Tcp { tls: true, .. })
     }
 
-    /// The URL without what may be a secret in it.
+    /// The URL without its path and query, which may have a secret in them.
     pub(super) fn shown(&self) -> String {
         let scheme = if self.is_tls() { "wss" } else { "ws" };
-        let path = self.path.split('?').next().unwrap_or_default();
         match &self.address {
-            Address::Tcp { .. } => {
-                let path = if path == "/" { "" } else { path };
-                format!("{scheme}://{}{path}", self.authority())
-            }
-            Address::Unix(path) => format!("unix:{}", path.display()),
+            Address::Tcp { .. } => format!("{scheme}://{}", self.authority()),
+            Address::Unix(path) => inert(&format!("unix:{}", path.display())),
+        }
+    }
+
+    /// A unix socket is one below this folder.
+    pub(super) fn below(&mut self, root: &str) {
+        if let Address::Unix(path) = &mut self.address {
+            let inside = path.strip_prefix("/").unwrap_or(path);
+            *path = Path::new(root).join(inside);
         }
     }
 
@@ -256,13 +288,53 @@ fn configuration_path(environment: &Environment) -> Option<PathBuf> {
     Some(state.or_else(home)?.join("openclaw.json"))
 }
 
-fn read(path: &Path) -> Option<Value> {
-    let size = std::fs::metadata(path).ok()?.len();
-    if size > MOST {
-        return None;
+/// `None`: there is no such file.
+fn read(path: &Path) -> Result<Option<Value>, TargetError> {
+    let failed = |why: String| TargetError::Configuration {
+        path: path.to_owned(),
+        why,
+    };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    if !metadata.is_file() || metadata.len() > MOST {
+        return Err(failed("it is no file of at most 1 MiB".to_owned()));
     }
-    let text = std::fs::read_to_string(path).ok()?;
-    json5::from_str(&text).ok()
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    if depth(&text) > DEEPEST {
+        return Err(failed("it is nested too deeply".to_owned()));
+    }
+    // The parser quotes what it chokes on, which may be a secret.
+    let parsed = json5::from_str(&text);
+    parsed
+        .map(Some)
+        .map_err(|_| failed("it is not JSON5".to_owned()))
+}
+
+/// How deeply brackets are nested, at most: those in texts are counted as well.
+fn depth(text: &str) -> usize {
+    let mut depth: usize = 0;
+    let mut deepest = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// The digits of a SHA-256 in one of the forms that `OpenClaw` takes: with `sha256:` or without, with colons or
+/// without.
+fn digits(pin: &str) -> Option<String> {
+    let pin = pin.trim().to_ascii_lowercase();
+    let digits = pin.trim_start_matches("sha256:").replace(':', "");
+    let is_one = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_one.then_some(digits)
 }
 
 #[cfg(test)]
@@ -271,7 +343,7 @@ mod tests {
 
     fn found(url: Option<&str>, environment: &str) -> Target {
         let environment = Environment::parse(environment.as_bytes());
-        Target::find(url, None, &environment).unwrap()
+        Target::find(url, None, &environment, false).unwrap()
     }
 
     #[test]
@@ -279,11 +351,11 @@ mod tests {
         let environment = "OPENCLAW_GATEWAY_URL=ws://a:1\0OPENCLAW_GATEWAY_TOKEN=t\0";
         let named = found(Some("wss://gw.example/x?token=s"), environment);
         assert!(named.secret.is_none());
-        assert_eq!(named.shown(), "wss://gw.example:443/x");
+        assert_eq!(named.shown(), "wss://gw.example:443");
         assert_eq!(named.path, "/x?token=s");
         let of_environment = found(None, environment);
         assert_eq!(of_environment.shown(), "ws://a:1");
-        assert_eq!(of_environment.taken_from, "OPENCLAW_GATEWAY_URL");
+        assert_eq!(of_environment.taken_from, "from OPENCLAW_GATEWAY_URL");
         assert_eq!(of_environment.secret.unwrap().expose(), "t");
     }
 
@@ -320,10 +392,55 @@ mod tests {
     fn what_is_no_url_is_refused_without_its_secrets() {
         let environment = Environment::parse(b"");
         for wrong in ["gw:18789", "ftp://gw", "unix:relative", "", "ws://"] {
-            let error = Target::find(Some(wrong), None, &environment);
+            let error = Target::find(Some(wrong), None, &environment, false);
             assert!(matches!(error, Err(TargetError::Url { .. })), "{wrong}");
         }
-        let error = Target::find(Some("x://user:canary@gw?token=canary"), None, &environment);
-        assert!(!error.unwrap_err().to_string().contains("canary"));
+        for wrong in [
+            "x://user:canary@gw?token=canary",
+            "127.0.0.1:18789/#token=canary",
+            "ws://user:canary@gw",
+            "gw?token=a@canary",
+        ] {
+            let error = Target::find(Some(wrong), None, &environment, false).unwrap_err();
+            assert!(!error.to_string().contains("canary"), "{wrong}");
+        }
+    }
+
+    /// Neither its owner's configuration nor, without a URL, the operator's secret.
+    #[test]
+    fn a_place_that_was_entered_gets_no_secret_but_its_own() {
+        let environment = Environment::parse(b"OPENCLAW_GATEWAY_URL=ws://a:1\0");
+        let given = Given::new("s".to_owned(), "--token-env S".to_owned());
+        let error = Target::find(None, Some(given), &environment, true).unwrap_err();
+        assert!(matches!(error, TargetError::NoUrl));
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_is_said() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("openclaw.json");
+        let environment = format!("OPENCLAW_CONFIG_PATH={}\0", path.display());
+        let environment = Environment::parse(environment.as_bytes());
+        for text in ["{ canary", &"[".repeat(100_000)] {
+            std::fs::write(&path, text).unwrap();
+            let error = Target::find(None, None, &environment, false).unwrap_err();
+            assert!(matches!(error, TargetError::Configuration { .. }));
+            assert!(!error.to_string().contains("canary"));
+        }
+    }
+
+    #[test]
+    fn pins_are_read_in_every_form() {
+        let hex = "ab".repeat(32);
+        let colons = vec!["AB"; 32].join(":");
+        for form in [
+            hex.clone(),
+            format!("sha256:{hex}"),
+            colons.clone(),
+            format!("SHA256:{colons}"),
+        ] {
+            assert_eq!(digits(&form), Some(hex.clone()), "{form}");
+        }
+        assert_eq!(digits("sha256:ab"), None);
     }
 }

@@ -37,14 +37,16 @@ const ALL: Duration = Duration::from_secs(2);
 /// Addresses that are tried.
 const ADDRESSES: usize = 8;
 
-/// For the look-up of a name.
-const LOOK_UP: Duration = Duration::from_secs(5);
+/// For the look-up of a name: the C library asks the next server after 5 s (resolv.conf(5)).
+const LOOK_UP: Duration = Duration::from_secs(11);
 
 /// What a name led to.
 #[derive(Debug)]
 pub(super) struct Found {
     /// In the order of the resolver.
     pub(super) addresses: Vec<SocketAddr>,
+    /// So many more than are tried.
+    pub(super) more: usize,
     pub(super) took: Duration,
     /// Why there is none.
     pub(super) error: Option<String>,
@@ -61,13 +63,16 @@ pub(super) async fn look_up(host: &str, port: u16, deadline: Instant) -> Found {
         Err(_) => (Vec::new(), Some("the resolver did not answer".to_owned())),
     };
     let mut seen = Vec::new();
-    addresses.retain(|addr| {
-        let is_new = !seen.contains(addr) && seen.len() < ADDRESSES;
+    addresses.retain(|addr: &SocketAddr| {
+        let is_new = !seen.contains(addr);
         seen.push(*addr);
         is_new
     });
+    let more = addresses.len().saturating_sub(ADDRESSES);
+    addresses.truncate(ADDRESSES);
     Found {
         addresses,
+        more,
         took: started.elapsed(),
         error,
     }
@@ -87,6 +92,30 @@ pub(super) struct Tried {
 impl Tried {
     pub(super) fn connected(&self) -> u32 {
         u32::try_from(self.times.len()).unwrap_or(u32::MAX)
+    }
+
+    /// That it failed says nothing about the gateway: this place has no address of the family, or no way out by IPv6, or
+    /// this process has no descriptor or port left. Clients fail there at once and go on to the next address.
+    fn is_local(&self) -> bool {
+        let is_own = matches!(
+            self.error,
+            Some(
+                Kind::NoAddress
+                    | Kind::OpenFiles
+                    | Kind::SystemFiles
+                    | Kind::Memory
+                    | Kind::Watches
+                    | Kind::Ports
+            )
+        );
+        let no_ipv6 = self.error == Some(Kind::Unreachable) && self.addr.is_ipv6();
+        // `localhost` has two addresses, and most servers listen on one.
+        is_own || no_ipv6 || self.error == Some(Kind::Refused) && self.addr.ip().is_loopback()
+    }
+
+    /// Whether it works, or its failure is none of the gateway's.
+    pub(super) fn is_excused(&self) -> bool {
+        self.tries().is_fine() || self.connected() == 0 && self.is_local()
     }
 
     pub(super) fn tries(&self) -> Tries {
@@ -206,15 +235,15 @@ fn tried_words(tried: &Tried) -> String {
     }
 }
 
-/// A unix socket's file, and the folders that lead to it.
+/// A unix socket's file and its folder.
 #[derive(Debug, Default)]
 pub(super) struct SocketFile {
-    /// Mode, owner and kind of the deepest part that could be looked at.
+    /// Kind, mode and owner of each, or why it could not be looked at.
     pub(super) words: Vec<String>,
 }
 
 impl SocketFile {
-    /// Looks at the file, its folder and the mount that it is on.
+    /// Looks at both.
     pub(super) fn look(address: &Address) -> Option<Self> {
         use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 

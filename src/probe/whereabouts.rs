@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use nix::ifaddrs::getifaddrs;
 use schemars::JsonSchema;
 use serde::Serialize;
+use url::Url;
 
 use crate::app::{ephemeral_fingerprinter, host_name};
 use crate::place::{self, Seen};
@@ -64,6 +65,10 @@ impl Environment {
         value.filter(|value| !value.is_empty())
     }
 
+    fn value(&self, name: &str) -> &str {
+        self.0.get(name).map(String::as_str).unwrap_or_default()
+    }
+
     /// `OPENCLAW_*`, secrets by their fingerprints.
     fn shown(&self) -> BTreeMap<String, String> {
         let fingerprinter = ephemeral_fingerprinter();
@@ -73,25 +78,27 @@ impl Environment {
             .filter(|(name, _)| name.starts_with("OPENCLAW_"));
         let shown = ours.map(|(name, value)| {
             let is_harmless = HARMLESS.iter().any(|end| name.ends_with(end));
-            let value = if name.ends_with("_URL") {
-                without_secrets(value)
-            } else if is_harmless {
-                None
-            } else {
-                Some(fingerprinter.fingerprint(value.as_bytes()).into())
+            let bare = name.ends_with("_URL").then(|| bare_url(value)).flatten();
+            let value = bare.or_else(|| is_harmless.then(|| value.clone()));
+            let hidden = || {
+                fingerprinter
+                    .fingerprint(self.value(name).as_bytes())
+                    .into()
             };
-            let value = value.unwrap_or_else(|| self.0.get(name).cloned().unwrap_or_default());
+            let value = value.unwrap_or_else(hidden);
             (kept(name), kept(&value))
         });
         shown.take(LINES).collect()
     }
 }
 
-/// A URL without user, password and query; `None` if it has none of them.
-fn without_secrets(text: &str) -> Option<String> {
-    let rest = text.rsplit('@').next().unwrap_or_default();
-    let bare = rest.split(['?', '#']).next().unwrap_or_default();
-    (bare != text).then(|| format!("…{bare}"))
+/// Scheme, host and port of a URL: the rest may have a secret in it.
+fn bare_url(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    Some(format!("{}://{}{port}", url.scheme(), url.host()?))
 }
 
 /// Inert and short.
@@ -143,15 +150,14 @@ impl Whereabouts {
     pub(super) fn here(environment: &Environment, seen: Option<Seen>) -> Self {
         let entered = seen.is_some();
         let seen = seen.unwrap_or_else(|| Seen {
-            namespace: place::current(),
             mounts: fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
             ..Seen::default()
         });
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self {
             host: host_name(),
-            container: container(&seen),
-            netns: seen.namespace,
+            container: container(&seen, entered),
+            netns: place::current(),
             entered,
             addresses: addresses(),
             resolver: name_servers(&text("/etc/resolv.conf")),
@@ -160,17 +166,21 @@ impl Whereabouts {
         }
     }
 
-    /// Whether the hosts file has this name.
-    pub(super) fn names_in_hosts(&self, name: &str) -> bool {
-        let mut words = self
-            .hosts
-            .iter()
-            .flat_map(|line| line.split_whitespace().skip(1));
+    /// Whether the hosts file has this name, in whichever line.
+    pub(super) fn names_in_hosts(name: &str) -> bool {
+        let text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let mut words = text
+            .lines()
+            .flat_map(|line| without_comment(line).split_whitespace().skip(1));
         words.any(|word| word.eq_ignore_ascii_case(name))
     }
 }
 
-fn container(seen: &Seen) -> Option<InContainer> {
+fn without_comment(line: &str) -> &str {
+    line.split('#').next().unwrap_or_default().trim()
+}
+
+fn container(seen: &Seen, entered: bool) -> Option<InContainer> {
     if let Some(container) = &seen.container {
         let text = |text: &str| Some(kept(text)).filter(|text| !text.is_empty());
         return Some(InContainer {
@@ -181,9 +191,10 @@ fn container(seen: &Seen) -> Option<InContainer> {
     }
     let id = id_in_mounts(&seen.mounts);
     let marks = ["/.dockerenv", "/run/.containerenv"];
-    let is_marked = marks
-        .iter()
-        .any(|path| fs::exists(path).unwrap_or_default());
+    let is_marked = !entered
+        && marks
+            .iter()
+            .any(|path| fs::exists(path).unwrap_or_default());
     (id.is_some() || is_marked).then_some(InContainer {
         id,
         image: None,
@@ -227,9 +238,7 @@ fn name_servers(text: &str) -> Vec<String> {
 }
 
 fn hosts(text: &str) -> Vec<String> {
-    let lines = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    let lines = text.lines().map(without_comment);
     lines
         .filter(|line| !line.is_empty())
         .map(kept)
@@ -251,7 +260,7 @@ mod tests {
         assert!(!format!("{shown:?}").contains("canary"), "{shown:?}");
         assert!(shown["OPENCLAW_GATEWAY_TOKEN"].starts_with("sha256:"));
         assert_eq!(shown["OPENCLAW_GATEWAY_PORT"], "18789");
-        assert_eq!(shown["OPENCLAW_GATEWAY_URL"], "…gw:1/x");
+        assert_eq!(shown["OPENCLAW_GATEWAY_URL"], "wss://gw:1");
         assert!(!shown.contains_key("PATH"));
     }
 

@@ -56,7 +56,7 @@ const ATTACHED: [(&str, &str); 7] = [
 ];
 
 /// The same for a probe, which has a URL and no settings. Its reader wants to know what real clients have to do.
-const PROBE: [(&str, &str); 22] = [
+const PROBE: [(&str, &str); 23] = [
     (
         "set gateway.tls.ca to the file of the CA (or of the self-signed certificate) of the gateway",
         "give clients the CA of the gateway's certificate: for the OpenClaw CLI NODE_EXTRA_CA_CERTS=FILE, or \
@@ -108,6 +108,7 @@ const PROBE: [(&str, &str); 22] = [
     ("our timer timeouts.", "our own timer "),
     ("within timeouts.connect", "within our limit"),
     ("timeouts.", "our timer "),
+    ("this tap's host is named", "this container is named"),
     ("the tap's host", "this host"),
     ("the tap's container", "this container"),
     ("the tap's user", "this user"),

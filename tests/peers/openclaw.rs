@@ -39,6 +39,8 @@ pub struct Script {
     /// It keeps the connections of plain requests. All but the first of a connection end it before an answer
     /// when their path begins so: `/fin`, `/rst`.
     pub keeps: bool,
+    /// It resets the connection at the first request after the handshake.
+    pub dies: bool,
 }
 
 /// A method that needs a scope which nobody has.
@@ -61,6 +63,7 @@ impl Default for Script {
             boot_id: "boot-1",
             most: usize::MAX,
             keeps: false,
+            dies: false,
         }
     }
 }
@@ -251,6 +254,7 @@ async fn session(
                 break;
             }
             PING => vec![Frame::pong(&frame.payload)],
+            TEXT if connected && script.dies => return conn.abort(),
             TEXT if connected => reply(&frame).into_iter().collect(),
             TEXT => {
                 let answers = script.answer_connect(&frame, &host);
@@ -395,6 +399,9 @@ fn reply(frame: &Frame) -> Option<Frame> {
         Some(FAILING) => json!({
             "type": "res", "id": id, "ok": false,
             "error": { "code": "UNAVAILABLE", "message": "channel is not connected" },
+        }),
+        Some("channels.status") => json!({
+            "type": "res", "id": id, "ok": true, "payload": { "channelAccounts": {} },
         }),
         _ => json!({ "type": "res", "id": id, "ok": true, "payload": request["params"] }),
     };

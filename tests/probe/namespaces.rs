@@ -8,7 +8,8 @@ use super::{VARIABLE, broken, command, is_whole, run, rung};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
 use crate::support::attached::nft;
-use crate::support::netns::{self, HERE_V4, test_name};
+use crate::support::deadline::{STEP, poll};
+use crate::support::netns::{self, HERE_PRIVATE, HERE_V4, test_name};
 
 /// The hosts file of a namespace, as `ip netns exec` puts it over `/etc/hosts`.
 struct Hosts(std::path::PathBuf);
@@ -70,9 +71,9 @@ async fn a_namespace_that_is_entered_is_probed_as_from_inside() {
     let Some(net) = netns::enter("probe: entering a namespace", name).await else {
         return;
     };
-    let gateway = Gateway::start(&Via::At((HERE_V4, 0).into()), Script::default()).await;
+    let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
     let there = net.there();
-    let hosts = Hosts::write(&there, &format!("{HERE_V4} claw\n"));
+    let hosts = Hosts::write(&there, &format!("{HERE_PRIVATE} claw\n"));
     let url = format!("ws://claw:{}", gateway.peer.addr().port());
     let arguments = [url.as_str(), "--json", "--token-env", VARIABLE];
 
@@ -114,11 +115,11 @@ async fn one_dead_address_of_two_is_seen() {
     let Some(net) = netns::enter("probe: a dead address", name).await else {
         return;
     };
-    let gateway = Gateway::start(&Via::At((HERE_V4, 0).into()), Script::default()).await;
+    let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
     let there = net.there();
     // Nobody has the second address; it is on the cable, so that packets to it are lost.
-    let both = |dead: &str| format!("{HERE_V4} claw\n{dead} claw\n");
-    for dead in ["192.0.2.77", "2001:db8::77"] {
+    let both = |dead: &str| format!("{HERE_PRIVATE} claw\n{dead} claw\n");
+    for dead in ["10.87.0.77", "2001:db8::77"] {
         let hosts = Hosts::write(&there, &both(dead));
         let url = format!("ws://claw:{}", gateway.peer.addr().port());
         let report = probed_from(&there, &url).await;
@@ -126,7 +127,11 @@ async fn one_dead_address_of_two_is_seen() {
         let expected = ("L1.tcp".to_owned(), "gateway.unreachable.partly".to_owned());
         assert_eq!(broken(&report), expected, "{report}");
         // What stands on the address that works is climbed.
-        assert_eq!(rung(&report, "L2.auth")["status"], "pass", "{report}");
+        // Its clock stands still.
+        assert_eq!(rung(&report, "L1.challenge")["status"], "warn", "{report}");
+        // One of these addresses is public: a secret does not go there in clear text.
+        let expected = if dead.contains(':') { "skip" } else { "pass" };
+        assert_eq!(rung(&report, "L2.auth")["status"], expected, "{report}");
         let port = gateway.peer.addr().port();
         let addr = SocketAddr::new(dead.parse().unwrap(), port).to_string();
         let said = &rung(&report, "L1.tcp")["verdict"]["summary"];
@@ -143,15 +148,81 @@ async fn a_gateway_on_its_own_loopback_refuses_others() {
         return;
     };
     let gateway = Gateway::start(&Via::Plain, Script::default()).await;
-    let url = format!("ws://{HERE_V4}:{}", gateway.peer.addr().port());
+    let url = format!("ws://{HERE_PRIVATE}:{}", gateway.peer.addr().port());
     let report = probed_from(&net.there(), &url).await;
     let expected = (
         "L1.tcp".to_owned(),
         "gateway.unreachable.refused".to_owned(),
     );
     assert_eq!(broken(&report), expected, "{report}");
-    let next = &rung(&report, "L1.tcp")["verdict"]["next"];
-    assert!(next.as_str().unwrap().contains("--bind lan"), "{next}");
+    let advice = &rung(&report, "L1.tcp")["verdict"]["next"];
+    assert!(advice.as_str().unwrap().contains("--bind lan"), "{advice}");
+}
+
+/// As the OpenClaw CLI: no secret without TLS to an address that is not private.
+#[tokio::test]
+async fn a_secret_goes_nowhere_in_clear_text() {
+    let name = test_name!(a_secret_goes_nowhere_in_clear_text);
+    let Some(net) = netns::enter("probe: a public address", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::At((HERE_V4, 0).into()), Script::default()).await;
+    let url = format!("ws://{HERE_V4}:{}", gateway.peer.addr().port());
+    let report = probed_from(&net.there(), &url).await;
+    is_whole(&report);
+    assert_eq!(broken(&report).0, "none", "{report}");
+    let auth = rung(&report, "L2.auth");
+    assert_eq!(auth["status"], "skip", "{report}");
+    assert!(
+        auth["because"].as_str().unwrap().contains("use wss"),
+        "{auth}"
+    );
+}
+
+/// A process with a hosts file of its own, in this network namespace.
+#[tokio::test]
+async fn the_names_of_a_process_are_those_of_its_files() {
+    let name = test_name!(the_names_of_a_process_are_those_of_its_files);
+    let Some(_net) = netns::enter("probe: a process's own hosts file", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let hosts = folder.path().join("hosts");
+    let url = format!("ws://claw:{}", gateway.peer.addr().port());
+    let ready = folder.path().join("ready");
+    let script = format!(
+        "mount --bind {} /etc/hosts && touch {} && exec sleep 60",
+        hosts.display(),
+        ready.display()
+    );
+    for (text, expected) in [
+        ("127.0.0.1 claw\n", "L2.auth"),
+        ("127.0.0.1 other\n", "L1.name"),
+    ] {
+        std::fs::write(&hosts, text).unwrap();
+        let mut process = std::process::Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .env("OPENCLAW_GATEWAY_TOKEN", TOKEN)
+            .spawn()
+            .unwrap();
+        let is_ready = poll(STEP, || ready.exists().then_some(())).await;
+        let place = format!("pid:{}", process.id());
+        let report = run(command(&[&url, "--json", "--in", &place]))
+            .await
+            .report();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        std::fs::remove_file(&ready).unwrap();
+        assert!(is_ready.is_some());
+        // A secret of its environment goes to no URL that was typed.
+        assert_eq!(report["first_failing"], expected, "{report}");
+        let shown = report["where"]["env"]["OPENCLAW_GATEWAY_TOKEN"]
+            .as_str()
+            .unwrap();
+        assert!(shown.starts_with("sha256:"), "{shown}");
+        assert_eq!(report["where"]["hosts"], serde_json::json!([text.trim()]));
+    }
 }
 
 /// Nobody answers there, not even with a refusal.
@@ -168,13 +239,13 @@ async fn packets_that_are_dropped() {
         &there,
         "neigh",
         "add",
-        "192.0.2.77",
+        "10.87.0.77",
         "lladdr",
         "02:00:00:00:00:77",
         "dev",
     ];
     let links = std::process::Command::new("ip")
-        .args(["-n", &there, "-o", "route", "get", "192.0.2.77"])
+        .args(["-n", &there, "-o", "route", "get", "10.87.0.77"])
         .output()
         .unwrap();
     let links = String::from_utf8(links.stdout).unwrap();
@@ -189,7 +260,7 @@ async fn packets_that_are_dropped() {
         .status()
         .unwrap();
     assert!(added.success());
-    let report = probed_from(&there, "ws://192.0.2.77:18789").await;
+    let report = probed_from(&there, "ws://10.87.0.77:18789").await;
     is_whole(&report);
     let expected = (
         "L1.tcp".to_owned(),
@@ -205,7 +276,7 @@ async fn nobody_else_gets_a_packet() {
     let Some(net) = netns::enter("probe: to whom packets go", name).await else {
         return;
     };
-    let gateway = Gateway::start(&Via::At((HERE_V4, 0).into()), Script::default()).await;
+    let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
     let there = net.there();
     let filter = |arguments: &[&str]| {
         let program = nft();
@@ -238,11 +309,11 @@ async fn nobody_else_gets_a_packet() {
             "ip",
             "daddr",
             others,
-            &HERE_V4.to_string(),
+            &HERE_PRIVATE.to_string(),
             "counter",
         ]);
     }
-    let url = format!("ws://{HERE_V4}:{}", gateway.peer.addr().port());
+    let url = format!("ws://{HERE_PRIVATE}:{}", gateway.peer.addr().port());
     let report = probed_from(&there, &url).await;
     assert_eq!(broken(&report).0, "none", "{report}");
     let rules = filter(&["list", "table", "ip", "seen"]);

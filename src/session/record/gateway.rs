@@ -131,7 +131,7 @@ impl Tries {
     /// At least 97 % of them were made.
     #[must_use]
     pub fn is_fine(&self) -> bool {
-        u64::from(self.connected) * 100 >= u64::from(self.of) * 97
+        self.of > 0 && u64::from(self.connected) * 100 >= u64::from(self.of) * 97
     }
 }
 

@@ -199,14 +199,14 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         order: 95,
-        title: "Not every connection to the gateway is made",
+        title: "Some connections to the gateway fail",
         explanation: "Of a probe's connections (wstap probe makes up to 100 to each address of the gateway's \
                       name) fewer than 97 % to one of them were made: that address is dead, or packets to it \
                       are lost. Clients that try the addresses in turn connect late, and those that take one of \
                       them fail now and then.",
         evidence: "a probe, of whose connections to one address more than 3 % failed, and another address or attempt that worked",
         versions: Versions::Any,
-        action: "remove the address that does not answer from the name (DNS, hosts file), or mend the way to it",
+        action: "remove the address that does not answer from the name (DNS, hosts file), or fix the route to it",
         ..cause("gateway.unreachable.partly", ActOn::Network, partly)
     },
     Rule {
@@ -536,10 +536,10 @@ fn partly(view: &View<'_>) -> Option<Finding> {
     if !any || failing.is_empty() || view.gateway_error().is_some() {
         return None;
     }
-    let summary = format!("not every connection is made: {}", failing.join(", "));
+    let summary = format!("some connections fail: {}", failing.join(", "));
     let fine = attempts.iter().filter_map(|attempt| {
         several(attempt).filter(Tries::is_fine)?;
-        Some(fact(format!("connections to {} are made", attempt.addr)))
+        Some(fact(format!("connections to {} work", attempt.addr)))
     });
     Some(Finding::new(Confidence::Certain, summary).because(fine))
 }
@@ -580,6 +580,15 @@ fn timeout(view: &View<'_>) -> Option<Finding> {
     let within = view.close.timer.map_or_else(String::new, |timer| {
         format!(" within {}", limit(timer.limit_ms))
     });
+    let connected = (view.gateway.as_ref())
+        .is_some_and(|gateway| gateway.connect_ms.is_some() && gateway.tls.is_some());
+    if connected {
+        let summary = format!("{} did not finish the TLS handshake{within}", target(view));
+        return Some(error(view, Kind::ConnectTimeout, summary)?.next(
+            "check that the gateway's process is not stuck, and that its port speaks TLS: the connection itself \
+             was made",
+        ));
+    }
     let summary = format!("{} did not answer our connection{within}", target(view));
     error(view, Kind::ConnectTimeout, summary)
 }

@@ -1,0 +1,196 @@
+//! The rungs of the session: upgrade, challenge, authentication, scopes and channels.
+
+use serde_json::{Map, Value, json};
+
+use super::super::channels;
+use super::super::report::{Rung, Status};
+use super::super::session::Heard;
+use super::Climber;
+use crate::session::SessionRecord;
+use crate::session::record::Class;
+use crate::session::text::PeerText;
+use crate::verdict::words::human_ms;
+
+/// Gateways refuse device signatures whose time is off by more than this, in milliseconds (2026.9.6).
+const SKEW: f64 = 120_000.0;
+
+impl Climber<'_> {
+    pub(super) fn session(&mut self, record: &SessionRecord, heard: &Heard) {
+        if !self.upgrade(record) {
+            return;
+        }
+        let Some(ms) = heard.challenge_ms else {
+            if self.is_late() {
+                self.late("L1.challenge");
+                return;
+            }
+            let because = "the WebSocket is open, and no challenge of an OpenClaw gateway came";
+            // The probe has sent nothing: it is no client that is at fault.
+            let verdict = record.verdict.as_ref();
+            let blamed = verdict.is_some_and(|verdict| verdict.class == Class::ClientFault);
+            let record = Some(record).filter(|_| !blamed);
+            self.add(Rung::new("L1.challenge", Status::Fail, because).judged(record));
+            return;
+        };
+        self.challenge(ms, heard.skew_ms);
+        self.versions(record);
+        if self.is_in_the_clear {
+            let because = "the secret is not sent in clear text to a public address: use wss";
+            self.add(Rung::new("L2.auth", Status::Skip, because));
+            for id in ["L2.scopes", "L3.channels"] {
+                self.add(Rung::new(
+                    id,
+                    Status::Skip,
+                    "nothing was sent that is answered with scopes",
+                ));
+            }
+            return;
+        }
+        self.auth(record, heard);
+    }
+
+    fn challenge(&mut self, ms: f64, skew_ms: Option<f64>) {
+        self.skew_ms = skew_ms;
+        let clock = match skew_ms {
+            None => "it does not say what time it is there".to_owned(),
+            Some(skew) if skew.abs() < 1000.0 => "clocks agree within a second".to_owned(),
+            Some(skew) if skew > 0.0 => {
+                format!("its clock is {} ahead of this one", human_ms(skew))
+            }
+            Some(skew) => format!("its clock is {} behind this one", human_ms(-skew)),
+        };
+        let is_off = skew_ms.is_some_and(|skew| skew.abs() > SKEW);
+        let (status, advice) = if is_off {
+            let advice = ": it refuses device signatures that are more than 2 min off";
+            (Status::Warn, advice)
+        } else {
+            (Status::Pass, "")
+        };
+        let because = format!("after {}; {clock}{advice}", human_ms(ms));
+        self.add(Rung::new("L1.challenge", status, because).took(ms));
+    }
+
+    fn auth(&mut self, record: &SessionRecord, heard: &Heard) {
+        let secret = self.target.secret.as_ref();
+        if let Some(ms) = heard.hello_ms {
+            let method = heard.method.as_deref().unwrap_or("unknown");
+            let because = match secret {
+                // A gateway without authentication takes any.
+                Some(secret) => format!(
+                    "accepted with the secret of {} (method {method})",
+                    secret.from()
+                ),
+                None => format!("accepted without a secret (method {method})"),
+            };
+            self.add(Rung::new("L2.auth", Status::Pass, because).took(ms));
+            self.scopes(record, heard);
+            return;
+        }
+        if !heard.refused && self.is_late() {
+            self.late("L2.auth");
+            return;
+        }
+        let because = match (heard.refused, secret) {
+            (false, _) if heard.strange => "the answer to connect is no hello-ok".to_owned(),
+            (false, _) => "the gateway did not answer connect".to_owned(),
+            (true, Some(secret)) => format!("refused, with the secret of {}", secret.from()),
+            (true, None) => "refused, without a secret (--token-env, --token-file)".to_owned(),
+        };
+        self.add(Rung::new("L2.auth", Status::Fail, because).judged(record));
+    }
+
+    /// Whether the gateway, and nobody in its place, agreed to a WebSocket.
+    fn upgrade(&mut self, record: &SessionRecord) -> bool {
+        let gateway = record.gateway.as_ref();
+        let status = gateway.and_then(|gateway| gateway.status);
+        let headers = gateway.map(|gateway| {
+            let lines = gateway.response_headers.iter();
+            lines
+                .map(|line| json!({ "name": line.name, "value": line.value }))
+                .collect::<Vec<_>>()
+        });
+        let mut facts = Map::new();
+        facts.insert("status".to_owned(), json!(status));
+        facts.insert("headers".to_owned(), json!(headers));
+        facts.insert(
+            "server".to_owned(),
+            json!(gateway.and_then(|gateway| gateway.server.clone())),
+        );
+        let ms = gateway.and_then(|gateway| gateway.upgrade_ms);
+        let rung = |status, because: String| {
+            let rung = Rung::new("L1.upgrade", status, because).facts(facts);
+            ms.into_iter().fold(rung, Rung::took)
+        };
+        if record.had_tunnel() {
+            self.add(rung(Status::Pass, "101 Switching Protocols".to_owned()));
+            return true;
+        }
+        if status.is_none() && self.is_late() {
+            self.late("L1.upgrade");
+            return false;
+        }
+        let because = match status {
+            Some(101) => "answered with a 101 that is no agreement to a WebSocket".to_owned(),
+            Some(status) => format!("answered with {status}, not 101"),
+            None => "no answer to the upgrade request".to_owned(),
+        };
+        self.add(rung(Status::Fail, because).judged(record));
+        false
+    }
+
+    fn versions(&mut self, record: &SessionRecord) {
+        let Some(dialect) = &record.dialect else {
+            return;
+        };
+        let server = dialect.server.as_ref();
+        let version = server.and_then(|server| server.version.clone());
+        self.versions.gateway = version.map(Into::into);
+        self.versions.protocol = dialect.protocol.agreed;
+    }
+
+    fn scopes(&mut self, record: &SessionRecord, heard: &Heard) {
+        let scopes = heard.scopes.as_deref().unwrap_or_default();
+        let mut facts = Map::new();
+        facts.insert("granted".to_owned(), json!(scopes));
+        if !heard.asked {
+            let because = match (scopes, self.target.secret.is_some()) {
+                ([], true) => "no device; the secret is accepted (a healthy gateway gives no scopes to a probe \
+                               without a device)"
+                    .to_owned(),
+                ([], false) => "no device: a healthy gateway gives it no scopes".to_owned(),
+                (scopes, _) => format!("{} and not operator.read", scopes.join(", ")),
+            };
+            self.add(Rung::new("L2.scopes", Status::Skip, because).facts(facts));
+            let because = "it requires the scope operator.read";
+            self.add(Rung::new("L3.channels", Status::Skip, because));
+            return;
+        }
+        self.add(Rung::new("L2.scopes", Status::Pass, scopes.join(", ")).facts(facts));
+        let Some((answer, ms)) = &heard.channels else {
+            if self.is_late() {
+                self.late("L3.channels");
+                return;
+            }
+            let because = "the gateway did not answer channels.status";
+            self.add(Rung::new("L3.channels", Status::Fail, because).judged(record));
+            return;
+        };
+        if answer.ok != Some(true) {
+            let message = answer.error.get("message").and_then(Value::as_str);
+            let because = PeerText::new(message.unwrap_or("no reason"), 200);
+            let because = format!("channels.status failed: {}", because.as_str());
+            self.add(
+                Rung::new("L3.channels", Status::Fail, because)
+                    .took(*ms)
+                    .judged(record),
+            );
+            return;
+        }
+        let (status, because, facts) = channels::told(&answer.payload);
+        self.add(
+            Rung::new("L3.channels", status, because)
+                .took(*ms)
+                .facts(facts),
+        );
+    }
+}

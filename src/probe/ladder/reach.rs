@@ -1,0 +1,237 @@
+//! The rungs below the first byte: where the probe stands, the name, and connections.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use serde_json::{Map, json};
+
+use super::super::report::{Rung, Status};
+use super::super::session::{DIAL, OwnTap};
+use super::super::target::Address;
+use super::super::tcp::{self, SocketFile, Tried};
+use super::super::whereabouts::Whereabouts;
+use super::Climber;
+use crate::admission::forwarded::page::is_private;
+use crate::session::SessionRecord;
+use crate::session::moment::millis;
+use crate::session::party::Phase;
+use crate::session::record::gateway::GatewayFacts;
+use crate::session::record::{GatewayErrorKind as Kind, Kind as RecordKind};
+use crate::verdict;
+
+impl Climber<'_> {
+    pub(super) fn stand(&mut self) {
+        let place = &self.whereabouts;
+        let is_loopback = match &self.target.address {
+            Address::Tcp { host, .. } => {
+                host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+            }
+            Address::Unix(_) => false,
+        };
+        let mut words = vec![format!("host {}", place.host)];
+        if let Some(container) = &place.container {
+            let id = container
+                .name()
+                .map_or_else(String::new, |id| format!(" {id}"));
+            let image = container
+                .image
+                .as_deref()
+                .map_or_else(String::new, |image| format!(" ({image})"));
+            words.push(format!("container{id}{image}"));
+        }
+        words.push(format!("namespace {}", place.netns));
+        let linked = |addr: &&String| addr.starts_with("fe80:");
+        let addresses: Vec<&str> = (place.addresses.iter().filter(|it| !linked(it)))
+            .map(String::as_str)
+            .collect();
+        words.push(match addresses.as_slice() {
+            [] => "no address but loopback".to_owned(),
+            all => all.join(" "),
+        });
+        words.push(match place.resolver.as_slice() {
+            [] => "no resolver".to_owned(),
+            all => format!("resolver {}", all.join(" ")),
+        });
+        if is_loopback && place.container.is_some() {
+            words.push("127.0.0.1 is this container and whatever shares its network".to_owned());
+        }
+        let rung = Rung::new("where", Status::Pass, words.join(", "));
+        self.add(rung);
+    }
+
+    /// The name and the connections. `None`: nothing can be connected.
+    pub(super) async fn reach(&mut self, tap: &mut OwnTap) -> Option<Vec<Tried>> {
+        let Address::Tcp { host, port, .. } = &self.target.address else {
+            return self.socket(tap).await;
+        };
+        let found = tcp::look_up(host, *port, self.deadline).await;
+        let is_literal = host.parse::<IpAddr>().is_ok();
+        let source = if is_literal {
+            "literal"
+        } else if Whereabouts::names_in_hosts(host) {
+            "hosts"
+        } else {
+            "resolver"
+        };
+        let ips: Vec<String> = found
+            .addresses
+            .iter()
+            .map(|addr| addr.ip().to_string())
+            .collect();
+        let mut facts = Map::new();
+        facts.insert("name".to_owned(), json!(host));
+        facts.insert("source".to_owned(), json!(source));
+        facts.insert("answers".to_owned(), json!(ips));
+        let ms = millis(found.took);
+        if found.error.is_some() && self.is_late() {
+            self.late("L1.name");
+            return None;
+        }
+        if let Some(error) = &found.error {
+            let record = self.unreached(tap).await;
+            let because = format!("{host} does not resolve here: {error}");
+            self.add(
+                Rung::new("L1.name", Status::Fail, because)
+                    .took(ms)
+                    .facts(facts)
+                    .judged(record.as_ref()),
+            );
+            return None;
+        }
+        let because = match source {
+            "literal" => "an address: no name to look up".to_owned(),
+            "hosts" => format!("{host} is {} (hosts file)", ips.join(", ")),
+            _ => format!("{host} is {}", ips.join(", ")),
+        };
+        let because = match found.more {
+            0 => because,
+            more => format!("{because}; {more} more are not tried"),
+        };
+        self.add(
+            Rung::new("L1.name", Status::Pass, because)
+                .took(ms)
+                .facts(facts),
+        );
+        let is_public = |addr: &SocketAddr| !is_private(addr.ip().to_canonical());
+        let is_plain = !self.target.is_tls() && self.target.secret.is_some();
+        self.is_in_the_clear = is_plain && found.addresses.iter().any(is_public);
+        let tried = tcp::connect(&found.addresses, self.deadline).await;
+        if tried.iter().any(|tried| tried.of == 0) {
+            self.late("L1.tcp");
+            return None;
+        }
+        if tried.iter().any(|tried| tried.connected() > 0) {
+            return Some(tried);
+        }
+        let record = self.unreached(tap).await;
+        self.add(tcp::rung(&tried, Status::Fail).judged(record.as_ref()));
+        None
+    }
+
+    /// The record of a request that cannot be sent; `None` if it could after all.
+    async fn unreached(&self, tap: &mut OwnTap) -> Option<SessionRecord> {
+        let answered = tap.get(self.target, "/healthz", DIAL).await?;
+        Some(answered.record).filter(|record| dial_error(record).is_some())
+    }
+
+    /// A unix socket in the place of name and connections.
+    async fn socket(&mut self, tap: &mut OwnTap) -> Option<Vec<Tried>> {
+        self.add(Rung::new(
+            "L1.name",
+            Status::Skip,
+            "a unix socket has no name to look up",
+        ));
+        let file = SocketFile::look(&self.target.address).unwrap_or_default();
+        let mut facts = Map::new();
+        facts.insert("path".to_owned(), json!(file.words));
+        let began = Instant::now();
+        let record = tap
+            .get(self.target, "/healthz", DIAL)
+            .await
+            .map(|it| it.record);
+        let uid = rustix::process::geteuid().as_raw();
+        let because = format!("{}; tried as uid {uid}", file.words.join("; "));
+        let ms = millis(began.elapsed());
+        let failed = record
+            .as_ref()
+            .is_none_or(|record| record.phase <= Phase::Dial);
+        let status = if failed { Status::Fail } else { Status::Pass };
+        let rung = Rung::new("L1.tcp", status, because).took(ms).facts(facts);
+        let record = record.as_ref().filter(|_| failed);
+        self.add(rung.judged(record));
+        (!failed).then(Vec::new)
+    }
+
+    /// Some connections were made. Whether one could be made for the first request as well.
+    pub(super) fn connections(
+        &mut self,
+        tried: &[Tried],
+        record: &SessionRecord,
+        may_hang: bool,
+    ) -> bool {
+        if tried.is_empty() {
+            return true;
+        }
+        if dial_error(record).is_some_and(|kind| !is_of_tls(kind, may_hang)) {
+            self.add(tcp::rung(tried, Status::Fail).judged(record));
+            return false;
+        }
+        let status = status_of(tried);
+        let rung = tcp::rung(tried, status);
+        if status != Status::Fail {
+            self.add(rung);
+            return true;
+        }
+        let counted = tried
+            .iter()
+            .filter(|tried| !tried.is_excused() || tried.tries().is_fine());
+        let facts = GatewayFacts {
+            attempts: counted.map(Tried::attempt).collect(),
+            ..GatewayFacts::default()
+        };
+        // What became of the request is told by other rungs.
+        let mut record = SessionRecord {
+            kind: RecordKind::Http,
+            phase: Phase::Dial,
+            tap: record.tap.clone(),
+            gateway: Some(facts),
+            ..SessionRecord::default()
+        };
+        record.verdict = Some(verdict::decide(&record));
+        self.add(rung.judged(&record));
+        true
+    }
+}
+
+/// Why the gateway was not reached for the request of this record.
+fn dial_error(record: &SessionRecord) -> Option<Kind> {
+    let error = record.gateway.as_ref()?.error.as_ref()?;
+    (record.phase <= Phase::Dial).then_some(error.kind)
+}
+
+/// Whether this is an error of TLS. A handshake that hangs ends as a connection does that cannot be made.
+fn is_of_tls(kind: Kind, may_hang: bool) -> bool {
+    let is_certificate = matches!(
+        kind,
+        Kind::CertificateExpired
+            | Kind::CertificateName
+            | Kind::CertificatePin
+            | Kind::CertificateUntrusted
+    );
+    let is_tls = matches!(
+        kind,
+        Kind::NotTls | Kind::Tls | Kind::TlsCut | Kind::WantsTls
+    );
+    is_certificate || is_tls || kind == Kind::ConnectTimeout && may_hang
+}
+
+/// What the connections to all addresses come to, where some were made.
+pub(super) fn status_of(tried: &[Tried]) -> Status {
+    if tried.iter().all(|tried| tried.tries().is_fine()) {
+        Status::Pass
+    } else if tried.iter().all(Tried::is_excused) {
+        Status::Warn
+    } else {
+        Status::Fail
+    }
+}
