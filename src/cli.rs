@@ -48,7 +48,7 @@ enum Command {
     )]
     Attach(attach::Options),
     #[command(
-        about = "Climb the ladder from here to a gateway, and say at which rung it breaks and why (docs/probe.md)"
+        about = "Test each step from here to a gateway, and say which fails first and why (docs/probe.md)"
     )]
     #[cfg(target_os = "linux")]
     Probe(probe::Options),

@@ -1,4 +1,4 @@
-//! `--in`: into the namespaces of a container, a Compose service, a process, or a network namespace's file.
+//! `--in`: into the network namespace of a container, a Compose service, a process, or a network namespace's file.
 
 #[cfg(target_os = "linux")]
 pub mod engine;

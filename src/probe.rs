@@ -37,8 +37,8 @@ pub struct Entered {
     whereabouts: Whereabouts,
 }
 
-/// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: what
-/// files a process sees is a matter of all its threads.
+/// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: threads share
+/// their view of files.
 pub fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
     let seen = match &options.place {

@@ -288,6 +288,25 @@ async fn tls_that_does_not_agree() {
     is_whole(&expired);
 }
 
+/// The server's word for it comes after the handshake, with TLS 1.3.
+#[tokio::test]
+async fn a_certificate_of_the_client_is_missing() {
+    let ca = Ca::new();
+    let via = Via::Tls(ca.demanding_server(&["localhost"]));
+    let report = over_tls("localhost", &via, Some(&ca)).await;
+    is_whole(&report);
+    assert_eq!(report["first_failing"], "L1.tls", "{report}");
+    let tls = rung(&report, "L1.tls");
+    assert_eq!(tls["facts"]["shown"]["asks_for_certificate"], true);
+    assert!(
+        tls["because"]
+            .as_str()
+            .unwrap()
+            .contains("client certificate"),
+        "{tls}"
+    );
+}
+
 #[tokio::test]
 async fn plain_spoken_to_tls_and_the_reverse() {
     let (_, via) = tls::via(&["localhost"], Validity::Now);

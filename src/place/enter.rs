@@ -19,14 +19,14 @@ use super::engine::{self, Container, EngineError};
 pub enum EnterError {
     #[error(transparent)]
     Engine(#[from] EngineError),
-    #[error("failed to open the namespace {path}: {source}")]
+    #[error("failed to open {path}: {source}\n  to do: run it as root")]
     Open { path: PathBuf, source: io::Error },
     #[error(
         "failed to enter the namespace {path}: {source}\n  to do: run it as root (entering a \
          namespace needs CAP_SYS_ADMIN), or start wstap inside: `docker run --network container:NAME`"
     )]
     Enter { path: PathBuf, source: io::Error },
-    #[error("failed to put the files of {path} over those in /etc: {source}")]
+    #[error("failed to mount the files of {path} over those in /etc: {source}")]
     Cover { path: PathBuf, source: io::Error },
 }
 
@@ -44,7 +44,7 @@ pub fn enter(place: &Place) -> Result<(), EnterError> {
 pub struct Seen {
     /// Its process; `None` for a file.
     pub pid: Option<u32>,
-    /// Of its process, as in `/proc/PID/environ`: `NAME=value` with a NUL behind each.
+    /// Of its process, as in `/proc/PID/environ`: `NAME=value` with a NUL after each.
     pub environment: Vec<u8>,
     /// Of its process, as in `/proc/PID/mountinfo`.
     pub mounts: String,
@@ -64,7 +64,7 @@ impl fmt::Debug for Seen {
 /// Moves this process into the network namespace, where names are looked up by the hosts file and the `resolv.conf`
 /// of that place. It must have one thread only, because threads share their view of files.
 ///
-/// Of a process's other files nothing is used: the C library loads code that its `nsswitch.conf` names, and in a
+/// No other file of the process is used: the C library loads code that its `nsswitch.conf` names, and in a
 /// container that would be the container's code with our rights. For a file as `ip netns` makes them, the files in
 /// `/etc/netns/NAME` are put over those in `/etc` (ip-netns(8)).
 pub fn enter_with_names(place: &Place) -> Result<Seen, EnterError> {
@@ -107,7 +107,7 @@ const NAMES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
 /// They are far smaller.
 const LARGEST: u64 = 1 << 20;
 
-/// A regular file below a root that is not ours: its symbolic links lead nowhere else. A missing one is empty.
+/// A regular file below a root that is not ours: symbolic links are resolved inside the root. A missing one is empty.
 fn read_in(root: &Path, name: &str) -> Vec<u8> {
     let folder = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     // Without O_NONBLOCK a FIFO would be waited for.
@@ -123,7 +123,7 @@ fn read_in(root: &Path, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A mount namespace of our own, of whose changes nothing reaches others.
+/// A mount namespace of our own, whose changes stay in it.
 fn own_mounts() -> Result<(), Errno> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let none = None::<&Path>;
@@ -132,7 +132,7 @@ fn own_mounts() -> Result<(), Errno> {
 
 /// Puts these contents over our own files of that name, for this process alone.
 fn cover_with(root: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), EnterError> {
-    // For as long as the files are made.
+    // A tmpfs until the files are bind-mounted.
     let folder = Path::new("/tmp");
     let failed = |source: io::Error| EnterError::Cover {
         path: root.join("etc"),

@@ -1,11 +1,15 @@
 //! The certificate that the gateway shows, whoever may trust it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
@@ -27,12 +31,29 @@ const NAMES: usize = 20;
 /// What a TLS handshake showed.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Shown {
-    /// `TLS 1.3`, `TLS 1.2`.
+    /// `TLSv1.3`, `TLSv1.2`.
     pub version: Option<String>,
     /// From the leaf on, as it was sent.
     pub chain: Vec<Certificate>,
     /// SHA-256 of the leaf, in the form of `gateway.remote.tlsFingerprint` of the `OpenClaw` CLI.
     pub fingerprint: Option<String>,
+    /// The server asked for a certificate of ours, and got none.
+    pub asks_for_certificate: bool,
+}
+
+/// Has no certificate, and notes whether it is asked for one.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// One certificate.
@@ -56,7 +77,9 @@ impl Shown {
         let Address::Tcp { host, port, .. } = &target.address else {
             return None;
         };
-        let config = Pinned::to_any().client().ok()?;
+        let mut config = Pinned::to_any().client().ok()?;
+        let asked = Arc::<Asked>::default();
+        config.client_auth_cert_resolver = Arc::clone(&asked) as Arc<dyn ResolvesClientCert>;
         let name = ServerName::try_from(host.clone()).ok()?;
         let handshake = async {
             let tcp = TcpStream::connect((host.as_str(), *port)).await.ok()?;
@@ -78,6 +101,7 @@ impl Shown {
                 .collect(),
             fingerprint: (sent.first())
                 .map(|leaf| format!("sha256:{}", HEXLOWER.encode(&fingerprint(leaf)))),
+            asks_for_certificate: asked.0.load(Ordering::Relaxed),
         })
     }
 

@@ -29,8 +29,7 @@ pub(super) fn told(payload: &Value) -> (Status, String, Map<String, Value>) {
     let (mut up, mut down) = (Vec::new(), Vec::new());
     let all = payload.get("channelAccounts").map(Deserialize::deserialize);
     let Some(Ok(all)) = all else {
-        let because =
-            "the answer to channels.status has another form than that of 2026.9".to_owned();
+        let because = "the answer to channels.status is not in the form of 2026.9".to_owned();
         return (Status::Warn, because, facts);
     };
     let all: BTreeMap<String, Vec<Account>> = all;

@@ -4,7 +4,7 @@ mod inside;
 mod reach;
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, json};
 
@@ -36,6 +36,9 @@ const RUNGS: [&str; 10] = [
     "L3.channels",
 ];
 
+/// Before the upgrade is tried again.
+const PAUSE: Duration = Duration::from_millis(1200);
+
 /// Climbs until something breaks or the deadline comes; `show` gets each rung when it is done.
 pub(super) async fn climb(
     target: &Target,
@@ -57,7 +60,7 @@ pub(super) async fn climb(
     let container = climber.whereabouts.container.as_ref();
     let container = container.and_then(|container| container.name().map(str::to_owned));
     let mut tap = OwnTap::start(target, container, deadline)?;
-    climber.climb(&mut tap).await;
+    Box::pin(climber.climb(&mut tap)).await;
     tap.stop().await;
     climber.skip_the_rest();
     let Climber {
@@ -91,7 +94,7 @@ struct Climber<'a> {
 }
 
 impl Climber<'_> {
-    /// Returns at the first rung that nothing can stand on.
+    /// Returns at the first failure that rules out the rungs above it.
     async fn climb(&mut self, tap: &mut OwnTap) {
         self.stand();
         let Some(tried) = self.reach(tap).await else {
@@ -121,7 +124,12 @@ impl Climber<'_> {
             self.late("L1.upgrade");
             return;
         }
-        let (record, heard) = tap.talk(self.target, !self.is_in_the_clear).await;
+        let (mut record, mut heard) = tap.talk(self.target, !self.is_in_the_clear).await;
+        if record.as_ref().is_some_and(may_be_a_limit) && !self.is_late() {
+            // So many connections in so short a time may be what it minds. No secret has been sent yet.
+            tokio::time::sleep(PAUSE.min(self.deadline - Instant::now())).await;
+            (record, heard) = tap.talk(self.target, !self.is_in_the_clear).await;
+        }
         match record {
             Some(record) => self.session(&record, &heard),
             None => self.late("L1.upgrade"),
@@ -145,7 +153,7 @@ impl Climber<'_> {
 
     /// The budget is spent: this rung is the one that was not reached.
     fn late(&mut self, id: &'static str) {
-        let because = "it was not done within the budget (--budget)";
+        let because = "the time ran out here (--budget): this says nothing about the gateway";
         self.add(Rung::new(id, Status::Fail, because));
     }
 
@@ -172,6 +180,17 @@ impl Climber<'_> {
             .and_then(|gateway| gateway.error.as_ref());
         let kind = error.map(|error| error.kind);
         if self.target.is_tls() {
+            let asked = shown.as_ref().is_some_and(|it| it.asks_for_certificate);
+            // With TLS 1.3 the server objects only after the handshake.
+            if asked && error.is_some_and(|error| error.kind != Kind::CertificateUntrusted) {
+                let because = "the server asks for a client certificate, and the probe has none: clients need one too";
+                self.add(
+                    Rung::new("L1.tls", Status::Fail, because)
+                        .took(ms)
+                        .facts(facts),
+                );
+                return false;
+            }
             if record.phase > Phase::Dial {
                 let because = shown.as_ref().map_or_else(String::new, certificate_words);
                 self.add(
@@ -183,19 +202,18 @@ impl Climber<'_> {
             }
             let mut because = match error {
                 Some(error) if kind == Some(Kind::ConnectTimeout) => format!(
-                    "TCP is connected and the TLS handshake does not end: it hangs, or speaks no TLS ({})",
+                    "TCP connects, but the TLS handshake hangs: what listens there is stuck or does not speak TLS ({})",
                     error.detail
                 ),
                 Some(error) => error.detail.clone(),
-                None => "the TLS handshake does not end".to_owned(),
+                None => "the TLS handshake did not finish".to_owned(),
             };
             let lacks = shown.as_ref().and_then(Shown::lacks_issuer);
             if let Some(last) = lacks.filter(|_| kind == Some(Kind::CertificateUntrusted)) {
                 let _ = write!(
                     because,
-                    "; the chain that is sent ends with a certificate of \"{}\", whose own certificate is not sent: \
-                     if it is an intermediate one, curl, Node and wstap refuse the chain, and browsers may know it \
-                     from elsewhere",
+                    "; the chain ends with a certificate issued by \"{}\", which was not sent: if that is an \
+                     intermediate CA, curl, Node and wstap refuse the chain, and browsers may accept it",
                     last.issuer
                 );
             }
@@ -233,7 +251,7 @@ impl Climber<'_> {
             .and_then(|gateway| gateway.error.as_ref());
         let wants_tls = error.is_some_and(|error| error.kind == Kind::WantsTls);
         if wants_tls || words == Some(TlsWords::PlainToTls) {
-            let because = "the URL says ws, and what listens there speaks TLS";
+            let because = "the URL says ws, but what listens there speaks TLS";
             self.add(
                 Rung::new("L1.tls", Status::Fail, because)
                     .took(ms)
@@ -274,18 +292,15 @@ impl Climber<'_> {
         }
         let (status, because) = match (is_live, ready) {
             (true, Some(true)) => (Status::Pass, "live and ready".to_owned()),
-            (true, Some(false)) => (
-                Status::Warn,
-                format!("live and not ready: {}", failing.join(", ")),
-            ),
+            (true, Some(false)) => (Status::Warn, not_ready(&failing)),
             (true, None) => (Status::Pass, "live".to_owned()),
             (false, _) if healthz.status == 0 => {
-                (Status::Warn, "/healthz has no answer".to_owned())
+                (Status::Warn, "no answer from /healthz".to_owned())
             }
             (false, _) => (
                 Status::Warn,
                 format!(
-                    "/healthz answers {}, and not that an OpenClaw gateway is live",
+                    "/healthz answers {}, without OpenClaw's \"live\"",
                     healthz.status
                 ),
             ),
@@ -293,6 +308,26 @@ impl Climber<'_> {
         let rung = Rung::new("L1.health", status, because).took(ms + millis(began.elapsed()));
         self.add(rung.facts(facts));
     }
+}
+
+fn not_ready(failing: &[String]) -> String {
+    match failing {
+        [] => "live but not ready".to_owned(),
+        failing => format!("live but not ready: {}", failing.join(", ")),
+    }
+}
+
+/// The upgrade's connection was refused or cut, as by a limit on new connections.
+fn may_be_a_limit(record: &SessionRecord) -> bool {
+    let error = record
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.error.as_ref());
+    let kind = error.map(|error| error.kind);
+    matches!(
+        kind,
+        Some(Kind::Refused | Kind::ClosedBeforeStatus | Kind::ResetBeforeStatus)
+    )
 }
 
 fn certificate_words(shown: &Shown) -> String {

@@ -27,7 +27,7 @@ pub struct Options {
     #[arg(
         long = "in",
         value_name = "PLACE",
-        help = "Probe from there, with the names that are known there: container:NAME, compose:SERVICE, \
+        help = "Probe from the network namespace of PLACE, with its hosts file and resolv.conf: container:NAME, compose:SERVICE, \
                 pid:N or netns:PATH"
     )]
     pub(super) place: Option<Place>,
@@ -35,13 +35,13 @@ pub struct Options {
         long,
         value_name = "NAME",
         conflicts_with = "token_file",
-        help = "The gateway's token or password is in this environment variable"
+        help = "Read the gateway's token or password from this environment variable"
     )]
     pub(super) token_env: Option<String>,
     #[arg(
         long,
         value_name = "FILE",
-        help = "The gateway's token or password is in this file"
+        help = "Read the gateway's token or password from this file"
     )]
     pub(super) token_file: Option<PathBuf>,
     #[arg(
@@ -49,7 +49,7 @@ pub struct Options {
         value_name = "DURATION",
         default_value = "20s",
         value_parser = budget,
-        help = "Time for everything, 1s to 10m"
+        help = "Time limit for the whole run, 1s to 10m"
     )]
     pub(super) budget: Duration,
     #[arg(long, conflicts_with = "json", help = "At most six lines, for a chat")]
@@ -58,7 +58,7 @@ pub struct Options {
     pub(super) json: bool,
     #[arg(
         long,
-        help = "Exit with 10, 11 or 12 where a rung of L1, L2 or L3 fails, instead of 1"
+        help = "Exit with 10, 11 or 12 instead of 1 if the first failing rung is in L1, L2 or L3"
     )]
     pub(super) exit_by_layer: bool,
 }

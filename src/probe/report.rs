@@ -45,10 +45,10 @@ pub struct Report {
     pub taken_from: String,
     /// Where the secret came from; `null` without one.
     pub secret_from: Option<String>,
-    /// Where the probe stood.
+    /// Where the probe ran.
     #[serde(rename = "where")]
     pub whereabouts: Whereabouts,
-    /// From the ground up.
+    /// Lowest first.
     pub rungs: Vec<Rung>,
     /// The lowest rung that failed.
     pub first_failing: Option<&'static str>,
@@ -81,17 +81,17 @@ impl Default for Versions {
     }
 }
 
-/// What a rung came to.
+/// Result of a rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It holds.
+    /// It works.
     Pass,
-    /// It holds, and something about it is wrong.
+    /// It works, with a defect.
     Warn,
-    /// It does not hold.
+    /// It does not work.
     Fail,
-    /// It was not tried; `because` says why.
+    /// It was not tested; `because` says why.
     Skip,
 }
 
@@ -123,13 +123,13 @@ pub struct Rung {
     pub id: &'static str,
     /// What it came to.
     pub status: Status,
-    /// In words, why.
+    /// The reason, in words.
     pub because: String,
     /// How long it took; `null` where nothing was waited for.
     pub ms: Option<f64>,
     /// What was seen; see `docs/probe.md`.
     pub facts: Map<String, Value>,
-    /// Of a rung that failed: the rule that explains it.
+    /// Of a rung that failed: the rule that explains it; `null` if none does.
     pub verdict: Option<Verdict>,
     #[serde(skip)]
     beyond: bool,

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::header::HOST;
-use http::{HeaderValue, Request};
+use http::Request;
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,10 +20,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use uuid::Uuid;
 
 use super::target::Target;
@@ -51,10 +52,10 @@ pub(super) const DIAL: Duration = Duration::from_secs(4);
 /// For the record of a session that its client has ended: its other end may take a while.
 const RECORD: Duration = Duration::from_secs(3);
 
-/// For what is done when the budget is spent.
+/// Extra time to finish after the budget.
 const END: Duration = Duration::from_millis(900);
 
-/// Of an answer's body that is read.
+/// Bytes read of an answer's body.
 const BODY: usize = 64 * 1024;
 
 /// In milliseconds.
@@ -66,7 +67,7 @@ const SCOPES: usize = 20;
 /// The largest message that is read. `hello-ok` has 20 KB.
 const MESSAGE: usize = 4 << 20;
 
-/// Why there is no probe.
+/// The probe could not run.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
     #[error("{0}")]
@@ -272,18 +273,33 @@ impl OwnTap {
         (record, heard)
     }
 
-    async fn converse(&self, target: &Target, connects: bool, heard: &mut Heard) -> io::Result<()> {
-        let mut request = format!("ws://localhost{}", target.path)
-            .into_client_request()
+    /// By hyper, which passes over interim answers (1xx). Whether the gateway agreed properly is for the rules to say.
+    async fn upgrade(&self, target: &Target) -> io::Result<Socket> {
+        let (mut sender, driver) = http1::handshake(TokioIo::new(self.connect()?))
+            .await
             .map_err(io::Error::other)?;
-        let host = HeaderValue::from_str(&target.host()).map_err(io::Error::other)?;
-        request.headers_mut().insert(HOST, host);
+        tokio::spawn(driver.with_upgrades());
+        let request = Request::get(&target.path)
+            .header(HOST, target.host())
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, generate_key())
+            .body(Empty::<Bytes>::new())
+            .map_err(io::Error::other)?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
+        let upgraded = hyper::upgrade::on(answer).await.map_err(io::Error::other)?;
         let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE));
-        let opening = client_async_with_config(request, self.connect()?, Some(limits));
-        let (socket, _) = timeout_at(self.deadline.into(), opening)
-            .await?
-            .map_err(io::Error::other)?;
-        let mut socket = Socket(socket);
+        let stream = TokioIo::new(upgraded);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await;
+        Ok(Socket(socket))
+    }
+
+    async fn converse(&self, target: &Target, connects: bool, heard: &mut Heard) -> io::Result<()> {
+        let mut socket = timeout_at(self.deadline.into(), self.upgrade(target)).await??;
         let opened = Instant::now();
         let challenge = timeout_at(self.until(CHALLENGE), socket.challenge()).await??;
         heard.challenge_ms = Some(millis(opened.elapsed()));
@@ -300,7 +316,7 @@ impl OwnTap {
                 let ours = ours as f64 / 1000.0;
                 theirs - ours
             })
-            // More is no time at all.
+            // Beyond a century it is no clock.
             .filter(|skew| skew.abs() < CENTURY);
         if !connects {
             return socket.close().await;
@@ -356,7 +372,7 @@ impl OwnTap {
     }
 }
 
-struct Socket(WebSocketStream<tokio::net::UnixStream>);
+struct Socket(WebSocketStream<TokioIo<Upgraded>>);
 
 impl Socket {
     /// The next message that is JSON.

@@ -60,7 +60,7 @@ pub(super) enum TargetError {
         "the URL {from}: a user name and password in the URL are not sent\n  to do: leave them out"
     )]
     UserInfo { from: String },
-    #[error("--token-env and --token-file with --in: name the URL that the secret is for")]
+    #[error("with --in, --token-env and --token-file require a URL")]
     NoUrl,
     #[error("failed to read OpenClaw's configuration {}: {why}", path.display())]
     Configuration { path: PathBuf, why: String },
@@ -300,7 +300,9 @@ fn read(path: &Path) -> Result<Option<Value>, TargetError> {
         Err(error) => return Err(failed(error.to_string())),
     };
     if !metadata.is_file() || metadata.len() > MOST {
-        return Err(failed("it is no file of at most 1 MiB".to_owned()));
+        return Err(failed(
+            "it is not a regular file, or larger than 1 MiB".to_owned(),
+        ));
     }
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     if depth(&text) > DEEPEST {

@@ -137,7 +137,7 @@ impl Tried {
             addr: self.addr.to_string(),
             at_ms: 0.0,
             ms: self.percentile(50),
-            error: self.error.filter(|_| self.times.is_empty()),
+            error: self.error,
             tries: Some(self.tries()),
         }
     }
@@ -221,17 +221,17 @@ pub(super) fn rung(tried: &[Tried], status: Status) -> Rung {
 fn tried_words(tried: &Tried) -> String {
     let (addr, of, connected) = (tried.addr, tried.of, tried.connected());
     let error = match tried.error {
-        Some(kind) => format!(", {}", error_words(kind)),
-        None if connected < of => ", no answer".to_owned(),
+        Some(kind) => format!("; last failure: {}", error_words(kind)),
+        None if connected < of => "; last failure: no answer".to_owned(),
         None => String::new(),
     };
     match tried.percentile(50).zip(tried.percentile(99)) {
         Some((p50, p99)) => format!(
-            "{addr} {connected} of {of}, p50 {}, p99 {}{error}",
+            "{addr}: {connected} of {of} connected, p50 {}, p99 {}{error}",
             human_ms(p50),
             human_ms(p99)
         ),
-        None => format!("{addr} 0 of {of}{error}"),
+        None => format!("{addr}: 0 of {of} connected{error}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where the probe stands: the first rung, and the one that is lied about most. A check from another namespace
+//! Where the probe runs: the first rung, and the one that people most often get wrong. A check from another namespace
 //! sees another network.
 
 use std::collections::BTreeMap;
@@ -106,24 +106,24 @@ fn kept(text: &str) -> String {
     PeerText::new(text, LENGTH).into()
 }
 
-/// Where the probe stands.
+/// Where the probe ran.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Whereabouts {
     /// The host's name.
     pub host: String,
-    /// The container that this place is, if it is one.
+    /// The container, if the probe ran in one.
     pub container: Option<InContainer>,
     /// The network namespace, as `/proc/self/ns/net` shows it.
     pub netns: String,
-    /// It was entered by `--in`.
+    /// Whether it was entered by `--in`.
     pub entered: bool,
-    /// Addresses of its interfaces but loopback.
+    /// Addresses of its interfaces except loopback.
     pub addresses: Vec<String>,
     /// `nameserver` of its `resolv.conf`.
     pub resolver: Vec<String>,
     /// Its hosts file: one entry a line, without comments.
     pub hosts: Vec<String>,
-    /// `OPENCLAW_*` variables; of secrets their fingerprints.
+    /// `OPENCLAW_*` variables; secrets as fingerprints.
     pub env: BTreeMap<String, String>,
 }
 

@@ -56,12 +56,12 @@ const ATTACHED: [(&str, &str); 7] = [
 ];
 
 /// The same for a probe, which has a URL and no settings. Its reader wants to know what real clients have to do.
-const PROBE: [(&str, &str); 23] = [
+const PROBE: [(&str, &str); 25] = [
     (
         "set gateway.tls.ca to the file of the CA (or of the self-signed certificate) of the gateway",
         "give clients the CA of the gateway's certificate: for the OpenClaw CLI NODE_EXTRA_CA_CERTS=FILE, or \
-         gateway.remote.tlsFingerprint; if the CA is a public one, the gateway does not send its intermediate \
-         certificate",
+         gateway.remote.tlsFingerprint; if the CA is a public one, make the gateway send its \
+         intermediate certificate",
     ),
     (
         "set gateway.tls.server_name to a name that its certificate carries",
@@ -75,7 +75,7 @@ const PROBE: [(&str, &str); 23] = [
     ),
     (
         "if it needs this long, raise timeouts.upgrade",
-        "a healthy one needs milliseconds",
+        "a healthy gateway needs milliseconds",
     ),
     (
         "use https:// (or wss://) in gateway.url",
@@ -96,24 +96,32 @@ const PROBE: [(&str, &str); 23] = [
     (" and gateway.url says plain", " and the URL says plain"),
     ("gateway.url says", "the URL says"),
     ("gateway.url", "the URL"),
+    (
+        "put it into gateway.tls.fingerprint (with `wstap attach`: attach again)",
+        "put it into the client's gateway.remote.tlsFingerprint",
+    ),
+    (
+        "put it and wstap on one network",
+        "put it and its client on one network",
+    ),
+    ("join tap and gateway in", "join client and gateway in"),
     ("the gateway is http", "the gateway is ws"),
     (
         "must run and share a network with wstap",
         "must run and share a network with its clients",
     ),
+    ("our timer timeouts.", "the probe's timer "),
+    ("within timeouts.", "within the probe's limit for "),
+    ("timeouts.", "the probe's timer "),
     (
-        "when the tap began to connect",
-        "when the probe began to connect",
+        "this tap's host is named",
+        "the host that was probed is named",
     ),
-    ("our timer timeouts.", "our own timer "),
-    ("within timeouts.connect", "within our limit"),
-    ("timeouts.", "our timer "),
-    ("this tap's host is named", "this container is named"),
-    ("the tap's host", "this host"),
-    ("the tap's container", "this container"),
-    ("the tap's user", "this user"),
+    ("the tap's host", "the client's host"),
+    ("the tap's container", "the client's container"),
+    ("the tap's user", "the client's user"),
     ("between tap and gateway", "between here and the gateway"),
-    ("wstap's namespace", "this namespace"),
+    ("wstap's namespace", "the client's namespace"),
 ];
 
 /// The names of one time.

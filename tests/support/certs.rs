@@ -8,6 +8,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::crypto::ring;
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -48,6 +49,25 @@ impl Ca {
     pub fn server(&self, names: &[&str], validity: Validity) -> Arc<ServerConfig> {
         let (leaf, key) = self.leaf(names, validity);
         serving(leaf.der().clone(), &key.serialize_pem())
+    }
+
+    /// The same, for clients that show a certificate of this CA.
+    pub fn demanding_server(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let (leaf, key) = self.leaf(names, Validity::Now);
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_slice_iter(self.pem.as_bytes()) {
+            roots.add(root.expect("the CA")).expect("a root");
+        }
+        let clients =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_client_cert_verifier(clients.build().expect("a verifier"));
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("its key");
+        let config = config.with_single_cert(vec![leaf.der().clone()], key);
+        Arc::new(config.expect("a leaf with its key"))
     }
 
     /// The same in two files, for programs of others: certificate and key.

@@ -24,7 +24,7 @@ impl Climber<'_> {
                 self.late("L1.challenge");
                 return;
             }
-            let because = "the WebSocket is open, and no challenge of an OpenClaw gateway came";
+            let because = "the WebSocket opened, but no OpenClaw challenge arrived";
             // The probe has sent nothing: it is no client that is at fault.
             let verdict = record.verdict.as_ref();
             let blamed = verdict.is_some_and(|verdict| verdict.class == Class::ClientFault);
@@ -38,11 +38,7 @@ impl Climber<'_> {
             let because = "the secret is not sent in clear text to a public address: use wss";
             self.add(Rung::new("L2.auth", Status::Skip, because));
             for id in ["L2.scopes", "L3.channels"] {
-                self.add(Rung::new(
-                    id,
-                    Status::Skip,
-                    "nothing was sent that is answered with scopes",
-                ));
+                self.add(Rung::new(id, Status::Skip, "no connect request was sent"));
             }
             return;
         }
@@ -52,7 +48,7 @@ impl Climber<'_> {
     fn challenge(&mut self, ms: f64, skew_ms: Option<f64>) {
         self.skew_ms = skew_ms;
         let clock = match skew_ms {
-            None => "it does not say what time it is there".to_owned(),
+            None => "the challenge has no time".to_owned(),
             Some(skew) if skew.abs() < 1000.0 => "clocks agree within a second".to_owned(),
             Some(skew) if skew > 0.0 => {
                 format!("its clock is {} ahead of this one", human_ms(skew))
@@ -91,10 +87,10 @@ impl Climber<'_> {
             return;
         }
         let because = match (heard.refused, secret) {
-            (false, _) if heard.strange => "the answer to connect is no hello-ok".to_owned(),
+            (false, _) if heard.strange => "the answer to connect is not hello-ok".to_owned(),
             (false, _) => "the gateway did not answer connect".to_owned(),
             (true, Some(secret)) => format!("refused, with the secret of {}", secret.from()),
-            (true, None) => "refused, without a secret (--token-env, --token-file)".to_owned(),
+            (true, None) => "refused: no secret was sent (--token-env, --token-file)".to_owned(),
         };
         self.add(Rung::new("L2.auth", Status::Fail, because).judged(record));
     }
@@ -130,7 +126,7 @@ impl Climber<'_> {
             return false;
         }
         let because = match status {
-            Some(101) => "answered with a 101 that is no agreement to a WebSocket".to_owned(),
+            Some(101) => "answered with a 101 that is not a valid WebSocket handshake".to_owned(),
             Some(status) => format!("answered with {status}, not 101"),
             None => "no answer to the upgrade request".to_owned(),
         };
@@ -157,11 +153,11 @@ impl Climber<'_> {
                 ([], true) => "no device; the secret is accepted (a healthy gateway gives no scopes to a probe \
                                without a device)"
                     .to_owned(),
-                ([], false) => "no device: a healthy gateway gives it no scopes".to_owned(),
-                (scopes, _) => format!("{} and not operator.read", scopes.join(", ")),
+                ([], false) => "no scopes granted, as expected without a device".to_owned(),
+                (scopes, _) => format!("granted {}, but not operator.read", scopes.join(", ")),
             };
             self.add(Rung::new("L2.scopes", Status::Skip, because).facts(facts));
-            let because = "it requires the scope operator.read";
+            let because = "it needs the scope operator.read, which was not granted";
             self.add(Rung::new("L3.channels", Status::Skip, because));
             return;
         }

@@ -45,7 +45,7 @@ impl Climber<'_> {
             .map(String::as_str)
             .collect();
         words.push(match addresses.as_slice() {
-            [] => "no address but loopback".to_owned(),
+            [] => "no address except loopback".to_owned(),
             all => all.join(" "),
         });
         words.push(match place.resolver.as_slice() {
@@ -53,7 +53,8 @@ impl Climber<'_> {
             all => format!("resolver {}", all.join(" ")),
         });
         if is_loopback && place.container.is_some() {
-            words.push("127.0.0.1 is this container and whatever shares its network".to_owned());
+            words
+                .push("loopback here is this container, and any that share its network".to_owned());
         }
         let rung = Rung::new("where", Status::Pass, words.join(", "));
         self.add(rung);
@@ -100,8 +101,8 @@ impl Climber<'_> {
         }
         let because = match source {
             "literal" => "an address: no name to look up".to_owned(),
-            "hosts" => format!("{host} is {} (hosts file)", ips.join(", ")),
-            _ => format!("{host} is {}", ips.join(", ")),
+            "hosts" => format!("{host} resolves to {} (hosts file)", ips.join(", ")),
+            _ => format!("{host} resolves to {}", ips.join(", ")),
         };
         let because = match found.more {
             0 => because,

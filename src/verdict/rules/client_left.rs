@@ -68,8 +68,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         title: "The client gave up while we connected to the gateway",
-        explanation: "The client ended its connection before ours to the gateway was there, and \
-                      within 3 s. One that waits longer is gateway.unreachable.no_answer.",
+        explanation: "The client left within 3 s, before we had connected to the gateway. One that waits longer is gateway.unreachable.no_answer.",
         evidence: "the end of the client's connection while ours to the gateway was being made",
         versions: Versions::Any,
         action: "if it happens again, check that the gateway's address answers, or give the client more time",

@@ -11,7 +11,7 @@ use crate::verdict::view::{fact, human_ms, limit};
 use crate::verdict::words::error_words;
 use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
-/// How long a client waits at most before our dial's slowness explains that it left. One lost packet
+/// From this wait on, our slow dial explains why the client left. One lost packet
 /// takes a second, a second one two more (RFC 6298 section 5).
 const DIAL_MS: f64 = 3000.0;
 
@@ -170,12 +170,13 @@ pub(super) const RULES: &[Rule] = &[
         order: 60,
         title: "The client gave up before the gateway was reached",
         explanation: "The client waited for 3 s or more while the tap looked up the gateway's name, \
-                      connected or did TLS, and left before timeouts.connect ran out. A gateway that is \
-                      there and not stuck takes milliseconds for that. A client that leaves sooner is \
+                      connected or did TLS, and left before timeouts.connect ran out. A healthy gateway \
+                      needs milliseconds for that. A client that leaves sooner is \
                       client.left.dial.",
-        evidence: "the end of the client's connection 3 s or more after the tap began to connect, and no connection yet",
+        evidence: "the client left 3 s or more after the tap began to connect, and before the gateway's connection was ready",
         versions: Versions::Any,
         action: "run `curl -v` with gateway.url on the tap's host: its last line shows whether the name, the connection or TLS hangs",
+        party: Party::Client,
         ..cause("gateway.unreachable.no_answer", ActOn::Operator, no_answer)
     },
     Rule {
@@ -200,13 +201,13 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         order: 95,
         title: "Some connections to the gateway fail",
-        explanation: "Of a probe's connections (wstap probe makes up to 100 to each address of the gateway's \
-                      name) fewer than 97 % to one of them were made: that address is dead, or packets to it \
-                      are lost. Clients that try the addresses in turn connect late, and those that take one of \
-                      them fail now and then.",
-        evidence: "a probe, of whose connections to one address more than 3 % failed, and another address or attempt that worked",
+        explanation: "`wstap probe` makes up to 100 connections to each address of the gateway's name, and to \
+                      one address more than 3 % failed: it is dead, or packets to it are lost. Clients that try \
+                      the addresses in turn connect late; those that try only one fail now and then.",
+        evidence: "a probe in which more than 3 % of the connections to one address failed, while others worked",
         versions: Versions::Any,
-        action: "remove the address that does not answer from the name (DNS, hosts file), or fix the route to it",
+        action: "fix the route to the failing address; if it is dead, remove it from the name (DNS, hosts file)",
+        party: Party::Network,
         ..cause("gateway.unreachable.partly", ActOn::Network, partly)
     },
     Rule {
@@ -446,7 +447,7 @@ fn no_answer(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!(
-        "we had not reached the gateway after {}, and the client gave up",
+        "the client gave up after {}: we had not reached the gateway yet",
         human_ms(waited)
     );
     let target = fact(format!("the gateway is {}", view.gateway_name()));
