@@ -6,6 +6,7 @@
 
 mod certificate;
 mod channels;
+mod formats;
 mod health;
 mod ladder;
 mod options;
@@ -15,7 +16,9 @@ mod target;
 mod tcp;
 mod whereabouts;
 
+use std::env;
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tokio::runtime::Builder;
@@ -89,7 +92,7 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
         }
     };
     let look = Look::stdout();
-    let live = !(options.json || options.short);
+    let live = !(options.json || options.short || options.markdown);
     let mut shown = |rung: &Rung| {
         if live {
             print(&report::lines(rung, look));
@@ -116,10 +119,38 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
         print(&format!("{text}\n"));
     } else if options.short {
         print(&report::short(&report, look));
+    } else if options.markdown {
+        print(&formats::markdown(&report));
     } else {
         print(&report::last(&report, look));
     }
-    report.exit_code(options.exit_by_layer)
+    match written(options, &report) {
+        Ok(()) => report.exit_code(options.exit_by_layer),
+        Err(error) => {
+            log::say(&format!("wstap: {error}"));
+            exit::USAGE
+        }
+    }
+}
+
+/// For those who do not read the terminal: a test dashboard, and the page of a job on GitHub.
+fn written(options: &Options, report: &Report) -> Result<(), String> {
+    let failed =
+        |path: &Path, error: io::Error| format!("failed to write {}: {error}", path.display());
+    if let Some(path) = &options.junit {
+        formats::write_junit(report, path).map_err(|error| failed(path, error))?;
+    }
+    if env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
+        return Ok(());
+    }
+    for line in report.rungs.iter().filter_map(formats::annotation) {
+        // Not on stdout, which may have the report.
+        log::write(&line);
+    }
+    if let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) {
+        formats::add_to_summary(report, &path).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
 }
 
 fn print(text: &str) {

@@ -551,6 +551,57 @@ async fn six_lines_for_a_chat() {
     assert!(run.stdout.contains("\nnext: "), "{}", run.stdout);
 }
 
+/// Of a gateway that refuses the secret, in every form.
+#[tokio::test]
+async fn reports_for_others() {
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let (junit, summary) = (
+        folder.path().join("probe.xml"),
+        folder.path().join("summary.md"),
+    );
+    std::fs::write(&summary, "before\n").unwrap();
+    let mut command = command(&[
+        &ws(&gateway.peer),
+        "--markdown",
+        "--junit",
+        junit.to_str().unwrap(),
+    ]);
+    command
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", &summary);
+    let run = run(command).await;
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(
+        run.stdout.contains("| `L2.auth` | FAIL | refused"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout
+            .contains("**L2.auth** `gateway.auth.token_missing`"),
+        "{}",
+        run.stdout
+    );
+    let annotation = "::error title=wstap probe%3A L2.auth (gateway.auth.token_missing)::";
+    assert!(
+        run.stderr.lines().any(|line| line.starts_with(annotation)),
+        "{}",
+        run.stderr
+    );
+    let text = std::fs::read_to_string(&summary).unwrap();
+    assert_eq!(text, format!("before\n{}", run.stdout));
+    let text = std::fs::read_to_string(&junit).unwrap();
+    assert!(
+        text.contains("type=\"gateway.auth.token_missing\""),
+        "{text}"
+    );
+    assert!(
+        text.contains("tests=\"10\"") && text.contains("failures=\"1\""),
+        "{text}"
+    );
+}
+
 #[tokio::test]
 async fn the_budget_is_hard() {
     let silent = never_answers::start(&Via::Plain).await;

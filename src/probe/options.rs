@@ -52,10 +52,26 @@ pub struct Options {
         help = "Time limit for the whole run, 1s to 10m"
     )]
     pub(super) budget: Duration,
-    #[arg(long, conflicts_with = "json", help = "At most six lines, for a chat")]
+    #[arg(
+        long,
+        conflicts_with_all = ["json", "markdown"],
+        help = "At most six lines, for a chat"
+    )]
     pub(super) short: bool,
-    #[arg(long, help = "Print one JSON object (docs/probe.md)")]
+    #[arg(
+        long,
+        conflicts_with = "markdown",
+        help = "Print one JSON object (docs/probe.md)"
+    )]
     pub(super) json: bool,
+    #[arg(long, help = "Print a table in Markdown")]
+    pub(super) markdown: bool,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Write a JUnit report to this file as well: a test for each rung"
+    )]
+    pub(super) junit: Option<PathBuf>,
     #[arg(
         long,
         help = "Exit with 10, 11 or 12 instead of 1 if the first failing rung is in L1, L2 or L3"
