@@ -61,7 +61,7 @@ pub(super) async fn climb(
     let container = container.and_then(|container| container.name().map(str::to_owned));
     let mut tap = OwnTap::start(target, container, deadline)?;
     Box::pin(climber.climb(&mut tap)).await;
-    tap.stop().await;
+    tap.stop();
     climber.skip_the_rest();
     let Climber {
         whereabouts,
