@@ -1,6 +1,7 @@
 //! `wstap probe` against gateways that behave and those that do not: the rung that breaks first, and why.
 
 mod namespaces;
+mod tls;
 
 use std::process::Stdio;
 
@@ -10,9 +11,8 @@ use tokio::process::Command;
 use crate::peers::openclaw::{Gateway, Refusal, Script, TOKEN};
 use crate::peers::{
     Peer, Via, attribution, blurts, draining, echo, http_plain, never_answers, no_status_line,
-    ok_instead_of_101, reset_before_status, tls,
+    ok_instead_of_101, reset_before_status,
 };
-use crate::support::certs::{Ca, Validity};
 
 /// What the Control UI begins with: the gateway answers so when a proxy has dropped Upgrade.
 const UI: &str = "<!doctype html> <html data-openclaw-control-ui-build=\"1\"><body></body>";
@@ -234,90 +234,6 @@ async fn a_unix_socket_is_a_gateway_too() {
             .unwrap()
             .contains("is a socket, mode")
     );
-}
-
-/// A gateway with TLS; what is trusted is what `SSL_CERT_FILE` has.
-async fn over_tls(host: &str, via: &Via, trusted: Option<&Ca>) -> Value {
-    let gateway = Gateway::start(via, Script::default()).await;
-    let folder = tempfile::TempDir::new().unwrap();
-    let url = format!("wss://{host}:{}", gateway.peer.addr().port());
-    let mut command = command(&[&url, "--json", "--token-env", VARIABLE]);
-    command.env(VARIABLE, TOKEN);
-    let other = Ca::new();
-    command.env(
-        "SSL_CERT_FILE",
-        trusted.unwrap_or(&other).write(folder.path()),
-    );
-    run(command).await.report()
-}
-
-#[tokio::test]
-async fn tls_that_does_not_agree() {
-    let (ca, via) = tls::via(&["localhost"], Validity::Now);
-    let fine = over_tls("localhost", &via, Some(&ca)).await;
-    is_whole(&fine);
-    assert_eq!(fine["first_failing"], Value::Null, "{fine}");
-    let shown = &rung(&fine, "L1.tls")["facts"]["shown"];
-    assert_eq!(shown["chain"][0]["names"], json!(["localhost"]));
-    assert!(
-        shown["fingerprint"]
-            .as_str()
-            .unwrap()
-            .starts_with("sha256:")
-    );
-
-    let at_tls = |rule: &str| ("L1.tls".to_owned(), rule.to_owned());
-    let unknown = over_tls("localhost", &via, None).await;
-    is_whole(&unknown);
-    assert_eq!(
-        broken(&unknown),
-        at_tls("gateway.unreachable.certificate_untrusted")
-    );
-    let name = over_tls("127.0.0.1", &via, Some(&ca)).await;
-    is_whole(&name);
-    assert_eq!(
-        broken(&name),
-        at_tls("gateway.unreachable.certificate_name")
-    );
-    let (ca, via) = tls::via(&["localhost"], Validity::Expired);
-    let expired = over_tls("localhost", &via, Some(&ca)).await;
-    assert_eq!(
-        broken(&expired),
-        at_tls("gateway.unreachable.certificate_expired")
-    );
-    is_whole(&expired);
-}
-
-/// The server's word for it comes after the handshake, with TLS 1.3.
-#[tokio::test]
-async fn a_certificate_of_the_client_is_missing() {
-    let ca = Ca::new();
-    let via = Via::Tls(ca.demanding_server(&["localhost"]));
-    let report = over_tls("localhost", &via, Some(&ca)).await;
-    is_whole(&report);
-    assert_eq!(report["first_failing"], "L1.tls", "{report}");
-    let tls = rung(&report, "L1.tls");
-    assert_eq!(tls["facts"]["shown"]["asks_for_certificate"], true);
-    assert!(
-        tls["because"]
-            .as_str()
-            .unwrap()
-            .contains("client certificate"),
-        "{tls}"
-    );
-}
-
-#[tokio::test]
-async fn plain_spoken_to_tls_and_the_reverse() {
-    let (_, via) = tls::via(&["localhost"], Validity::Now);
-    let secure = Gateway::start(&via, Script::default()).await;
-    breaks(&ws(&secure.peer), "L1.tls", "gateway.unreachable.wants_tls").await;
-    let answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
-    let plain = blurts::start(&Via::Plain, answer).await;
-    let url = format!("wss://{}", plain.addr());
-    breaks(&url, "L1.tls", "gateway.unreachable.not_tls").await;
-    // A 400 alone is no sign of TLS.
-    breaks(&ws(&plain), "L1.upgrade", "gateway.refused.bad_handshake").await;
 }
 
 #[tokio::test]

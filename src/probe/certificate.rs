@@ -1,4 +1,4 @@
-//! The certificate that the gateway shows, whoever may trust it.
+//! The certificate that the gateway shows, trusted or not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

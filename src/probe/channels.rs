@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::report::Status;
 use crate::session::text::PeerText;
 
-/// Accounts that are shown.
+/// Accounts of each kind that are shown.
 const MOST: usize = 40;
 
 /// One account of a channel, in the answer to `channels.status`.
@@ -43,12 +43,12 @@ pub(super) fn told(payload: &Value) -> (Status, String, Map<String, Value>) {
                 &format!("{channel}/{}", account.id.as_deref().unwrap_or_default()),
                 80,
             );
-            if up.len() + down.len() >= MOST {
-                break;
-            }
             let is_up = account.running == Some(true) && account.connected != Some(false);
             if is_up { &mut up } else { &mut down }.push(String::from(name));
         }
+    }
+    for names in [&mut up, &mut down] {
+        names.truncate(MOST);
     }
     let because = match (up.as_slice(), down.as_slice()) {
         ([], []) => "no channel is set up".to_owned(),

@@ -1,4 +1,4 @@
-//! The ladder: each rung stands on the one before it.
+//! The ladder: each rung needs the one before it.
 
 mod inside;
 mod reach;
@@ -127,8 +127,10 @@ impl Climber<'_> {
         let (mut record, mut heard) = tap.talk(self.target, !self.is_in_the_clear).await;
         if record.as_ref().is_some_and(may_be_a_limit) && !self.is_late() {
             // So many connections in so short a time may be what it minds. No secret has been sent yet.
-            tokio::time::sleep(PAUSE.min(self.deadline - Instant::now())).await;
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(PAUSE.min(left)).await;
             (record, heard) = tap.talk(self.target, !self.is_in_the_clear).await;
+            heard.again = true;
         }
         match record {
             Some(record) => self.session(&record, &heard),
@@ -181,9 +183,21 @@ impl Climber<'_> {
         let kind = error.map(|error| error.kind);
         if self.target.is_tls() {
             let asked = shown.as_ref().is_some_and(|it| it.asks_for_certificate);
-            // With TLS 1.3 the server objects only after the handshake.
-            if asked && error.is_some_and(|error| error.kind != Kind::CertificateUntrusted) {
-                let because = "the server asks for a client certificate, and the probe has none: clients need one too";
+            // Many servers ask and do not insist, so only an end that fits counts. With TLS 1.3 the server
+            // objects after the handshake.
+            let fits = matches!(
+                kind,
+                Some(
+                    Kind::Tls
+                        | Kind::TlsCut
+                        | Kind::TlsBroken
+                        | Kind::ClosedBeforeStatus
+                        | Kind::ResetBeforeStatus
+                )
+            );
+            if asked && fits {
+                let because = "the server asked for a client certificate, got none, and ended the connection: it may \
+                               require one";
                 self.add(
                     Rung::new("L1.tls", Status::Fail, because)
                         .took(ms)
@@ -225,6 +239,11 @@ impl Climber<'_> {
             );
             return false;
         }
+        self.plain(record, kind, ms).await
+    }
+
+    /// Whether what listens there takes plain requests, as the URL says.
+    async fn plain(&mut self, record: &SessionRecord, kind: Option<Kind>, ms: f64) -> bool {
         let mut record = record.clone();
         let words = record
             .gateway

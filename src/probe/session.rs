@@ -108,6 +108,8 @@ pub(super) struct Answered {
 /// What the gateway said in the session. The record has the rest.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
+    /// It was the second session: the connection of the first was refused or cut before an answer.
+    pub(super) again: bool,
     /// From the upgrade's answer to the challenge, in milliseconds.
     pub(super) challenge_ms: Option<f64>,
     /// How far the gateway's clock is ahead of ours, in milliseconds.

@@ -110,7 +110,7 @@ impl Target {
         environment: &Environment,
         entered: bool,
     ) -> Result<Self, TargetError> {
-        // Whoever owns the place's process must not say to whom the operator's secret goes.
+        // The owner of the place's process must not choose where the operator's secret goes.
         if entered && named.is_none() && secret.is_some() {
             return Err(TargetError::NoUrl);
         }

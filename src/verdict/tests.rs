@@ -34,6 +34,7 @@ mod passthrough;
 mod pings;
 mod placeholders;
 mod properties;
+mod reaching;
 mod releases;
 mod requests;
 mod together;

@@ -126,7 +126,7 @@ async fn one_dead_address_of_two_is_seen() {
         is_whole(&report);
         let expected = ("L1.tcp".to_owned(), "gateway.unreachable.partly".to_owned());
         assert_eq!(broken(&report), expected, "{report}");
-        // What stands on the address that works is climbed.
+        // The other address works, so the rungs above are tested.
         // Its clock stands still.
         assert_eq!(rung(&report, "L1.challenge")["status"], "warn", "{report}");
         // One of these addresses is public: a secret does not go there in clear text.
@@ -140,7 +140,7 @@ async fn one_dead_address_of_two_is_seen() {
     }
 }
 
-/// A gateway that listens on its own loopback refuses whoever comes from elsewhere.
+/// A gateway that listens on its own loopback refuses clients from other hosts.
 #[tokio::test]
 async fn a_gateway_on_its_own_loopback_refuses_others() {
     let name = test_name!(a_gateway_on_its_own_loopback_refuses_others);

@@ -16,7 +16,7 @@ const SKEW: f64 = 120_000.0;
 
 impl Climber<'_> {
     pub(super) fn session(&mut self, record: &SessionRecord, heard: &Heard) {
-        if !self.upgrade(record) {
+        if !self.upgrade(record, heard.again) {
             return;
         }
         let Some(ms) = heard.challenge_ms else {
@@ -96,7 +96,7 @@ impl Climber<'_> {
     }
 
     /// Whether the gateway, and nobody in its place, agreed to a WebSocket.
-    fn upgrade(&mut self, record: &SessionRecord) -> bool {
+    fn upgrade(&mut self, record: &SessionRecord, again: bool) -> bool {
         let gateway = record.gateway.as_ref();
         let status = gateway.and_then(|gateway| gateway.status);
         let headers = gateway.map(|gateway| {
@@ -118,7 +118,14 @@ impl Climber<'_> {
             ms.into_iter().fold(rung, Rung::took)
         };
         if record.had_tunnel() {
-            self.add(rung(Status::Pass, "101 Switching Protocols".to_owned()));
+            let (status, because) = if again {
+                let because = "101 Switching Protocols at the second attempt: the first connection was refused or \
+                               cut, as by a limit on new connections";
+                (Status::Warn, because)
+            } else {
+                (Status::Pass, "101 Switching Protocols")
+            };
+            self.add(rung(status, because.to_owned()));
             return true;
         }
         if status.is_none() && self.is_late() {

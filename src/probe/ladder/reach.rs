@@ -190,7 +190,7 @@ impl Climber<'_> {
             attempts: counted.map(Tried::attempt).collect(),
             ..GatewayFacts::default()
         };
-        // What became of the request is told by other rungs.
+        // Other rungs say what happened to the request.
         let mut record = SessionRecord {
             kind: RecordKind::Http,
             phase: Phase::Dial,

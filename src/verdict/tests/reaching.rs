@@ -1,0 +1,65 @@
+//! Waits and connections that say something about the gateway, and those that do not.
+
+use serde_json::json;
+
+use super::*;
+
+/// A probe's connections: of so many, so many were made.
+fn probed(all: &[(u32, u32)]) -> SessionRecord {
+    edited("gateway.unreachable.partly", |record| {
+        let attempts = all.iter().map(|(of, connected)| {
+            json!({ "addr": "10.0.0.9:18789", "at_ms": 0.0, "ms": 0.4, "error": null,
+                    "tries": { "of": of, "connected": connected } })
+        });
+        record["gateway"]["attempts"] = attempts.collect();
+    })
+}
+
+#[test]
+fn three_of_a_hundred_connections_may_be_lost() {
+    let partly = "gateway.unreachable.partly";
+    assert_eq!(rule_of(&probed(&[(100, 96)])), partly);
+    assert_eq!(rule_of(&probed(&[(4, 0), (100, 100)])), partly);
+    assert_eq!(rule_of(&probed(&[(100, 100), (4, 0)])), partly);
+    for fine in [&[(100, 97)][..], &[(100, 100), (100, 97)], &[(0, 0)], &[]] {
+        assert_ne!(rule_of(&probed(fine)), partly, "{fine:?}");
+    }
+    // Nothing was connected: that has rules of its own.
+    assert_ne!(rule_of(&probed(&[(4, 0), (4, 0)])), partly);
+}
+
+/// A session tries each address once, and goes on to the next: its client noticed nothing.
+#[test]
+fn a_sessions_own_attempts_are_no_loss() {
+    let record = edited("gateway.unreachable.partly", |record| {
+        for attempt in record["gateway"]["attempts"].as_array_mut().unwrap() {
+            attempt["tries"] = serde_json::Value::Null;
+        }
+    });
+    assert_eq!(rule_of(&record), "ok.http");
+}
+
+#[test]
+fn a_short_wait_for_the_dial_is_the_clients() {
+    let at = |dial: &str| {
+        rule_of(&edited("gateway.unreachable.no_answer", |record| {
+            for began in record["phases"].as_array_mut().unwrap() {
+                if began["phase"] == "dial" {
+                    began["at"] = dial.into();
+                }
+            }
+        }))
+    };
+    assert_eq!(
+        at("2026-11-21T10:00:05.900000Z"),
+        "gateway.unreachable.no_answer"
+    );
+    // The connection was as old, and had been spare until then.
+    assert_eq!(at("2026-11-21T10:00:06.100000Z"), "client.left.dial");
+    // A clock that was set back.
+    assert_eq!(at("2026-11-21T10:01:00.000000Z"), "client.left.dial");
+    let untold = edited("gateway.unreachable.no_answer", |record| {
+        record["phases"] = json!([]);
+    });
+    assert_eq!(rule_of(&untold), "client.left.dial");
+}
