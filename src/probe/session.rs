@@ -92,6 +92,12 @@ struct ToProbe(UnboundedSender<SessionRecord>);
 
 impl Consumer for ToProbe {
     fn consume(&mut self, record: &SessionRecord) -> io::Result<()> {
+        // Other processes of this network namespace can connect to the socket, too. Their sessions tell nothing
+        // about ours.
+        let pid = record.client.process.and_then(|process| process.pid);
+        if pid.and_then(|pid| u32::try_from(pid).ok()) != Some(std::process::id()) {
+            return Ok(());
+        }
         let sent = self.0.send(record.clone());
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
