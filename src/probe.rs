@@ -6,6 +6,7 @@
 
 mod certificate;
 mod channels;
+mod device;
 mod formats;
 mod health;
 mod ladder;
@@ -26,6 +27,7 @@ use tokio::runtime::Builder;
 pub use self::options::Options;
 pub use self::report::{Report, Rung, Status};
 
+use self::device::Device;
 use self::target::Target;
 use self::whereabouts::{Environment, Whereabouts};
 use crate::exit;
@@ -52,10 +54,11 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
         Some(seen) if seen.pid.is_some() => Environment::parse(&seen.environment),
         _ => Environment::own(),
     };
-    let secret = options.secret();
-    let target = secret.and_then(|secret| {
+    let target = options.secret().and_then(|secret| {
         let mut target =
             Target::find(options.url.as_deref(), secret, &environment, seen.is_some())?;
+        let state = options.device_state.as_deref();
+        target.device = state.map(Device::read).transpose()?;
         if let Some(pid) = seen.as_ref().and_then(|seen| seen.pid) {
             target.below(&format!("/proc/{pid}/root"));
         }
@@ -98,6 +101,13 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
             print(&report::lines(rung, look));
         }
     };
+    if let Some(device) = &target.device {
+        log::say(&format!(
+            "wstap: --device-state: if the gateway does not know the device {}, this leaves a pairing request there, \
+             or a paired device if the gateway is on the same host",
+            device.id()
+        ));
+    }
     if live {
         print(&report::title(&target, look));
     }

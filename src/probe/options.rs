@@ -46,6 +46,13 @@ pub struct Options {
     pub(super) token_file: Option<PathBuf>,
     #[arg(
         long,
+        value_name = "DIR",
+        help = "Connect as the OpenClaw CLI's device whose state is in this folder (~/.openclaw), so that scopes and channels are \
+                tested too. The folder is only read. If the gateway does not know the device, a pairing request is left there"
+    )]
+    pub(super) device_state: Option<PathBuf>,
+    #[arg(
+        long,
         value_name = "DURATION",
         default_value = "20s",
         value_parser = budget,

@@ -63,6 +63,13 @@ const CENTURY: f64 = 3.2e12;
 /// Scopes that are kept.
 const SCOPES: usize = 20;
 
+/// `platform` and `deviceFamily` of the CLI: a device that was paired with others has to be approved again.
+const PLATFORM: (&str, &str) = if cfg!(target_os = "macos") {
+    ("macos", "Mac")
+} else {
+    ("linux", "Linux")
+};
+
 /// The largest message that is read. `hello-ok` has 20 KB.
 const MESSAGE: usize = 4 << 20;
 
@@ -322,7 +329,8 @@ impl OwnTap {
             return socket.close().await;
         }
         let asked = Instant::now();
-        socket.send(&connect_request(target)).await?;
+        let request = connect_request(target, &challenge.payload);
+        socket.send(&request).await?;
         let answer = timeout_at(self.until(ANSWER), socket.answer("probe-connect")).await??;
         if answer.ok != Some(true) {
             heard.refused = true;
@@ -428,21 +436,31 @@ impl Socket {
 }
 
 /// As the CLI's own `gateway probe` sends it (2026.9.6): in this mode a gateway keeps no pairing request.
-fn connect_request(target: &Target) -> Value {
+fn connect_request(target: &Target, challenge: &Value) -> Value {
     // A gateway in password mode takes it from there as well.
     let auth = (target.secret.as_ref()).map(|secret| json!({ "token": secret.expose() }));
     let mut params = json!({
         "minProtocol": 3, "maxProtocol": 4,
         "client": {
-            "id": "cli", "version": "dev", "platform": std::env::consts::OS, "mode": "probe",
+            "id": "cli", "version": "dev", "platform": PLATFORM.0, "deviceFamily": PLATFORM.1, "mode": "probe",
             "instanceId": Uuid::new_v4(),
         },
         "caps": [], "role": "operator", "scopes": ["operator.read"],
     });
-    if let (Some(params), Some(auth)) = (params.as_object_mut(), auth) {
-        params.insert("auth".to_owned(), auth);
+    if let Some(auth) = auth {
+        insert(&mut params, "auth", auth);
+    }
+    if let Some(device) = &target.device {
+        let signed = device.sign(&params, challenge);
+        insert(&mut params, "device", signed);
     }
     json!({ "type": "req", "id": "probe-connect", "method": "connect", "params": params })
+}
+
+fn insert(params: &mut Value, name: &str, value: Value) {
+    if let Some(params) = params.as_object_mut() {
+        params.insert(name.to_owned(), value);
+    }
 }
 
 /// Of the probe's tap: it adds nothing, denies nothing, and waits for nobody.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::device::{Device, DeviceError};
 use super::report::inert;
 use super::whereabouts::Environment;
 use crate::session::credential::Secret;
@@ -68,6 +69,8 @@ pub(super) enum TargetError {
     NoVariable(String),
     #[error("--token-file {}: {why}", path.display())]
     TokenFile { path: PathBuf, why: String },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 /// The gateway's address as a client dials it.
@@ -91,6 +94,8 @@ pub(super) struct Target {
     pub(super) taken_from: String,
     /// The secret, if there is one.
     pub(super) secret: Option<Given>,
+    /// In whose name to connect, if not in nobody's.
+    pub(super) device: Option<Device>,
     /// The only certificate to accept, in hexadecimal digits.
     pub(super) pin: Option<String>,
 }
@@ -181,6 +186,7 @@ impl Target {
             path: "/".to_owned(),
             taken_from,
             secret: secret.or_else(from_environment),
+            device: None,
             pin: None,
         })
     }
@@ -194,6 +200,7 @@ impl Target {
             path,
             taken_from: from.to_owned(),
             secret,
+            device: None,
             pin: None,
         };
         if let Some(path) = text.strip_prefix("unix:") {

@@ -92,6 +92,11 @@ impl Gateway {
         self.folder.path().join(CONFIG)
     }
 
+    /// The folder of its state, which the command line tool on its host shares.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     /// Gives it another configuration while it runs. It takes it over by itself, a moment later.
     pub fn rewrite(&self, options: &Options) {
         config(self.folder.path(), self.addr.port(), options);

@@ -1,11 +1,19 @@
 //! `wstap probe` and the real gateway.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::gateway::{Gateway, Options, TOKEN};
 use super::turn;
-use crate::probe::{broken, command, is_whole, run, rung};
+use crate::probe::{Run, broken, command, is_whole, run, rung};
 use crate::support::deadline::poll;
+use crate::support::device::Device;
+use crate::support::netns::{self, HERE_PRIVATE, test_name};
 
 const VARIABLE: &str = "PROBE_SECRET";
 
@@ -77,6 +85,157 @@ async fn secrets_of_all_kinds_and_nothing_is_left_behind() {
         devices(&gateway, &install).await,
         before,
         "the gateway keeps something"
+    );
+}
+
+/// A probe in the name of the device whose state is in this folder.
+async fn probe_as(url: &str, state: &Path) -> Run {
+    let mut command = command(&[url, "--json", "--token-env", VARIABLE, "--device-state"]);
+    command.arg(state).env(VARIABLE, TOKEN);
+    run(command).await
+}
+
+/// What is in a folder: size and time of each file.
+fn listing(folder: &Path) -> BTreeMap<std::path::PathBuf, (u64, SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let metadata = entry.metadata().expect("metadata");
+        let changed = metadata.modified().expect("a time");
+        found.insert(entry.path(), (metadata.len(), changed));
+        if metadata.is_dir() {
+            found.extend(listing(&entry.path()));
+        }
+    }
+    found
+}
+
+/// Its devices and requests, but for when it last saw each.
+fn unseen(mut devices: Value) -> Value {
+    for device in devices["paired"].as_array_mut().expect("paired devices") {
+        device["lastSeenAtMs"] = Value::Null;
+    }
+    devices
+}
+
+#[tokio::test]
+async fn a_paired_device_makes_every_rung_decidable() {
+    let Some((_turn, install)) = turn("live: probe with a device").await else {
+        return;
+    };
+    let gateway = Gateway::start(&install).await;
+    let url = gateway.url().replace("http", "ws");
+    // A gateway approves devices of its own host by itself.
+    let first = probe_as(&url, &gateway.state()).await;
+    assert!(first.stderr.contains("a paired device"), "{}", first.stderr);
+    let before = unseen(devices(&gateway, &install).await);
+    assert_eq!(before["paired"].as_array().map(Vec::len), Some(1));
+
+    // As it is while the gateway has the database open, and a copy.
+    let copy = TempDir::new().expect("a folder");
+    fs::create_dir(copy.path().join("state")).expect("create a folder");
+    for end in ["", "-wal", "-shm"] {
+        let name = format!("state/openclaw.sqlite{end}");
+        fs::copy(gateway.state().join(&name), copy.path().join(&name)).expect("copy the database");
+    }
+    let had = listing(copy.path());
+    for state in [gateway.state(), copy.path().to_owned()] {
+        let report = probe_as(&url, &state).await.report();
+        is_whole(&report);
+        assert_eq!(broken(&report).0, "none", "{report}");
+        for id in ["L2.auth", "L2.scopes", "L3.channels"] {
+            assert_eq!(rung(&report, id)["status"], "pass", "{report}");
+        }
+        let granted = &rung(&report, "L2.scopes")["facts"]["granted"];
+        assert_eq!(*granted, serde_json::json!(["operator.read"]), "{report}");
+    }
+    assert_eq!(
+        listing(copy.path()),
+        had,
+        "reading the device wrote something"
+    );
+    assert_eq!(unseen(devices(&gateway, &install).await), before);
+}
+
+/// What a gateway refuses clients of other hosts.
+#[tokio::test]
+async fn clients_of_other_hosts() {
+    const TEST: &str = "live: probe from another host";
+    let Some((_turn, install)) = turn(TEST).await else {
+        return;
+    };
+    let Some(net) = netns::enter(TEST, test_name!(clients_of_other_hosts)).await else {
+        return;
+    };
+    let options = Options {
+        lan: true,
+        ..Options::default()
+    };
+    let gateway = Gateway::start_with(&install, &options).await;
+    let url = format!("ws://{HERE_PRIVATE}:{}", gateway.addr().port());
+    let place = format!("netns:/run/netns/{}", net.there());
+    let probe = async |secret: &str, state: Option<&Path>| {
+        let mut command = command(&[&url, "--json", "--token-env", VARIABLE, "--in", &place]);
+        command.env(VARIABLE, secret);
+        if let Some(state) = state {
+            command.arg("--device-state").arg(state);
+        }
+        run(command).await.report()
+    };
+    let before = devices(&gateway, &install).await;
+    let at_auth = |rule: &str| ("L2.auth".to_owned(), rule.to_owned());
+
+    // The token is accepted, and nothing more is granted without a device.
+    let none = probe(TOKEN, None).await;
+    is_whole(&none);
+    assert_eq!(broken(&none).0, "none", "{none}");
+    for id in ["L2.scopes", "L3.channels"] {
+        assert_eq!(rung(&none, id)["status"], "skip", "{none}");
+    }
+    assert_eq!(devices(&gateway, &install).await, before);
+
+    // A device that nobody has approved, in the form of an older command line tool.
+    let folder = TempDir::new().expect("a folder");
+    fs::create_dir(folder.path().join("identity")).expect("create a folder");
+    let device = Device::new();
+    let file = folder.path().join("identity/device.json");
+    fs::write(&file, device.file().to_string()).expect("write the device");
+    let unapproved = probe(TOKEN, Some(folder.path())).await;
+    is_whole(&unapproved);
+    assert_eq!(
+        broken(&unapproved),
+        at_auth("gateway.pairing.not_paired"),
+        "{unapproved}"
+    );
+    let pending = devices(&gateway, &install).await;
+    let request = pending["pending"][0]["requestId"]
+        .as_str()
+        .expect("a request");
+    let approving = ["devices", "approve", request, "--json"];
+    let output = gateway.command_line(&install, &approving).await;
+    assert!(output.status.success(), "{output:?}");
+    let approved = probe(TOKEN, Some(folder.path())).await;
+    is_whole(&approved);
+    assert_eq!(broken(&approved).0, "none", "{approved}");
+    assert_eq!(
+        rung(&approved, "L3.channels")["status"],
+        "pass",
+        "{approved}"
+    );
+
+    // Ten wrong ones lock the address out, right ones too.
+    for _ in 0..10 {
+        let wrong = probe("wrong-0123456789abcdef0123456789abcdef", None).await;
+        assert_eq!(
+            broken(&wrong),
+            at_auth("gateway.auth.token_mismatch"),
+            "{wrong}"
+        );
+    }
+    let locked = probe(TOKEN, None).await;
+    assert_eq!(
+        broken(&locked),
+        at_auth("gateway.auth.rate_limited"),
+        "{locked}"
     );
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
@@ -30,6 +30,18 @@ impl Device {
             id: HEXLOWER.encode(&Sha256::digest(&public)),
             public,
         }
+    }
+
+    /// As the command line tool of 2026.3 kept it in `identity/device.json`: a key without its public half.
+    pub fn file(&self) -> Value {
+        // RFC 8410 section 7: the seed is at the same place in both forms.
+        let seed = self.pkcs8.get(16..48).expect("a seed");
+        let prefix = HEXLOWER
+            .decode(b"302e020100300506032b657004220420")
+            .expect("a prefix");
+        let der = BASE64.encode(&[prefix.as_slice(), seed].concat());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+        json!({ "version": 1, "deviceId": self.id, "privateKeyPem": pem })
     }
 
     /// The hash of its public key.

@@ -70,13 +70,20 @@ impl Climber<'_> {
         let secret = self.target.secret.as_ref();
         if let Some(ms) = heard.hello_ms {
             let method = heard.method.as_deref().unwrap_or("unknown");
+            let device = self.target.device.as_ref();
+            let device = device.map_or_else(String::new, |device| {
+                format!(
+                    ", and the device {}",
+                    device.id().get(..12).unwrap_or_default()
+                )
+            });
             let because = match secret {
                 // A gateway without authentication takes any.
                 Some(secret) => format!(
-                    "accepted with the secret of {} (method {method})",
+                    "accepted with the secret of {} (method {method}){device}",
                     secret.from()
                 ),
-                None => format!("accepted without a secret (method {method})"),
+                None => format!("accepted without a secret (method {method}){device}"),
             };
             self.add(Rung::new("L2.auth", Status::Pass, because).took(ms));
             self.scopes(record, heard);
@@ -156,6 +163,13 @@ impl Climber<'_> {
         let mut facts = Map::new();
         facts.insert("granted".to_owned(), json!(scopes));
         if !heard.asked {
+            if self.target.device.is_some() {
+                let because =
+                    "the gateway granted this device neither operator.read nor operator.admin";
+                let rung = Rung::new("L2.scopes", Status::Fail, because).facts(facts);
+                self.add(rung.judged(record));
+                return;
+            }
             let because = match (scopes, self.target.secret.is_some()) {
                 ([], true) => "no device; the secret is accepted (a healthy gateway gives no scopes to a probe \
                                without a device)"
