@@ -11,6 +11,7 @@ mod formats;
 mod health;
 mod ladder;
 mod options;
+mod proxy;
 mod report;
 mod session;
 mod target;
@@ -28,6 +29,7 @@ pub use self::options::Options;
 pub use self::report::{Report, Rung, Status};
 
 use self::device::Device;
+use self::proxy::Choice;
 use self::target::Target;
 use self::whereabouts::{Environment, Whereabouts};
 use crate::exit;
@@ -59,6 +61,7 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
             Target::find(options.url.as_deref(), secret, &environment, seen.is_some())?;
         let state = options.device_state.as_deref();
         target.device = state.map(Device::read).transpose()?;
+        target.proxy = Choice::of(&target, &environment);
         if let Some(pid) = seen.as_ref().and_then(|seen| seen.pid) {
             target.below(&format!("/proc/{pid}/root"));
         }

@@ -1,6 +1,7 @@
 //! `wstap probe` against gateways that behave and those that do not: the rung that breaks first, and why.
 
 mod namespaces;
+mod proxy;
 mod tls;
 
 use std::process::Stdio;
@@ -45,6 +46,15 @@ pub fn command(arguments: &[&str]) -> Command {
         "OPENCLAW_CONFIG_PATH",
         "OPENCLAW_STATE_DIR",
         "GITHUB_ACTIONS",
+        "OPENCLAW_PROXY_URL",
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
     ] {
         command.env_remove(name);
     }
@@ -104,6 +114,7 @@ pub fn is_whole(report: &Value) {
             "where",
             "L1.name",
             "L1.tcp",
+            "L1.proxy",
             "L1.tls",
             "L1.health",
             "L1.upgrade",
@@ -513,7 +524,7 @@ async fn reports_for_others() {
         "{text}"
     );
     assert!(
-        text.contains("tests=\"10\"") && text.contains("failures=\"1\""),
+        text.contains("tests=\"11\"") && text.contains("failures=\"1\""),
         "{text}"
     );
 }

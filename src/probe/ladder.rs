@@ -10,6 +10,7 @@ use serde_json::{Map, json};
 
 use super::certificate::Shown;
 use super::health::Health;
+use super::proxy;
 use super::report::{Report, Rung, Status, Versions};
 use super::session::{Answered, DIAL, OwnTap, ProbeError, REQUEST};
 use super::target::{Address, Given, Target};
@@ -23,10 +24,11 @@ use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::verdict;
 
 /// The rungs, from the ground up.
-const RUNGS: [&str; 10] = [
+const RUNGS: [&str; 11] = [
     "where",
     "L1.name",
     "L1.tcp",
+    "L1.proxy",
     "L1.tls",
     "L1.health",
     "L1.upgrade",
@@ -54,6 +56,7 @@ pub(super) async fn climb(
         rungs: Vec::new(),
         show,
         is_in_the_clear: false,
+        proxied: None,
         skew_ms: None,
         versions: Versions::default(),
     };
@@ -89,6 +92,8 @@ struct Climber<'a> {
     show: &'a mut dyn FnMut(&Rung),
     /// The secret would go to a public address without TLS.
     is_in_the_clear: bool,
+    /// What the proxy of the environment answered.
+    proxied: Option<proxy::Tried>,
     skew_ms: Option<f64>,
     versions: Versions,
 }
@@ -97,7 +102,12 @@ impl Climber<'_> {
     /// Returns at the first failure that rules out the rungs above it.
     async fn climb(&mut self, tap: &mut OwnTap) {
         self.stand();
+        self.ask_proxy().await;
         let Some(tried) = self.reach(tap).await else {
+            if self.rungs.last().is_some_and(|rung| rung.id == "L1.name") {
+                self.add(Rung::beyond("L1.tcp", "L1.name"));
+            }
+            self.proxy(false);
             return;
         };
         let began = Instant::now();
@@ -110,10 +120,13 @@ impl Climber<'_> {
         let limit = if may_hang { DIAL } else { REQUEST };
         let Some(healthz) = tap.get(self.target, "/healthz", limit).await else {
             self.add(tcp::rung(&tried, reach::status_of(&tried)));
+            self.proxy(true);
             self.late("L1.tls");
             return;
         };
-        if !self.connections(&tried, &healthz.record, may_hang) {
+        let connects = self.connections(&tried, &healthz.record, may_hang);
+        self.proxy(connects);
+        if !connects {
             return;
         }
         if !self.tls(shown, &healthz.record, began).await {
@@ -161,11 +174,12 @@ impl Climber<'_> {
 
     fn skip_the_rest(&mut self) {
         let broken = self.rungs.iter().rfind(|rung| rung.status == Status::Fail);
-        let Some(broken) = broken.map(|rung| rung.id) else {
-            return;
-        };
+        let broken = broken.map(|rung| rung.id);
         for id in RUNGS.iter().skip(self.rungs.len()) {
-            self.add(Rung::beyond(id, broken));
+            self.add(match broken {
+                Some(broken) => Rung::beyond(id, broken),
+                None => Rung::new(id, Status::Skip, "not tested through a proxy"),
+            });
         }
     }
 

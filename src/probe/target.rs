@@ -9,6 +9,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::device::{Device, DeviceError};
+use super::proxy::Choice;
 use super::report::inert;
 use super::whereabouts::Environment;
 use crate::session::credential::Secret;
@@ -98,6 +99,8 @@ pub(super) struct Target {
     pub(super) device: Option<Device>,
     /// The only certificate to accept, in hexadecimal digits.
     pub(super) pin: Option<String>,
+    /// Whether clients of this environment take a proxy on the way.
+    pub(super) proxy: Choice,
 }
 
 /// The path may have a secret in it.
@@ -188,6 +191,7 @@ impl Target {
             secret: secret.or_else(from_environment),
             device: None,
             pin: None,
+            proxy: Choice::default(),
         })
     }
 
@@ -202,6 +206,7 @@ impl Target {
             secret,
             device: None,
             pin: None,
+            proxy: Choice::default(),
         };
         if let Some(path) = text.strip_prefix("unix:") {
             let path = Path::new(path);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Map, json};
 
+use super::super::proxy::{Choice, Tried as Proxied};
 use super::super::report::{Rung, Status};
 use super::super::session::{DIAL, OwnTap};
 use super::super::target::Address;
@@ -91,12 +92,9 @@ impl Climber<'_> {
         if let Some(error) = &found.error {
             let record = self.unreached(tap).await;
             let because = format!("{host} does not resolve here: {error}");
-            self.add(
-                Rung::new("L1.name", Status::Fail, because)
-                    .took(ms)
-                    .facts(facts)
-                    .judged(record.as_ref()),
-            );
+            let rung = Rung::new("L1.name", Status::Fail, because);
+            let rung = rung.took(ms).facts(facts).judged(record.as_ref());
+            self.add_unless_proxied(rung);
             return None;
         }
         let because = match source {
@@ -125,8 +123,72 @@ impl Climber<'_> {
             return Some(tried);
         }
         let record = self.unreached(tap).await;
-        self.add(tcp::rung(&tried, Status::Fail).judged(record.as_ref()));
+        self.add_unless_proxied(tcp::rung(&tried, Status::Fail).judged(record.as_ref()));
         None
+    }
+
+    /// That a client cannot connect directly is no fault where it would not try to.
+    fn add_unless_proxied(&mut self, mut rung: Rung) {
+        if self.is_proxied() {
+            (rung.status, rung.verdict) = (Status::Warn, None);
+            rung.because
+                .push_str("; OpenClaw's clients need it not, they use the proxy");
+        }
+        self.add(rung);
+    }
+
+    /// `OpenClaw`'s own clients reach the gateway by a proxy.
+    fn is_proxied(&self) -> bool {
+        let Choice::Through(proxy) = &self.target.proxy else {
+            return false;
+        };
+        proxy.is_openclaws() && self.proxied.as_ref().is_some_and(Proxied::is_connected)
+    }
+
+    /// Before the rungs of the direct path, whose meaning depends on the answer.
+    pub(super) async fn ask_proxy(&mut self) {
+        if let Choice::Through(proxy) = &self.target.proxy {
+            let tried = proxy.connect(self.target, self.deadline).await;
+            // A proxy that was not waited for has not failed.
+            self.proxied = Some(tried).filter(|_| !self.is_late());
+        }
+    }
+
+    /// The rung of the environment's proxy. `connects`: the direct path works.
+    pub(super) fn proxy(&mut self, connects: bool) {
+        let proxy = match &self.target.proxy {
+            Choice::Direct(why) => {
+                return self.add(Rung::new("L1.proxy", Status::Skip, why.as_str()));
+            }
+            Choice::Through(proxy) => proxy,
+        };
+        let Some(tried) = &self.proxied else {
+            return self.late("L1.proxy");
+        };
+        let (variable, shown) = (proxy.variable, proxy.shown());
+        let facts = json!({
+            "variable": variable, "proxy": shown, "status": tried.status,
+            "used_by_openclaw": proxy.is_openclaws(),
+        });
+        let directly = if proxy.is_openclaws() {
+            ""
+        } else {
+            "; OpenClaw's own clients connect directly, unless proxy.proxyUrl is configured"
+        };
+        let words = match tried.is_connected() {
+            true => "connects to the gateway".to_owned(),
+            false => tried.words(),
+        };
+        let because = format!("{variable} names {shown}, which {words}{directly}");
+        let status = match tried.is_connected() {
+            true => Status::Pass,
+            false if connects && !proxy.is_openclaws() => Status::Warn,
+            false => Status::Fail,
+        };
+        let rung = Rung::new("L1.proxy", status, because).took(tried.ms);
+        let rung = rung.facts(facts.as_object().cloned().unwrap_or_default());
+        let record = (status == Status::Fail).then(|| proxy.record(self.target, tried));
+        self.add(rung.judged(record.as_ref()));
     }
 
     /// The record of a request that cannot be sent; `None` if it could after all.

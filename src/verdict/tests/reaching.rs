@@ -63,3 +63,29 @@ fn a_short_wait_for_the_dial_is_the_clients() {
     });
     assert_eq!(rule_of(&untold), "client.left.dial");
 }
+
+/// Only CONNECT to a proxy is judged as such, and only a refusal.
+#[test]
+fn a_proxys_refusal_is_known_by_its_request() {
+    let rules = ["login", "refused", "unreachable"].map(|name| format!("hop.fault.proxy_{name}"));
+    for id in &rules {
+        for (key, value) in [("method", "GET"), ("http_version", "HTTP/2.0")] {
+            let record = edited(id, |record| record["request"][key] = value.into());
+            assert!(!rules.contains(&rule_of(&record)), "{id} without {key}");
+        }
+        let connected = edited(id, |record| {
+            record["gateway"]["status"] = 200.into();
+            record["gateway"]["error"] = serde_json::Value::Null;
+        });
+        assert!(!rules.contains(&rule_of(&connected)), "{id}");
+    }
+    let at = |status: u16| {
+        rule_of(&edited("hop.fault.proxy_refused", |record| {
+            record["gateway"]["status"] = status.into();
+        }))
+    };
+    assert_eq!(at(407), "hop.fault.proxy_login");
+    for status in [401, 403, 405, 503] {
+        assert_eq!(at(status), "hop.fault.proxy_refused", "{status}");
+    }
+}

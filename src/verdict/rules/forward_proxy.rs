@@ -1,0 +1,143 @@
+//! A probe asked the proxy of its environment (`HTTPS_PROXY`) for a connection to the gateway: CONNECT, RFC 9110
+//! section 9.3.6.
+
+use super::hop::hop;
+use crate::session::record::{Confidence, Evidence};
+use crate::verdict::view::{fact, quoted};
+use crate::verdict::{Finding, Rule, Stage, View};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        title: "The proxy for outgoing connections wants a login",
+        explanation: "A variable of the environment names a proxy for outgoing connections, and that proxy \
+                      answered CONNECT with 407. Programs that use it never reach the gateway: the token of the \
+                      gateway has no part in it, and the gateway knows nothing of the attempt.",
+        evidence: "407 in answer to CONNECT, sent by a probe to the proxy that its environment names",
+        action: "give the proxy's user and password in the variable's URL, or put the gateway's host into NO_PROXY; the gateway's token has no part in this",
+        ..hop("hop.fault.proxy_login", Stage::Dial, 10, login)
+    },
+    Rule {
+        title: "The proxy for outgoing connections refuses the gateway",
+        explanation: "A variable of the environment names a proxy for outgoing connections, and that proxy \
+                      answered CONNECT with a refusal: by its rules (403, 405; Squid allows CONNECT to port 443 only, \
+                      unless it is told otherwise), or because it cannot reach the gateway itself (502, 503, 504).",
+        evidence: "a status other than 2xx and 407 in answer to CONNECT, sent by a probe to the proxy that its environment names",
+        action: "let the proxy connect to the gateway's port, or put the gateway's host into NO_PROXY",
+        ..hop("hop.fault.proxy_refused", Stage::Dial, 10, refused)
+    },
+    Rule {
+        title: "The proxy for outgoing connections does not answer",
+        explanation: "A variable of the environment names a proxy for outgoing connections, and nothing there \
+                      answers CONNECT: it cannot be connected, says nothing, or does not speak HTTP.",
+        evidence: "no answer to CONNECT, sent by a probe to the proxy that its environment names",
+        action: "correct the variable, start the proxy, or put the gateway's host into NO_PROXY",
+        ..hop("hop.fault.proxy_unreachable", Stage::Dial, 10, unreachable)
+    },
+];
+
+/// The proxy and where it was to connect to. With HTTP/2, CONNECT is a client's upgrade; with HTTP/1.1 nobody else's
+/// record has both this method and a gateway.
+fn asked<'a>(view: &View<'a>) -> Option<(&'a str, &'a str)> {
+    let record = view.record();
+    let request = record.request.as_ref()?;
+    let is_ours = request.method == "CONNECT" && request.http_version == "HTTP/1.1";
+    let proxy = record.gateway.as_ref()?.url.as_str();
+    is_ours.then(|| (proxy, request.path.as_str()))
+}
+
+fn status(view: &View<'_>) -> Option<u16> {
+    view.record().gateway.as_ref()?.status
+}
+
+/// What the answer tells of its sender.
+fn headers(view: &View<'_>) -> Vec<Evidence> {
+    let gateway = view.record().gateway.as_ref();
+    let lines = gateway.map_or(&[][..], |gateway| &gateway.response_headers);
+    let shown = lines.iter().filter_map(|line| {
+        let value = line.value.as_ref()?;
+        Some(fact(format!(
+            "its {} is {}",
+            line.name.as_str(),
+            quoted(value)
+        )))
+    });
+    shown.collect()
+}
+
+fn login(view: &View<'_>) -> Option<Finding> {
+    let (proxy, to) = asked(view)?;
+    if status(view)? != 407 {
+        return None;
+    }
+    let request = view.record().request.as_ref()?;
+    let sent = !request.headers.is_empty();
+    let (summary, credentials) = if sent {
+        let summary = format!(
+            "the proxy {proxy} does not accept the user and password that the environment has for it (407)"
+        );
+        (
+            summary,
+            "correct the user and password in that variable's URL",
+        )
+    } else {
+        let summary =
+            format!("the proxy {proxy} wants a user and password before it connects to {to} (407)");
+        (
+            summary,
+            "give the proxy's user and password in that variable's URL",
+        )
+    };
+    let told = fact(format!("the proxy answered CONNECT {to} with 407"));
+    let next = format!(
+        "{credentials}, or put the gateway's host into NO_PROXY if it can be reached without the proxy; the gateway's \
+         token has no part in this"
+    );
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([told])
+            .because(headers(view))
+            .next(next),
+    )
+}
+
+fn refused(view: &View<'_>) -> Option<Finding> {
+    let (proxy, to) = asked(view)?;
+    let status = status(view).filter(|status| *status != 407 && !(200..300).contains(status))?;
+    let cannot = matches!(status, 502..=504);
+    let summary = if cannot {
+        format!("the proxy {proxy} does not reach {to} ({status})")
+    } else {
+        format!("the proxy {proxy} refuses to connect to {to} ({status})")
+    };
+    let told = fact(format!("the proxy answered CONNECT {to} with {status}"));
+    let next = if cannot {
+        "put the gateway's host into NO_PROXY if it can be reached without the proxy; else find out why the proxy does not \
+         reach it"
+    } else {
+        "put the gateway's host into NO_PROXY if it can be reached without the proxy; else let the proxy's rules allow \
+         CONNECT to the gateway's port"
+    };
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([told])
+            .because(headers(view))
+            .next(next),
+    )
+}
+
+fn unreachable(view: &View<'_>) -> Option<Finding> {
+    let (proxy, to) = asked(view)?;
+    let error = view.record().gateway.as_ref()?.error.as_ref()?;
+    let summary = format!("the proxy {proxy} does not answer");
+    let told = fact(format!(
+        "CONNECT {to} was to be sent to it: {}",
+        error.detail
+    ));
+    let next = "correct the variable or start the proxy, or put the gateway's host into NO_PROXY if it can be reached without \
+                it";
+    Some(
+        Finding::new(Confidence::Certain, summary)
+            .because([told])
+            .next(next),
+    )
+}
