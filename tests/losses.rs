@@ -1,15 +1,18 @@
-//! Packets that are lost on the way to a client on another host, while nobody is told.
+//! Packets that are lost on the way to a client or a gateway on another host, while nobody is told.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::timeout;
 use wstap::session::record::Verdict;
 
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Order, Script, TOKEN};
 use crate::support::conn::Conn;
 use crate::support::frame::Frame;
-use crate::support::netns::{self, HERE_SWITCHED, Net, Switch, test_name};
+use crate::support::netns::{self, HERE_SWITCHED, Net, Switch, THERE_SWITCHED, test_name};
 use crate::support::tap::{Face, Setup};
 use crate::support::wire::Wire;
 
@@ -60,4 +63,71 @@ async fn what_the_path_swallows_is_told_by_its_size() {
     assert_eq!(large.rule, "network.cut.large_messages", "{large:#?}");
     let any = lost(&net, &switch, 100, 300).await;
     assert_eq!(any.rule, "network.cut.client_stalled", "{any:#?}");
+}
+
+/// What an upgrade's verdict is when the gateway's host takes no packets above `mtu` and the request has this much
+/// padding. `patience`: the client leaves after it; otherwise the tap's timer ends the wait.
+async fn unanswered(
+    net: &Net,
+    switch: &Switch,
+    mtu: u32,
+    padding: usize,
+    patience: Option<Duration>,
+) -> Verdict {
+    let listener = net
+        .listen_there(THERE_SWITCHED.into())
+        .expect("listen there");
+    let gateway = Gateway::start(&Via::Bound(Arc::new(listener)), Script::default()).await;
+    let tap = Setup::before(&gateway.peer)
+        .openclaw()
+        .set("gateway.allow_remote_as_local", true)
+        .set("gateway.forwarded", "none")
+        .set("timeouts.upgrade", "2s")
+        .set("timeouts.half_close", "100ms")
+        .start()
+        .await;
+    let mut conn = tap.connect(Face::Plain).await;
+    switch.narrow(mtu);
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: gw\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Padding: {}\r\n\r\n",
+        "0".repeat(padding)
+    );
+    conn.send(request.as_bytes()).await.expect("send");
+    match patience {
+        Some(patience) => {
+            let _ = timeout(patience, conn.head()).await;
+        }
+        None => assert_eq!(conn.head().await.expect("an answer").status(), 504),
+    }
+    drop(conn);
+    let record = tap.websocket().await;
+    switch.narrow(1500);
+    eprintln!(
+        "{:?} {:?}",
+        record.gateway.as_ref().map(|it| it.tcp),
+        record.close
+    );
+    record.verdict.expect("a verdict")
+}
+
+/// The gateway is not blamed for a silence that is the path's.
+#[tokio::test]
+async fn a_request_that_does_not_arrive_is_no_silence_of_the_gateway() {
+    let test = test_name!(a_request_that_does_not_arrive_is_no_silence_of_the_gateway);
+    let Some(net) = netns::enter("upgrades that are lost", test).await else {
+        return;
+    };
+    let switch = net.switch();
+    // Long enough for the kernel to send again twice.
+    let patience = Duration::from_millis(1500);
+    for (mtu, padding, rule) in [
+        (1280, 1250, "network.cut.large_request"),
+        (100, 100, "network.cut.request"),
+    ] {
+        for patience in [None, Some(patience)] {
+            let verdict = unanswered(&net, &switch, mtu, padding, patience).await;
+            assert_eq!(verdict.rule, rule, "{patience:?} {verdict:#?}");
+        }
+    }
 }

@@ -118,6 +118,7 @@ pub fn is_whole(report: &Value) {
             "L1.tls",
             "L1.health",
             "L1.upgrade",
+            "L1.size",
             "L1.challenge",
             "L2.auth",
             "L2.scopes",
@@ -342,7 +343,8 @@ async fn secrets_that_are_wrong_or_missing() {
             .iter()
             .filter(|head| head.value("upgrade").is_some())
             .count(),
-        3
+        6,
+        "a small one and a large one each"
     );
 }
 
@@ -524,7 +526,7 @@ async fn reports_for_others() {
         "{text}"
     );
     assert!(
-        text.contains("tests=\"11\"") && text.contains("failures=\"1\""),
+        text.contains("tests=\"12\"") && text.contains("failures=\"1\""),
         "{text}"
     );
 }

@@ -24,7 +24,7 @@ use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::verdict;
 
 /// The rungs, from the ground up.
-const RUNGS: [&str; 11] = [
+const RUNGS: [&str; 12] = [
     "where",
     "L1.name",
     "L1.tcp",
@@ -32,6 +32,7 @@ const RUNGS: [&str; 11] = [
     "L1.tls",
     "L1.health",
     "L1.upgrade",
+    "L1.size",
     "L1.challenge",
     "L2.auth",
     "L2.scopes",
@@ -146,7 +147,7 @@ impl Climber<'_> {
             heard.again = true;
         }
         match record {
-            Some(record) => self.session(&record, &heard),
+            Some(record) => self.session(tap, &record, &heard).await,
             None => self.late("L1.upgrade"),
         }
     }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::Request;
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -47,6 +48,14 @@ pub(super) const REQUEST: Duration = Duration::from_secs(2);
 
 /// For one that may hang while it connects: longer than the tap waits for that.
 pub(super) const DIAL: Duration = Duration::from_secs(4);
+
+/// For an answer to the large upgrade: a packet that is lost on a short path has been sent again four times by then
+/// (RFC 6298).
+const PADDED: Duration = Duration::from_millis(3500);
+
+/// Lines of padding, and bytes of each. Node takes heads of 16 KiB, HAProxy of 15, nginx lines of 8.
+const PADDING: usize = 8;
+const LINE: usize = 1000;
 
 /// For the record of a session that its client has ended: its other end may take a while.
 const RECORD: Duration = Duration::from_secs(3);
@@ -282,27 +291,52 @@ impl OwnTap {
 
     /// By hyper, which passes over interim answers (1xx). Whether the gateway agreed properly is for the rules to say.
     async fn upgrade(&self, target: &Target) -> io::Result<Socket> {
-        let (mut sender, driver) = http1::handshake(TokioIo::new(self.connect()?))
-            .await
-            .map_err(io::Error::other)?;
-        tokio::spawn(driver.with_upgrades());
-        let request = Request::get(&target.path)
-            .header(HOST, target.host())
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_KEY, generate_key())
-            .body(Empty::<Bytes>::new())
-            .map_err(io::Error::other)?;
-        let answer = sender
-            .send_request(request)
-            .await
-            .map_err(io::Error::other)?;
+        let answer = self.ask_to_upgrade(target, 0).await?;
+        Self::open(answer).await
+    }
+
+    async fn open(answer: Response<Incoming>) -> io::Result<Socket> {
         let upgraded = hyper::upgrade::on(answer).await.map_err(io::Error::other)?;
         let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE));
         let stream = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await;
         Ok(Socket(socket))
+    }
+
+    /// An upgrade with a large head, closed when it is answered.
+    pub(super) async fn pad(&mut self, target: &Target) -> Option<SessionRecord> {
+        let opened = async {
+            let answer = self.ask_to_upgrade(target, PADDING).await?;
+            let mut socket = Self::open(answer).await?;
+            socket.close().await?;
+            socket.end().await
+        };
+        let _ = timeout_at(self.until(PADDED), opened).await;
+        self.record(|record| record.kind == Kind::Websocket).await
+    }
+
+    /// `lines`: so many headers of no meaning, each of [`LINE`] bytes.
+    async fn ask_to_upgrade(
+        &self,
+        target: &Target,
+        lines: usize,
+    ) -> io::Result<Response<Incoming>> {
+        let (mut sender, driver) = http1::handshake(TokioIo::new(self.connect()?))
+            .await
+            .map_err(io::Error::other)?;
+        tokio::spawn(driver.with_upgrades());
+        let mut request = Request::get(&target.path)
+            .header(HOST, target.host())
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, generate_key());
+        for _ in 0..lines {
+            request = request.header("x-wstap-padding", "0".repeat(LINE));
+        }
+        let request = request.body(Empty::<Bytes>::new());
+        let request = request.map_err(io::Error::other)?;
+        sender.send_request(request).await.map_err(io::Error::other)
     }
 
     async fn converse(&self, target: &Target, connects: bool, heard: &mut Heard) -> io::Result<()> {

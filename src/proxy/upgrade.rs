@@ -37,6 +37,7 @@ use crate::dialect::{self, Dialect};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::stream::Watched;
 use crate::transport::wire::Wire;
 use crate::ws::extensions::Extensions;
 use crate::ws::handshake::{accept_key, list_has_token};
@@ -60,6 +61,10 @@ pub(super) async fn attempt(
     // Only now it is known how the gateway sees us.
     let way = Way::dialled(tap, &facts);
     forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
+    let mut look = LastLook {
+        socket: stream.watched(),
+        session: session.clone(),
+    };
     let (sensor, sensed) = Sensor::for_answers(stream);
     let handshake = http1::Builder::new()
         .preserve_header_case(true)
@@ -86,6 +91,7 @@ pub(super) async fn attempt(
     let sending = sender.send_request(request);
     let answering = connection.interim.before(sending);
     let (answered, is_through) = driven_by(&mut driver, answering).await;
+    look.socket = None;
     if !is_through {
         tap.tasks.spawn(driver);
     }
@@ -129,6 +135,23 @@ pub(super) async fn attempt(
         answer.headers_mut().insert(SESSION_HEADER, id);
     }
     Ok(answer)
+}
+
+/// Looks at the gateway's connection when nobody waits for the answer any more: a request that was never acknowledged
+/// has not reached the gateway, and its silence is none.
+struct LastLook {
+    /// `None` once something came or the connection ended.
+    socket: Option<Watched>,
+    session: Shared,
+}
+
+impl Drop for LastLook {
+    fn drop(&mut self) {
+        if let Some(facts) = self.socket.as_ref().and_then(Watched::tcp_facts) {
+            self.session
+                .with(|rec| rec.facts.gateway.get_or_insert_default().tcp = Some(facts));
+        }
+    }
 }
 
 /// Waits for an answer while the connection that it comes on is driven by the same task: the answer,

@@ -1,6 +1,7 @@
 //! The concrete streams of both legs, as hyper sees them.
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -57,6 +58,31 @@ impl Stream {
             Self::TlsClient(tls) => tcp_info::read(tls.get_ref().0),
             Self::Unix(_) | Self::TlsServer(_) | Self::Http2(_) => None,
         }
+    }
+}
+
+/// A TCP connection to the gateway that is looked at while something else drives it.
+#[derive(Debug)]
+pub struct Watched(OwnedFd);
+
+impl Watched {
+    /// What the kernel knows of it now.
+    #[must_use]
+    pub fn tcp_facts(&self) -> Option<TcpFacts> {
+        tcp_info::read(&self.0)
+    }
+}
+
+impl Stream {
+    /// By a descriptor of its own, which keeps the connection open; `None` without one.
+    #[must_use]
+    pub fn watched(&self) -> Option<Watched> {
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::TlsClient(tls) => tls.get_ref().0,
+            Self::Unix(_) | Self::TlsServer(_) | Self::Http2(_) => return None,
+        };
+        tcp.as_fd().try_clone_to_owned().ok().map(Watched)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Probes of other namespaces, and of addresses that only a network of our own has.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
 use crate::support::attached::nft;
 use crate::support::deadline::{STEP, poll};
-use crate::support::netns::{self, HERE_PRIVATE, HERE_V4, test_name};
+use crate::support::netns::{self, HERE_PRIVATE, HERE_V4, THERE_PRIVATE, test_name};
 
 /// The hosts file of a namespace, as `ip netns exec` puts it over `/etc/hosts`.
 struct Hosts(std::path::PathBuf);
@@ -269,6 +270,54 @@ async fn packets_that_are_dropped() {
     assert_eq!(broken(&report), expected, "{report}");
 }
 
+/// A path that swallows large packets and tells nobody.
+#[tokio::test]
+async fn small_requests_pass_and_large_ones_do_not() {
+    let name = test_name!(small_requests_pass_and_large_ones_do_not);
+    let Some(net) = netns::enter("probe: large packets", name).await else {
+        return;
+    };
+    let listener = net.listen_there(THERE_PRIVATE.into()).unwrap();
+    let gateway = Gateway::start(&Via::Bound(Arc::new(listener)), Script::default()).await;
+    let url = format!("ws://{THERE_PRIVATE}:{}", gateway.peer.addr().port());
+    let fine = run(command(&[&url, "--json"])).await.report();
+    assert_eq!(rung(&fine, "L1.size")["status"], "pass", "{fine}");
+    let there = net.there();
+    let chain = "{ type filter hook input priority 0; }";
+    filter(&there, &["add", "table", "ip", "narrow"]);
+    filter(&there, &["add", "chain", "ip", "narrow", "in", chain]);
+    let large = ["ip", "length", ">", "1400", "drop"];
+    let rule = ["add", "rule", "ip", "narrow", "in"];
+    filter(&there, &[rule.as_slice(), &large].concat());
+    let report = run(command(&[&url, "--json"])).await.report();
+    is_whole(&report);
+    let expected = ("L1.size".to_owned(), "network.cut.large_request".to_owned());
+    assert_eq!(broken(&report), expected, "{report}");
+    let size = rung(&report, "L1.size");
+    assert_eq!(size["facts"]["path_mtu"], 1500, "{size}");
+    assert!(size["facts"]["retransmits"].as_u64() >= Some(2), "{size}");
+    assert_eq!(rung(&report, "L1.upgrade")["status"], "pass", "{report}");
+    assert_eq!(
+        rung(&report, "L2.auth")["status"],
+        "fail",
+        "no secret: {report}"
+    );
+}
+
+/// Runs `nft` there.
+fn filter(namespace: &str, arguments: &[&str]) -> String {
+    let program = nft();
+    let mut command = std::process::Command::new("ip");
+    program.on_path_of(&mut command);
+    let output = command
+        .args(["netns", "exec", namespace, "nft"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// A counter in the namespace sees every packet that does not go to the gateway.
 #[tokio::test]
 async fn nobody_else_gets_a_packet() {
@@ -278,18 +327,7 @@ async fn nobody_else_gets_a_packet() {
     };
     let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
     let there = net.there();
-    let filter = |arguments: &[&str]| {
-        let program = nft();
-        let mut command = std::process::Command::new("ip");
-        program.on_path_of(&mut command);
-        let output = command
-            .args(["netns", "exec", &there, "nft"])
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let filter = |arguments: &[&str]| filter(&there, arguments);
     filter(&["add", "table", "ip", "seen"]);
     filter(&[
         "add",

@@ -1,12 +1,15 @@
 //! The rungs of the session: upgrade, challenge, authentication, scopes and channels.
 
+use std::time::Instant;
+
 use serde_json::{Map, Value, json};
 
 use super::super::channels;
 use super::super::report::{Rung, Status};
-use super::super::session::Heard;
+use super::super::session::{Heard, OwnTap};
 use super::Climber;
 use crate::session::SessionRecord;
+use crate::session::moment::millis;
 use crate::session::record::Class;
 use crate::session::text::PeerText;
 use crate::verdict::words::human_ms;
@@ -15,10 +18,16 @@ use crate::verdict::words::human_ms;
 const SKEW: f64 = 120_000.0;
 
 impl Climber<'_> {
-    pub(super) fn session(&mut self, record: &SessionRecord, heard: &Heard) {
+    pub(super) async fn session(
+        &mut self,
+        tap: &mut OwnTap,
+        record: &SessionRecord,
+        heard: &Heard,
+    ) {
         if !self.upgrade(record, heard.again) {
             return;
         }
+        self.size(tap).await;
         let Some(ms) = heard.challenge_ms else {
             if self.is_late() {
                 self.late("L1.challenge");
@@ -43,6 +52,46 @@ impl Climber<'_> {
             return;
         }
         self.auth(record, heard);
+    }
+
+    /// Whether a large request passes where a small one did.
+    async fn size(&mut self, tap: &mut OwnTap) {
+        let began = Instant::now();
+        let padded = tap.pad(self.target).await;
+        let Some(record) = padded.filter(|_| !self.is_late()) else {
+            let because = "no time was left for it (--budget)";
+            return self.add(Rung::new("L1.size", Status::Skip, because));
+        };
+        let gateway = record.gateway.as_ref();
+        let status = gateway.and_then(|gateway| gateway.status);
+        let tcp = gateway.and_then(|gateway| gateway.tcp);
+        let facts = json!({
+            "status": status,
+            "path_mtu": tcp.map(|tcp| tcp.pmtu),
+            "retransmits": tcp.map(|tcp| tcp.retransmits),
+        });
+        let verdict = record.verdict.as_ref();
+        let is_lost = verdict.is_some_and(|verdict| verdict.class == Class::NetworkCut);
+        let (status, because) = match status {
+            Some(101) => (Status::Pass, "a request of 8 KB passes as well".to_owned()),
+            Some(status) => (
+                Status::Warn,
+                format!(
+                    "a request of 8 KB is answered with {status}: something on the way limits the size of heads"
+                ),
+            ),
+            None if is_lost => (
+                Status::Fail,
+                "a request of 8 KB is lost on the way, where a small one passes".to_owned(),
+            ),
+            None => (
+                Status::Warn,
+                "a request of 8 KB got no answer, where a small one did".to_owned(),
+            ),
+        };
+        let rung = Rung::new("L1.size", status, because).took(millis(began.elapsed()));
+        let rung = rung.facts(facts.as_object().cloned().unwrap_or_default());
+        self.add(rung.judged(Some(&record).filter(|_| is_lost)));
     }
 
     fn challenge(&mut self, ms: f64, skew_ms: Option<f64>) {

@@ -175,9 +175,10 @@ impl Climber<'_> {
         } else {
             "; OpenClaw's own clients connect directly, unless proxy.proxyUrl is configured"
         };
-        let words = match tried.is_connected() {
-            true => "connects to the gateway".to_owned(),
-            false => tried.words(),
+        let words = if tried.is_connected() {
+            "connects to the gateway".to_owned()
+        } else {
+            tried.words()
         };
         let because = format!("{variable} names {shown}, which {words}{directly}");
         let status = match tried.is_connected() {

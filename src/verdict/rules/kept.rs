@@ -1,7 +1,7 @@
 //! Requests whose kept connection to the gateway ended before an answer.
 
-use super::network::kernel;
-use crate::session::party::{Leg, Party};
+use super::network::{STALLED, kernel};
+use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind as Kind};
 use crate::verdict::view::fact;
@@ -38,11 +38,11 @@ pub(super) const RULES: &[Rule] = &[
         explanation: "The connection to the gateway was open, and no packet came back: the kernel \
                       sent the same bytes again and again, or asked without an answer, and gave it \
                       up, after timeouts.connect under a request without a body on a kept \
-                      connection, otherwise after tcp.user_timeout. A gateway that is only slow, or \
+                      connection, otherwise after tcp.user_timeout; or it had sent them twice or more when the client or timeouts.upgrade ended the wait. A gateway that is only slow, or \
                       does not read, has its host acknowledge. Its machine or container was stopped hard, its address has moved, \
                       or something on the way forgot the connection. What can be repeated is sent once \
                       more on a new connection.",
-        evidence: "a time-out of the gateway's connection after a request and before a status line, with bytes sent again or probes without an answer",
+        evidence: "a time-out of the gateway's connection, or the end of the wait, after a request and before a status line, with bytes sent again or probes without an answer",
         versions: Versions::Any,
         action: "look at the path between tap and gateway, and whether the gateway's host or container was stopped",
         find: unacknowledged,
@@ -85,20 +85,38 @@ fn kept(view: &View<'_>) -> Option<Finding> {
     })
 }
 
+/// A request without an answer was not acknowledged, however often it was sent again, when its client or a timer ended
+/// the wait.
+pub(super) fn is_stalled(view: &View<'_>) -> bool {
+    let tcp = view.gateway.as_ref().and_then(|gateway| gateway.tcp);
+    let is_waiting = matches!(view.gateway_error(), None | Some(Kind::UpgradeTimeout));
+    is_waiting
+        && view.phase == Phase::Upgrade
+        && view.status().is_none()
+        && tcp.is_some_and(|tcp| tcp.retries >= STALLED && tcp.unacked > 0)
+}
+
 fn unacknowledged(view: &View<'_>) -> Option<Finding> {
-    if view.gateway_error() != Some(Kind::Unacknowledged) {
+    let tcp = view.gateway.as_ref().and_then(|gateway| gateway.tcp);
+    let gave_up = view.gateway_error() == Some(Kind::Unacknowledged);
+    if !gave_up && !is_stalled(view) {
         return None;
     }
     let (method, _) = method(view);
-    let tcp = view.gateway.as_ref().and_then(|gateway| gateway.tcp);
     // All of it was acknowledged, and then nothing came any more.
     let summary = if tcp.is_some_and(|tcp| tcp.retries == 0) {
         format!("the gateway's host fell silent before a {method} was answered")
     } else {
         format!("what was sent of a {method} was not acknowledged by the gateway's host")
     };
+    // Until the kernel gives up, packets may still get through.
+    let confidence = if gave_up {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
     Some(
-        Finding::new(Confidence::Certain, summary)
+        Finding::new(confidence, summary)
             .because(view.gateway_error_evidence())
             .because(view.end_evidence(Leg::Gateway))
             .because(tcp.map(|tcp| kernel(Leg::Gateway, tcp)))

@@ -1,5 +1,6 @@
 //! A path that swallows large packets and lets small ones through.
 
+use super::kept::is_stalled;
 use super::network::{STALLED, kernel};
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,25 +15,65 @@ use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 /// the paths where large ones are lost.
 const LARGE: u64 = 1200;
 
-pub(super) const RULES: &[Rule] = &[Rule {
-    id: "network.cut.large_messages",
-    class: Class::NetworkCut,
-    party: Party::Network,
-    act_on: ActOn::Network,
-    stage: Stage::Close,
-    // Before the rules about what was lost, whatever its size.
-    order: 3,
-    title: "Large messages are lost, small ones pass",
-    explanation: "Small messages had passed and been acknowledged; then the first large one came \
-                  and nothing was acknowledged any more, however often it was sent again. That is \
-                  what a path looks like whose largest packet (MTU) is smaller than both ends \
-                  believe, while a firewall drops the ICMP messages that would tell them: VPNs, \
-                  tunnels and overlay networks of containers.",
-    evidence: "bytes that were sent again twice or more and not acknowledged, on a leg to which one large frame went, smaller ones before it",
-    versions: Versions::Any,
-    action: "lower the MTU of that path (for a container network the driver's `mtu` option, for WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; pings of 1472 bytes that may not be fragmented show whether 1500 fits",
-    find: large_messages,
-}];
+/// What to do, whatever was lost.
+const ACTION: &str = "lower the MTU of that path (for a container network the driver's `mtu` option, for WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; pings of 1472 bytes that may not be fragmented show whether 1500 fits";
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "network.cut.large_messages",
+        class: Class::NetworkCut,
+        party: Party::Network,
+        act_on: ActOn::Network,
+        stage: Stage::Close,
+        // Before the rules about what was lost, whatever its size.
+        order: 3,
+        title: "Large messages are lost, small ones pass",
+        explanation: "Small messages had passed and been acknowledged; then the first large one came \
+                      and nothing was acknowledged any more, however often it was sent again. That is \
+                      what a path looks like whose largest packet (MTU) is smaller than both ends \
+                      believe, while a firewall drops the ICMP messages that would tell them: VPNs, \
+                      tunnels and overlay networks of containers.",
+        evidence: "bytes that were sent again twice or more and not acknowledged, on a leg to which one large frame went, smaller ones before it",
+        versions: Versions::Any,
+        action: ACTION,
+        find: large_messages,
+    },
+    Rule {
+        id: "network.cut.large_request",
+        class: Class::NetworkCut,
+        party: Party::Network,
+        act_on: ActOn::Network,
+        stage: Stage::Dial,
+        // Before network.cut.request.
+        order: 39,
+        title: "A large request is lost, though the connection was made",
+        explanation: "The connection to the gateway was made, with small packets; then an upgrade request that \
+                      takes more than one packet, as with large cookies, was not acknowledged, however often it \
+                      was sent again. That is what a path looks like whose largest packet (MTU) is smaller than \
+                      both ends believe. A host that was stopped in that moment looks the same.",
+        evidence: "an upgrade request of 1,200 bytes or more that was sent again twice or more and not acknowledged, when the client or timeouts.upgrade ended the wait",
+        versions: Versions::Any,
+        action: ACTION,
+        find: large_request,
+    },
+];
+
+fn large_request(view: &View<'_>) -> Option<Finding> {
+    let size = u64::try_from(view.head_bytes()).unwrap_or(u64::MAX);
+    let tcp = view.record().gateway.as_ref()?.tcp?;
+    if !is_stalled(view) || size < LARGE {
+        return None;
+    }
+    let summary = format!(
+        "a request of {} was lost again and again after the connection was made: it smells of an MTU that is too large",
+        human_bytes(size)
+    );
+    let found = Finding::new(Confidence::Possible, summary)
+        .because([kernel(Leg::Gateway, tcp)])
+        .because(view.head_size_evidence())
+        .because(view.both_legs());
+    Some(with_ping(found, view, Leg::Gateway))
+}
 
 fn large_messages(view: &View<'_>) -> Option<Finding> {
     let record = view.record();
@@ -81,14 +122,19 @@ fn large_message(view: &View<'_>, leg: Leg, tcp: TcpFacts) -> Option<Finding> {
     let found = Finding::new(Confidence::Possible, summary)
         .because([kernel(leg, tcp), before])
         .because(view.both_legs());
-    Some(match far_end(view, leg) {
+    Some(with_ping(found, view, leg))
+}
+
+/// With the host to ping, where it is known.
+fn with_ping(found: Finding, view: &View<'_>, leg: Leg) -> Finding {
+    match far_end(view, leg) {
         Some(host) => found.next(format!(
             "lower the MTU of that path (for a container network the driver's `mtu` option, for \
              WireGuard about 1420) or let ICMP \"fragmentation needed\" pass; on the tap's host \
              `ping -M do -s 1472 {host}` shows what fits"
         )),
         None => found,
-    })
+    }
 }
 
 /// The address at the other end of a leg.

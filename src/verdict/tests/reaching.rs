@@ -89,3 +89,37 @@ fn a_proxys_refusal_is_known_by_its_request() {
         assert_eq!(at(status), "hop.fault.proxy_refused", "{status}");
     }
 }
+
+/// Silence is the gateway's only if the request reached it.
+#[test]
+fn a_request_that_was_not_acknowledged_is_not_the_gateways() {
+    let large = "network.cut.large_request";
+    let with = |key: &str, value: u32| {
+        rule_of(&edited(large, |record| {
+            record["gateway"]["tcp"][key] = value.into();
+        }))
+    };
+    for (key, value) in [("retries", 1), ("retries", 0), ("unacked", 0)] {
+        assert_eq!(with(key, value), "gateway.silent.upgrade", "{key} {value}");
+    }
+    let untold = edited(large, |record| {
+        record["gateway"]["tcp"] = serde_json::Value::Null;
+    });
+    assert_eq!(rule_of(&untold), "gateway.silent.upgrade");
+    let small = edited(large, |record| {
+        record["request"]["headers"].as_array_mut().unwrap().pop();
+    });
+    assert_eq!(rule_of(&small), "network.cut.request");
+    // The client gave up before our timer.
+    let by_client = |record: &mut serde_json::Value| {
+        record["gateway"]["error"] = serde_json::Value::Null;
+        record["answer"] = serde_json::Value::Null;
+        record["close"] = json!({
+            "first": "client",
+            "transport": { "client": "fin", "client_at": "2026-11-21T10:00:05.000000Z" },
+        });
+    };
+    assert_eq!(rule_of(&edited(large, by_client)), large);
+    let answered = edited(large, |record| record["gateway"]["status"] = 101.into());
+    assert_ne!(rule_of(&answered), large);
+}
