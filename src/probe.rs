@@ -6,12 +6,14 @@
 
 mod certificate;
 mod channels;
+mod compare;
 mod device;
 mod formats;
 mod health;
 mod ladder;
 mod options;
 mod proxy;
+mod repeat;
 mod report;
 mod session;
 mod target;
@@ -21,13 +23,16 @@ mod whereabouts;
 use std::env;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use tokio::runtime::Builder;
+use tokio::time::{MissedTickBehavior, interval};
 
 pub use self::options::Options;
 pub use self::report::{Report, Rung, Status};
 
+use self::compare::Comparison;
 use self::device::Device;
 use self::proxy::Choice;
 use self::target::Target;
@@ -41,6 +46,8 @@ use crate::terminal::{Look, log};
 pub struct Entered {
     started: Instant,
     target: Result<Target, target::TargetError>,
+    /// Of `--compare`.
+    second: Option<Result<Target, target::TargetError>>,
     whereabouts: Whereabouts,
 }
 
@@ -56,9 +63,9 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
         Some(seen) if seen.pid.is_some() => Environment::parse(&seen.environment),
         _ => Environment::own(),
     };
-    let target = options.secret().and_then(|secret| {
-        let mut target =
-            Target::find(options.url.as_deref(), secret, &environment, seen.is_some())?;
+    let find = |url: Option<&str>| {
+        let secret = options.secret()?;
+        let mut target = Target::find(url, secret, &environment, seen.is_some())?;
         let state = options.device_state.as_deref();
         target.device = state.map(Device::read).transpose()?;
         target.proxy = Choice::of(&target, &environment);
@@ -66,11 +73,14 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
             target.below(&format!("/proc/{pid}/root"));
         }
         Ok(target)
-    });
+    };
+    let target = find(options.url.as_deref());
+    let second = options.compare.as_deref().map(|url| find(Some(url)));
     let whereabouts = Whereabouts::here(&environment, seen);
     Ok(Entered {
         started,
         target,
+        second,
         whereabouts,
     })
 }
@@ -81,11 +91,12 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
     let Entered {
         started,
         target,
+        second,
         whereabouts,
     } = entered;
-    let target = match target {
-        Ok(target) => target,
-        Err(error) => {
+    let (target, second) = match (target, second.transpose()) {
+        (Ok(target), Ok(second)) => (target, second),
+        (Err(error), _) | (_, Err(error)) => {
             log::say(&format!("wstap: {error}"));
             return exit::USAGE;
         }
@@ -97,13 +108,6 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let look = Look::stdout();
-    let live = !(options.json || options.short || options.markdown);
-    let mut shown = |rung: &Rung| {
-        if live {
-            print(&report::lines(rung, look));
-        }
-    };
     if let Some(device) = &target.device {
         log::say(&format!(
             "wstap: --device-state: if the gateway does not know the device {}, this leaves a pairing request there, \
@@ -111,39 +115,139 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
             device.id()
         ));
     }
-    if live {
-        print(&report::title(&target, look));
-    }
-    let climbing = ladder::climb(&target, whereabouts, started + options.budget, &mut shown);
-    let report = match runtime.block_on(climbing) {
-        Ok(report) => report,
-        Err(error) => {
-            log::say(&format!("wstap: failed to probe: {error}"));
-            return match error {
-                session::ProbeError::Config(_) => exit::USAGE,
-                _ => exit::INTERNAL,
-            };
-        }
+    let prober = Prober {
+        options,
+        whereabouts,
+        look: Look::stdout(),
     };
+    let code = runtime.block_on(async {
+        match (&second, options.every) {
+            (Some(second), _) => prober.compare(&target, second, started).await,
+            (None, Some(every)) => prober.repeat(&target, every, started).await,
+            (None, None) => prober.once(&target, started).await,
+        }
+    });
     // A look-up that hangs has a thread of its own, which is not waited for.
     runtime.shutdown_background();
-    if options.json {
-        let text = serde_json::to_string(&report).unwrap_or_default();
-        print(&format!("{text}\n"));
-    } else if options.short {
-        print(&report::short(&report, look));
-    } else if options.markdown {
-        print(&formats::markdown(&report));
-    } else {
-        print(&report::last(&report, look));
-    }
-    match written(options, &report) {
-        Ok(()) => report.exit_code(options.exit_by_layer),
-        Err(error) => {
-            log::say(&format!("wstap: {error}"));
-            exit::USAGE
+    code.unwrap_or_else(|error| {
+        log::say(&format!("wstap: failed to probe: {error}"));
+        match error {
+            session::ProbeError::Config(_) => exit::USAGE,
+            _ => exit::INTERNAL,
         }
+    })
+}
+
+struct Prober<'a> {
+    options: &'a Options,
+    whereabouts: Whereabouts,
+    look: Look,
+}
+
+impl Prober<'_> {
+    /// One run. `live`: its rungs are printed as they come.
+    async fn climb(
+        &self,
+        target: &Target,
+        started: Instant,
+        withheld: Option<&'static str>,
+        live: bool,
+    ) -> Result<Report, session::ProbeError> {
+        let look = self.look;
+        let mut show = |rung: &Rung| {
+            if live {
+                print(&report::lines(rung, look));
+            }
+        };
+        if live {
+            print(&report::title(target, look));
+        }
+        let deadline = started + self.options.budget;
+        let whereabouts = self.whereabouts.clone();
+        ladder::climb(target, whereabouts, deadline, withheld, &mut show).await
     }
+
+    async fn once(&self, target: &Target, started: Instant) -> Result<u8, session::ProbeError> {
+        let Options {
+            json,
+            short,
+            markdown,
+            ..
+        } = *self.options;
+        let live = !(json || short || markdown);
+        let report = self.climb(target, started, None, live).await?;
+        print(&if json {
+            json_line(&report)
+        } else if short {
+            report::short(&report, self.look)
+        } else if markdown {
+            formats::markdown(&report)
+        } else {
+            report::last(&report, self.look)
+        });
+        Ok(match written(self.options, &report) {
+            Ok(()) => report.exit_code(self.options.exit_by_layer),
+            Err(error) => {
+                log::say(&format!("wstap: {error}"));
+                exit::USAGE
+            }
+        })
+    }
+
+    /// Two paths, each with the budget.
+    async fn compare(
+        &self,
+        target: &Target,
+        other: &Target,
+        started: Instant,
+    ) -> Result<u8, session::ProbeError> {
+        let first = self.climb(target, started, None, false).await?;
+        let is_refused = first.first_failing == Some("L2.auth");
+        // Both may lead to the same gateway, which counts wrong secrets.
+        let withheld = is_refused.then_some("refused on the first path: it is not tried twice");
+        let second = self.climb(other, Instant::now(), withheld, false).await?;
+        let comparison = Comparison::of(first, second);
+        print(&if self.options.json {
+            json_line(&comparison)
+        } else {
+            compare::text(&comparison, self.look)
+        });
+        Ok(comparison.exit_code(self.options.exit_by_layer))
+    }
+
+    /// Until the process is ended, or nobody reads any more.
+    async fn repeat(
+        &self,
+        target: &Target,
+        every: Duration,
+        started: Instant,
+    ) -> Result<u8, session::ProbeError> {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let json = self.options.json;
+        let mut before = self.climb(target, started, None, !json).await?;
+        let mut is_read = print(&if json {
+            json_line(&before)
+        } else {
+            report::last(&before, self.look)
+        });
+        while is_read {
+            ticks.tick().await;
+            let now = self.climb(target, Instant::now(), None, false).await?;
+            is_read = print(&if json {
+                json_line(&now)
+            } else {
+                repeat::told(&before, &now, self.look)
+            });
+            before = now;
+        }
+        Ok(before.exit_code(self.options.exit_by_layer))
+    }
+}
+
+fn json_line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
 /// For those who do not read the terminal: a test dashboard, and the page of a job on GitHub.
@@ -166,8 +270,10 @@ fn written(options: &Options, report: &Report) -> Result<(), String> {
     Ok(())
 }
 
-fn print(text: &str) {
+/// Whether it could be written.
+fn print(text: &str) -> bool {
     let mut out =
         anstream::AutoStream::new(io::stdout(), anstream::AutoStream::choice(&io::stdout()));
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.is_ok()
 }

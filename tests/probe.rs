@@ -1,6 +1,7 @@
 //! `wstap probe` against gateways that behave and those that do not: the rung that breaks first, and why.
 
 mod namespaces;
+mod paths;
 mod proxy;
 mod tls;
 

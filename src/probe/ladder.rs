@@ -42,11 +42,13 @@ const RUNGS: [&str; 12] = [
 /// Before the upgrade is tried again.
 const PAUSE: Duration = Duration::from_millis(1200);
 
-/// Climbs until something breaks or the deadline comes; `show` gets each rung when it is done.
+/// Climbs until something breaks or the deadline comes; `show` gets each rung when it is done. `withheld`: why no
+/// connect request may be sent, if none may.
 pub(super) async fn climb(
     target: &Target,
     whereabouts: Whereabouts,
     deadline: Instant,
+    withheld: Option<&'static str>,
     show: &mut dyn FnMut(&Rung),
 ) -> Result<Report, ProbeError> {
     let mut climber = Climber {
@@ -56,7 +58,7 @@ pub(super) async fn climb(
         started: Instant::now(),
         rungs: Vec::new(),
         show,
-        is_in_the_clear: false,
+        withheld,
         proxied: None,
         skew_ms: None,
         versions: Versions::default(),
@@ -91,8 +93,8 @@ struct Climber<'a> {
     started: Instant,
     rungs: Vec<Rung>,
     show: &'a mut dyn FnMut(&Rung),
-    /// The secret would go to a public address without TLS.
-    is_in_the_clear: bool,
+    /// Why no connect request may be sent.
+    withheld: Option<&'static str>,
     /// What the proxy of the environment answered.
     proxied: Option<proxy::Tried>,
     skew_ms: Option<f64>,
@@ -138,12 +140,12 @@ impl Climber<'_> {
             self.late("L1.upgrade");
             return;
         }
-        let (mut record, mut heard) = tap.talk(self.target, !self.is_in_the_clear).await;
+        let (mut record, mut heard) = tap.talk(self.target, self.withheld.is_none()).await;
         if record.as_ref().is_some_and(may_be_a_limit) && !self.is_late() {
             // So many connections in so short a time may be what it minds. No secret has been sent yet.
             let left = self.deadline.saturating_duration_since(Instant::now());
             tokio::time::sleep(PAUSE.min(left)).await;
-            (record, heard) = tap.talk(self.target, !self.is_in_the_clear).await;
+            (record, heard) = tap.talk(self.target, self.withheld.is_none()).await;
             heard.again = true;
         }
         match record {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +52,21 @@ pub struct Options {
                 tested too. The folder is only read. If the gateway does not know the device, a pairing request is left there"
     )]
     pub(super) device_state: Option<PathBuf>,
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["every", "short", "markdown", "junit"],
+        help = "Probe a second path as well, and say where the two differ first"
+    )]
+    pub(super) compare: Option<String>,
+    #[arg(
+        long,
+        value_name = "DURATION",
+        conflicts_with_all = ["short", "markdown", "junit"],
+        value_parser = every,
+        help = "Probe again and again, 10s to 24h apart, and print what changed"
+    )]
+    pub(super) every: Option<Duration>,
     #[arg(
         long,
         value_name = "DURATION",
@@ -117,9 +133,18 @@ impl Options {
 }
 
 fn budget(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1)..=Duration::from_mins(10))
+        .ok_or_else(|| "expected a duration from 1s to 10m, such as 20s".to_owned())
+}
+
+/// A gateway locks an address out after ten wrong secrets within a minute.
+fn every(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(10)..=Duration::from_hours(24))
+        .ok_or_else(|| "expected a duration from 10s to 24h, such as 1m".to_owned())
+}
+
+fn within(text: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
     let parsed = text.parse::<SignedDuration>().ok();
     let parsed = parsed.and_then(|it| Duration::try_from(it).ok());
-    parsed
-        .filter(|it| (Duration::from_secs(1)..=Duration::from_mins(10)).contains(it))
-        .ok_or_else(|| "expected a duration from 1s to 10m, such as 20s".to_owned())
+    parsed.filter(|it| range.contains(it))
 }

@@ -389,6 +389,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use super::super::compare::Comparison;
     use super::*;
 
     fn docs(name: &str) -> std::path::PathBuf {
@@ -419,6 +420,13 @@ mod tests {
         let words: BTreeSet<&str> = page
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
             .collect();
+        let compared = serde_json::to_value(schemars::schema_for!(Comparison)).unwrap();
+        for name in compared["properties"].as_object().unwrap().keys() {
+            assert!(
+                words.contains(name.as_str()),
+                "docs/probe.md does not name {name}"
+            );
+        }
         let own = [
             &schema,
             &schema["$defs"]["Rung"],

@@ -43,8 +43,7 @@ impl Climber<'_> {
         };
         self.challenge(ms, heard.skew_ms);
         self.versions(record);
-        if self.is_in_the_clear {
-            let because = "the secret is not sent in clear text to a public address: use wss";
+        if let Some(because) = self.withheld {
             self.add(Rung::new("L2.auth", Status::Skip, because));
             for id in ["L2.scopes", "L3.channels"] {
                 self.add(Rung::new(id, Status::Skip, "no connect request was sent"));

@@ -113,7 +113,10 @@ impl Climber<'_> {
         );
         let is_public = |addr: &SocketAddr| !is_private(addr.ip().to_canonical());
         let is_plain = !self.target.is_tls() && self.target.secret.is_some();
-        self.is_in_the_clear = is_plain && found.addresses.iter().any(is_public);
+        if is_plain && found.addresses.iter().any(is_public) {
+            let why = "the secret is not sent in clear text to a public address: use wss";
+            self.withheld = Some(why);
+        }
         let tried = tcp::connect(&found.addresses, self.deadline).await;
         if tried.iter().any(|tried| tried.of == 0) {
             self.late("L1.tcp");
