@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 #[cfg(target_os = "linux")]
-pub use self::enter::{EnterError, Seen, current, enter, enter_with_names, has_interface};
+pub use self::enter::{EnterError, Seen, current, enter, enter_with_names, has_interface, read_in};
 
 /// Whose network namespace to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]

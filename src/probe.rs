@@ -18,6 +18,7 @@ mod report;
 mod session;
 mod target;
 mod tcp;
+mod versions;
 mod whereabouts;
 
 use std::env;
@@ -30,7 +31,7 @@ use tokio::runtime::Builder;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub use self::options::Options;
-pub use self::report::{Report, Rung, Status};
+pub use self::report::{Report, Rung, Status, Versions};
 
 use self::compare::Comparison;
 use self::device::Device;
@@ -49,6 +50,8 @@ pub struct Entered {
     /// Of `--compare`.
     second: Option<Result<Target, target::TargetError>>,
     whereabouts: Whereabouts,
+    /// The version of the place's `OpenClaw`.
+    client: Option<String>,
 }
 
 /// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: threads share
@@ -76,12 +79,16 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
     };
     let target = find(options.url.as_deref());
     let second = options.compare.as_deref().map(|url| find(Some(url)));
+    let pid = seen.as_ref().and_then(|seen| seen.pid);
+    let root = pid.map_or_else(|| "/".to_owned(), |pid| format!("/proc/{pid}/root"));
+    let client = versions::of_client(Path::new(&root), &environment);
     let whereabouts = Whereabouts::here(&environment, seen);
     Ok(Entered {
         started,
         target,
         second,
         whereabouts,
+        client,
     })
 }
 
@@ -93,6 +100,7 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
         target,
         second,
         whereabouts,
+        client,
     } = entered;
     let (target, second) = match (target, second.transpose()) {
         (Ok(target), Ok(second)) => (target, second),
@@ -118,6 +126,7 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
     let prober = Prober {
         options,
         whereabouts,
+        client,
         look: Look::stdout(),
     };
     let code = runtime.block_on(async {
@@ -141,6 +150,7 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
 struct Prober<'a> {
     options: &'a Options,
     whereabouts: Whereabouts,
+    client: Option<String>,
     look: Look,
 }
 
@@ -164,7 +174,12 @@ impl Prober<'_> {
         }
         let deadline = started + self.options.budget;
         let whereabouts = self.whereabouts.clone();
-        ladder::climb(target, whereabouts, deadline, withheld, &mut show).await
+        let versions = Versions {
+            client: self.client.clone(),
+            ..Versions::default()
+        };
+        let here = (whereabouts, versions);
+        ladder::climb(target, here, deadline, withheld, &mut show).await
     }
 
     async fn once(&self, target: &Target, started: Instant) -> Result<u8, session::ProbeError> {

@@ -1,5 +1,6 @@
 //! `wstap probe` against gateways that behave and those that do not: the rung that breaks first, and why.
 
+mod manners;
 mod namespaces;
 mod paths;
 mod proxy;

@@ -107,8 +107,10 @@ const NAMES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
 /// They are far smaller.
 const LARGEST: u64 = 1 << 20;
 
-/// A regular file below a root that is not ours: symbolic links are resolved inside the root. A missing one is empty.
-fn read_in(root: &Path, name: &str) -> Vec<u8> {
+/// A regular file below a root that is not ours, to 1 MiB: symbolic links are resolved inside the root. A missing one is
+/// empty.
+#[must_use]
+pub fn read_in(root: &Path, name: &str) -> Vec<u8> {
     let folder = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     // Without O_NONBLOCK a FIFO would be waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;

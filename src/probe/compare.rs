@@ -117,7 +117,8 @@ fn headers(report: &Report) -> BTreeMap<String, String> {
         if !values.is_empty() {
             values.push_str(", ");
         }
-        values.push_str(text("value"));
+        let value = line.get("value").and_then(Value::as_str);
+        values.push_str(value.unwrap_or("(not shown)"));
     }
     found
 }

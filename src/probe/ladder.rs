@@ -46,7 +46,7 @@ const PAUSE: Duration = Duration::from_millis(1200);
 /// connect request may be sent, if none may.
 pub(super) async fn climb(
     target: &Target,
-    whereabouts: Whereabouts,
+    (whereabouts, versions): (Whereabouts, Versions),
     deadline: Instant,
     withheld: Option<&'static str>,
     show: &mut dyn FnMut(&Rung),
@@ -61,7 +61,7 @@ pub(super) async fn climb(
         withheld,
         proxied: None,
         skew_ms: None,
-        versions: Versions::default(),
+        versions,
     };
     let container = climber.whereabouts.container.as_ref();
     let container = container.and_then(|container| container.name().map(str::to_owned));

@@ -67,6 +67,8 @@ pub struct Versions {
     pub wstap: &'static str,
     /// The gateway's.
     pub gateway: Option<String>,
+    /// That of the `OpenClaw` command line tool on the place's `PATH`.
+    pub client: Option<String>,
     /// The version of `OpenClaw`'s protocol that was agreed.
     pub protocol: Option<u64>,
 }
@@ -76,6 +78,7 @@ impl Default for Versions {
         Self {
             wstap: env!("CARGO_PKG_VERSION"),
             gateway: None,
+            client: None,
             protocol: None,
         }
     }
@@ -318,9 +321,12 @@ pub(super) fn lines(rung: &Rung, look: Look) -> String {
 pub(super) fn last(report: &Report, look: Look) -> String {
     let took = human_ms(report.ms);
     let gateway = &report.versions.gateway;
-    let version = gateway
+    let mut version = gateway
         .as_ref()
         .map_or_else(String::new, |version| format!(", gateway {version}"));
+    if let Some(skew) = report.versions.skew() {
+        let _ = write!(version, " ({skew})");
+    }
     let text = match report.failed() {
         Some(rung) => format!("first failing rung: {}{version}, {took}", rung.id),
         None => format!("no rung failed{version}, {took}"),
