@@ -10,7 +10,7 @@ COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # cargo fmt does not see these: build.rs lists them.
 RULES = $(wildcard src/verdict/rules/*.rs)
 
-.PHONY: all build dist test busy versions attach-soak unit live lint fmt bench bench-attach bench-check shipped shipped-program gates gates-update docs fetch clean
+.PHONY: all build dist test busy versions probe-ladder attach-soak unit live lint fmt bench bench-attach bench-check shipped shipped-program gates gates-update docs fetch clean
 
 all: build
 
@@ -32,6 +32,10 @@ VERSIONS = 2026.1.24-3 2026.2.17 2026.3.7 2026.4.29 2026.7.35
 versions: fetch
 	for version in $(VERSIONS); do scripts/fetch-gateway.sh $$version || exit 1; done
 	CI=true $(CARGO) nextest run --locked --test it --run-ignored all -E 'test(/^live::versions::/)'
+
+# The table of docs/probe.md: `wstap probe` beside the six commands of OpenClaw's troubleshooting page. A few minutes.
+probe-ladder: fetch
+	CI=true $(CARGO) nextest run --locked --test it --run-ignored all --no-capture -E 'test(/^live::ladder::/)'
 
 # Kills, stops and ends an attached tap 288 times at random moments: how soon clients are served without it.
 # A quarter of an hour; takes root.

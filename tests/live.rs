@@ -14,6 +14,7 @@ mod ends;
 mod gateway;
 mod guest;
 mod hops;
+mod ladder;
 mod localities;
 mod nginx;
 mod origins;

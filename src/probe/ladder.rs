@@ -59,6 +59,7 @@ pub(super) async fn climb(
         rungs: Vec::new(),
         show,
         withheld,
+        addresses: 0,
         proxied: None,
         skew_ms: None,
         versions,
@@ -95,6 +96,8 @@ struct Climber<'a> {
     show: &'a mut dyn FnMut(&Rung),
     /// Why no connect request may be sent.
     withheld: Option<&'static str>,
+    /// Addresses of the name that can be connected.
+    addresses: usize,
     /// What the proxy of the environment answered.
     proxied: Option<proxy::Tried>,
     skew_ms: Option<f64>,

@@ -1,6 +1,6 @@
 //! How much a probe takes: sockets at the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tempfile::TempDir;
 

@@ -141,6 +141,32 @@ async fn one_dead_address_of_two_is_seen() {
     }
 }
 
+/// Each has a secret of its own, and a name leads to both.
+#[tokio::test]
+async fn two_gateways_behind_one_name() {
+    let name = test_name!(two_gateways_behind_one_name);
+    let Some(net) = netns::enter("probe: two gateways behind a name", name).await else {
+        return;
+    };
+    let first = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
+    let port = first.peer.addr().port();
+    let _second = Gateway::start(&Via::At((HERE_V4, port).into()), Script::default()).await;
+    let there = net.there();
+    let hosts = Hosts::write(&there, &format!("{HERE_PRIVATE} claw\n{HERE_V4} claw\n"));
+    let mut command = command(&[&format!("ws://claw:{port}"), "--json"]);
+    command.args(["--in", &format!("netns:/run/netns/{there}")]);
+    let report = run(command).await.report();
+    drop(hosts);
+    is_whole(&report);
+    let expected = (
+        "L2.auth".to_owned(),
+        "gateway.auth.token_missing".to_owned(),
+    );
+    assert_eq!(broken(&report), expected, "{report}");
+    let because = rung(&report, "L2.auth")["because"].as_str().unwrap();
+    assert!(because.contains("which is one of 2 addresses"), "{because}");
+}
+
 /// A gateway that listens on its own loopback refuses clients from other hosts.
 #[tokio::test]
 async fn a_gateway_on_its_own_loopback_refuses_others() {

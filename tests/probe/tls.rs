@@ -116,3 +116,32 @@ async fn a_server_that_asks_may_have_another_fault() {
         );
     }
 }
+
+/// What a server has to send besides its own certificate.
+#[tokio::test]
+async fn an_intermediate_certificate_that_is_missing() {
+    let root = Ca::new();
+    let inner = root.intermediate();
+    let whole = Via::Tls(inner.server_with_chain(&["localhost"]));
+    let fine = over_tls("localhost", &whole, Some(&root)).await;
+    assert_eq!(fine["first_failing"], Value::Null, "{fine}");
+    let leaf_alone = Via::Tls(inner.server(&["localhost"], Validity::Now));
+    let report = over_tls("localhost", &leaf_alone, Some(&root)).await;
+    is_whole(&report);
+    let expected = (
+        "L1.tls".to_owned(),
+        "gateway.unreachable.certificate_untrusted".to_owned(),
+    );
+    assert_eq!(broken(&report), expected, "{report}");
+    let tls = rung(&report, "L1.tls");
+    let because = tls["because"].as_str().unwrap();
+    for words in [
+        "test intermediate",
+        "which was not sent",
+        "browsers may accept it",
+    ] {
+        assert!(because.contains(words), "{because}");
+    }
+    let next = tls["verdict"]["next"].as_str().unwrap();
+    assert!(next.contains("intermediate"), "{next}");
+}

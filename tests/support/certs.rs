@@ -45,10 +45,35 @@ impl Ca {
         }
     }
 
+    /// An inner CA that this one has signed.
+    pub fn intermediate(&self) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test intermediate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2099, 1, 1);
+        let pem = params.signed_by(&key, &self.issuer).expect("a CA").pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// A leaf for these names, ready to serve with, and this CA's own certificate behind it.
+    pub fn server_with_chain(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let (leaf, key) = self.leaf(names, Validity::Now);
+        let own = CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("the CA");
+        serving(vec![leaf.der().clone(), own], &key.serialize_pem())
+    }
+
     /// A leaf for these names, ready to serve with.
     pub fn server(&self, names: &[&str], validity: Validity) -> Arc<ServerConfig> {
         let (leaf, key) = self.leaf(names, validity);
-        serving(leaf.der().clone(), &key.serialize_pem())
+        serving(vec![leaf.der().clone()], &key.serialize_pem())
     }
 
     /// The same, for clients that show a certificate of this CA.
@@ -88,7 +113,7 @@ impl Ca {
     pub fn server_of(folder: &Path) -> Arc<ServerConfig> {
         let leaf = CertificateDer::from_pem_file(folder.join("leaf.pem")).expect("the leaf");
         let key = std::fs::read_to_string(folder.join("leaf-key.pem")).expect("its key");
-        serving(leaf, &key)
+        serving(vec![leaf], &key)
     }
 
     fn leaf(&self, names: &[&str], validity: Validity) -> (Certificate, KeyPair) {
@@ -123,13 +148,13 @@ impl Ca {
     }
 }
 
-fn serving(leaf: CertificateDer<'static>, key: &str) -> Arc<ServerConfig> {
+fn serving(chain: Vec<CertificateDer<'static>>, key: &str) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("its key");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions of TLS")
         .with_no_client_auth()
-        .with_single_cert(vec![leaf], key)
+        .with_single_cert(chain, key)
         .expect("a leaf with its key");
     Arc::new(config)
 }

@@ -147,7 +147,20 @@ impl Climber<'_> {
             (true, Some(secret)) => format!("refused, with the secret of {}", secret.from()),
             (true, None) => "refused: no secret was sent (--token-env, --token-file)".to_owned(),
         };
+        let because = format!("{because}{}", self.one_of_several(record));
         self.add(Rung::new("L2.auth", Status::Fail, because).judged(record));
+    }
+
+    /// Behind one name there may be several gateways, each with its own secret.
+    fn one_of_several(&self, record: &SessionRecord) -> String {
+        let gateway = record.gateway.as_ref();
+        match gateway.and_then(|gateway| gateway.addr.as_ref()) {
+            Some(addr) if self.addresses > 1 => format!(
+                ", by {addr}, which is one of {} addresses of the name: another may be another gateway",
+                self.addresses
+            ),
+            _ => String::new(),
+        }
     }
 
     /// Whether the gateway, and nobody in its place, agreed to a WebSocket.

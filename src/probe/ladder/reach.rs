@@ -122,7 +122,8 @@ impl Climber<'_> {
             self.late("L1.tcp");
             return None;
         }
-        if tried.iter().any(|tried| tried.connected() > 0) {
+        self.addresses = tried.iter().filter(|it| it.connected() > 0).count();
+        if self.addresses > 0 {
             return Some(tried);
         }
         let record = self.unreached(tap).await;
