@@ -8,14 +8,14 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
-#[cfg(target_os = "linux")]
-use crate::probe;
 use crate::session::credential::Fingerprinter;
 use crate::terminal::Look;
 use crate::terminal::log::{self, LogGuard};
 use crate::{
     admin, attach, check, demo, exit, explain, fingerprint, health, serve, sessions, version,
 };
+#[cfg(target_os = "linux")]
+use crate::{map, probe};
 
 const ABOUT: &str = "A tap in front of a WebSocket gateway: passes everything through, and says of every \
                      session that failed whose fault it was.";
@@ -52,6 +52,11 @@ enum Command {
     )]
     #[cfg(target_os = "linux")]
     Probe(probe::Options),
+    #[command(
+        about = "Show the way from here to a gateway's process, and which part of it is broken (docs/map.md)"
+    )]
+    #[cfg(target_os = "linux")]
+    Map(map::Options),
     #[command(
         about = "Look around: a stand-in gateway, the tap with TLS in front of it, and a scripted set \
                  of good and faulty sessions"
@@ -316,16 +321,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
     };
+    // Places are entered while there is one thread.
     #[cfg(target_os = "linux")]
     let entered = match &cli.command {
-        Command::Probe(options) => match probe::enter(options) {
-            Ok(entered) => Some(entered),
-            Err(error) => {
-                log::say(&format!("wstap: {error}"));
-                return exit::USAGE;
-            }
-        },
-        _ => None,
+        Command::Probe(options) => probe::enter(options).map(|it| (Some(it), None)),
+        Command::Map(options) => map::enter(options).map(|it| (None, Some(it))),
+        _ => Ok((None, None)),
+    };
+    #[cfg(target_os = "linux")]
+    let (probing, mapping) = match entered {
+        Ok(entered) => entered,
+        Err(error) => {
+            log::say(&format!("wstap: {error}"));
+            return exit::USAGE;
+        }
     };
     let _log = start_logging();
     match cli.command {
@@ -378,7 +387,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Attach(options) => attach::run(&options),
         #[cfg(target_os = "linux")]
         Command::Probe(options) => {
-            entered.map_or(exit::INTERNAL, |entered| probe::run(&options, entered))
+            probing.map_or(exit::INTERNAL, |entered| probe::run(&options, entered))
+        }
+        #[cfg(target_os = "linux")]
+        Command::Map(options) => {
+            mapping.map_or(exit::INTERNAL, |entered| map::run(&options, entered))
         }
         Command::Fingerprint(args) => args.run(),
         Command::Version(args) => version::run(args.json, &mut io::stdout().lock()),

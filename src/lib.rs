@@ -19,6 +19,8 @@ pub mod exit;
 pub mod explain;
 pub mod fingerprint;
 pub mod health;
+#[cfg(target_os = "linux")]
+pub mod map;
 pub mod place;
 #[cfg(target_os = "linux")]
 pub mod probe;

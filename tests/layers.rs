@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
         "explain",
         "fingerprint",
         "health",
+        "map",
         "probe",
         "serve",
         "sessions",
@@ -44,6 +45,7 @@ const WITHIN: &[(&str, &str)] = &[
     ("attach", "sessions"),
     ("demo", "serve"),
     ("main", "cli"),
+    ("map", "probe"),
     ("upstream", "transport"),
 ];
 

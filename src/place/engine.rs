@@ -1,10 +1,10 @@
-//! Asks a container engine which process a container is. Only GET requests.
+//! Asks a container engine which process a container is, and which containers there are. Only GET requests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -67,17 +67,23 @@ pub enum EngineError {
 }
 
 /// A container, as an engine tells of it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Container {
     /// Its id, 64 hexadecimal digits.
     pub id: String,
+    /// Its name, with a slash before it.
+    pub name: String,
     /// The id of its image: `sha256:…`.
-    #[serde(default)]
     pub image: String,
-    #[serde(default)]
-    config: Configured,
-    state: State,
+    /// What it was created with.
+    pub config: Configured,
+    /// What it is doing.
+    pub state: State,
+    /// What its host does for it.
+    pub host_config: HostConfig,
+    /// Where it is in its networks.
+    pub network_settings: NetworkSettings,
 }
 
 impl Container {
@@ -86,20 +92,140 @@ impl Container {
     pub fn image_name(&self) -> &str {
         &self.config.image
     }
+
+    /// Its name, or the beginning of its id.
+    #[must_use]
+    pub fn short_name(&self) -> &str {
+        match self.name.trim_start_matches('/') {
+            "" => self.id.get(..12).unwrap_or(&self.id),
+            name => name,
+        }
+    }
+
+    /// A label of Compose's, such as `project`.
+    #[must_use]
+    pub fn compose(&self, label: &str) -> Option<&str> {
+        let key = format!("com.docker.compose.{label}");
+        self.config.labels.get(&key).map(String::as_str)
+    }
+
+    /// Its main process, if it runs and is one that this process sees.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        let pid = self.state.pid;
+        (pid != 0 && is_process_of(pid, self)).then_some(pid)
+    }
 }
 
+/// What a container was created with.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Configured {
-    image: String,
+pub struct Configured {
+    /// The name of its image.
+    pub image: String,
+    /// Its labels.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// `18789/tcp`.
+    #[serde(deserialize_with = "or_default")]
+    pub exposed_ports: BTreeMap<String, serde_json::Value>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct State {
-    pid: u32,
-    #[serde(default)]
-    started_at: String,
+/// What a container is doing.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct State {
+    /// `running`, `created`, `exited` and the like.
+    pub status: String,
+    /// Its main process; 0 without one.
+    pub pid: u32,
+    /// When that started.
+    pub started_at: String,
+    /// Why it could not be started; empty if it could.
+    pub error: String,
+}
+
+/// What its host does for a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostConfig {
+    /// `bridge`, `host`, `container:ID` or the name of a network.
+    pub network_mode: String,
+    /// Ports of the host that it wants, by its own: `18789/tcp`.
+    #[serde(deserialize_with = "or_default")]
+    pub port_bindings: BTreeMap<String, Option<Vec<PortBinding>>>,
+}
+
+/// Where a container is in its networks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkSettings {
+    /// Ports of the host that it has, by its own.
+    #[serde(deserialize_with = "or_default")]
+    pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
+    /// By the names of the networks.
+    #[serde(deserialize_with = "or_default")]
+    pub networks: BTreeMap<String, Endpoint>,
+}
+
+/// A container in one network.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// Its IPv4 address; empty while it does not run.
+    #[serde(rename = "IPAddress")]
+    pub ip: String,
+    /// Its IPv6 address.
+    #[serde(rename = "GlobalIPv6Address")]
+    pub ipv6: String,
+    /// Names by which the network knows it.
+    #[serde(rename = "DNSNames", deserialize_with = "or_default")]
+    pub dns_names: Vec<String>,
+    /// The same of older engines.
+    #[serde(rename = "Aliases", deserialize_with = "or_default")]
+    pub aliases: Vec<String>,
+}
+
+/// A port of the host.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PortBinding {
+    /// Empty for all addresses.
+    pub host_ip: String,
+    /// Digits; empty for any free port.
+    pub host_port: String,
+}
+
+/// Engines write `null` for what is empty.
+fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// All containers, running ones first, so many at most, and how many more there are. It ends at the deadline with
+/// those that it has.
+pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usize), EngineError> {
+    let (path, status, body) = get("/containers/json?all=true")?;
+    let mut listed: Vec<Listed> = parse(&path, status, &body)?;
+    listed.sort_by_key(|it| (it.state != "running", it.id.clone()));
+    let mut found = Vec::new();
+    let mut left_out = listed.len();
+    for it in listed.iter().take(most) {
+        if Instant::now() > deadline {
+            break;
+        }
+        match container(&it.id) {
+            // It may have gone since it was listed.
+            Err(EngineError::NoContainer(_)) => {}
+            Err(error) => return Err(error),
+            Ok(container) => found.push(container),
+        }
+        left_out = left_out.saturating_sub(1);
+    }
+    Ok((found, left_out))
 }
 
 #[derive(Deserialize)]
@@ -110,6 +236,8 @@ struct Listed {
     names: Vec<String>,
     #[serde(default)]
     labels: HashMap<String, String>,
+    #[serde(default)]
+    state: String,
 }
 
 /// The main process of a container.
@@ -284,12 +412,12 @@ mod tests {
         let started = Timestamp::from_second(started.unwrap()).unwrap();
         let container = |started: Timestamp| Container {
             id: "none".to_owned(),
-            image: String::new(),
-            config: Configured::default(),
             state: State {
                 pid: own,
                 started_at: started.to_string(),
+                ..State::default()
             },
+            ..Container::default()
         };
         assert!(is_process_of(own, &container(started)));
         let hour = jiff::SignedDuration::from_hours(1);

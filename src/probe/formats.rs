@@ -53,7 +53,7 @@ pub(super) fn markdown(report: &Report) -> String {
 }
 
 /// One line, in which nothing is markup: what a peer says may be.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -71,7 +71,7 @@ fn cell(text: &str) -> String {
 }
 
 /// A text of ours: what it has in backquotes stays a command to copy.
-fn commands(text: &str) -> String {
+pub(crate) fn commands(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
     if parts.len().is_multiple_of(2) {
         return cell(text);

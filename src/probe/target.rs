@@ -24,7 +24,7 @@ const MOST: u64 = 1 << 20;
 const DEEPEST: usize = 128;
 
 /// A secret, and where it came from.
-pub(super) struct Given {
+pub(crate) struct Given {
     secret: Secret,
     from: String,
 }
@@ -54,7 +54,7 @@ impl fmt::Debug for Given {
 
 /// There is nothing to probe.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TargetError {
+pub(crate) enum TargetError {
     // What was found may have a secret in it.
     #[error("the URL {from}: expected ws, wss, http or https with a host, or unix:/path")]
     Url { from: String },
@@ -76,7 +76,7 @@ pub(super) enum TargetError {
 
 /// The gateway's address as a client dials it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     /// Host without brackets.
     Tcp {
         host: String,
@@ -87,14 +87,14 @@ pub(super) enum Address {
 }
 
 /// What is probed.
-pub(super) struct Target {
-    pub(super) address: Address,
+pub(crate) struct Target {
+    pub(crate) address: Address,
     /// Path and query of the upgrade request.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Where the URL came from, in words.
-    pub(super) taken_from: String,
+    pub(crate) taken_from: String,
     /// The secret, if there is one.
-    pub(super) secret: Option<Given>,
+    pub(crate) secret: Option<Given>,
     /// In whose name to connect, if not in nobody's.
     pub(super) device: Option<Device>,
     /// The only certificate to accept, in hexadecimal digits.
@@ -112,7 +112,7 @@ impl fmt::Debug for Target {
 
 impl Target {
     /// The one that was named, else the one of the environment, of the configuration, or the default.
-    pub(super) fn find(
+    pub(crate) fn find(
         named: Option<&str>,
         secret: Option<Given>,
         environment: &Environment,
@@ -240,12 +240,12 @@ impl Target {
     }
 
     /// Whether TLS is spoken.
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self.address, Address::Tcp { tls: true, .. })
     }
 
     /// The URL without its path and query, which may have a secret in them.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let scheme = if self.is_tls() { "wss" } else { "ws" };
         match &self.address {
             Address::Tcp { .. } => format!("{scheme}://{}", self.authority()),
@@ -254,7 +254,7 @@ impl Target {
     }
 
     /// A unix socket is one below this folder.
-    pub(super) fn below(&mut self, root: &str) {
+    pub(crate) fn below(&mut self, root: &str) {
         if let Address::Unix(path) = &mut self.address {
             let inside = path.strip_prefix("/").unwrap_or(path);
             *path = Path::new(root).join(inside);
@@ -271,7 +271,7 @@ impl Target {
     }
 
     /// The Host header: the port of the scheme is left out.
-    pub(super) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         let usual = if self.is_tls() { ":443" } else { ":80" };
         let authority = self.authority();
         authority

@@ -42,18 +42,18 @@ const LOOK_UP: Duration = Duration::from_secs(11);
 
 /// What a name led to.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// In the order of the resolver.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<SocketAddr>,
     /// So many more than are tried.
-    pub(super) more: usize,
+    pub(crate) more: usize,
     pub(super) took: Duration,
     /// Why there is none.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Looks the name up, as every program here does: with the system's resolver.
-pub(super) async fn look_up(host: &str, port: u16, deadline: Instant) -> Found {
+pub(crate) async fn look_up(host: &str, port: u16, deadline: Instant) -> Found {
     let started = Instant::now();
     let limit = deadline.min(started + LOOK_UP);
     let found = timeout_at(limit.into(), lookup_host((host, port))).await;

@@ -35,11 +35,11 @@ const HARMLESS: [&str; 10] = [
 ];
 
 /// Environment variables, of this process or of the one whose place was entered.
-pub(super) struct Environment(BTreeMap<String, String>);
+pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     /// This process's.
-    pub(super) fn own() -> Self {
+    pub(crate) fn own() -> Self {
         let all = std::env::vars_os();
         let text = |bytes: &std::ffi::OsStr| String::from_utf8_lossy(bytes.as_bytes()).into_owned();
         Self(
@@ -49,7 +49,7 @@ impl Environment {
     }
 
     /// From the form of `/proc/PID/environ`.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let lines = bytes.split(|byte| *byte == 0);
         let pairs = lines.filter_map(|line| {
             let text = String::from_utf8_lossy(line);
@@ -147,7 +147,7 @@ impl InContainer {
 
 impl Whereabouts {
     /// Of the place where this process is now, and what was `seen` of it on the way in.
-    pub(super) fn here(environment: &Environment, seen: Option<Seen>) -> Self {
+    pub(crate) fn here(environment: &Environment, seen: Option<Seen>) -> Self {
         let entered = seen.is_some();
         let seen = seen.unwrap_or_else(|| Seen {
             mounts: fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
@@ -167,7 +167,7 @@ impl Whereabouts {
     }
 
     /// Whether the hosts file has this name, in whichever line.
-    pub(super) fn names_in_hosts(name: &str) -> bool {
+    pub(crate) fn names_in_hosts(name: &str) -> bool {
         let text = fs::read_to_string("/etc/hosts").unwrap_or_default();
         let mut words = text
             .lines()

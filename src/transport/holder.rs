@@ -1,21 +1,67 @@
-//! Which process listens on an address: for the error of a port that is in use.
+//! The kernel's tables of TCP sockets, and which process listens on an address: for the error of a port that is in use,
+//! and for the map.
 //!
 //! The kernel's tables name the socket, `/proc/PID/fd` the process that has it. Other users' processes
 //! are seen by root alone, and those of other PID namespaces by nobody; then this says so.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use crate::session::text::PeerText;
 
-/// What `/proc/net/tcp` calls a socket that listens.
-const LISTEN: &str = "0A";
+/// No more is read of a table: a hundred thousand sockets.
+const MOST: u64 = 16 << 20;
 
 /// The kernel's own limit of a process's name.
 const NAME: usize = 16;
 
 /// First port that every process may use, unless the system says otherwise.
 const UNPRIVILEGED: u16 = 1024;
+
+/// A line of `/proc/net/tcp` or `tcp6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TcpSocket {
+    /// Its own address. IPv4 addresses of IPv6 sockets are IPv4.
+    pub local: SocketAddr,
+    /// Its peer's.
+    pub remote: SocketAddr,
+    /// What it is doing.
+    pub state: TcpState,
+    /// Of the socket; 0 for a connection that nobody has accepted yet, or that no process has any more.
+    pub inode: u64,
+}
+
+/// States of a TCP socket that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TcpState {
+    /// Connected, both ways.
+    Established,
+    /// It connects and has no answer.
+    SynSent,
+    /// The peer has ended its side.
+    CloseWait,
+    /// It waits for connections.
+    Listen,
+    /// Any other.
+    Other,
+}
+
+/// The TCP sockets of a network namespace, from its folder `net` in `/proc/PID`.
+#[must_use]
+pub fn tcp_sockets(net: &Path) -> Vec<TcpSocket> {
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let mut bytes = Vec::new();
+        if let Ok(file) = File::open(net.join(table)) {
+            let _ = file.take(MOST).read_to_end(&mut bytes);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        found.extend(text.lines().skip(1).filter_map(tcp_socket));
+    }
+    found
+}
 
 /// Who listens on an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +82,8 @@ pub enum Holder {
 /// Who listens where `addr` was to be bound.
 #[must_use]
 pub fn of(addr: SocketAddr) -> Holder {
-    let mut inodes = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(table).unwrap_or_default();
-        inodes.extend(listening(&text, addr));
-    }
+    let sockets = tcp_sockets(Path::new("/proc/net"));
+    let inodes = listening(&sockets, addr);
     let links: Vec<String> = inodes
         .iter()
         .map(|inode| format!("socket:[{inode}]"))
@@ -60,17 +103,11 @@ pub fn of(addr: SocketAddr) -> Holder {
 /// stands for all.
 #[must_use]
 pub fn addresses(port: u16) -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(table).unwrap_or_default();
-        let bound = text.lines().skip(1).filter_map(listener);
-        found.extend(
-            bound
-                .map(|(bound, _)| bound)
-                .filter(|bound| bound.port() == port),
-        );
-    }
-    let mut ips: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+    let sockets = tcp_sockets(Path::new("/proc/net"));
+    let bound = sockets
+        .iter()
+        .filter(|it| it.state == TcpState::Listen && it.local.port() == port);
+    let mut ips: Vec<IpAddr> = bound.map(|it| it.local.ip()).collect();
     ips.sort_unstable();
     ips.dedup();
     ips
@@ -85,24 +122,33 @@ pub fn first_unprivileged_port() -> u16 {
         .unwrap_or(UNPRIVILEGED)
 }
 
-/// Inodes of the listening sockets of a table that are in the way of `addr`.
-fn listening(table: &str, addr: SocketAddr) -> Vec<u64> {
-    let listeners = table.lines().skip(1).filter_map(listener);
-    let in_the_way = listeners.filter(|(bound, _)| are_in_each_others_way(*bound, addr));
-    in_the_way.map(|(_, inode)| inode).collect()
+/// Inodes of the listening sockets that are in the way of `addr`.
+fn listening(sockets: &[TcpSocket], addr: SocketAddr) -> Vec<u64> {
+    let listeners = sockets.iter().filter(|it| it.state == TcpState::Listen);
+    let in_the_way = listeners.filter(|it| are_in_each_others_way(it.local, addr));
+    in_the_way.map(|it| it.inode).collect()
 }
 
-/// The address and inode of a line's socket, if it listens.
-fn listener(line: &str) -> Option<(SocketAddr, u64)> {
+/// The socket of a line.
+fn tcp_socket(line: &str) -> Option<TcpSocket> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let bound = local(fields.get(1)?)?;
-    let listens = *fields.get(3)? == LISTEN;
-    let inode = fields.get(9)?.parse().ok()?;
-    listens.then_some((bound, inode))
+    let state = match *fields.get(3)? {
+        "01" => TcpState::Established,
+        "02" => TcpState::SynSent,
+        "08" => TcpState::CloseWait,
+        "0A" => TcpState::Listen,
+        _ => TcpState::Other,
+    };
+    Some(TcpSocket {
+        local: address(fields.get(1)?)?,
+        remote: address(fields.get(2)?)?,
+        state,
+        inode: fields.get(9)?.parse().ok()?,
+    })
 }
 
 /// `0100007F:1F90`: each 32 bits of the address as a number of this machine.
-fn local(field: &str) -> Option<SocketAddr> {
+fn address(field: &str) -> Option<SocketAddr> {
     let (address, port) = field.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| {
@@ -121,6 +167,7 @@ fn local(field: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip.to_canonical(), port))
 }
 
+/// Whether two sockets cannot listen on both.
 fn are_in_each_others_way(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     let any = a.is_unspecified() || b.is_unspecified();
@@ -201,6 +248,8 @@ mod tests {
             line("01", 7),
             line("0A", 8)
         );
-        assert_eq!(listening(&table, "127.0.0.1:8080".parse().unwrap()), [8]);
+        let sockets: Vec<TcpSocket> = table.lines().skip(1).filter_map(tcp_socket).collect();
+        assert_eq!(sockets.len(), 2);
+        assert_eq!(listening(&sockets, "127.0.0.1:8080".parse().unwrap()), [8]);
     }
 }

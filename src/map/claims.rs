@@ -1,0 +1,226 @@
+//! Several gateways on one host: who has port 18789, and who has the ports by which webhooks come in.
+
+use std::collections::BTreeSet;
+
+use super::facts::{Facts, Published, described};
+use super::graph::{By, Claims, Gateway, Graph, Kind, Owner, Port, Wanting, kept};
+use super::scan::{Netns, Scan};
+use super::trace::{is_outgoing, published_proxy};
+use crate::transport::holder::TcpState;
+
+/// The gateway's port.
+const GATEWAY: u16 = 18789;
+
+/// Ports on which webhooks may come in, besides the gateway's own: the public ports of a proxy, and the default
+/// listeners of channels and plugins of `OpenClaw` 2026.9.6 (its docs: channels/telegram/transports,
+/// channels/msteams/configuration, channels/feishu/configuration-reference, channels/nextcloud-talk,
+/// gateway/config-hooks, cli/voicecall). Every other webhook is a route on the gateway's port.
+const INGRESS: [(u16, &str); 7] = [
+    (443, "webhooks by HTTPS"),
+    (80, "webhooks by HTTP"),
+    (8787, "webhooks of Telegram"),
+    (3978, "webhooks of Teams"),
+    (3000, "webhooks of Feishu"),
+    (8788, "webhooks of Nextcloud Talk or Gmail"),
+    (3334, "webhooks of voice calls"),
+];
+
+/// Entries that are kept.
+const MOST: usize = 20;
+
+/// What the claims are read from.
+pub(super) struct Sources<'a> {
+    pub(super) facts: &'a Facts,
+    pub(super) scan: &'a Scan,
+    pub(super) host: Netns,
+    /// Listeners that the path passed, and the words of its last node.
+    pub(super) passed: &'a [(Netns, u16)],
+    pub(super) end: Option<String>,
+    /// The port of the host that was dialled.
+    pub(super) dialled: Option<u16>,
+}
+
+impl Sources<'_> {
+    pub(super) fn claims(&self) -> Claims {
+        let dialled = self.dialled.filter(|port| *port != GATEWAY);
+        let dialled = dialled.map(|port| (port, "the URL's port"));
+        let gateway = [(GATEWAY, "gateway and its webhooks")];
+        let ingress = INGRESS.into_iter().filter(|it| self.dialled != Some(it.0));
+        let all = gateway.into_iter().chain(dialled).chain(ingress);
+        let ports = all.map(|(port, purpose)| self.port(port, purpose));
+        let is_of_use =
+            |it: &Port| it.port == GATEWAY || it.owner.is_some() || !it.wanted_by.is_empty();
+        Claims {
+            gateways: self.gateways(),
+            ports: ports.filter(is_of_use).collect(),
+            why_not: self.facts.why_not.clone(),
+        }
+    }
+
+    fn gateways(&self) -> Vec<Gateway> {
+        let port = format!("{GATEWAY}/tcp");
+        let looks_like = self.facts.containers.iter().filter(|it| {
+            let named = it.image_name().contains("openclaw")
+                || it.short_name().contains("openclaw")
+                || it
+                    .compose("service")
+                    .is_some_and(|it| it.contains("openclaw"));
+            named
+                || it.config.exposed_ports.contains_key(&port)
+                || it.host_config.port_bindings.contains_key(&port)
+        });
+        let gateways = looks_like.map(|it| Gateway {
+            container: described(it),
+            state: kept(&it.state.status),
+        });
+        gateways.take(MOST).collect()
+    }
+
+    fn port(&self, port: u16, purpose: &str) -> Port {
+        let owner = self.owner(port);
+        let wanted = self.facts.wanted(port);
+        Port {
+            port,
+            purpose: purpose.to_owned(),
+            leads_to: owner.as_ref().and_then(|owner| self.leads_to(port, owner)),
+            owner,
+            wanted_by: wanted.iter().take(MOST).map(wanting).collect(),
+        }
+    }
+
+    fn owner(&self, port: u16) -> Option<Owner> {
+        if let Some(published) = self.facts.published(port).first() {
+            let container = described(published.container);
+            return Some(Owner {
+                label: format!("{}, published at {}", container.words(), published.words()),
+                pid: None,
+                container: Some(container),
+                by: By::Engine,
+            });
+        }
+        let listeners = self.scan.listeners(self.host, port);
+        let listener = listeners.first()?;
+        let holders = self.scan.holders(listener.inode);
+        if let Some((pid, inner)) = published_proxy(&holders) {
+            return Some(Owner {
+                label: format!("docker-proxy, pid {pid}, for {inner}"),
+                pid: Some(pid),
+                container: self.facts.by_ip(inner.ip()).map(described),
+                by: By::Proc,
+            });
+        }
+        let Some(first) = holders.first() else {
+            return Some(Owner {
+                label: format!("a process that is not seen, at {}", listener.local),
+                pid: None,
+                container: None,
+                by: By::Proc,
+            });
+        };
+        let container = self.facts.container_of(self.scan, first.pid);
+        let within =
+            (container.as_ref()).map_or_else(String::new, |it| format!(", {}", it.words()));
+        Some(Owner {
+            label: format!("{}, pid {}{within}", first.name, first.pid),
+            pid: Some(first.pid),
+            container,
+            by: By::Proc,
+        })
+    }
+
+    /// The gateway behind the owner of a port: by the path that was followed through it, else by the connections
+    /// that its processes have to a gateway's port now.
+    fn leads_to(&self, port: u16, owner: &Owner) -> Option<String> {
+        if self.passed.contains(&(self.host, port)) {
+            return self.end.clone();
+        }
+        if port == GATEWAY {
+            return owner.container.as_ref().map(|it| it.words());
+        }
+        let pids = self.processes(port, owner);
+        let mut gateways = BTreeSet::new();
+        for (netns, socket) in self.scan.tcp() {
+            let is_to_gateway = socket.remote.port() == GATEWAY
+                && socket.state == TcpState::Established
+                && is_outgoing(self.scan, netns, socket);
+            let holders = self.scan.holders(socket.inode);
+            if is_to_gateway && holders.iter().any(|it| pids.contains(&it.pid)) {
+                let container = self.facts.by_ip(socket.remote.ip()).map(described);
+                gateways.insert(
+                    container
+                        .map_or_else(|| socket.remote.to_string(), |container| container.words()),
+                );
+            }
+        }
+        let only = gateways.pop_first()?;
+        gateways.is_empty().then_some(only)
+    }
+
+    /// The processes of an owner: those that listen, or those of its container.
+    fn processes(&self, port: u16, owner: &Owner) -> BTreeSet<u32> {
+        let main = (owner.container.as_ref())
+            .and_then(|it| self.facts.by_id(&it.id))
+            .and_then(|it| self.facts.pid_of(it))
+            .and_then(|pid| self.scan.processes.get(&pid));
+        let netns = main.and_then(|it| it.netns);
+        if let Some(netns) = netns.filter(|it| *it != self.host) {
+            let all = self.scan.processes.values();
+            return all
+                .filter(|it| it.netns == Some(netns))
+                .map(|it| it.pid)
+                .collect();
+        }
+        let listeners = self.scan.listeners(self.host, port);
+        let holders = listeners.iter().flat_map(|it| self.scan.holders(it.inode));
+        holders.map(|it| it.pid).collect()
+    }
+}
+
+fn wanting(published: &Published<'_>) -> Wanting {
+    let state = &published.container.state;
+    Wanting {
+        container: described(published.container),
+        state: kept(&state.status),
+        error: Some(kept(&state.error)).filter(|it| !it.is_empty()),
+    }
+}
+
+/// Breaks the edge from a contested port of this path to the container that could not get it.
+pub(super) fn contest(graph: &mut Graph, claims: &Claims, port: u16) {
+    let Some(claim) = claims.ports.iter().find(|it| it.port == port) else {
+        return;
+    };
+    let Some(owner) = &claim.owner else {
+        return;
+    };
+    let is_port = |it: &&super::graph::Node| {
+        matches!(
+            it.kind,
+            Kind::PublishedPort | Kind::Address | Kind::Listener
+        )
+    };
+    let published = graph.nodes.iter().find(|it| it.kind == Kind::PublishedPort);
+    let Some(from) = published.or_else(|| graph.nodes.iter().find(is_port)) else {
+        return;
+    };
+    let from = from.id;
+    for wanting in &claim.wanted_by {
+        let Some(error) = &wanting.error else {
+            continue;
+        };
+        let words = wanting.container.words();
+        let label = format!("{words}, {}", wanting.state);
+        let node = super::graph::Node::new(Kind::Listener, &label);
+        let node = graph.add(node.of(None, Some(wanting.container.clone())));
+        let edge = graph.seen(from, node, By::Engine);
+        let because = format!(
+            "{words} wants host port {port} too, and {} has it: the engine could not start it ({error})",
+            owner.label
+        );
+        let next = format!(
+            "give one of the two another host port (`ports:` in its Compose file), then start {} again",
+            wanting.container.name.as_deref().unwrap_or("it")
+        );
+        graph.breaks(edge, &because, &next);
+    }
+}

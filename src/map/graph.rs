@@ -1,0 +1,320 @@
+//! What the map is made of: nodes, edges, the edge that is broken, and who claims a port.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::scan::Netns;
+use crate::session::text::PeerText;
+
+/// The value of `schema`.
+pub(super) const SCHEMA: &str = "wstap.map/1";
+
+/// Length of a text from elsewhere that is kept.
+const LENGTH: usize = 120;
+
+/// The whole map: one JSON object.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Map {
+    /// `wstap.map/1`.
+    pub schema: &'static str,
+    /// When it was made.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// The URL, without what may be a secret in it.
+    pub target: String,
+    /// Where the URL came from.
+    pub taken_from: String,
+    /// The client first, then as a connection goes.
+    pub nodes: Vec<Node>,
+    /// Between nodes.
+    pub edges: Vec<Edge>,
+    /// The first broken edge; `null` if none is.
+    pub broken: Option<Broken>,
+    /// Who has the gateway's port and those of webhooks.
+    pub claims: Claims,
+    /// How long it took.
+    pub ms: f64,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Who connects.
+    Client,
+    /// A host name.
+    Name,
+    /// Address and port, or the path of a unix socket.
+    Address,
+    /// A port of the host that an engine leads to a container.
+    PublishedPort,
+    /// Addresses are translated on the way.
+    Nat,
+    /// A process that connects onward.
+    Proxy,
+    /// A socket that listens.
+    Listener,
+    /// A process that connects to nobody for us: the end of the path.
+    Process,
+}
+
+impl Kind {
+    /// For people.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Name => "name",
+            Self::Address => "address",
+            Self::PublishedPort => "published",
+            Self::Nat => "nat",
+            Self::Proxy => "proxy",
+            Self::Listener => "listener",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// A node.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Node {
+    /// Its number, from 0.
+    pub id: usize,
+    /// What it is.
+    pub kind: Kind,
+    /// In words.
+    pub label: String,
+    /// The network namespace that it is in, as `/proc/PID/ns/net` shows it; `null` if not known.
+    pub netns: Option<String>,
+    /// The process; `null` if it is none, or not known.
+    pub pid: Option<u32>,
+    /// The container; `null` outside of one, or if no engine tells.
+    pub container: Option<InContainer>,
+}
+
+impl Node {
+    pub(super) fn new(kind: Kind, label: &str) -> Self {
+        Self {
+            id: 0,
+            kind,
+            label: inert(label),
+            netns: None,
+            pid: None,
+            container: None,
+        }
+    }
+
+    pub(super) fn at(self, netns: Netns) -> Self {
+        let netns = Some(netns_words(netns));
+        Self { netns, ..self }
+    }
+
+    pub(super) fn of(self, pid: Option<u32>, container: Option<InContainer>) -> Self {
+        Self {
+            pid,
+            container,
+            ..self
+        }
+    }
+}
+
+/// A container, as its engine tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct InContainer {
+    /// Its id.
+    pub id: String,
+    /// Its name; `null` without an engine.
+    pub name: Option<String>,
+    /// Its Compose project.
+    pub project: Option<String>,
+    /// Its Compose service.
+    pub service: Option<String>,
+    /// The name of its image.
+    pub image: Option<String>,
+}
+
+impl InContainer {
+    /// `container a-gateway-1 (project a)`.
+    pub(super) fn words(&self) -> String {
+        let id = self.id.get(..12).unwrap_or(&self.id);
+        let name = self.name.as_deref().unwrap_or(id);
+        match &self.project {
+            Some(project) => format!("container {name} (project {project})"),
+            None => format!("container {name}"),
+        }
+    }
+}
+
+/// What an edge was verified by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A live connection of this run.
+    Socket,
+    /// The kernel's files: `/proc`, and the hosts file of the place.
+    Proc,
+    /// The container engine's API.
+    Engine,
+}
+
+impl By {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Proc => "proc",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+/// An edge.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Edge {
+    /// The id of a node.
+    pub from: usize,
+    /// The id of a node.
+    pub to: usize,
+    /// Whether it was seen, and not only concluded.
+    pub verified: bool,
+    /// By what; `null` if it was not.
+    pub by: Option<By>,
+    /// Why it was not verified.
+    pub why_not: Option<String>,
+    /// Why no connection can go this way; `null` if nothing speaks against it.
+    pub broken: Option<String>,
+}
+
+/// The first broken edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Broken {
+    /// Its place in `edges`.
+    pub edge: usize,
+    /// What is wrong.
+    pub because: String,
+    /// What to do.
+    pub next: String,
+}
+
+/// Who has the ports that matter.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Claims {
+    /// Containers that publish or expose the gateway's port, or have `openclaw` in their image's or service's name.
+    pub gateways: Vec<Gateway>,
+    /// Ports of this host: the gateway's, then those by which webhooks may come.
+    pub ports: Vec<Port>,
+    /// Why containers are missing here; `null` if all were seen.
+    pub why_not: Option<String>,
+}
+
+/// A container that looks like a gateway's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Gateway {
+    /// It.
+    pub container: InContainer,
+    /// `running`, `created`, `exited` and the like, by the engine.
+    pub state: String,
+}
+
+/// A port of the host.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Port {
+    /// Its number.
+    pub port: u16,
+    /// What it is for.
+    pub purpose: String,
+    /// Who has it; `null` if nobody has.
+    pub owner: Option<Owner>,
+    /// Containers that want it and do not run.
+    pub wanted_by: Vec<Wanting>,
+    /// The gateway that its owner leads to, in words; `null` if not known.
+    pub leads_to: Option<String>,
+}
+
+/// Who has a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Owner {
+    /// In words.
+    pub label: String,
+    /// The process that listens.
+    pub pid: Option<u32>,
+    /// The container that it leads to or is in.
+    pub container: Option<InContainer>,
+    /// By what it is known.
+    pub by: By,
+}
+
+/// A container that wants a port and does not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Wanting {
+    /// It.
+    pub container: InContainer,
+    /// `created`, `exited` and the like, by the engine.
+    pub state: String,
+    /// Why it could not be started, in the engine's words; `null` if it was not tried or did start.
+    pub error: Option<String>,
+}
+
+/// Nodes and edges while they are found.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    pub(super) nodes: Vec<Node>,
+    pub(super) edges: Vec<Edge>,
+    pub(super) broken: Option<Broken>,
+}
+
+impl Graph {
+    pub(super) fn add(&mut self, node: Node) -> usize {
+        let id = self.nodes.len();
+        self.nodes.push(Node { id, ..node });
+        id
+    }
+
+    pub(super) fn seen(&mut self, from: usize, to: usize, by: By) -> usize {
+        self.edge(from, to, Some(by), None)
+    }
+
+    pub(super) fn unseen(&mut self, from: usize, to: usize, why_not: &str) -> usize {
+        self.edge(from, to, None, Some(why_not))
+    }
+
+    fn edge(&mut self, from: usize, to: usize, by: Option<By>, why_not: Option<&str>) -> usize {
+        self.edges.push(Edge {
+            from,
+            to,
+            verified: by.is_some(),
+            by,
+            why_not: why_not.map(inert),
+            broken: None,
+        });
+        self.edges.len() - 1
+    }
+
+    /// The first broken edge of all is the one that the map names.
+    pub(super) fn breaks(&mut self, edge: usize, because: &str, next: &str) {
+        let because = inert(because);
+        if let Some(edge) = self.edges.get_mut(edge) {
+            edge.broken = Some(because.clone());
+        }
+        let next = inert(next);
+        self.broken.get_or_insert(Broken {
+            edge,
+            because,
+            next,
+        });
+    }
+}
+
+/// Inert and short.
+pub(super) fn kept(text: &str) -> String {
+    PeerText::new(text, LENGTH).into()
+}
+
+/// Inert: a text of ours with names from elsewhere in it.
+pub(super) fn inert(text: &str) -> String {
+    PeerText::new(text, 4 * LENGTH).into()
+}
+
+/// As `/proc/PID/ns/net` shows it.
+pub(super) fn netns_words(netns: Netns) -> String {
+    format!("net:[{netns}]")
+}

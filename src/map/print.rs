@@ -1,0 +1,210 @@
+//! The map for people: at most 24 lines of 80 columns, from the client down.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Color, Style};
+
+use super::graph::{Claims, Map, Node};
+use crate::terminal::Look;
+use crate::terminal::text::{blanks, columns, cut, pad, wrap};
+use crate::verdict::words::human_ms;
+
+/// Lines of a terminal that nobody has enlarged.
+const LINES: usize = 24;
+
+/// And its columns.
+const COLUMNS: usize = 80;
+
+/// Columns of the mark and of the kind.
+const MARK: usize = 6;
+const KIND: usize = 9;
+
+/// Lines of claims, of a reason and of advice.
+const CLAIMS: usize = 5;
+const REASON: usize = 3;
+const NEXT: usize = 4;
+
+/// Lines of one part, and how many of them are needed.
+struct Part {
+    style: Style,
+    lines: Vec<String>,
+}
+
+/// All of it.
+pub(super) fn text(map: &Map, look: Look) -> String {
+    let width = look.page().min(COLUMNS);
+    let bold = Style::new().bold();
+    let title = cut(&format!("{} ({})", map.target, map.taken_from), width);
+    let mut last: Vec<Part> = Vec::new();
+    if let Some(broken) = &map.broken {
+        last.push(indented("next: ", &broken.next, width, NEXT, Style::new()));
+    }
+    last.push(Part {
+        style: Style::new(),
+        lines: claims(&map.claims, width),
+    });
+    last.push(Part {
+        style: bold,
+        lines: vec![cut(&outcome(map), width)],
+    });
+    let taken: usize = 1 + last.iter().map(|it| it.lines.len()).sum::<usize>();
+    let mut parts = vec![Part {
+        style: bold,
+        lines: vec![title],
+    }];
+    parts.extend(nodes(map, width, LINES.saturating_sub(taken)));
+    parts.extend(last);
+    let mut text = String::new();
+    for part in &parts {
+        let style = part.style;
+        for line in &part.lines {
+            let _ = writeln!(text, "{style}{line}{style:#}");
+        }
+    }
+    text
+}
+
+/// The nodes within so many lines: first the words that explain are cut, then the middle.
+fn nodes(map: &Map, width: usize, room: usize) -> Vec<Part> {
+    let build = |most: usize, explains: bool| -> Vec<Part> {
+        let nodes = map.nodes.iter();
+        nodes
+            .map(|it| node(map, it, width, most, explains))
+            .collect()
+    };
+    let lines = |parts: &[Part]| parts.iter().map(|it| it.lines.len()).sum::<usize>();
+    for (most, explains) in [(REASON, true), (1, true), (1, false)] {
+        let parts = build(most, explains);
+        if lines(&parts) <= room {
+            return parts;
+        }
+    }
+    let mut parts = build(1, false);
+    let broken = map.broken.as_ref().and_then(|it| map.edges.get(it.edge));
+    let broken = broken.map_or(usize::MAX, |edge| edge.to);
+    let mut left_out = 0;
+    // Around the broken edge it stays.
+    let mut at = parts.len().saturating_sub(2);
+    while lines(&parts) + 1 > room && at > 0 {
+        let is_near = at.abs_diff(broken) <= 1;
+        if !is_near && at < parts.len() {
+            parts.remove(at);
+            left_out += 1;
+        }
+        at -= 1;
+    }
+    let style = Style::new().dimmed();
+    let more = vec![format!("  {}… {left_out} more", blanks(MARK + 2))];
+    let place = parts.len().saturating_sub(1);
+    parts.insert(place, Part { style, lines: more });
+    parts.truncate(room);
+    parts
+}
+
+/// A node, and the edge that leads to it.
+fn node(map: &Map, node: &Node, width: usize, most: usize, explains: bool) -> Part {
+    let edge = map.edges.iter().find(|it| it.to == node.id);
+    let mark = match edge {
+        None => "from",
+        Some(edge) if edge.broken.is_some() => "BROKEN",
+        Some(edge) => edge.by.map_or("?", super::graph::By::word),
+    };
+    let colour = match mark {
+        "BROKEN" => Some(AnsiColor::Red),
+        "?" => Some(AnsiColor::Yellow),
+        _ => None,
+    };
+    let style = Style::new().fg_color(colour.map(Color::Ansi));
+    let front = format!("  {}  {}  ", pad(mark, MARK), pad(node.kind.word(), KIND));
+    let mut part = indented(&front, &node.label, width, most, style);
+    let broken = edge.and_then(|it| it.broken.as_deref());
+    let why_not = edge.and_then(|it| it.why_not.as_deref());
+    let said = match (broken, why_not) {
+        (Some(broken), _) => Some(broken.to_owned()),
+        (None, Some(why_not)) if explains => Some(format!("not verified: {why_not}")),
+        _ => None,
+    };
+    if let Some(said) = said {
+        let margin = blanks(columns(&front));
+        let most = if broken.is_some() { REASON } else { most };
+        part.lines
+            .extend(indented(&margin, &said, width, most, style).lines);
+    }
+    part
+}
+
+fn outcome(map: &Map) -> String {
+    let took = human_ms(map.ms);
+    let unverified = map.edges.iter().filter(|it| !it.verified).count();
+    let words = |id: usize| map.nodes.get(id).map_or("?", |it| it.kind.word());
+    match map.broken.as_ref().and_then(|it| map.edges.get(it.edge)) {
+        Some(edge) => format!("broken: {} → {}, {took}", words(edge.from), words(edge.to)),
+        None if unverified == 0 => format!("nothing is broken, every edge is verified, {took}"),
+        None if unverified == 1 => format!("nothing is broken, 1 edge is not verified, {took}"),
+        None => format!("nothing is broken, {unverified} edges are not verified, {took}"),
+    }
+}
+
+fn claims(claims: &Claims, width: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for port in &claims.ports {
+        let owner = (port.owner.as_ref()).map_or("nobody has it", |owner| owner.label.as_str());
+        let mut line = format!("  port {}, {}: {owner}", port.port, port.purpose);
+        let is_ingress = port.purpose.starts_with("webhooks");
+        match &port.leads_to {
+            Some(gateway) if is_ingress => {
+                let _ = write!(line, " → {gateway}");
+            }
+            None if is_ingress => line.push_str(" → gateway not known"),
+            _ => {}
+        }
+        all.push(line);
+        for wanting in &port.wanted_by {
+            let failed = if wanting.error.is_some() {
+                ", could not start"
+            } else {
+                ""
+            };
+            let words = wanting.container.words();
+            all.push(format!("    wanted by {words}: {}{failed}", wanting.state));
+        }
+    }
+    if claims.gateways.len() > 1 {
+        let names: Vec<String> = (claims.gateways.iter())
+            .map(|it| format!("{} {}", it.container.words(), it.state))
+            .collect();
+        all.push(format!("  gateways: {}", names.join("; ")));
+    }
+    if let Some(why_not) = &claims.why_not {
+        all.push(format!("  containers: {why_not}"));
+    }
+    let more = all.len().saturating_sub(CLAIMS);
+    if more > 0 {
+        all.truncate(CLAIMS - 1);
+        all.push(format!("  … {} more", more + 1));
+    }
+    all.iter().map(|line| cut(line, width)).collect()
+}
+
+/// Wrapped text after `front`, at most so many lines.
+fn indented(front: &str, text: &str, width: usize, most: usize, style: Style) -> Part {
+    let margin = columns(front);
+    let room = width.saturating_sub(margin);
+    let wrapped = wrap(text, room);
+    let mut lines: Vec<String> = Vec::new();
+    for (nth, line) in wrapped.iter().take(most).enumerate() {
+        let before = if nth == 0 {
+            front.to_owned()
+        } else {
+            blanks(margin)
+        };
+        let is_cut = nth + 1 == most && wrapped.len() > most;
+        let line = if is_cut {
+            cut(&format!("{line} …"), room)
+        } else {
+            line.clone()
+        };
+        lines.push(format!("{before}{line}"));
+    }
+    Part { style, lines }
+}

@@ -1,0 +1,453 @@
+//! Makes the map: the client, the name, its addresses, one connection that is held, and what the looks at `/proc`
+//! before, during and after it say.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::claims::{self, Sources};
+use super::client::Client;
+use super::graph::{By, Graph, Kind, Map, Node, SCHEMA, inert};
+use super::hold::{Held, connect, connect_unix};
+use super::scan::{Netns, Scan, netns_of, sockets_of};
+use super::trace::{Connection, Tracer, UNSEEN, is_outgoing};
+use super::{Entered, Options};
+use crate::probe::target::{Address, Target};
+use crate::probe::tcp;
+use crate::probe::whereabouts::Whereabouts;
+use crate::session::moment::millis;
+use crate::session::record::GatewayErrorKind;
+use crate::verdict::words::error_words;
+
+/// How long sockets that belong to our connection may outlive it.
+const GONE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether they are gone.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// New sockets of others that are watched.
+const SUSPECTS: usize = 1000;
+
+/// The map, within the budget.
+pub(super) async fn survey(options: &Options, entered: &Entered, target: &Target) -> Map {
+    let deadline = entered.started + options.budget;
+    let home = netns_of("self").unwrap_or(entered.host);
+    let scan = Scan::take(home);
+    let (place, facts) = (options.place.as_ref(), &entered.facts);
+    let client = Client::new(
+        place,
+        entered.pid,
+        &entered.whereabouts,
+        (&scan, home),
+        facts,
+    );
+    let mut graph = Graph::default();
+    graph.add(client.node);
+    let mut survey = Survey {
+        entered,
+        target,
+        deadline,
+        home,
+        graph,
+        scan,
+        stale: client.stale,
+        passed: Vec::new(),
+        at_host: None,
+    };
+    match &target.address {
+        Address::Tcp { host, port, .. } => survey.tcp(host, *port).await,
+        Address::Unix(path) => survey.unix(path).await,
+    }
+    survey.finish()
+}
+
+struct Survey<'a> {
+    entered: &'a Entered,
+    target: &'a Target,
+    deadline: Instant,
+    home: Netns,
+    graph: Graph,
+    /// The last look.
+    scan: Scan,
+    /// Why the client's namespace is the wrong one, and what to do.
+    stale: Option<(String, String)>,
+    passed: Vec<(Netns, u16)>,
+    /// The port of the host that was dialled, if it was one.
+    at_host: Option<u16>,
+}
+
+/// An address that was tried.
+struct Tried {
+    addr: SocketAddr,
+    outcome: Result<(), Option<GatewayErrorKind>>,
+}
+
+impl Survey<'_> {
+    /// What is wrong with the client's namespace breaks the first edge.
+    fn first_edge(&mut self, edge: usize) {
+        if let Some((because, next)) = self.stale.take() {
+            self.graph.breaks(edge, &because, &next);
+        }
+    }
+
+    async fn tcp(&mut self, host: &str, port: u16) {
+        let Some((at, addresses)) = self.name(host, port).await else {
+            return;
+        };
+        let mut all = Vec::new();
+        for addr in addresses {
+            let outcome = connect(addr, self.deadline).await.map(drop);
+            all.push(Tried { addr, outcome });
+        }
+        let works = all.iter().position(|it| it.outcome.is_ok());
+        let main = works.or_else(|| all.iter().position(|it| !is_local(it)));
+        let main = all.remove(main.unwrap_or_default());
+        let dead = self.dead(at, &all);
+        let node = self.address(&main);
+        if self.tracer_owner(main.addr) == Some(self.entered.host) {
+            self.at_host = Some(port);
+        }
+        match main.outcome {
+            Ok(()) => {
+                let edge = self.graph.seen(at, node, By::Socket);
+                self.first_edge(edge);
+                self.hold(node, main.addr).await;
+            }
+            Err(kind) => {
+                let why = failure_words(kind);
+                let edge = self.graph.unseen(at, node, &why);
+                self.first_edge(edge);
+                let why = format!("{} {why}", main.addr);
+                let (home, addr) = (self.home, main.addr);
+                self.trace(None, &BTreeSet::new(), None, |tracer| {
+                    tracer.conclude(edge, node, home, addr, &why);
+                });
+            }
+        }
+        for (edge, because) in dead {
+            let next = "remove that address from the name, or start the gateway there: clients that try it first \
+                        connect late or not at all";
+            self.graph.breaks(edge, &because, next);
+        }
+    }
+
+    /// The addresses of the host, and the node that they come from.
+    async fn name(&mut self, host: &str, port: u16) -> Option<(usize, Vec<SocketAddr>)> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Some((0, vec![SocketAddr::new(ip, port)]));
+        }
+        let found = tcp::look_up(host, port, self.deadline).await;
+        let node = self.graph.add(Node::new(Kind::Name, host));
+        if let Some(first) = found.addresses.first() {
+            let by = if Whereabouts::names_in_hosts(host) {
+                By::Proc
+            } else {
+                By::Socket
+            };
+            let edge = self.graph.seen(0, node, by);
+            if found.more > 0 {
+                let more = format!("{first} and {} addresses more than are tried", found.more);
+                tracing::debug!(more);
+            }
+            self.first_edge(edge);
+            return Some((node, found.addresses));
+        }
+        let error = found.error.as_deref().unwrap_or("it has no address");
+        let edge = self.graph.unseen(0, node, error);
+        self.first_edge(edge);
+        let because = format!("the name {host} leads to no address here: {error}");
+        let next = "correct the name; in Compose it is the name of the gateway's service, and both services must be \
+                    in one network";
+        self.graph.breaks(edge, &because, next);
+        None
+    }
+
+    fn address(&mut self, tried: &Tried) -> usize {
+        let node = Node::new(Kind::Address, &tried.addr.to_string());
+        let node = match self.tracer_owner(tried.addr) {
+            Some(netns) => node.at(netns),
+            None => node,
+        };
+        self.graph.add(node)
+    }
+
+    fn tracer_owner(&mut self, addr: SocketAddr) -> Option<Netns> {
+        let home = self.home;
+        self.trace(None, &BTreeSet::new(), None, |tracer| {
+            tracer.owner(home, addr)
+        })
+    }
+
+    /// The other addresses, and the edges of those that fail for no reason of this place.
+    fn dead(&mut self, at: usize, all: &[Tried]) -> Vec<(usize, String)> {
+        let mut dead = Vec::new();
+        for tried in all {
+            let node = self.address(tried);
+            match tried.outcome {
+                Ok(()) => {
+                    self.graph.seen(at, node, By::Socket);
+                }
+                Err(kind) => {
+                    let why = failure_words(kind);
+                    let edge = self.graph.unseen(at, node, &why);
+                    if !is_local(tried) {
+                        dead.push((edge, format!("{} {why}", tried.addr)));
+                    }
+                }
+            }
+        }
+        dead
+    }
+
+    /// Holds a connection to an address, and follows it.
+    async fn hold(&mut self, node: usize, addr: SocketAddr) {
+        self.scan = Scan::take(self.home);
+        let stream = connect(addr, self.deadline).await;
+        let local = stream.as_ref().ok().and_then(|it| it.local_addr().ok());
+        let (held, during) = self.held(stream.ok()).await;
+        let persisting = self.release(held.0, &during).await;
+        let connection = Connection {
+            netns: self.home,
+            // Nobody has this address: only the tables are asked then.
+            local: local.unwrap_or_else(|| SocketAddr::new(addr.ip(), 0)),
+            remote: addr,
+        };
+        self.trace(Some(during), &persisting, held.1, |tracer| {
+            tracer.follow(node, connection);
+        });
+    }
+
+    /// Holds a connection while it is looked at `/proc`.
+    async fn held(&self, stream: Option<TcpStream>) -> ((Option<Held>, Option<u16>), Scan) {
+        let held = match stream {
+            Some(stream) => Some(Held::on(stream, self.target, self.deadline).await),
+            None => None,
+        };
+        let during = Scan::take(self.home);
+        let status = held.as_ref().and_then(|it| it.status);
+        ((held, status.map(|it| it.as_u16())), during)
+    }
+
+    /// Ends our connection; the sockets that others have made meanwhile and keep are returned.
+    async fn release(&self, held: Option<Held>, during: &Scan) -> BTreeSet<u64> {
+        let mut suspects = self.suspects(during);
+        if let Some(held) = held {
+            held.release().await;
+        }
+        let limit = self.deadline.min(Instant::now() + GONE);
+        loop {
+            suspects.retain(|(pid, inode)| {
+                sockets_of(*pid).is_some_and(|sockets| sockets.contains(inode))
+            });
+            if suspects.is_empty() || Instant::now() >= limit {
+                break;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        suspects.into_iter().map(|(_, inode)| inode).collect()
+    }
+
+    /// Connections that others have made since the last look.
+    fn suspects(&self, during: &Scan) -> Vec<(u32, u64)> {
+        let made = during.tcp().filter(|(netns, socket)| {
+            socket.inode != 0
+                && self.scan.holders(socket.inode).is_empty()
+                && is_outgoing(during, *netns, socket)
+        });
+        let own = std::process::id();
+        let held = made.flat_map(|(_, socket)| {
+            let holders = during.holders(socket.inode).into_iter();
+            holders.map(|it| (it.pid, socket.inode))
+        });
+        held.filter(|(pid, _)| *pid != own).take(SUSPECTS).collect()
+    }
+
+    /// Lends everything to a tracer; `during` becomes the last look.
+    fn trace<T>(
+        &mut self,
+        during: Option<Scan>,
+        persisting: &BTreeSet<u64>,
+        status: Option<u16>,
+        work: impl FnOnce(&mut Tracer<'_>) -> T,
+    ) -> T {
+        let mut tracer = Tracer {
+            graph: std::mem::take(&mut self.graph),
+            facts: &self.entered.facts,
+            before: &self.scan,
+            during: during.as_ref().unwrap_or(&self.scan),
+            persisting,
+            status,
+            host: self.entered.host,
+            passed: Vec::new(),
+        };
+        let done = work(&mut tracer);
+        self.graph = tracer.graph;
+        self.passed.extend(tracer.passed);
+        if let Some(during) = during {
+            self.scan = during;
+        }
+        done
+    }
+
+    async fn unix(&mut self, path: &Path) {
+        let shown = self.entered.socket.clone().unwrap_or_default();
+        let label = format!("unix:{shown}");
+        let node = self.graph.add(Node::new(Kind::Address, &label));
+        let is_socket = std::fs::metadata(path).map(|it| it.file_type().is_socket());
+        match is_socket {
+            Ok(true) => {}
+            Ok(false) => {
+                let edge = self.graph.unseen(0, node, "it is no socket");
+                self.first_edge(edge);
+                let next = "correct the path, or let the gateway listen there";
+                self.graph
+                    .breaks(edge, &format!("{label} is no socket"), next);
+                return;
+            }
+            Err(error) => {
+                let edge = self.graph.unseen(0, node, &error.to_string());
+                self.first_edge(edge);
+                let next = "correct the path, start what listens there, or mount its folder into the client's \
+                            container";
+                self.graph.breaks(edge, &format!("{label}: {error}"), next);
+                return;
+            }
+        }
+        self.scan = Scan::take(self.home);
+        let stream = match connect_unix(path, self.deadline).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let edge = self.graph.seen(0, node, By::Proc);
+                self.first_edge(edge);
+                let (because, next) = unix_words(&label, &error);
+                self.graph.breaks(edge, &because, next);
+                return;
+            }
+        };
+        let edge = self.graph.seen(0, node, By::Socket);
+        self.first_edge(edge);
+        let peer = stream.peer_cred().ok().and_then(|it| it.pid());
+        let held = Held::on(stream, self.target, self.deadline).await;
+        let status = held.status.map(|it| it.as_u16());
+        let during = Scan::take(self.home);
+        let accepted = accepted_unix(&self.scan, &during, &shown);
+        let persisting = self.release(Some(held), &during).await;
+        self.trace(Some(during), &persisting, status, |tracer| {
+            let listener = Node::new(Kind::Listener, &label);
+            let listener = tracer.graph.add(listener);
+            tracer.graph.seen(node, listener, By::Socket);
+            let pid = peer.and_then(|pid| u32::try_from(pid).ok());
+            let process = pid.and_then(|pid| tracer.during.processes.get(&pid));
+            let Some(process) = process else {
+                let node = tracer.graph.add(Node::new(Kind::Process, "not seen"));
+                tracer.graph.unseen(listener, node, UNSEEN);
+                return;
+            };
+            let end = tracer.process_node(process);
+            let end = tracer.graph.add(end);
+            // The kernel names who listens to the one who connects (SO_PEERCRED).
+            tracer.graph.seen(listener, end, By::Socket);
+            let mut pids = accepted;
+            if pids.is_empty() {
+                pids.push(process.pid);
+            }
+            tracer.follow_process(end, pids, process.name.clone());
+        });
+    }
+
+    fn finish(mut self) -> Map {
+        let end = self.graph.nodes.iter().rev();
+        let end = end
+            .clone()
+            .find(|it| it.kind == Kind::Process && it.pid.is_some());
+        let end = end.map(|it| {
+            (it.container.as_ref()).map_or_else(|| it.label.clone(), |container| container.words())
+        });
+        let claims = Sources {
+            facts: &self.entered.facts,
+            scan: &self.scan,
+            host: self.entered.host,
+            passed: &self.passed,
+            end,
+            dialled: self.at_host,
+        };
+        let claims = claims.claims();
+        if let Some(port) = self.at_host {
+            claims::contest(&mut self.graph, &claims, port);
+        }
+        let Graph {
+            nodes,
+            edges,
+            broken,
+        } = self.graph;
+        Map {
+            schema: SCHEMA,
+            at: Timestamp::now(),
+            target: self.target.shown(),
+            taken_from: inert(&self.target.taken_from),
+            nodes,
+            edges,
+            broken,
+            claims,
+            ms: millis(self.entered.started.elapsed()),
+        }
+    }
+}
+
+/// That it failed says nothing about the gateway: `localhost` has two addresses and most servers listen on one, and a
+/// place need not have IPv6.
+fn is_local(tried: &Tried) -> bool {
+    match tried.outcome {
+        Err(Some(GatewayErrorKind::Refused)) => tried.addr.ip().is_loopback(),
+        Err(Some(GatewayErrorKind::Unreachable)) => tried.addr.is_ipv6(),
+        Err(Some(kind)) => kind == GatewayErrorKind::NoAddress || kind.is_own_limit(),
+        Ok(()) | Err(None) => false,
+    }
+}
+
+fn failure_words(kind: Option<GatewayErrorKind>) -> String {
+    match kind {
+        None => "does not answer".to_owned(),
+        Some(GatewayErrorKind::Refused) => "refuses connections".to_owned(),
+        Some(kind) => error_words(kind).to_owned(),
+    }
+}
+
+/// Processes that have accepted a connection at this path since the last look.
+fn accepted_unix(before: &Scan, during: &Scan, path: &str) -> Vec<u32> {
+    let networks = during.networks.values();
+    let sockets = networks.flat_map(|it| it.unix.iter());
+    let accepted = sockets.filter(|it| {
+        !it.listens && it.path == path && it.inode != 0 && before.holders(it.inode).is_empty()
+    });
+    let mut pids: Vec<u32> = accepted
+        .flat_map(|it| during.holders(it.inode))
+        .map(|it| it.pid)
+        .collect();
+    pids.dedup();
+    pids
+}
+
+fn unix_words(label: &str, error: &io::Error) -> (String, &'static str) {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => (
+            format!("nothing listens at {label}: its process has ended and left the file"),
+            "start what listens there",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            format!("{label} may not be opened by this user"),
+            "give the client's user the right to write to the socket and to enter its folder",
+        ),
+        _ => (
+            format!("{label}: {error}"),
+            "look whether its process still accepts connections",
+        ),
+    }
+}

@@ -1,0 +1,547 @@
+//! Follows a connection from its client to the process at its end.
+//!
+//! A connection of ours is in the table of whoever has accepted it, so the table says who that is, whatever
+//! translated the address on the way. What that process has connected to since, and ended when ours ended, is the
+//! next part of the way. Nothing is concluded from configuration files.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use super::facts::{Facts, Published};
+use super::graph::{By, Graph, Kind, Node};
+use super::scan::{Netns, Process, Scan};
+use crate::transport::holder::{TcpSocket, TcpState};
+
+/// Processes on the way, at most.
+const HOPS: usize = 4;
+
+/// What to do where processes are not seen.
+pub(super) const UNSEEN: &str =
+    "no process that is seen here has it: run it on the host as root, or with --pid host";
+
+/// Programs that forward, by their names: without a connection onward their end is not the gateway.
+const FORWARDERS: [&str; 10] = [
+    "caddy",
+    "cloudflared",
+    "docker-proxy",
+    "envoy",
+    "haproxy",
+    "nginx",
+    "rootlessport",
+    "tailscaled",
+    "traefik",
+    "wstap",
+];
+
+/// What is needed to follow.
+pub(super) struct Tracer<'a> {
+    pub(super) graph: Graph,
+    pub(super) facts: &'a Facts,
+    /// Before the connection was made.
+    pub(super) before: &'a Scan,
+    /// While it was open.
+    pub(super) during: &'a Scan,
+    /// Sockets that are new since `before` and still there after our connection had ended.
+    pub(super) persisting: &'a BTreeSet<u64>,
+    /// What was answered to the upgrade.
+    pub(super) status: Option<u16>,
+    /// The network namespace whose ports the engine publishes.
+    pub(super) host: Netns,
+    /// Listening sockets that were passed, for the claims.
+    pub(super) passed: Vec<(Netns, u16)>,
+}
+
+/// A connection that somebody has made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    /// Of the one who made it.
+    pub(super) netns: Netns,
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+}
+
+/// The process that a connection has come to.
+#[derive(Debug)]
+struct Arrived {
+    node: usize,
+    pids: Vec<u32>,
+    name: String,
+}
+
+impl Tracer<'_> {
+    /// Follows `connection` from the node of its address.
+    pub(super) fn follow(&mut self, mut at: usize, mut connection: Connection) {
+        for _ in 0..HOPS {
+            let arrived = self.arrive(at, connection);
+            let Some(next) = arrived.and_then(|it| self.onward(&it)) else {
+                return;
+            };
+            (at, connection) = next;
+        }
+        let node = self.graph.add(Node::new(Kind::Process, "not followed"));
+        let why_not = format!("more than {HOPS} processes on the way");
+        self.graph.unseen(at, node, &why_not);
+    }
+
+    /// Follows what these processes have connected to, the first of which has this node.
+    pub(super) fn follow_process(&mut self, node: usize, pids: Vec<u32>, name: String) {
+        let arrived = Arrived { node, pids, name };
+        if let Some((at, connection)) = self.onward(&arrived) {
+            self.follow(at, connection);
+        }
+    }
+
+    /// The accepted end of a connection.
+    fn accepted(&self, connection: Connection) -> Option<(Netns, TcpSocket)> {
+        let Connection {
+            netns,
+            local,
+            remote,
+        } = connection;
+        let is_end = |socket: &TcpSocket| {
+            matches!(socket.state, TcpState::Established | TcpState::CloseWait)
+                && same(socket.remote, local)
+        };
+        let ends: Vec<(Netns, TcpSocket)> = self
+            .during
+            .tcp()
+            .filter(|(at, socket)| is_end(socket) && !(*at == netns && same(socket.local, local)))
+            .map(|(at, socket)| (at, *socket))
+            .collect();
+        let direct: Vec<_> = ends
+            .iter()
+            .filter(|it| same(it.1.local, remote))
+            .copied()
+            .collect();
+        match (direct.as_slice(), ends.as_slice()) {
+            ([one], _) => Some(*one),
+            ([], [one]) => {
+                // Two networks may have the same addresses: what was there before is another's.
+                let is_new = self.before.tcp().all(|(at, socket)| {
+                    at != one.0 || !same(socket.local, one.1.local) || !is_end(socket)
+                });
+                is_new.then_some(*one)
+            }
+            _ => None,
+        }
+    }
+
+    /// From the node of an address to the process there; `None` where the path ends.
+    fn arrive(&mut self, at: usize, connection: Connection) -> Option<Arrived> {
+        let Some((netns, socket)) = self.accepted(connection) else {
+            return self.arrive_unseen(at, connection);
+        };
+        let mut at = at;
+        if !same(socket.local, connection.remote) {
+            at = self.translated(at, connection.remote, socket.local);
+        }
+        let listener = self.during.listener(netns, socket.local);
+        self.passed.push((netns, socket.local.port()));
+        let mut holders = self.during.holders(socket.inode);
+        let own = listener.map(|it| self.during.holders(it.inode));
+        let own = own.unwrap_or_default();
+        let is_own = |it: &&Process| own.iter().any(|own| own.pid == it.pid);
+        if holders.is_empty() {
+            holders = own;
+        } else if !own.is_empty() && !holders.iter().any(|it| is_own(it)) {
+            // As `wstap attach` does it.
+            let label = "redirected by a packet filter, past the listener of that port";
+            let nat = self.graph.add(Node::new(Kind::Nat, label).at(netns));
+            self.graph.seen(at, nat, By::Socket);
+            return self.process(nat, netns, holders, By::Socket);
+        }
+        if let Some(proxy) = published_proxy(&holders) {
+            return Some(self.docker_proxy(at, netns, proxy, By::Socket));
+        }
+        let node = self.listener(netns, socket.local, listener);
+        self.graph.seen(at, node, By::Socket);
+        self.process(node, netns, holders.clone(), By::Proc)
+    }
+
+    /// The same where our connection is in no table that is seen: what the tables and the engine say of the address.
+    fn arrive_unseen(&mut self, at: usize, connection: Connection) -> Option<Arrived> {
+        let addr = connection.remote;
+        let owner = self.owner(connection.netns, addr);
+        let Some(netns) = owner else {
+            let (label, why_not) = self.of_nobody(addr);
+            let node = self.graph.add(Node::new(Kind::Listener, &label));
+            self.graph.unseen(at, node, &why_not);
+            return None;
+        };
+        if let Some(listener) = self.during.listener(netns, addr) {
+            let holders = self.during.holders(listener.inode);
+            self.passed.push((netns, addr.port()));
+            if let Some(proxy) = published_proxy(&holders) {
+                return Some(self.docker_proxy(at, netns, proxy, By::Proc));
+            }
+            let node = self.listener(netns, addr, Some(listener));
+            self.graph.seen(at, node, By::Proc);
+            return self.process(node, netns, holders.clone(), By::Proc);
+        }
+        let published = self.published_at(netns, addr);
+        if let Some((port, inner)) = published.and_then(|it| Some((it, it.inner()?))) {
+            let (container, label) = (port.container, port_words(&port));
+            let described = super::facts::described(container);
+            let node = Node::new(Kind::PublishedPort, &label).of(None, Some(described));
+            let node = self.graph.add(node);
+            self.graph.seen(at, node, By::Engine);
+            self.passed.push((netns, addr.port()));
+            let next = self.graph.add(Node::new(Kind::Address, &inner.to_string()));
+            self.graph.seen(node, next, By::Engine);
+            let inside = Connection {
+                remote: inner,
+                ..connection
+            };
+            return self.arrive_unseen(next, inside);
+        }
+        let label = format!("accepted at {addr} by something that is not seen");
+        let node = self.graph.add(Node::new(Kind::Nat, &label).at(netns));
+        let why_not = "the connection was made, and no socket listens there: a packet filter redirects it, and \
+                       without the engine nothing says where to";
+        self.graph.unseen(at, node, why_not);
+        None
+    }
+
+    /// The network namespace in which a connection to an address ends.
+    pub(super) fn owner(&self, from: Netns, addr: SocketAddr) -> Option<Netns> {
+        if addr.ip().to_canonical().is_loopback() || addr.ip().is_unspecified() {
+            return Some(from);
+        }
+        match self.during.owners(addr.ip())[..] {
+            [one] => Some(one),
+            // Two networks may have the same addresses. One's own comes first.
+            ref several => several.contains(&from).then_some(from),
+        }
+    }
+
+    /// An address that no network has which is seen here.
+    fn of_nobody(&self, addr: SocketAddr) -> (String, String) {
+        if let Some(container) = self.facts.by_ip(addr.ip()) {
+            let label = super::facts::described(container).words();
+            let why_not = format!(
+                "by the engine the address is of this container, whose sockets are not seen: {UNSEEN}"
+            );
+            return (label, why_not);
+        }
+        let several = self.during.owners(addr.ip()).len();
+        let why_not = if several > 1 {
+            format!("{several} network namespaces have this address")
+        } else {
+            "no network namespace that is seen here has this address: it is another machine's, or wstap has to run on \
+             the host as root, or with --pid host"
+                .to_owned()
+        };
+        ("not seen".to_owned(), why_not)
+    }
+
+    /// The port of the host that the engine publishes at an address.
+    pub(super) fn published_at(&self, netns: Netns, addr: SocketAddr) -> Option<Published<'_>> {
+        let ports = self.facts.published(addr.port());
+        let mut ports = ports.into_iter().filter(|it| it.takes(addr.ip()));
+        ports.next().filter(|_| netns == self.host)
+    }
+
+    /// A connection that was made to one address and accepted at another.
+    fn translated(&mut self, at: usize, outer: SocketAddr, inner: SocketAddr) -> usize {
+        let ports = self.facts.published(outer.port());
+        let port = ports.iter().find(|it| {
+            it.port == inner.port()
+                && super::facts::addresses(it.container).contains(&inner.ip().to_canonical())
+        });
+        let node = match port {
+            Some(port) => {
+                let container = super::facts::described(port.container);
+                let label = format!("{}, as {inner}", port_words(port));
+                Node::new(Kind::PublishedPort, &label).of(None, Some(container))
+            }
+            None => Node::new(Kind::Nat, &format!("{outer} is translated to {inner}")),
+        };
+        let node = self.graph.add(node);
+        self.graph.seen(at, node, By::Socket);
+        node
+    }
+
+    /// The node of a listener.
+    pub(super) fn listener(
+        &mut self,
+        netns: Netns,
+        addr: SocketAddr,
+        socket: Option<TcpSocket>,
+    ) -> usize {
+        let label = socket.map_or_else(|| addr.to_string(), |it| bind_words(it.local));
+        self.graph.add(Node::new(Kind::Listener, &label).at(netns))
+    }
+
+    /// From the node of a listener to its process.
+    fn process(
+        &mut self,
+        at: usize,
+        netns: Netns,
+        holders: Vec<&Process>,
+        by: By,
+    ) -> Option<Arrived> {
+        let Some(first) = holders.first() else {
+            let node = Node::new(Kind::Process, "not seen").at(netns);
+            let node = self.graph.add(node);
+            self.graph.unseen(at, node, UNSEEN);
+            return None;
+        };
+        let pids: Vec<u32> = holders.iter().map(|it| it.pid).collect();
+        let name = first.name.clone();
+        let node = self.process_node(first);
+        let node = self.graph.add(node);
+        self.graph.seen(at, node, by);
+        Some(Arrived { node, pids, name })
+    }
+
+    /// The node of a process.
+    pub(super) fn process_node(&self, process: &Process) -> Node {
+        let container = self.facts.container_of(self.during, process.pid);
+        let within = (container.as_ref())
+            .map_or_else(String::new, |container| format!(", {}", container.words()));
+        let label = format!("{}, pid {}{within}", process.name, process.pid);
+        let node = Node::new(Kind::Process, &label).of(Some(process.pid), container);
+        match process.netns {
+            Some(netns) => node.at(netns),
+            None => node,
+        }
+    }
+
+    /// The engine's own proxy, as the published port that it serves.
+    fn docker_proxy(
+        &mut self,
+        at: usize,
+        netns: Netns,
+        proxy: (u32, SocketAddr),
+        by: By,
+    ) -> Arrived {
+        let (pid, inner) = proxy;
+        let container = self.facts.by_ip(inner.ip()).map(super::facts::described);
+        let words = container
+            .as_ref()
+            .map_or_else(|| inner.to_string(), super::graph::InContainer::words);
+        let label = format!("docker-proxy, pid {pid}, for {words}");
+        let node = Node::new(Kind::PublishedPort, &label).at(netns);
+        let node = self.graph.add(node.of(Some(pid), container));
+        self.graph.seen(at, node, by);
+        Arrived {
+            node,
+            pids: vec![pid],
+            name: "docker-proxy".to_owned(),
+        }
+    }
+
+    /// From a process to where it has connected for us; `None` where the path ends.
+    fn onward(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
+        let new = self.new_connections(&arrived.pids);
+        let made: Vec<Connection> = distinct(&new, &[TcpState::Established, TcpState::CloseWait]);
+        let trying: Vec<Connection> = distinct(&new, &[TcpState::SynSent]);
+        let is_published = arrived.name == "docker-proxy";
+        match (made.as_slice(), trying.as_slice()) {
+            ([one], _) => {
+                self.forwards(arrived);
+                let node = Node::new(Kind::Address, &one.remote.to_string());
+                let node = self.graph.add(node);
+                self.graph.seen(arrived.node, node, By::Socket);
+                Some((node, *one))
+            }
+            ([], [one]) => {
+                self.forwards(arrived);
+                let node = Node::new(Kind::Address, &one.remote.to_string());
+                let node = self.graph.add(node);
+                let edge = self.graph.seen(arrived.node, node, By::Socket);
+                let why = format!("{} gets no answer from {}", arrived.name, one.remote);
+                self.conclude(edge, node, one.netns, one.remote, &why);
+                None
+            }
+            ([], []) if is_published => self.published_end(arrived),
+            ([], []) => {
+                self.end(arrived);
+                None
+            }
+            (several, _) => {
+                let node = self.graph.add(Node::new(Kind::Address, "not known"));
+                let why_not = format!(
+                    "{} opened connections to {} addresses while ours was open: {}",
+                    arrived.name,
+                    several.len().max(trying.len()),
+                    words(several.iter().chain(&trying))
+                );
+                self.graph.unseen(arrived.node, node, &why_not);
+                None
+            }
+        }
+    }
+
+    /// docker-proxy without a connection onward: where its arguments lead to.
+    fn published_end(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
+        let pid = *arrived.pids.first()?;
+        let process = self.during.processes.get(&pid)?;
+        let netns = process.netns?;
+        let (_, inner) = published_proxy(&[process])?;
+        let node = self.graph.add(Node::new(Kind::Address, &inner.to_string()));
+        let edge = self.graph.seen(arrived.node, node, By::Proc);
+        let owner = self.owner(netns, inner);
+        let listens = owner.is_some_and(|it| self.during.listener(it, inner).is_some());
+        if listens {
+            let connection = Connection {
+                netns,
+                // None of ours: only the tables are asked.
+                local: SocketAddr::new(inner.ip(), 0),
+                remote: inner,
+            };
+            self.arrive_unseen(node, connection)?;
+            return None;
+        }
+        let why = format!("docker-proxy connects to {inner}");
+        self.conclude(edge, node, netns, inner, &why);
+        None
+    }
+
+    /// A process without a connection onward.
+    fn end(&mut self, arrived: &Arrived) {
+        let failed = self
+            .status
+            .is_some_and(|status| (502..=504).contains(&status));
+        let forwards = FORWARDERS.contains(&arrived.name.as_str());
+        if !failed && !forwards {
+            return;
+        }
+        self.forwards(arrived);
+        let node = self.graph.add(Node::new(Kind::Address, "not known"));
+        let why_not = format!(
+            "{} opened no connection that stayed while ours was open",
+            arrived.name
+        );
+        let edge = self.graph.unseen(arrived.node, node, &why_not);
+        if failed {
+            let because = format!(
+                "{} answered {}: it gets no connection to what it forwards to",
+                arrived.name,
+                self.status.unwrap_or_default()
+            );
+            let next = "look in the proxy's error log for the address that it tried, then run `wstap map` from \
+                        the proxy's place to that address (`--in`)";
+            self.graph.breaks(edge, &because, next);
+        }
+    }
+
+    fn forwards(&mut self, arrived: &Arrived) {
+        if let Some(node) = self.graph.nodes.get_mut(arrived.node)
+            && node.kind == Kind::Process
+        {
+            node.kind = Kind::Proxy;
+        }
+    }
+
+    /// TCP connections that these processes made since `before` and ended with ours.
+    fn new_connections(&self, pids: &[u32]) -> Vec<(Netns, TcpSocket)> {
+        let sockets: HashMap<u64, (Netns, TcpSocket)> = self
+            .during
+            .tcp()
+            .filter(|(_, socket)| socket.inode != 0)
+            .map(|(netns, socket)| (socket.inode, (netns, *socket)))
+            .collect();
+        let processes = pids.iter().filter_map(|pid| self.during.processes.get(pid));
+        let inodes = processes.flat_map(|it| it.sockets.iter());
+        let inodes = inodes
+            .filter(|it| self.before.holders(**it).is_empty() && !self.persisting.contains(it));
+        let new = inodes.filter_map(|inode| sockets.get(inode).copied());
+        new.filter(|(netns, socket)| self.is_outgoing(*netns, socket))
+            .collect()
+    }
+
+    /// Whether this end has made the connection: nobody listens at its own address.
+    fn is_outgoing(&self, netns: Netns, socket: &TcpSocket) -> bool {
+        is_outgoing(self.during, netns, socket)
+    }
+}
+
+/// Whether this end has made the connection: nobody listens at its own address.
+pub(super) fn is_outgoing(scan: &Scan, netns: Netns, socket: &TcpSocket) -> bool {
+    let connects = !matches!(socket.state, TcpState::Listen | TcpState::Other);
+    connects && scan.listener(netns, socket.local).is_none()
+}
+
+/// Addresses with a connection in one of these states, each once.
+fn distinct(sockets: &[(Netns, TcpSocket)], states: &[TcpState]) -> Vec<Connection> {
+    let mut found: Vec<Connection> = Vec::new();
+    for (netns, socket) in sockets.iter().filter(|it| states.contains(&it.1.state)) {
+        let known = |it: &Connection| it.netns == *netns && it.remote == socket.remote;
+        if !found.iter().any(known) {
+            found.push(Connection {
+                netns: *netns,
+                local: socket.local,
+                remote: socket.remote,
+            });
+        }
+    }
+    found
+}
+
+fn words<'a>(connections: impl Iterator<Item = &'a Connection>) -> String {
+    let all: Vec<String> = connections
+        .take(4)
+        .map(|it| it.remote.to_string())
+        .collect();
+    all.join(", ")
+}
+
+/// `0.0.0.0:18789 (every IPv4 address)`.
+pub(super) fn bind_words(bound: SocketAddr) -> String {
+    match bound.ip() {
+        ip if ip.is_loopback() => format!("{bound} (loopback only)"),
+        ip if ip.is_unspecified() && ip.is_ipv4() => format!("{bound} (every IPv4 address)"),
+        ip if ip.is_unspecified() => format!("{bound} (every address)"),
+        _ => format!("{bound} (this address only)"),
+    }
+}
+
+/// `port 127.0.0.1:18789 of the host leads to container gw:18789`.
+pub(super) fn port_words(port: &Published<'_>) -> String {
+    let container = super::facts::described(port.container).words();
+    format!(
+        "host port {} leads to port {} of {container}",
+        port.words(),
+        port.port
+    )
+}
+
+/// docker-proxy among these processes, and where it leads to: its arguments have no secret.
+pub(super) fn published_proxy(holders: &[&Process]) -> Option<(u32, SocketAddr)> {
+    let proxy = holders.iter().find(|it| it.name == "docker-proxy")?;
+    let arguments = super::scan::arguments_of_proxy(proxy.pid);
+    Some((proxy.pid, container_address(&arguments)?))
+}
+
+fn container_address(arguments: &[String]) -> Option<SocketAddr> {
+    let value = |name: &str| {
+        let at = arguments.iter().position(|it| it == name)?;
+        arguments.get(at + 1)
+    };
+    let ip = value("-container-ip")?.parse().ok()?;
+    let port = value("-container-port")?.parse().ok()?;
+    Some(SocketAddr::new(ip, port))
+}
+
+/// IPv4 addresses in IPv6 sockets are the same.
+fn same(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_proxy_names_its_container() {
+        let arguments = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let line = "/usr/bin/docker-proxy -proto tcp -host-ip 127.0.0.1 -host-port 1 -container-ip 172.18.0.2 \
+                    -container-port 18789 -use-listen-fd";
+        let found = container_address(&arguments(line));
+        assert_eq!(found, Some("172.18.0.2:18789".parse().unwrap()));
+        for wrong in ["", "-container-ip", "-container-ip x -container-port 1"] {
+            assert_eq!(container_address(&arguments(wrong)), None, "{wrong}");
+        }
+    }
+}
