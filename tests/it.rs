@@ -53,6 +53,7 @@ mod limits;
 mod live;
 mod loops;
 mod losses;
+mod map;
 mod mutations;
 mod origins;
 mod our_limits;

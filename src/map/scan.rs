@@ -9,6 +9,9 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
 
 use crate::session::text::PeerText;
 use crate::transport::holder::{TcpSocket, TcpState, tcp_sockets};
@@ -96,6 +99,14 @@ impl Scan {
             }
             scan.add(process);
         }
+        for (netns, path) in mounted(&text(Path::new("/proc/self/mountinfo"))) {
+            if !scan.networks.contains_key(&netns)
+                && scan.networks.len() < NAMESPACES
+                && let Some(network) = Network::inside(&path)
+            {
+                scan.networks.insert(netns, network);
+            }
+        }
         scan
     }
 
@@ -174,6 +185,16 @@ impl Scan {
 }
 
 impl Network {
+    /// Of a namespace that no process is in: a thread goes there to look, if it may.
+    fn inside(path: &Path) -> Option<Self> {
+        let file = File::open(path).ok()?;
+        let look = move || {
+            setns(file, CloneFlags::CLONE_NEWNET).ok()?;
+            Some(Self::read(Path::new("/proc/thread-self/net")))
+        };
+        thread::spawn(look).join().ok().flatten()
+    }
+
     fn read(net: &Path) -> Self {
         Self {
             addresses: local_v4(&text(&net.join("fib_trie")))
@@ -229,6 +250,16 @@ fn name_and_parent(stat: &str) -> Option<(String, u32)> {
     let (_, name) = before.split_once(" (")?;
     let parent = fields.split(' ').nth(1)?.parse().ok()?;
     Some((PeerText::new(name, NAME).into(), parent))
+}
+
+/// Network namespaces that are mounted, as `ip netns` and engines do it: `… net:[4026532323] /run/netns/NAME …`.
+fn mounted(mounts: &str) -> Vec<(Netns, PathBuf)> {
+    let lines = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let inode = fields.next()?.strip_prefix("net:[")?.strip_suffix(']')?;
+        Some((inode.parse().ok()?, PathBuf::from(fields.next()?)))
+    });
+    lines.take(NAMESPACES).collect()
 }
 
 /// At most so much of a file; nothing where it cannot be read.
@@ -292,6 +323,15 @@ mod tests {
         let table = "20010db8000000000000000000000001 02 40 00 80    cable\ngarbage\n";
         let found: Vec<IpAddr> = local_v6(table).collect();
         assert_eq!(found, ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn namespaces_without_a_process_are_found_by_their_mounts() {
+        let mounts = "30 22 0:4 net:[4026532323] /run/netns/a rw shared:1 - nsfs nsfs rw\n31 22 0:4 mnt:[1] /x rw\n32 22 8:1 / / rw\n";
+        assert_eq!(
+            mounted(mounts),
+            [(4_026_532_323, PathBuf::from("/run/netns/a"))]
+        );
     }
 
     #[test]

@@ -207,11 +207,21 @@ impl Tracer<'_> {
         if addr.ip().to_canonical().is_loopback() || addr.ip().is_unspecified() {
             return Some(from);
         }
-        match self.during.owners(addr.ip())[..] {
+        let owners = self.during.owners(addr.ip());
+        // Networks that are not connected may have the same addresses. The client's own comes first, then the host,
+        // which is its router, then what the engine says.
+        let mut first = [Some(from), Some(self.host), self.by_engine(addr)].into_iter();
+        let first = first.find_map(|netns| netns.filter(|it| owners.contains(it)));
+        first.or(match owners[..] {
             [one] => Some(one),
-            // Two networks may have the same addresses. One's own comes first.
-            ref several => several.contains(&from).then_some(from),
-        }
+            _ => None,
+        })
+    }
+
+    /// The network namespace of the engine's container with an address.
+    fn by_engine(&self, addr: SocketAddr) -> Option<Netns> {
+        let pid = self.facts.pid_of(self.facts.by_ip(addr.ip())?)?;
+        self.during.processes.get(&pid)?.netns
     }
 
     /// An address that no network has which is seen here.

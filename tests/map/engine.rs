@@ -1,0 +1,136 @@
+//! A container engine that has what a test says, and takes note of how it is asked.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+/// The engine. It ends when this is dropped.
+pub struct Engine {
+    folder: TempDir,
+    containers: Arc<Mutex<Vec<Value>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Engine {
+    pub fn start(containers: Vec<Value>) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let listener = UnixListener::bind(folder.path().join("engine")).expect("bind");
+        let containers = Arc::new(Mutex::new(containers));
+        let requests = Arc::default();
+        let (all, log) = (Arc::clone(&containers), Arc::clone(&requests));
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // One after the other: the program asks so.
+                answer(stream, &all, &log).await;
+            }
+        });
+        Self {
+            folder,
+            containers,
+            requests,
+            serving,
+        }
+    }
+
+    /// As `DOCKER_HOST` has it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.path().display())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("engine")
+    }
+
+    /// From now on it has these.
+    pub fn set(&self, containers: Vec<Value>) {
+        *self.containers.lock().expect("the containers") = containers;
+    }
+
+    /// The first lines of all requests.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("the requests").clone()
+    }
+}
+
+async fn answer(mut stream: UnixStream, all: &Mutex<Vec<Value>>, log: &Mutex<Vec<String>>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let line = head.lines().next().unwrap_or_default().to_owned();
+    log.lock().expect("the requests").push(line.clone());
+    let target = line.split(' ').nth(1).unwrap_or_default();
+    let body = found(target, &all.lock().expect("the containers"));
+    let (status, body) = match body {
+        Some(body) => ("200 OK", body.to_string()),
+        None => ("404 Not Found", "{}".to_owned()),
+    };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+fn found(target: &str, all: &[Value]) -> Option<Value> {
+    let (path, _) = target.split_once('?').unwrap_or((target, ""));
+    let rest = path.strip_prefix("/containers/")?;
+    if rest == "json" {
+        let listed = all.iter().map(|it| {
+            json!({
+                "Id": it["Id"], "Names": [it["Name"]], "Labels": it["Config"]["Labels"],
+                "State": it["State"]["Status"],
+            })
+        });
+        return Some(listed.collect());
+    }
+    let name = percent_decode_str(rest.strip_suffix("/json")?)
+        .decode_utf8()
+        .ok()?;
+    let slashed = format!("/{name}");
+    let is_it = |it: &&Value| it["Id"] == *name || it["Name"] == *slashed;
+    all.iter().find(is_it).cloned()
+}
+
+/// A container as an engine describes it. Its secrets must not come out.
+pub fn container(name: &str, project: &str, pid: Option<u32>) -> Value {
+    json!({
+        "Id": id(name), "Name": format!("/{name}"), "Image": "sha256:0",
+        "Config": {
+            "Image": "openclaw:local",
+            "Env": ["OPENCLAW_GATEWAY_TOKEN=canary-of-the-engine"],
+            "Labels": {
+                "com.docker.compose.project": project, "com.docker.compose.service": "gateway",
+            },
+        },
+        "State": {
+            "Status": if pid.is_some() { "running" } else { "created" },
+            "Pid": pid.unwrap_or(0), "StartedAt": jiff::Timestamp::now().to_string(), "Error": "",
+        },
+        "HostConfig": { "NetworkMode": format!("{project}_default"), "PortBindings": {} },
+        "NetworkSettings": { "Ports": {}, "Networks": {} },
+    })
+}
+
+/// 64 digits, the same for the same name.
+pub fn id(name: &str) -> String {
+    let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{digits:0<64}")
+}

@@ -1,0 +1,128 @@
+//! Wrong arguments, unix sockets, to whom packets go, and what leaves no trace.
+
+use super::{breaks, command, fits, is_fine, kinds, mapped, node, run};
+use crate::peers::Via;
+use crate::peers::openclaw::{Gateway, Script};
+use crate::support::attached::nft;
+use crate::support::log::{Entry, Seen};
+use crate::support::netns::{self, HERE_PRIVATE, test_name};
+
+#[tokio::test]
+async fn wrong_arguments_are_usage_errors() {
+    for arguments in [
+        &["ftp://gateway"][..],
+        &["gateway:1?token=canary"],
+        &["ws://user:canary@gateway"],
+        &["unix:relative"],
+        &["--in", "docker:x"],
+        &["--in", "netns:/nonexistent"],
+        &["--budget", "1h"],
+        &["--json", "--markdown"],
+    ] {
+        let run = run(command(arguments)).await;
+        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
+        assert_eq!(run.stdout, "", "{arguments:?}");
+        assert!(!run.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn unix_sockets() {
+    let gateway = Gateway::start(&Via::Unix, Script::default()).await;
+    let url = gateway.peer.url();
+    let map = mapped(&[&url], None).await;
+    is_fine(&map);
+    let expected = ["client", "address", "listener", "process"];
+    assert_eq!(kinds(&map), expected, "{map}");
+    assert_eq!(node(&map, "process")["pid"], std::process::id());
+    drop(gateway);
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("socket");
+    let url = format!("unix:{}", path.display());
+    breaks(
+        &mapped(&[&url], None).await,
+        "client address",
+        &["No such file"],
+    );
+    // Its process has ended.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let map = mapped(&[&url], None).await;
+    breaks(
+        &map,
+        "client address",
+        &["nothing listens", "left the file"],
+    );
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "").unwrap();
+    breaks(
+        &mapped(&[&url], None).await,
+        "client address",
+        &["is no socket"],
+    );
+}
+
+/// One upgrade without a credential, no query, a polite end.
+#[tokio::test]
+async fn the_gateway_gets_nothing_but_an_upgrade() {
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let url = format!("ws://{}/path?token=canary", gateway.peer.addr());
+    let mut command = command(&[&url]);
+    command.env("OPENCLAW_GATEWAY_TOKEN", "canary");
+    let run = run(command).await;
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    fits(&run.stdout);
+    // Its first connection was only made.
+    let seen = gateway.peer.log.wait("the end", |all| {
+        let ended = |it: &&Entry| it.connection == 1 && matches!(it.seen, Seen::Ended(_));
+        all.iter().find(ended).map(|_| all.to_vec())
+    });
+    let seen = seen.await;
+    let frames = seen.iter().filter(|it| matches!(it.seen, Seen::Frame(_)));
+    assert_eq!(frames.count(), 1, "a Close: {seen:?}");
+    let text = format!("{seen:?}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+/// A counter in the namespace sees every packet that does not go to the gateway.
+#[tokio::test]
+async fn nobody_else_gets_a_packet() {
+    let name = test_name!(nobody_else_gets_a_packet);
+    let Some(net) = netns::enter("map: to whom packets go", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
+    let there = net.there();
+    let filter = |arguments: &[&str]| {
+        let program = nft();
+        let mut command = std::process::Command::new("ip");
+        program.on_path_of(&mut command);
+        let output = command
+            .args(["netns", "exec", &there, "nft"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    filter(&["add", "table", "ip", "seen"]);
+    let chain = "{ type filter hook output priority 0; }";
+    filter(&["add", "chain", "ip", "seen", "out", chain]);
+    let here = HERE_PRIVATE.to_string();
+    for others in ["!=", "=="] {
+        let rule = ["add", "rule", "ip", "seen", "out", "ip", "daddr", others];
+        filter(&[&rule[..], &[&here, "counter"]].concat());
+    }
+    let url = format!("ws://{HERE_PRIVATE}:{}", gateway.peer.addr().port());
+    let place = format!("netns:/run/netns/{there}");
+    is_fine(&mapped(&[&url, "--in", &place], None).await);
+    let rules = filter(&["list", "table", "ip", "seen"]);
+    let packets: Vec<u64> = rules
+        .split("counter packets ")
+        .skip(1)
+        .map(|rest| rest.split(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(packets[0], 0, "{rules}");
+    // Two connections a run, three runs.
+    assert!((20..100).contains(&packets[1]), "{rules}");
+}
