@@ -9,6 +9,7 @@
 //! `docker compose` is `docker-compose` here, and `sudo` is left out.
 
 mod attach;
+mod map;
 
 use std::fs;
 use std::path::{Path, PathBuf};
