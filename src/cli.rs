@@ -391,7 +391,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
         #[cfg(target_os = "linux")]
         Command::Map(options) => {
-            mapping.map_or(exit::INTERNAL, |entered| map::run(&options, entered))
+            mapping.map_or(exit::INTERNAL, |entered| map::run(&options, &entered))
         }
         Command::Fingerprint(args) => args.run(),
         Command::Version(args) => version::run(args.json, &mut io::stdout().lock()),

@@ -87,7 +87,7 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
 
 /// Makes the map, prints it, and returns the exit code.
 #[must_use]
-pub fn run(options: &Options, entered: Entered) -> u8 {
+pub fn run(options: &Options, entered: &Entered) -> u8 {
     let target = match &entered.target {
         Ok(target) => target,
         Err(error) => {
@@ -102,7 +102,7 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let map = runtime.block_on(survey::survey(options, &entered, target));
+    let map = runtime.block_on(survey::survey(options, entered, target));
     // A look-up that hangs has a thread of its own, which is not waited for.
     runtime.shutdown_background();
     let text = if options.json {

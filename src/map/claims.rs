@@ -1,9 +1,12 @@
 //! Several gateways on one host: who has port 18789, and who has the ports by which webhooks come in.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use super::facts::{Facts, Published, described};
-use super::graph::{By, Claims, Gateway, Graph, Kind, Owner, Port, Wanting, kept};
+use super::graph::{
+    By, Claim, Claims, Gateway, Graph, InContainer, Kind, Node, Owner, Wanting, kept,
+};
 use super::scan::{Netns, Scan};
 use super::trace::{is_outgoing, published_proxy};
 use crate::transport::holder::TcpState;
@@ -44,12 +47,12 @@ impl Sources<'_> {
     pub(super) fn claims(&self) -> Claims {
         let dialled = self.dialled.filter(|port| *port != GATEWAY);
         let dialled = dialled.map(|port| (port, "the URL's port"));
-        let gateway = [(GATEWAY, "gateway and its webhooks")];
+        let gateway = [(GATEWAY, "gateway, webhooks")];
         let ingress = INGRESS.into_iter().filter(|it| self.dialled != Some(it.0));
         let all = gateway.into_iter().chain(dialled).chain(ingress);
         let ports = all.map(|(port, purpose)| self.port(port, purpose));
         let is_of_use =
-            |it: &Port| it.port == GATEWAY || it.owner.is_some() || !it.wanted_by.is_empty();
+            |it: &Claim| it.port == GATEWAY || it.owner.is_some() || !it.wanted_by.is_empty();
         Claims {
             gateways: self.gateways(),
             ports: ports.filter(is_of_use).collect(),
@@ -76,10 +79,10 @@ impl Sources<'_> {
         gateways.take(MOST).collect()
     }
 
-    fn port(&self, port: u16, purpose: &str) -> Port {
+    fn port(&self, port: u16, purpose: &str) -> Claim {
         let owner = self.owner(port);
         let wanted = self.facts.wanted(port);
-        Port {
+        Claim {
             port,
             purpose: purpose.to_owned(),
             leads_to: owner.as_ref().and_then(|owner| self.leads_to(port, owner)),
@@ -92,7 +95,7 @@ impl Sources<'_> {
         if let Some(published) = self.facts.published(port).first() {
             let container = described(published.container);
             return Some(Owner {
-                label: format!("{}, published at {}", container.words(), published.words()),
+                label: format!("{} publishes {}", container.words(), published.words()),
                 pid: None,
                 container: Some(container),
                 by: By::Engine,
@@ -135,7 +138,7 @@ impl Sources<'_> {
             return self.end.clone();
         }
         if port == GATEWAY {
-            return owner.container.as_ref().map(|it| it.words());
+            return owner.container.as_ref().map(InContainer::words);
         }
         let pids = self.processes(port, owner);
         let mut gateways = BTreeSet::new();
@@ -145,15 +148,33 @@ impl Sources<'_> {
                 && is_outgoing(self.scan, netns, socket);
             let holders = self.scan.holders(socket.inode);
             if is_to_gateway && holders.iter().any(|it| pids.contains(&it.pid)) {
-                let container = self.facts.by_ip(socket.remote.ip()).map(described);
-                gateways.insert(
-                    container
-                        .map_or_else(|| socket.remote.to_string(), |container| container.words()),
-                );
+                gateways.insert(self.listening(netns, socket.remote));
             }
         }
         let only = gateways.pop_first()?;
         gateways.is_empty().then_some(only)
+    }
+
+    /// Who listens where somebody has connected to.
+    fn listening(&self, from: Netns, addr: SocketAddr) -> String {
+        if let Some(container) = self.facts.by_ip(addr.ip()) {
+            return described(container).words();
+        }
+        let own = addr.ip().is_loopback().then_some(from);
+        let netns = own.or_else(|| match self.scan.owners(addr.ip())[..] {
+            [one] => Some(one),
+            _ => None,
+        });
+        let listener = netns.and_then(|netns| self.scan.listener(netns, addr));
+        let holders = listener.map(|it| self.scan.holders(it.inode));
+        let first = holders.as_ref().and_then(|it| it.first());
+        match first {
+            Some(first) => match self.facts.container_of(self.scan, first.pid) {
+                Some(container) => container.words(),
+                None => format!("{}, pid {}", first.name, first.pid),
+            },
+            None => addr.to_string(),
+        }
     }
 
     /// The processes of an owner: those that listen, or those of its container.
@@ -193,7 +214,7 @@ pub(super) fn contest(graph: &mut Graph, claims: &Claims, port: u16) {
     let Some(owner) = &claim.owner else {
         return;
     };
-    let is_port = |it: &&super::graph::Node| {
+    let is_port = |it: &&Node| {
         matches!(
             it.kind,
             Kind::PublishedPort | Kind::Address | Kind::Listener
@@ -210,7 +231,7 @@ pub(super) fn contest(graph: &mut Graph, claims: &Claims, port: u16) {
         };
         let words = wanting.container.words();
         let label = format!("{words}, {}", wanting.state);
-        let node = super::graph::Node::new(Kind::Listener, &label);
+        let node = Node::new(Kind::Listener, &label);
         let node = graph.add(node.of(None, Some(wanting.container.clone())));
         let edge = graph.seen(from, node, By::Engine);
         let because = format!(

@@ -35,20 +35,24 @@ impl Client {
             .map(|container| sharing(container, home, facts, scan));
         let who = match (place, process) {
             (Some(Place::Netns(path)), _) => format!("namespace {}", path.display()),
+            (Some(Place::Container(_) | Place::Compose(_)), _) if container.is_some() => {
+                String::new()
+            }
             (_, Some(process)) => format!("{}, pid {}", process.name, process.pid),
             _ => format!("here, host {}", whereabouts.host),
         };
         let within =
             (container.as_ref()).map_or_else(String::new, |it| format!(", {}", it.words()));
-        let (shared, stale) = match shares {
+        let (network, stale) = match shares {
             Some(Sharing::Same(other)) => (format!(", network of {other}"), None),
             Some(Sharing::Host) => (", network of the host".to_owned(), None),
             Some(Sharing::Stale(why, next)) => (String::new(), Some((why, next))),
             Some(Sharing::No) | None => (String::new(), None),
         };
-        let label = format!("{who}{within}{shared}, {}", netns_words(home));
+        let label = format!("{who}{within}{network}, {}", netns_words(home));
+        let label = label.trim_start_matches(", ");
         Self {
-            node: Node::new(Kind::Client, &label).at(home).of(pid, container),
+            node: Node::new(Kind::Client, label).at(home).of(pid, container),
             stale,
         }
     }

@@ -120,10 +120,10 @@ impl Tracer<'_> {
 
     fn nothing_listens(&mut self, at: usize, netns: Netns, addr: SocketAddr, why: &str) {
         let place = self.place_words(netns);
-        let label = format!("nothing listens at port {} of {place}", addr.port());
+        let label = format!("none at port {} of {place}", addr.port());
         let node = self.graph.add(Node::new(Kind::Listener, &label).at(netns));
         let edge = self.graph.seen(at, node, By::Proc);
-        let because = format!("{why}: {label}");
+        let because = format!("{why}: nothing listens at port {} of {place}", addr.port());
         let is_container = place.starts_with("container");
         let next = if addr.ip().is_loopback() && is_container {
             "start the gateway (`openclaw gateway run`); if it is in another container, use its service name, as \

@@ -201,7 +201,7 @@ pub struct Claims {
     /// Containers that publish or expose the gateway's port, or have `openclaw` in their image's or service's name.
     pub gateways: Vec<Gateway>,
     /// Ports of this host: the gateway's, then those by which webhooks may come.
-    pub ports: Vec<Port>,
+    pub ports: Vec<Claim>,
     /// Why containers are missing here; `null` if all were seen.
     pub why_not: Option<String>,
 }
@@ -215,9 +215,9 @@ pub struct Gateway {
     pub state: String,
 }
 
-/// A port of the host.
+/// Who has a port of the host.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Port {
+pub struct Claim {
     /// Its number.
     pub port: u16,
     /// What it is for.

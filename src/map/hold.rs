@@ -39,16 +39,25 @@ const ANSWER: Duration = Duration::from_millis(2500);
 /// For a polite end.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Connects once. An error of `None`: there was no answer.
-pub(super) async fn connect(
-    addr: SocketAddr,
-    deadline: Instant,
-) -> Result<TcpStream, Option<Kind>> {
-    let limit = deadline.min(Instant::now() + CONNECT);
-    match timeout_at(limit.into(), TcpStream::connect(addr)).await {
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The system said so.
+    Kind(Kind),
+    /// Nothing came back.
+    NoAnswer,
+    /// The budget ended first: that says nothing.
+    OutOfTime,
+}
+
+/// Connects once.
+pub(super) async fn connect(addr: SocketAddr, deadline: Instant) -> Result<TcpStream, Failure> {
+    let limit = Instant::now() + CONNECT;
+    match timeout_at(limit.min(deadline).into(), TcpStream::connect(addr)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(Some(errno::of_tcp(addr.ip(), &error))),
-        Err(_) => Err(None),
+        Ok(Err(error)) => Err(Failure::Kind(errno::of_tcp(addr.ip(), &error))),
+        Err(_) if deadline < limit => Err(Failure::OutOfTime),
+        Err(_) => Err(Failure::NoAnswer),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::graph::{Edge, Map, Port};
+use super::graph::{Claim, Edge, Map};
 use crate::probe::formats::{cell, commands};
 use crate::verdict::words::human_ms;
 
@@ -60,7 +60,7 @@ pub(super) fn markdown(map: &Map) -> String {
     text
 }
 
-fn row(port: &Port) -> String {
+fn row(port: &Claim) -> String {
     let owner = (port.owner.as_ref()).map_or("nobody", |owner| owner.label.as_str());
     let leads_to = port.leads_to.as_deref().unwrap_or("not known");
     let wanted: Vec<String> = (port.wanted_by.iter())

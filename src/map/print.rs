@@ -149,7 +149,7 @@ fn claims(claims: &Claims, width: usize) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for port in &claims.ports {
         let owner = (port.owner.as_ref()).map_or("nobody has it", |owner| owner.label.as_str());
-        let mut line = format!("  port {}, {}: {owner}", port.port, port.purpose);
+        let mut line = format!("  {} {}: {owner}", port.port, port.purpose);
         let is_ingress = port.purpose.starts_with("webhooks");
         match &port.leads_to {
             Some(gateway) if is_ingress => {

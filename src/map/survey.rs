@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use super::claims::{self, Sources};
 use super::client::Client;
-use super::graph::{By, Graph, Kind, Map, Node, SCHEMA, inert};
-use super::hold::{Held, connect, connect_unix};
+use super::graph::{By, Graph, InContainer, Kind, Map, Node, SCHEMA, inert};
+use super::hold::{Failure, Held, connect, connect_unix};
 use super::scan::{Netns, Scan, netns_of, sockets_of};
 use super::trace::{Connection, Tracer, UNSEEN, is_outgoing};
 use super::{Entered, Options};
@@ -24,6 +24,7 @@ use crate::probe::tcp;
 use crate::probe::whereabouts::Whereabouts;
 use crate::session::moment::millis;
 use crate::session::record::GatewayErrorKind;
+use crate::transport::holder::TcpState;
 use crate::verdict::words::error_words;
 
 /// How long sockets that belong to our connection may outlive it.
@@ -86,7 +87,7 @@ struct Survey<'a> {
 /// An address that was tried.
 struct Tried {
     addr: SocketAddr,
-    outcome: Result<(), Option<GatewayErrorKind>>,
+    outcome: Result<(), Failure>,
 }
 
 impl Survey<'_> {
@@ -120,10 +121,13 @@ impl Survey<'_> {
                 self.first_edge(edge);
                 self.hold(node, main.addr).await;
             }
-            Err(kind) => {
-                let why = failure_words(kind);
+            Err(failure) => {
+                let why = failure_words(failure);
                 let edge = self.graph.unseen(at, node, &why);
                 self.first_edge(edge);
+                if failure == Failure::OutOfTime {
+                    return;
+                }
                 let why = format!("{} {why}", main.addr);
                 let (home, addr) = (self.home, main.addr);
                 self.trace(None, &BTreeSet::new(), None, |tracer| {
@@ -194,8 +198,8 @@ impl Survey<'_> {
                 Ok(()) => {
                     self.graph.seen(at, node, By::Socket);
                 }
-                Err(kind) => {
-                    let why = failure_words(kind);
+                Err(failure) => {
+                    let why = failure_words(failure);
                     let edge = self.graph.unseen(at, node, &why);
                     if !is_local(tried) {
                         dead.push((edge, format!("{} {why}", tried.addr)));
@@ -251,6 +255,17 @@ impl Survey<'_> {
             }
             sleep(LOOK_EVERY).await;
         }
+        if suspects.is_empty() {
+            return BTreeSet::new();
+        }
+        // Its peer may not have ended its side yet: the connection is half closed then, and it is ours.
+        let after = Scan::take(self.home);
+        let open: BTreeSet<u64> = after
+            .tcp()
+            .filter(|(_, socket)| socket.state == TcpState::Established)
+            .map(|(_, socket)| socket.inode)
+            .collect();
+        suspects.retain(|(_, inode)| open.contains(inode));
         suspects.into_iter().map(|(_, inode)| inode).collect()
     }
 
@@ -286,6 +301,7 @@ impl Survey<'_> {
             status,
             host: self.entered.host,
             passed: Vec::new(),
+            followed: BTreeSet::new(),
         };
         let done = work(&mut tracer);
         self.graph = tracer.graph;
@@ -367,9 +383,8 @@ impl Survey<'_> {
         let end = end
             .clone()
             .find(|it| it.kind == Kind::Process && it.pid.is_some());
-        let end = end.map(|it| {
-            (it.container.as_ref()).map_or_else(|| it.label.clone(), |container| container.words())
-        });
+        let end = end
+            .map(|it| (it.container.as_ref()).map_or_else(|| it.label.clone(), InContainer::words));
         let claims = Sources {
             facts: &self.entered.facts,
             scan: &self.scan,
@@ -405,18 +420,20 @@ impl Survey<'_> {
 /// place need not have IPv6.
 fn is_local(tried: &Tried) -> bool {
     match tried.outcome {
-        Err(Some(GatewayErrorKind::Refused)) => tried.addr.ip().is_loopback(),
-        Err(Some(GatewayErrorKind::Unreachable)) => tried.addr.is_ipv6(),
-        Err(Some(kind)) => kind == GatewayErrorKind::NoAddress || kind.is_own_limit(),
-        Ok(()) | Err(None) => false,
+        Err(Failure::Kind(GatewayErrorKind::Refused)) => tried.addr.ip().is_loopback(),
+        Err(Failure::Kind(GatewayErrorKind::Unreachable)) => tried.addr.is_ipv6(),
+        Err(Failure::Kind(kind)) => kind == GatewayErrorKind::NoAddress || kind.is_own_limit(),
+        Err(Failure::OutOfTime) => true,
+        Ok(()) | Err(Failure::NoAnswer) => false,
     }
 }
 
-fn failure_words(kind: Option<GatewayErrorKind>) -> String {
-    match kind {
-        None => "does not answer".to_owned(),
-        Some(GatewayErrorKind::Refused) => "refuses connections".to_owned(),
-        Some(kind) => error_words(kind).to_owned(),
+fn failure_words(failure: Failure) -> String {
+    match failure {
+        Failure::NoAnswer => "does not answer".to_owned(),
+        Failure::OutOfTime => "the time of --budget was over".to_owned(),
+        Failure::Kind(GatewayErrorKind::Refused) => "refuses connections".to_owned(),
+        Failure::Kind(kind) => error_words(kind).to_owned(),
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Tracer<'a> {
     pub(super) host: Netns,
     /// Listening sockets that were passed, for the claims.
     pub(super) passed: Vec<(Netns, u16)>,
+    /// Addresses that were followed: a process may be on the way twice.
+    pub(super) followed: BTreeSet<(Netns, SocketAddr)>,
 }
 
 /// A connection that somebody has made.
@@ -143,19 +145,19 @@ impl Tracer<'_> {
         let is_own = |it: &&Process| own.iter().any(|own| own.pid == it.pid);
         if holders.is_empty() {
             holders = own;
-        } else if !own.is_empty() && !holders.iter().any(|it| is_own(it)) {
+        } else if !own.is_empty() && !holders.iter().any(is_own) {
             // As `wstap attach` does it.
             let label = "redirected by a packet filter, past the listener of that port";
             let nat = self.graph.add(Node::new(Kind::Nat, label).at(netns));
             self.graph.seen(at, nat, By::Socket);
-            return self.process(nat, netns, holders, By::Socket);
+            return self.process(nat, netns, &holders, By::Socket);
         }
         if let Some(proxy) = published_proxy(&holders) {
             return Some(self.docker_proxy(at, netns, proxy, By::Socket));
         }
         let node = self.listener(netns, socket.local, listener);
         self.graph.seen(at, node, By::Socket);
-        self.process(node, netns, holders.clone(), By::Proc)
+        self.process(node, netns, &holders, By::Proc)
     }
 
     /// The same where our connection is in no table that is seen: what the tables and the engine say of the address.
@@ -176,7 +178,7 @@ impl Tracer<'_> {
             }
             let node = self.listener(netns, addr, Some(listener));
             self.graph.seen(at, node, By::Proc);
-            return self.process(node, netns, holders.clone(), By::Proc);
+            return self.process(node, netns, &holders, By::Proc);
         }
         let published = self.published_at(netns, addr);
         if let Some((port, inner)) = published.and_then(|it| Some((it, it.inner()?))) {
@@ -287,7 +289,7 @@ impl Tracer<'_> {
         &mut self,
         at: usize,
         netns: Netns,
-        holders: Vec<&Process>,
+        holders: &[&Process],
         by: By,
     ) -> Option<Arrived> {
         let Some(first) = holders.first() else {
@@ -350,6 +352,7 @@ impl Tracer<'_> {
         match (made.as_slice(), trying.as_slice()) {
             ([one], _) => {
                 self.forwards(arrived);
+                self.followed.insert((one.netns, one.remote));
                 let node = Node::new(Kind::Address, &one.remote.to_string());
                 let node = self.graph.add(node);
                 self.graph.seen(arrived.node, node, By::Socket);
@@ -457,13 +460,11 @@ impl Tracer<'_> {
         let inodes = inodes
             .filter(|it| self.before.holders(**it).is_empty() && !self.persisting.contains(it));
         let new = inodes.filter_map(|inode| sockets.get(inode).copied());
-        new.filter(|(netns, socket)| self.is_outgoing(*netns, socket))
-            .collect()
-    }
-
-    /// Whether this end has made the connection: nobody listens at its own address.
-    fn is_outgoing(&self, netns: Netns, socket: &TcpSocket) -> bool {
-        is_outgoing(self.during, netns, socket)
+        new.filter(|(netns, socket)| {
+            is_outgoing(self.during, *netns, socket)
+                && !self.followed.contains(&(*netns, socket.remote))
+        })
+        .collect()
     }
 }
 

@@ -208,7 +208,8 @@ where
 /// All containers, running ones first, so many at most, and how many more there are. It ends at the deadline with
 /// those that it has.
 pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usize), EngineError> {
-    let (path, status, body) = get("/containers/json?all=true")?;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let (path, status, body) = get_within(left(), "/containers/json?all=true")?;
     let mut listed: Vec<Listed> = parse(&path, status, &body)?;
     listed.sort_by_key(|it| (it.state != "running", it.id.clone()));
     let mut found = Vec::new();
@@ -217,7 +218,7 @@ pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usi
         if Instant::now() > deadline {
             break;
         }
-        match container(&it.id) {
+        match container_within(left(), &it.id) {
             // It may have gone since it was listed.
             Err(EngineError::NoContainer(_)) => {}
             Err(error) => return Err(error),
@@ -255,8 +256,13 @@ pub fn pid_of_container(name: &str) -> Result<u32, EngineError> {
 
 /// A container by its name or id, running or not.
 pub fn container(name: &str) -> Result<Container, EngineError> {
+    container_within(LIMIT, name)
+}
+
+fn container_within(limit: Duration, name: &str) -> Result<Container, EngineError> {
     let name_in_path = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let (path, status, body) = get(&format!("/containers/{name_in_path}/json"))?;
+    let target = format!("/containers/{name_in_path}/json");
+    let (path, status, body) = get_within(limit, &target)?;
     if status == StatusCode::NOT_FOUND {
         return Err(EngineError::NoContainer(name.to_owned()));
     }
@@ -345,6 +351,10 @@ fn parse<T: for<'de> Deserialize<'de>>(
 }
 
 fn get(target: &str) -> Result<(PathBuf, StatusCode, Bytes), EngineError> {
+    get_within(LIMIT, target)
+}
+
+fn get_within(limit: Duration, target: &str) -> Result<(PathBuf, StatusCode, Bytes), EngineError> {
     let path = socket()?;
     let failed = |why: String| EngineError::Call {
         path: path.clone(),
@@ -353,11 +363,14 @@ fn get(target: &str) -> Result<(PathBuf, StatusCode, Bytes), EngineError> {
     // A runtime for this alone: the namespace must be entered before there are other threads.
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-    let answer = runtime.block_on(async { timeout(LIMIT, call(&path, target)).await });
+    let answer = runtime.block_on(async { timeout(limit, call(&path, target)).await });
     match answer {
         Ok(Ok((status, body))) => Ok((path, status, body)),
         Ok(Err(why)) => Err(failed(why)),
-        Err(_) => Err(failed(format!("no answer within {} s", LIMIT.as_secs()))),
+        Err(_) => Err(failed(format!(
+            "no answer within {:.1} s",
+            limit.as_secs_f64()
+        ))),
     }
 }
 

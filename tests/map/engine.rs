@@ -131,6 +131,6 @@ pub fn container(name: &str, project: &str, pid: Option<u32>) -> Value {
 
 /// 64 digits, the same for the same name.
 pub fn id(name: &str) -> String {
-    let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let digits = data_encoding::HEXLOWER.encode(name.as_bytes());
     format!("{digits:0<64}")
 }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
 
 use super::{breaks, is_fine, kinds, mapped, node, proofs};
 use crate::peers::Via;
@@ -17,11 +18,46 @@ use crate::support::tap::Setup;
 /// In a network of the test's own.
 const FRONT: u16 = 8001;
 
+/// A listener that connects to these for each connection, and ends those before `kept` when its client ends.
+async fn forwarder(to: Vec<SocketAddr>, kept: Vec<SocketAddr>) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("bind");
+    let addr = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            for addr in &kept {
+                open.push(TcpStream::connect(addr).expect("connect"));
+            }
+            let to: Vec<TcpStream> = (to.iter())
+                .map(|addr| TcpStream::connect(addr).expect("connect"))
+                .collect();
+            tokio::spawn(async move {
+                let mut end = [0; 1024];
+                while client.read(&mut end).await.is_ok_and(|count| count > 0) {}
+                drop(to);
+            });
+        }
+    });
+    addr
+}
+
+/// A listener that accepts nothing, which its clients do not notice.
+fn sink() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let addr = listener.local_addr().expect("its address");
+    (listener, addr)
+}
+
 async fn nginx_before(program: &Program, upstream: SocketAddr) -> Running {
+    nginx_at(FRONT, program, upstream).await
+}
+
+async fn nginx_at(port: u16, program: &Program, upstream: SocketAddr) -> Running {
     let folder = TempDir::new().expect("a temporary folder");
     let server = format!(
         "server {{
-            listen 0.0.0.0:{FRONT};
+            listen 0.0.0.0:{port};
             location / {{
                 proxy_pass http://{upstream};
                 proxy_http_version 1.1;
@@ -32,7 +68,7 @@ async fn nginx_before(program: &Program, upstream: SocketAddr) -> Running {
     );
     let command = nginx::command(program, folder.path(), &server);
     let running = Running::start(command, folder);
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, FRONT));
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let is_up = poll(STEP, || TcpStream::connect(addr).ok()).await;
     assert!(is_up.is_some(), "nginx: {}", running.stderr());
     running
@@ -89,6 +125,9 @@ async fn taps_in_a_row() {
     let url = format!("ws://{}", outer.addr(crate::support::tap::Face::Plain));
     let map = mapped(&[&url], None).await;
     is_fine(&map);
+    let secured = format!("wss://{}", outer.addr(crate::support::tap::Face::Tls));
+    let by_tls = mapped(&[&secured], None).await;
+    assert_eq!(kinds(&by_tls), kinds(&map), "{by_tls}");
     let expected = [
         "client", "address", "listener", "proxy", "address", "listener", "proxy", "address",
         "listener", "process",
@@ -96,4 +135,107 @@ async fn taps_in_a_row() {
     assert_eq!(kinds(&map), expected, "{map}");
     assert_eq!(node(&map, "process")["pid"], std::process::id());
     assert!(!proofs(&map).contains(&"-"), "{map}");
+}
+
+/// What a process keeps open when our connection has ended is not for us, and of two that end with it nobody knows
+/// which one is.
+#[tokio::test]
+async fn connections_of_others_are_not_taken_for_the_way() {
+    let (_keep, other) = sink();
+    let addr = forwarder(Vec::new(), vec![other]).await;
+    let map = mapped(&[&format!("ws://{addr}")], None).await;
+    is_fine(&map);
+    let end = ["client", "address", "listener", "process"];
+    assert_eq!(kinds(&map), end, "{map}");
+
+    let (_keep, one) = sink();
+    let addr = forwarder(vec![one, other], Vec::new()).await;
+    let map = mapped(&[&format!("ws://{addr}")], None).await;
+    is_fine(&map);
+    assert_eq!(proofs(&map), ["socket", "socket", "proc", "-"], "{map}");
+    let why_not = map["edges"][3]["why_not"].as_str().expect("a reason");
+    assert!(why_not.contains("connections to 2 addresses"), "{why_not}");
+
+    let addr = forwarder(vec![one, one], vec![other]).await;
+    let map = mapped(&[&format!("ws://{addr}")], None).await;
+    is_fine(&map);
+    assert_eq!(node(&map, "address")["label"], one.to_string(), "{map}");
+    assert_eq!(
+        kinds(&map)[3..],
+        ["proxy", "address", "listener", "process"]
+    );
+}
+
+/// Packets to what the proxy forwards to are lost.
+#[tokio::test]
+async fn upstream_that_does_not_answer() {
+    let name = test_name!(upstream_that_does_not_answer);
+    let Some(net) = netns::enter("map: a dead upstream", name).await else {
+        return;
+    };
+    let Some(program) = Program::find("nginx") else {
+        skip("map: a dead upstream", "nginx is missing: run make fetch");
+        return;
+    };
+    // A neighbour that is known and does not exist: otherwise the kernel says that it is not found.
+    netns::ip_here(
+        &net,
+        "neigh add 10.87.0.77 lladdr 02:00:00:00:00:77 dev cable",
+    );
+    let dead = "10.87.0.77:18789".parse().expect("an address");
+    let _nginx = nginx_before(&program, dead).await;
+    let map = mapped(&[&format!("ws://127.0.0.1:{FRONT}")], None).await;
+    let words = ["nginx gets no answer from 10.87.0.77:18789"];
+    breaks(&map, "proxy address", &words);
+}
+
+/// Whose webhooks come in at port 80: by the path that was followed, else by connections that are open.
+#[tokio::test]
+async fn webhook_ingress() {
+    let name = test_name!(webhook_ingress);
+    let Some(_net) = netns::enter("map: webhook ingress", name).await else {
+        return;
+    };
+    let Some(program) = Program::find("nginx") else {
+        skip("map: webhook ingress", "nginx is missing: run make fetch");
+        return;
+    };
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 18789));
+    let gateway = Gateway::start(&Via::At(at), Script::default()).await;
+    let _nginx = nginx_at(80, &program, at).await;
+    let claim = |map: &serde_json::Value, port: u16| {
+        let ports = super::array(&map["claims"]["ports"]).iter();
+        let mut found = ports.filter(|it| it["port"] == port);
+        found
+            .next()
+            .cloned()
+            .unwrap_or_else(|| panic!("no {port}: {map}"))
+    };
+    let us = format!("pid {}", std::process::id());
+    let leads_to_us = |claim: &serde_json::Value| {
+        claim["leads_to"]
+            .as_str()
+            .is_some_and(|it| it.ends_with(&us))
+    };
+    let map = mapped(&["ws://127.0.0.1:80"], None).await;
+    is_fine(&map);
+    assert!(leads_to_us(&claim(&map, 80)), "{map}");
+    let label = &claim(&map, 80)["owner"]["label"];
+    assert!(label.as_str().expect("a label").starts_with("nginx, pid "));
+    // Past it: nothing says where it leads.
+    let map = mapped(&["ws://127.0.0.1:18789"], None).await;
+    is_fine(&map);
+    assert!(claim(&map, 80)["leads_to"].is_null(), "{map}");
+    assert!(leads_to_us(&claim(&map, 18789)), "{map}");
+    // Somebody's session through it does.
+    let front = crate::support::wire::Wire::Plain(
+        tokio::net::TcpStream::connect("127.0.0.1:80")
+            .await
+            .expect("connect"),
+    );
+    let mut session = crate::support::conn::Conn::bounded(front);
+    session.open("/").await;
+    let map = mapped(&["ws://127.0.0.1:18789"], None).await;
+    assert!(leads_to_us(&claim(&map, 80)), "{map}");
+    drop(gateway);
 }

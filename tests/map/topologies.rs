@@ -114,8 +114,8 @@ async fn bridge_network() {
     let refused = format!("{}:18789 refuses", member(GATEWAY));
     let words = [refused.as_str(), "bound to 127.0.0.1:18789 only"];
     breaks(&map, "address listener", &words);
-    let next = map["broken"]["next"].as_str().expect("advice");
-    assert!(next.contains("--bind lan"), "{next}");
+    let advice = map["broken"]["next"].as_str().expect("advice");
+    assert!(advice.contains("--bind lan"), "{advice}");
     assert_eq!(node(&map, "process")["pid"], gateway.pid());
     assert!(!map.to_string().contains(&format!("pid {}", other.pid())));
     drop(gateway);
@@ -195,8 +195,8 @@ async fn shared_namespace() {
     let map = mapped(&["--in", &place], Some(&host)).await;
     let words = ["no longer the gateway's", "a-gateway-1", "was restarted"];
     breaks(&map, "client address", &words);
-    let next = map["broken"]["next"].as_str().expect("advice");
-    assert!(next.contains("--force-recreate client"), "{next}");
+    let advice = map["broken"]["next"].as_str().expect("advice");
+    assert!(advice.contains("--force-recreate client"), "{advice}");
 
     engine.set(with(None));
     let map = mapped(&["--in", &place], Some(&host)).await;
