@@ -234,9 +234,10 @@ pub(super) fn contest(graph: &mut Graph, claims: &Claims, port: u16) {
         let node = Node::new(Kind::Listener, &label);
         let node = graph.add(node.of(None, Some(wanting.container.clone())));
         let edge = graph.seen(from, node, By::Engine);
+        let has =
+            (owner.container.as_ref()).map_or_else(|| owner.label.clone(), InContainer::words);
         let because = format!(
-            "{words} wants host port {port} too, and {} has it: the engine could not start it ({error})",
-            owner.label
+            "{words} wants host port {port} too, and {has} has it: the engine could not start it ({error})"
         );
         let next = format!(
             "give one of the two another host port (`ports:` in its Compose file), then start {} again",

@@ -318,3 +318,69 @@ pub(super) fn inert(text: &str) -> String {
 pub(super) fn netns_words(netns: Netns) -> String {
     format!("net:[{netns}]")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    fn docs(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("docs")
+            .join(name)
+    }
+
+    #[test]
+    fn docs_map_schema_is_current() {
+        let schema = schemars::schema_for!(Map);
+        let wanted = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let path = docs("map.schema.json");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&path, &wanted).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == wanted,
+            "docs/map.schema.json is stale: run `make docs`"
+        );
+    }
+
+    #[test]
+    fn docs_map_page_names_every_field() {
+        let schema = serde_json::to_value(schemars::schema_for!(Map)).unwrap();
+        let page = fs::read_to_string(docs("map.md")).unwrap_or_default();
+        let words: BTreeSet<&str> = page
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .collect();
+        let parts = schema["$defs"].as_object().unwrap().values();
+        let objects: Vec<_> = std::iter::once(&schema).chain(parts).collect();
+        let names = objects.iter().filter_map(|it| it["properties"].as_object());
+        let names: BTreeSet<&String> = names.flat_map(|it| it.keys()).collect();
+        assert!(names.len() > 25, "{names:?}");
+        for name in names {
+            assert!(
+                words.contains(name.as_str()),
+                "docs/map.md does not name {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_broken_edge_is_the_one_that_is_named() {
+        let mut graph = Graph::default();
+        for label in ["a", "b\u{1b}[2J", "c"] {
+            graph.add(Node::new(Kind::Address, label));
+        }
+        assert!(!graph.nodes[1].label.contains('\u{1b}'));
+        let second = graph.seen(1, 2, By::Proc);
+        let first = graph.unseen(0, 1, "why");
+        graph.breaks(first, "one", "do one");
+        graph.breaks(second, "two", "do two");
+        let broken = graph.broken.unwrap();
+        assert_eq!((broken.edge, broken.because.as_str()), (first, "one"));
+        assert_eq!(graph.edges[second].broken.as_deref(), Some("two"));
+    }
+}

@@ -21,7 +21,7 @@ const KIND: usize = 9;
 
 /// Lines of claims, of a reason and of advice.
 const CLAIMS: usize = 5;
-const REASON: usize = 3;
+const REASON: usize = 4;
 const NEXT: usize = 4;
 
 /// Lines of one part, and how many of them are needed.
@@ -207,4 +207,110 @@ fn indented(front: &str, text: &str, width: usize, most: usize, style: Style) ->
         lines.push(format!("{before}{line}"));
     }
     Part { style, lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::graph::{By, Graph, InContainer, Kind, Owner, Wanting};
+    use super::super::graph::{Claim, Gateway, SCHEMA};
+    use super::*;
+
+    fn container(name: &str) -> InContainer {
+        InContainer {
+            id: "1f".repeat(32),
+            name: Some(name.to_owned()),
+            project: Some(name.to_owned()),
+            service: None,
+            image: None,
+        }
+    }
+
+    /// A map with so many nodes, whose edge `broken` is broken, if it has that.
+    fn map(count: usize, label: &str, broken: usize, ports: u16) -> Map {
+        let mut graph = Graph::default();
+        for nth in 0..count {
+            let node = graph.add(Node::new(Kind::Address, &format!("{nth} {label}")));
+            if node > 0 {
+                let edge = if nth % 2 == 0 {
+                    graph.seen(node - 1, node, By::Socket)
+                } else {
+                    graph.unseen(node - 1, node, label)
+                };
+                if edge == broken {
+                    graph.breaks(edge, label, label);
+                }
+            }
+        }
+        let owner = Owner {
+            label: label.to_owned(),
+            pid: None,
+            container: None,
+            by: By::Proc,
+        };
+        let wanting = Wanting {
+            container: container(label),
+            state: label.to_owned(),
+            error: None,
+        };
+        let gateway = Gateway {
+            container: container(label),
+            state: label.to_owned(),
+        };
+        let port = |port| Claim {
+            port,
+            purpose: "webhooks".to_owned(),
+            owner: Some(owner.clone()),
+            wanted_by: vec![wanting.clone(); 3],
+            leads_to: Some(label.to_owned()),
+        };
+        Map {
+            schema: SCHEMA,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            target: format!("ws://{label}"),
+            taken_from: label.to_owned(),
+            nodes: graph.nodes,
+            edges: graph.edges,
+            broken: graph.broken,
+            claims: Claims {
+                gateways: vec![gateway; 3],
+                ports: (0..ports).map(port).collect(),
+                why_not: Some(label.to_owned()),
+            },
+            ms: 1.0,
+        }
+    }
+
+    #[test]
+    fn whatever_there_is_fits_a_terminal() {
+        let labels = [
+            "a".to_owned(),
+            "a word and another ".repeat(20),
+            "x".repeat(400),
+            "広い".repeat(90),
+        ];
+        for count in [1_usize, 2, 5, 12, 13, 20, 40] {
+            for label in &labels {
+                for broken in [0, 1, count / 2, count.saturating_sub(2), usize::MAX] {
+                    for ports in [0, 1, 9] {
+                        let map = map(count, label, broken, ports);
+                        for width in [None, Some(40), Some(80), Some(120)] {
+                            let look = Look {
+                                styled: false,
+                                width,
+                            };
+                            let text = anstream::adapter::strip_str(&text(&map, look)).to_string();
+                            let lines: Vec<&str> = text.lines().collect();
+                            assert!(lines.len() <= LINES, "{}:\n{text}", lines.len());
+                            for line in lines {
+                                assert!(columns(line) <= COLUMNS, "{line}");
+                            }
+                            let named = text.contains("BROKEN") && text.contains("next: ");
+                            assert_eq!(named, map.broken.is_some(), "{broken}:\n{text}");
+                            assert!(text.contains("from    address    0"), "{text}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
