@@ -61,6 +61,7 @@ pub(super) async fn survey(options: &Options, entered: &Entered, target: &Target
         stale: client.stale,
         passed: Vec::new(),
         at_host: None,
+        status: None,
     };
     match &target.address {
         Address::Tcp { host, port, .. } => survey.tcp(host, *port).await,
@@ -82,6 +83,8 @@ struct Survey<'a> {
     passed: Vec<(Netns, u16)>,
     /// The port of the host that was dialled, if it was one.
     at_host: Option<u16>,
+    /// What was answered to the upgrade.
+    status: Option<u16>,
 }
 
 /// An address that was tried.
@@ -222,7 +225,9 @@ impl Survey<'_> {
             // Nobody has this address: only the tables are asked then.
             local: local.unwrap_or_else(|| SocketAddr::new(addr.ip(), 0)),
             remote: addr,
+            makers: vec![std::process::id()],
         };
+        self.status = held.1;
         self.trace(Some(during), &persisting, held.1, |tracer| {
             tracer.follow(node, connection);
         });
@@ -353,6 +358,7 @@ impl Survey<'_> {
         let held = Held::on(stream, self.target, self.deadline).await;
         let status = held.status.map(|it| it.as_u16());
         let during = Scan::take(self.home);
+        self.status = status;
         let accepted = accepted_unix(&self.scan, &during, &shown);
         let persisting = self.release(Some(held), &during).await;
         self.trace(Some(during), &persisting, status, |tracer| {
@@ -379,10 +385,17 @@ impl Survey<'_> {
     }
 
     fn finish(mut self) -> Map {
-        let end = self.graph.nodes.iter().rev();
-        let end = end
-            .clone()
-            .find(|it| it.kind == Kind::Process && it.pid.is_some());
+        let mut nodes = self.graph.nodes.iter_mut().rev();
+        let end = nodes.find(|it| it.kind == Kind::Process && it.pid.is_some());
+        // Whoever refuses a WebSocket need not be the gateway.
+        let refusal = self.status.filter(|it| *it != 101);
+        let end = match (end, refusal) {
+            (Some(node), Some(status)) => {
+                node.label = format!("{}, answered {status}", node.label);
+                None
+            }
+            (end, _) => end,
+        };
         let end = end
             .map(|it| (it.container.as_ref()).map_or_else(|| it.label.clone(), InContainer::words));
         let claims = Sources {

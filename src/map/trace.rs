@@ -54,12 +54,14 @@ pub(super) struct Tracer<'a> {
 }
 
 /// A connection that somebody has made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connection {
     /// Of the one who made it.
     pub(super) netns: Netns,
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
+    /// Who made it, if processes are known.
+    pub(super) makers: Vec<u32>,
 }
 
 /// The process that a connection has come to.
@@ -74,7 +76,7 @@ impl Tracer<'_> {
     /// Follows `connection` from the node of its address.
     pub(super) fn follow(&mut self, mut at: usize, mut connection: Connection) {
         for _ in 0..HOPS {
-            let arrived = self.arrive(at, connection);
+            let arrived = self.arrive(at, &connection);
             let Some(next) = arrived.and_then(|it| self.onward(&it)) else {
                 return;
             };
@@ -93,13 +95,14 @@ impl Tracer<'_> {
         }
     }
 
-    /// The accepted end of a connection.
-    fn accepted(&self, connection: Connection) -> Option<(Netns, TcpSocket)> {
+    /// The accepted end of a connection that one of these processes has made.
+    fn accepted(&self, connection: &Connection) -> Option<(Netns, TcpSocket)> {
         let Connection {
             netns,
             local,
             remote,
-        } = connection;
+            ..
+        } = *connection;
         let is_end = |socket: &TcpSocket| {
             matches!(socket.state, TcpState::Established | TcpState::CloseWait)
                 && same(socket.remote, local)
@@ -108,8 +111,19 @@ impl Tracer<'_> {
             .during
             .tcp()
             .filter(|(at, socket)| is_end(socket) && !(*at == netns && same(socket.local, local)))
+            .filter(|(_, socket)| {
+                // See `imitates`: the tap's own end of ours is not the end of its connection.
+                let mut holders = self.during.holders(socket.inode).into_iter();
+                !holders.any(|it| connection.makers.contains(&it.pid))
+            })
             .map(|(at, socket)| (at, *socket))
             .collect();
+        let mut tapped = ends
+            .iter()
+            .filter(|it| self.imitates(it.1.inode, connection));
+        if let Some(one) = tapped.next() {
+            return Some(*one).filter(|_| tapped.next().is_none());
+        }
         let direct: Vec<_> = ends
             .iter()
             .filter(|it| same(it.1.local, remote))
@@ -124,14 +138,52 @@ impl Tracer<'_> {
                 });
                 is_new.then_some(*one)
             }
-            _ => None,
+            (several, _) => {
+                let mut foreign = several.iter().filter(|it| self.is_redirected(it.0, &it.1));
+                foreign.next().copied().filter(|_| foreign.next().is_none())
+            }
         }
     }
 
+    /// Whether the process with this socket has another one with our own address: a tap in the path connects onward
+    /// with its client's address, and both ends look as if they were ours.
+    fn imitates(&self, inode: u64, connection: &Connection) -> bool {
+        let holders = self.during.holders(inode);
+        let mut alike = self.during.tcp().filter(|(_, socket)| {
+            same(socket.local, connection.local) && same(socket.remote, connection.remote)
+        });
+        alike.any(|(_, socket)| {
+            let others = self.during.holders(socket.inode);
+            let mut others = others.iter();
+            others.any(|it| holders.iter().any(|holder| holder.pid == it.pid))
+        })
+    }
+
+    /// Whether a process has accepted a connection past the one that listens there.
+    fn is_redirected(&self, netns: Netns, socket: &TcpSocket) -> bool {
+        let listener = self.during.listener(netns, socket.local);
+        let own = listener.map(|it| self.during.holders(it.inode));
+        let own = own.unwrap_or_default();
+        let holders = self.during.holders(socket.inode);
+        !own.is_empty() && !holders.is_empty() && !self.are_related(&own, &holders)
+    }
+
+    /// Whether some are the others, or their parents: servers accept in children, and some hand connections over.
+    fn are_related(&self, some: &[&Process], others: &[&Process]) -> bool {
+        let descends = |one: &Process, from: &Process| {
+            let line = self.during.line(one.pid);
+            line.iter().any(|it| it.pid == from.pid)
+        };
+        some.iter().any(|one| {
+            let mut others = others.iter();
+            others.any(|other| descends(one, other) || descends(other, one))
+        })
+    }
+
     /// From the node of an address to the process there; `None` where the path ends.
-    fn arrive(&mut self, at: usize, connection: Connection) -> Option<Arrived> {
+    fn arrive(&mut self, at: usize, connection: &Connection) -> Option<Arrived> {
         let Some((netns, socket)) = self.accepted(connection) else {
-            return self.arrive_unseen(at, connection);
+            return self.arrive_unseen(at, connection.netns, connection.remote);
         };
         let mut at = at;
         if !same(socket.local, connection.remote) {
@@ -140,12 +192,10 @@ impl Tracer<'_> {
         let listener = self.during.listener(netns, socket.local);
         self.passed.push((netns, socket.local.port()));
         let mut holders = self.during.holders(socket.inode);
-        let own = listener.map(|it| self.during.holders(it.inode));
-        let own = own.unwrap_or_default();
-        let is_own = |it: &&Process| own.iter().any(|own| own.pid == it.pid);
         if holders.is_empty() {
-            holders = own;
-        } else if !own.is_empty() && !holders.iter().any(is_own) {
+            let own = listener.map(|it| self.during.holders(it.inode));
+            holders = own.unwrap_or_default();
+        } else if self.is_redirected(netns, &socket) {
             // As `wstap attach` does it.
             let label = "redirected by a packet filter, past the listener of that port";
             let nat = self.graph.add(Node::new(Kind::Nat, label).at(netns));
@@ -161,9 +211,8 @@ impl Tracer<'_> {
     }
 
     /// The same where our connection is in no table that is seen: what the tables and the engine say of the address.
-    fn arrive_unseen(&mut self, at: usize, connection: Connection) -> Option<Arrived> {
-        let addr = connection.remote;
-        let owner = self.owner(connection.netns, addr);
+    fn arrive_unseen(&mut self, at: usize, from: Netns, addr: SocketAddr) -> Option<Arrived> {
+        let owner = self.owner(from, addr);
         let Some(netns) = owner else {
             let (label, why_not) = self.of_nobody(addr);
             let node = self.graph.add(Node::new(Kind::Listener, &label));
@@ -190,11 +239,7 @@ impl Tracer<'_> {
             self.passed.push((netns, addr.port()));
             let next = self.graph.add(Node::new(Kind::Address, &inner.to_string()));
             self.graph.seen(node, next, By::Engine);
-            let inside = Connection {
-                remote: inner,
-                ..connection
-            };
-            return self.arrive_unseen(next, inside);
+            return self.arrive_unseen(next, from, inner);
         }
         let label = format!("accepted at {addr} by something that is not seen");
         let node = self.graph.add(Node::new(Kind::Nat, &label).at(netns));
@@ -356,7 +401,9 @@ impl Tracer<'_> {
                 let node = Node::new(Kind::Address, &one.remote.to_string());
                 let node = self.graph.add(node);
                 self.graph.seen(arrived.node, node, By::Socket);
-                Some((node, *one))
+                let makers = arrived.pids.clone();
+                let one = one.clone();
+                Some((node, Connection { makers, ..one }))
             }
             ([], [one]) => {
                 self.forwards(arrived);
@@ -397,13 +444,7 @@ impl Tracer<'_> {
         let owner = self.owner(netns, inner);
         let listens = owner.is_some_and(|it| self.during.listener(it, inner).is_some());
         if listens {
-            let connection = Connection {
-                netns,
-                // None of ours: only the tables are asked.
-                local: SocketAddr::new(inner.ip(), 0),
-                remote: inner,
-            };
-            self.arrive_unseen(node, connection)?;
+            self.arrive_unseen(node, netns, inner);
             return None;
         }
         let why = format!("docker-proxy connects to {inner}");
@@ -484,6 +525,7 @@ fn distinct(sockets: &[(Netns, TcpSocket)], states: &[TcpState]) -> Vec<Connecti
                 netns: *netns,
                 local: socket.local,
                 remote: socket.remote,
+                makers: Vec::new(),
             });
         }
     }

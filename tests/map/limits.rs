@@ -1,9 +1,12 @@
 //! Wrong arguments, unix sockets, to whom packets go, and what leaves no trace.
 
+use std::time::Duration;
+
 use super::{breaks, command, fits, is_fine, kinds, mapped, node, run};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script};
 use crate::support::attached::nft;
+use crate::support::deadline::promised;
 use crate::support::log::{Entry, Seen};
 use crate::support::netns::{self, HERE_PRIVATE, test_name};
 
@@ -125,4 +128,23 @@ async fn nobody_else_gets_a_packet() {
     assert_eq!(packets[0], 0, "{rules}");
     // Two connections a run, three runs.
     assert!((20..100).contains(&packets[1]), "{rules}");
+}
+
+/// An engine that accepts and says nothing does not hold the map up.
+#[tokio::test]
+async fn engine_that_hangs() {
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("engine");
+    let _engine = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let url = format!("ws://{}", gateway.peer.addr());
+    let mut command = command(&[&url, "--json", "--budget", "2s"]);
+    command.env("DOCKER_HOST", format!("unix://{}", path.display()));
+    let began = std::time::Instant::now();
+    let run = run(command).await;
+    assert!(began.elapsed() < promised(Duration::from_secs(4)));
+    let map: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    is_fine(&map);
+    let why_not = map["claims"]["why_not"].as_str().unwrap();
+    assert!(why_not.contains("no answer within"), "{why_not}");
 }

@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use super::{breaks, is_fine, kinds, mapped, node, proofs};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script};
+use crate::support::attached::{Attached, LONG};
 use crate::support::deadline::{STEP, poll};
 use crate::support::netns::{self, HERE_PRIVATE, test_name};
 use crate::support::nginx;
@@ -237,5 +238,36 @@ async fn webhook_ingress() {
     session.open("/").await;
     let map = mapped(&["ws://127.0.0.1:18789"], None).await;
     assert!(leads_to_us(&claim(&map, 80)), "{map}");
+    drop(gateway);
+}
+
+/// A tap that was attached takes the connection of a port where somebody else listens, and dials with its client's
+/// address.
+#[tokio::test]
+async fn attached_tap() {
+    let name = test_name!(attached_tap);
+    let Some(net) = netns::enter("map: an attached tap", name).await else {
+        return;
+    };
+    let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 18789));
+    let gateway = Gateway::start(&Via::At(at), Script::default()).await;
+    let there = format!("netns:/run/netns/{}", net.there());
+    let url = format!("ws://{HERE_PRIVATE}:18789");
+    let arguments = [url.as_str(), "--in", &there];
+    let map = mapped(&arguments, None).await;
+    is_fine(&map);
+    let direct = ["client", "address", "listener", "process"];
+    assert_eq!(kinds(&map), direct, "{map}");
+
+    let attached = Attached::start(18789, LONG).await;
+    let map = mapped(&arguments, None).await;
+    is_fine(&map);
+    let tapped = [
+        "client", "address", "nat", "listener", "proxy", "address", "listener", "process",
+    ];
+    assert_eq!(kinds(&map), tapped, "{map}");
+    assert_eq!(node(&map, "proxy")["pid"], attached.pid(), "{map}");
+    assert_eq!(node(&map, "process")["pid"], std::process::id());
+    attached.detach().await;
     drop(gateway);
 }
