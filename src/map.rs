@@ -11,6 +11,7 @@ mod facts;
 mod graph;
 mod hold;
 mod markdown;
+mod onward;
 mod options;
 mod print;
 mod scan;

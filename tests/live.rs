@@ -16,6 +16,7 @@ mod guest;
 mod hops;
 mod ladder;
 mod localities;
+mod map;
 mod nginx;
 mod origins;
 mod probe;

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use super::facts::{Facts, Published, described};
 use super::graph::{
-    By, Claim, Claims, Gateway, Graph, InContainer, Kind, Node, Owner, Wanting, kept,
+    By, Claim, Claims, Gateway, Graph, InContainer, Kind, Node, Owner, Wanting, inert, kept,
 };
+use super::onward::is_outgoing;
 use super::scan::{Netns, Scan};
-use super::trace::{is_outgoing, published_proxy};
+use super::trace::published_proxy;
 use crate::transport::holder::TcpState;
 
 /// The gateway's port.
@@ -202,7 +203,7 @@ fn wanting(published: &Published<'_>) -> Wanting {
     Wanting {
         container: described(published.container),
         state: kept(&state.status),
-        error: Some(kept(&state.error)).filter(|it| !it.is_empty()),
+        error: Some(inert(&state.error)).filter(|it| !it.is_empty()),
     }
 }
 
@@ -237,7 +238,9 @@ pub(super) fn contest(graph: &mut Graph, claims: &Claims, port: u16) {
         let has =
             (owner.container.as_ref()).map_or_else(|| owner.label.clone(), InContainer::words);
         let because = format!(
-            "{words} wants host port {port} too, and {has} has it: the engine could not start it ({error})"
+            "{words} wants host port {port} too, and {has} has it: the engine could not start it ({})",
+            // Engines put the cause last.
+            error.rsplit(": ").next().unwrap_or(error)
         );
         let next = format!(
             "give one of the two another host port (`ports:` in its Compose file), then start {} again",

@@ -1,0 +1,175 @@
+//! From a process to the next: the connection that it has made for ours, or why none is known.
+
+use std::collections::HashMap;
+
+use super::graph::{By, Kind, Node};
+use super::scan::{Netns, Scan};
+use super::trace::{Arrived, Connection, Tracer, published_proxy};
+use crate::transport::holder::{TcpSocket, TcpState};
+
+/// Programs that forward, by their names: without a connection onward their end is not the gateway.
+const FORWARDERS: [&str; 10] = [
+    "caddy",
+    "cloudflared",
+    "docker-proxy",
+    "envoy",
+    "haproxy",
+    "nginx",
+    "rootlessport",
+    "tailscaled",
+    "traefik",
+    "wstap",
+];
+
+impl Tracer<'_> {
+    /// From a process to where it has connected for us; `None` where the path ends.
+    pub(super) fn onward(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
+        let new = self.new_connections(&arrived.pids);
+        let made: Vec<Connection> = distinct(&new, &[TcpState::Established, TcpState::CloseWait]);
+        let trying: Vec<Connection> = distinct(&new, &[TcpState::SynSent]);
+        let is_published = arrived.name == "docker-proxy";
+        match (made.as_slice(), trying.as_slice()) {
+            ([one], _) => {
+                self.forwards(arrived);
+                self.followed.insert((one.netns, one.remote));
+                let node = Node::new(Kind::Address, &one.remote.to_string());
+                let node = self.graph.add(node);
+                self.graph.seen(arrived.node, node, By::Socket);
+                let makers = arrived.pids.clone();
+                let one = one.clone();
+                Some((node, Connection { makers, ..one }))
+            }
+            ([], [one]) => {
+                self.forwards(arrived);
+                let node = Node::new(Kind::Address, &one.remote.to_string());
+                let node = self.graph.add(node);
+                let edge = self.graph.seen(arrived.node, node, By::Socket);
+                let why = format!("{} gets no answer from {}", arrived.name, one.remote);
+                self.conclude(edge, node, one.netns, one.remote, &why);
+                None
+            }
+            ([], []) if is_published => self.published_end(arrived),
+            ([], []) => {
+                self.end(arrived);
+                None
+            }
+            (several, _) => {
+                let node = self.graph.add(Node::new(Kind::Address, "not known"));
+                let why_not = format!(
+                    "{} opened connections to {} addresses while ours was open: {}",
+                    arrived.name,
+                    several.len().max(trying.len()),
+                    words(several.iter().chain(&trying))
+                );
+                self.graph.unseen(arrived.node, node, &why_not);
+                None
+            }
+        }
+    }
+
+    /// docker-proxy without a connection onward: where its arguments lead to.
+    fn published_end(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
+        let pid = *arrived.pids.first()?;
+        let process = self.during.processes.get(&pid)?;
+        let netns = process.netns?;
+        let (_, inner) = published_proxy(&[process])?;
+        let node = self.graph.add(Node::new(Kind::Address, &inner.to_string()));
+        let edge = self.graph.seen(arrived.node, node, By::Proc);
+        let owner = self.owner(netns, inner);
+        let listens = owner.is_some_and(|it| self.during.listener(it, inner).is_some());
+        if listens {
+            self.arrive_unseen(node, netns, inner);
+            return None;
+        }
+        let why = format!("docker-proxy connects to {inner}");
+        self.conclude(edge, node, netns, inner, &why);
+        None
+    }
+
+    /// A process without a connection onward.
+    fn end(&mut self, arrived: &Arrived) {
+        let failed = self
+            .status
+            .is_some_and(|status| (502..=504).contains(&status));
+        let forwards = FORWARDERS.contains(&arrived.name.as_str());
+        if !failed && !forwards {
+            return;
+        }
+        self.forwards(arrived);
+        let node = self.graph.add(Node::new(Kind::Address, "not known"));
+        let why_not = format!(
+            "{} opened no connection that stayed while ours was open",
+            arrived.name
+        );
+        let edge = self.graph.unseen(arrived.node, node, &why_not);
+        if failed {
+            let because = format!(
+                "{} answered {}: it gets no connection to what it forwards to",
+                arrived.name,
+                self.status.unwrap_or_default()
+            );
+            let next = "look in the proxy's error log for the address that it tried, then run `wstap map` from \
+                        the proxy's place to that address (`--in`)";
+            self.graph.breaks(edge, &because, next);
+        }
+    }
+
+    fn forwards(&mut self, arrived: &Arrived) {
+        if let Some(node) = self.graph.nodes.get_mut(arrived.node)
+            && node.kind == Kind::Process
+        {
+            node.kind = Kind::Proxy;
+        }
+    }
+
+    /// TCP connections that these processes made since `before` and ended with ours.
+    fn new_connections(&self, pids: &[u32]) -> Vec<(Netns, TcpSocket)> {
+        let sockets: HashMap<u64, (Netns, TcpSocket)> = self
+            .during
+            .tcp()
+            .filter(|(_, socket)| socket.inode != 0)
+            .map(|(netns, socket)| (socket.inode, (netns, *socket)))
+            .collect();
+        let processes = pids.iter().filter_map(|pid| self.during.processes.get(pid));
+        let inodes = processes.flat_map(|it| it.sockets.iter());
+        let inodes = inodes
+            .filter(|it| self.before.holders(**it).is_empty() && !self.persisting.contains(it));
+        let new = inodes.filter_map(|inode| sockets.get(inode).copied());
+        new.filter(|(netns, socket)| {
+            is_outgoing(self.during, *netns, socket)
+                && !self.followed.contains(&(*netns, socket.remote))
+        })
+        .collect()
+    }
+}
+
+/// Whether this end has made the connection: nobody listens at its own address.
+pub(super) fn is_outgoing(scan: &Scan, netns: Netns, socket: &TcpSocket) -> bool {
+    let connects = !matches!(socket.state, TcpState::Listen | TcpState::Other);
+    connects && scan.listener(netns, socket.local).is_none()
+}
+
+/// Addresses with a connection in one of these states, each once.
+fn distinct(sockets: &[(Netns, TcpSocket)], states: &[TcpState]) -> Vec<Connection> {
+    let mut found: Vec<Connection> = Vec::new();
+    for (netns, socket) in sockets.iter().filter(|it| states.contains(&it.1.state)) {
+        let known = |it: &Connection| it.netns == *netns && it.remote == socket.remote;
+        if !found.iter().any(known) {
+            found.push(Connection {
+                netns: *netns,
+                local: socket.local,
+                remote: socket.remote,
+                makers: Vec::new(),
+            });
+        }
+    }
+    found
+}
+
+fn words<'a>(connections: impl Iterator<Item = &'a Connection>) -> String {
+    let all: Vec<String> = connections
+        .take(4)
+        .map(|it| it.remote.to_string())
+        .collect();
+    all.join(", ")
+}
