@@ -82,7 +82,9 @@ impl Sources<'_> {
 
     fn port(&self, port: u16, purpose: &str) -> Claim {
         let owner = self.owner(port);
-        let wanted = self.facts.wanted(port);
+        let mut wanted = self.facts.wanted(port);
+        // Once for each family.
+        wanted.dedup_by(|one, other| one.container.id == other.container.id);
         Claim {
             port,
             purpose: purpose.to_owned(),
@@ -96,7 +98,7 @@ impl Sources<'_> {
         if let Some(published) = self.facts.published(port).first() {
             let container = described(published.container);
             return Some(Owner {
-                label: format!("{} publishes {}", container.words(), published.words()),
+                label: format!("{} at {}", container.words(), published.words()),
                 pid: None,
                 container: Some(container),
                 by: By::Engine,

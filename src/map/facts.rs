@@ -28,7 +28,7 @@ pub(super) struct Facts {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Published<'a> {
     pub(super) container: &'a Container,
-    /// `None`: all addresses.
+    /// `None`: all addresses; an unspecified one: all of its family.
     pub(super) host_ip: Option<IpAddr>,
     pub(super) host_port: u16,
     pub(super) port: u16,
@@ -147,10 +147,9 @@ fn bindings<'a>(
         let port = inner.strip_suffix("/tcp").and_then(|it| it.parse().ok());
         let outer = outer.iter().flatten();
         outer.filter_map(move |binding| {
-            let ip: Option<IpAddr> = binding.host_ip.parse().ok();
             Some(Published {
                 container,
-                host_ip: ip.filter(|ip| !ip.is_unspecified()),
+                host_ip: binding.host_ip.parse().ok(),
                 host_port: binding.host_port.parse().ok()?,
                 port: port?,
             })
@@ -161,7 +160,9 @@ fn bindings<'a>(
 impl Published<'_> {
     /// Whether connections to this address come to it.
     pub(super) fn takes(&self, ip: IpAddr) -> bool {
-        self.host_ip.is_none_or(|it| it == ip.to_canonical())
+        let ip = ip.to_canonical();
+        self.host_ip
+            .is_none_or(|it| it == ip || (it.is_unspecified() && it.is_ipv4() == ip.is_ipv4()))
     }
 
     /// Where it leads to.
@@ -235,7 +236,10 @@ mod tests {
         assert!(one.takes("127.0.0.1".parse().unwrap()));
         assert!(!one.takes("192.0.2.1".parse().unwrap()));
         assert_eq!(one.inner(), Some("172.18.0.2:18789".parse().unwrap()));
-        assert_eq!(facts.published(18790)[0].words(), "*:18790");
+        let other = facts.published(18790)[0];
+        assert_eq!(other.words(), "[::]:18790");
+        assert!(other.takes("2001:db8::1".parse().unwrap()));
+        assert!(!other.takes("192.0.2.1".parse().unwrap()));
         assert!(facts.by_ip("172.18.0.2".parse().unwrap()).is_some());
     }
 }

@@ -148,3 +148,35 @@ async fn engine_that_hangs() {
     let why_not = map["claims"]["why_not"].as_str().unwrap();
     assert!(why_not.contains("no answer within"), "{why_not}");
 }
+
+/// A name with two addresses, of which one is dead, and one whose other address is only this host's own.
+#[tokio::test]
+async fn names_with_two_addresses() {
+    let name = test_name!(names_with_two_addresses);
+    let Some(net) = netns::enter("map: two addresses", name).await else {
+        return;
+    };
+    let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
+    let there = net.there();
+    let folder = std::path::Path::new("/etc/netns").join(&there);
+    std::fs::create_dir_all(&folder).unwrap();
+    let place = format!("netns:/run/netns/{there}");
+    let url = format!("ws://claw:{}", gateway.peer.addr().port());
+    let dead = format!("{HERE_PRIVATE} claw\n10.87.0.77 claw\n");
+    let own = format!("{HERE_PRIVATE} claw\n::1 claw\n");
+    let mut maps = Vec::new();
+    for hosts in [dead, own] {
+        std::fs::write(folder.join("hosts"), hosts).unwrap();
+        maps.push(mapped(&[&url, "--in", &place], None).await);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    breaks(&maps[0], "name address", &["10.87.0.77"]);
+    is_fine(&maps[1]);
+    for map in &maps {
+        let expected = [
+            "client", "name", "address", "address", "listener", "process",
+        ];
+        assert_eq!(kinds(map), expected, "{map}");
+        assert_eq!(node(map, "process")["pid"], std::process::id());
+    }
+}
