@@ -100,11 +100,11 @@ fn large_message(view: &View<'_>, leg: Leg, tcp: TcpFacts) -> Option<Finding> {
     let frames = frames_to(view, leg)?;
     let largest = frames.largest.filter(|largest| largest.size >= LARGE)?;
     // The only large one, and small ones before it.
-    let mut counts = (0, 0);
+    let mut counts = (0_u64, 0_u64);
     for bucket in &frames.payload.as_ref()?.buckets {
         let (small, large) = &mut counts;
         let count = if bucket.le < LARGE { small } else { large };
-        *count += bucket.count;
+        *count = count.saturating_add(bucket.count);
     }
     let (small, large) = counts;
     if large != 1 || small == 0 {
