@@ -122,11 +122,30 @@ pub fn container(name: &str, project: &str, pid: Option<u32>) -> Value {
         },
         "State": {
             "Status": if pid.is_some() { "running" } else { "created" },
-            "Pid": pid.unwrap_or(0), "StartedAt": jiff::Timestamp::now().to_string(), "Error": "",
+            "Pid": pid.unwrap_or(0), "StartedAt": started(pid), "Error": "",
         },
         "HostConfig": { "NetworkMode": format!("{project}_default"), "PortBindings": {} },
         "NetworkSettings": { "Ports": {}, "Networks": {} },
     })
+}
+
+/// When a process started, as an engine notes it.
+fn started(pid: Option<u32>) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).expect("read a file");
+    let Some(pid) = pid else {
+        return "0001-01-01T00:00:00Z".to_owned();
+    };
+    let stat = read(&format!("/proc/{pid}/stat"));
+    let (_, fields) = stat.rsplit_once(") ").expect("a name");
+    let ticks: u64 = (fields.split(' ').nth(19))
+        .and_then(|it| it.parse().ok())
+        .expect("field 22");
+    let seconds = i64::try_from(ticks / rustix::param::clock_ticks_per_second()).expect("small");
+    let system = read("/proc/stat");
+    let boot = system.lines().find_map(|it| it.strip_prefix("btime "));
+    let boot: i64 = boot.and_then(|it| it.parse().ok()).expect("a time");
+    let at = jiff::Timestamp::from_second(boot + seconds).expect("a time");
+    at.to_string()
 }
 
 /// 64 digits, the same for the same name.
