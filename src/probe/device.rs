@@ -27,7 +27,7 @@ const MOST: u64 = 64 * 1024;
 
 /// A state folder from which no device could be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DeviceError {
+pub(crate) enum DeviceError {
     #[error(
         "--device-state {}: found neither {DATABASE} nor {FILE}\n  to do: give the folder that the OpenClaw CLI \
          keeps its state in, by default ~/.openclaw", .0.display()
