@@ -51,7 +51,7 @@ pub struct Entered {
 /// their view of files.
 pub fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
-    let host = scan::netns_of("self").unwrap_or_default();
+    let host = place::netns_of("self").unwrap_or_default();
     let facts = Facts::ask(started + options.budget / 2);
     let seen = match &options.place {
         Some(at) => Some(place::enter_with_names(at)?),

@@ -4,12 +4,16 @@
 pub mod engine;
 #[cfg(target_os = "linux")]
 mod enter;
+#[cfg(target_os = "linux")]
+pub mod sharing;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 #[cfg(target_os = "linux")]
-pub use self::enter::{EnterError, Seen, current, enter, enter_with_names, has_interface, read_in};
+pub use self::enter::{
+    EnterError, Seen, current, enter, enter_with_names, has_interface, netns_of, read_in,
+};
 
 /// Whose network namespace to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use super::facts::{Facts, described};
 use super::graph::{InContainer, Kind, Node, netns_words};
 use super::scan::{Netns, Scan};
 use crate::place::Place;
-use crate::place::engine::Container;
+use crate::place::sharing::{Owner, Sharing, sharing};
 use crate::probe::whereabouts::Whereabouts;
 
 /// The client.
@@ -32,7 +32,7 @@ impl Client {
         let container = by_pid.or_else(own);
         let shares = (container.as_ref())
             .and_then(|it| facts.by_id(&it.id))
-            .map(|container| sharing(container, home, facts, scan));
+            .map(|container| sharing(container, home, |id| owner_of(id, facts, scan)));
         let who = match (place, process) {
             (Some(Place::Netns(path)), _) => format!("namespace {}", path.display()),
             (Some(Place::Container(_) | Place::Compose(_)), _) if container.is_some() => {
@@ -46,7 +46,7 @@ impl Client {
         let (network, stale) = match shares {
             Some(Sharing::Same(other)) => (format!(", network of {other}"), None),
             Some(Sharing::Host) => (", network of the host".to_owned(), None),
-            Some(Sharing::Stale(why, next)) => (String::new(), Some((why, next))),
+            Some(Sharing::Stale { why, next }) => (String::new(), Some((why, next))),
             Some(Sharing::No) | None => (String::new(), None),
         };
         let label = format!("{who}{within}{network}, {}", netns_words(home));
@@ -68,64 +68,21 @@ fn bare(id: &str) -> InContainer {
     }
 }
 
-enum Sharing {
-    No,
-    Host,
-    /// With this container.
-    Same(String),
-    /// Why, and what to do.
-    Stale(String, String),
-}
-
-/// A container that shares another's network keeps the namespace of its own start. When the other is restarted it has a
-/// new one.
-fn sharing(container: &Container, home: Netns, facts: &Facts, scan: &Scan) -> Sharing {
-    let name = container.short_name();
-    let again = || {
-        let command = match (container.compose("service"), container.compose("project")) {
-            (Some(service), Some(project)) => {
-                format!("docker compose -p {project} up -d --force-recreate {service}")
-            }
-            _ => format!("docker restart {name}"),
+/// The container of this id, as far as it can be seen.
+fn owner_of(id: &str, facts: &Facts, scan: &Scan) -> Result<Option<Owner>, ()> {
+    let Some(other) = facts.by_id(id) else {
+        // Others than were looked at may have it.
+        return if facts.why_not.is_some() {
+            Err(())
+        } else {
+            Ok(None)
         };
-        format!("start {name} again, so that it joins the present one: `{command}`")
     };
-    match container.host_config.network_mode.split_once(':') {
-        Some(("container", id)) => {
-            let Some(other) = facts.by_id(id) else {
-                let short = id.get(..12).unwrap_or(id);
-                // Others than were looked at may have it.
-                if facts.why_not.is_some() {
-                    return Sharing::No;
-                }
-                let why = format!(
-                    "shared namespace is no longer the gateway's: {name} shares the network of container {short}, \
-                     which does not exist any more"
-                );
-                return Sharing::Stale(why, again());
-            };
-            let words = described(other).words();
-            let present = facts.pid_of(other).and_then(|pid| scan.processes.get(&pid));
-            match present.and_then(|it| it.netns) {
-                Some(netns) if netns == home => Sharing::Same(words),
-                Some(netns) => {
-                    let why = format!(
-                        "shared namespace is no longer the gateway's: {words} was restarted and is in {}",
-                        netns_words(netns)
-                    );
-                    Sharing::Stale(why, again())
-                }
-                None if other.state.pid == 0 => {
-                    let why = format!(
-                        "shared namespace is no longer the gateway's: {words} does not run"
-                    );
-                    let first = format!("start {}, then ", other.short_name());
-                    Sharing::Stale(why, first + &again())
-                }
-                None => Sharing::No,
-            }
-        }
-        None if container.host_config.network_mode == "host" => Sharing::Host,
-        _ => Sharing::No,
-    }
+    let process = facts.pid_of(other).and_then(|pid| scan.processes.get(&pid));
+    Ok(Some(Owner {
+        words: described(other).words(),
+        name: other.short_name().to_owned(),
+        runs: other.state.pid != 0,
+        netns: process.and_then(|it| it.netns),
+    }))
 }

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
 
+use crate::place::netns_of;
 use crate::session::text::PeerText;
 use crate::transport::holder::{TcpSocket, TcpState, tcp_sockets};
 
@@ -204,12 +204,6 @@ impl Network {
             unix: unix_sockets(&text(&net.join("unix"))),
         }
     }
-}
-
-/// The network namespace of a process; `self` is one as well.
-pub(super) fn netns_of(process: impl std::fmt::Display) -> Option<Netns> {
-    let metadata = fs::metadata(format!("/proc/{process}/ns/net")).ok()?;
-    Some(metadata.ino())
 }
 
 /// Its sockets now: of the processes of an earlier look only these are asked for again.

@@ -209,11 +209,17 @@ fn cover(namespace: &Path) -> Result<(), EnterError> {
     Ok(())
 }
 
+/// The inode of a process's network namespace: its number, or `self`.
+#[must_use]
+pub fn netns_of(process: impl fmt::Display) -> Option<u64> {
+    let found = stat(format!("/proc/{process}/ns/net"));
+    found.ok().map(|found| found.st_ino)
+}
+
 /// The network namespace that this process is in, as `/proc/self/ns/net` shows it: `net:[4026531840]`.
 #[must_use]
 pub fn current() -> String {
-    let inode = stat("/proc/self/ns/net").map(|stat| stat.st_ino);
-    inode.map_or_else(|_| "unknown".to_owned(), |inode| format!("net:[{inode}]"))
+    netns_of("self").map_or_else(|| "unknown".to_owned(), |inode| format!("net:[{inode}]"))
 }
 
 /// Interfaces that the kernel makes in every network namespace, by its modules.

@@ -11,6 +11,8 @@ use serde::Serialize;
 use url::Url;
 
 use crate::app::{ephemeral_fingerprinter, host_name};
+use crate::place::engine::{self, Container, EngineError};
+use crate::place::sharing::{Owner, Sharing, sharing};
 use crate::place::{self, Seen};
 use crate::session::text::PeerText;
 
@@ -125,6 +127,9 @@ pub struct Whereabouts {
     pub hosts: Vec<String>,
     /// `OPENCLAW_*` variables; secrets as fingerprints.
     pub env: BTreeMap<String, String>,
+    /// The container shares a network that is no longer the other's: why, and what to do.
+    #[serde(skip)]
+    pub(super) stale: Option<(String, String)>,
 }
 
 /// A container.
@@ -149,6 +154,8 @@ impl Whereabouts {
     /// Of the place where this process is now, and what was `seen` of it on the way in.
     pub(crate) fn here(environment: &Environment, seen: Option<Seen>) -> Self {
         let entered = seen.is_some();
+        let container_seen = seen.as_ref().and_then(|seen| seen.container.as_ref());
+        let stale = container_seen.and_then(stale);
         let seen = seen.unwrap_or_else(|| Seen {
             mounts: fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
             ..Seen::default()
@@ -163,6 +170,7 @@ impl Whereabouts {
             resolver: name_servers(&text("/etc/resolv.conf")),
             hosts: hosts(&text("/etc/hosts")),
             env: environment.shown(),
+            stale,
         }
     }
 
@@ -173,6 +181,24 @@ impl Whereabouts {
             .lines()
             .flat_map(|line| without_comment(line).split_whitespace().skip(1));
         words.any(|word| word.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Whether this place is the network of another container no longer.
+fn stale(container: &Container) -> Option<(String, String)> {
+    let owner = |id: &str| match engine::container(id) {
+        Ok(other) => Ok(Some(Owner {
+            words: format!("container {}", kept(other.short_name())),
+            name: kept(other.short_name()),
+            runs: other.state.pid != 0,
+            netns: other.pid().and_then(place::netns_of),
+        })),
+        Err(EngineError::NoContainer(_)) => Ok(None),
+        Err(_) => Err(()),
+    };
+    match sharing(container, place::netns_of("self")?, owner) {
+        Sharing::Stale { why, next } => Some((why, next)),
+        Sharing::No | Sharing::Host | Sharing::Same(_) => None,
     }
 }
 

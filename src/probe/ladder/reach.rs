@@ -57,7 +57,13 @@ impl Climber<'_> {
             words
                 .push("loopback here is this container, and any that share its network".to_owned());
         }
-        let rung = Rung::new("where", Status::Pass, words.join(", "));
+        let words = words.join(", ");
+        let rung = match &place.stale {
+            Some((why, next)) => {
+                Rung::new("where", Status::Warn, format!("{words}; {why}; {next}"))
+            }
+            None => Rung::new("where", Status::Pass, words),
+        };
         self.add(rung);
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::super::ONE;
 use super::engine;
 use crate::map::{breaks, fits, is_fine, kinds, node};
+use crate::probe::rung;
 use crate::support::deadline::STEP;
 use crate::support::engine::Engine;
 
@@ -119,6 +120,17 @@ async fn map_of_compose_projects() {
     let map = mapped(&engine, &place).await;
     let words = ["no longer the gateway's", gateway.as_str()];
     breaks(&map, "client address", &words);
+    let program = env!("CARGO_BIN_EXE_wstap");
+    let script = format!("{program} probe --json ws://127.0.0.1:18789 {place}");
+    let said = engine.on_host(&script);
+    let report: Value = serde_json::from_str(&said.await.stdout).expect("a report");
+    let rung = rung(&report, "where");
+    assert_eq!(rung["status"], "warn", "{report}");
+    let because = rung["because"].as_str().expect("words");
+    for word in words {
+        assert!(because.contains(word), "{because}");
+    }
+    assert_eq!(report["first_failing"], "L1.tcp", "{report}");
 
     // Bound to its own loopback it gets nothing from the published port.
     let said = up("a", "127.0.0.1").await;
