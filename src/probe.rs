@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Builder;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 pub use self::options::Options;
 pub use self::report::{Report, Rung, Status, Versions};
@@ -147,6 +147,9 @@ pub fn run(options: &Options, entered: Entered) -> u8 {
     })
 }
 
+/// Gateways count wrong secrets of an address for so long (2026.9.6: ten, then it is locked out for 5 min).
+const LOCKOUT: Duration = Duration::from_mins(1);
+
 struct Prober<'a> {
     options: &'a Options,
     whereabouts: Whereabouts,
@@ -217,9 +220,8 @@ impl Prober<'_> {
         started: Instant,
     ) -> Result<u8, session::ProbeError> {
         let first = self.climb(target, started, None, false).await?;
-        let is_refused = first.first_failing == Some("L2.auth");
         // Both may lead to the same gateway, which counts wrong secrets.
-        let withheld = is_refused.then_some("refused on the first path: it is not tried twice");
+        let withheld = auth_failed(&first).then_some(compare::NOT_TWICE);
         let second = self.climb(other, Instant::now(), withheld, false).await?;
         let comparison = Comparison::of(first, second);
         print(&if self.options.json {
@@ -249,6 +251,10 @@ impl Prober<'_> {
         });
         while is_read {
             ticks.tick().await;
+            if auth_failed(&before) {
+                // So that no client of this address is locked out by the probe.
+                sleep(LOCKOUT.saturating_sub(every)).await;
+            }
             let now = self.climb(target, Instant::now(), None, false).await?;
             is_read = print(&if json {
                 json_line(&now)
@@ -259,6 +265,12 @@ impl Prober<'_> {
         }
         Ok(before.exit_code(self.options.exit_by_layer))
     }
+}
+
+/// A connect request was sent, and not accepted.
+fn auth_failed(report: &Report) -> bool {
+    let mut auth = report.rungs.iter().filter(|rung| rung.id == "L2.auth");
+    auth.any(|rung| rung.status == Status::Fail)
 }
 
 fn json_line(value: &impl Serialize) -> String {

@@ -22,6 +22,7 @@ mod heads;
 mod http1;
 mod http2;
 mod interim;
+mod last_look;
 mod layers;
 mod loops;
 mod misdirected;

@@ -49,12 +49,21 @@ pub(super) struct HeaderDifference {
     pub second: Option<String>,
 }
 
+/// Why the second path gets no connect request.
+pub(super) const NOT_TWICE: &str = "tried on the first path, and not sent again";
+
 /// What a rung comes to. Whether a path has TLS, or a name, is no difference in itself.
 #[derive(PartialEq, Eq)]
 enum Outcome<'a> {
     Works,
     Warns,
     Fails(Option<&'a str>),
+}
+
+/// Whether a rung works on one path and not on the other, which needs both to be tested.
+fn differs(a: &Rung, b: &Rung) -> bool {
+    let is_withheld = |rung: &Rung| rung.status == Status::Skip && rung.because == NOT_TWICE;
+    !is_withheld(a) && !is_withheld(b) && outcome(a) != outcome(b)
 }
 
 fn outcome(rung: &Rung) -> Outcome<'_> {
@@ -67,9 +76,8 @@ fn outcome(rung: &Rung) -> Outcome<'_> {
 
 impl Comparison {
     pub(super) fn of(first: Report, second: Report) -> Self {
-        let differs = |(a, b): &(&Rung, &Rung)| outcome(a) != outcome(b);
-        let pairs = first.rungs.iter().zip(&second.rungs);
-        let first_differing = pairs.into_iter().find(differs).map(|(rung, _)| rung.id);
+        let mut pairs = first.rungs.iter().zip(&second.rungs);
+        let first_differing = pairs.find(|(a, b)| differs(a, b)).map(|(rung, _)| rung.id);
         let (ours, theirs) = (headers(&first), headers(&second));
         let names = ours
             .keys()
@@ -162,7 +170,12 @@ pub(super) fn text(comparison: &Comparison, look: Look) -> String {
         let _ = writeln!(text, "{}", look.fit(&line));
     }
     let Some(id) = comparison.first_differing else {
-        text.push_str("no rung differs\n");
+        let is_whole = !second.rungs.iter().any(|rung| rung.because == NOT_TWICE);
+        text.push_str(if is_whole {
+            "no rung differs\n"
+        } else {
+            "no rung differs up to L2.auth: the secret was tried on the first path, and not sent again\n"
+        });
         return text;
     };
     let _ = writeln!(text, "{bold}first rung that differs: {id}{bold:#}");

@@ -4,12 +4,15 @@
 //! `identity/device.json`. What is signed is the third form of the payload, which 2026.3.7 and later take.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -21,6 +24,13 @@ use zeroize::Zeroizing;
 
 const DATABASE: &str = "state/openclaw.sqlite";
 const FILE: &str = "identity/device.json";
+
+/// For all that is read of a database, and for one value of it in bytes.
+const READ: Duration = Duration::from_secs(1);
+const LENGTH: i32 = 64 * 1024;
+
+/// For a database that somebody writes to.
+const BUSY: Duration = Duration::from_millis(200);
 
 /// The file of a device has less than 1 KiB.
 const MOST: u64 = 64 * 1024;
@@ -42,6 +52,8 @@ pub(crate) enum DeviceError {
          `openclaw devices list` there, which closes it, and probe again", .0.display()
     )]
     NotClosed(PathBuf),
+    #[error("--device-state: {} is in use by another process: try again", .0.display())]
+    Busy(PathBuf),
     #[error("--device-state: the device's key in {} is not valid: `openclaw doctor --fix` repairs it", .0.display())]
     Key(PathBuf),
 }
@@ -155,12 +167,19 @@ fn in_file(path: &Path) -> Result<Stored, DeviceError> {
         path: path.to_owned(),
         why,
     };
-    let metadata = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    if !metadata.is_file() || metadata.len() > MOST {
-        return Err(failed("it is not the file of a device".to_owned()));
+    let io = |error: io::Error| failed(error.to_string());
+    // A FIFO would be waited for.
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(io)?;
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(failed("it is not a regular file".to_owned()));
     }
-    let bytes = fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let bytes = Zeroizing::new(bytes);
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MOST).read_to_end(&mut bytes).map_err(io)?;
     // The parser quotes what it chokes on.
     serde_json::from_slice(&bytes).map_err(|_| failed("it is not the file of a device".to_owned()))
 }
@@ -168,13 +187,32 @@ fn in_file(path: &Path) -> Result<Stored, DeviceError> {
 fn in_database(path: &Path) -> Result<Option<Stored>, DeviceError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::CannotOpen) => DeviceError::NotClosed(path.to_owned()),
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            DeviceError::Busy(path.to_owned())
+        }
         _ => DeviceError::Read {
             path: path.to_owned(),
             why: error.to_string(),
         },
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(uri(path)?, flags).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(uri(path)?, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    // A view, or columns that are computed, could take for ever.
+    let began = Instant::now();
+    let is_late = move || began.elapsed() > READ;
+    connection
+        .progress_handler(1000, Some(is_late))
+        .map_err(failed)?;
+    connection
+        .set_limit(Limit::SQLITE_LIMIT_LENGTH, LENGTH)
+        .map_err(failed)?;
+    let table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'device_identities'";
+    // Nothing has made one yet.
+    let found = connection.query_row(table, (), |_| Ok(()));
+    if found.optional().map_err(failed)?.is_none() {
+        return Ok(None);
+    }
     let query =
         "SELECT device_id, private_key_pem FROM device_identities WHERE identity_key = 'primary'";
     let row = connection.query_row(query, (), |row| {
@@ -183,11 +221,7 @@ fn in_database(path: &Path) -> Result<Option<Stored>, DeviceError> {
             private_key_pem: Zeroizing::new(row.get(1)?),
         })
     });
-    match row.optional() {
-        // Nothing has made one yet.
-        Err(error) if error.to_string().contains("no such table") => Ok(None),
-        row => row.map_err(failed),
-    }
+    row.optional().map_err(failed)
 }
 
 /// Names the database so that reading it makes no file. `SQLite` makes a log and an index for a database that is in
@@ -197,8 +231,20 @@ fn uri(path: &Path) -> Result<String, DeviceError> {
         path: path.to_owned(),
         why,
     };
-    let absolute = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
-    let mut uri = Url::from_file_path(absolute).map_err(|()| failed("no such path".to_owned()))?;
+    // The library's error does not tell a missing right from a missing index. And a link's log is beside the file that
+    // it leads to.
+    let io = |error: io::Error| failed(error.to_string());
+    let path = fs::canonicalize(path).map_err(io)?;
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&path)
+        .map_err(io)?;
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(failed("it is not a regular file".to_owned()));
+    }
+    let mut uri = Url::from_file_path(&path).map_err(|()| failed("no such path".to_owned()))?;
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let query = match fs::metadata(&log) {
@@ -339,6 +385,36 @@ mod tests {
         let nonsense = vec![0; 4096];
         fs::create_dir(folder.path().join("state")).unwrap();
         fs::write(folder.path().join(DATABASE), nonsense).unwrap();
+        assert!(Device::read(folder.path()).is_err());
+        fs::remove_file(folder.path().join(DATABASE)).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path().join(DATABASE), 0o600.into()).unwrap();
+        let error = Device::read(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
+
+    /// Somebody else's database may be anything.
+    #[test]
+    fn what_would_take_for_ever_is_not_read() {
+        let folder = TempDir::new().unwrap();
+        let (database, _) = database(folder.path());
+        let endless =
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c";
+        database
+            .execute_batch(&format!(
+                "DROP TABLE device_identities; CREATE VIEW device_identities AS {endless}"
+            ))
+            .unwrap();
+        assert!(matches!(
+            Device::read(folder.path()),
+            Err(DeviceError::NoDevice(_))
+        ));
+        database
+            .execute_batch(
+                "DROP VIEW device_identities; CREATE TABLE device_identities (identity_key TEXT, \
+                 device_id AS (hex(zeroblob(400000000))), private_key_pem TEXT); \
+                 INSERT INTO device_identities (identity_key) VALUES ('primary')",
+            )
+            .unwrap();
         assert!(Device::read(folder.path()).is_err());
     }
 

@@ -111,7 +111,8 @@ impl Climber<'_> {
         self.ask_proxy().await;
         let Some(tried) = self.reach(tap).await else {
             if self.rungs.last().is_some_and(|rung| rung.id == "L1.name") {
-                self.add(Rung::beyond("L1.tcp", "L1.name"));
+                let because = "the name does not resolve here";
+                self.add(Rung::new("L1.tcp", Status::Skip, because));
             }
             self.proxy(false);
             return;
@@ -124,7 +125,16 @@ impl Climber<'_> {
         };
         let may_hang = self.target.is_tls() && shown.is_none();
         let limit = if may_hang { DIAL } else { REQUEST };
-        let Some(healthz) = tap.get(self.target, "/healthz", limit).await else {
+        let mut healthz = tap.get(self.target, "/healthz", limit).await;
+        let is_refused = healthz
+            .as_ref()
+            .is_some_and(|it| may_be_a_limit(&it.record));
+        if is_refused && tried.iter().any(|it| it.connected() > 0) && !self.is_late() {
+            // Something listens, and so many connections in so short a time may be what it minds.
+            self.pause().await;
+            healthz = tap.get(self.target, "/healthz", limit).await;
+        }
+        let Some(healthz) = healthz else {
             self.add(tcp::rung(&tried, reach::status_of(&tried)));
             self.proxy(true);
             self.late("L1.tls");
@@ -146,8 +156,7 @@ impl Climber<'_> {
         let (mut record, mut heard) = tap.talk(self.target, self.withheld.is_none()).await;
         if record.as_ref().is_some_and(may_be_a_limit) && !self.is_late() {
             // So many connections in so short a time may be what it minds. No secret has been sent yet.
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            tokio::time::sleep(PAUSE.min(left)).await;
+            self.pause().await;
             (record, heard) = tap.talk(self.target, self.withheld.is_none()).await;
             heard.again = true;
         }
@@ -155,6 +164,11 @@ impl Climber<'_> {
             Some(record) => self.session(tap, &record, &heard).await,
             None => self.late("L1.upgrade"),
         }
+    }
+
+    async fn pause(&self) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        tokio::time::sleep(PAUSE.min(left)).await;
     }
 
     /// The budget is spent: what is missing now says nothing about the gateway.

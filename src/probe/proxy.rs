@@ -2,20 +2,24 @@
 //!
 //! Its refusals look like the gateway's to many programs: a 407 of its own is taken for a wrong token.
 
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::header::{
     HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER,
 };
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Request};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
+use url::Url;
 
 use super::target::{Address, Target};
 use super::whereabouts::Environment;
@@ -29,21 +33,32 @@ use crate::session::record::{
 use crate::session::text::PeerText;
 use crate::upstream::errno;
 use crate::verdict;
+use crate::verdict::words::human_ms;
 
-/// For connection and answer: the proxy connects to the gateway in it.
+/// For a connection to the proxy.
+const DIAL: Duration = Duration::from_secs(2);
+
+/// For its answer: the proxy connects to the gateway in it.
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// `OpenClaw` sends everything through this one, except to loopback (2026.9.6, `proxy-lifecycle.ts`).
 const OF_OPENCLAW: &str = "OPENCLAW_PROXY_URL";
 
 /// A variable that names a proxy for the target.
-#[derive(Debug)]
 pub(super) struct Proxy {
     /// Its name.
     pub(super) variable: &'static str,
-    /// The proxy, without user and password.
-    uri: Uri,
+    /// The proxy's, with brackets around an IPv6 address.
+    host: String,
+    port: u16,
     authorization: Option<HeaderValue>,
+}
+
+/// It has a secret.
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({})", self.variable)
+    }
 }
 
 /// Whether a proxy is in the way.
@@ -72,9 +87,9 @@ impl Default for Choice {
 }
 
 impl Choice {
-    /// By the variables that curl and most programs read, and `OpenClaw`'s own.
+    /// By the variables that most programs read (curl takes `http_proxy` in small letters alone), and `OpenClaw`'s own.
     pub(super) fn of(target: &Target, environment: &Environment) -> Self {
-        let Address::Tcp { host, tls, .. } = &target.address else {
+        let Address::Tcp { host, port, tls } = &target.address else {
             return Self::Direct("a unix socket needs no proxy".to_owned());
         };
         let first = |names: &[&'static str]| {
@@ -96,23 +111,38 @@ impl Choice {
         };
         let except = first(&["NO_PROXY", "no_proxy"]).filter(|_| openclaws.is_none());
         let (except_name, except) = except.unwrap_or_default();
-        let proxies = Matcher::builder().all(value).build();
         let Ok(uri) = format!("http://{}/", target.authority()).parse() else {
-            return Self::Direct("the host is none for a proxy".to_owned());
+            return Self::Direct("a proxy cannot be used for this host".to_owned());
         };
-        let Some(proxy) = proxies.intercept(&uri) else {
-            return Self::Direct(format!("{variable} is not the URL of a proxy"));
-        };
-        let remaining = Matcher::builder().all(value).no(except).build();
+        let excluded = exceptions(except, *port);
+        let remaining = Matcher::builder()
+            .all("http://proxy")
+            .no(excluded.as_str())
+            .build();
         // The library's asterisk stands for names alone.
-        if except.trim() == "*" || remaining.intercept(&uri).is_none() {
+        if excluded.split(',').any(|it| it == "*") || remaining.intercept(&uri).is_none() {
             return Self::Direct(format!(
-                "{variable} is set, and {except_name} excepts {host}"
+                "{variable} is set, and {except_name} excludes {host}"
             ));
         }
-        if proxy.uri().scheme_str() != Some("http") {
-            let scheme = proxy.uri().scheme_str().unwrap_or_default();
-            let scheme = PeerText::new(scheme, 20);
+        let url = if value.contains("://") {
+            Url::parse(value)
+        } else {
+            Url::parse(&format!("http://{value}"))
+        };
+        let url = url.ok().filter(|url| {
+            // A password with one of these is cut there, and its head is taken for a host.
+            let is_bare =
+                matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+            is_bare && url.has_host()
+        });
+        let Some(url) = url else {
+            return Self::Direct(format!(
+                "{variable} is not the URL of a proxy (`/`, `?`, `#` and `@` in a password are written as %2F, %3F, %23 and %40)"
+            ));
+        };
+        if url.scheme() != "http" {
+            let scheme = PeerText::new(url.scheme(), 20);
             return Self::Direct(format!(
                 "{variable} names a proxy of the kind {}, which is not tested",
                 scheme.as_str()
@@ -120,17 +150,56 @@ impl Choice {
         }
         Self::Through(Proxy {
             variable,
-            uri: proxy.uri().clone(),
-            authorization: proxy.basic_auth().cloned(),
+            authorization: authorization(&url),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            port: url.port_or_known_default().unwrap_or(80),
         })
     }
+}
+
+/// The entries of `NO_PROXY` that hold for this port, as the library knows them: without ports, without brackets, with
+/// commas in between.
+fn exceptions(list: &str, port: u16) -> String {
+    let entries = list
+        .split([',', ' ', '\t'])
+        .filter(|entry| !entry.is_empty());
+    let entries = entries.filter_map(|entry| {
+        let bare = |entry: &str| {
+            entry
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned()
+        };
+        let is_address = entry.parse::<std::net::IpAddr>().is_ok() || entry.contains('/');
+        match entry.rsplit_once(':') {
+            Some((host, digits)) if !is_address && !digits.ends_with(']') => {
+                (digits.parse() == Ok(port)).then(|| bare(host))
+            }
+            _ => Some(bare(entry)),
+        }
+    });
+    entries.collect::<Vec<_>>().join(",")
+}
+
+/// User and password of the URL, as the Basic scheme has them (RFC 7617).
+fn authorization(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+    let mut pair = decoded(url.username());
+    pair.push(b':');
+    pair.extend(decoded(url.password().unwrap_or_default()));
+    let value = format!("Basic {}", BASE64.encode(&pair));
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl Proxy {
     /// `http://proxy:3128`.
     pub(super) fn shown(&self) -> String {
-        let port = self.uri.port_u16().unwrap_or(80);
-        format!("http://{}:{port}", self.uri.host().unwrap_or_default())
+        format!("http://{}:{}", self.host, self.port)
     }
 
     /// `OpenClaw`'s own clients use it; otherwise they connect directly.
@@ -141,15 +210,9 @@ impl Proxy {
     /// Asks it once for a connection to the target, which is closed unused.
     pub(super) async fn connect(&self, target: &Target, deadline: Instant) -> Tried {
         let started = Instant::now();
-        let limit = deadline.min(started + LIMIT);
-        let answered = timeout_at(limit.into(), self.ask(&target.authority())).await;
-        let answered = answered.unwrap_or_else(|_| {
-            let detail = format!("no answer within {} s", LIMIT.as_secs());
-            Err(GatewayError {
-                kind: GatewayErrorKind::UpgradeTimeout,
-                detail,
-            })
-        });
+        // The direct path needs most of the budget.
+        let share = deadline.saturating_duration_since(started) / 3;
+        let answered = self.ask(&target.authority(), started + share).await;
         let mut tried = Tried {
             ms: millis(started.elapsed()),
             status: None,
@@ -163,13 +226,32 @@ impl Proxy {
         tried
     }
 
-    async fn ask(&self, authority: &str) -> Result<(u16, Vec<HeaderFact>), GatewayError> {
-        let other = |error: &dyn std::fmt::Display| GatewayError {
+    async fn ask(
+        &self,
+        authority: &str,
+        deadline: Instant,
+    ) -> Result<(u16, Vec<HeaderFact>), GatewayError> {
+        let late = |kind, what: &str, limit: Duration| GatewayError {
+            kind,
+            detail: format!("{what} within {}", human_ms(millis(limit))),
+        };
+        let began = Instant::now();
+        let until = |limit| deadline.min(Instant::now() + limit).into();
+        let other = |error: &dyn fmt::Display| GatewayError {
             kind: GatewayErrorKind::NotHttp,
             detail: error.to_string(),
         };
-        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let stream = TcpStream::connect((host, self.uri.port_u16().unwrap_or(80))).await;
+        let host = self.host.trim_matches(['[', ']']);
+        let connecting = TcpStream::connect((host, self.port));
+        let stream = timeout_at(until(DIAL), connecting).await;
+        let slow = |_| {
+            late(
+                GatewayErrorKind::ConnectTimeout,
+                "no connection",
+                began.elapsed(),
+            )
+        };
+        let stream = stream.map_err(slow)?;
         let stream = stream.map_err(|error| unreached(host, &error))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, driver) = handshake.map_err(|error| other(&error))?;
@@ -185,10 +267,16 @@ impl Proxy {
                 .headers_mut()
                 .insert(PROXY_AUTHORIZATION, value.clone());
         }
-        let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|error| other(&error));
+        let answer = timeout_at(until(LIMIT), sender.send_request(request)).await;
         driver.abort();
-        let answer = answer?;
+        let slow = |_| {
+            late(
+                GatewayErrorKind::UpgradeTimeout,
+                "no answer",
+                began.elapsed(),
+            )
+        };
+        let answer = answer.map_err(slow)?.map_err(|error| other(&error))?;
         Ok((answer.status().as_u16(), kept(answer.headers())))
     }
 
@@ -225,6 +313,17 @@ impl Proxy {
 }
 
 impl Tried {
+    /// The budget ended the wait, sooner than says something about a proxy.
+    pub(super) fn is_cut(&self) -> bool {
+        let timed_out = self.error.as_ref().is_some_and(|error| {
+            matches!(
+                error.kind,
+                GatewayErrorKind::ConnectTimeout | GatewayErrorKind::UpgradeTimeout
+            )
+        });
+        timed_out && self.ms < millis(DIAL)
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.status
             .is_some_and(|status| (200..300).contains(&status))
@@ -235,6 +334,13 @@ impl Tried {
         match (self.status, &self.error) {
             (Some(407), _) => "wants credentials of its own (407)".to_owned(),
             (Some(status), _) => format!("refuses to connect to the gateway ({status})"),
+            (None, Some(error)) if error.kind == GatewayErrorKind::UpgradeTimeout => {
+                "took the request and has not answered: it may be waiting for the gateway"
+                    .to_owned()
+            }
+            (None, Some(error)) if error.kind == GatewayErrorKind::NotHttp => {
+                format!("answers with what is not valid HTTP: {}", error.detail)
+            }
             (None, Some(error)) => format!("does not answer: {}", error.detail),
             (None, None) => "does not answer".to_owned(),
         }
@@ -281,6 +387,26 @@ mod tests {
     }
 
     #[test]
+    fn exceptions_in_every_form() {
+        for (list, url, is_excluded) in [
+            ("gw:18789", "ws://gw:18789", true),
+            ("gw:18789", "ws://gw:1", false),
+            ("[fd00::2]", "ws://[fd00::2]:1", true),
+            ("fd00::2", "ws://[fd00::2]:1", true),
+            ("[fd00::2]:1", "ws://[fd00::2]:1", true),
+            ("[fd00::2]:2", "ws://[fd00::2]:1", false),
+            ("a gw", "ws://gw:1", true),
+            ("a, *", "ws://10.0.0.1:1", true),
+            ("10.0.0.0/8", "ws://10.0.0.1:1", true),
+            ("other", "ws://gw:1", false),
+        ] {
+            let environment = format!("ALL_PROXY=http://p:1\0NO_PROXY={list}\0");
+            let found = chosen(url, environment.as_bytes());
+            assert_eq!(found.is_err(), is_excluded, "{list} {url} {found:?}");
+        }
+    }
+
+    #[test]
     fn the_variable_of_the_scheme_and_its_exceptions() {
         let both =
             b"HTTP_PROXY=http://u:canary@plain:1\0https_proxy=secure:2\0NO_PROXY=.lan,10.0.0.0/8\0";
@@ -294,7 +420,7 @@ mod tests {
         );
         for url in ["wss://gw.lan", "ws://10.1.2.3:18789"] {
             let why = chosen(url, both).unwrap_err();
-            assert!(why.contains("NO_PROXY excepts"), "{why}");
+            assert!(why.contains("NO_PROXY excludes"), "{why}");
         }
         let own = b"OPENCLAW_PROXY_URL=http://own:3\0HTTP_PROXY=http://plain:1\0NO_PROXY=*\0";
         assert_eq!(
@@ -305,7 +431,7 @@ mod tests {
         assert!(
             chosen("ws://127.0.0.1:18789", own)
                 .unwrap_err()
-                .contains("NO_PROXY excepts")
+                .contains("NO_PROXY excludes")
         );
         assert!(chosen("ws://gw", b"HTTPS_PROXY=http://secure:2\0").is_err());
         let socks = chosen("ws://gw", b"ALL_PROXY=socks5://u:canary@gw:1\0").unwrap_err();
@@ -313,7 +439,22 @@ mod tests {
             socks.contains("socks5") && !socks.contains("canary"),
             "{socks}"
         );
-        let wrong = chosen("ws://gw", b"ALL_PROXY=::canary::\0").unwrap_err();
-        assert!(!wrong.contains("canary"), "{wrong}");
+        for wrong in [
+            "::canary::",
+            "http://u:1/canary@h:1",
+            "http://u:1#canary@h:1",
+            "http://u:1?canary@h",
+            "http://u:x@h:99999",
+        ] {
+            let environment = format!("ALL_PROXY={wrong}\0");
+            let error = chosen("ws://gw", environment.as_bytes()).unwrap_err();
+            assert!(
+                error.contains("not the URL") && !error.contains("canary"),
+                "{error}"
+            );
+        }
+        // The last one separates.
+        let at = chosen("ws://gw", b"ALL_PROXY=http://u:can@ary@h:1\0");
+        assert_eq!(at, Ok("ALL_PROXY http://h:1".to_owned()));
     }
 }

@@ -53,6 +53,9 @@ pub(super) const DIAL: Duration = Duration::from_secs(4);
 /// (RFC 6298).
 const PADDED: Duration = Duration::from_millis(3500);
 
+/// Headers of an answer that are read: as many as the tap passes on.
+const HEADERS: usize = 1024;
+
 /// Lines of padding, and bytes of each. Node takes heads of 16 KiB, HAProxy of 15, nginx lines of 8.
 const PADDING: usize = 8;
 const LINE: usize = 1000;
@@ -256,7 +259,9 @@ impl OwnTap {
     }
 
     async fn ask(&self, target: &Target, path: &str) -> io::Result<Bytes> {
-        let (mut sender, driver) = http1::handshake(TokioIo::new(self.connect()?))
+        let (mut sender, driver) = http1::Builder::new()
+            .max_headers(HEADERS)
+            .handshake(TokioIo::new(self.connect()?))
             .await
             .map_err(io::Error::other)?;
         let driver = tokio::spawn(driver);
@@ -303,10 +308,11 @@ impl OwnTap {
         Ok(Socket(socket))
     }
 
-    /// An upgrade with a large head, closed when it is answered.
-    pub(super) async fn pad(&mut self, target: &Target) -> Option<SessionRecord> {
+    /// An upgrade with a head that is large, or not, closed when it is answered.
+    pub(super) async fn pad(&mut self, target: &Target, is_large: bool) -> Option<SessionRecord> {
+        let lines = if is_large { PADDING } else { 0 };
         let opened = async {
-            let answer = self.ask_to_upgrade(target, PADDING).await?;
+            let answer = self.ask_to_upgrade(target, lines).await?;
             let mut socket = Self::open(answer).await?;
             socket.close().await?;
             socket.end().await
@@ -321,7 +327,9 @@ impl OwnTap {
         target: &Target,
         lines: usize,
     ) -> io::Result<Response<Incoming>> {
-        let (mut sender, driver) = http1::handshake(TokioIo::new(self.connect()?))
+        let (mut sender, driver) = http1::Builder::new()
+            .max_headers(HEADERS)
+            .handshake(TokioIo::new(self.connect()?))
             .await
             .map_err(io::Error::other)?;
         tokio::spawn(driver.with_upgrades());

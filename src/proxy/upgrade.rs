@@ -27,6 +27,7 @@ use super::forward::{
 };
 use super::forwarded::{self, Way};
 use super::headers::values;
+use super::last_look::LastLook;
 use super::layers::respond::SESSION_HEADER;
 use super::loops::Turn;
 use super::progress::Progress;
@@ -36,8 +37,7 @@ use super::{Tap, facts};
 use crate::dialect::{self, Dialect};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
-use crate::transport::sensor::{Sensed, Sensor};
-use crate::transport::stream::Watched;
+use crate::transport::sensor::Sensed;
 use crate::transport::wire::Wire;
 use crate::ws::extensions::Extensions;
 use crate::ws::handshake::{accept_key, list_has_token};
@@ -61,15 +61,11 @@ pub(super) async fn attempt(
     // Only now it is known how the gateway sees us.
     let way = Way::dialled(tap, &facts);
     forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
-    let mut look = LastLook {
-        socket: stream.watched(),
-        session: session.clone(),
-    };
-    let (sensor, sensed) = Sensor::for_answers(stream);
+    let (stream, sensed) = LastLook::new(stream, session.clone());
     let handshake = http1::Builder::new()
         .preserve_header_case(true)
         .max_headers(1024)
-        .handshake::<_, Body>(TokioIo::new(sensor))
+        .handshake::<_, Body>(TokioIo::new(stream))
         .await;
     let (mut sender, driver) =
         handshake.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
@@ -91,7 +87,6 @@ pub(super) async fn attempt(
     let sending = sender.send_request(request);
     let answering = connection.interim.before(sending);
     let (answered, is_through) = driven_by(&mut driver, answering).await;
-    look.socket = None;
     if !is_through {
         tap.tasks.spawn(driver);
     }
@@ -135,23 +130,6 @@ pub(super) async fn attempt(
         answer.headers_mut().insert(SESSION_HEADER, id);
     }
     Ok(answer)
-}
-
-/// Looks at the gateway's connection when nobody waits for the answer any more: a request that was never acknowledged
-/// has not reached the gateway, and its silence is none.
-struct LastLook {
-    /// `None` once something came or the connection ended.
-    socket: Option<Watched>,
-    session: Shared,
-}
-
-impl Drop for LastLook {
-    fn drop(&mut self) {
-        if let Some(facts) = self.socket.as_ref().and_then(Watched::tcp_facts) {
-            self.session
-                .with(|rec| rec.facts.gateway.get_or_insert_default().tcp = Some(facts));
-        }
-    }
 }
 
 /// Waits for an answer while the connection that it comes on is driven by the same task: the answer,
@@ -277,9 +255,9 @@ fn fault(session: &Shared, what: &str) {
 
 /// The gateway's stream out of hyper, with the bytes that it had read already.
 fn gateway_wire(upgraded: Upgraded) -> Option<Wire> {
-    let parts = upgraded.downcast::<TokioIo<Sensor>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<LastLook>>().ok()?;
     Some(Wire::new(
-        parts.io.into_inner().into_inner(),
+        parts.io.into_inner().into_inner()?,
         parts.read_buf,
     ))
 }

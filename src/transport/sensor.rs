@@ -227,6 +227,7 @@ impl Sensor {
     fn ended(&self, end: TransportEnd, cause: Option<EndCause>) {
         let gave_up = end == TransportEnd::Timeout;
         let tcp = gave_up.then(|| self.stream.tcp_facts()).flatten();
+        let tcp = tcp.map(TcpFacts::from);
         self.sensed.ended_with(end, cause, tcp);
     }
 }

@@ -1,7 +1,6 @@
 //! The concrete streams of both legs, as hyper sees them.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,11 +9,11 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client;
 
 use super::http2_stream::Http2Stream;
+use super::tcp_info::TcpLook;
 use super::tls::TlsStream;
 use super::{cause, tcp_info};
 use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
-use crate::session::record::frames::TcpFacts;
 
 /// A connection to a client or to the gateway, after TLS. Concrete, so that the relay can take
 /// the socket and the TLS state back out of hyper.
@@ -52,37 +51,13 @@ impl Stream {
     }
 
     /// What the kernel knows of a connection to the gateway; `None` of a unix socket.
-    pub(super) fn tcp_facts(&self) -> Option<TcpFacts> {
+    #[must_use]
+    pub fn tcp_facts(&self) -> Option<TcpLook> {
         match self {
-            Self::Tcp(tcp) => tcp_info::read(tcp),
-            Self::TlsClient(tls) => tcp_info::read(tls.get_ref().0),
+            Self::Tcp(tcp) => tcp_info::look(tcp),
+            Self::TlsClient(tls) => tcp_info::look(tls.get_ref().0),
             Self::Unix(_) | Self::TlsServer(_) | Self::Http2(_) => None,
         }
-    }
-}
-
-/// A TCP connection to the gateway that is looked at while something else drives it.
-#[derive(Debug)]
-pub struct Watched(OwnedFd);
-
-impl Watched {
-    /// What the kernel knows of it now.
-    #[must_use]
-    pub fn tcp_facts(&self) -> Option<TcpFacts> {
-        tcp_info::read(&self.0)
-    }
-}
-
-impl Stream {
-    /// By a descriptor of its own, which keeps the connection open; `None` without one.
-    #[must_use]
-    pub fn watched(&self) -> Option<Watched> {
-        let tcp = match self {
-            Self::Tcp(tcp) => tcp,
-            Self::TlsClient(tls) => tls.get_ref().0,
-            Self::Unix(_) | Self::TlsServer(_) | Self::Http2(_) => return None,
-        };
-        tcp.as_fd().try_clone_to_owned().ok().map(Watched)
     }
 }
 

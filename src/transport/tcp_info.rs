@@ -9,14 +9,46 @@ use crate::session::record::frames::TcpFacts;
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
-    let info = ask(socket)?;
-    Some(TcpFacts {
+    ask(socket).map(|info| facts(&info))
+}
+
+#[cfg(target_os = "linux")]
+fn facts(info: &libc::tcp_info) -> TcpFacts {
+    TcpFacts {
         rtt_us: info.tcpi_rtt,
         retransmits: info.tcpi_total_retrans,
         unacked: info.tcpi_unacked,
         retries: u32::from(info.tcpi_retransmits),
         probes: u32::from(info.tcpi_probes),
         pmtu: info.tcpi_pmtu,
+    }
+}
+
+/// What the kernel knows of a connection, with what a record does not keep.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpLook {
+    facts: TcpFacts,
+    /// Packets that came, from the SYN-ACK on.
+    pub came: u32,
+    /// Packets of ours that were acknowledged while one before them was not (SACK, RFC 2018).
+    pub acknowledged_ahead: u32,
+}
+
+impl From<TcpLook> for TcpFacts {
+    fn from(look: TcpLook) -> Self {
+        look.facts
+    }
+}
+
+/// Like [`read`].
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn look(socket: &impl std::os::fd::AsRawFd) -> Option<TcpLook> {
+    let info = ask(socket)?;
+    Some(TcpLook {
+        facts: facts(&info),
+        came: info.tcpi_segs_in,
+        acknowledged_ahead: info.tcpi_sacked,
     })
 }
 
@@ -57,6 +89,13 @@ fn ask(socket: &impl std::os::fd::AsRawFd) -> Option<libc::tcp_info> {
 #[cfg(not(target_os = "linux"))]
 #[must_use]
 pub fn read<T>(_: &T) -> Option<TcpFacts> {
+    None
+}
+
+/// See [`read`].
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn look<T>(_: &T) -> Option<TcpLook> {
     None
 }
 

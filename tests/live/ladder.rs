@@ -238,7 +238,8 @@ async fn beside_the_six_commands() {
         let (rung, rule) = broken(&report);
         // In a container loopback is the container itself.
         let is_right = (rung.as_str(), rule.as_str()) == stack.expected
-            || rule == "gateway.unreachable.loopback_in_container";
+            || stack.name == "nothing listens"
+                && rule == "gateway.unreachable.loopback_in_container";
         if !is_right {
             wrong.push(format!("{}: {rung} {rule}", stack.name));
         }

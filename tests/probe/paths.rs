@@ -53,6 +53,24 @@ async fn where_two_paths_differ() {
     let rungs = wrong["second"]["rungs"].as_array().unwrap();
     let auth = rungs.iter().find(|rung| rung["id"] == "L2.auth").unwrap();
     assert_eq!(auth["status"], "skip", "{auth}");
+    assert_eq!(wrong["first_differing"], Value::Null, "{wrong}");
+
+    // Also if a rung below has failed.
+    let proxy = blurts::start(&Via::Plain, BAD_GATEWAY).await;
+    let before = gateway.peer.log.requests();
+    let mut refused = command(&[
+        &direct,
+        "--json",
+        "--token-env",
+        VARIABLE,
+        "--compare",
+        &direct,
+    ]);
+    refused.env(VARIABLE, "wrong-0123456789abcdef0123456789abcdef");
+    refused.env("HTTP_PROXY", ws(&proxy).replace("ws", "http"));
+    let refused = run(refused).await.report();
+    assert_eq!(refused["second"]["first_failing"], Value::Null, "{refused}");
+    let _ = before;
 
     let mut text = command(&[&direct, "--token-env", VARIABLE, "--compare", &by_hop]);
     text.env(VARIABLE, TOKEN);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{VARIABLE, broken, command, is_whole, run, rung, ws};
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
-use crate::peers::{Peer, Via, blurts};
+use crate::peers::{Peer, Via, blurts, never_answers};
 use crate::support::netns::{self, HERE_PRIVATE, test_name};
 
 const LOGIN: &[u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\nServer: squid/5.7\r\n\
@@ -96,6 +96,34 @@ async fn a_proxy_that_openclaw_uses_must_connect() {
         // The direct path is tested as well.
         assert_eq!(rung(&report, "L2.auth")["status"], "pass", "{report}");
     }
+}
+
+/// It may be waiting for the gateway itself.
+#[tokio::test]
+async fn a_proxy_that_does_not_answer_is_there() {
+    let proxy = never_answers::start(&Via::Plain).await;
+    let report = with(
+        "ws://no-such-host.invalid:18789",
+        &[("ALL_PROXY", &proxy_url(&proxy))],
+    )
+    .await;
+    let rung = rung(&report, "L1.proxy");
+    assert_eq!(
+        rung["verdict"]["rule"], "hop.fault.proxy_silent",
+        "{report}"
+    );
+    assert_eq!(rung["verdict"]["confidence"], "possible", "{report}");
+    // The budget comes before its answer, and says nothing about it.
+    let mut command = command(&[
+        "ws://no-such-host.invalid:18789",
+        "--json",
+        "--budget",
+        "1s",
+    ]);
+    command.env("ALL_PROXY", proxy_url(&proxy));
+    let report = run(command).await.report();
+    assert!(report["ms"].as_f64().unwrap() < 2000.0, "{report}");
+    assert!(!report.to_string().contains("hop.fault"), "{report}");
 }
 
 /// If the direct path is broken as well, both are said.

@@ -56,9 +56,9 @@ impl Climber<'_> {
     /// Whether a large request passes where a small one did.
     async fn size(&mut self, tap: &mut OwnTap) {
         let began = Instant::now();
-        let padded = tap.pad(self.target).await;
+        let padded = tap.pad(self.target, true).await;
         let Some(record) = padded.filter(|_| !self.is_late()) else {
-            let because = "no time was left for it (--budget)";
+            let because = "it could not be tested in time";
             return self.add(Rung::new("L1.size", Status::Skip, because));
         };
         let gateway = record.gateway.as_ref();
@@ -73,11 +73,16 @@ impl Climber<'_> {
         let is_lost = verdict.is_some_and(|verdict| verdict.class == Class::NetworkCut);
         let (status, because) = match status {
             Some(101) => (Status::Pass, "a request of 8 KB passes as well".to_owned()),
-            Some(status) => (
+            // RFC 9110 and RFC 6585; 494 is nginx's.
+            Some(status @ (400 | 413 | 414 | 431 | 494)) => (
                 Status::Warn,
                 format!(
-                    "a request of 8 KB is answered with {status}: something on the way limits the size of heads"
+                    "a request of 8 KB is answered with {status}: something limits the size of request headers"
                 ),
+            ),
+            Some(status) => (
+                Status::Warn,
+                format!("a second upgrade, with a request of 8 KB, is answered with {status}"),
             ),
             None if is_lost => (
                 Status::Fail,
@@ -88,9 +93,33 @@ impl Climber<'_> {
                 "a request of 8 KB got no answer, where a small one did".to_owned(),
             ),
         };
-        let rung = Rung::new("L1.size", status, because).took(millis(began.elapsed()));
+        let rung = Rung::new("L1.size", status, because);
         let rung = rung.facts(facts.as_object().cloned().unwrap_or_default());
-        self.add(rung.judged(Some(&record).filter(|_| is_lost)));
+        if !is_lost {
+            return self.add(rung.took(millis(began.elapsed())));
+        }
+        // The path may have lost everything in that moment.
+        let small = tap.pad(self.target, false).await;
+        let small = small.filter(|_| !self.is_late());
+        let status = small
+            .as_ref()
+            .map(|small| small.gateway.as_ref().and_then(|it| it.status));
+        let mut rung = rung.took(millis(began.elapsed()));
+        rung = match status {
+            Some(Some(_)) => rung.judged(&record),
+            Some(None) => {
+                "a request of 8 KB is lost on the way, and now a small one has no answer either"
+                    .clone_into(&mut rung.because);
+                rung.judged(small.as_ref())
+            }
+            None => {
+                "a request of 8 KB got no answer, and no time was left to see whether a small one passes"
+                    .clone_into(&mut rung.because);
+                rung.status = Status::Warn;
+                rung
+            }
+        };
+        self.add(rung);
     }
 
     fn challenge(&mut self, ms: f64, skew_ms: Option<f64>) {

@@ -2,13 +2,13 @@
 //! section 9.3.6.
 
 use super::hop::hop;
-use crate::session::record::{Confidence, Evidence};
+use crate::session::record::{Confidence, Evidence, GatewayErrorKind};
 use crate::verdict::view::{fact, quoted};
 use crate::verdict::{Finding, Rule, Stage, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        title: "The proxy for outgoing connections wants a login",
+        title: "The proxy for outgoing connections requires authentication",
         explanation: "A variable of the environment names a proxy for outgoing connections, and that proxy \
                       answered CONNECT with 407. Programs that use it never reach the gateway: the token of the \
                       gateway has no part in it, and the gateway knows nothing of the attempt.",
@@ -28,10 +28,19 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The proxy for outgoing connections does not answer",
         explanation: "A variable of the environment names a proxy for outgoing connections, and nothing there \
-                      answers CONNECT: it cannot be connected, says nothing, or does not speak HTTP.",
+                      answers CONNECT: nothing accepts connections there, or what accepts them does not speak HTTP.",
         evidence: "no answer to CONNECT, sent by a probe to the proxy that its environment names",
         action: "correct the variable, start the proxy, or put the gateway's host into NO_PROXY",
         ..hop("hop.fault.proxy_unreachable", Stage::Dial, 10, unreachable)
+    },
+    Rule {
+        title: "The proxy for outgoing connections has not answered yet",
+        explanation: "A variable of the environment names a proxy for outgoing connections. It took CONNECT and sent \
+                      nothing for as long as the probe waited. Proxies answer once they have connected to the gateway or \
+                      given that up, which can take them a minute.",
+        evidence: "no answer to CONNECT on a connection to the proxy that was made",
+        action: "find out whether the proxy can reach the gateway's port (its log, or `wstap probe` on its host), or put the gateway's host into NO_PROXY if it can be reached without it",
+        ..hop("hop.fault.proxy_silent", Stage::Dial, 10, silent)
     },
 ];
 
@@ -128,16 +137,34 @@ fn refused(view: &View<'_>) -> Option<Finding> {
 fn unreachable(view: &View<'_>) -> Option<Finding> {
     let (proxy, to) = asked(view)?;
     let error = view.record().gateway.as_ref()?.error.as_ref()?;
+    if error.kind == GatewayErrorKind::UpgradeTimeout {
+        return None;
+    }
     let summary = format!("the proxy {proxy} does not answer");
     let told = fact(format!(
         "CONNECT {to} was to be sent to it: {}",
         error.detail
     ));
-    let next = "correct the variable or start the proxy, or put the gateway's host into NO_PROXY if it can be reached without \
-                it";
+    let next = "correct the variable or start the proxy, or put the gateway's host into NO_PROXY if it can be reached without it";
     Some(
         Finding::new(Confidence::Certain, summary)
             .because([told])
             .next(next),
     )
+}
+
+fn silent(view: &View<'_>) -> Option<Finding> {
+    let (proxy, to) = asked(view)?;
+    let error = view.record().gateway.as_ref()?.error.as_ref()?;
+    if error.kind != GatewayErrorKind::UpgradeTimeout {
+        return None;
+    }
+    let summary = format!(
+        "the proxy {proxy} took CONNECT {to} and has not answered: it may be waiting for the gateway"
+    );
+    let told = fact(format!(
+        "the connection to the proxy was made; {}",
+        error.detail
+    ));
+    Some(Finding::new(Confidence::Possible, summary).because([told]))
 }

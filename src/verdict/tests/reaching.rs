@@ -67,7 +67,8 @@ fn a_short_wait_for_the_dial_is_the_clients() {
 /// Only CONNECT to a proxy is judged as such, and only a refusal.
 #[test]
 fn a_proxys_refusal_is_known_by_its_request() {
-    let rules = ["login", "refused", "unreachable"].map(|name| format!("hop.fault.proxy_{name}"));
+    let rules =
+        ["login", "refused", "silent", "unreachable"].map(|name| format!("hop.fault.proxy_{name}"));
     for id in &rules {
         for (key, value) in [("method", "GET"), ("http_version", "HTTP/2.0")] {
             let record = edited(id, |record| record["request"][key] = value.into());
