@@ -81,7 +81,6 @@ fn owner_of(id: &str, facts: &Facts, scan: &Scan) -> Result<Option<Owner>, ()> {
     let process = facts.pid_of(other).and_then(|pid| scan.processes.get(&pid));
     Ok(Some(Owner {
         words: described(other).words(),
-        name: other.short_name().to_owned(),
         runs: other.state.pid != 0,
         netns: process.and_then(|it| it.netns),
     }))

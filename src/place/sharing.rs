@@ -1,10 +1,6 @@
 //! Containers that share another's network namespace (`network_mode: service:NAME`, `container:NAME`).
 
 use super::engine::Container;
-use crate::session::text::PeerText;
-
-/// A name that is kept, in bytes.
-const LENGTH: usize = 100;
 
 /// Whose network a container uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +23,8 @@ pub enum Sharing {
 /// The container that owns a namespace.
 #[derive(Clone, Debug)]
 pub struct Owner {
-    /// `container a_gateway_1 (project a)`.
+    /// `container a_gateway_1 (project a)`, inert.
     pub words: String,
-    /// Its name.
-    pub name: String,
     /// It has a process.
     pub runs: bool,
     /// Inode of the namespace that it is in now; `None` if it cannot be seen.
@@ -45,7 +39,9 @@ pub fn sharing(
     home: u64,
     owner: impl FnOnce(&str) -> Result<Option<Owner>, ()>,
 ) -> Sharing {
-    let name = String::from(PeerText::new(container.short_name(), LENGTH));
+    // Engines allow no other names.
+    let name = Some(container.short_name()).filter(|name| is_plain(name));
+    let name = name.unwrap_or("the container");
     let again = || {
         let plain = |label: &str| container.compose(label).filter(|it| is_plain(it));
         let command = match (plain("service"), plain("project")) {
@@ -83,7 +79,7 @@ pub fn sharing(
             ),
             None if !owner.runs => stale(
                 format!("{} does not run", owner.words),
-                format!("start {}, then {}", owner.name, again()),
+                format!("start {}, then {}", owner.words, again()),
             ),
             None => Sharing::No,
         },
@@ -116,7 +112,6 @@ mod tests {
     fn owner(runs: bool, netns: Option<u64>) -> Owner {
         Owner {
             words: "container gw".to_owned(),
-            name: "gw".to_owned(),
             runs,
             netns,
         }

@@ -189,7 +189,6 @@ fn stale(container: &Container) -> Option<(String, String)> {
     let owner = |id: &str| match engine::container(id) {
         Ok(other) => Ok(Some(Owner {
             words: format!("container {}", kept(other.short_name())),
-            name: kept(other.short_name()),
             runs: other.state.pid != 0,
             netns: other.pid().and_then(place::netns_of),
         })),
