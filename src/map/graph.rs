@@ -255,7 +255,7 @@ pub struct Wanting {
 }
 
 /// Nodes and edges while they are found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) edges: Vec<Edge>,

@@ -7,7 +7,8 @@ use super::scan::{Netns, Scan};
 use super::trace::{Arrived, Connection, Tracer, published_proxy};
 use crate::transport::holder::{TcpSocket, TcpState};
 
-/// Programs that forward, by their names: without a connection onward their end is not the gateway.
+/// Programs that forward, by their names: a connection that they make with ours is for ours, and without one their end
+/// is not the gateway.
 const FORWARDERS: [&str; 10] = [
     "caddy",
     "cloudflared",
@@ -28,6 +29,11 @@ impl Tracer<'_> {
         let made: Vec<Connection> = distinct(&new, &[TcpState::Established, TcpState::CloseWait]);
         let trying: Vec<Connection> = distinct(&new, &[TcpState::SynSent]);
         let is_published = arrived.name == "docker-proxy";
+        let made = if is_forwarder(&arrived.name) {
+            made
+        } else {
+            self.of_both_holds(arrived, made, &trying)?
+        };
         match (made.as_slice(), trying.as_slice()) {
             ([one], _) => {
                 self.forwards(arrived);
@@ -39,7 +45,7 @@ impl Tracer<'_> {
                 let one = one.clone();
                 Some((node, Connection { makers, ..one }))
             }
-            ([], [one]) => {
+            ([], [one]) if is_forwarder(&arrived.name) => {
                 self.forwards(arrived);
                 let node = Node::new(Kind::Address, &one.remote.to_string());
                 let node = self.graph.add(node);
@@ -67,6 +73,41 @@ impl Tracer<'_> {
         }
     }
 
+    /// Of the connections of a process that is no known forwarder those that it made in an earlier hold too; `None`
+    /// where that ends the path. A gateway calls models and channels at any time, so one connection that came and went
+    /// with ours is a coincidence, and one that is only tried says nothing.
+    fn of_both_holds(
+        &mut self,
+        arrived: &Arrived,
+        made: Vec<Connection>,
+        trying: &[Connection],
+    ) -> Option<Vec<Connection>> {
+        let key = |it: &Connection| (arrived.name.clone(), it.netns, it.remote);
+        self.doubted.extend(made.iter().map(key));
+        let Some(earlier) = self.earlier else {
+            // Whatever this hold shows is asked again in the second one.
+            return Some(made);
+        };
+        let (both, once): (Vec<_>, Vec<_>) =
+            made.into_iter().partition(|it| earlier.contains(&key(it)));
+        if !both.is_empty() {
+            return Some(both);
+        }
+        if once.is_empty() && trying.is_empty() {
+            self.end(arrived);
+            return None;
+        }
+        let node = self.graph.add(Node::new(Kind::Address, "not known"));
+        let why_not = format!(
+            "{} also connected to {} meanwhile, which may have nothing to do with ours: it was not so in two \
+             connections of ours",
+            arrived.name,
+            words(once.iter().chain(trying))
+        );
+        self.graph.unseen(arrived.node, node, &why_not);
+        None
+    }
+
     /// docker-proxy without a connection onward: where its arguments lead to.
     fn published_end(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
         let pid = *arrived.pids.first()?;
@@ -91,8 +132,8 @@ impl Tracer<'_> {
         let failed = self
             .status
             .is_some_and(|status| (502..=504).contains(&status));
-        let forwards = FORWARDERS.contains(&arrived.name.as_str());
-        if !failed && !forwards {
+        // Servers answer 503 too, as OpenClaw does while it ends: only of a forwarder it says that the way is broken.
+        if !is_forwarder(&arrived.name) {
             return;
         }
         self.forwards(arrived);
@@ -141,6 +182,10 @@ impl Tracer<'_> {
         })
         .collect()
     }
+}
+
+fn is_forwarder(name: &str) -> bool {
+    FORWARDERS.contains(&name)
 }
 
 /// Whether this end has made the connection: nobody listens at its own address.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
 use super::claims::{self, Sources};
@@ -18,7 +18,7 @@ use super::graph::{By, Graph, InContainer, Kind, Map, Node, SCHEMA, inert};
 use super::hold::{Failure, Held, connect, connect_unix};
 use super::onward::is_outgoing;
 use super::scan::{Netns, Scan, sockets_of};
-use super::trace::{Connection, Tracer, UNSEEN};
+use super::trace::{Connection, Doubted, Tracer};
 use super::{Entered, Options};
 use crate::place::netns_of;
 use crate::probe::target::{Address, Target};
@@ -89,6 +89,14 @@ struct Survey<'a> {
     status: Option<u16>,
 }
 
+/// What was seen of one connection that was held.
+struct Look {
+    during: Scan,
+    /// Sockets that others have made meanwhile and kept.
+    persisting: BTreeSet<u64>,
+    status: Option<u16>,
+}
+
 /// An address that was tried.
 struct Tried {
     addr: SocketAddr,
@@ -135,7 +143,7 @@ impl Survey<'_> {
                 }
                 let why = format!("{} {why}", main.addr);
                 let (home, addr) = (self.home, main.addr);
-                self.trace(None, &BTreeSet::new(), None, |tracer| {
+                self.trace(None, None, |tracer| {
                     tracer.conclude(edge, node, home, addr, &why);
                 });
             }
@@ -189,9 +197,7 @@ impl Survey<'_> {
 
     fn tracer_owner(&mut self, addr: SocketAddr) -> Option<Netns> {
         let home = self.home;
-        self.trace(None, &BTreeSet::new(), None, |tracer| {
-            tracer.owner(home, addr)
-        })
+        self.trace(None, None, |tracer| tracer.owner(home, addr))
     }
 
     /// The other addresses, and the edges of those that fail for no reason of this place.
@@ -222,17 +228,69 @@ impl Survey<'_> {
         let local = stream.as_ref().ok().and_then(|it| it.local_addr().ok());
         let (held, during) = self.held(stream.ok()).await;
         let persisting = self.release(held.0, &during).await;
-        let connection = Connection {
-            netns: self.home,
+        let look = Look {
+            during,
+            persisting,
+            status: held.1,
+        };
+        let connection = |local: Option<SocketAddr>, netns| Connection {
+            netns,
             // Nobody has this address: only the tables are asked then.
             local: local.unwrap_or_else(|| SocketAddr::new(addr.ip(), 0)),
             remote: addr,
             makers: vec![std::process::id()],
         };
-        self.status = held.1;
-        self.trace(Some(during), &persisting, held.1, |tracer| {
-            tracer.follow(node, connection);
-        });
+        let first = connection(local, self.home);
+        let Some(doubted) = self.first_look(&look, |tracer| tracer.follow(node, first.clone()))
+        else {
+            return self.last_look(look, None, |tracer| tracer.follow(node, first));
+        };
+        let before = Scan::take(self.home);
+        let Ok(stream) = connect(addr, self.deadline).await else {
+            let doubted = Doubted::new();
+            return self.last_look(look, Some(&doubted), |tracer| tracer.follow(node, first));
+        };
+        let second = connection(stream.local_addr().ok(), self.home);
+        self.scan = before;
+        let (held, during) = self.held(Some(stream)).await;
+        let persisting = self.release(held.0, &during).await;
+        let look = Look {
+            during,
+            persisting,
+            status: held.1,
+        };
+        self.last_look(look, Some(&doubted), |tracer| tracer.follow(node, second));
+    }
+
+    /// Follows for a try: what processes that are no known forwarders connected to, which a second hold must confirm;
+    /// `None` if they did not.
+    fn first_look(&mut self, look: &Look, work: impl FnOnce(&mut Tracer<'_>)) -> Option<Doubted> {
+        let mut tracer = Tracer {
+            graph: self.graph.clone(),
+            facts: &self.entered.facts,
+            before: &self.scan,
+            during: &look.during,
+            persisting: &look.persisting,
+            status: look.status,
+            host: self.entered.host,
+            passed: Vec::new(),
+            followed: BTreeSet::new(),
+            doubted: Doubted::new(),
+            earlier: None,
+        };
+        work(&mut tracer);
+        Some(tracer.doubted).filter(|it| !it.is_empty())
+    }
+
+    /// Follows what was seen last, with what an earlier hold showed.
+    fn last_look(
+        &mut self,
+        look: Look,
+        earlier: Option<&Doubted>,
+        work: impl FnOnce(&mut Tracer<'_>),
+    ) {
+        self.status = look.status;
+        self.trace(Some(look), earlier, work);
     }
 
     /// Holds a connection while it is looked at `/proc`.
@@ -294,27 +352,29 @@ impl Survey<'_> {
     /// Lends everything to a tracer; `during` becomes the last look.
     fn trace<T>(
         &mut self,
-        during: Option<Scan>,
-        persisting: &BTreeSet<u64>,
-        status: Option<u16>,
+        look: Option<Look>,
+        earlier: Option<&Doubted>,
         work: impl FnOnce(&mut Tracer<'_>) -> T,
     ) -> T {
+        let none = BTreeSet::new();
         let mut tracer = Tracer {
             graph: std::mem::take(&mut self.graph),
             facts: &self.entered.facts,
             before: &self.scan,
-            during: during.as_ref().unwrap_or(&self.scan),
-            persisting,
-            status,
+            during: look.as_ref().map_or(&self.scan, |it| &it.during),
+            persisting: look.as_ref().map_or(&none, |it| &it.persisting),
+            status: look.as_ref().and_then(|it| it.status),
             host: self.entered.host,
             passed: Vec::new(),
             followed: BTreeSet::new(),
+            doubted: Doubted::new(),
+            earlier,
         };
         let done = work(&mut tracer);
         self.graph = tracer.graph;
         self.passed.extend(tracer.passed);
-        if let Some(during) = during {
-            self.scan = during;
+        if let Some(look) = look {
+            self.scan = look.during;
         }
         done
     }
@@ -356,44 +416,58 @@ impl Survey<'_> {
         };
         let edge = self.graph.seen(0, node, By::Socket);
         self.first_edge(edge);
+        let (look, arrived) = self.held_unix(stream, &shown).await;
+        let Some(doubted) = self.first_look(&look, |tracer| {
+            tracer.follow_unix(node, &label, &arrived);
+        }) else {
+            return self.last_look(look, None, |tracer| {
+                tracer.follow_unix(node, &label, &arrived);
+            });
+        };
+        let before = Scan::take(self.home);
+        let Ok(stream) = connect_unix(path, self.deadline).await else {
+            let doubted = Doubted::new();
+            return self.last_look(look, Some(&doubted), |tracer| {
+                tracer.follow_unix(node, &label, &arrived);
+            });
+        };
+        self.scan = before;
+        let (look, arrived) = self.held_unix(stream, &shown).await;
+        self.last_look(look, Some(&doubted), |tracer| {
+            tracer.follow_unix(node, &label, &arrived);
+        });
+    }
+
+    /// Holds a connection to a unix socket; also the process that listens and those that have accepted.
+    async fn held_unix(&self, stream: UnixStream, shown: &str) -> (Look, (Option<u32>, Vec<u32>)) {
         let peer = stream.peer_cred().ok().and_then(|it| it.pid());
+        let peer = peer.and_then(|pid| u32::try_from(pid).ok());
         let held = Held::on(stream, self.target, self.deadline).await;
         let status = held.status.map(|it| it.as_u16());
         let during = Scan::take(self.home);
-        self.status = status;
-        let accepted = accepted_unix(&self.scan, &during, &shown);
+        let accepted = accepted_unix(&self.scan, &during, shown);
         let persisting = self.release(Some(held), &during).await;
-        self.trace(Some(during), &persisting, status, |tracer| {
-            let listener = Node::new(Kind::Listener, &label);
-            let listener = tracer.graph.add(listener);
-            tracer.graph.seen(node, listener, By::Socket);
-            let pid = peer.and_then(|pid| u32::try_from(pid).ok());
-            let process = pid.and_then(|pid| tracer.during.processes.get(&pid));
-            let Some(process) = process else {
-                let node = tracer.graph.add(Node::new(Kind::Process, "not seen"));
-                tracer.graph.unseen(listener, node, UNSEEN);
-                return;
-            };
-            let end = tracer.process_node(process);
-            let end = tracer.graph.add(end);
-            // The kernel names who listens to the one who connects (SO_PEERCRED).
-            tracer.graph.seen(listener, end, By::Socket);
-            let mut pids = accepted;
-            if pids.is_empty() {
-                pids.push(process.pid);
-            }
-            tracer.follow_process(end, pids, process.name.clone());
-        });
+        let look = Look {
+            during,
+            persisting,
+            status,
+        };
+        (look, (peer, accepted))
     }
 
     fn finish(mut self) -> Map {
         let mut nodes = self.graph.nodes.iter_mut().rev();
         let end = nodes.find(|it| it.kind == Kind::Process && it.pid.is_some());
-        // Whoever refuses a WebSocket need not be the gateway.
+        // What refuses a WebSocket need not be the gateway.
         let refusal = self.status.filter(|it| *it != 101);
         let end = match (end, refusal) {
             (Some(node), Some(status)) => {
-                node.label = format!("{}, answered {status}", node.label);
+                let advice = if (502..=504).contains(&status) {
+                    ": `wstap probe` says more"
+                } else {
+                    ""
+                };
+                node.label = format!("{}, answered {status}{advice}", node.label);
                 None
             }
             (end, _) => end,

@@ -1,7 +1,7 @@
 //! Follows a connection from its client to the process at its end.
 //!
-//! A connection of ours is in the table of whoever has accepted it, so the table says who that is, whatever
-//! translated the address on the way. What that process has connected to since, and ended when ours ended, is the
+//! A connection of ours is in the table of the process that has accepted it, so the table says which one that is,
+//! whatever translated the address on the way. What that process has connected to since, and ended when ours ended, is the
 //! next part of the way. Nothing is concluded from configuration files.
 
 use std::collections::BTreeSet;
@@ -37,7 +37,14 @@ pub(super) struct Tracer<'a> {
     pub(super) passed: Vec<(Netns, u16)>,
     /// Addresses that were followed: a process may be on the way twice.
     pub(super) followed: BTreeSet<(Netns, SocketAddr)>,
+    /// Connections of processes that are no known forwarders.
+    pub(super) doubted: Doubted,
+    /// Those of the hold before this one; `None` while there was none.
+    pub(super) earlier: Option<&'a Doubted>,
 }
+
+/// Names of processes, and where they have connected to while our connection was open.
+pub(super) type Doubted = BTreeSet<(String, Netns, SocketAddr)>;
 
 /// A connection that somebody has made.
 #[derive(Clone, Debug)]
@@ -73,8 +80,35 @@ impl Tracer<'_> {
         self.graph.unseen(at, node, &why_not);
     }
 
+    /// Follows a connection to a unix socket from the node of its path: to the process that listens, and what those
+    /// that accepted it have connected to.
+    pub(super) fn follow_unix(
+        &mut self,
+        node: usize,
+        label: &str,
+        (peer, accepted): &(Option<u32>, Vec<u32>),
+    ) {
+        let listener = self.graph.add(Node::new(Kind::Listener, label));
+        self.graph.seen(node, listener, By::Socket);
+        let during = self.during;
+        let Some(process) = peer.and_then(|pid| during.processes.get(&pid)) else {
+            let node = self.graph.add(Node::new(Kind::Process, "not seen"));
+            self.graph.unseen(listener, node, UNSEEN);
+            return;
+        };
+        let end = self.process_node(process);
+        let end = self.graph.add(end);
+        // The kernel names the listening process to the one that connects (SO_PEERCRED).
+        self.graph.seen(listener, end, By::Socket);
+        let mut pids = accepted.clone();
+        if pids.is_empty() {
+            pids.push(process.pid);
+        }
+        self.follow_process(end, pids, process.name.clone());
+    }
+
     /// Follows what these processes have connected to, the first of which has this node.
-    pub(super) fn follow_process(&mut self, node: usize, pids: Vec<u32>, name: String) {
+    fn follow_process(&mut self, node: usize, pids: Vec<u32>, name: String) {
         let arrived = Arrived { node, pids, name };
         if let Some((at, connection)) = self.onward(&arrived) {
             self.follow(at, connection);

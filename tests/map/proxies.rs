@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{breaks, is_fine, kinds, mapped, node, proofs};
+use super::{breaks, command, is_fine, kinds, mapped, node, proofs, run};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script};
 use crate::support::attached::{Attached, LONG};
@@ -142,6 +142,11 @@ async fn taps_in_a_row() {
 /// which one is.
 #[tokio::test]
 async fn connections_of_others_are_not_taken_for_the_way() {
+    // Other tests connect as well, from this process and while this one looks.
+    let name = test_name!(connections_of_others_are_not_taken_for_the_way);
+    let Some(_net) = netns::enter("map: connections of others", name).await else {
+        return;
+    };
     let (_keep, other) = sink();
     let addr = forwarder(Vec::new(), vec![other]).await;
     let map = mapped(&[&format!("ws://{addr}")], None).await;
@@ -165,6 +170,85 @@ async fn connections_of_others_are_not_taken_for_the_way() {
         kinds(&map)[3..],
         ["proxy", "address", "listener", "process"]
     );
+}
+
+/// A server that calls somebody else while our connection is open is no proxy: not by one connection, and not by one
+/// to another address each time.
+#[tokio::test]
+async fn servers_that_call_others_are_not_proxies() {
+    // Other tests connect as well, from this process and while this one looks.
+    let name = test_name!(servers_that_call_others_are_not_proxies);
+    let Some(_net) = netns::enter("map: servers", name).await else {
+        return;
+    };
+    for always in [false, true] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("bind");
+        let addr = listener.local_addr().expect("its address");
+        let serving = tokio::spawn(async move {
+            let mut sinks = Vec::new();
+            for nth in 0.. {
+                let (mut client, _) = listener.accept().await.expect("accept");
+                // The first connection is only made, the second is the first that is held.
+                let call = (always || nth == 1).then(|| {
+                    let (listener, addr) = sink();
+                    sinks.push(listener);
+                    TcpStream::connect(addr).expect("connect")
+                });
+                tokio::spawn(async move {
+                    let mut end = [0; 1024];
+                    while client.read(&mut end).await.is_ok_and(|count| count > 0) {}
+                    drop(call);
+                });
+            }
+        });
+        let run = run(command(&[&format!("ws://{addr}"), "--json"])).await;
+        serving.abort();
+        let map: serde_json::Value = serde_json::from_str(&run.stdout).expect("a map");
+        is_fine(&map);
+        let end = node(&map, "process");
+        assert_eq!(end["pid"], std::process::id(), "{map}");
+        assert!(!kinds(&map).contains(&"proxy"), "{map}");
+        if always {
+            assert_eq!(proofs(&map), ["socket", "socket", "proc", "-"], "{map}");
+            let why_not = map["edges"][3]["why_not"].as_str().expect("a reason");
+            assert!(why_not.contains("nothing to do with ours"), "{why_not}");
+        } else {
+            assert_eq!(proofs(&map), ["socket", "socket", "proc"], "{map}");
+        }
+    }
+}
+
+/// A server that answers 503, as OpenClaw does while it ends, is no proxy whose upstream is gone.
+#[tokio::test]
+async fn servers_that_are_not_ready_are_not_proxies() {
+    // Other tests connect as well, from this process and while this one looks.
+    let name = test_name!(servers_that_are_not_ready_are_not_proxies);
+    let Some(_net) = netns::enter("map: servers", name).await else {
+        return;
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("bind");
+    let addr = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 1024];
+                let answer = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+                if client.read(&mut request).await.is_ok_and(|count| count > 0) {
+                    let _ = client.write_all(answer).await;
+                    while client.read(&mut request).await.is_ok_and(|count| count > 0) {}
+                }
+            });
+        }
+    });
+    let map = mapped(&[&format!("ws://{addr}")], None).await;
+    is_fine(&map);
+    let end = ["client", "address", "listener", "process"];
+    assert_eq!(kinds(&map), end, "{map}");
+    assert_eq!(proofs(&map), ["socket", "socket", "proc"], "{map}");
+    let label = node(&map, "process")["label"].as_str().expect("a label");
+    assert!(label.contains("answered 503: `wstap probe`"), "{label}");
 }
 
 /// Packets to what the proxy forwards to are lost.
