@@ -40,16 +40,17 @@ pub(super) struct Sources<'a> {
     /// Listeners that the path passed, and the words of its last node.
     pub(super) passed: &'a [(Netns, u16)],
     pub(super) end: Option<String>,
-    /// The port of the host that was dialled.
-    pub(super) dialled: Option<u16>,
+    /// The address of the host that was dialled.
+    pub(super) dialled: Option<SocketAddr>,
 }
 
 impl Sources<'_> {
     pub(super) fn claims(&self) -> Claims {
-        let dialled = self.dialled.filter(|port| *port != GATEWAY);
+        let dialled = self.dialled.map(|it| it.port());
+        let ingress = INGRESS.into_iter().filter(|it| dialled != Some(it.0));
+        let dialled = dialled.filter(|port| *port != GATEWAY);
         let dialled = dialled.map(|port| (port, "the URL's port"));
         let gateway = [(GATEWAY, "gateway, webhooks")];
-        let ingress = INGRESS.into_iter().filter(|it| self.dialled != Some(it.0));
         let all = gateway.into_iter().chain(dialled).chain(ingress);
         let ports = all.map(|(port, purpose)| self.port(port, purpose));
         let is_of_use =
@@ -209,8 +210,10 @@ fn wanting(published: &Published<'_>) -> Wanting {
     }
 }
 
-/// Breaks the edge from a contested port of this path to the container that could not get it.
-pub(super) fn contest(graph: &mut Graph, claims: &Claims, port: u16) {
+/// Breaks the edge from a contested port of this path to the container that could not get it: one that wants the
+/// address which was dialled, and of which the engine says that its port was taken.
+pub(super) fn contest(graph: &mut Graph, claims: &Claims, facts: &Facts, dialled: SocketAddr) {
+    let port = dialled.port();
     let Some(claim) = claims.ports.iter().find(|it| it.port == port) else {
         return;
     };
@@ -232,6 +235,14 @@ pub(super) fn contest(graph: &mut Graph, claims: &Claims, port: u16) {
         let Some(error) = &wanting.error else {
             continue;
         };
+        let loses = |it: &Published<'_>| {
+            it.container.id == wanting.container.id
+                && it.container.state.port_is_taken()
+                && it.takes(dialled.ip())
+        };
+        if !facts.wanted(port).iter().any(loses) {
+            continue;
+        }
         let words = wanting.container.words();
         let label = format!("{words}, {}", wanting.state);
         let node = Node::new(Kind::Listener, &label);

@@ -83,8 +83,8 @@ struct Survey<'a> {
     /// Why the client's namespace is the wrong one, and what to do.
     stale: Option<(String, String)>,
     passed: Vec<(Netns, u16)>,
-    /// The port of the host that was dialled, if it was one.
-    at_host: Option<u16>,
+    /// The address of the host that was dialled, if it was one.
+    at_host: Option<SocketAddr>,
     /// What was answered to the upgrade.
     status: Option<u16>,
 }
@@ -126,7 +126,7 @@ impl Survey<'_> {
         let dead = self.dead(at, &all);
         let node = self.address(&main);
         if self.tracer_owner(main.addr) == Some(self.entered.host) {
-            self.at_host = Some(port);
+            self.at_host = Some(main.addr);
         }
         match main.outcome {
             Ok(()) => {
@@ -483,8 +483,8 @@ impl Survey<'_> {
             dialled: self.at_host,
         };
         let claims = claims.claims();
-        if let Some(port) = self.at_host {
-            claims::contest(&mut self.graph, &claims, port);
+        if let Some(dialled) = self.at_host {
+            claims::contest(&mut self.graph, &claims, &self.entered.facts, dialled);
         }
         let Graph {
             nodes,

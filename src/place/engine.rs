@@ -36,7 +36,7 @@ const START_TOLERANCE: u64 = 5;
 /// Compose's label of a container for one command.
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 
-/// The engine did not tell which process it is.
+/// The engine did not say which process it is.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each says what failed")]
 pub enum EngineError {
@@ -145,6 +145,18 @@ pub struct State {
     pub error: String,
 }
 
+/// What the errors of engines say that could not give a container its port of the host, as Docker Engine 20.10.24
+/// writes it: the first if another container has it, the second if a process outside of the engine has it.
+const PORT_IS_TAKEN: [&str; 2] = ["port is already allocated", "address already in use"];
+
+impl State {
+    /// Whether it could not be started because somebody else has a port that it wants.
+    #[must_use]
+    pub fn port_is_taken(&self) -> bool {
+        PORT_IS_TAKEN.iter().any(|it| self.error.contains(it))
+    }
+}
+
 /// What its host does for a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -205,8 +217,8 @@ where
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// All containers, running ones first, so many at most, and how many more there are. It ends at the deadline with
-/// those that it has.
+/// All containers, running ones first, so many at most, and how many are left out. It ends at the deadline with those
+/// that it has; what cannot be read until then is left out.
 pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usize), EngineError> {
     let left = || deadline.saturating_duration_since(Instant::now());
     let (path, status, body) = get_within(left(), "/containers/json?all=true")?;
@@ -221,7 +233,8 @@ pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usi
         match container_within(left(), &it.id) {
             // It may have gone since it was listed.
             Err(EngineError::NoContainer(_)) => {}
-            Err(error) => return Err(error),
+            // One that the engine cannot describe takes nothing from the others.
+            Err(_) => continue,
             Ok(container) => found.push(container),
         }
         left_out = left_out.saturating_sub(1);

@@ -313,7 +313,20 @@ async fn two_projects() {
     let wanted = &map["claims"]["ports"][0]["wanted_by"][0];
     assert_eq!(wanted["container"]["project"], "b", "{map}");
 
+    // What could not be started for another reason, or wants another address, has lost nothing to this one.
     let error = "failed to set up container networking: port is already allocated\u{1b}[2J";
+    let runtime = "OCI runtime create failed: exec: \"gateway\": executable file not found";
+    for (error, host_ip) in [(runtime, ""), (error, "192.0.2.77")] {
+        let mut other = published(second.clone(), host_ip);
+        other["NetworkSettings"]["Ports"] = json!({});
+        other["State"]["Error"] = json!(error);
+        engine.set(vec![other, first.clone()]);
+        let map = mapped(&arguments, Some(&host)).await;
+        is_fine(&map);
+        let wanted = &map["claims"]["ports"][0]["wanted_by"][0];
+        assert_eq!(wanted["container"]["project"], "b", "{map}");
+    }
+
     second["State"]["Error"] = json!(error);
     engine.set(vec![second, first]);
     let map = mapped(&arguments, Some(&host)).await;
