@@ -78,7 +78,12 @@ async fn answer(mut stream: UnixStream, all: &Mutex<Vec<Value>>, log: &Mutex<Vec
     log.lock().expect("the requests").push(line.clone());
     let target = line.split(' ').nth(1).unwrap_or_default();
     let body = found(target, &all.lock().expect("the containers"));
+    let fails = body.as_ref().and_then(|it| it["Fails"].as_str());
+    if fails == Some("silently") {
+        return std::future::pending().await;
+    }
     let (status, body) = match body {
+        Some(_) if fails.is_some() => ("500 Internal Server Error", "{}".to_owned()),
         Some(body) => ("200 OK", body.to_string()),
         None => ("404 Not Found", "{}".to_owned()),
     };
@@ -127,6 +132,12 @@ pub fn container(name: &str, project: &str, pid: Option<u32>) -> Value {
         "HostConfig": { "NetworkMode": format!("{project}_default"), "PortBindings": {} },
         "NetworkSettings": { "Ports": {}, "Networks": {} },
     })
+}
+
+/// One that the engine lists and does not describe: it answers 500, or nothing.
+pub fn failing(mut container: Value, silently: bool) -> Value {
+    container["Fails"] = json!(if silently { "silently" } else { "with 500" });
+    container
 }
 
 /// When a process started, as an engine notes it.

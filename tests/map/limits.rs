@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::engine::{Engine, container, failing};
 use super::{breaks, command, fits, is_fine, kinds, mapped, node, run};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script};
@@ -147,6 +148,33 @@ async fn engine_that_hangs() {
     is_fine(&map);
     let why_not = map["claims"]["why_not"].as_str().unwrap();
     assert!(why_not.contains("no answer within"), "{why_not}");
+}
+
+/// What an engine cannot describe, in time or at all, takes nothing from the other containers.
+#[tokio::test]
+async fn engine_that_fails_for_one() {
+    let gateway = Gateway::start(&Via::Plain, Script::default()).await;
+    let url = format!("ws://{}", gateway.peer.addr());
+    let own = Some(std::process::id());
+    for silently in [false, true] {
+        // It asks for them in this order.
+        let (first, second) = if silently {
+            ("a-gateway", "b-broken")
+        } else {
+            ("b-gateway", "a-broken")
+        };
+        let broken = failing(container(second, "b", own), silently);
+        let engine = Engine::start(vec![broken, container(first, "a", own)]);
+        let mut command = command(&[&url, "--json", "--budget", "4s"]);
+        command.env("DOCKER_HOST", engine.host());
+        let run = run(command).await;
+        let map: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        is_fine(&map);
+        let container = &node(&map, "process")["container"];
+        assert_eq!(container["name"], first, "{map}");
+        let why_not = map["claims"]["why_not"].as_str().unwrap();
+        assert!(why_not.starts_with("1 more container"), "{why_not}");
+    }
 }
 
 /// A name with two addresses, of which one is dead, and one whose other address is only this host's own.
