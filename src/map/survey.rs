@@ -104,10 +104,17 @@ struct Tried {
 }
 
 impl Survey<'_> {
-    /// What is wrong with the client's namespace breaks the first edge.
-    fn first_edge(&mut self, edge: usize) {
-        if let Some((because, next)) = self.stale.take() {
-            self.graph.breaks(edge, &because, &next);
+    /// A namespace of the client that is no longer the gateway's breaks the first edge if that is why no connection
+    /// comes about, or if the client looks for the gateway in it. Otherwise it is noted: other addresses are reached
+    /// from there as well.
+    fn judge_namespace(&mut self, breaks: bool) {
+        let Some((because, next)) = self.stale.take() else {
+            return;
+        };
+        if breaks {
+            self.graph.breaks(0, &because, &next);
+        } else if let Some(client) = self.graph.nodes.first_mut() {
+            client.label = inert(&format!("{}; {because}", client.label));
         }
     }
 
@@ -130,15 +137,16 @@ impl Survey<'_> {
         }
         match main.outcome {
             Ok(()) => {
-                let edge = self.graph.seen(at, node, By::Socket);
-                self.first_edge(edge);
+                self.graph.seen(at, node, By::Socket);
+                self.judge_namespace(main.addr.ip().is_loopback());
                 self.hold(node, main.addr).await;
             }
             Err(failure) => {
                 let why = failure_words(failure);
                 let edge = self.graph.unseen(at, node, &why);
-                self.first_edge(edge);
-                if failure == Failure::OutOfTime {
+                let says_something = failure != Failure::OutOfTime;
+                self.judge_namespace(says_something || main.addr.ip().is_loopback());
+                if !says_something {
                     return;
                 }
                 let why = format!("{} {why}", main.addr);
@@ -168,17 +176,16 @@ impl Survey<'_> {
             } else {
                 By::Socket
             };
-            let edge = self.graph.seen(0, node, by);
+            self.graph.seen(0, node, by);
             if found.more > 0 {
                 let more = format!("{first} and {} addresses more than are tried", found.more);
                 tracing::debug!(more);
             }
-            self.first_edge(edge);
             return Some((node, found.addresses));
         }
         let error = found.error.as_deref().unwrap_or("it has no address");
         let edge = self.graph.unseen(0, node, error);
-        self.first_edge(edge);
+        self.judge_namespace(true);
         let because = format!("the name {host} leads to no address here: {error}");
         let next = "correct the name; in Compose it is the name of the gateway's service, and both services must be \
                     in one network";
@@ -382,21 +389,21 @@ impl Survey<'_> {
     async fn unix(&mut self, path: &Path) {
         let shown = self.entered.socket.clone().unwrap_or_default();
         let label = format!("unix:{shown}");
+        // A path has nothing to do with the network.
+        self.judge_namespace(false);
         let node = self.graph.add(Node::new(Kind::Address, &label));
         let is_socket = std::fs::metadata(path).map(|it| it.file_type().is_socket());
         match is_socket {
             Ok(true) => {}
             Ok(false) => {
-                let edge = self.graph.unseen(0, node, "it is no socket");
-                self.first_edge(edge);
+                let edge = self.graph.unseen(0, node, "it is not a socket");
                 let next = "correct the path, or let the gateway listen there";
                 self.graph
-                    .breaks(edge, &format!("{label} is no socket"), next);
+                    .breaks(edge, &format!("{label} is not a socket"), next);
                 return;
             }
             Err(error) => {
                 let edge = self.graph.unseen(0, node, &error.to_string());
-                self.first_edge(edge);
                 let next = "correct the path, start what listens there, or mount its folder into the client's \
                             container";
                 self.graph.breaks(edge, &format!("{label}: {error}"), next);
@@ -408,14 +415,12 @@ impl Survey<'_> {
             Ok(stream) => stream,
             Err(error) => {
                 let edge = self.graph.seen(0, node, By::Proc);
-                self.first_edge(edge);
                 let (because, next) = unix_words(&label, &error);
                 self.graph.breaks(edge, &because, next);
                 return;
             }
         };
-        let edge = self.graph.seen(0, node, By::Socket);
-        self.first_edge(edge);
+        self.graph.seen(0, node, By::Socket);
         let (look, arrived) = self.held_unix(stream, &shown).await;
         let Some(doubted) = self.first_look(&look, |tracer| {
             tracer.follow_unix(node, &label, &arrived);
@@ -548,7 +553,7 @@ fn unix_words(label: &str, error: &io::Error) -> (String, &'static str) {
             "start what listens there",
         ),
         io::ErrorKind::PermissionDenied => (
-            format!("{label} may not be opened by this user"),
+            format!("{label}: this user has no permission to open it"),
             "give the client's user the right to write to the socket and to enter its folder",
         ),
         _ => (

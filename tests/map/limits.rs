@@ -62,7 +62,7 @@ async fn unix_sockets() {
     breaks(
         &mapped(&[&url], None).await,
         "client address",
-        &["is no socket"],
+        &["is not a socket"],
     );
 }
 

@@ -198,6 +198,28 @@ async fn shared_namespace() {
     let advice = map["broken"]["next"].as_str().expect("advice");
     assert!(advice.contains("--force-recreate client"), "{advice}");
 
+    // What listens at loopback now is not the gateway.
+    let stranger = bridge.container("client").sharing(inside);
+    let stranger = main_process(&stranger, Some((LOOPBACK, PORT))).await;
+    let map = mapped(&["--in", &place], Some(&host)).await;
+    breaks(&map, "client address", &words);
+    drop(stranger);
+    // By its address the gateway is reached from any namespace of its network.
+    drop(again);
+    let url = format!("ws://other:{PORT}");
+    let by_name = [url.as_str(), "--in", &place];
+    let again = main_process(bridge.container("other"), Some((ANY, PORT))).await;
+    engine.set(with(Some(again.pid())));
+    let map = mapped(&by_name, Some(&host)).await;
+    is_fine(&map);
+    assert_eq!(node(&map, "process")["pid"], again.pid(), "{map}");
+    let label = node(&map, "client")["label"].as_str().expect("a label");
+    assert!(label.contains("no longer the gateway's"), "{label}");
+    drop(again);
+    let again = main_process(bridge.container("other"), Some((LOOPBACK, PORT))).await;
+    engine.set(with(Some(again.pid())));
+    breaks(&mapped(&by_name, Some(&host)).await, "client name", &words);
+
     engine.set(with(None));
     let map = mapped(&["--in", &place], Some(&host)).await;
     breaks(&map, "client address", &["does not run"]);
