@@ -20,14 +20,19 @@ const GATEWAY: u16 = 18789;
 /// channels/msteams/configuration, channels/feishu/configuration-reference, channels/nextcloud-talk,
 /// gateway/config-hooks, cli/voicecall). Every other webhook is a route on the gateway's port.
 const INGRESS: [(u16, &str); 7] = [
-    (443, "webhooks by HTTPS"),
-    (80, "webhooks by HTTP"),
-    (8787, "webhooks of Telegram"),
-    (3978, "webhooks of Teams"),
-    (3000, "webhooks of Feishu"),
-    (8788, "webhooks of Nextcloud Talk or Gmail"),
-    (3334, "webhooks of voice calls"),
+    (443, "HTTPS"),
+    (80, "HTTP"),
+    (8787, "Telegram's default port"),
+    (3978, "Teams's default port"),
+    (3000, "Feishu's default port"),
+    (8788, "default port of Nextcloud Talk and Gmail"),
+    (3334, "default port of voice calls"),
 ];
+
+/// Whether webhooks may come in there.
+pub(super) fn is_ingress(claim: &Claim) -> bool {
+    INGRESS.contains(&(claim.port, claim.purpose.as_str()))
+}
 
 /// Entries that are kept.
 const MOST: usize = 20;
@@ -53,11 +58,11 @@ impl Sources<'_> {
         let gateway = [(GATEWAY, "gateway, webhooks")];
         let all = gateway.into_iter().chain(dialled).chain(ingress);
         let ports = all.map(|(port, purpose)| self.port(port, purpose));
-        let is_of_use =
-            |it: &Claim| it.port == GATEWAY || it.owner.is_some() || !it.wanted_by.is_empty();
+        let gateways = self.gateways();
+        let is_of_use = |it: &Claim| !is_ingress(it) || is_of_gateway(it, &gateways);
         Claims {
-            gateways: self.gateways(),
             ports: ports.filter(is_of_use).collect(),
+            gateways: gateways.clone(),
             why_not: self.facts.why_not.clone(),
         }
     }
@@ -199,6 +204,22 @@ impl Sources<'_> {
         let holders = listeners.iter().flat_map(|it| self.scan.holders(it.inode));
         holders.map(|it| it.pid).collect()
     }
+}
+
+/// Many programs listen at such a port: this one leads to a gateway, or a container in the Compose project of one has or
+/// wants it.
+fn is_of_gateway(claim: &Claim, gateways: &[Gateway]) -> bool {
+    let is_with_gateway = |it: &InContainer| {
+        let mut projects = gateways.iter().map(|it| &it.container.project);
+        it.project.is_some() && projects.any(|project| *project == it.project)
+    };
+    let owner = claim.owner.as_ref().and_then(|it| it.container.as_ref());
+    claim.leads_to.is_some()
+        || owner.is_some_and(is_with_gateway)
+        || claim
+            .wanted_by
+            .iter()
+            .any(|it| is_with_gateway(&it.container))
 }
 
 fn wanting(published: &Published<'_>) -> Wanting {

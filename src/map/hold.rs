@@ -23,7 +23,7 @@ use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::probe::target::{Address, Target};
 use crate::session::record::GatewayErrorKind as Kind;
@@ -38,6 +38,9 @@ const ANSWER: Duration = Duration::from_millis(2500);
 
 /// For a polite end.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// A stranger may send any message while we say goodbye: no longer one is kept, as in `wstap probe`.
+const MESSAGE: usize = 4 << 20;
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +77,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub(super) struct Held {
     /// `None`: there was no answer of HTTP.
     pub(super) status: Option<StatusCode>,
-    /// The peer ended the connection without an answer.
-    pub(super) cut: bool,
     socket: Option<WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>>,
     sender: Option<http1::SendRequest<Empty<Bytes>>>,
     driver: Option<JoinHandle<()>>,
 }
 
 impl Held {
-    fn nothing(cut: bool) -> Self {
+    fn nothing() -> Self {
         Self {
             status: None,
-            cut,
             socket: None,
             sender: None,
             driver: None,
@@ -109,10 +109,8 @@ impl Held {
                 .await
                 .map_err(io::Error::other)
         };
-        let (mut sender, driver) = match timeout_at(limit, secured).await {
-            Ok(Ok(both)) => both,
-            Ok(Err(_)) => return Self::nothing(true),
-            Err(_) => return Self::nothing(false),
+        let Ok(Ok((mut sender, driver))) = timeout_at(limit, secured).await else {
+            return Self::nothing();
         };
         // It ends with this.
         let driver = tokio::spawn(async move {
@@ -120,7 +118,7 @@ impl Held {
         });
         let mut held = Self {
             driver: Some(driver),
-            ..Self::nothing(false)
+            ..Self::nothing()
         };
         let path = target.path.split('?').next().unwrap_or("/");
         let request = Request::get(path)
@@ -133,19 +131,18 @@ impl Held {
         let Ok(request) = request else {
             return held;
         };
-        match timeout_at(limit, sender.send_request(request)).await {
-            Ok(Ok(answer)) => {
-                held.status = Some(answer.status());
-                if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                    && let Ok(upgraded) = hyper::upgrade::on(answer).await
-                {
-                    let stream = TokioIo::new(upgraded);
-                    let socket = WebSocketStream::from_raw_socket(stream, Role::Client, None);
-                    held.socket = Some(socket.await);
-                }
+        if let Ok(Ok(answer)) = timeout_at(limit, sender.send_request(request)).await {
+            held.status = Some(answer.status());
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+                && let Ok(Ok(upgraded)) = timeout_at(limit, hyper::upgrade::on(answer)).await
+            {
+                let stream = TokioIo::new(upgraded);
+                let limits = WebSocketConfig::default()
+                    .max_message_size(Some(MESSAGE))
+                    .max_frame_size(Some(MESSAGE));
+                let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits));
+                held.socket = Some(socket.await);
             }
-            Ok(Err(_)) => held.cut = true,
-            Err(_) => {}
         }
         held.sender = Some(sender);
         held

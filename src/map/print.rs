@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Color, Style};
 
+use super::claims::is_ingress;
 use super::graph::{Claims, Map, Node};
 use crate::terminal::Look;
 use crate::terminal::text::{blanks, columns, cut, pad, wrap};
@@ -150,7 +151,7 @@ fn claims(claims: &Claims, width: usize) -> Vec<String> {
     for port in &claims.ports {
         let owner = (port.owner.as_ref()).map_or("nobody has it", |owner| owner.label.as_str());
         let mut line = format!("  {} {}: {owner}", port.port, port.purpose);
-        let is_ingress = port.purpose.starts_with("webhooks");
+        let is_ingress = is_ingress(port);
         match &port.leads_to {
             Some(gateway) if is_ingress => {
                 let _ = write!(line, " → {gateway}");
