@@ -17,6 +17,7 @@ mod print;
 mod scan;
 mod survey;
 mod trace;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::time::Instant;

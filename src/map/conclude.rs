@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::facts::described;
 use super::graph::{By, Kind, Node};
 use super::scan::Netns;
-use super::trace::{Tracer, UNSEEN, bind_words, port_words, published_proxy};
+use super::trace::{Tracer, bind_words, port_words, published_proxy};
 
 /// The advice of `gateway.unreachable.refused`.
 const BIND: &str = "let the gateway listen beyond its own loopback (`openclaw gateway run --bind lan`, gateway.bind \
@@ -142,7 +142,8 @@ impl Tracer<'_> {
         let holders = self.during.holders(inode);
         let Some(first) = holders.first() else {
             let node = self.graph.add(Node::new(Kind::Process, "not seen"));
-            self.graph.unseen(at, node, UNSEEN);
+            let why_not = self.during.why_unseen();
+            self.graph.unseen(at, node, &why_not);
             return;
         };
         let node = self.process_node(first);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::graph::{By, Kind, Node};
 use super::scan::{Netns, Scan};
-use super::trace::{Arrived, Connection, Tracer, published_proxy};
+use super::trace::{Arrived, Connection, Doubted, Tracer, published_proxy};
 use crate::transport::holder::{TcpSocket, TcpState};
 
 /// Programs that forward, by their names: a connection that they make with ours is for ours, and without one their end
@@ -25,6 +25,15 @@ const FORWARDERS: [&str; 10] = [
 impl Tracer<'_> {
     /// From a process to where it has connected for us; `None` where the path ends.
     pub(super) fn onward(&mut self, arrived: &Arrived) -> Option<(usize, Connection)> {
+        if self.cut || self.during.cut {
+            let node = self.graph.add(Node::new(Kind::Address, "not known"));
+            let why_not = format!(
+                "the time of --budget was over before it was seen where {} connects to",
+                arrived.name
+            );
+            self.graph.unseen(arrived.node, node, &why_not);
+            return None;
+        }
         let new = self.new_connections(&arrived.pids);
         let made: Vec<Connection> = distinct(&new, &[TcpState::Established, TcpState::CloseWait]);
         let trying: Vec<Connection> = distinct(&new, &[TcpState::SynSent]);
@@ -84,9 +93,12 @@ impl Tracer<'_> {
     ) -> Option<Vec<Connection>> {
         let key = |it: &Connection| (arrived.name.clone(), it.netns, it.remote);
         self.doubted.extend(made.iter().map(key));
-        let Some(earlier) = self.earlier else {
-            // Whatever this hold shows is asked again in the second one.
-            return Some(made);
+        let nothing = Doubted::new();
+        let earlier = match self.earlier {
+            Some(earlier) => earlier,
+            // What this hold shows is asked again in the second one.
+            None if !made.is_empty() => return Some(made),
+            None => &nothing,
         };
         let (both, once): (Vec<_>, Vec<_>) =
             made.into_iter().partition(|it| earlier.contains(&key(it)));
@@ -99,7 +111,7 @@ impl Tracer<'_> {
         }
         let node = self.graph.add(Node::new(Kind::Address, "not known"));
         let why_not = format!(
-            "{} also connected to {} meanwhile, which may have nothing to do with ours: it was not so in two \
+            "{} also connected to {} meanwhile, which may have nothing to do with ours: it was not seen in two \
              connections of ours",
             arrived.name,
             words(once.iter().chain(trying))

@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Instant;
 
 use nix::sched::{CloneFlags, setns};
 
@@ -24,6 +25,10 @@ const DESCRIPTORS: usize = 20_000;
 
 /// Network namespaces whose tables are read.
 const NAMESPACES: usize = 512;
+
+/// What to do where processes are not seen.
+const UNSEEN: &str =
+    "no process that is seen here has it: run it on the host as root, or with --pid host";
 
 /// The kernel's own limit of a process's name.
 const NAME: usize = 16;
@@ -54,6 +59,8 @@ pub(super) struct Process {
 pub(super) struct Network {
     pub(super) addresses: BTreeSet<IpAddr>,
     pub(super) tcp: Vec<TcpSocket>,
+    /// Those of them that listen, by their ports.
+    listening: HashMap<u16, Vec<TcpSocket>>,
     pub(super) unix: Vec<UnixSocket>,
 }
 
@@ -73,12 +80,14 @@ pub(super) struct Scan {
     /// Processes by the inodes of their sockets.
     holders: HashMap<u64, Vec<u32>>,
     /// Processes that we may not look into.
-    pub(super) hidden: usize,
+    hidden: usize,
+    /// Time was over before all processes were looked at.
+    pub(super) cut: bool,
 }
 
 impl Scan {
-    /// Looks now. `home` is the network namespace that this process is in.
-    pub(super) fn take(home: Netns) -> Self {
+    /// Looks now, until `end`. `home` is the network namespace that this process is in.
+    pub(super) fn take(home: Netns, end: Instant) -> Self {
         let mut scan = Self::default();
         // A namespace that was entered by its file need not have a process.
         let own = Path::new("/proc/self/net");
@@ -86,6 +95,10 @@ impl Scan {
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for pid in pids.take(PROCESSES) {
+            if Instant::now() >= end {
+                scan.cut = true;
+                return scan;
+            }
             let folder = PathBuf::from(format!("/proc/{pid}"));
             let Some(process) = read_process(pid, &folder) else {
                 continue;
@@ -110,7 +123,19 @@ impl Scan {
         scan
     }
 
-    pub(super) fn add(&mut self, process: Process) {
+    /// Why a process is not seen, and what to do.
+    pub(super) fn why_unseen(&self) -> String {
+        match self.hidden {
+            _ if self.cut => {
+                "the time of --budget was over before all processes were looked at".to_owned()
+            }
+            0 => UNSEEN.to_owned(),
+            1 => format!("{UNSEEN} (1 process is not visible)"),
+            hidden => format!("{UNSEEN} ({hidden} processes are not visible)"),
+        }
+    }
+
+    fn add(&mut self, process: Process) {
         for inode in &process.sockets {
             self.holders.entry(*inode).or_default().push(process.pid);
         }
@@ -133,9 +158,8 @@ impl Scan {
     /// The sockets of a network that listen at this port.
     pub(super) fn listeners(&self, netns: Netns, port: u16) -> Vec<TcpSocket> {
         let network = self.networks.get(&netns);
-        let sockets = network.map(|it| it.tcp.as_slice()).unwrap_or_default();
-        let listens = |it: &&TcpSocket| it.state == TcpState::Listen && it.local.port() == port;
-        sockets.iter().filter(listens).copied().collect()
+        let sockets = network.and_then(|it| it.listening.get(&port));
+        sockets.cloned().unwrap_or_default()
     }
 
     /// The one of them that a connection to `addr` reaches: the most specific.
@@ -147,7 +171,7 @@ impl Scan {
         };
         let exact = find(&|bound| bound == ip);
         let any = || find(&|bound| bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4());
-        // `[::]` takes IPv4 too, unless it was told not to.
+        // `[::]` takes IPv4 too, unless it is set not to.
         let dual = || find(&|bound| bound.is_unspecified() && bound.is_ipv6());
         exact.or_else(any).or_else(dual).copied()
     }
@@ -196,11 +220,18 @@ impl Network {
     }
 
     fn read(net: &Path) -> Self {
+        let tcp = tcp_sockets(net);
+        let mut listening: HashMap<u16, Vec<TcpSocket>> = HashMap::new();
+        for socket in tcp.iter().filter(|it| it.state == TcpState::Listen) {
+            let port = socket.local.port();
+            listening.entry(port).or_default().push(*socket);
+        }
         Self {
             addresses: local_v4(&text(&net.join("fib_trie")))
                 .chain(local_v6(&text(&net.join("if_inet6"))))
                 .collect(),
-            tcp: tcp_sockets(net),
+            tcp,
+            listening,
             unix: unix_sockets(&text(&net.join("unix"))),
         }
     }
@@ -217,6 +248,15 @@ pub(super) fn sockets_of(pid: u32) -> Option<BTreeSet<u64>> {
         inode.strip_suffix(']')?.parse().ok()
     });
     Some(inodes.collect())
+}
+
+/// Inodes of the connections that are open on both sides now, in the network of a process.
+pub(super) fn open_connections(pid: u32) -> BTreeSet<u64> {
+    let sockets = tcp_sockets(Path::new(&format!("/proc/{pid}/net")));
+    let open = sockets
+        .iter()
+        .filter(|it| it.state == TcpState::Established);
+    open.map(|it| it.inode).collect()
 }
 
 /// The arguments of a process, as text. Only for docker-proxy, whose arguments have no secret.
@@ -306,6 +346,7 @@ fn unix_sockets(table: &str) -> Vec<UnixSocket> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
 
@@ -354,7 +395,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let home = netns_of("self").unwrap();
-        let scan = Scan::take(home);
+        let scan = Scan::take(home, Instant::now() + Duration::from_mins(1));
         let socket = scan.listener(home, addr).unwrap();
         let holders = scan.holders(socket.inode);
         assert!(holders.iter().any(|it| it.pid == std::process::id()));
@@ -362,5 +403,14 @@ mod tests {
         assert_eq!(scan.listener(home, elsewhere), None);
         assert!(scan.owners(addr.ip()).contains(&home));
         assert!(scan.holders(0).is_empty());
+        assert!(!scan.cut && !scan.why_unseen().contains("--budget"));
+    }
+
+    #[test]
+    fn a_look_ends_with_its_time() {
+        let home = netns_of("self").unwrap();
+        let scan = Scan::take(home, Instant::now());
+        assert!(scan.cut && scan.processes.is_empty());
+        assert!(scan.why_unseen().contains("--budget"));
     }
 }

@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::sleep;
 
 use super::claims::{self, Sources};
 use super::client::Client;
 use super::graph::{By, Graph, InContainer, Kind, Map, Node, SCHEMA, inert};
 use super::hold::{Failure, Held, connect, connect_unix};
-use super::onward::is_outgoing;
-use super::scan::{Netns, Scan, sockets_of};
+use super::scan::{Netns, Scan};
 use super::trace::{Connection, Doubted, Tracer};
+use super::watch::Suspects;
 use super::{Entered, Options};
 use crate::place::netns_of;
 use crate::probe::target::{Address, Target};
@@ -26,23 +25,16 @@ use crate::probe::tcp;
 use crate::probe::whereabouts::Whereabouts;
 use crate::session::moment::millis;
 use crate::session::record::GatewayErrorKind;
-use crate::transport::holder::TcpState;
 use crate::verdict::words::error_words;
 
-/// How long sockets that belong to our connection may outlive it.
-const GONE: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether they are gone.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// New sockets of others that are watched.
-const SUSPECTS: usize = 1000;
+/// After the budget: a connection that took all of it is looked at nevertheless.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// The map, within the budget.
 pub(super) async fn survey(options: &Options, entered: &Entered, target: &Target) -> Map {
     let deadline = entered.started + options.budget;
     let home = netns_of("self").unwrap_or(entered.host);
-    let scan = Scan::take(home);
+    let scan = Scan::take(home, deadline);
     let (place, facts) = (options.place.as_ref(), &entered.facts);
     let client = Client::new(
         place,
@@ -94,6 +86,8 @@ struct Look {
     during: Scan,
     /// Sockets that others have made meanwhile and kept.
     persisting: BTreeSet<u64>,
+    /// Time was over before that was seen.
+    cut: bool,
     status: Option<u16>,
 }
 
@@ -230,16 +224,11 @@ impl Survey<'_> {
 
     /// Holds a connection to an address, and follows it.
     async fn hold(&mut self, node: usize, addr: SocketAddr) {
-        self.scan = Scan::take(self.home);
+        self.scan = Scan::take(self.home, self.end());
         let stream = connect(addr, self.deadline).await;
         let local = stream.as_ref().ok().and_then(|it| it.local_addr().ok());
         let (held, during) = self.held(stream.ok()).await;
-        let persisting = self.release(held.0, &during).await;
-        let look = Look {
-            during,
-            persisting,
-            status: held.1,
-        };
+        let look = self.release(held.0, during, held.1, &[]).await;
         let connection = |local: Option<SocketAddr>, netns| Connection {
             netns,
             // Nobody has this address: only the tables are asked then.
@@ -252,7 +241,7 @@ impl Survey<'_> {
         else {
             return self.last_look(look, None, |tracer| tracer.follow(node, first));
         };
-        let before = Scan::take(self.home);
+        let before = Scan::take(self.home, self.end());
         let Ok(stream) = connect(addr, self.deadline).await else {
             let doubted = Doubted::new();
             return self.last_look(look, Some(&doubted), |tracer| tracer.follow(node, first));
@@ -260,12 +249,7 @@ impl Survey<'_> {
         let second = connection(stream.local_addr().ok(), self.home);
         self.scan = before;
         let (held, during) = self.held(Some(stream)).await;
-        let persisting = self.release(held.0, &during).await;
-        let look = Look {
-            during,
-            persisting,
-            status: held.1,
-        };
+        let look = self.release(held.0, during, held.1, &[]).await;
         self.last_look(look, Some(&doubted), |tracer| tracer.follow(node, second));
     }
 
@@ -278,6 +262,7 @@ impl Survey<'_> {
             before: &self.scan,
             during: &look.during,
             persisting: &look.persisting,
+            cut: look.cut,
             status: look.status,
             host: self.entered.host,
             passed: Vec::new(),
@@ -306,54 +291,36 @@ impl Survey<'_> {
             Some(stream) => Some(Held::on(stream, self.target, self.deadline).await),
             None => None,
         };
-        let during = Scan::take(self.home);
+        let during = Scan::take(self.home, self.end());
         let status = held.as_ref().and_then(|it| it.status);
         ((held, status.map(|it| it.as_u16())), during)
     }
 
-    /// Ends our connection; the sockets that others have made meanwhile and keep are returned.
-    async fn release(&self, held: Option<Held>, during: &Scan) -> BTreeSet<u64> {
-        let mut suspects = self.suspects(during);
+    /// When the last look ends.
+    fn end(&self) -> Instant {
+        self.deadline + LAST_LOOK
+    }
+
+    /// Ends our connection, and looks which sockets others have made meanwhile and keep. `pids` have accepted a
+    /// connection to a unix socket.
+    async fn release(
+        &self,
+        held: Option<Held>,
+        during: Scan,
+        status: Option<u16>,
+        pids: &[u32],
+    ) -> Look {
+        let suspects = Suspects::find(&self.scan, &during, pids);
         if let Some(held) = held {
             held.release().await;
         }
-        let limit = self.deadline.min(Instant::now() + GONE);
-        loop {
-            suspects.retain(|(pid, inode)| {
-                sockets_of(*pid).is_some_and(|sockets| sockets.contains(inode))
-            });
-            if suspects.is_empty() || Instant::now() >= limit {
-                break;
-            }
-            sleep(LOOK_EVERY).await;
+        let (persisting, cut) = suspects.persisting(&during, self.end()).await;
+        Look {
+            during,
+            persisting,
+            cut,
+            status,
         }
-        if suspects.is_empty() {
-            return BTreeSet::new();
-        }
-        // Its peer may not have ended its side yet: the connection is half closed then, and it is ours.
-        let after = Scan::take(self.home);
-        let open: BTreeSet<u64> = after
-            .tcp()
-            .filter(|(_, socket)| socket.state == TcpState::Established)
-            .map(|(_, socket)| socket.inode)
-            .collect();
-        suspects.retain(|(_, inode)| open.contains(inode));
-        suspects.into_iter().map(|(_, inode)| inode).collect()
-    }
-
-    /// Connections that others have made since the last look.
-    fn suspects(&self, during: &Scan) -> Vec<(u32, u64)> {
-        let made = during.tcp().filter(|(netns, socket)| {
-            socket.inode != 0
-                && self.scan.holders(socket.inode).is_empty()
-                && is_outgoing(during, *netns, socket)
-        });
-        let own = std::process::id();
-        let held = made.flat_map(|(_, socket)| {
-            let holders = during.holders(socket.inode).into_iter();
-            holders.map(|it| (it.pid, socket.inode))
-        });
-        held.filter(|(pid, _)| *pid != own).take(SUSPECTS).collect()
     }
 
     /// Lends everything to a tracer; `during` becomes the last look.
@@ -370,6 +337,7 @@ impl Survey<'_> {
             before: &self.scan,
             during: look.as_ref().map_or(&self.scan, |it| &it.during),
             persisting: look.as_ref().map_or(&none, |it| &it.persisting),
+            cut: look.as_ref().is_some_and(|it| it.cut),
             status: look.as_ref().and_then(|it| it.status),
             host: self.entered.host,
             passed: Vec::new(),
@@ -410,7 +378,7 @@ impl Survey<'_> {
                 return;
             }
         }
-        self.scan = Scan::take(self.home);
+        self.scan = Scan::take(self.home, self.end());
         let stream = match connect_unix(path, self.deadline).await {
             Ok(stream) => stream,
             Err(error) => {
@@ -429,7 +397,7 @@ impl Survey<'_> {
                 tracer.follow_unix(node, &label, &arrived);
             });
         };
-        let before = Scan::take(self.home);
+        let before = Scan::take(self.home, self.end());
         let Ok(stream) = connect_unix(path, self.deadline).await else {
             let doubted = Doubted::new();
             return self.last_look(look, Some(&doubted), |tracer| {
@@ -449,14 +417,10 @@ impl Survey<'_> {
         let peer = peer.and_then(|pid| u32::try_from(pid).ok());
         let held = Held::on(stream, self.target, self.deadline).await;
         let status = held.status.map(|it| it.as_u16());
-        let during = Scan::take(self.home);
+        let during = Scan::take(self.home, self.end());
         let accepted = accepted_unix(&self.scan, &during, shown);
-        let persisting = self.release(Some(held), &during).await;
-        let look = Look {
-            during,
-            persisting,
-            status,
-        };
+        let pids: Vec<u32> = accepted.iter().copied().chain(peer).collect();
+        let look = self.release(Some(held), during, status, &pids).await;
         (look, (peer, accepted))
     }
 

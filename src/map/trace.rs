@@ -15,10 +15,6 @@ use crate::transport::holder::{TcpSocket, TcpState};
 /// Processes on the way, at most.
 const HOPS: usize = 4;
 
-/// What to do where processes are not seen.
-pub(super) const UNSEEN: &str =
-    "no process that is seen here has it: run it on the host as root, or with --pid host";
-
 /// What is needed to follow.
 pub(super) struct Tracer<'a> {
     pub(super) graph: Graph,
@@ -29,6 +25,8 @@ pub(super) struct Tracer<'a> {
     pub(super) during: &'a Scan,
     /// Sockets that are new since `before` and still there after our connection had ended.
     pub(super) persisting: &'a BTreeSet<u64>,
+    /// Time was over before it was seen who keeps what.
+    pub(super) cut: bool,
     /// What was answered to the upgrade.
     pub(super) status: Option<u16>,
     /// The network namespace whose ports the engine publishes.
@@ -93,7 +91,7 @@ impl Tracer<'_> {
         let during = self.during;
         let Some(process) = peer.and_then(|pid| during.processes.get(&pid)) else {
             let node = self.graph.add(Node::new(Kind::Process, "not seen"));
-            self.graph.unseen(listener, node, UNSEEN);
+            self.graph.unseen(listener, node, &during.why_unseen());
             return;
         };
         let end = self.process_node(process);
@@ -304,7 +302,8 @@ impl Tracer<'_> {
         if let Some(container) = self.facts.by_ip(addr.ip()) {
             let label = super::facts::described(container).words();
             let why_not = format!(
-                "by the engine the address is of this container, whose sockets are not seen: {UNSEEN}"
+                "by the engine the address is of this container, whose sockets are not seen: {}",
+                self.during.why_unseen()
             );
             return (label, why_not);
         }
@@ -368,7 +367,8 @@ impl Tracer<'_> {
         let Some(first) = holders.first() else {
             let node = Node::new(Kind::Process, "not seen").at(netns);
             let node = self.graph.add(node);
-            self.graph.unseen(at, node, UNSEEN);
+            let why_not = self.during.why_unseen();
+            self.graph.unseen(at, node, &why_not);
             return None;
         };
         let pids: Vec<u32> = holders.iter().map(|it| it.pid).collect();
