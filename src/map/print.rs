@@ -25,7 +25,8 @@ const CLAIMS: usize = 5;
 const REASON: usize = 4;
 const NEXT: usize = 4;
 
-/// Lines of one part, and how many of them are needed.
+/// Lines of one part.
+#[derive(Clone)]
 struct Part {
     style: Style,
     lines: Vec<String>,
@@ -80,26 +81,43 @@ fn nodes(map: &Map, width: usize, room: usize) -> Vec<Part> {
             return parts;
         }
     }
-    let mut parts = build(1, false);
+    let parts = build(1, false);
     let broken = map.broken.as_ref().and_then(|it| map.edges.get(it.edge));
     let broken = broken.map_or(usize::MAX, |edge| edge.to);
-    let mut left_out = 0;
-    // Around the broken edge it stays.
-    let mut at = parts.len().saturating_sub(2);
-    while lines(&parts) + 1 > room && at > 0 {
-        let is_near = at.abs_diff(broken) <= 1;
-        if !is_near && at < parts.len() {
-            parts.remove(at);
-            left_out += 1;
+    let mut kept = vec![true; parts.len()];
+    // From the last but one up to the second; around the broken edge it stays.
+    let middle = 1..parts.len().saturating_sub(1);
+    for at in middle.rev().filter(|at| at.abs_diff(broken) > 1) {
+        if lines(&without(&parts, &kept)) <= room {
+            break;
         }
-        at -= 1;
+        if let Some(it) = kept.get_mut(at) {
+            *it = false;
+        }
     }
-    let style = Style::new().dimmed();
-    let more = vec![format!("  {}… {left_out} more", blanks(MARK + 2))];
-    let place = parts.len().saturating_sub(1);
-    parts.insert(place, Part { style, lines: more });
+    let mut parts = without(&parts, &kept);
     parts.truncate(room);
     parts
+}
+
+/// The parts that are kept, with a line where others were.
+fn without(parts: &[Part], kept: &[bool]) -> Vec<Part> {
+    let style = Style::new().dimmed();
+    let mut shown = Vec::new();
+    let mut left_out = 0;
+    for (part, kept) in parts.iter().zip(kept) {
+        if !kept {
+            left_out += 1;
+            continue;
+        }
+        if left_out > 0 {
+            let lines = vec![format!("  {}… {left_out} more", blanks(MARK + 2))];
+            shown.push(Part { style, lines });
+            left_out = 0;
+        }
+        shown.push(part.clone());
+    }
+    shown
 }
 
 /// A node, and the edge that leads to it.
@@ -312,6 +330,35 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_where_it_was() {
+        for broken in [usize::MAX, 19] {
+            let map = map(40, "a", broken, 1);
+            let look = Look {
+                styled: false,
+                width: None,
+            };
+            let text = anstream::adapter::strip_str(&text(&map, look)).to_string();
+            let (mut next, mut gaps) = (0, 0);
+            for line in text.lines().skip(1) {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                match words[..] {
+                    ["…", left_out, "more"] if next < 40 => {
+                        next += left_out.parse::<usize>().unwrap();
+                        gaps += 1;
+                    }
+                    [_, "address", nth, "a"] => {
+                        assert_eq!(nth.parse::<usize>().unwrap(), next, "{text}");
+                        next += 1;
+                    }
+                    _ => {}
+                }
+            }
+            assert_eq!(next, 40, "{text}");
+            assert!(gaps > 0, "{text}");
         }
     }
 }
