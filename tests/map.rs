@@ -2,6 +2,7 @@
 
 mod engine;
 mod limits;
+mod owners;
 mod proxies;
 mod topologies;
 

@@ -110,8 +110,11 @@ impl Sources<'_> {
                 by: By::Engine,
             });
         }
+        // Several processes may have the port, each at another address.
+        let dialled = self.dialled.filter(|it| it.port() == port);
+        let dialled = dialled.and_then(|it| self.scan.listener(self.host, it));
         let listeners = self.scan.listeners(self.host, port);
-        let listener = listeners.first()?;
+        let listener = dialled.as_ref().or(listeners.first())?;
         let holders = self.scan.holders(listener.inode);
         if let Some((pid, inner)) = published_proxy(&holders) {
             return Some(Owner {

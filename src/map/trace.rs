@@ -179,9 +179,13 @@ impl Tracer<'_> {
 
     /// Whether a process has accepted a connection past the one that listens there.
     fn is_redirected(&self, netns: Netns, socket: &TcpSocket) -> bool {
-        let listener = self.during.listener(netns, socket.local);
-        let own = listener.map(|it| self.during.holders(it.inode));
-        let own = own.unwrap_or_default();
+        let Some(listener) = self.during.listener(netns, socket.local) else {
+            return false;
+        };
+        // Several may share an address (SO_REUSEPORT, socket(7)).
+        let listeners = self.during.listeners(netns, listener.local.port());
+        let same = listeners.iter().filter(|it| it.local == listener.local);
+        let own: Vec<_> = same.flat_map(|it| self.during.holders(it.inode)).collect();
         let holders = self.during.holders(socket.inode);
         !own.is_empty() && !holders.is_empty() && !self.are_related(&own, &holders)
     }
@@ -269,8 +273,8 @@ impl Tracer<'_> {
         }
         let label = format!("accepted at {addr} by something that is not seen");
         let node = self.graph.add(Node::new(Kind::Nat, &label).at(netns));
-        let why_not = "the connection was made, and no socket listens there: a packet filter redirects it, and \
-                       without the engine nothing says where to";
+        let why_not = "the connection was made, and no socket listens there now: a packet filter redirects it, or what \
+                       listened there has ended";
         self.graph.unseen(at, node, why_not);
         None
     }
@@ -440,6 +444,11 @@ pub(super) fn port_words(port: &Published<'_>) -> String {
 /// docker-proxy among these processes, and where it leads to: its arguments have no secret.
 pub(super) fn published_proxy(holders: &[&Process]) -> Option<(u32, SocketAddr)> {
     let proxy = holders.iter().find(|it| it.name == "docker-proxy")?;
+    // Any process can call itself so.
+    let program = std::fs::read_link(format!("/proc/{}/exe", proxy.pid)).ok()?;
+    if !program.file_name()?.to_str()?.starts_with("docker-proxy") {
+        return None;
+    }
     let arguments = super::scan::arguments_of_proxy(proxy.pid);
     Some((proxy.pid, container_address(&arguments)?))
 }
