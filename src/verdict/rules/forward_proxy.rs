@@ -39,7 +39,7 @@ pub(super) const RULES: &[Rule] = &[
                       nothing for as long as the probe waited. Proxies answer once they have connected to the gateway or \
                       given that up, which can take them a minute.",
         evidence: "no answer to CONNECT on a connection to the proxy that was made",
-        action: "find out whether the proxy can reach the gateway's port (its log, or `wstap probe` on its host), or put the gateway's host into NO_PROXY if it can be reached without it",
+        action: "find out whether the proxy can reach the gateway's port (its log, or `wstap probe` on its host), or, if the gateway can be reached without it, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY)",
         ..hop("hop.fault.proxy_silent", Stage::Dial, 10, silent)
     },
 ];
@@ -98,7 +98,7 @@ fn login(view: &View<'_>) -> Option<Finding> {
     };
     let told = fact(format!("the proxy answered CONNECT {to} with 407"));
     let next = format!(
-        "{credentials}, or put the gateway's host into NO_PROXY if it can be reached without the proxy; the gateway's \
+        "{credentials}, or, if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY); the gateway's \
          token has no part in this"
     );
     Some(
@@ -120,10 +120,10 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     };
     let told = fact(format!("the proxy answered CONNECT {to} with {status}"));
     let next = if cannot {
-        "put the gateway's host into NO_PROXY if it can be reached without the proxy; else find out why the proxy does not \
+        "if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY); else find out why the proxy does not \
          reach it"
     } else {
-        "put the gateway's host into NO_PROXY if it can be reached without the proxy; else let the proxy's rules allow \
+        "if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY); else let the proxy's rules allow \
          CONNECT to the gateway's port"
     };
     Some(
@@ -145,7 +145,7 @@ fn unreachable(view: &View<'_>) -> Option<Finding> {
         "CONNECT {to} was to be sent to it: {}",
         error.detail
     ));
-    let next = "correct the variable or start the proxy, or put the gateway's host into NO_PROXY if it can be reached without it";
+    let next = "correct the variable or start the proxy, or, if the gateway can be reached without it, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY)";
     Some(
         Finding::new(Confidence::Certain, summary)
             .because([told])

@@ -146,11 +146,12 @@ pub(super) const RULES: &[Rule] = &[
         order: 95,
         title: "Some connections to the gateway fail",
         explanation: "`wstap probe` makes up to 100 connections to each address of the gateway's name, and to \
-                      one address more than 3 % failed: it is dead, or packets to it are lost. Clients that try \
+                      one address more than 3 % failed: it is dead, packets to it are lost, or something on the way limits \
+                      the new connections of one client, which so many connections exceed. Clients that try \
                       the addresses in turn connect late; those that try only one fail now and then.",
         evidence: "a probe in which more than 3 % of the connections to one address failed, while others worked",
         versions: Versions::Any,
-        action: "fix the route to the failing address; if it is dead, remove it from the name (DNS, hosts file)",
+        action: "fix the route to the failing address; if it is dead, remove it from the name (DNS, hosts file); a firewall's limit on new connections per client explains it too, and needs no change",
         party: Party::Network,
         ..cause("gateway.unreachable.partly", ActOn::Network, partly)
     },
