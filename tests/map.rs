@@ -12,15 +12,9 @@ use serde_json::Value;
 use tokio::process::Command;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::probe::{Run, output_of};
 use crate::support::deadline::{STEP, poll};
 use crate::support::netns::in_namespace;
-
-/// A run of the program.
-pub struct Run {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
 
 /// `wstap map` with these arguments, in an environment with nothing of the tests' own.
 pub fn command(arguments: &[&str]) -> Command {
@@ -41,14 +35,8 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 /// Its output.
-pub async fn run(mut command: Command) -> Run {
-    let output = command.output().await.expect("run wstap");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let run = Run {
-        code: output.status.code(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    };
+pub async fn run(command: Command) -> Run {
+    let run = output_of(command).await;
     for stream in [&run.stdout, &run.stderr] {
         assert!(!stream.contains("canary"), "a secret: {stream}");
     }

@@ -6,10 +6,9 @@ use super::engine::{Engine, container, failing};
 use super::{breaks, command, fits, is_fine, kinds, mapped, node, run};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script};
-use crate::support::attached::nft;
 use crate::support::deadline::promised;
 use crate::support::log::{Entry, Seen};
-use crate::support::netns::{self, HERE_PRIVATE, test_name};
+use crate::support::netns::{self, HERE_PRIVATE, Hosts, count_packets, counted_packets, test_name};
 
 #[tokio::test]
 async fn wrong_arguments_are_usage_errors() {
@@ -97,38 +96,14 @@ async fn nobody_else_gets_a_packet() {
     };
     let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
     let there = net.there();
-    let filter = |arguments: &[&str]| {
-        let program = nft();
-        let mut command = std::process::Command::new("ip");
-        program.on_path_of(&mut command);
-        let output = command
-            .args(["netns", "exec", &there, "nft"])
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    filter(&["add", "table", "ip", "seen"]);
-    let chain = "{ type filter hook output priority 0; }";
-    filter(&["add", "chain", "ip", "seen", "out", chain]);
-    let here = HERE_PRIVATE.to_string();
-    for others in ["!=", "=="] {
-        let rule = ["add", "rule", "ip", "seen", "out", "ip", "daddr", others];
-        filter(&[&rule[..], &[&here, "counter"]].concat());
-    }
+    count_packets(&there, HERE_PRIVATE);
     let url = format!("ws://{HERE_PRIVATE}:{}", gateway.peer.addr().port());
     let place = format!("netns:/run/netns/{there}");
     is_fine(&mapped(&[&url, "--in", &place], None).await);
-    let rules = filter(&["list", "table", "ip", "seen"]);
-    let packets: Vec<u64> = rules
-        .split("counter packets ")
-        .skip(1)
-        .map(|rest| rest.split(' ').next().unwrap().parse().unwrap())
-        .collect();
-    assert_eq!(packets[0], 0, "{rules}");
+    let (others, to_it) = counted_packets(&there);
+    assert_eq!(others, 0);
     // Two connections a run, three runs.
-    assert!((20..100).contains(&packets[1]), "{rules}");
+    assert!((20..100).contains(&to_it), "{to_it}");
 }
 
 /// An engine that accepts and says nothing does not hold the map up.
@@ -186,18 +161,15 @@ async fn names_with_two_addresses() {
     };
     let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
     let there = net.there();
-    let folder = std::path::Path::new("/etc/netns").join(&there);
-    std::fs::create_dir_all(&folder).unwrap();
     let place = format!("netns:/run/netns/{there}");
     let url = format!("ws://claw:{}", gateway.peer.addr().port());
     let dead = format!("{HERE_PRIVATE} claw\n10.87.0.77 claw\n");
     let own = format!("{HERE_PRIVATE} claw\n::1 claw\n");
     let mut maps = Vec::new();
     for hosts in [dead, own] {
-        std::fs::write(folder.join("hosts"), hosts).unwrap();
+        let _hosts = Hosts::write(&there, &hosts);
         maps.push(mapped(&[&url, "--in", &place], None).await);
     }
-    std::fs::remove_dir_all(&folder).unwrap();
     breaks(&maps[0], "name address", &["10.87.0.77"]);
     is_fine(&maps[1]);
     for map in &maps {

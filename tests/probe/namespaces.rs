@@ -8,27 +8,11 @@ use serde_json::Value;
 use super::{VARIABLE, broken, command, is_whole, run, rung};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
-use crate::support::attached::nft;
 use crate::support::deadline::{STEP, poll};
-use crate::support::netns::{self, HERE_PRIVATE, HERE_V4, THERE_PRIVATE, test_name};
-
-/// The hosts file of a namespace, as `ip netns exec` puts it over `/etc/hosts`.
-struct Hosts(std::path::PathBuf);
-
-impl Hosts {
-    fn write(namespace: &str, text: &str) -> Self {
-        let folder = std::path::Path::new("/etc/netns").join(namespace);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("hosts"), text).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::netns::{
+    self, HERE_PRIVATE, HERE_V4, Hosts, THERE_PRIVATE, count_packets, counted_packets, nft_in,
+    test_name,
+};
 
 /// What depends on where and when it ran.
 fn without_times(mut report: Value) -> Value {
@@ -310,11 +294,11 @@ async fn small_requests_pass_and_large_ones_do_not() {
     assert_eq!(rung(&fine, "L1.size")["status"], "pass", "{fine}");
     let there = net.there();
     let chain = "{ type filter hook input priority 0; }";
-    filter(&there, &["add", "table", "ip", "narrow"]);
-    filter(&there, &["add", "chain", "ip", "narrow", "in", chain]);
+    nft_in(&there, &["add", "table", "ip", "narrow"]);
+    nft_in(&there, &["add", "chain", "ip", "narrow", "in", chain]);
     let large = ["ip", "length", ">", "1400", "drop"];
     let rule = ["add", "rule", "ip", "narrow", "in"];
-    filter(&there, &[rule.as_slice(), &large].concat());
+    nft_in(&there, &[rule.as_slice(), &large].concat());
     let report = run(command(&[&url, "--json"])).await.report();
     is_whole(&report);
     let expected = ("L1.size".to_owned(), "network.cut.large_request".to_owned());
@@ -330,20 +314,6 @@ async fn small_requests_pass_and_large_ones_do_not() {
     );
 }
 
-/// Runs `nft` there.
-fn filter(namespace: &str, arguments: &[&str]) -> String {
-    let program = nft();
-    let mut command = std::process::Command::new("ip");
-    program.on_path_of(&mut command);
-    let output = command
-        .args(["netns", "exec", namespace, "nft"])
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// A counter in the namespace sees every packet that does not go to the gateway.
 #[tokio::test]
 async fn nobody_else_gets_a_packet() {
@@ -353,41 +323,13 @@ async fn nobody_else_gets_a_packet() {
     };
     let gateway = Gateway::start(&Via::At((HERE_PRIVATE, 0).into()), Script::default()).await;
     let there = net.there();
-    let filter = |arguments: &[&str]| filter(&there, arguments);
-    filter(&["add", "table", "ip", "seen"]);
-    filter(&[
-        "add",
-        "chain",
-        "ip",
-        "seen",
-        "out",
-        "{ type filter hook output priority 0; }",
-    ]);
-    for others in ["!=", "=="] {
-        filter(&[
-            "add",
-            "rule",
-            "ip",
-            "seen",
-            "out",
-            "ip",
-            "daddr",
-            others,
-            &HERE_PRIVATE.to_string(),
-            "counter",
-        ]);
-    }
+    count_packets(&there, HERE_PRIVATE);
     let url = format!("ws://{HERE_PRIVATE}:{}", gateway.peer.addr().port());
     let report = probed_from(&there, &url).await;
     assert_eq!(broken(&report).0, "none", "{report}");
-    let rules = filter(&["list", "table", "ip", "seen"]);
-    let packets: Vec<u64> = rules
-        .split("counter packets ")
-        .skip(1)
-        .map(|rest| rest.split(' ').next().unwrap().parse().unwrap())
-        .collect();
-    assert_eq!(packets[0], 0, "{rules}");
-    assert!(packets[1] > 100, "{rules}");
+    let (others, to_it) = counted_packets(&there);
+    assert_eq!(others, 0);
+    assert!(to_it > 100, "{to_it}");
 }
 
 /// From the other host, with the right secret.

@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -29,6 +29,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
+use super::program::Program;
 use super::skip::skip;
 use super::tap::signal;
 
@@ -379,4 +380,58 @@ async fn the_other_host_is_another_one() {
         net.connect_from_there(loopback)
             .expect_err("its own loopback");
     }
+}
+
+/// The hosts file of a namespace, as `ip netns exec` puts it over `/etc/hosts`; gone with this.
+pub struct Hosts(PathBuf);
+
+impl Hosts {
+    pub fn write(namespace: &str, text: &str) -> Self {
+        let folder = Path::new("/etc/netns").join(namespace);
+        std::fs::create_dir_all(&folder).expect("create a folder");
+        std::fs::write(folder.join("hosts"), text).expect("write a file");
+        Self(folder)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs `nft` in a namespace.
+pub fn nft_in(namespace: &str, arguments: &[&str]) -> String {
+    let program = Program::find("nft").expect("make fetch gets nft");
+    let mut command = Command::new("ip");
+    program.on_path_of(&mut command);
+    let command = command.args(["netns", "exec", namespace, "nft"]);
+    let output = command.args(arguments).output().expect("run nft");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Counts the IPv4 packets that leave a namespace from now on.
+pub fn count_packets(namespace: &str, to: Ipv4Addr) {
+    nft_in(namespace, &["add", "table", "ip", "seen"]);
+    let chain = "{ type filter hook output priority 0; }";
+    nft_in(namespace, &["add", "chain", "ip", "seen", "out", chain]);
+    for others in ["!=", "=="] {
+        let rule = ["add", "rule", "ip", "seen", "out", "ip", "daddr", others];
+        nft_in(
+            namespace,
+            &[&rule[..], &[&to.to_string(), "counter"]].concat(),
+        );
+    }
+}
+
+/// Those to others, and those to the address.
+pub fn counted_packets(namespace: &str) -> (u64, u64) {
+    let rules = nft_in(namespace, &["list", "table", "ip", "seen"]);
+    let mut counters = rules.split("counter packets ").skip(1).map(|rest| {
+        let digits = rest.split(' ').next().expect("a number");
+        digits.parse().expect("a number")
+    });
+    let mut next = || counters.next().expect("a counter");
+    (next(), next())
 }
