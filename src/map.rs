@@ -13,13 +13,12 @@ mod hold;
 mod markdown;
 mod onward;
 mod options;
-mod print;
+mod page;
 mod scan;
 mod survey;
 mod trace;
 mod watch;
 
-use std::io::{self, Write as _};
 use std::time::Instant;
 
 use tokio::runtime::Builder;
@@ -32,7 +31,7 @@ use crate::exit;
 use crate::place::{self, EnterError};
 use crate::probe::target::{Address, Target, TargetError};
 use crate::probe::whereabouts::{Environment, Whereabouts};
-use crate::terminal::{Look, log};
+use crate::terminal::{Look, log, print};
 
 /// Where the client is, and what it looks for: all that is read before anything is sent.
 #[derive(Debug)]
@@ -113,11 +112,9 @@ pub fn run(options: &Options, entered: &Entered) -> u8 {
     } else if options.markdown {
         markdown::markdown(&map)
     } else {
-        print::text(&map, Look::stdout())
+        page::text(&map, Look::stdout())
     };
-    let mut out =
-        anstream::AutoStream::new(io::stdout(), anstream::AutoStream::choice(&io::stdout()));
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    print(&text);
     match map.broken {
         None => exit::OK,
         Some(_) => exit::FAILED,

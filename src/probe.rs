@@ -11,7 +11,7 @@ mod device;
 pub(crate) mod formats;
 mod health;
 mod ladder;
-mod options;
+pub(crate) mod options;
 mod proxy;
 mod repeat;
 mod report;
@@ -22,7 +22,7 @@ mod versions;
 pub(crate) mod whereabouts;
 
 use std::env;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ use self::target::Target;
 use self::whereabouts::{Environment, Whereabouts};
 use crate::exit;
 use crate::place::{self, EnterError};
-use crate::terminal::{Look, log};
+use crate::terminal::{Look, log, print};
 
 /// Where the probe stands, and what it looks for: all that is read before anything is sent.
 #[derive(Debug)]
@@ -295,12 +295,4 @@ fn written(options: &Options, report: &Report) -> Result<(), String> {
         formats::add_to_summary(report, &path).map_err(|error| failed(&path, error))?;
     }
     Ok(())
-}
-
-/// Whether it could be written.
-fn print(text: &str) -> bool {
-    let mut out =
-        anstream::AutoStream::new(io::stdout(), anstream::AutoStream::choice(&io::stdout()));
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.is_ok()
 }

@@ -5,6 +5,7 @@
 pub mod log;
 pub mod text;
 
+use std::io::Write as _;
 use std::os::fd::AsFd;
 
 use anstream::stream::RawStream;
@@ -18,6 +19,19 @@ const MOST: usize = 120;
 
 /// On a narrower terminal lines are broken by the terminal itself.
 const LEAST: usize = 40;
+
+/// Writes to the standard output, and tells whether somebody reads it.
+#[expect(
+    clippy::must_use_candidate,
+    reason = "a page is printed whether it is read or not"
+)]
+pub fn print(text: &str) -> bool {
+    let stdout = std::io::stdout();
+    let choice = AutoStream::choice(&stdout);
+    let mut out = AutoStream::new(stdout, choice);
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.is_ok()
+}
 
 /// How text for people is written to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use jiff::SignedDuration;
 
 use crate::place::Place;
+use crate::probe::options::budget;
 
 /// The arguments.
 #[derive(Clone, Debug, Args)]
@@ -39,12 +39,4 @@ pub struct Options {
     pub(super) json: bool,
     #[arg(long, help = "Print Markdown with a mermaid graph")]
     pub(super) markdown: bool,
-}
-
-fn budget(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<SignedDuration>().ok();
-    let parsed = parsed.and_then(|it| Duration::try_from(it).ok());
-    parsed
-        .filter(|it| (Duration::from_secs(1)..=Duration::from_mins(10)).contains(it))
-        .ok_or_else(|| "expected a duration from 1s to 10m, such as 10s".to_owned())
 }

@@ -132,7 +132,8 @@ impl Options {
     }
 }
 
-fn budget(text: &str) -> Result<Duration, String> {
+/// A limit of time for a whole run.
+pub(crate) fn budget(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1)..=Duration::from_mins(10))
         .ok_or_else(|| "expected a duration from 1s to 10m, such as 20s".to_owned())
 }
