@@ -212,7 +212,7 @@ impl Prober<'_> {
         })
     }
 
-    /// Two paths, each with the budget.
+    /// Two paths within one budget.
     async fn compare(
         &self,
         target: &Target,
@@ -222,7 +222,7 @@ impl Prober<'_> {
         let first = self.climb(target, started, None, false).await?;
         // Both may lead to the same gateway, which counts wrong secrets.
         let withheld = auth_failed(&first).then_some(compare::NOT_TWICE);
-        let second = self.climb(other, Instant::now(), withheld, false).await?;
+        let second = self.climb(other, started, withheld, false).await?;
         let comparison = Comparison::of(first, second);
         print(&if self.options.json {
             json_line(&comparison)

@@ -5,6 +5,7 @@ mod namespaces;
 mod paths;
 mod proxy;
 mod tls;
+mod versions;
 
 use std::process::Stdio;
 

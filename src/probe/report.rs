@@ -321,12 +321,9 @@ pub(super) fn lines(rung: &Rung, look: Look) -> String {
 pub(super) fn last(report: &Report, look: Look) -> String {
     let took = human_ms(report.ms);
     let gateway = &report.versions.gateway;
-    let mut version = gateway
+    let version = gateway
         .as_ref()
         .map_or_else(String::new, |version| format!(", gateway {version}"));
-    if let Some(skew) = report.versions.skew() {
-        let _ = write!(version, " ({skew})");
-    }
     let text = match report.failed() {
         Some(rung) => format!("first failing rung: {}{version}, {took}", rung.id),
         None => format!("no rung failed{version}, {took}"),

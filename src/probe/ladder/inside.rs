@@ -162,6 +162,9 @@ impl Climber<'_> {
                 ),
                 None => format!("accepted without a secret (method {method}){device}"),
             };
+            let skew = self.versions.skew();
+            let skew = skew.map_or_else(String::new, |skew| format!("; {skew}"));
+            let because = format!("{because}{skew}");
             self.add(Rung::new("L2.auth", Status::Pass, because).took(ms));
             self.scopes(record, heard);
             return;
