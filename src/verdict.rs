@@ -10,6 +10,7 @@ pub mod breach;
 pub mod credential;
 pub mod decided;
 pub mod docs;
+mod ends;
 pub mod foreign;
 pub mod hops;
 pub mod names;
