@@ -89,8 +89,14 @@ fn kept(view: &View<'_>) -> Option<Finding> {
 /// the wait.
 pub(super) fn is_stalled(view: &View<'_>) -> bool {
     let tcp = view.gateway.as_ref().and_then(|gateway| gateway.tcp);
-    let is_waiting = matches!(view.gateway_error(), None | Some(Kind::UpgradeTimeout));
-    is_waiting
+    let was_left = match view.gateway_error() {
+        Some(Kind::UpgradeTimeout) => true,
+        None => view.end_of(Leg::Client).is_by_peer(),
+        Some(_) => false,
+    };
+    // A drain ends what it finds, for a reason of its own.
+    was_left
+        && !view.close.drained
         && view.phase == Phase::Upgrade
         && view.status().is_none()
         && tcp.is_some_and(|tcp| tcp.retries >= STALLED && tcp.unacked > 0)

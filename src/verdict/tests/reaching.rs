@@ -123,4 +123,15 @@ fn a_request_that_was_not_acknowledged_is_not_the_gateways() {
     assert_eq!(rule_of(&edited(large, by_client)), large);
     let answered = edited(large, |record| record["gateway"]["status"] = 101.into());
     assert_ne!(rule_of(&answered), large);
+    // Not by the client, nor by the timer of the upgrade.
+    let by_nobody = edited(large, |record| {
+        by_client(record);
+        record["close"] = json!({ "first": "tap", "transport": { "client": "local" } });
+    });
+    assert_ne!(rule_of(&by_nobody), large);
+    let drained = edited(large, |record| {
+        by_client(record);
+        record["close"]["drained"] = true.into();
+    });
+    assert_ne!(rule_of(&drained), large);
 }
