@@ -30,7 +30,7 @@ use self::facts::Facts;
 use crate::exit;
 use crate::place::{self, EnterError};
 use crate::probe::target::{Address, Target, TargetError};
-use crate::probe::whereabouts::{Environment, Whereabouts};
+use crate::probe::whereabouts::Whereabouts;
 use crate::terminal::{Look, log, print};
 
 /// Where the client is, and what it looks for: all that is read before anything is sent.
@@ -53,16 +53,14 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
     let host = place::netns_of("self").unwrap_or_default();
     let facts = Facts::ask(started + options.budget / 2);
-    let seen = match &options.place {
-        Some(at) => Some(place::enter_with_names(at)?),
-        None => None,
-    };
-    let environment = match &seen {
-        Some(seen) if seen.pid.is_some() => Environment::parse(&seen.environment),
-        _ => Environment::own(),
-    };
+    let (environment, seen) = options.route.enter(options.budget)?;
     let pid = seen.as_ref().and_then(|seen| seen.pid);
-    let target = Target::find(options.url.as_deref(), None, &environment, seen.is_some());
+    let target = Target::find(
+        options.route.url.as_deref(),
+        None,
+        &environment,
+        seen.is_some(),
+    );
     let socket = match target.as_ref().map(|it| &it.address) {
         Ok(Address::Unix(path)) => Some(path.display().to_string()),
         _ => None,

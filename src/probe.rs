@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Builder;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep_until;
 
 pub use self::options::Options;
 pub use self::report::{Report, Rung, Status, Versions};
@@ -37,9 +37,9 @@ use self::compare::Comparison;
 use self::device::Device;
 use self::proxy::Choice;
 use self::target::Target;
-use self::whereabouts::{Environment, Whereabouts};
+use self::whereabouts::Whereabouts;
 use crate::exit;
-use crate::place::{self, EnterError};
+use crate::place::EnterError;
 use crate::terminal::{Look, log, print};
 
 /// Where the probe stands, and what it looks for: all that is read before anything is sent.
@@ -58,14 +58,7 @@ pub struct Entered {
 /// their view of files.
 pub fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
-    let seen = match &options.place {
-        Some(at) => Some(place::enter_with_names(at)?),
-        None => None,
-    };
-    let environment = match &seen {
-        Some(seen) if seen.pid.is_some() => Environment::parse(&seen.environment),
-        _ => Environment::own(),
-    };
+    let (environment, seen) = options.route.enter(options.budget)?;
     let find = |url: Option<&str>| {
         let secret = options.secret()?;
         let mut target = Target::find(url, secret, &environment, seen.is_some())?;
@@ -77,7 +70,7 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
         }
         Ok(target)
     };
-    let target = find(options.url.as_deref());
+    let target = find(options.route.url.as_deref());
     let second = options.compare.as_deref().map(|url| find(Some(url)));
     let pid = seen.as_ref().and_then(|seen| seen.pid);
     let root = pid.map_or_else(|| "/".to_owned(), |pid| format!("/proc/{pid}/root"));
@@ -232,16 +225,13 @@ impl Prober<'_> {
         Ok(comparison.exit_code(self.options.exit_by_layer))
     }
 
-    /// Until the process is ended, or nobody reads any more.
+    /// Until the process is ended, or its output is closed.
     async fn repeat(
         &self,
         target: &Target,
         every: Duration,
         started: Instant,
     ) -> Result<u8, session::ProbeError> {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.tick().await;
         let json = self.options.json;
         let mut before = self.climb(target, started, None, !json).await?;
         let mut is_read = print(&if json {
@@ -249,17 +239,17 @@ impl Prober<'_> {
         } else {
             report::last(&before, self.look)
         });
+        let mut began = started;
         while is_read {
-            ticks.tick().await;
-            if auth_failed(&before) {
-                // So that no client of this address is locked out by the probe.
-                sleep(LOCKOUT.saturating_sub(every)).await;
-            }
-            let now = self.climb(target, Instant::now(), None, false).await?;
+            // The probe must not lock out the clients of its address.
+            let least = if auth_failed(&before) { LOCKOUT } else { every };
+            sleep_until((began + every.max(least)).into()).await;
+            began = Instant::now();
+            let now = self.climb(target, began, None, false).await?;
             is_read = print(&if json {
                 json_line(&now)
             } else {
-                repeat::told(&before, &now, self.look)
+                repeat::changes(&before, &now, self.look)
             });
             before = now;
         }

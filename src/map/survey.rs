@@ -35,7 +35,7 @@ pub(super) async fn survey(options: &Options, entered: &Entered, target: &Target
     let deadline = entered.started + options.budget;
     let home = netns_of("self").unwrap_or(entered.host);
     let scan = Scan::take(home, deadline);
-    let (place, facts) = (options.place.as_ref(), &entered.facts);
+    let (place, facts) = (options.route.place.as_ref(), &entered.facts);
     let client = Client::new(
         place,
         entered.pid,

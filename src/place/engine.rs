@@ -23,8 +23,8 @@ use tokio::time::timeout;
 /// Where engines listen, unless `DOCKER_HOST` says otherwise. Podman answers the same requests.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 
-/// For one request.
-const LIMIT: Duration = Duration::from_secs(5);
+/// For one request, unless the caller has less time.
+pub const LIMIT: Duration = Duration::from_secs(5);
 
 /// No answer is longer.
 const MOST: usize = 8 << 20;
@@ -221,7 +221,7 @@ where
 /// that it has; what cannot be read until then is left out.
 pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usize), EngineError> {
     let left = || deadline.saturating_duration_since(Instant::now());
-    let (path, status, body) = get_within(left(), "/containers/json?all=true")?;
+    let (path, status, body) = get("/containers/json?all=true", left())?;
     let mut listed: Vec<Listed> = parse(&path, status, &body)?;
     listed.sort_by_key(|it| (it.state != "running", it.id.clone()));
     let mut found = Vec::new();
@@ -230,7 +230,7 @@ pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usi
         if Instant::now() > deadline {
             break;
         }
-        match container_within(left(), &it.id) {
+        match container(&it.id, left()) {
             // It may have gone since it was listed.
             Err(EngineError::NoContainer(_)) => {}
             // One that the engine cannot describe takes nothing from the others.
@@ -254,28 +254,21 @@ struct Listed {
     state: String,
 }
 
-/// The main process of a container.
-pub fn pid_of_container(name: &str) -> Result<u32, EngineError> {
-    let container = container(name)?;
+/// The main process of a container, which is one that this process sees.
+pub fn main_process(container: &Container) -> Result<u32, EngineError> {
+    let name = container.short_name().to_owned();
     match container.state.pid {
-        0 => Err(EngineError::NotRunning(name.to_owned())),
-        pid if is_process_of(pid, &container) => Ok(pid),
-        pid => {
-            let name = name.to_owned();
-            Err(EngineError::AnotherProcess { name, pid })
-        }
+        0 => Err(EngineError::NotRunning(name)),
+        pid if is_process_of(pid, container) => Ok(pid),
+        pid => Err(EngineError::AnotherProcess { name, pid }),
     }
 }
 
 /// A container by its name or id, running or not.
-pub fn container(name: &str) -> Result<Container, EngineError> {
-    container_within(LIMIT, name)
-}
-
-fn container_within(limit: Duration, name: &str) -> Result<Container, EngineError> {
+pub fn container(name: &str, limit: Duration) -> Result<Container, EngineError> {
     let name_in_path = utf8_percent_encode(name, NON_ALPHANUMERIC);
     let target = format!("/containers/{name_in_path}/json");
-    let (path, status, body) = get_within(limit, &target)?;
+    let (path, status, body) = get(&target, limit)?;
     if status == StatusCode::NOT_FOUND {
         return Err(EngineError::NoContainer(name.to_owned()));
     }
@@ -314,21 +307,16 @@ fn started_at(system: &str, process: &str) -> Option<i64> {
     boot.checked_add(i64::try_from(seconds).ok()?)
 }
 
-/// The main process of the only running container of a Compose service.
-pub fn pid_of_service(service: &str) -> Result<u32, EngineError> {
-    pid_of_container(&id_of_service(service)?)
-}
-
 /// The only running container of a Compose service.
-pub fn container_of_service(service: &str) -> Result<Container, EngineError> {
-    container(&id_of_service(service)?)
+pub fn container_of_service(service: &str, limit: Duration) -> Result<Container, EngineError> {
+    container(&id_of_service(service, limit)?, limit)
 }
 
-fn id_of_service(service: &str) -> Result<String, EngineError> {
+fn id_of_service(service: &str, limit: Duration) -> Result<String, EngineError> {
     let label = format!("com.docker.compose.service={service}");
     let filters = serde_json::json!({ "label": [label] }).to_string();
     let filters = utf8_percent_encode(&filters, NON_ALPHANUMERIC);
-    let (path, status, body) = get(&format!("/containers/json?filters={filters}"))?;
+    let (path, status, body) = get(&format!("/containers/json?filters={filters}"), limit)?;
     let mut listed: Vec<Listed> = parse(&path, status, &body)?;
     // Those of `docker compose run` serve nobody.
     listed.retain(|it| it.labels.get(ONE_OFF).is_none_or(|it| it != "True"));
@@ -363,11 +351,7 @@ fn parse<T: for<'de> Deserialize<'de>>(
     serde_json::from_slice(body).map_err(|error| failed(error.to_string()))
 }
 
-fn get(target: &str) -> Result<(PathBuf, StatusCode, Bytes), EngineError> {
-    get_within(LIMIT, target)
-}
-
-fn get_within(limit: Duration, target: &str) -> Result<(PathBuf, StatusCode, Bytes), EngineError> {
+fn get(target: &str, limit: Duration) -> Result<(PathBuf, StatusCode, Bytes), EngineError> {
     let path = socket()?;
     let failed = |why: String| EngineError::Call {
         path: path.clone(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -32,9 +33,9 @@ pub enum EnterError {
 
 /// Moves this thread into the network namespace. Threads that it starts later are in it as well.
 pub fn enter(place: &Place) -> Result<(), EnterError> {
-    let path = match process(place)? {
-        Ok(pid) => format!("/proc/{pid}/ns/net").into(),
-        Err(path) => path,
+    let path = match find(place, engine::LIMIT)? {
+        Found::Process(pid, _) => format!("/proc/{pid}/ns/net").into(),
+        Found::File(path) => path.to_owned(),
     };
     join(&open(path)?, CloneFlags::CLONE_NEWNET)
 }
@@ -66,13 +67,14 @@ impl fmt::Debug for Seen {
 ///
 /// No other file of the process is used: the C library loads code that its `nsswitch.conf` names, and in a
 /// container that would be the container's code with our rights. For a file as `ip netns` makes them, the files in
-/// `/etc/netns/NAME` are put over those in `/etc` (ip-netns(8)).
-pub fn enter_with_names(place: &Place) -> Result<Seen, EnterError> {
-    let pid = match process(place)? {
-        Ok(pid) => pid,
-        Err(path) => {
-            join(&open(path.clone())?, CloneFlags::CLONE_NEWNET)?;
-            cover(&path)?;
+/// `/etc/netns/NAME` are put over those in `/etc` (ip-netns(8)). An engine has this long to answer.
+pub fn enter_with_names(place: &Place, limit: Duration) -> Result<Seen, EnterError> {
+    // Two questions at most.
+    let (pid, container) = match find(place, engine::LIMIT.min(limit / 3))? {
+        Found::Process(pid, container) => (pid, container),
+        Found::File(path) => {
+            join(&open(path.to_owned())?, CloneFlags::CLONE_NEWNET)?;
+            cover(path)?;
             return Ok(Seen::default());
         }
     };
@@ -88,11 +90,7 @@ pub fn enter_with_names(place: &Place) -> Result<Seen, EnterError> {
         pid: Some(pid),
         environment: read("environ")?,
         mounts: String::from_utf8_lossy(&read("mountinfo")?).into_owned(),
-        container: match place {
-            Place::Container(name) => Some(engine::container(name)?),
-            Place::Compose(service) => Some(engine::container_of_service(service)?),
-            Place::Pid(_) | Place::Netns(_) => None,
-        },
+        container: container.map(|container| *container),
     };
     let root = of("root");
     let files = NAMES.map(|name| (name, read_in(&root, name)));
@@ -155,14 +153,22 @@ fn cover_with(root: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), EnterError> 
     covered().map_err(failed)
 }
 
-/// A process of the place, or the file that it is.
-fn process(place: &Place) -> Result<Result<u32, PathBuf>, EnterError> {
-    Ok(match place {
-        Place::Container(name) => Ok(engine::pid_of_container(name)?),
-        Place::Compose(service) => Ok(engine::pid_of_service(service)?),
-        Place::Pid(pid) => Ok(*pid),
-        Place::Netns(path) => Err(path.clone()),
-    })
+/// What a place is.
+enum Found<'a> {
+    /// A process of it, and its container.
+    Process(u32, Option<Box<Container>>),
+    File(&'a Path),
+}
+
+fn find(place: &Place, limit: Duration) -> Result<Found<'_>, EnterError> {
+    let container = match place {
+        Place::Container(name) => engine::container(name, limit)?,
+        Place::Compose(service) => engine::container_of_service(service, limit)?,
+        Place::Pid(pid) => return Ok(Found::Process(*pid, None)),
+        Place::Netns(path) => return Ok(Found::File(path)),
+    };
+    let pid = engine::main_process(&container)?;
+    Ok(Found::Process(pid, Some(Box::new(container))))
 }
 
 /// An open namespace.

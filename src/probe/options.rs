@@ -11,7 +11,8 @@ use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
 use super::target::{Given, TargetError};
-use crate::place::Place;
+use super::whereabouts::Environment;
+use crate::place::{self, EnterError, Place, Seen};
 
 /// No gateway's token is longer.
 const MOST: usize = 16 * 1024;
@@ -19,19 +20,8 @@ const MOST: usize = 16 * 1024;
 /// The arguments.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
-    #[arg(
-        value_name = "URL",
-        help = "The gateway as a client dials it: ws, wss, http or https, or unix:/path. Default: \
-                OPENCLAW_GATEWAY_URL, else what OpenClaw's configuration says, else ws://127.0.0.1:18789"
-    )]
-    pub(super) url: Option<String>,
-    #[arg(
-        long = "in",
-        value_name = "PLACE",
-        help = "Probe from the network namespace of PLACE, with its hosts file and resolv.conf: container:NAME, compose:SERVICE, \
-                pid:N or netns:PATH"
-    )]
-    pub(super) place: Option<Place>,
+    #[command(flatten)]
+    pub(super) route: Route,
     #[arg(
         long,
         value_name = "NAME",
@@ -100,6 +90,39 @@ pub struct Options {
         help = "Exit with 10, 11 or 12 instead of 1 if the first failing rung is in L1, L2 or L3"
     )]
     pub(super) exit_by_layer: bool,
+}
+
+/// From where to where.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Route {
+    #[arg(
+        value_name = "URL",
+        help = "The gateway as a client dials it: ws, wss, http or https, or unix:/path. Default: \
+                OPENCLAW_GATEWAY_URL, else what OpenClaw's configuration says, else ws://127.0.0.1:18789"
+    )]
+    pub(crate) url: Option<String>,
+    #[arg(
+        long = "in",
+        value_name = "PLACE",
+        help = "Start from the network namespace of PLACE, with its hosts file and resolv.conf: container:NAME, compose:SERVICE, \
+                pid:N or netns:PATH"
+    )]
+    pub(crate) place: Option<Place>,
+}
+
+impl Route {
+    /// Enters the place, and reads the environment of its process. The engine has this long to answer.
+    pub(crate) fn enter(&self, limit: Duration) -> Result<(Environment, Option<Seen>), EnterError> {
+        let seen = match &self.place {
+            Some(at) => Some(place::enter_with_names(at, limit)?),
+            None => None,
+        };
+        let environment = match &seen {
+            Some(seen) if seen.pid.is_some() => Environment::parse(&seen.environment),
+            _ => Environment::own(),
+        };
+        Ok((environment, seen))
+    }
 }
 
 impl Options {

@@ -11,7 +11,7 @@ use crate::terminal::Look;
 use crate::verdict::words::human_ms;
 
 /// One line for a run like the one before, else a line for each rung that came to something else.
-pub(super) fn told(before: &Report, now: &Report, look: Look) -> String {
+pub(super) fn changes(before: &Report, now: &Report, look: Look) -> String {
     let at = now.at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ");
     let state = match now.first_failing {
         Some(id) => format!("first failing rung: {id}"),
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_told() {
+    fn changes_are_named() {
         let tcp = |status| Rung::new("L1.tcp", status, "0 of 4 connected");
         let before = report(vec![name(&["a", "b"]), tcp(Status::Pass)]);
         let same = report(vec![name(&["b", "a"]), tcp(Status::Pass)]);
-        let text = told(&before, &same, Look::PLAIN);
+        let text = changes(&before, &same, Look::PLAIN);
         assert!(text.contains("as before: no rung failed"), "{text}");
         let moved = report(vec![name(&["b", "c"]), tcp(Status::Fail)]);
-        let text = told(&before, &moved, Look::PLAIN);
+        let text = changes(&before, &moved, Look::PLAIN);
         assert!(
             text.contains("changed: first failing rung: L1.tcp"),
             "{text}"

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
 use schemars::JsonSchema;
@@ -18,6 +19,8 @@ use crate::session::text::PeerText;
 
 /// Lines of a hosts file that are kept.
 const LINES: usize = 50;
+/// For the engine to describe a container whose network is shared.
+const SHARED: Duration = Duration::from_secs(1);
 /// Length of a text that is kept, in bytes.
 const LENGTH: usize = 200;
 
@@ -186,7 +189,7 @@ impl Whereabouts {
 
 /// Whether this place is the network of another container no longer.
 fn stale(container: &Container) -> Option<(String, String)> {
-    let owner = |id: &str| match engine::container(id) {
+    let owner = |id: &str| match engine::container(id, SHARED) {
         Ok(other) => Ok(Some(Owner {
             words: format!("container {}", kept(other.short_name())),
             runs: other.state.pid != 0,

@@ -1,12 +1,14 @@
-//! How much a probe takes: sockets at the same time.
+//! How much a probe takes: sockets at the same time, and time.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{VARIABLE, command};
+use super::{VARIABLE, command, run};
 use crate::peers::Via;
 use crate::peers::openclaw::{Gateway, Script, TOKEN};
+use crate::support::deadline::promised;
 use crate::support::program::Program;
 use crate::support::skip::skip;
 
@@ -51,6 +53,23 @@ fn sockets_are_counted() {
                1 socket(AF_UNIX, SOCK_STREAM, 0) = 6\n2 <... socket resumed>) = 7\n1 close(5) = 0\n\
                1 socket(AF_INET, SOCK_DGRAM, 0) = 5\n1 close(7 <unfinished ...>\n";
     assert_eq!(most_sockets(log), 2);
+}
+
+/// An engine that accepts and says nothing.
+#[tokio::test]
+async fn an_engine_that_hangs_is_within_the_budget() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("engine");
+    let _engine = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    for place in ["container:claw", "compose:claw"] {
+        let mut command = command(&["ws://claw:1", "--in", place, "--budget", "2s"]);
+        command.env("DOCKER_HOST", format!("unix://{}", path.display()));
+        let began = Instant::now();
+        let run = run(command).await;
+        assert!(began.elapsed() < promised(Duration::from_secs(3)));
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains("no answer within"), "{}", run.stderr);
+    }
 }
 
 #[tokio::test]
