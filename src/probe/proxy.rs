@@ -1,6 +1,6 @@
 //! A proxy for outgoing connections that the environment names: whether it connects to the gateway.
 //!
-//! Its refusals look like the gateway's to many programs: a 407 of its own is taken for a wrong token.
+//! Many programs report its refusals as if they were the gateway's: its 407 is mistaken for a wrong token.
 
 use std::fmt;
 use std::io;
@@ -20,6 +20,7 @@ use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::target::{Address, Target};
 use super::whereabouts::Environment;
@@ -52,6 +53,8 @@ pub(super) struct Proxy {
     host: String,
     port: u16,
     authorization: Option<HeaderValue>,
+    /// Decoded.
+    password: Option<Zeroizing<String>>,
 }
 
 /// It has a secret.
@@ -151,6 +154,7 @@ impl Choice {
         Self::Through(Proxy {
             variable,
             authorization: authorization(&url),
+            password: url.password().map(password),
             host: url.host_str().unwrap_or_default().to_owned(),
             port: url.port_or_known_default().unwrap_or(80),
         })
@@ -194,6 +198,10 @@ fn authorization(url: &Url) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(value).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+fn password(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(percent_decode_str(text).decode_utf8_lossy().into_owned())
 }
 
 impl Proxy {
@@ -277,7 +285,9 @@ impl Proxy {
             )
         };
         let answer = answer.map_err(slow)?.map_err(|error| other(&error))?;
-        Ok((answer.status().as_u16(), kept(answer.headers())))
+        let sent = self.authorization.as_ref();
+        let headers = kept(answer.headers(), sent, self.password.as_deref());
+        Ok((answer.status().as_u16(), headers))
     }
 
     /// As a record, for the rules.
@@ -313,7 +323,7 @@ impl Proxy {
 }
 
 impl Tried {
-    /// The budget ended the wait, sooner than says something about a proxy.
+    /// The budget ended the wait too early to draw a conclusion about the proxy.
     pub(super) fn is_cut(&self) -> bool {
         let timed_out = self.error.as_ref().is_some_and(|error| {
             matches!(
@@ -357,13 +367,22 @@ fn unreached(host: &str, error: &io::Error) -> GatewayError {
     }
 }
 
-/// The headers that tell who answered and what it wants.
-fn kept(headers: &HeaderMap) -> Vec<HeaderFact> {
+/// The headers that show who answered and what it wants, unless they repeat the credentials.
+fn kept(
+    headers: &HeaderMap,
+    sent: Option<&HeaderValue>,
+    password: Option<&String>,
+) -> Vec<HeaderFact> {
+    let sent = sent.and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let secrets = [sent, password.map(String::as_str)];
     let kept = |name: HeaderName| {
         let value = headers.get(&name)?;
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let mut secrets = secrets.iter().flatten().filter(|it| !it.is_empty());
+        let repeats = secrets.any(|secret| text.contains(secret));
         Some(HeaderFact {
             name: PeerText::new(name.as_str(), 40),
-            value: Some(PeerText::from_bytes(value.as_bytes(), 120)),
+            value: (!repeats).then(|| PeerText::new(&text, 120)),
             length: value.len(),
         })
     };

@@ -55,6 +55,26 @@ async fn a_proxy_that_openclaw_does_not_use_is_a_warning() {
         );
         assert_eq!(proxy.log.connections(), 1, "it is asked once");
     }
+    // It repeats what it was sent; `with` looks for the password.
+    let credentials = format!("user:{PASSWORD}");
+    let encoded = data_encoding::BASE64.encode(credentials.as_bytes());
+    let echo = format!(
+        "HTTP/1.1 407 No\r\nServer: {PASSWORD}\r\nProxy-Authenticate: Basic realm=\"{encoded}\"\r\nContent-Length: 0\r\n\r\n"
+    );
+    let proxy = blurts::start(&Via::Plain, echo.as_bytes()).await;
+    let report = with(
+        "ws://no-such-host.invalid:1",
+        &[("ALL_PROXY", &proxy_url(&proxy))],
+    )
+    .await;
+    assert_eq!(
+        rung(&report, "L1.proxy")["verdict"]["rule"],
+        "hop.fault.proxy_login"
+    );
+    assert!(
+        !report.to_string().contains(&encoded),
+        "a secret in the output"
+    );
     let proxy = blurts::start(&Via::Plain, LOGIN).await;
     let excepted = [
         ("HTTP_PROXY", proxy_url(&proxy)),
