@@ -20,7 +20,7 @@ const MOST: usize = 120;
 /// On a narrower terminal lines are broken by the terminal itself.
 const LEAST: usize = 40;
 
-/// Writes to the standard output, and tells whether somebody reads it.
+/// Writes to the standard output; `false` if it is closed.
 #[expect(
     clippy::must_use_candidate,
     reason = "a page is printed whether it is read or not"

@@ -1,4 +1,4 @@
-//! Packets that are lost on the way to a client or a gateway on another host, while nobody is told.
+//! Packets that are lost without an ICMP message on the way to a client or a gateway on another host.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

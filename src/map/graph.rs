@@ -55,7 +55,7 @@ pub enum Kind {
     Proxy,
     /// A socket that listens.
     Listener,
-    /// A process that connects to nobody for us: the end of the path.
+    /// The process at the end of the path: it makes no connection onward for ours.
     Process,
 }
 
@@ -86,7 +86,7 @@ pub struct Node {
     pub label: String,
     /// The network namespace that it is in, as `/proc/PID/ns/net` shows it; `null` if not known.
     pub netns: Option<String>,
-    /// The process; `null` if it is none, or not known.
+    /// The process id; `null` if the node is not a process, or it is not known.
     pub pid: Option<u32>,
     /// The container; `null` outside of one, or if no engine tells.
     pub container: Option<InContainer>,
@@ -222,7 +222,7 @@ pub struct Claim {
     pub port: u16,
     /// What it is for.
     pub purpose: String,
-    /// Who has it; `null` if nobody has.
+    /// The process or container that has it; `null` if none has.
     pub owner: Option<Owner>,
     /// Containers that want it and do not run.
     pub wanted_by: Vec<Wanting>,

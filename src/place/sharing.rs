@@ -86,7 +86,7 @@ pub fn sharing(
     }
 }
 
-/// It can stand in a command that is copied: anybody may write a label.
+/// Whether it is safe in a command that people copy: a label can contain anything.
 fn is_plain(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)

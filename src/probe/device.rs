@@ -1,4 +1,4 @@
-//! The device of an `OpenClaw` CLI, in whose name the probe connects: its key is read and nothing is written.
+//! The device of an `OpenClaw` CLI that the probe can connect as: its key is read, and nothing is written.
 //!
 //! Since 2026.9 the key is in the database `state/openclaw.sqlite` of the CLI's state folder, before in
 //! `identity/device.json`. What is signed is the third form of the payload, which 2026.3.7 and later take.
@@ -29,7 +29,7 @@ const FILE: &str = "identity/device.json";
 const READ: Duration = Duration::from_secs(1);
 const LENGTH: i32 = 64 * 1024;
 
-/// For a database that somebody writes to.
+/// For a database that another process is writing.
 const BUSY: Duration = Duration::from_millis(200);
 
 /// The file of a device has less than 1 KiB.
@@ -198,7 +198,7 @@ fn in_database(path: &Path) -> Result<Option<Stored>, DeviceError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let mut connection = Connection::open_with_flags(uri(path)?, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
-    // A view, or columns that are computed, could take for ever.
+    // Computed columns could run without end.
     let began = Instant::now();
     let is_late = move || began.elapsed() > READ;
     connection
@@ -248,7 +248,7 @@ fn uri(path: &Path) -> Result<String, DeviceError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let query = match fs::metadata(&log) {
-        // Somebody has it open; then the index is there as well, and is read, not written.
+        // The database is open in another process, so the index exists: it is read, not written.
         Ok(found) if found.len() > 0 => "mode=ro&readonly_shm=1",
         Ok(_) => "immutable=1",
         Err(error) if error.kind() == io::ErrorKind::NotFound => "immutable=1",
@@ -392,7 +392,7 @@ mod tests {
         assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 
-    /// Somebody else's database may be anything.
+    /// A database from elsewhere can contain anything.
     #[test]
     fn what_would_take_for_ever_is_not_read() {
         let folder = TempDir::new().unwrap();

@@ -95,7 +95,7 @@ pub(crate) struct Target {
     pub(crate) taken_from: String,
     /// The secret, if there is one.
     pub(crate) secret: Option<Given>,
-    /// In whose name to connect, if not in nobody's.
+    /// The device that signs the connect request, if there is one.
     pub(super) device: Option<Device>,
     /// The only certificate to accept, in hexadecimal digits.
     pub(super) pin: Option<String>,

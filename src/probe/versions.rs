@@ -11,7 +11,7 @@ use crate::place::read_in;
 use crate::session::text::PeerText;
 use crate::verdict::skew::Release;
 
-/// Beside each folder of `PATH`, where npm installs programs for everybody; and where the official image has it.
+/// Beside each folder of `PATH`, for a global install with npm; and in the official image.
 const BESIDE: &str = "../lib/node_modules/openclaw/package.json";
 const IN_IMAGE: &str = "/app/package.json";
 

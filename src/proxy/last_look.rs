@@ -1,5 +1,5 @@
-//! A connection to the gateway that is looked at once more when nobody waits for an answer to its upgrade any longer: a
-//! request that never arrived is no silence of the gateway.
+//! A last look at a connection to the gateway when the wait for the answer to its upgrade ends: a request that never
+//! arrived is not the gateway's silence.
 
 use std::io;
 use std::pin::Pin;

@@ -280,7 +280,7 @@ async fn packets_that_are_dropped() {
     assert_eq!(broken(&report), expected, "{report}");
 }
 
-/// A path that swallows large packets and tells nobody.
+/// A path that drops large packets without an ICMP message.
 #[tokio::test]
 async fn small_requests_pass_and_large_ones_do_not() {
     let name = test_name!(small_requests_pass_and_large_ones_do_not);

@@ -9,37 +9,37 @@ use crate::verdict::{Finding, Rule, Stage, View};
 pub(super) const RULES: &[Rule] = &[
     Rule {
         title: "The proxy for outgoing connections requires authentication",
-        explanation: "A variable of the environment names a proxy for outgoing connections, and that proxy \
-                      answered CONNECT with 407. Programs that use it never reach the gateway: the token of the \
-                      gateway has no part in it, and the gateway knows nothing of the attempt.",
+        explanation: "The proxy for outgoing connections that an environment variable names answered CONNECT with 407. \
+                      Programs that use it never reach the gateway: the gateway does not see the attempt, and its token \
+                      is not involved.",
         evidence: "407 in answer to CONNECT, sent by a probe to the proxy that its environment names",
-        action: "give the proxy's user and password in the variable's URL, or put the gateway's host into NO_PROXY; the gateway's token has no part in this",
+        action: "give the proxy's user and password in the variable's URL, or put the gateway's host into NO_PROXY; the gateway's token is not involved",
         ..hop("hop.fault.proxy_login", Stage::Dial, 10, login)
     },
     Rule {
         title: "The proxy for outgoing connections refuses the gateway",
-        explanation: "A variable of the environment names a proxy for outgoing connections, and that proxy \
-                      answered CONNECT with a refusal: by its rules (403, 405; Squid allows CONNECT to port 443 only, \
-                      unless it is told otherwise), or because it cannot reach the gateway itself (502, 503, 504).",
+        explanation: "The proxy for outgoing connections that an environment variable names refused CONNECT: because of \
+                      its rules (403, 405; by default Squid allows CONNECT to port 443 only), or because it cannot \
+                      reach the gateway itself (502, 503, 504).",
         evidence: "a status other than 2xx and 407 in answer to CONNECT, sent by a probe to the proxy that its environment names",
         action: "let the proxy connect to the gateway's port, or put the gateway's host into NO_PROXY",
         ..hop("hop.fault.proxy_refused", Stage::Dial, 10, refused)
     },
     Rule {
         title: "The proxy for outgoing connections does not answer",
-        explanation: "A variable of the environment names a proxy for outgoing connections, and nothing there \
-                      answers CONNECT: nothing accepts connections there, or what accepts them does not speak HTTP.",
+        explanation: "An environment variable names a proxy for outgoing connections, and no valid answer to CONNECT \
+                      comes from there: nothing accepts connections there, or what accepts them does not speak HTTP.",
         evidence: "no answer to CONNECT, sent by a probe to the proxy that its environment names",
         action: "correct the variable, start the proxy, or put the gateway's host into NO_PROXY",
         ..hop("hop.fault.proxy_unreachable", Stage::Dial, 10, unreachable)
     },
     Rule {
         title: "The proxy for outgoing connections has not answered yet",
-        explanation: "A variable of the environment names a proxy for outgoing connections. It took CONNECT and sent \
-                      nothing for as long as the probe waited. Proxies answer once they have connected to the gateway or \
-                      given that up, which can take them a minute.",
+        explanation: "The proxy for outgoing connections that an environment variable names accepted the connection and \
+                      did not answer CONNECT while the probe waited. Proxies answer when they have connected to the \
+                      gateway or given up, which can take a minute.",
         evidence: "no answer to CONNECT on a connection to the proxy that was made",
-        action: "find out whether the proxy can reach the gateway's port (its log, or `wstap probe` on its host), or, if the gateway can be reached without it, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY)",
+        action: "find out whether the proxy can reach the gateway's port (its log, or `wstap probe` on its host), or, if the gateway can be reached without it, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which ignores NO_PROXY)",
         ..hop("hop.fault.proxy_silent", Stage::Dial, 10, silent)
     },
 ];
@@ -96,14 +96,14 @@ fn login(view: &View<'_>) -> Option<Finding> {
             "give the proxy's user and password in that variable's URL",
         )
     };
-    let told = fact(format!("the proxy answered CONNECT {to} with 407"));
+    let answer = fact(format!("the proxy answered CONNECT {to} with 407"));
     let next = format!(
-        "{credentials}, or, if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY); the gateway's \
-         token has no part in this"
+        "{credentials}, or, if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which ignores NO_PROXY); the gateway's \
+         token is not involved"
     );
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because([told])
+            .because([answer])
             .because(headers(view))
             .next(next),
     )
@@ -118,17 +118,17 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     } else {
         format!("the proxy {proxy} refuses to connect to {to} ({status})")
     };
-    let told = fact(format!("the proxy answered CONNECT {to} with {status}"));
+    let answer = fact(format!("the proxy answered CONNECT {to} with {status}"));
     let next = if cannot {
-        "if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY); else find out why the proxy does not \
+        "if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which ignores NO_PROXY); else find out why the proxy does not \
          reach it"
     } else {
-        "if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY); else let the proxy's rules allow \
+        "if the gateway can be reached without the proxy, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which ignores NO_PROXY); else let the proxy's rules allow \
          CONNECT to the gateway's port"
     };
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because([told])
+            .because([answer])
             .because(headers(view))
             .next(next),
     )
@@ -141,14 +141,14 @@ fn unreachable(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!("the proxy {proxy} does not answer");
-    let told = fact(format!(
-        "CONNECT {to} was to be sent to it: {}",
+    let answer = fact(format!(
+        "the probe tried to send CONNECT {to}: {}",
         error.detail
     ));
-    let next = "correct the variable or start the proxy, or, if the gateway can be reached without it, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which does not heed NO_PROXY)";
+    let next = "correct the variable or start the proxy, or, if the gateway can be reached without it, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which ignores NO_PROXY)";
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because([told])
+            .because([answer])
             .next(next),
     )
 }
@@ -160,11 +160,11 @@ fn silent(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!(
-        "the proxy {proxy} took CONNECT {to} and has not answered: it may be waiting for the gateway"
+        "the proxy {proxy} has not answered CONNECT {to}: it may be waiting for the gateway"
     );
-    let told = fact(format!(
+    let answer = fact(format!(
         "the connection to the proxy was made; {}",
         error.detail
     ));
-    Some(Finding::new(Confidence::Possible, summary).because([told]))
+    Some(Finding::new(Confidence::Possible, summary).because([answer]))
 }
