@@ -33,7 +33,7 @@ versions: fetch
 	for version in $(VERSIONS); do scripts/fetch-gateway.sh $$version || exit 1; done
 	CI=true $(CARGO) nextest run --locked --test it --run-ignored all -E 'test(/^live::versions::/)'
 
-# The table of docs/probe.md: `wstap probe` beside the six commands of OpenClaw's troubleshooting page. A few minutes.
+# The table of docs/probe.md: `wstap probe` beside the six commands of OpenClaw's troubleshooting page. Half an hour.
 probe-ladder: fetch
 	CI=true $(CARGO) nextest run --locked --test it --run-ignored all --no-capture -E 'test(/^live::ladder::/)'
 

@@ -24,6 +24,7 @@ mod proxy_protocol;
 mod requests;
 mod signatures;
 mod spare;
+mod stacks;
 mod versions;
 mod visitor;
 mod works;

@@ -1,7 +1,6 @@
 //! It ends: by its time, when asked, and with the last tapped session.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -13,7 +12,7 @@ use crate::support::conn::Conn;
 use crate::support::deadline::{STEP, poll, promised};
 use crate::support::frame::Frame;
 use crate::support::netns::{self, HERE_V4, HERE_V6, test_name};
-use crate::support::program;
+use crate::support::program::faketime;
 use crate::support::skip::skip;
 use crate::support::wire::Wire;
 
@@ -230,20 +229,6 @@ async fn a_flush_of_the_ruleset_is_survived_and_reported() {
     assert_ne!(own, seen, "still tapped");
     close(conn).await;
     attached.records_once(1).await;
-}
-
-/// Path of libfaketime, which shifts a program's wall clock: this machine's, or the fetched one.
-fn faketime() -> Option<PathBuf> {
-    let roots = [PathBuf::from("/"), program::folder()];
-    let triples = roots
-        .iter()
-        .flat_map(|root| std::fs::read_dir(root.join("usr/lib")));
-    let libraries = triples.flatten().flatten().map(|triple| {
-        let library = triple.path().join("faketime/libfaketime.so.1");
-        // An unpacked folder may be named relatively.
-        std::path::absolute(library).expect("a path")
-    });
-    libraries.into_iter().find(|library| library.is_file())
 }
 
 /// The machine's own clock is never set: the library answers for the wall clock alone.

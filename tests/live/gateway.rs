@@ -127,7 +127,7 @@ impl Gateway {
 
     /// SIGTERM: it stops in order. Returns when it is gone.
     pub async fn terminate(&mut self) {
-        signal("TERM", &self.child.id().to_string());
+        self.ask_to_stop();
         self.gone().await;
     }
 
@@ -232,6 +232,11 @@ impl Gateway {
         let mut answer = Vec::new();
         tcp.take(MOST).read_to_end(&mut answer).ok()?;
         Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Sends SIGTERM and does not wait.
+    pub fn ask_to_stop(&self) {
+        signal("TERM", &self.child.id().to_string());
     }
 
     async fn gone(&mut self) {

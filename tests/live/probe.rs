@@ -12,8 +12,6 @@ use super::gateway::{Gateway, Options, TOKEN};
 use super::turn;
 use crate::probe::{Run, broken, command, is_whole, run, rung};
 use crate::support::deadline::poll;
-use crate::support::device::Device;
-use crate::support::netns::{self, HERE_PRIVATE, test_name};
 
 const VARIABLE: &str = "PROBE_SECRET";
 
@@ -154,89 +152,6 @@ async fn a_paired_device_makes_every_rung_decidable() {
         "reading the device wrote something"
     );
     assert_eq!(unseen(devices(&gateway, &install).await), before);
-}
-
-/// What a gateway refuses clients of other hosts.
-#[tokio::test]
-async fn clients_of_other_hosts() {
-    const TEST: &str = "live: probe from another host";
-    let Some((_turn, install)) = turn(TEST).await else {
-        return;
-    };
-    let Some(net) = netns::enter(TEST, test_name!(clients_of_other_hosts)).await else {
-        return;
-    };
-    let options = Options {
-        lan: true,
-        ..Options::default()
-    };
-    let gateway = Gateway::start_with(&install, &options).await;
-    let url = format!("ws://{HERE_PRIVATE}:{}", gateway.addr().port());
-    let place = format!("netns:/run/netns/{}", net.there());
-    let probe = async |secret: &str, state: Option<&Path>| {
-        let mut command = command(&[&url, "--json", "--token-env", VARIABLE, "--in", &place]);
-        command.env(VARIABLE, secret);
-        if let Some(state) = state {
-            command.arg("--device-state").arg(state);
-        }
-        run(command).await.report()
-    };
-    let before = devices(&gateway, &install).await;
-    let at_auth = |rule: &str| ("L2.auth".to_owned(), rule.to_owned());
-
-    // The token is accepted, and nothing more is granted without a device.
-    let none = probe(TOKEN, None).await;
-    is_whole(&none);
-    assert_eq!(broken(&none).0, "none", "{none}");
-    for id in ["L2.scopes", "L3.channels"] {
-        assert_eq!(rung(&none, id)["status"], "skip", "{none}");
-    }
-    assert_eq!(devices(&gateway, &install).await, before);
-
-    // A device that nobody has approved, in the form of an older command line tool.
-    let folder = TempDir::new().expect("a folder");
-    fs::create_dir(folder.path().join("identity")).expect("create a folder");
-    let device = Device::new();
-    let file = folder.path().join("identity/device.json");
-    fs::write(&file, device.file().to_string()).expect("write the device");
-    let unapproved = probe(TOKEN, Some(folder.path())).await;
-    is_whole(&unapproved);
-    assert_eq!(
-        broken(&unapproved),
-        at_auth("gateway.pairing.not_paired"),
-        "{unapproved}"
-    );
-    let pending = devices(&gateway, &install).await;
-    let request = pending["pending"][0]["requestId"]
-        .as_str()
-        .expect("a request");
-    let approving = ["devices", "approve", request, "--json"];
-    let output = gateway.command_line(&install, &approving).await;
-    assert!(output.status.success(), "{output:?}");
-    let approved = probe(TOKEN, Some(folder.path())).await;
-    is_whole(&approved);
-    assert_eq!(broken(&approved).0, "none", "{approved}");
-    assert_eq!(
-        rung(&approved, "L3.channels")["status"],
-        "pass",
-        "{approved}"
-    );
-
-    // Ten wrong ones lock the address out, right ones too.
-    for _ in 0..10 {
-        let wrong = probe("wrong-0123456789abcdef0123456789abcdef", None).await;
-        assert_eq!(
-            broken(&wrong),
-            at_auth("gateway.auth.token_mismatch"),
-            "{wrong}"
-        );
-    }
-    let locked = probe(TOKEN, None).await;
-    assert_eq!(
-        broken(&locked),
-        at_auth("gateway.auth.rate_limited"),
-        "{locked}"
-    );
 }
 
 /// The log has one line for each connect request of a probe.

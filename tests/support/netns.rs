@@ -86,6 +86,11 @@ impl Net {
         there(&self.name)
     }
 
+    /// The name of this host's namespace.
+    pub fn here(&self) -> String {
+        here(&self.name)
+    }
+
     /// A connection from the other host.
     pub fn connect_from_there(&self, to: SocketAddr) -> io::Result<TcpStream> {
         connect_in(&there(&self.name), to)
@@ -206,7 +211,12 @@ pub enum Entered {
 /// Outside: runs `test` again inside a network of its own, and gives `None` when that has passed
 /// or was skipped. Inside: the network.
 pub async fn enter(what: &str, test: &str) -> Option<Net> {
-    match try_enter(test).await {
+    enter_for(what, test, LIMIT).await
+}
+
+/// The same for a test that takes longer.
+pub async fn enter_for(what: &str, test: &str, limit: Duration) -> Option<Net> {
+    match try_enter_for(test, limit).await {
         Entered::Inside(net) => return Some(net),
         Entered::Passed => {}
         Entered::Impossible(why) => skip(what, &why),
@@ -216,11 +226,15 @@ pub async fn enter(what: &str, test: &str) -> Option<Net> {
 
 /// The same for tests that can do something without.
 pub async fn try_enter(test: &str) -> Entered {
+    try_enter_for(test, LIMIT).await
+}
+
+async fn try_enter_for(test: &str, limit: Duration) -> Entered {
     if let Ok(name) = env::var(MARK) {
         return Entered::Inside(Net { name });
     }
     match Cable::lay() {
-        Ok(cable) => cable.run(test).await,
+        Ok(cable) => cable.run(test, limit).await,
         Err(problem) => return Entered::Impossible(format!("no network namespace: {problem}")),
     }
     Entered::Passed
@@ -262,7 +276,7 @@ impl Cable {
         Ok(cable)
     }
 
-    async fn run(&self, test: &str) {
+    async fn run(&self, test: &str, limit: Duration) {
         // The runner's names leave the crate's out.
         let (_, test) = test.split_once("::").expect("a name with its crate");
         let folder = TempDir::new().expect("a temporary folder");
@@ -279,11 +293,11 @@ impl Cable {
             .stdout(stdout)
             .kill_on_drop(true);
         let mut child = command.spawn().expect("run the test inside");
-        let status = tokio::time::timeout(LIMIT, child.wait()).await;
+        let status = tokio::time::timeout(limit, child.wait()).await;
         let output = std::fs::read(&output).unwrap_or_default();
         let output = String::from_utf8_lossy(&output);
         eprintln!("{output}");
-        let status = status.unwrap_or_else(|_| panic!("not done inside in {LIMIT:?}"));
+        let status = status.unwrap_or_else(|_| panic!("not done inside in {limit:?}"));
         let status = status.expect("wait for the test inside");
         let passed = status.success() && output.contains("1 passed");
         assert!(passed, "the test inside the network: {status}");
@@ -398,6 +412,23 @@ impl Drop for Hosts {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// The same command in a namespace.
+pub fn run_in(namespace: &str, command: &Command) -> Command {
+    let mut inside = Command::new("ip");
+    inside.args(["netns", "exec", namespace]);
+    inside.arg(command.get_program()).args(command.get_args());
+    inside.env_clear();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            inside.env(name, value);
+        }
+    }
+    if let Some(folder) = command.get_current_dir() {
+        inside.current_dir(folder);
+    }
+    inside
 }
 
 /// Runs `nft` in a namespace.

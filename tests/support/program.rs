@@ -68,6 +68,20 @@ pub fn folder() -> PathBuf {
     }
 }
 
+/// Path of libfaketime, which shifts a program's wall clock: this machine's, or the fetched one.
+pub fn faketime() -> Option<PathBuf> {
+    let roots = [PathBuf::from("/"), folder()];
+    let triples = roots
+        .iter()
+        .flat_map(|root| fs::read_dir(root.join("usr/lib")));
+    let libraries = triples.flatten().flatten().map(|triple| {
+        let library = triple.path().join("faketime/libfaketime.so.1");
+        // An unpacked folder may be named relatively.
+        std::path::absolute(library).expect("a path")
+    });
+    libraries.into_iter().find(|library| library.is_file())
+}
+
 /// `usr/lib/x86_64-linux-gnu` and the like, then what was set before.
 fn libraries(fetched: &Path) -> OsString {
     let folders = fs::read_dir(fetched.join("usr/lib")).into_iter().flatten();
