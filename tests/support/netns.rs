@@ -286,7 +286,7 @@ impl Cable {
         command
             .args(["netns", "exec", &here(&self.name)])
             .arg(env::current_exe().expect("the path of this program"))
-            .args([test, "--exact", "--nocapture"])
+            .args([test, "--exact", "--include-ignored", "--nocapture"])
             .env(MARK, &self.name)
             .stdin(Stdio::null())
             .stderr(stdout.try_clone().expect("a second handle"))
