@@ -69,6 +69,41 @@ async fn six(install: &Install, field: &Field, stack: &Stack) -> (Option<(f64, S
     (named, began.elapsed().as_secs_f64())
 }
 
+/// Rows of the table, and what they come to.
+#[derive(Default)]
+struct Outcome {
+    rows: String,
+    wrong: Vec<String>,
+    times: Vec<Duration>,
+    unnamed: usize,
+}
+
+impl Outcome {
+    async fn try_stack(&mut self, install: &Install, field: &Field, stack: &Stack) {
+        let (report, took) = stack.probed(field).await;
+        self.wrong.extend(stack.complaint(&report));
+        self.times.push(took);
+        let (rung, rule) = broken(&report);
+        let (named, all) = six(install, field, stack).await;
+        self.unnamed += usize::from(named.is_none());
+        let named = named.map_or_else(
+            || "none".to_owned(),
+            |(after, by)| format!("`{by}` after {after:.0} s"),
+        );
+        let answer = if rule.is_empty() {
+            "no rung failed".to_owned()
+        } else {
+            format!("`{rung}` `{rule}`")
+        };
+        let _ = writeln!(
+            self.rows,
+            "| {} | {:.1} s | {answer} | {all:.0} s | {named} |",
+            stack.name,
+            took.as_secs_f64()
+        );
+    }
+}
+
 #[tokio::test]
 #[ignore = "run by make probe-ladder"]
 async fn beside_the_six_commands() {
@@ -83,47 +118,29 @@ async fn beside_the_six_commands() {
     let Some(field) = Field::build(&net, &install).await else {
         return;
     };
-    let mut table = String::from(
-        "| stack | `wstap probe` | answer | six commands | cause named by |\n|---|---:|---|---:|---|\n",
-    );
-    let (mut times, mut wrong, mut unnamed) = (Vec::new(), Vec::new(), 0);
-    let mut stacks = field.stacks();
-    stacks.push(field.paired(&install).await);
-    stacks.push(field.locked_out().await);
-    for stack in stacks {
-        let (report, took) = stack.probed(&field).await;
-        wrong.extend(stack.complaint(&report));
-        times.push(took);
-        let (rung, rule) = broken(&report);
-        let (named, all) = six(&install, &field, &stack).await;
-        unnamed += usize::from(named.is_none());
-        let named = named.map_or_else(
-            || "none".to_owned(),
-            |(after, by)| format!("`{by}` after {after:.0} s"),
-        );
-        let answer = if rule.is_empty() {
-            "no rung failed".to_owned()
-        } else {
-            format!("`{rung}` `{rule}`")
-        };
-        let _ = writeln!(
-            table,
-            "| {} | {:.1} s | {answer} | {all:.0} s | {named} |",
-            stack.name,
-            took.as_secs_f64()
-        );
+    let mut outcome = Outcome::default();
+    for stack in field.stacks() {
+        outcome.try_stack(&install, &field, &stack).await;
     }
-    times.sort();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    let count = times.len();
-    let _ = writeln!(
-        table,
-        "\n{count} stacks, {unnamed} causes not named by the six commands; median of `wstap probe`: {:.1} s",
+    let in_order = field.paired(&install).await;
+    outcome.try_stack(&install, &field, &in_order).await;
+    let locked = field.locked_out().await;
+    outcome.try_stack(&install, &field, &locked).await;
+
+    outcome.times.sort();
+    let count = outcome.times.len();
+    let median = outcome.times[count / 2];
+    let table = format!(
+        "| stack | `wstap probe` | answer | six commands | cause named by |\n\
+         |---|---:|---|---:|---|\n{}\n\
+         {count} stacks, {} not named by the six commands; median of `wstap probe`: {:.1} s\n",
+        outcome.rows,
+        outcome.unnamed,
         median.as_secs_f64()
     );
     eprintln!("{table}");
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     fs::write(target.join("probe-ladder.md"), &table).expect("write the table");
-    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(outcome.wrong, Vec::<String>::new());
     assert!(median <= Duration::from_secs(5), "{median:?}");
 }
