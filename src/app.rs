@@ -26,7 +26,7 @@ use crate::admin::ready::ListenerFacts;
 use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::IdentityError;
 use crate::config::{Config, ConfigError, RecordFilter, RepeatedRecords, Target};
-use crate::proxy::accept::Acceptor;
+use crate::proxy::connection::accept::Acceptor;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::file::RotatingFile;

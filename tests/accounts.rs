@@ -146,7 +146,7 @@ async fn a_session_whose_task_panics_is_accounted_for() {
             conn.send_masked(Frame::close(1000, "")).await.unwrap();
             conn.frames_to_end().await;
         }
-        let buggy = tracing::subscriber::set_default(Panics("wstap::proxy::relay"));
+        let buggy = tracing::subscriber::set_default(Panics("wstap::proxy::tunnel::relay"));
         for _ in 0..PANICS {
             let (mut conn, status) = tap.upgrade().await;
             assert_eq!(status, 101);
@@ -172,7 +172,7 @@ async fn a_request_whose_task_panics_is_accounted_for() {
     // The end without an answer is logged.
     let peer = no_status_line::start(&Via::Plain).await;
     let tap = Inside::start(&peer, "each").await;
-    let buggy = tracing::subscriber::set_default(Panics("wstap::proxy::forward"));
+    let buggy = tracing::subscriber::set_default(Panics("wstap::proxy::request::forward"));
     for _ in 0..PANICS {
         let (_, status) = tap.upgrade().await;
         assert_eq!(status, 0, "an answer");

@@ -1,16 +1,26 @@
 //! What all requests of one client connection have in common; of HTTP/2, what one stream has.
 
+pub mod accept;
+pub(crate) mod gate;
+pub(crate) mod heads;
+mod http1;
+mod http2;
+pub(crate) mod interim;
+mod passthrough;
+mod relayed;
+pub mod session;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::admission::peer::Peer;
-use crate::proxy::Tap;
-use crate::proxy::body::Body;
-use crate::proxy::heads::Heads;
-use crate::proxy::http2::Counts;
-use crate::proxy::interim::Interim;
-use crate::proxy::session::Shared;
+use crate::proxy::connection::heads::Heads;
+use crate::proxy::connection::http2::Counts;
+use crate::proxy::connection::interim::Interim;
+use crate::proxy::connection::session::Shared;
+use crate::proxy::request::body::Body;
 use crate::proxy::tap::ConnectionGuard;
+use crate::proxy::tap::Tap;
 use crate::session::legs::Ending;
 use crate::session::moment::Anchor;
 use crate::session::party::Leg;
@@ -52,17 +62,17 @@ pub struct Connection {
     /// What TLS agreed; `None` on a plain listener.
     pub tls: Option<ClientTls>,
     /// What its TLS is served by; `None` on a plain listener.
-    pub(super) terminator: Option<Arc<Terminator>>,
+    pub(crate) terminator: Option<Arc<Terminator>>,
     /// When it was accepted.
     pub accepted: Anchor,
     /// What is sensed of it.
     pub sensed: Arc<Sensed>,
     /// The heads of its requests.
-    pub(super) heads: Heads,
+    pub(crate) heads: Heads,
     /// Interim answers for its client.
-    pub(super) interim: Arc<Interim>,
+    pub(crate) interim: Arc<Interim>,
     /// What is counted of an HTTP/2 connection.
-    pub(super) http2: Option<Http2>,
+    pub(crate) http2: Option<Http2>,
     /// The last upgrade that was refused or denied, or the last request whose client had ended its
     /// sending side; kept until the connection ends.
     parting: Mutex<Waits>,
@@ -82,10 +92,10 @@ struct Waits {
 /// On drop, records in the session that waits for it how its connection ended: by then it has ended, or the
 /// task that served it was dropped.
 #[derive(Debug)]
-pub(super) struct Parting(Arc<Connection>);
+pub(crate) struct Parting(Arc<Connection>);
 
 impl Parting {
-    pub(super) fn of(connection: &Arc<Connection>) -> Self {
+    pub(crate) fn of(connection: &Arc<Connection>) -> Self {
         Self(Arc::clone(connection))
     }
 }
@@ -115,7 +125,7 @@ impl Drop for Parting {
 
 /// Notes how a client's connection ended, and whether nobody was there to read what was sent after its
 /// FIN.
-pub(super) fn note_end(ending: &mut Ending, ended: End) {
+pub(crate) fn note_end(ending: &mut Ending, ended: End) {
     let End {
         end,
         cause,
@@ -131,10 +141,10 @@ pub(super) fn note_end(ending: &mut Ending, ended: End) {
 
 /// A request's place in an HTTP/2 connection.
 #[derive(Clone, Debug)]
-pub(super) struct Http2 {
+pub(crate) struct Http2 {
     /// Its stream; `None`: the connection itself.
-    pub(super) stream: Option<u32>,
-    pub(super) counts: Arc<Counts>,
+    pub(crate) stream: Option<u32>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl Connection {
@@ -164,7 +174,7 @@ impl Connection {
 
     /// Requests of a redirected connection go to where its client had wanted.
     #[must_use]
-    pub(super) fn along(mut self, tap: &Tap) -> Self {
+    pub(crate) fn along(mut self, tap: &Tap) -> Self {
         self.redirection = self.ends.course.map(|course| {
             let dialler = tap.dialler.along(course);
             let pool = Pool::new(dialler.clone());
@@ -174,31 +184,31 @@ impl Connection {
     }
 
     /// The dialler for its requests.
-    pub(super) fn dialler<'a>(&'a self, tap: &'a Tap) -> &'a Dialler {
+    pub(crate) fn dialler<'a>(&'a self, tap: &'a Tap) -> &'a Dialler {
         let own = self.redirection.as_ref();
         own.map_or(&tap.dialler, |own| &own.dialler)
     }
 
     /// The pool for its plain requests.
-    pub(super) fn pool<'a>(&'a self, tap: &'a Tap) -> &'a Pool<Body> {
+    pub(crate) fn pool<'a>(&'a self, tap: &'a Tap) -> &'a Pool<Body> {
         let own = self.redirection.as_ref();
         own.map_or(&tap.pool, |own| &own.pool)
     }
 
     /// The packet filter redirected it to us.
-    pub(super) fn is_redirected(&self) -> bool {
+    pub(crate) fn is_redirected(&self) -> bool {
         self.redirection.is_some()
     }
 
     /// It checks the tap itself: nothing of it is recorded.
-    pub(super) fn is_self_check(&self) -> bool {
+    pub(crate) fn is_self_check(&self) -> bool {
         let course = self.ends.course.as_ref();
         course.is_some_and(|course| course.is_check)
     }
 
     /// Lets the record wait for the connection's end: the session's answer ends the connection, or the
     /// client had closed its sending side.
-    pub(super) fn parts_with(&self, session: Shared) {
+    pub(crate) fn parts_with(&self, session: Shared) {
         session.parts();
         let mut waits = self.parting();
         let before = if waits.over {
@@ -217,7 +227,7 @@ impl Connection {
 
     /// A connection of this client, for tests.
     #[cfg(test)]
-    pub(super) fn of(peer: std::net::SocketAddr, tap: &Arc<Tap>) -> Arc<Self> {
+    pub(crate) fn of(peer: std::net::SocketAddr, tap: &Arc<Tap>) -> Arc<Self> {
         let peer = Peer::inet(peer);
         let (counted, _) = tap.admit_connection(&peer, false);
         let ends = Ends {
@@ -238,14 +248,14 @@ impl Connection {
     }
 
     /// It speaks HTTP/2.
-    pub(super) fn speaks_http2(&mut self, counts: Arc<Counts>) {
+    pub(crate) fn speaks_http2(&mut self, counts: Arc<Counts>) {
         let stream = None;
         self.http2 = Some(Http2 { stream, counts });
     }
 
     /// A stream of it, which ends for itself and counts for itself. The first one's record tells of
     /// the connection's beginning too.
-    pub(super) fn stream(&self, stream: u32, opened: Anchor, counted: ConnectionGuard) -> Self {
+    pub(crate) fn stream(&self, stream: u32, opened: Anchor, counted: ConnectionGuard) -> Self {
         self.is_established();
         let http2 = self.http2.clone();
         Self {
@@ -267,7 +277,7 @@ impl Connection {
     }
 
     /// For its records.
-    pub(super) fn http2_facts(&self) -> Option<Http2Facts> {
+    pub(crate) fn http2_facts(&self) -> Option<Http2Facts> {
         let Http2 { stream, counts } = self.http2.as_ref()?;
         Some(counts.facts(*stream))
     }
@@ -280,7 +290,7 @@ impl Connection {
     }
 
     /// Notes the certificate facts that the record of a connection without a request needs.
-    pub(super) fn note_certificate(&self, client: &mut ClientFacts) {
+    pub(crate) fn note_certificate(&self, client: &mut ClientFacts) {
         if let (Some(tls), Some(terminator)) = (&mut client.tls, &self.terminator) {
             let shown = tls.certificate.as_deref();
             tls.self_made = shown.and_then(|shown| terminator.self_made(shown));
@@ -288,12 +298,12 @@ impl Connection {
     }
 
     /// Its first request is read, or its upgrade is answered: it is no handshake any more.
-    pub(super) fn is_established(&self) {
+    pub(crate) fn is_established(&self) {
         self.counted.is_established();
     }
 
     /// What counts it for as long as it is open, for those who outlast its requests.
-    pub(super) fn counted(&self) -> Arc<ConnectionGuard> {
+    pub(crate) fn counted(&self) -> Arc<ConnectionGuard> {
         Arc::clone(&self.counted)
     }
 

@@ -1,5 +1,13 @@
 //! What all connections of a running tap share.
 
+pub(crate) mod attribution;
+pub(crate) mod clients;
+pub mod current;
+pub mod drain;
+pub(crate) mod loops;
+pub(crate) mod origins;
+pub(crate) mod told;
+
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,19 +20,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::attribution;
-use super::attribution::Attribution;
-use super::body::Body;
-use super::clients::{Clients, Counted, Place};
-use super::connection::Connection;
-use super::drain::Drain;
-use super::loops::Loops;
-use super::origins::Origins;
-use super::session::Shared;
-use super::told::Told;
 use crate::admission::peer::Peer;
 use crate::config::{Config, Dialect};
 use crate::dialect::Choice;
+use crate::proxy::connection::Connection;
+use crate::proxy::connection::session::Shared;
+use crate::proxy::request::body::Body;
+use crate::proxy::tap::attribution::Attribution;
+use crate::proxy::tap::clients::Clients;
+use crate::proxy::tap::clients::Counted;
+use crate::proxy::tap::clients::Place;
+use crate::proxy::tap::drain::Drain;
+use crate::proxy::tap::loops::Loops;
+use crate::proxy::tap::origins::Origins;
+use crate::proxy::tap::told::Told;
 use crate::session::credential::Fingerprinter;
 use crate::session::moment::Anchor;
 use crate::session::record::TapMode;
@@ -40,20 +49,20 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 /// outlast it: counts, records, the drain, and the way to the gateway where that stays the same.
 #[derive(Debug)]
 pub struct Tap {
-    pub(super) config: Config,
-    pub(super) fingerprinter: Arc<Fingerprinter>,
-    pub(super) outlet: Arc<Outlet>,
+    pub(crate) config: Config,
+    pub(crate) fingerprinter: Arc<Fingerprinter>,
+    pub(crate) outlet: Arc<Outlet>,
     /// Takes the records of self-checks, which nobody reads.
     unread: Arc<Outlet>,
-    pub(super) origins: Arc<Origins>,
-    pub(super) dialler: Dialler,
-    pub(super) pool: Pool<Body>,
-    pub(super) drain: Arc<Drain>,
-    pub(super) tasks: TaskTracker,
-    pub(super) attribution: Arc<Attribution>,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) dialler: Dialler,
+    pub(crate) pool: Pool<Body>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) attribution: Arc<Attribution>,
     /// Independent of the configured gateway: a loop can begin under one configuration and end
     /// under the next.
-    pub(super) loops: Arc<Loops>,
+    pub(crate) loops: Arc<Loops>,
     /// Where secrets of TLS with the gateway go, whatever the gateway is.
     key_log: Option<Arc<dyn KeyLog>>,
     name: Arc<str>,
@@ -62,7 +71,7 @@ pub struct Tap {
     check_counts: Arc<Counts>,
     clients: Arc<Clients>,
     /// Clients that were told of for a token in their URL.
-    pub(super) url_tokens: Arc<Told<IpAddr>>,
+    pub(crate) url_tokens: Arc<Told<IpAddr>>,
 }
 
 /// The open sessions and connections, and whether they must end.
@@ -174,7 +183,7 @@ impl Tap {
     }
 
     /// Begins in the place of `before`.
-    pub(super) fn supersedes(self: &Arc<Self>, before: &Self) {
+    pub(crate) fn supersedes(self: &Arc<Self>, before: &Self) {
         if !Arc::ptr_eq(&self.attribution, &before.attribution) {
             before.attribution.retire();
             attribution::begin(self);
@@ -221,7 +230,7 @@ impl Tap {
     }
 
     /// Waits until one more connection is within `limits.connections`.
-    pub(super) async fn has_room(&self) {
+    pub(crate) async fn has_room(&self) {
         let limit = self.config.limits().connections;
         self.until(|open| open < limit).await;
     }
@@ -273,7 +282,7 @@ impl Tap {
         }
     }
 
-    pub(super) fn dialect(&self) -> Choice {
+    pub(crate) fn dialect(&self) -> Choice {
         match self.config.gateway().dialect() {
             Dialect::OpenClaw => Choice::OpenClaw,
             Dialect::Plain => Choice::Plain,
@@ -281,7 +290,7 @@ impl Tap {
     }
 
     /// A new record for something that happens on this connection.
-    pub(super) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
+    pub(crate) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
         let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
         let facts = &mut recorder.facts;
         facts.tap = Tapped {
@@ -310,7 +319,7 @@ impl Tap {
 
     /// Counts a connection while the guard lives, and says which limit forbids it. With `relays` the
     /// peer is a proxy that names its client by a PROXY header, which has yet to come.
-    pub(super) fn admit_connection(
+    pub(crate) fn admit_connection(
         &self,
         peer: &Peer,
         relays: bool,
@@ -350,7 +359,7 @@ impl Tap {
     }
 
     /// For a self-check: no limit applies to it, and it is not among [`Self::connections`].
-    pub(super) fn admit_check(&self) -> ConnectionGuard {
+    pub(crate) fn admit_check(&self) -> ConnectionGuard {
         self.check_counts
             .connections
             .fetch_add(1, Ordering::Relaxed);
@@ -363,7 +372,7 @@ impl Tap {
     }
 
     /// A place for one more connection or session of a client.
-    pub(super) fn place_for(&self, client: Counted) -> Result<Place, Denial> {
+    pub(crate) fn place_for(&self, client: Counted) -> Result<Place, Denial> {
         let limit = self.config.limits().per_client;
         let place = self.clients.enter(client, limit);
         place.ok_or_else(|| Denial {
@@ -375,11 +384,11 @@ impl Tap {
 
 /// A limit that forbids a connection or a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Denial {
+pub(crate) struct Denial {
     /// Its key in the configuration.
-    pub(super) key: &'static str,
+    pub(crate) key: &'static str,
     /// What was found.
-    pub(super) detail: String,
+    pub(crate) detail: String,
 }
 
 /// Counts one connection; see [`Tap::connections`].
@@ -393,17 +402,17 @@ pub struct ConnectionGuard {
 
 impl ConnectionGuard {
     /// It keeps the place of the client that a PROXY header named.
-    pub(super) fn keep(&mut self, place: Place) {
+    pub(crate) fn keep(&mut self, place: Place) {
         self.place = Some(place);
     }
 
     /// The tap is shutting down.
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.counts.drain.has_begun()
     }
 
     /// It has got through: it is no handshake any more.
-    pub(super) fn is_established(&self) {
+    pub(crate) fn is_established(&self) {
         if self.handshake.swap(false, Ordering::Relaxed) {
             self.counts.handshakes.fetch_sub(1, Ordering::Relaxed);
         }

@@ -84,7 +84,10 @@ pub(super) fn scenario(scenario: &Scenario) -> SessionRecord {
     let at = start + Duration::from_millis(4);
     let gateway = recorder.facts.gateway.as_mut().unwrap();
     gateway.status = Some(status);
-    gateway.body_kind = Some(crate::proxy::body::kind_of(body.as_bytes(), &headers));
+    gateway.body_kind = Some(crate::proxy::request::body::kind_of(
+        body.as_bytes(),
+        &headers,
+    ));
     recorder.facts.kind = if asked.http {
         Kind::Http
     } else {

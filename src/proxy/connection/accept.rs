@@ -1,0 +1,375 @@
+//! From an accepted connection to HTTP: TLS, what is no TLS, and how a connection ended that never
+//! became one.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{timeout, timeout_at};
+
+use crate::proxy::connection::Connection;
+use crate::proxy::connection::Ends;
+use crate::proxy::connection::http1;
+use crate::proxy::connection::http2;
+use crate::proxy::connection::passthrough;
+use crate::proxy::connection::session::Shared;
+use crate::proxy::tap::ConnectionGuard;
+use crate::proxy::tap::Denial;
+use crate::proxy::tap::Tap;
+use crate::proxy::tap::current::Current;
+use crate::session::end_cause::EndCause;
+use crate::session::moment::{Anchor, millis};
+use crate::session::party::{Leg, Phase};
+use crate::session::record::{
+    AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
+};
+use crate::transport::listening::{Accepted, Listening};
+use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::socket::ClientSocket;
+use crate::transport::stream::Stream;
+use crate::transport::tls::{self, Terminator};
+use crate::transport::{cause, clock, options};
+
+/// How long we read what a client still sends after an answer that ends the connection, so that a
+/// reset does not destroy the answer on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Type of the record that a client's TLS begins with (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Bytes by which it is judged what a client speaks.
+const FIRST: usize = 8;
+
+/// A bound listener and what is spoken on it.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// The socket.
+    listener: Listening,
+    /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
+    tls: Arc<ArcSwapOption<Terminator>>,
+    /// Its place among the listeners of the configuration.
+    index: usize,
+    key: Arc<str>,
+}
+
+impl Acceptor {
+    /// For the listener at this place of the configuration.
+    #[must_use]
+    pub fn new(listener: Listening, tls: Arc<ArcSwapOption<Terminator>>, index: usize) -> Self {
+        Self {
+            listener,
+            tls,
+            index,
+            key: format!("listeners[{index}]").into(),
+        }
+    }
+
+    /// Accepts until the drain begins.
+    pub async fn run(self, current: Arc<Current>) {
+        let drain = Arc::clone(&current.tap().drain);
+        let mut drained = pin!(drain.token().cancelled());
+        loop {
+            let arrival = async {
+                if matches!(self.listener, Listening::Redirected(_)) {
+                    // A redirected client knows no limit of ours: it waits to be accepted instead of being closed.
+                    current.tap().has_room().await;
+                }
+                self.listener.accept().await
+            };
+            let arrived = tokio::select! {
+                () = &mut drained => return,
+                arrived = arrival => arrived,
+            };
+            let Accepted {
+                socket,
+                peer,
+                local,
+                course,
+            } = arrived;
+            let accepted = clock::anchor();
+            let tap = current.tap();
+            if let ClientSocket::Tcp(tcp) = &socket {
+                options::apply(tcp, &tap.config.tcp());
+            }
+            let wanted = tap.config.listeners().get(self.index);
+            let relays = wanted.is_some_and(|wanted| peer.is_in(&wanted.proxy_protocol));
+            let (guard, admitted) = match course {
+                Some(course) if course.is_check => (tap.admit_check(), Ok(())),
+                _ => tap.admit_connection(&peer, relays),
+            };
+            let arrival = Arrival {
+                current: Arc::clone(&current),
+                tap: Arc::clone(&tap),
+                ends: Ends {
+                    peer,
+                    local,
+                    listener: Arc::clone(&self.key),
+                    header: None,
+                    course,
+                },
+                accepted,
+                guard,
+                tls: self.tls.load_full(),
+            };
+            match admitted {
+                // Boxed: a task is moved several times, and these are large.
+                Ok(()) if relays => drop(tap.tasks.spawn(Box::pin(arrival.relayed(socket)))),
+                Ok(()) => drop(tap.tasks.spawn(Box::pin(arrival.serve(socket)))),
+                Err(denial) => arrival.turn_away(socket, denial),
+            }
+        }
+    }
+}
+
+/// A connection that was just accepted.
+pub(crate) struct Arrival {
+    current: Arc<Current>,
+    /// As it was when the connection came.
+    pub(crate) tap: Arc<Tap>,
+    pub(crate) ends: Ends,
+    pub(crate) accepted: Anchor,
+    pub(crate) guard: ConnectionGuard,
+    /// As it was when the connection came.
+    tls: Option<Arc<Terminator>>,
+}
+
+impl Arrival {
+    pub(crate) fn connection(
+        self,
+        tls: Option<ClientTls>,
+        sensed: Arc<Sensed>,
+    ) -> (Arc<Tap>, Arc<Connection>) {
+        let Self {
+            current: _,
+            tap,
+            ends,
+            accepted,
+            guard,
+            tls: terminator,
+        } = self;
+        let connection = Connection::new(ends, tls, accepted, sensed, guard);
+        let connection = connection.through(terminator).along(&tap);
+        (tap, Arc::new(connection))
+    }
+
+    /// A limit is reached: closed at once.
+    pub(crate) fn turn_away(self, socket: ClientSocket, denial: Denial) {
+        let (tap, connection) = self.connection(None, Arc::default());
+        let session = tap.open_record(&connection, connection.accepted);
+        session.with(|rec| {
+            let now = Instant::now();
+            rec.ending.denied(denial.key, denial.detail, now);
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        });
+        session.settle();
+        drop(socket);
+    }
+
+    pub(crate) async fn serve(self, mut socket: ClientSocket) {
+        if self.tls.is_none()
+            && let Some(course) = self.ends.course
+        {
+            let first = tokio::select! {
+                first = first_byte(&socket) => first,
+                () = self.tap.drain.token().cancelled() => None,
+            };
+            // A gateway may start to speak TLS at any time, so each connection is judged by its own first byte.
+            if let ClientSocket::Tcp(tcp) = socket {
+                if first == Some(TLS_HANDSHAKE) || course.is_unread {
+                    let (tap, connection) = self.connection(None, Arc::default());
+                    return passthrough::serve(&tap, connection, tcp).await;
+                }
+                socket = ClientSocket::Tcp(tcp);
+            } else {
+                return;
+            }
+        }
+        let Some(terminator) = self.tls.clone() else {
+            let (sensor, sensed) = Sensor::new(socket.into_plain());
+            let current = Arc::clone(&self.current);
+            let (tap, connection) = self.connection(None, sensed);
+            return http1::serve(&current, &tap, connection, sensor).await;
+        };
+        let drain = Arc::clone(&self.tap.drain);
+        let draining = drain.token();
+        let limit = self.tap.config.timeouts().tls_handshake;
+        let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
+        let came = tokio::select! {
+            came = timeout_at(deadline, tls::first(&mut socket)) => came,
+            () = draining.cancelled() => return self.drained(ClientTls::default()),
+        };
+        let read = match came {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => {
+                let (end, words) = cause::of_error(&error);
+                return self.no_tls(FirstBytes::None, end, Some(words));
+            }
+            Err(_) => return self.too_slow(limit, FirstBytes::None, ClientTls::default()),
+        };
+        let first = FirstBytes::of(read.get(..FIRST).unwrap_or(&read));
+        match first {
+            FirstBytes::None => self.no_tls(first, TransportEnd::Fin, None),
+            FirstBytes::Http => self.plain_http_on_tls(socket).await,
+            FirstBytes::Tls | FirstBytes::Proxy | FirstBytes::Other => {
+                let mut facts = ClientTls::default();
+                let accepted = tokio::select! {
+                    accepted = timeout_at(
+                        deadline,
+                        tls::accept_read(socket, read, &terminator, &mut facts),
+                    ) => accepted,
+                    () = draining.cancelled() => return self.drained(facts),
+                };
+                match accepted {
+                    Ok(Ok(stream)) => {
+                        let took = self.accepted.since(Instant::now());
+                        facts.handshake_ms = Some(millis(took));
+                        let is_http2 = stream.is_http2();
+                        let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
+                        let current = Arc::clone(&self.current);
+                        let (tap, connection) = self.connection(Some(facts), sensed);
+                        if is_http2 {
+                            http2::serve(&current, &tap, connection, sensor).await;
+                        } else {
+                            http1::serve(&current, &tap, connection, sensor).await;
+                        }
+                    }
+                    Ok(Err(failed)) => self.tls_failed(first, failed),
+                    Err(_) => self.too_slow(limit, first, facts),
+                }
+            }
+        }
+    }
+
+    /// Opens the record of a connection that ends here.
+    fn early(self, tls: Option<ClientTls>, first: FirstBytes) -> Shared {
+        let (tap, connection) = self.connection(tls, Arc::default());
+        let session = tap.open_record(&connection, connection.accepted);
+        session.with(|rec| {
+            rec.reach(Phase::Tls);
+            rec.facts.client.first_bytes = Some(first);
+        });
+        session.settle();
+        session
+    }
+
+    /// It ended before anything came.
+    fn no_tls(self, first: FirstBytes, end: TransportEnd, cause: Option<EndCause>) {
+        let session = self.early(None, first);
+        session.with(|rec| {
+            rec.ending
+                .transport_ended(Leg::Client, end, cause, Instant::now());
+        });
+    }
+
+    fn tls_failed(self, first: FirstBytes, failed: tls::Failed) {
+        let session = self.early(Some(failed.facts), first);
+        let (end, words) = match cause::of_error(&failed.error) {
+            // No alert and no byte of ours was the reason: the client ended it.
+            (TransportEnd::TlsTruncated, _) => (TransportEnd::Fin, None),
+            (end, words) => (end, Some(words)),
+        };
+        session.with(|rec| {
+            rec.ending
+                .transport_ended(Leg::Client, end, words, Instant::now());
+        });
+    }
+
+    /// We shut down in the middle of a handshake: there is nothing to wait for.
+    fn drained(self, facts: ClientTls) {
+        let session = self.early(Some(facts), FirstBytes::None);
+        session.with(|rec| {
+            let now = Instant::now();
+            rec.ending.drained(now);
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        });
+    }
+
+    fn too_slow(self, limit: Duration, first: FirstBytes, mut facts: ClientTls) {
+        let detail = "the TLS handshake did not complete in time".to_owned();
+        facts.failure = Some(TlsFailure {
+            detail,
+            ..TlsFailure::default()
+        });
+        let session = self.early(Some(facts), first);
+        session.with(|rec| {
+            let now = Instant::now();
+            let observed = rec.anchor().since(now);
+            rec.ending
+                .timer_fired(TimerKey::TlsHandshake, limit, observed, now);
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        });
+    }
+
+    /// Somebody typed `http://`: say so in plain HTTP, the only language they speak.
+    async fn plain_http_on_tls(self, mut socket: ClientSocket) {
+        let header = self.tap.config.session_header();
+        let detail = "plain HTTP came where TLS was expected".to_owned();
+        let facts = ClientTls {
+            failure: Some(TlsFailure {
+                detail,
+                ..TlsFailure::default()
+            }),
+            ..ClientTls::default()
+        };
+        let session = self.early(Some(facts), FirstBytes::Http);
+        let id = session.id();
+        let body = format!("wstap: this port speaks TLS; use https:// or wss://\nsession: {id}\n");
+        let session_line = if header {
+            format!("x-wstap-session: {id}\r\n")
+        } else {
+            String::new()
+        };
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; \
+             charset=utf-8\r\ncontent-length: {}\r\nproxy-status: wstap; \
+             error=http_request_error\r\n{session_line}\r\n{body}",
+            body.len(),
+        );
+        let written = socket.write_all(answer.as_bytes()).await;
+        session.with(|rec| {
+            rec.ending.acted(Instant::now());
+            rec.facts.answer = Some(AnswerFacts {
+                by: AnswerBy::Tap,
+                status: 400,
+                error: Some("http_request_error".to_owned()),
+                body_bytes: None,
+                request_body_bytes: None,
+                complete: written.is_ok(),
+            });
+        });
+        linger(socket).await;
+        session.with(|rec| {
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, Instant::now());
+        });
+    }
+}
+
+/// The first byte of a connection, which stays there; `None`: it ended before.
+async fn first_byte(socket: &ClientSocket) -> Option<u8> {
+    let mut first = [0];
+    match socket.peek(&mut first).await {
+        Ok(1) => first.first().copied(),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Ends our side and reads what still comes, for a short time and up to a bound.
+async fn linger(mut stream: ClientSocket) {
+    let _ = timeout(LINGER, async {
+        stream.shutdown().await?;
+        let mut left = [0; 4096];
+        for _ in 0..64 {
+            if stream.read(&mut left).await? == 0 {
+                break;
+            }
+        }
+        std::io::Result::Ok(())
+    })
+    .await;
+}

@@ -1,0 +1,567 @@
+//! Stands between a client's stream and hyper: hyper sees only heads that have passed the check
+//! of [`crate::admission::head`], one at a time, and the bodies between them.
+//!
+//! For each head there is one entry in the connection's [`Heads`](crate::proxy::connection::heads::Heads), in order, so that the service
+//! knows what really stood on the wire. A head that may not pass is replaced by a stand-in, whose
+//! entry says why; so the refusal is answered by the same service, after the answers to what came
+//! before it. What follows a refused head, and what follows an upgrade, never reaches hyper's
+//! parser: behind an upgrade it is kept for the tunnel.
+
+use std::future::Future;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::admission::head::{Checked, Limits, Requests, Step};
+use crate::config::Timeouts;
+use crate::proxy::connection::Connection;
+use crate::proxy::connection::heads::GaveUp;
+use crate::proxy::connection::heads::Seen;
+use crate::transport::sensor::Sensor;
+use crate::transport::stream::Stream;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 8 * 1024;
+
+/// Bytes that are kept while hyper may not have them: a request behind one that is under way, or
+/// what a hasty client sends behind its upgrade. Beyond this the client has to wait.
+const HELD: usize = 64 * 1024;
+
+/// How long we read what a client still sends after a refusal, so that a reset does not destroy
+/// the answer on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes that are read for that at most.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// How soon after its request a client's FIN counts as a half-close, so that the answer is still awaited.
+/// `nc -N` sends it at once, and a lost segment is sent again within this time. Clients that give up on
+/// a slow gateway wait longer than that, and their request ends with them.
+const RIGHT_BEHIND: Duration = Duration::from_millis(500);
+
+/// How long a redirected connection waits for one end after the FIN of the other, where `timeouts.half_close` is
+/// longer: the timers of the tap are off there, and the client may be gone.
+pub(crate) const REDIRECTED_WAIT: Duration = Duration::from_secs(30);
+
+/// How long an answer to a client that had ended its sending side may take to be acknowledged, before
+/// the record is written without knowing.
+const DELIVERY: Duration = Duration::from_secs(1);
+
+/// Pauses between two looks for a reset: the first and the longest.
+const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(500)];
+
+/// What hyper parses in place of a head that may not pass.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// A client's stream behind the check.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    io: Sensor,
+    connection: Arc<Connection>,
+    requests: Requests,
+    /// Read and not yet handed on.
+    buffer: BytesMut,
+    /// Bytes at the front of the buffer that hyper may have.
+    passed: usize,
+    /// What of the stand-in hyper has not had yet.
+    stand_in: &'static [u8],
+    /// Nothing is read any more.
+    refused: bool,
+    /// The client's side has ended.
+    ended: bool,
+    /// When the request under way had arrived whole, with its body.
+    whole: Option<Instant>,
+    /// hyper may have bytes of an answer that are not written.
+    unflushed: bool,
+    /// The reader that waits until they are.
+    awaits_flush: Option<Waker>,
+    /// The client ended its sending side right after a request.
+    half_closed: Option<Box<HalfClosed>>,
+    head_limit: Duration,
+    /// How long the answer is awaited after that.
+    half_close_limit: Duration,
+    deadline: Option<Deadline>,
+    linger: Option<Linger>,
+    /// Of an interim answer, what is not yet written.
+    interim: Vec<u8>,
+}
+
+/// By when a head has to be complete.
+#[derive(Debug)]
+struct Deadline {
+    since: Instant,
+    /// It runs since a byte of a head is there, or since the connection was accepted.
+    begun: bool,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// A client that has ended its sending side and may still read.
+#[derive(Debug)]
+struct HalfClosed {
+    /// When the wait for the answer began.
+    since: Instant,
+    /// When it ends.
+    deadline: Pin<Box<Sleep>>,
+    looks: Looks,
+    /// Bytes that the client's host had acknowledged by then.
+    acknowledged: Option<u64>,
+    /// When our side was shut down; the answer's delivery is awaited for [`DELIVERY`] from then on.
+    shut: Option<Instant>,
+}
+
+/// When to look at the connection again: after a FIN, the reactor has no event that stands for a
+/// reset.
+#[derive(Debug)]
+struct Looks {
+    sleep: Pin<Box<Sleep>>,
+    pause: Duration,
+}
+
+impl Looks {
+    fn new() -> Self {
+        let [pause, _] = LOOKS;
+        Self {
+            sleep: Box::pin(tokio::time::sleep(pause)),
+            pause,
+        }
+    }
+
+    /// Ready when it is time for a look. Poll until it is pending.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        std::task::ready!(self.sleep.as_mut().poll(cx));
+        let [_, longest] = LOOKS;
+        self.pause = (2 * self.pause).min(longest);
+        let next = tokio::time::Instant::now() + self.pause;
+        self.sleep.as_mut().reset(next);
+        Poll::Ready(())
+    }
+}
+
+#[derive(Debug)]
+struct Linger {
+    sleep: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl Gate {
+    pub(crate) fn new(
+        io: Sensor,
+        connection: Arc<Connection>,
+        limits: Limits,
+        timeouts: &Timeouts,
+    ) -> Self {
+        let half_close_limit = if connection.is_redirected() {
+            timeouts.half_close.min(REDIRECTED_WAIT)
+        } else {
+            timeouts.half_close
+        };
+        Self {
+            io,
+            connection,
+            requests: Requests::new(limits),
+            buffer: BytesMut::new(),
+            passed: 0,
+            stand_in: &[],
+            refused: false,
+            ended: false,
+            whole: None,
+            unflushed: false,
+            awaits_flush: None,
+            half_closed: None,
+            head_limit: timeouts.request_head,
+            half_close_limit,
+            deadline: None,
+            linger: None,
+            interim: Vec::new(),
+        }
+    }
+
+    /// The stream again, and what was read behind an upgrade.
+    pub(crate) fn into_parts(self) -> (Stream, bytes::Bytes) {
+        (self.io.into_inner(), self.buffer.freeze())
+    }
+
+    /// Finds out what hyper may have next. Ready when there is something to give, or when the end
+    /// is reached.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.passed > 0 || !self.stand_in.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.refused {
+                return Poll::Pending;
+            }
+            let at_head = self.requests.is_at_head();
+            // One head at a time: while its request is under way the next one waits here.
+            let waits = at_head && self.connection.heads.is_busy(cx.waker());
+            let stuck = if waits {
+                true
+            } else {
+                match self.requests.step(&self.buffer) {
+                    Step::More => true,
+                    Step::Skip(count) => {
+                        self.buffer.advance(count);
+                        false
+                    }
+                    Step::Head(count, checked) => {
+                        self.let_in(*checked);
+                        self.passed = count;
+                        self.is_whole();
+                        false
+                    }
+                    Step::Body(count) => {
+                        self.passed = count;
+                        self.is_whole();
+                        false
+                    }
+                    Step::Refused(checked) => {
+                        self.refuse(*checked);
+                        false
+                    }
+                    Step::BrokenBody(refusal) => {
+                        self.refused = true;
+                        let error =
+                            io::Error::new(io::ErrorKind::InvalidData, refusal.detail.clone());
+                        self.connection.heads.body_is_broken(refusal);
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            };
+            // What was let in just now is whole; behind an upgrade nobody would look again.
+            if at_head && self.passed == 0 {
+                self.connection.heads.is_partial(self.buffer.len());
+            }
+            if !stuck {
+                continue;
+            }
+            // The check itself bounds a head that it reads.
+            let room = if at_head && !waits {
+                CHUNK
+            } else {
+                HELD.saturating_sub(self.buffer.len()).min(CHUNK)
+            };
+            match self.poll_fill(cx, room) {
+                Poll::Ready(Ok(())) if self.ended => {
+                    // A request that was complete before the end is still to be served.
+                    let later = waits && !self.buffer.is_empty();
+                    if self.requests.is_in_body() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if self.connection.heads.is_busy(cx.waker()) {
+                        return self.poll_half_closed(later, cx);
+                    }
+                    if self.unflushed {
+                        // At the end of the stream hyper closes even with bytes unwritten.
+                        self.awaits_flush = Some(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if at_head && !waits => {
+                    std::task::ready!(self.poll_deadline(cx));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Reads once, as much as there is `room` for. Without any, whoever waits for the end of the
+    /// request under way is woken by that.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        if room == 0 {
+            return Poll::Pending;
+        }
+        // By way of the stack, so that a connection that says nothing holds no memory.
+        let mut space = [MaybeUninit::uninit(); CHUNK];
+        let mut bytes = ReadBuf::uninit(space.get_mut(..room).unwrap_or_default());
+        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut bytes))?;
+        self.ended = bytes.filled().is_empty();
+        self.buffer.extend_from_slice(bytes.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Pending while the answer to a complete request is awaited although the client's FIN has come. A
+    /// FIN alone does not tell a client that still reads from one that is gone: only what is sent to it
+    /// does. With `later`, another request waits for its turn.
+    fn poll_half_closed(&mut self, later: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let half = match &mut self.half_closed {
+            Some(half) => half,
+            none => {
+                let behind = self
+                    .whole
+                    .map_or(Duration::ZERO, |whole| now.duration_since(whole));
+                if behind > RIGHT_BEHIND && !later {
+                    return Poll::Ready(Ok(()));
+                }
+                tracing::debug!(
+                    ?behind,
+                    "the client ended its sending side after its request"
+                );
+                self.connection.heads.half_closed();
+                let deadline = now + self.half_close_limit;
+                none.insert(Box::new(HalfClosed {
+                    since: now,
+                    deadline: Box::pin(tokio::time::sleep_until(deadline.into())),
+                    looks: Looks::new(),
+                    acknowledged: self.io.stream().acknowledged(),
+                    shut: None,
+                }))
+            }
+        };
+        while half.looks.poll(cx).is_ready() {
+            if self.io.refused_after_fin() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
+        if later || self.connection.heads.has_answer() {
+            return Poll::Pending;
+        }
+        std::task::ready!(half.deadline.as_mut().poll(cx));
+        let limit = self.half_close_limit;
+        let waited = half.since.elapsed();
+        let at = Instant::now();
+        tracing::debug!(
+            ?waited,
+            "no answer for a client that ended its sending side"
+        );
+        self.connection.heads.gives_up(GaveUp { limit, waited, at });
+        Poll::Ready(Ok(()))
+    }
+
+    /// Notes when the request under way had arrived whole.
+    fn is_whole(&mut self) {
+        if self.requests.is_in_body() {
+            return;
+        }
+        let now = Instant::now();
+        self.whole = Some(now);
+        if let Some(half) = &mut self.half_closed {
+            // Several requests came before the FIN: the next one gets the full time again.
+            half.since = now;
+            let deadline = now + self.half_close_limit;
+            half.deadline.as_mut().reset(deadline.into());
+        }
+    }
+
+    /// Ready when it is known whether a client that had ended its sending side was there for its answer,
+    /// or when that has taken too long. One that reads acknowledges; one that is gone answers with a
+    /// reset and acknowledges nothing.
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(half) = &mut self.half_closed else {
+            return Poll::Ready(());
+        };
+        let began = *half.shut.get_or_insert_with(|| {
+            half.looks = Looks::new();
+            Instant::now()
+        });
+        loop {
+            let now = self.io.stream().acknowledged();
+            if now.is_none() || now > half.acknowledged {
+                return Poll::Ready(());
+            }
+            if self.io.refused_after_fin() || began.elapsed() > DELIVERY {
+                return Poll::Ready(());
+            }
+            std::task::ready!(half.looks.poll(cx));
+        }
+    }
+
+    /// Pending while there is time left for a head. Ready when something has changed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.head_limit;
+        let connection = &self.connection;
+        let begun = !self.buffer.is_empty();
+        // A kept connection may be idle as long as a head may take; the head's own time begins
+        // with its first byte.
+        if begun
+            && self
+                .deadline
+                .as_ref()
+                .is_some_and(|deadline| !deadline.begun)
+        {
+            self.deadline = None;
+        }
+        let deadline = self.deadline.get_or_insert_with(|| {
+            let first = connection.heads.is_first();
+            let since = if first {
+                connection.accepted.opened()
+            } else {
+                Instant::now()
+            };
+            let sleep = Box::pin(tokio::time::sleep_until((since + limit).into()));
+            Deadline {
+                since,
+                begun: begun || first,
+                sleep,
+            }
+        });
+        std::task::ready!(deadline.sleep.as_mut().poll(cx));
+        let waited = deadline.since.elapsed();
+        self.deadline = None;
+        if self.buffer.is_empty() {
+            // Nobody is there to be told: the end of the connection is all.
+            self.connection.heads.nothing_came(waited);
+            self.ended = true;
+        } else {
+            let detail = format!("{} bytes of a head came in time", self.buffer.len());
+            let checked = self.requests.too_slow(&self.buffer, detail);
+            self.refuse_after(*checked, waited);
+        }
+        Poll::Ready(())
+    }
+
+    fn let_in(&mut self, checked: Checked) {
+        let waited = self
+            .deadline
+            .take()
+            .map(|deadline| deadline.since.elapsed());
+        let waited = waited.unwrap_or_default();
+        self.connection.heads.push(Seen { checked, waited });
+        self.unflushed = true;
+    }
+
+    fn refuse(&mut self, checked: Checked) {
+        let waited = self
+            .deadline
+            .take()
+            .map(|deadline| deadline.since.elapsed());
+        self.refuse_after(checked, waited.unwrap_or_default());
+    }
+
+    fn refuse_after(&mut self, checked: Checked, waited: Duration) {
+        self.connection.heads.push(Seen { checked, waited });
+        self.connection.heads.is_partial(0);
+        self.refused = true;
+        self.stand_in = STAND_IN;
+        self.buffer = BytesMut::new();
+    }
+
+    /// Whether there may be bytes under way that nobody will read.
+    fn must_linger(&self) -> bool {
+        !self.ended && (self.refused || !self.requests.is_at_head())
+    }
+}
+
+impl AsyncRead for Gate {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let gate = self.get_mut();
+        std::task::ready!(gate.poll_next(cx))?;
+        if gate.stand_in.is_empty() {
+            let count = gate.passed.min(out.remaining());
+            out.put_slice(gate.buffer.get(..count).unwrap_or_default());
+            gate.buffer.advance(count);
+            gate.passed -= count;
+            if gate.buffer.is_empty() && gate.passed == 0 {
+                // An idle connection holds no memory for what it once sent.
+                gate.buffer = BytesMut::new();
+            }
+        } else {
+            let count = gate.stand_in.len().min(out.remaining());
+            let (now, later) = gate.stand_in.split_at(count);
+            out.put_slice(now);
+            gate.stand_in = later;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Gate {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let gate = self.get_mut();
+        // hyper flushes when all of its own bytes are written.
+        if gate.interim.is_empty() {
+            gate.interim = gate.connection.interim.take_text();
+        }
+        while !gate.interim.is_empty() {
+            let written = Pin::new(&mut gate.io).poll_write(cx, &gate.interim);
+            let count = std::task::ready!(written)?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            gate.interim.drain(..count);
+            if gate.interim.is_empty() {
+                gate.connection.interim.written();
+            }
+        }
+        std::task::ready!(Pin::new(&mut gate.io).poll_flush(cx))?;
+        if gate.unflushed && gate.connection.heads.in_flight() == 0 {
+            gate.unflushed = false;
+            if let Some(reader) = gate.awaits_flush.take() {
+                reader.wake();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let gate = self.get_mut();
+        if gate
+            .half_closed
+            .as_ref()
+            .is_some_and(|half| half.shut.is_some())
+        {
+            std::task::ready!(gate.poll_delivery(cx));
+            return Poll::Ready(Ok(()));
+        }
+        if gate.linger.is_none() {
+            let shut = std::task::ready!(Pin::new(&mut gate.io).poll_shutdown(cx));
+            std::task::ready!(gate.poll_delivery(cx));
+            shut?;
+            if !gate.must_linger() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = gate.linger.get_or_insert_with(|| Linger {
+            sleep: Box::pin(tokio::time::sleep(LINGER)),
+            left: LINGER_BYTES,
+        });
+        let mut waste = [0; 4096];
+        while linger.left > 0 && linger.sleep.as_mut().poll(cx).is_pending() {
+            let mut waste = ReadBuf::new(&mut waste);
+            let read = std::task::ready!(Pin::new(&mut gate.io).poll_read(cx, &mut waste));
+            let count = waste.filled().len();
+            if read.is_err() || count == 0 {
+                break;
+            }
+            linger.left = linger.left.saturating_sub(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,212 @@
+//! HTTP/1 with a client: the gate, hyper behind it, and how a connection ended outside of any
+//! request.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout_at;
+use tower::ServiceExt;
+
+use crate::admission::head;
+use crate::proxy::connection::Connection;
+use crate::proxy::connection::Parting;
+use crate::proxy::connection::gate::Gate;
+use crate::proxy::request::body::Body;
+use crate::proxy::request::body::FromClient;
+use crate::proxy::request::layers::record;
+use crate::proxy::request::stack;
+use crate::proxy::tap::Tap;
+use crate::proxy::tap::current::Current;
+use crate::proxy::tunnel::client_leg::Offered;
+use crate::session::party::{Leg, Phase};
+use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, TimerKey, TransportEnd};
+use crate::transport::clock;
+use crate::transport::sensor::Sensor;
+
+/// hyper takes no smaller buffer.
+const MIN_BUFFER: usize = 8 * 1024;
+
+/// Serves the requests of a connection and records an ending that no request explains. Each
+/// request is served under the configuration of its time; the limits of heads are those of the
+/// connection's beginning.
+pub(crate) async fn serve(
+    current: &Arc<Current>,
+    tap: &Arc<Tap>,
+    connection: Arc<Connection>,
+    sensor: Sensor,
+) {
+    let _parting = Parting::of(&connection);
+    let limits = tap.config.limits();
+    let timeouts = tap.config.timeouts();
+    let heads = head::Limits {
+        bytes: limits.head_bytes,
+        fields: limits.headers,
+    };
+    let gate = Gate::new(sensor, Arc::clone(&connection), heads, &timeouts);
+    let about = Arc::clone(&connection);
+    let now = Arc::clone(current);
+    // The last request's upgrade offer, if no 101 took it.
+    let refused = Arc::<Mutex<Option<Offered>>>::default();
+    let put = Arc::clone(&refused);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        let offered = Offered::of(&mut request);
+        let extensions = request.extensions_mut();
+        extensions.insert(Arc::clone(&about));
+        if let Some(offered) = &offered {
+            extensions.insert(offered.clone());
+        }
+        let answering = stack(&now.tap()).oneshot(request.map(FromClient::Http1));
+        let put = Arc::clone(&put);
+        async move {
+            let answer = answering.await;
+            let switches = |answer: &http::Response<Body>| {
+                answer.status() == http::StatusCode::SWITCHING_PROTOCOLS
+            };
+            if offered.is_some() && !answer.as_ref().is_ok_and(switches) {
+                *put.lock().unwrap_or_else(PoisonError::into_inner) = offered;
+            }
+            answer
+        }
+    });
+    let mut serving = pin!(
+        http1::Builder::new()
+            // The gate has the timer and the limits of heads.
+            .header_read_timeout(None)
+            .max_buf_size(limits.head_bytes.max(MIN_BUFFER))
+            .max_headers(limits.headers)
+            .preserve_header_case(true)
+            // The gateway's answers go out as they are; it knows the time itself.
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(gate), service)
+            .with_upgrades()
+    );
+    let served = tokio::select! {
+        served = &mut serving => Some(served),
+        () = tap.drain.token().cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            let deadline = tap.drain.plan().deadline;
+            if connection.heads.in_flight() > 0 {
+                timeout_at(deadline.into(), &mut serving).await.ok()
+            } else {
+                // Nothing is under way: at most a head that nobody will wait for.
+                None
+            }
+        }
+    };
+    let refused = refused
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let (Some(refused), Some(Ok(()))) = (refused, &served) {
+        refused.end().await;
+    }
+    let served = served.unwrap_or(Ok(()));
+    let untaken = connection.heads.take();
+    if let Some(seen) = &untaken
+        && !served.as_ref().is_err_and(hyper::Error::is_parse)
+    {
+        return record::never_served(tap, &connection, seen);
+    }
+    if let Some(ending) = unexplained(&connection, served.err().as_ref(), untaken.is_some()) {
+        record_unexplained(tap, &connection, &ending);
+    }
+}
+
+/// How a connection ended outside of any request.
+enum Unexplained {
+    /// The peer left, with or without having sent something.
+    Left,
+    /// `timeouts.request_head` ran out before one byte came.
+    HeadTimeout(Duration),
+    /// hyper has answered 400.
+    Malformed(String),
+    /// We are shutting down.
+    Drained,
+}
+
+fn unexplained(
+    connection: &Connection,
+    error: Option<&hyper::Error>,
+    untaken: bool,
+) -> Option<Unexplained> {
+    let heads = &connection.heads;
+    if let Some(error) = error.filter(|error| error.is_parse() && untaken) {
+        // Should not happen: what passes the check passes hyper.
+        tracing::error!(%error, "hyper refused a head that had passed the check");
+        return Some(Unexplained::Malformed(error.to_string()));
+    }
+    if heads.in_flight() > 0 {
+        return None;
+    }
+    let never_used = heads.is_first();
+    if let Some(waited) = heads.waited_in_vain() {
+        // A kept connection that is not used again may go without a word.
+        return never_used.then_some(Unexplained::HeadTimeout(waited));
+    }
+    let end = connection.sensed.end();
+    let broken =
+        (end.as_ref()).is_some_and(|end| end.cause.as_ref().is_some_and(|it| it.fault().is_some()));
+    if !never_used && !heads.has_partial() && !broken {
+        return None;
+    }
+    let ours = end.is_none();
+    let drained = connection.is_draining() && ours;
+    if ours && !drained && !never_used {
+        // The answer before has ended the connection; what came behind that is no request.
+        return None;
+    }
+    Some(if drained {
+        Unexplained::Drained
+    } else {
+        Unexplained::Left
+    })
+}
+
+fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplained) {
+    let first_use = connection.heads.is_first();
+    let anchor = if first_use {
+        connection.accepted
+    } else {
+        clock::anchor()
+    };
+    let session = tap.open_record(connection, anchor);
+    let limit = tap.config.timeouts().request_head;
+    session.with(|rec| {
+        rec.reach(Phase::Request);
+        rec.facts.client.first_bytes = Some(connection.sensed.first_bytes());
+        rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
+        connection.note_certificate(&mut rec.facts.client);
+        let now = Instant::now();
+        match ending {
+            Unexplained::Left => {}
+            Unexplained::Drained => rec.ending.drained(now),
+            Unexplained::HeadTimeout(waited) => {
+                rec.ending
+                    .timer_fired(TimerKey::RequestHead, limit, *waited, now);
+            }
+            Unexplained::Malformed(detail) => {
+                let fault = HeadFault::NotHttp;
+                rec.ending.refused_head(fault, detail.clone(), now);
+                rec.facts.answer = Some(AnswerFacts {
+                    by: AnswerBy::Tap,
+                    status: 400,
+                    error: Some("http_request_error".to_owned()),
+                    body_bytes: None,
+                    request_body_bytes: None,
+                    complete: true,
+                });
+            }
+        }
+        let (end, cause, at) = match connection.sensed.end() {
+            Some(end) => (end.end, end.cause, end.at),
+            None => (TransportEnd::Local, None, now),
+        };
+        rec.ending.transport_ended(Leg::Client, end, cause, at);
+    });
+    session.settle();
+}

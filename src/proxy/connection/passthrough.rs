@@ -1,0 +1,330 @@
+//! Passes a redirected connection on to the gateway without reading it: its TLS is between client and gateway.
+//!
+//! What can be seen from outside is recorded: the `ClientHello`, sizes, times, and how each end left.
+//! Endings pass in kind: FIN as FIN, a reset as a reset.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Notify;
+
+use crate::proxy::connection::Connection;
+use crate::proxy::connection::gate::REDIRECTED_WAIT;
+use crate::proxy::connection::session::Shared;
+use crate::proxy::request::forward::dial;
+use crate::proxy::request::forward::note_reached;
+use crate::proxy::tap::Tap;
+use crate::session::Tunnelled;
+use crate::session::moment::Anchor;
+use crate::session::party::{Direction, Leg, Phase};
+use crate::session::record::{FirstBytes, PassedFacts, PassthroughFacts, TimerKey, TransportEnd};
+use crate::sink::live::Live;
+use crate::transport::stream::Stream;
+use crate::transport::tls::outside::{Greeting, Outside};
+use crate::transport::{cause, tcp_info};
+
+/// Bytes that are read at once. Between reads a connection keeps no buffer.
+const READ: usize = 16 * 1024;
+
+/// Serves a connection until both ends have left, or the tap shuts down.
+pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: TcpStream) {
+    let session = tap.open_record(&connection, connection.accepted);
+    session.with(|rec| {
+        let facts = rec.facts.gateway.get_or_insert_default();
+        // What is passed unread is TLS.
+        facts.url = tap
+            .config
+            .gateway()
+            .url()
+            .replacen("http://", "https://", 1);
+        facts.expects = tap.config.gateway().dialect().to_string();
+        rec.reach(Phase::Dial);
+    });
+    let dialled = tokio::select! {
+        dialled = dial(tap, &connection, &session) => dialled,
+        // The record is not settled, and tells by itself that we shut down.
+        () = tap.drain.token().cancelled() => return,
+    };
+    session.settle();
+    let mut gateway = match dialled {
+        Ok((Stream::Tcp(gateway), facts)) => {
+            note_reached(&session, &facts);
+            gateway
+        }
+        refused => {
+            if refused.is_ok() {
+                let what = "a connection that is to pass unread was dialled with TLS of our own"
+                    .to_owned();
+                session.with(|rec| rec.ending.fault(what, Instant::now()));
+            }
+            // As near as we get to the refusal that the client would have met.
+            reset(&session, Leg::Client, &client);
+            return;
+        }
+    };
+    connection.is_established();
+    session.with(|rec| rec.reach(Phase::Open));
+    let seen = Seen::default();
+    let way = Way {
+        session: &session,
+        live: &session.live(),
+        seen: &seen,
+    };
+    tokio::select! {
+        passed = way.pass(&mut client, &mut gateway) => {
+            if passed.is_err() {
+                // What has not ended by itself by now is ended in kind.
+                reset(&session, Leg::Client, &client);
+                reset(&session, Leg::Gateway, &gateway);
+            }
+        }
+        () = tap.drain.token().cancelled() => {
+            session.with(|rec| rec.ending.drained(Instant::now()));
+            reset(&session, Leg::Client, &client);
+            reset(&session, Leg::Gateway, &gateway);
+        }
+    }
+    session.with(|rec| {
+        rec.facts.client.tcp = tcp_info::read(&client);
+        if let Some(facts) = &mut rec.facts.gateway {
+            facts.tcp = tcp_info::read(&gateway);
+        }
+        let first = seen.of(Direction::ToGateway, |way| FirstBytes::of(&way.first));
+        rec.facts.client.first_bytes = Some(first);
+        let facts = Box::new(seen.facts(rec.anchor()));
+        rec.facts.tunnel = Some(Box::new(Tunnelled::Unread(facts)));
+    });
+}
+
+/// Has this leg reset when its socket is dropped, and notes that as our end, if the far end has not left already.
+fn reset(session: &Shared, leg: Leg, stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    session.with(|rec| {
+        rec.ending
+            .transport_ended(leg, TransportEnd::Local, None, Instant::now());
+    });
+}
+
+/// One connection that is passed on.
+struct Way<'a> {
+    session: &'a Shared,
+    live: &'a Live,
+    seen: &'a Seen,
+}
+
+impl Way<'_> {
+    /// Relays until both ends have sent FIN; `Err`: the leg that broke first, or was given up.
+    async fn pass(&self, client: &mut TcpStream, gateway: &mut TcpStream) -> Result<(), Leg> {
+        let (from_client, to_client) = client.split();
+        let (from_gateway, to_gateway) = gateway.split();
+        let both = async {
+            tokio::try_join!(
+                self.one_way(Direction::ToGateway, from_client, to_gateway),
+                self.one_way(Direction::ToClient, from_gateway, to_client),
+            )
+        };
+        tokio::select! {
+            both = both => both.map(|_| ()),
+            leg = self.gateway_left_alone() => Err(leg),
+        }
+    }
+
+    async fn one_way(
+        &self,
+        direction: Direction,
+        from: ReadHalf<'_>,
+        mut to: WriteHalf<'_>,
+    ) -> Result<(), Leg> {
+        let from_leg = match direction {
+            Direction::ToGateway => Leg::Client,
+            Direction::ToClient => Leg::Gateway,
+        };
+        loop {
+            let mut read = Vec::new();
+            let came = match from.readable().await {
+                Ok(()) => {
+                    read.reserve_exact(READ);
+                    from.try_read_buf(&mut read)
+                }
+                Err(error) => Err(error),
+            };
+            match came {
+                Ok(0) => {
+                    self.ended(from_leg, TransportEnd::Fin);
+                    return match to.shutdown().await {
+                        // Its far end had left already, in its own way.
+                        Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                            Err(self.broke(from_leg.other(), &error))
+                        }
+                        _ => Ok(()),
+                    };
+                }
+                Ok(_) => {
+                    let now = Instant::now();
+                    let bytes = self.seen.came(direction, &read, now);
+                    self.live.relayed(direction, 0, bytes, now);
+                    self.live.waits(direction, read.len());
+                    // While the other end does not read, this one may be reset.
+                    tokio::select! {
+                        written = to.write_all(&read) => {
+                            written.map_err(|error| self.broke(from_leg.other(), &error))?;
+                        }
+                        error = reset_of(from.as_ref()) => {
+                            return Err(self.broke(from_leg, &error));
+                        }
+                    }
+                    self.live.waits(direction, 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(self.broke(from_leg, &error)),
+            }
+        }
+    }
+
+    /// Waits until the client has left by FIN and the gateway has been silent for [`REDIRECTED_WAIT`] since:
+    /// nobody may be waiting for its end any more. A client may keep what the gateway has ended as long as it
+    /// likes, as without the tap.
+    async fn gateway_left_alone(&self) -> Leg {
+        self.seen.left.notified().await;
+        let Some((Leg::Client, at)) = self.seen.fin() else {
+            return std::future::pending().await;
+        };
+        loop {
+            let quiet_since = self.seen.last_at().map_or(at, |last| last.max(at));
+            tokio::time::sleep_until((quiet_since + REDIRECTED_WAIT).into()).await;
+            if self.seen.last_at().is_none_or(|last| last <= quiet_since) {
+                let (key, quiet) = (TimerKey::HalfClose, quiet_since.elapsed());
+                self.session.with(|rec| {
+                    let now = Instant::now();
+                    rec.ending.timer_fired(key, REDIRECTED_WAIT, quiet, now);
+                });
+                return Leg::Gateway;
+            }
+        }
+    }
+
+    fn ended(&self, leg: Leg, end: TransportEnd) {
+        let now = Instant::now();
+        self.seen.note_fin(leg, now);
+        self.session
+            .with(|rec| rec.ending.transport_ended(leg, end, None, now));
+    }
+
+    fn broke(&self, leg: Leg, error: &io::Error) -> Leg {
+        let (end, cause) = cause::of_error(error);
+        let now = Instant::now();
+        self.session.with(|rec| {
+            rec.ending.transport_ended(leg, end, Some(cause), now);
+            rec.ending.refuses_to_read(leg, now);
+        });
+        leg
+    }
+}
+
+/// An HTTP/1 request or answer.
+fn is_http(first: &[u8]) -> bool {
+    first.starts_with(b"HTTP/") || FirstBytes::of(first) == FirstBytes::Http
+}
+
+/// The error that a connection breaks with; for ever, where it does not.
+async fn reset_of(stream: &TcpStream) -> io::Error {
+    if stream.ready(Interest::ERROR).await.is_ok()
+        && let Ok(Some(error)) = stream.take_error()
+    {
+        return error;
+    }
+    std::future::pending().await
+}
+
+/// What was seen of both directions. Both are driven by one task, so the locks are never contended.
+#[derive(Debug, Default)]
+struct Seen {
+    greeting: Mutex<Greeting>,
+    /// The first FIN.
+    fin: Mutex<Option<(Leg, Instant)>>,
+    /// Notified of it.
+    left: Notify,
+    to_gateway: Mutex<OneWay>,
+    to_client: Mutex<OneWay>,
+}
+
+#[derive(Debug, Default)]
+struct OneWay {
+    first: Vec<u8>,
+    bytes: u64,
+    first_at: Option<Instant>,
+    last_at: Option<Instant>,
+    outside: Outside,
+}
+
+impl Seen {
+    fn of<T>(&self, direction: Direction, look: impl FnOnce(&mut OneWay) -> T) -> T {
+        let way = match direction {
+            Direction::ToGateway => &self.to_gateway,
+            Direction::ToClient => &self.to_client,
+        };
+        look(&mut way.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_fin(&self, leg: Leg, at: Instant) {
+        let mut fin = self.fin.lock().unwrap_or_else(PoisonError::into_inner);
+        fin.get_or_insert((leg, at));
+        self.left.notify_one();
+    }
+
+    fn fin(&self) -> Option<(Leg, Instant)> {
+        *self.fin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the last byte came.
+    fn last_at(&self) -> Option<Instant> {
+        let of = |direction| self.of(direction, |way| way.last_at);
+        of(Direction::ToGateway).max(of(Direction::ToClient))
+    }
+
+    fn greeting<T>(&self, look: impl FnOnce(&mut Greeting) -> T) -> T {
+        look(&mut self.greeting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns how many bytes came so far.
+    fn came(&self, direction: Direction, bytes: &[u8], now: Instant) -> u64 {
+        if direction == Direction::ToGateway {
+            self.greeting(|greeting| greeting.saw(bytes));
+        }
+        self.of(direction, |way| {
+            let room = 8usize.saturating_sub(way.first.len());
+            way.first.extend(bytes.iter().take(room));
+            way.bytes += bytes.len() as u64;
+            way.first_at.get_or_insert(now);
+            way.last_at = Some(now);
+            way.outside.saw(bytes);
+            way.bytes
+        })
+    }
+
+    fn facts(&self, anchor: &Anchor) -> PassthroughFacts {
+        let facts = |direction| {
+            self.of(direction, |way| PassedFacts {
+                bytes: way.bytes,
+                plain_http: is_http(&way.first),
+                protected: way.outside.protected(),
+                first_at: way.first_at.map(|at| anchor.at(at)),
+                last_at: way.last_at.map(|at| anchor.at(at)),
+                alert: way.outside.alert().map(str::to_owned),
+                last_record: way.outside.last_record(),
+            })
+        };
+        PassthroughFacts {
+            client_hello: self.greeting(|greeting| greeting.is_whole),
+            sni: self.greeting(|greeting| greeting.sni.take()),
+            alpn_offered: self.greeting(|greeting| std::mem::take(&mut greeting.alpn)),
+            to_gateway: facts(Direction::ToGateway),
+            to_client: facts(Direction::ToClient),
+        }
+    }
+}

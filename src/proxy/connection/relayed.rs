@@ -1,0 +1,128 @@
+//! Connections that come through a proxy which sends a PROXY header: it is read before anything
+//! else, and from then on the connection is that of the client that it names.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+
+use crate::admission::peer::Peer;
+use crate::admission::proxy_header::Reader;
+use crate::proxy::connection::Ends;
+use crate::proxy::connection::accept::Arrival;
+use crate::proxy::tap::clients::Counted;
+use crate::session::end_cause::EndCause;
+use crate::session::party::Leg;
+use crate::session::record::client::{ClientFacts, Via, ViaKind};
+use crate::session::record::proxy_protocol::{ProxyFault, ProxyProtocolFacts};
+use crate::session::record::{FirstBytes, TimerKey, TransportEnd};
+use crate::transport::cause;
+use crate::transport::socket::{ClientSocket, NoHeader};
+
+impl Arrival {
+    /// A connection of a peer that must send a header.
+    pub(crate) async fn relayed(mut self, mut socket: ClientSocket) {
+        let limit = self.tap.config.timeouts().proxy_header;
+        let deadline = tokio::time::Instant::from_std(self.accepted.opened() + limit);
+        let drain = Arc::clone(&self.tap.drain);
+        let mut reader = Reader::default();
+        let read = tokio::select! {
+            read = timeout_at(deadline, socket.read_header(&mut reader)) => read,
+            () = drain.token().cancelled() => return self.unheard(reader.first_bytes(), Unheard::Drained),
+        };
+        let first = reader.first_bytes();
+        match read {
+            Ok(Ok(header)) => {
+                self.ends.peer = self.ends.peer.relaying(header.client);
+                self.ends.header = Some(Box::new(header.facts));
+                let peer = &self.ends.peer;
+                let counts =
+                    header.client.is_some() && !peer.is_in(self.tap.config.trusted_proxies());
+                if counts {
+                    match self.tap.place_for(Counted::of(peer)) {
+                        Ok(place) => self.guard.keep(place),
+                        Err(denial) => return self.turn_away(socket, denial),
+                    }
+                }
+                self.serve(socket).await;
+            }
+            Ok(Err(NoHeader::Fault(fault))) => self.unheard(first, Unheard::Fault(fault)),
+            Ok(Err(NoHeader::Ended(fault))) => {
+                self.unheard(first, Unheard::Ended(fault, TransportEnd::Fin, None));
+            }
+            Ok(Err(NoHeader::Broke(error))) => {
+                let (end, words) = cause::of_error(&error);
+                self.unheard(first, Unheard::Ended(reader.cut(), end, Some(words)));
+            }
+            Err(_) => self.unheard(first, Unheard::Late(reader.late(), limit)),
+        }
+    }
+
+    /// Writes the record of a connection that ends without a header.
+    fn unheard(mut self, first: FirstBytes, why: Unheard) {
+        let fault = match &why {
+            Unheard::Fault(fault) | Unheard::Late(fault, _) => Some(fault.clone()),
+            Unheard::Ended(fault, ..) => fault.clone(),
+            Unheard::Drained => None,
+        };
+        self.ends.header = fault.map(|fault| {
+            Box::new(ProxyProtocolFacts {
+                fault: Some(fault),
+                ..ProxyProtocolFacts::default()
+            })
+        });
+        let (tap, connection) = self.connection(None, Arc::default());
+        let session = tap.open_record(&connection, connection.accepted);
+        session.with(|rec| {
+            rec.facts.client.first_bytes = Some(first);
+            let now = Instant::now();
+            match why {
+                Unheard::Fault(_) => rec.ending.acted(now),
+                Unheard::Ended(_, end, cause) => {
+                    return rec.ending.transport_ended(Leg::Client, end, cause, now);
+                }
+                Unheard::Late(_, limit) => {
+                    let observed = rec.anchor().since(now);
+                    let key = TimerKey::ProxyHeader;
+                    rec.ending.timer_fired(key, limit, observed, now);
+                }
+                Unheard::Drained => rec.ending.drained(now),
+            }
+            rec.ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        });
+        session.settle();
+    }
+}
+
+/// Why there is no header.
+enum Unheard {
+    Fault(ProxyFault),
+    Ended(Option<ProxyFault>, TransportEnd, Option<EndCause>),
+    Late(ProxyFault, Duration),
+    Drained,
+}
+
+impl Ends {
+    /// Notes who the client is, and by whose word.
+    pub(crate) fn note(&self, client: &mut ClientFacts) {
+        client.addr = self.peer.text();
+        client.proxy_protocol.clone_from(&self.header);
+        match self.peer {
+            Peer::Inet(_) => {}
+            Peer::Unix(process) => client.process = Some(process),
+            Peer::Relayed {
+                client: named,
+                proxy,
+            } => {
+                client.via = Some(Via {
+                    kind: ViaKind::ProxyProtocol,
+                    peer: proxy.map_or_else(|| "unix".to_owned(), |proxy| proxy.to_string()),
+                    header: None,
+                    chain: Vec::new(),
+                    resolved: named.is_some(),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! A session's record while the session lives, and the promise that it is written exactly once.
+//!
+//! hyper drops a service's future when the client goes away, a task can panic, the drain can run
+//! out: in every case the last handle is dropped, and dropping it finishes the record.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::proxy::connection::Connection;
+use crate::proxy::connection::heads::GaveUp;
+use crate::proxy::connection::note_end;
+use crate::proxy::tap::ConnectionGuard;
+use crate::proxy::tap::clients::Place;
+use crate::proxy::tap::origins::Origins;
+use crate::session::Recorder;
+use crate::session::memory;
+use crate::session::party::{Leg, Phase};
+use crate::session::record::context::GoingDown;
+use crate::session::record::{Kind, TimerKey, TransportEnd};
+use crate::session::text::PeerText;
+use crate::sink::Outlet;
+use crate::sink::live::{Entry, Live};
+
+/// A handle on one session's record. The record is finished when the last handle is dropped.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Mutex<Session>>);
+
+#[derive(Debug)]
+struct Session {
+    recorder: Option<Recorder>,
+    /// Its place among the open sessions, left when the record is out.
+    entry: Entry,
+    connection: Held,
+    outlet: Arc<Outlet>,
+    origins: Arc<Origins>,
+    /// The request was answered, or the tunnel took over: the client's connection is not part of
+    /// what remains.
+    settled: bool,
+    /// It is about a request, whose turn on the connection ends with it.
+    serves: bool,
+    /// Its record waits for the end of the connection, or has waited for it.
+    parts: bool,
+    /// Its place among those of its client, where the connection has none.
+    place: Option<Place>,
+}
+
+/// The connection that a session is on.
+#[derive(Debug)]
+enum Held {
+    /// All of it, as long as it serves requests.
+    Whole(Arc<Connection>),
+    /// A tunnel needs nothing of it but to be counted. The rest, and by its wakers the memory of the
+    /// task that served HTTP, would be kept for nothing.
+    Counted(Arc<ConnectionGuard>),
+}
+
+impl Shared {
+    /// Takes charge of a record.
+    #[must_use]
+    pub(crate) fn new(
+        recorder: Recorder,
+        connection: Arc<Connection>,
+        outlet: Arc<Outlet>,
+        origins: Arc<Origins>,
+    ) -> Self {
+        let (facts, opened) = (&recorder.facts, *recorder.anchor());
+        let entry = outlet.live().open(facts.id, opened, &facts.client.addr);
+        let session = Session {
+            recorder: Some(recorder),
+            entry,
+            connection: Held::Whole(connection),
+            outlet,
+            origins,
+            settled: false,
+            serves: false,
+            parts: false,
+            place: None,
+        };
+        Self(Arc::new(Mutex::new(session)))
+    }
+
+    /// Notes facts, and the time where they say that a phase has begun.
+    pub fn with<T>(&self, note: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
+        let session = &mut *self.lock();
+        let entry = &session.entry;
+        session.recorder.as_mut().map(|recorder| {
+            let before = recorder.facts.phase;
+            let noted = note(recorder);
+            if recorder.facts.phase != before {
+                let now = Instant::now();
+                recorder.began(now);
+                entry.live().reached(&recorder.facts, now);
+            }
+            if recorder.ending.has_begun() {
+                entry.live().ends();
+            }
+            noted
+        })
+    }
+
+    /// A text of ours that may quote the request, with the session's known secrets masked.
+    pub(crate) fn masked(&self, text: String) -> String {
+        match &self.lock().recorder {
+            Some(recorder) => recorder.masked(text),
+            None => text,
+        }
+    }
+
+    /// The gateway said that it goes down. Callers that it does not answer before this session's
+    /// record is written are explained by that. `boot` is its process.
+    pub(crate) fn announce(&self, boot: Option<PeerText>, down: GoingDown) {
+        let session = self.lock();
+        let recorder = session.recorder.as_ref();
+        if let Some(gateway) = recorder.and_then(|recorder| recorder.facts.gateway.as_ref()) {
+            tracing::debug!(at = %down.at, stops = down.stops, "the gateway announced that it goes down");
+            session.outlet.announce(&gateway.url, boot, down);
+        }
+    }
+
+    /// The head of the gateway's answer came.
+    pub(crate) fn answered(&self) {
+        let session = self.lock();
+        let recorder = session.recorder.as_ref();
+        if let Some(gateway) = recorder.and_then(|recorder| recorder.facts.gateway.as_ref()) {
+            let waited = memory::answered_after_ms(gateway);
+            session.entry.live().answered(waited, Instant::now());
+        }
+    }
+
+    /// The answer has gone out whole, or the tunnel has begun.
+    pub fn settle(&self) {
+        self.lock().settled = true;
+    }
+
+    /// The tunnel has begun.
+    pub(crate) fn settle_as_tunnel(&self) {
+        let mut session = self.lock();
+        session.settled = true;
+        if let Held::Whole(connection) = &session.connection {
+            session.connection = Held::Counted(connection.counted());
+        }
+    }
+
+    /// Counts for its client until it is over.
+    pub(crate) fn keep(&self, place: Place) {
+        self.lock().place = Some(place);
+    }
+
+    /// It is about a request: the next one of the connection waits until this session is over.
+    pub fn serves(&self) {
+        self.lock().serves = true;
+    }
+
+    /// Its record waits for the end of its connection.
+    pub(crate) fn parts(&self) {
+        self.lock().parts = true;
+    }
+
+    /// The session's place, 0 to 1, among all: from the random part of its id.
+    #[must_use]
+    pub fn spread(&self) -> f64 {
+        let id = self.with(|rec| rec.facts.id).unwrap_or_default();
+        let low = id.as_u128() & u128::from(u32::MAX);
+        f64::from(u32::try_from(low).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    /// What others see of the session while it is open.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(self.lock().entry.live())
+    }
+
+    /// The session's id, as text.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.with(|rec| rec.facts.id)
+            .unwrap_or_default()
+            .to_string()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(mut recorder) = self.recorder.take() else {
+            return;
+        };
+        let now = Instant::now();
+        if std::thread::panicking() {
+            recorder
+                .ending
+                .fault("a task of wstap panicked".to_owned(), now);
+        } else if let Held::Whole(connection) = &self.connection
+            && !self.settled
+        {
+            cut_short(connection, &mut recorder, now);
+        } else if let Held::Counted(connection) = &self.connection
+            && connection.is_draining()
+            && recorder.ending.is_nobodys()
+        {
+            // The session's task was dropped with the runtime.
+            recorder.ending.drained(now);
+        }
+        self.place = None;
+        if let Held::Whole(connection) = &self.connection
+            && self.waits_for_delivery(connection)
+        {
+            let connection = Arc::clone(connection);
+            self.part(recorder, &connection);
+            return connection.heads.request_ended();
+        }
+        // A session that vanished says nothing of its origin.
+        if let Some(record) = self.outlet.publish(recorder.finish(now), now) {
+            self.origins.observe(&record);
+        }
+        if let Held::Whole(connection) = &self.connection
+            && self.serves
+        {
+            connection.heads.request_ended();
+        }
+    }
+}
+
+impl Session {
+    /// Its answer is complete, and its client had ended its sending side before that: the end of the
+    /// connection shows whether the client was still there to read it.
+    fn waits_for_delivery(&self, connection: &Connection) -> bool {
+        self.serves && self.settled && !self.parts && connection.heads.is_half_closed()
+    }
+
+    /// Leaves the record to the end of the connection; the next request on it need not wait.
+    fn part(&mut self, recorder: Recorder, connection: &Arc<Connection>) {
+        let session = Self {
+            recorder: Some(recorder),
+            entry: self.entry.hand_over(),
+            connection: Held::Whole(Arc::clone(connection)),
+            outlet: Arc::clone(&self.outlet),
+            origins: Arc::clone(&self.origins),
+            settled: true,
+            serves: false,
+            parts: true,
+            place: None,
+        };
+        connection.parts_with(Shared(Arc::new(Mutex::new(session))));
+    }
+}
+
+/// The request was dropped before its answer was out: the client went away, or we did.
+fn cut_short(connection: &Connection, recorder: &mut Recorder, now: Instant) {
+    if let Some(refusal) = connection.heads.broken_body() {
+        let detail = refusal.detail;
+        recorder.ending.refused_head(refusal.fault, detail, now);
+    }
+    match connection.sensed.end() {
+        Some(end) => {
+            note_end(&mut recorder.ending, end);
+            if let Some(gave_up) = connection.heads.gave_up() {
+                let GaveUp { limit, waited, at } = gave_up;
+                let key = TimerKey::HalfClose;
+                recorder.ending.timer_fired(key, limit, waited, at);
+            }
+        }
+        None if connection.is_draining() => {
+            recorder.ending.drained(now);
+            recorder
+                .ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        }
+        None => {
+            recorder
+                .ending
+                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+        }
+    }
+    let facts = &mut recorder.facts;
+    facts.client.bytes_read = Some(connection.sensed.bytes_read());
+    if facts.kind == Kind::Connection && facts.phase >= Phase::Request {
+        facts.client.first_bytes = Some(connection.sensed.first_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{self, Overrides};
+    use crate::proxy::tap::Tap;
+    use crate::session::SessionRecord;
+    use crate::session::credential::Fingerprinter;
+    use crate::session::record::Class;
+    use crate::sink::{Consumer, Queue, Wanted};
+    use crate::transport::clock;
+
+    struct Keep(Sender<SessionRecord>);
+
+    impl Consumer for Keep {
+        fn consume(&mut self, record: &SessionRecord) -> std::io::Result<()> {
+            self.0.send(record.clone()).map_err(std::io::Error::other)
+        }
+    }
+
+    fn open() -> (Shared, Receiver<SessionRecord>) {
+        let (tap, receiver) = tap();
+        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        (tap.open_record(&connection, clock::anchor()), receiver)
+    }
+
+    fn tap() -> (Arc<Tap>, Receiver<SessionRecord>) {
+        let (sender, receiver) = channel();
+        let queue = Queue::start("test", 16, Keep(sender)).unwrap();
+        let outlet = Arc::new(Outlet::new(vec![queue], Wanted::ALL));
+        let text = "gateway: { url: \"http://127.0.0.1:1\" }";
+        let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
+        let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
+        let tap =
+            Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
+        (tap, receiver)
+    }
+
+    fn records(receiver: &Receiver<SessionRecord>) -> Vec<SessionRecord> {
+        let mut all = vec![receiver.recv_timeout(Duration::from_secs(5)).unwrap()];
+        all.extend(receiver.recv_timeout(Duration::from_millis(1)));
+        all
+    }
+
+    #[test]
+    fn the_last_handle_writes_the_record_once() {
+        let (session, receiver) = open();
+        let other = session.clone();
+        drop(session);
+        assert!(receiver.try_recv().is_err(), "a handle is left");
+        drop(other);
+        assert_eq!(records(&receiver).len(), 1);
+    }
+
+    /// What it holds of the connection would keep the memory of the task that served HTTP.
+    #[test]
+    fn a_tunnel_lets_go_of_its_connection_and_still_counts() {
+        let (tap, receiver) = tap();
+        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        let session = tap.open_record(&connection, clock::anchor());
+        session.settle_as_tunnel();
+        let gone = Arc::downgrade(&connection);
+        drop(connection);
+        assert!(gone.upgrade().is_none());
+        assert_eq!(tap.connections(), 1);
+        drop(session);
+        assert_eq!(tap.connections(), 0);
+        assert_eq!(records(&receiver).len(), 1);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_session_grows_by_nobodys_oversight() {
+        let session = size_of::<Session>();
+        assert!(session <= 1568, "a session takes {session} bytes");
+    }
+
+    #[test]
+    fn a_panic_yields_the_record_too() {
+        let (session, receiver) = open();
+        let thread = std::thread::spawn(move || {
+            session.with(|rec| rec.reach(Phase::Dial));
+            panic!("a bug, wanted by this test");
+        });
+        assert!(thread.join().is_err());
+        let all = records(&receiver);
+        assert_eq!(all.len(), 1);
+        assert!(all[0].close.fault.is_some());
+        assert_eq!(all[0].phase, Phase::Dial);
+        assert_eq!(all[0].verdict.as_ref().unwrap().class, Class::TapFault);
+    }
+}

@@ -1,0 +1,43 @@
+//! A request: the stack of `tower` layers that it goes through, each with one job, and the way to
+//! the gateway and back.
+
+pub mod body;
+pub(crate) mod denial;
+pub(crate) mod error;
+pub(crate) mod facts;
+pub(crate) mod forward;
+pub(crate) mod forwarded;
+pub(crate) mod headers;
+pub(crate) mod layers;
+mod misdirected;
+mod pace;
+mod page;
+pub(crate) mod progress;
+pub(crate) mod upload;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use tower::{Service, ServiceBuilder};
+
+use self::body::{Body, FromClient};
+use crate::proxy::tap::Tap;
+
+/// The service that answers the requests of one connection. From the outside in: the record is
+/// opened, and closed with the answer's last byte; failures become answers; limits, timers and
+/// admission each may refuse; the innermost part proxies.
+pub(crate) fn stack(
+    tap: &Arc<Tap>,
+) -> impl Service<Request<FromClient>, Response = Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ use<> {
+    ServiceBuilder::new()
+        .layer(layers::record::Layer::new(tap))
+        .layer(layers::respond::Layer::new(tap))
+        .layer(layers::limit::Layer::new(tap))
+        .layer(layers::timeout::Layer::new(tap))
+        .layer(layers::admission::Layer::new(tap))
+        .service(forward::Forward::new(tap))
+}

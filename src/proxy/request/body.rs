@@ -1,0 +1,517 @@
+//! Bodies as they pass through: counted, and looked at as far as a refusal needs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::dialect::openclaw::page::is_control_ui;
+use crate::proxy::connection::session::Shared;
+use crate::proxy::request::pace::Pace;
+use crate::proxy::request::pace::TooSlow;
+use crate::proxy::request::page;
+use crate::proxy::request::progress::Progress;
+use crate::proxy::request::upload::Upload;
+use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey};
+
+/// How much of a refusal's body is looked at.
+const LOOK: usize = 1024;
+
+/// A body of either direction.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// Text of our own.
+    Text(Option<Bytes>),
+    /// From the client to the gateway.
+    Request(Box<Counted>),
+    /// From the gateway to the client.
+    Response(Box<Answered>),
+}
+
+/// The body of a client's request, by what it comes.
+#[derive(Debug)]
+pub enum FromClient {
+    /// There is none, and none can come: the stream becomes a tunnel.
+    None,
+    /// Behind a head of HTTP/1.
+    Http1(Incoming),
+    /// In the stream of an HTTP/2 connection.
+    Http2(Upload),
+}
+
+/// A body that could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Of HTTP/1: from the client or from the gateway.
+    #[error(transparent)]
+    Http1(#[from] hyper::Error),
+    /// Of HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// Nothing moved for too long.
+    #[error("nothing moved for timeouts.idle")]
+    Idle,
+    /// Of a request: the client took too long over it.
+    #[error("it came too slowly for timeouts.request_body")]
+    Slow,
+}
+
+impl HttpBody for FromClient {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::None => Poll::Ready(None),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Http2(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A request body that is counted.
+#[derive(Debug)]
+pub struct Counted {
+    inner: FromClient,
+    progress: Arc<Progress>,
+    pace: Pace,
+}
+
+/// A response body that belongs to a record: when it ends, the session does.
+#[derive(Debug)]
+pub struct Answered {
+    inner: Incoming,
+    session: Shared,
+    progress: Arc<Progress>,
+    /// `timeouts.idle`, while the gateway is waited for.
+    idle: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    bytes: u64,
+    declared: Option<u64>,
+    complete: bool,
+    /// A refusal whose body ends with the connection: how the connection ends says nothing about
+    /// the body.
+    ends_anyhow: bool,
+    look: Option<(Vec<u8>, HeaderMap)>,
+}
+
+impl Body {
+    /// A request's body, whose progress is noted; `limit` is `timeouts.request_body`.
+    #[must_use]
+    pub fn request(inner: FromClient, progress: Arc<Progress>, limit: Duration) -> Self {
+        if inner.is_end_stream() {
+            return Self::Empty;
+        }
+        Self::Request(Box::new(Counted {
+            inner,
+            progress,
+            pace: Pace::new(limit),
+        }))
+    }
+
+    /// A response's body, which ends when neither body has moved for `idle`. With `look` (the
+    /// answer's headers) its beginning shows whose body it is; such a body may be `unframed`, ended only
+    /// by the end of the connection (RFC 9112 section 6.3).
+    #[must_use]
+    pub fn response(
+        inner: Incoming,
+        session: Shared,
+        (progress, idle): (Arc<Progress>, Duration),
+        look: Option<HeaderMap>,
+        unframed: bool,
+    ) -> Self {
+        let declared = inner.size_hint().exact();
+        let complete = inner.is_end_stream();
+        let ends_anyhow = unframed && look.is_some();
+        let look = look.map(|headers| (Vec::new(), headers));
+        progress.moved();
+        let answered = Answered {
+            inner,
+            session,
+            progress,
+            idle,
+            sleep: None,
+            bytes: 0,
+            declared,
+            complete,
+            ends_anyhow,
+            look,
+        };
+        Self::Response(Box::new(answered))
+    }
+
+    /// Some of it went on to the client.
+    pub fn went_on(&self) {
+        if let Self::Response(answered) = self {
+            answered.progress.moved();
+        }
+    }
+
+    /// Ready, and noted, when the client has taken nothing for `timeouts.idle` of an answer that
+    /// waits for it.
+    pub fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Response(answered) = self else {
+            return Poll::Pending;
+        };
+        ready!(answered.poll_idle(cx));
+        answered.session.with(|rec| {
+            if let Some(http2) = &mut rec.facts.client.http2 {
+                http2.unread = true;
+            }
+        });
+        answered.session.settle();
+        Poll::Ready(())
+    }
+
+    /// Text of our own.
+    #[must_use]
+    pub fn text(text: String) -> Self {
+        Self::Text(Some(Bytes::from(text)))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Request(counted) => counted.poll_frame(cx),
+            Self::Response(answered) => answered.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Text(text) => text.is_none(),
+            Self::Request(counted) => counted.inner.is_end_stream(),
+            Self::Response(answered) => answered.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Text(None) => SizeHint::with_exact(0),
+            Self::Text(Some(text)) => SizeHint::with_exact(text.len() as u64),
+            Self::Request(counted) => counted.inner.size_hint(),
+            Self::Response(answered) => answered.inner.size_hint(),
+        }
+    }
+}
+
+impl Counted {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let poll = Pin::new(&mut self.inner).poll_frame(cx);
+        self.progress.await_client(poll.is_pending());
+        match &poll {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.pace.came();
+                let data = frame.data_ref();
+                self.progress.sent_on(data.map_or(0, Bytes::len));
+            }
+            Poll::Ready(Some(Err(_))) => self.progress.client_failed(),
+            Poll::Ready(None) => {}
+            Poll::Pending => {
+                let slow = ready!(self.pace.poll_wait(self.progress.request_bytes(), cx));
+                self.progress.too_slow(slow);
+                return Poll::Ready(Some(Err(BodyError::Slow)));
+            }
+        }
+        poll
+    }
+}
+
+/// Notes that a request ended because its body came too slowly.
+pub(crate) fn note_slow(session: &Shared, slow: TooSlow) {
+    session.with(|rec| {
+        let key = TimerKey::RequestBody;
+        rec.ending
+            .timer_fired(key, slow.limit, slow.waited, Instant::now());
+    });
+}
+
+impl Answered {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let poll = Pin::new(&mut self.inner).poll_frame(cx);
+        match &poll {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.progress.moved();
+                if let Some(data) = frame.data_ref() {
+                    self.bytes += data.len() as u64;
+                    if let Some((front, _)) = &mut self.look {
+                        let room = LOOK.saturating_sub(front.len());
+                        front.extend_from_slice(data.get(..room.min(data.len())).unwrap_or(data));
+                    }
+                }
+                self.complete |= self.inner.is_end_stream()
+                    || self.declared.is_some_and(|declared| self.bytes >= declared);
+            }
+            Poll::Ready(None) => self.complete = true,
+            Poll::Ready(Some(Err(_))) if self.ends_anyhow && !self.progress.has_client_failed() => {
+                // A server that refuses before it has read the whole request closes with a reset.
+                self.complete = true;
+                return Poll::Ready(None);
+            }
+            // The exchange ends with the request's body: that was the client.
+            Poll::Ready(Some(Err(_))) if self.progress.has_client_failed() => {
+                if let Some(slow) = self.progress.was_too_slow() {
+                    note_slow(&self.session, slow);
+                    self.session.settle();
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let detail = format!("the gateway's answer broke off: {error}");
+                self.session.with(|rec| {
+                    if let Some(gateway) = &mut rec.facts.gateway {
+                        let kind = GatewayErrorKind::BodyIncomplete;
+                        let error = Box::new(GatewayError { kind, detail });
+                        gateway.error.get_or_insert(error);
+                    }
+                });
+                self.session.settle();
+            }
+            Poll::Pending => {
+                ready!(self.poll_idle(cx));
+                self.session.settle();
+                return Poll::Ready(Some(Err(BodyError::Idle)));
+            }
+        }
+        poll.map_err(BodyError::from)
+    }
+
+    /// Ready, and noted, when nothing has moved for too long.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let since = self.progress.last();
+            let deadline = tokio::time::Instant::from_std(since + self.idle);
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if sleep.deadline() != deadline && sleep.is_elapsed() {
+                sleep.as_mut().reset(deadline);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() < deadline {
+                continue;
+            }
+            let (limit, now) = (self.idle, Instant::now());
+            self.session.with(|rec| {
+                let observed = now.saturating_duration_since(since);
+                rec.ending.timer_fired(TimerKey::Idle, limit, observed, now);
+            });
+            return Poll::Ready(());
+        }
+    }
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        let (bytes, complete) = (self.bytes, self.complete);
+        let request_bytes = self.progress.request_bytes();
+        let look = self.look.take();
+        let page_by = look.as_ref().and_then(|(front, _)| page::made_by(front));
+        let tls_words = look.as_ref().and_then(|(front, _)| page::tls_words(front));
+        let kind = look.map(|(front, headers)| kind_of(&front, &headers));
+        self.session.with(|rec| {
+            if let Some(answer) = &mut rec.facts.answer {
+                answer.body_bytes = Some(bytes);
+                answer.request_body_bytes = Some(request_bytes);
+                answer.complete = complete;
+            }
+            if let Some(gateway) = &mut rec.facts.gateway {
+                gateway.body_kind = kind;
+                gateway.page_by = page_by;
+                gateway.tls_words = tls_words;
+            }
+        });
+        if complete {
+            self.session.settle();
+        }
+    }
+}
+
+/// What the gateway's WebSocket library says to a malformed handshake, as `text/html`.
+const LIBRARY: [&str; 4] = [
+    "Invalid Sec-WebSocket-Protocol header",
+    "Invalid Upgrade header",
+    "Missing or invalid Sec-WebSocket-Key header",
+    "Missing or invalid Sec-WebSocket-Version header",
+];
+
+/// What that library says when its server is closing, as `text/html` too.
+const LIBRARY_CLOSING: &[u8] = b"Service Unavailable";
+
+/// What the gateway says to an upgrade where one of its other services is not there.
+const SERVICES: [&str; 4] = [
+    "Worker websocket ingress unavailable",
+    "desktop observe unavailable",
+    "node desktop attach unavailable",
+    "node portal attach unavailable",
+];
+
+/// Whose an answer's body seems to be. What `OpenClaw` 2026.9.6 sends is known by heart; the rest
+/// is told apart by content type.
+pub(crate) fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
+    let contains = |needle: &str| {
+        front
+            .windows(needle.len())
+            .any(|window| window == needle.as_bytes())
+    };
+    let content_type = headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let html = content_type.starts_with("text/html")
+        || front
+            .trim_ascii_start()
+            .get(..5)
+            .is_some_and(|tag| tag.eq_ignore_ascii_case(b"<html"))
+        || front
+            .trim_ascii_start()
+            .get(..9)
+            .is_some_and(|tag| tag.eq_ignore_ascii_case(b"<!doctype"));
+    if front.is_empty() {
+        BodyKind::Empty
+    } else if contains("\"proxy_attribution_required\"") {
+        BodyKind::Attribution
+    } else if front.ends_with(b" websocket admission closed") {
+        BodyKind::AdmissionClosed
+    } else if front == b"Too many unauthenticated sockets" {
+        BodyKind::TooManySockets
+    } else if front.ends_with(b" websocket handlers unavailable") {
+        BodyKind::HandlersUnavailable
+    } else if SERVICES.iter().any(|text| front == text.as_bytes()) {
+        BodyKind::ServiceUnavailable
+    } else if is_control_ui(front) {
+        BodyKind::ControlUi
+    } else if contains("\"type\":\"unauthorized\"")
+        || contains("\"type\":\"rate_limited\"")
+        || LIBRARY.iter().any(|text| front == text.as_bytes())
+    {
+        BodyKind::Gateway
+    } else if front == LIBRARY_CLOSING && content_type == "text/html" {
+        BodyKind::LibraryClosing
+    } else if html {
+        BodyKind::Html
+    } else if content_type.contains("json") {
+        BodyKind::Json
+    } else if content_type.starts_with("text/") {
+        BodyKind::Text
+    } else {
+        BodyKind::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(body: &str, content_type: &str) -> BodyKind {
+        let mut headers = HeaderMap::new();
+        if !content_type.is_empty() {
+            headers.insert(http::header::CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        kind_of(body.as_bytes(), &headers)
+    }
+
+    #[test]
+    fn the_gateways_bodies_are_known() {
+        let json = r#"{"error":{"message":"Proxy client…","type":"proxy_attribution_required"}}"#;
+        assert_eq!(kind(json, "application/json"), BodyKind::Attribution);
+        assert_eq!(
+            kind("Gateway websocket admission closed", "text/plain"),
+            BodyKind::AdmissionClosed
+        );
+        assert_eq!(
+            kind("Too many unauthenticated sockets", ""),
+            BodyKind::TooManySockets
+        );
+        let services = ["Worker websocket ingress", "node desktop attach"];
+        for service in services.map(|service| format!("{service} unavailable")) {
+            assert_eq!(kind(&service, "text/plain"), BodyKind::ServiceUnavailable);
+        }
+        let page = "<!doctype html>\n<html data-openclaw-control-ui-build=\"x\">";
+        assert_eq!(kind(page, "text/html"), BodyKind::ControlUi);
+        let old = "<!doctype html>\n<html lang=\"en\">\n<title>OpenClaw Control</title>";
+        assert_eq!(kind(old, "text/html; charset=utf-8"), BodyKind::ControlUi);
+        let key = "Missing or invalid Sec-WebSocket-Key header";
+        assert_eq!(kind(key, "text/html"), BodyKind::Gateway);
+        let closing = "Service Unavailable";
+        assert_eq!(kind(closing, "text/html"), BodyKind::LibraryClosing);
+    }
+
+    #[test]
+    fn what_only_sounds_like_the_closing_library_is_not_it() {
+        for (body, content_type, other) in [
+            (
+                "Service Unavailable",
+                "text/plain; charset=utf-8",
+                BodyKind::Text,
+            ),
+            (
+                "Service Unavailable",
+                "text/html; charset=utf-8",
+                BodyKind::Html,
+            ),
+            ("Service Unavailable\n", "text/html", BodyKind::Html),
+            ("Service Unavailable", "", BodyKind::Other),
+            (
+                "<html><h1>503 Service Unavailable</h1>",
+                "text/html",
+                BodyKind::Html,
+            ),
+        ] {
+            assert_eq!(kind(body, content_type), other, "{body}, {content_type}");
+        }
+    }
+
+    #[test]
+    fn others_are_told_by_their_type() {
+        assert_eq!(kind("<html>502 Bad Gateway", ""), BodyKind::Html);
+        assert_eq!(kind("no", "text/plain"), BodyKind::Text);
+        assert_eq!(kind("{}", "application/json"), BodyKind::Json);
+        assert_eq!(kind("", "text/html"), BodyKind::Empty);
+        assert_eq!(kind("\u{1}", ""), BodyKind::Other);
+    }
+}

@@ -1,0 +1,52 @@
+//! What the check of the head has refused, and whether we still take requests.
+
+use std::future::ready;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{Request, Response};
+
+use crate::admission::head::Refusal;
+use crate::proxy::request::body::Body;
+use crate::proxy::request::body::FromClient;
+use crate::proxy::request::error::Failure;
+use crate::proxy::tap::Denial;
+
+layer! {
+    /// Refuses heads that may not pass, and everything while the tap shuts down.
+}
+
+impl<S> tower::Service<Request<FromClient>> for Service<S>
+where
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Failure>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<FromClient>) -> Self::Future {
+        if self.tap.drain.has_begun() {
+            return Box::pin(ready(Err(Failure::Draining)));
+        }
+        if let Some(refusal) = request.extensions().get::<Refusal>() {
+            return Box::pin(ready(Err(Failure::Head(refusal.clone()))));
+        }
+        if let Some(denial) = request.extensions().get::<Denial>().cloned() {
+            let failure = match denial.key {
+                "limits.per_client" => Failure::TooMany,
+                key => Failure::Full(key),
+            };
+            let noted = crate::proxy::request::layers::session(&request).map(|session| {
+                session.with(|rec| rec.ending.denied(denial.key, denial.detail, Instant::now()));
+            });
+            return Box::pin(ready(noted.and(Err(failure))));
+        }
+        Box::pin(self.inner.call(request))
+    }
+}

@@ -1,0 +1,174 @@
+//! Turns failures into answers of our own, marked as such (RFC 9209).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{
+    CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+
+use crate::admission::head::Refusal;
+use crate::proxy::connection::session::Shared;
+use crate::proxy::request::body::Body;
+use crate::proxy::request::body::FromClient;
+use crate::proxy::request::error::Failure;
+use crate::proxy::tap::Tap;
+use crate::session::legs::Ending;
+use crate::session::party::Leg;
+use crate::session::record::gateway::ForwardedWhy;
+use crate::session::record::{AnswerBy, AnswerFacts, HeadFault};
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Names the session in answers of our own and in the 101.
+pub(crate) const SESSION_HEADER: HeaderName = HeaderName::from_static("x-wstap-session");
+
+layer! {
+    /// Answers where the inner service failed.
+}
+
+impl<S> tower::Service<Request<FromClient>> for Service<S>
+where
+    S: tower::Service<Request<FromClient>, Response = Response<Body>, Error = Failure>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<FromClient>) -> Self::Future {
+        let session = crate::proxy::request::layers::session(&request).ok();
+        let inner = self.inner.call(request);
+        let tap = Arc::clone(&self.tap);
+        Box::pin(async move {
+            Ok(match inner.await {
+                Ok(response) => response,
+                Err(failure) => respond(&tap, session.as_ref(), &failure),
+            })
+        })
+    }
+}
+
+fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<Body> {
+    let answer = failure.answer();
+    if let Failure::Internal(what) = failure {
+        tracing::error!(%what, "a request failed inside wstap");
+    }
+    let id = session.map(Shared::id).unwrap_or_default();
+    let mut text = answer.text.as_ref().to_owned();
+    if let Some(session) = session {
+        text = session.masked(text);
+    }
+    let body = format!("wstap: {text}\nsession: {id}\n");
+    if let Some(session) = session {
+        note(tap, session, failure, &answer);
+    }
+    let mut response = Response::new(Body::text(body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    // The text can quote what a client sent; no browser may take it for anything but text.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // After a failure nothing that follows on this connection can be trusted.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    proxy_status(headers, answer.proxy_error);
+    if answer.status == StatusCode::UPGRADE_REQUIRED {
+        // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what is wanted instead.
+        headers.insert(CONNECTION, HeaderValue::from_static("close, Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    if tap.config.session_header()
+        && let Ok(value) = HeaderValue::from_str(&id)
+    {
+        headers.insert(SESSION_HEADER, value);
+    }
+    response
+}
+
+/// Marks an answer as our own.
+pub(crate) fn proxy_status(headers: &mut HeaderMap, error: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("wstap; error={error}")) {
+        headers.insert(PROXY_STATUS, value);
+    }
+}
+
+/// Notes what is wrong with a head.
+pub(crate) fn refused_head(ending: &mut Ending, refusal: &Refusal, now: std::time::Instant) {
+    let detail = refusal.detail.clone();
+    match refusal.fault {
+        HeadFault::HeadBytes => ending.denied("limits.head_bytes", detail, now),
+        HeadFault::Headers => ending.denied("limits.headers", detail, now),
+        fault => ending.refused_head(fault, detail, now),
+    }
+}
+
+fn note(
+    tap: &Tap,
+    session: &Shared,
+    failure: &Failure,
+    answer: &crate::proxy::request::error::Answer,
+) {
+    session.with(|rec| {
+        let now = std::time::Instant::now();
+        match failure {
+            Failure::Gateway(error) => {
+                let gateway = rec.facts.gateway.get_or_insert_default();
+                gateway.error.get_or_insert_with(|| Box::new(error.clone()));
+                if error.kind.is_own_limit() {
+                    rec.ending.acted(now);
+                } else {
+                    rec.ending.refused(Leg::Gateway, now);
+                }
+            }
+            Failure::RemoteAsLocal { addr } => {
+                let gateway = rec.facts.gateway.as_ref();
+                let why = gateway.and_then(|gateway| gateway.forwarded.as_ref()?.why);
+                let seen = if why == Some(ForwardedWhy::LocalPage) {
+                    "would believe that the page is one of localhost"
+                } else {
+                    "sees us as its own host"
+                };
+                let detail =
+                    format!("the gateway at {addr} {seen} and would take this client for local");
+                rec.ending
+                    .denied("gateway.allow_remote_as_local", detail, now);
+            }
+            Failure::Loop => {
+                let url = tap.config.gateway().url();
+                let detail = format!("a request that was sent to {url} came back to this tap");
+                rec.ending.denied("gateway.url", detail, now);
+            }
+            Failure::Draining => rec.ending.drained(now),
+            Failure::Head(refusal) => refused_head(&mut rec.ending, refusal, now),
+            Failure::Internal(what) => rec.ending.fault(what.clone(), now),
+            // Who found it has noted it.
+            Failure::GatewayTimeout
+            | Failure::CutBody
+            | Failure::SlowBody
+            | Failure::Denied { .. }
+            | Failure::Misdirected(_)
+            | Failure::TooMany
+            | Failure::Full(_) => {}
+        }
+        rec.facts.answer = Some(AnswerFacts {
+            by: AnswerBy::Tap,
+            status: answer.status.as_u16(),
+            error: Some(answer.proxy_error.to_owned()),
+            body_bytes: None,
+            request_body_bytes: None,
+            complete: true,
+        });
+    });
+    session.settle();
+}

@@ -1,0 +1,78 @@
+//! Requests for another host than TLS asked for.
+//!
+//! TLS shows its certificate, and asks for the client's, for one name (SNI); the request names its
+//! host anew. That the two differ is noted. It is refused where it matters (RFC 9110 section
+//! 15.5.20): where another certificate of ours is for that host, and where a client certificate was
+//! required for the name that TLS asked for. Clients try again on a connection of its own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Request;
+use http::header::HOST;
+use http::uri::Authority;
+
+use crate::proxy::connection::Connection;
+use crate::proxy::connection::session::Shared;
+use crate::proxy::request::body::FromClient;
+use crate::proxy::request::error::Failure;
+use crate::session::text::PeerText;
+use crate::transport::tls::terminator::Misdirected;
+
+/// Where it is configured, for the record.
+const KEY: &str = "listeners[].tls";
+
+/// Notes it, and refuses it where it matters.
+pub(crate) fn check(request: &Request<FromClient>, session: &Shared) -> Result<(), Failure> {
+    let Some(Differs { sni, host, why }) = differs(request) else {
+        return Ok(());
+    };
+    session.with(|rec| {
+        if let Some(tls) = &mut rec.facts.client.tls {
+            tls.host_differs = true;
+        }
+    });
+    let because = match why {
+        None => return Ok(()),
+        Some(Misdirected::ClientAuth) => "client certificates are required",
+        Some(Misdirected::OtherCertificate) => "another certificate is for that host",
+    };
+    let detail = format!("TLS asked for {sni}, the request is for {host}, and {because}");
+    session.with(|rec| rec.ending.denied(KEY, detail.clone(), Instant::now()));
+    Err(Failure::Misdirected(detail))
+}
+
+/// The two names, and why the request may not pass, if so.
+struct Differs {
+    sni: String,
+    host: PeerText,
+    why: Option<Misdirected>,
+}
+
+fn differs(request: &Request<FromClient>) -> Option<Differs> {
+    let connection = request.extensions().get::<Arc<Connection>>()?;
+    let terminator = connection.terminator.as_ref()?;
+    let sni = connection.tls.as_ref()?.sni.as_ref()?.as_str();
+    let host = host(request)?;
+    if !crate::config::identity::names::differ(sni, &host) {
+        return None;
+    }
+    Some(Differs {
+        sni: sni.to_owned(),
+        why: terminator.misdirected(sni, &host),
+        host: PeerText::new(&host, 255),
+    })
+}
+
+/// The request's host without its port. One that cannot be read is no name of ours.
+fn host(request: &Request<FromClient>) -> Option<String> {
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.host().to_owned());
+    }
+    let value = request.headers().get(HOST)?.as_bytes();
+    let host = match Authority::try_from(value) {
+        Ok(authority) => authority.host().to_owned(),
+        Err(_) => String::from_utf8_lossy(value).into_owned(),
+    };
+    Some(host)
+}

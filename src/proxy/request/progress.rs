@@ -1,0 +1,95 @@
+//! How a plain request gets on: what its timer asks, before and behind the head of the answer.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::proxy::request::pace::TooSlow;
+
+/// One request and its answer. Shared by the bodies of both.
+#[derive(Debug)]
+pub struct Progress {
+    begun: Instant,
+    /// When a byte of either body last moved, in microseconds since the begin.
+    moved: AtomicU64,
+    request_bytes: AtomicU64,
+    awaits_client: AtomicBool,
+    client_failed: AtomicBool,
+    too_slow: OnceLock<TooSlow>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            moved: AtomicU64::new(0),
+            request_bytes: AtomicU64::new(0),
+            awaits_client: AtomicBool::new(false),
+            client_failed: AtomicBool::new(false),
+            too_slow: OnceLock::new(),
+        }
+    }
+}
+
+impl Progress {
+    /// Something moved.
+    pub fn moved(&self) {
+        let since = self.begun.elapsed().as_micros();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.moved.fetch_max(since, Ordering::Relaxed);
+    }
+
+    /// So much of the request's body went on.
+    pub fn sent_on(&self, bytes: usize) {
+        self.request_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved();
+    }
+
+    /// Whether the rest of the request's body is awaited from the client, which has not sent it.
+    pub fn await_client(&self, awaits: bool) {
+        self.awaits_client.store(awaits, Ordering::Relaxed);
+    }
+
+    /// See [`Self::await_client`].
+    #[must_use]
+    pub fn awaits_client(&self) -> bool {
+        self.awaits_client.load(Ordering::Relaxed)
+    }
+
+    /// The request's body could not be read to its end.
+    pub fn client_failed(&self) {
+        self.client_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// The request's body came too slowly, so that it ends here.
+    pub fn too_slow(&self, slow: TooSlow) {
+        tracing::debug!(?slow, "a request's body comes too slowly");
+        let _ = self.too_slow.set(slow);
+        self.client_failed();
+    }
+
+    /// See [`Self::too_slow`].
+    #[must_use]
+    pub fn was_too_slow(&self) -> Option<TooSlow> {
+        self.too_slow.get().copied()
+    }
+
+    /// See [`Self::client_failed`].
+    #[must_use]
+    pub fn has_client_failed(&self) -> bool {
+        self.client_failed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the request's body that went on.
+    #[must_use]
+    pub fn request_bytes(&self) -> u64 {
+        self.request_bytes.load(Ordering::Relaxed)
+    }
+
+    /// When something last moved; at first, the begin.
+    #[must_use]
+    pub fn last(&self) -> Instant {
+        self.begun + Duration::from_micros(self.moved.load(Ordering::Relaxed))
+    }
+}

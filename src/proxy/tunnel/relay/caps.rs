@@ -1,0 +1,65 @@
+//! A frame that would go over a cap of ours: what stands before it passes, and the session ends.
+
+use std::task::Context;
+use std::time::Instant;
+
+use crate::proxy::tunnel::relay::Relay;
+use crate::proxy::tunnel::relay::Turn;
+use crate::session::caps::Over;
+use crate::session::party::Direction;
+use crate::session::record::CapKey;
+use crate::ws::CloseCode;
+
+impl Relay {
+    /// Of `bytes`, which `direction` brought, only the front may pass.
+    pub(super) fn cap_met(
+        &mut self,
+        direction: Direction,
+        over: Over,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Turn {
+        let (front, rest) = bytes.split_at(over.passes.min(bytes.len()));
+        let (half, sink) = match direction {
+            Direction::ToGateway => (&mut self.to_gateway, &mut self.gateway),
+            Direction::ToClient => (&mut self.to_client, &mut self.client),
+        };
+        if !front.is_empty() {
+            let mut passed = false;
+            if let Some(sink) = sink.as_mut().filter(|_| !half.sink_gone) {
+                // Where this fails, or not all of it can be written, no Close can follow it.
+                half.sink_gone = sink.write(cx, front).is_err();
+                passed = !half.sink_gone && sink.is_flushed();
+            }
+            self.observed(direction, front, passed, now);
+        }
+        self.note_tcp();
+        // The clock anew: what decides must not seem to have come with what came before it.
+        let at = Instant::now();
+        self.session
+            .with(|rec| rec.ending.cap_met(over, direction, at));
+        let any = self.send_closes(cx, CloseCode::TOO_BIG, &reason(&over), at);
+        // From here on bytes are read and counted and go nowhere.
+        self.closing_ourselves = true;
+        self.observed(direction, rest, false, now);
+        if any { Turn::Moved } else { Turn::Broken }
+    }
+}
+
+/// For both ends.
+fn reason(over: &Over) -> String {
+    let Over {
+        limit, observed, ..
+    } = over;
+    match over.key {
+        CapKey::Bytes => format!("wstap: more than {limit} bytes in one direction of a session"),
+        CapKey::MessageBytes => {
+            format!("wstap: a message of {observed} bytes, and {limit} are allowed")
+        }
+        CapKey::MessagesPerSecond => {
+            format!("wstap: more messages than {limit} a second")
+        }
+        CapKey::BytesPerSecond => format!("wstap: more than {limit} bytes a second"),
+    }
+}

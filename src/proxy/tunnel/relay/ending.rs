@@ -1,0 +1,394 @@
+//! How a tunnel ends other than in order: a leg breaks, a timer fires, the tap shuts down.
+
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::proxy::tunnel::relay::Lent;
+use crate::proxy::tunnel::relay::READS_PER_POLL;
+use crate::proxy::tunnel::relay::Relay;
+use crate::proxy::tunnel::relay::Turn;
+use crate::proxy::tunnel::relay::timers::Due;
+use crate::session::memory;
+use crate::session::party::{Direction, Leg};
+use crate::session::record::{TimerKey, TransportEnd};
+use crate::transport::wire::{Readout, Scratch, Wire, WriteEnd};
+use crate::ws::frame::encode_close;
+use crate::ws::{CloseCode, CloseFrame, Masking};
+
+impl Relay {
+    /// Reports a shutdown of the gateway to other sessions, if that is why it closes this one.
+    pub(super) fn announce(&self, close: &CloseFrame, at: Instant) {
+        let event = self.dialect.going_down();
+        let down = self.session.with(|rec| {
+            let event = event.map(|(at, expected)| (rec.at(at), expected));
+            let close = (rec.at(at), close.code, close.reason.as_slice());
+            memory::announcement(event, Some(close))
+        });
+        if let Some(down) = down.flatten() {
+            self.session.announce(self.dialect.process(), down);
+        }
+    }
+
+    /// After a Close of ours nothing is left to wait for once both ends have answered it.
+    pub(super) fn finish_own_close(&mut self, now: Instant) {
+        if !self.closing_ourselves {
+            return;
+        }
+        for half in [&mut self.to_gateway, &mut self.to_client] {
+            if half.observer.stats().close().is_some() && !half.ended {
+                half.ended = true;
+                let leg = half.direction.from();
+                self.session.with(|rec| {
+                    rec.ending
+                        .transport_ended(leg, TransportEnd::Local, None, now);
+                });
+            }
+        }
+    }
+
+    /// The sink of `direction` cannot be written to: its far end has reset the connection. What
+    /// it had sent before may still be there to read.
+    pub(super) fn sink_gone(
+        &mut self,
+        direction: Direction,
+        end: WriteEnd,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Turn {
+        let (half, back) = match direction {
+            Direction::ToGateway => (&mut self.to_gateway, &self.to_client),
+            Direction::ToClient => (&mut self.to_client, &self.to_gateway),
+        };
+        half.sink_gone = true;
+        half.unblocked(now);
+        let WriteEnd(end, cause) = end;
+        if back.ended {
+            // It had sent its FIN, and now refuses what the other end still sends.
+            if end == TransportEnd::Rst {
+                self.session
+                    .with(|rec| rec.ending.refuses_to_read(direction.to(), now));
+            }
+            return Turn::Broken;
+        }
+        self.note_tcp();
+        let at = *self.broke_at.get_or_insert_with(Instant::now);
+        // Told as the leg's ending only if reading it tells no other.
+        let leg = direction.to();
+        if !self.read_what_is_left(leg, scratch, at) {
+            self.session
+                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), at));
+        }
+        Turn::Broken
+    }
+
+    /// Reads without waiting what a leg had sent before it broke, as evidence. Tells whether that
+    /// told how the leg ended.
+    pub(super) fn read_what_is_left(
+        &mut self,
+        leg: Leg,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> bool {
+        let (direction, wire) = match leg {
+            Leg::Client => (Direction::ToGateway, &mut self.client),
+            Leg::Gateway => (Direction::ToClient, &mut self.gateway),
+        };
+        if let Some(wire) = wire {
+            wire.read_at_once();
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..READS_PER_POLL {
+            match self.read_on(direction, &mut cx, scratch, now) {
+                Turn::Moved => {}
+                Turn::Waiting => return false,
+                Turn::Broken => return true,
+            }
+        }
+        false
+    }
+
+    /// One read of a direction whose bytes are passed on if that is possible at once.
+    pub(super) fn read_on(
+        &mut self,
+        direction: Direction,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        now: Instant,
+    ) -> Turn {
+        let (half, source, sink) = match direction {
+            Direction::ToGateway => (&mut self.to_gateway, &mut self.client, &mut self.gateway),
+            Direction::ToClient => (&mut self.to_client, &mut self.gateway, &mut self.client),
+        };
+        let (Some(source), Some(sink), false) = (source, sink, half.ended) else {
+            return Turn::Waiting;
+        };
+        match source.poll_read(cx, scratch) {
+            Poll::Pending => Turn::Waiting,
+            Poll::Ready(Readout::Bytes(count)) => {
+                let bytes = scratch.plain(count);
+                let capped = !self.closing_ourselves
+                    && half
+                        .meter
+                        .as_mut()
+                        .is_some_and(|meter| meter.look(bytes, now).is_some());
+                let written = !half.sink_gone
+                    && !self.closing_ourselves
+                    && !capped
+                    && sink.is_flushed()
+                    && sink.write(cx, bytes).is_ok()
+                    && sink.is_flushed();
+                self.observed(direction, bytes, written, now);
+                Turn::Moved
+            }
+            Poll::Ready(Readout::End(end, cause)) => {
+                self.source_ended(direction, end, cause, now);
+                Turn::Broken
+            }
+        }
+    }
+
+    /// Asks the kernel about legs that are not read because the other one does not take more.
+    pub(super) fn a_blocked_leg_broke(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        for leg in [Leg::Client, Leg::Gateway] {
+            let (half, wire) = match leg {
+                Leg::Client => (&mut self.to_gateway, &mut self.client),
+                Leg::Gateway => (&mut self.to_client, &mut self.gateway),
+            };
+            let unread = wire.as_mut().filter(|_| half.blocked_since.is_some());
+            let Some((end, cause)) = unread.and_then(Wire::broke) else {
+                continue;
+            };
+            half.ended = true;
+            self.note_tcp();
+            self.broke_at = Some(now);
+            self.session
+                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), now));
+            self.break_off(cx, Lent::take().get(), now);
+            return true;
+        }
+        false
+    }
+
+    /// One leg broke: the other learns it the same way, by a reset.
+    pub(super) fn break_off(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Instant) {
+        self.note_refusals();
+        for leg in [Leg::Gateway, Leg::Client] {
+            self.read_what_is_left(leg, scratch, now);
+        }
+        for leg in [Leg::Client, Leg::Gateway] {
+            self.session.with(|rec| {
+                rec.ending
+                    .transport_ended(leg, TransportEnd::Local, None, now);
+            });
+            let wire = match leg {
+                Leg::Client => &mut self.client,
+                Leg::Gateway => &mut self.gateway,
+            };
+            // A Close that the broken leg had sent before goes out ahead of the reset if it can.
+            if let Some(wire) = wire
+                && !wire.is_flushed()
+                && matches!(wire.poll_flush(cx), Poll::Ready(Ok(())))
+            {
+                self.session.with(|rec| rec.ending.written(leg, now));
+            }
+        }
+        self.note_tcp();
+        for wire in [self.client.take(), self.gateway.take()]
+            .into_iter()
+            .flatten()
+        {
+            wire.reset();
+        }
+    }
+
+    pub(super) fn timer_fired(&mut self, cx: &mut Context<'_>, due: Due) -> Poll<()> {
+        self.note_tcp();
+        let now = Instant::now();
+        let Due {
+            key,
+            limit,
+            observed,
+        } = due;
+        match key {
+            TimerKey::Idle => {
+                self.session
+                    .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
+                let reason = format!("wstap: idle for {}", seconds(observed));
+                self.close_ourselves(cx, &reason, now)
+            }
+            TimerKey::Drain => {
+                self.session.with(|rec| rec.ending.drained(now));
+                if self.timers.is_closing() {
+                    self.end_locally(now);
+                    return Poll::Ready(());
+                }
+                self.close_ourselves(cx, "wstap: shutting down", now)
+            }
+            _ => {
+                // Nobody is left to wait for: half-closed or closing for too long.
+                if !self.closing_ourselves {
+                    self.session
+                        .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
+                }
+                self.end_locally(now);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Goes away with a Close of our own where that is legal; where it is not, by an abort.
+    pub(super) fn close_ourselves(
+        &mut self,
+        cx: &mut Context<'_>,
+        reason: &str,
+        now: Instant,
+    ) -> Poll<()> {
+        if self.send_closes(cx, CloseCode::GOING_AWAY, reason, now) {
+            return Poll::Pending;
+        }
+        self.break_off(cx, Lent::take().get(), now);
+        Poll::Ready(())
+    }
+
+    /// Sends both ends a Close of our own. A leg where none is legal is aborted; `false`, and
+    /// nothing done, where that is so on both.
+    pub(super) fn send_closes(
+        &mut self,
+        cx: &mut Context<'_>,
+        code: CloseCode,
+        reason: &str,
+        now: Instant,
+    ) -> bool {
+        let close = CloseFrame {
+            code: Some(code),
+            reason: reason.as_bytes().to_vec(),
+            ..CloseFrame::default()
+        };
+        let mut any = false;
+        let mut aborted = Vec::new();
+        for leg in [Leg::Client, Leg::Gateway] {
+            let (half, wire, masking) = match leg {
+                Leg::Client => (&self.to_client, &mut self.client, Masking::Unmasked),
+                Leg::Gateway => (&self.to_gateway, &mut self.gateway, Masking::Masked),
+            };
+            if half.observer.stats().close().is_some() || half.passed_on {
+                // It has been told to close, or that the other end is gone: nothing to add.
+                any = true;
+                continue;
+            }
+            let Some(wire) = wire else { continue };
+            let legal =
+                half.observer.scanner().at_frame_boundary() && !half.sink_gone && wire.is_flushed();
+            if !legal
+                || wire
+                    .write(cx, &encode_close(code, reason, masking))
+                    .is_err()
+            {
+                aborted.push(leg);
+                continue;
+            }
+            any = true;
+            let flushed = wire.is_flushed();
+            self.session.with(|rec| {
+                rec.ending.close_of_ours(leg, &close, now);
+                if flushed {
+                    rec.ending.written(leg, now);
+                }
+            });
+        }
+        if !any {
+            return false;
+        }
+        for leg in aborted {
+            self.abort(leg, now);
+        }
+        self.closing_ourselves = true;
+        self.timers.close_seen(now);
+        // A Close that an end had sent before ours is the answer that is waited for.
+        self.finish_own_close(now);
+        true
+    }
+
+    /// Resets one leg, in the middle of a frame where no Close may stand.
+    pub(super) fn abort(&mut self, leg: Leg, now: Instant) {
+        self.note_tcp();
+        let (wire, from, to) = match leg {
+            Leg::Client => (&mut self.client, &mut self.to_gateway, &mut self.to_client),
+            Leg::Gateway => (&mut self.gateway, &mut self.to_client, &mut self.to_gateway),
+        };
+        from.ended = true;
+        to.sink_gone = true;
+        to.unblocked(now);
+        if let Some(wire) = wire.take() {
+            wire.reset();
+        }
+        self.session.with(|rec| {
+            rec.ending
+                .transport_ended(leg, TransportEnd::Local, None, now);
+        });
+    }
+
+    /// Drops both legs; each far end sees FIN.
+    pub(super) fn end_locally(&mut self, now: Instant) {
+        self.session.with(|rec| {
+            for leg in [Leg::Client, Leg::Gateway] {
+                rec.ending
+                    .transport_ended(leg, TransportEnd::Local, None, now);
+            }
+        });
+        self.note_tcp();
+        // In order as far as that goes without waiting: close_notify before FIN.
+        let mut cx = Context::from_waker(Waker::noop());
+        for (wire, notified) in [
+            (self.client.take(), &mut self.to_client.notified),
+            (self.gateway.take(), &mut self.to_gateway.notified),
+        ] {
+            if let Some(mut wire) = wire {
+                let _ = wire.poll_shutdown(&mut cx, notified);
+            }
+        }
+    }
+
+    /// Asks the kernel whether bytes sent to a leg that had already sent FIN were answered with a
+    /// reset.
+    pub(super) fn note_refusals(&mut self) {
+        for (leg, wire, ended) in [
+            (Leg::Client, &mut self.client, self.to_gateway.ended),
+            (Leg::Gateway, &mut self.gateway, self.to_client.ended),
+        ] {
+            let broke = wire.as_mut().filter(|_| ended).and_then(Wire::broke);
+            if broke.is_some_and(|(end, _)| end == TransportEnd::Rst) {
+                let now = Instant::now();
+                self.session
+                    .with(|rec| rec.ending.refuses_to_read(leg, now));
+            }
+        }
+    }
+
+    /// Asks the kernel about both legs, once: when the first thing happens that ends the session,
+    /// before what we do about it is under way as well.
+    pub(super) fn note_tcp(&mut self) {
+        if std::mem::replace(&mut self.tcp_noted, true) {
+            return;
+        }
+        let of = |wire: &Option<Wire>| wire.as_ref().and_then(Wire::tcp_facts);
+        let (client, gateway) = (of(&self.client), of(&self.gateway));
+        self.session.with(|rec| {
+            if client.is_some() {
+                rec.facts.client.tcp = client;
+            }
+            if let Some(facts) = rec.facts.gateway.as_mut().filter(|_| gateway.is_some()) {
+                facts.tcp = gateway;
+            }
+        });
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} s", duration.as_secs())
+    }
+}
