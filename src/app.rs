@@ -27,6 +27,7 @@ use crate::admin::{self, Desk, Now, NowReader};
 use crate::config::identity::IdentityError;
 use crate::config::{Config, ConfigError, RecordFilter, RepeatedRecords, Target};
 use crate::proxy::connection::accept::Acceptor;
+use crate::proxy::tap::background;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::file::RotatingFile;
@@ -281,7 +282,7 @@ impl Bound {
             watches_gateway,
         } = self;
         let tap = current.tap();
-        tap.begin();
+        background::begin(&tap);
         let mut accepting = tokio::task::JoinSet::new();
         if let Some(desk) = desk {
             // It answers until the drain is over: that is when people look.

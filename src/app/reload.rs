@@ -377,7 +377,7 @@ mod tests {
         let bound = Bound::bind(source.load().unwrap(), Vec::new())
             .await
             .unwrap();
-        bound.tap().begin();
+        background::begin(&bound.tap());
         let tasks = bound.tap().tasks_running();
         let mut reloader = reloader(&bound, Timestamp::now);
         reloader.source = source;

@@ -4,16 +4,17 @@
 pub mod body;
 pub(crate) mod denial;
 pub(crate) mod error;
+pub(crate) mod exchange;
 pub(crate) mod facts;
 pub(crate) mod forward;
 pub(crate) mod forwarded;
+pub mod from_client;
 pub(crate) mod headers;
 pub(crate) mod layers;
 mod misdirected;
 mod pace;
 mod page;
 pub(crate) mod progress;
-pub(crate) mod upload;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 use http::{Request, Response};
 use tower::{Service, ServiceBuilder};
 
-use self::body::{Body, FromClient};
+use self::body::Body;
+use self::from_client::FromClient;
 use crate::proxy::tap::Tap;
 
 /// The service that answers the requests of one connection. From the outside in: the record is

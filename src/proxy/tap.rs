@@ -1,21 +1,20 @@
 //! What all connections of a running tap share.
 
 pub(crate) mod attribution;
+pub(crate) mod background;
 pub(crate) mod clients;
 pub mod current;
 pub mod drain;
 pub(crate) mod loops;
+pub(crate) mod open_connections;
 pub(crate) mod origins;
 pub(crate) mod told;
 
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::KeyLog;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -27,11 +26,10 @@ use crate::proxy::connection::Connection;
 use crate::proxy::connection::session::Shared;
 use crate::proxy::request::body::Body;
 use crate::proxy::tap::attribution::Attribution;
-use crate::proxy::tap::clients::Clients;
-use crate::proxy::tap::clients::Counted;
-use crate::proxy::tap::clients::Place;
+use crate::proxy::tap::clients::{Clients, Counted, Place};
 use crate::proxy::tap::drain::Drain;
 use crate::proxy::tap::loops::Loops;
+use crate::proxy::tap::open_connections::{ConnectionGuard, Denial, OpenConnections};
 use crate::proxy::tap::origins::Origins;
 use crate::proxy::tap::told::Told;
 use crate::session::credential::Fingerprinter;
@@ -66,22 +64,12 @@ pub struct Tap {
     /// Where secrets of TLS with the gateway go, whatever the gateway is.
     key_log: Option<Arc<dyn KeyLog>>,
     name: Arc<str>,
-    counts: Arc<Counts>,
+    counts: Arc<OpenConnections>,
     /// Counts self-checks, which are no clients.
-    check_counts: Arc<Counts>,
+    check_counts: Arc<OpenConnections>,
     clients: Arc<Clients>,
     /// Clients that were told of for a token in their URL.
     pub(crate) url_tokens: Arc<Told<IpAddr>>,
-}
-
-/// The open sessions and connections, and whether they must end.
-#[derive(Debug, Default)]
-struct Counts {
-    connections: AtomicUsize,
-    /// The number of connections has changed.
-    changed: Notify,
-    handshakes: AtomicUsize,
-    drain: Arc<Drain>,
 }
 
 impl Tap {
@@ -97,10 +85,6 @@ impl Tap {
         let limit = config.timeouts().connect;
         let dialler = Dialler::new(config.gateway(), limit, config.tcp(), key_log.clone())?;
         let drain = Arc::<Drain>::default();
-        let counts = Counts {
-            drain: Arc::clone(&drain),
-            ..Counts::default()
-        };
         Ok(Self {
             key_log,
             pool: Pool::new(dialler.clone()),
@@ -111,17 +95,14 @@ impl Tap {
             fingerprinter: Arc::new(fingerprinter),
             outlet,
             unread: Arc::new(Outlet::new(Vec::new(), Wanted::ALL)),
-            drain,
             tasks: TaskTracker::new(),
             loops: Arc::default(),
             name: name.into(),
-            check_counts: Arc::new(Counts {
-                drain: Arc::clone(&counts.drain),
-                ..Counts::default()
-            }),
-            counts: Arc::new(counts),
+            check_counts: OpenConnections::new(&drain),
+            counts: OpenConnections::new(&drain),
             clients: Arc::default(),
             url_tokens: Arc::default(),
+            drain,
         })
     }
 
@@ -174,26 +155,6 @@ impl Tap {
             && self.config.serves_this_host_only() == config.serves_this_host_only()
     }
 
-    /// Begins what runs beside the connections: the check whether the gateway believes what we
-    /// say of clients, and the look at files. They end with the drain, or when they are of no use
-    /// any more.
-    pub fn begin(self: &Arc<Self>) {
-        attribution::begin(self);
-        self.follow_origins();
-    }
-
-    /// Begins in the place of `before`.
-    pub(crate) fn supersedes(self: &Arc<Self>, before: &Self) {
-        if !Arc::ptr_eq(&self.attribution, &before.attribution) {
-            before.attribution.retire();
-            attribution::begin(self);
-        }
-        if !Arc::ptr_eq(&self.origins, &before.origins) {
-            before.origins.retire();
-            self.follow_origins();
-        }
-    }
-
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
@@ -212,6 +173,18 @@ impl Tap {
         &self.dialler
     }
 
+    /// The dialler for the requests of a connection.
+    pub(crate) fn dialler_for<'a>(&'a self, connection: &'a Connection) -> &'a Dialler {
+        let own = connection.own_way();
+        own.map_or(&self.dialler, |(dialler, _)| dialler)
+    }
+
+    /// The pool for its plain requests.
+    pub(crate) fn pool_for<'a>(&'a self, connection: &'a Connection) -> &'a Pool<Body> {
+        let own = connection.own_way();
+        own.map_or(&self.pool, |(_, pool)| pool)
+    }
+
     /// Cancelled when the tap shuts down.
     #[must_use]
     pub fn draining(&self) -> &CancellationToken {
@@ -221,49 +194,30 @@ impl Tap {
     /// Connections and tunnels that are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.counts.connections.load(Ordering::Relaxed)
+        self.counts.connections()
     }
 
     /// Waits until this many connections are open.
     pub async fn reaches(&self, connections: usize) {
-        self.until(|open| open >= connections).await;
+        self.counts.until(|open| open >= connections).await;
     }
 
     /// Waits until one more connection is within `limits.connections`.
     pub(crate) async fn has_room(&self) {
         let limit = self.config.limits().connections;
-        self.until(|open| open < limit).await;
-    }
-
-    async fn until(&self, is_so: impl Fn(usize) -> bool) {
-        let mut changed = pin!(self.counts.changed.notified());
-        loop {
-            // Before the check, so that no change after it is missed.
-            changed.as_mut().enable();
-            if is_so(self.connections()) {
-                return;
-            }
-            changed.as_mut().await;
-            changed.set(self.counts.changed.notified());
-        }
+        self.counts.until(|open| open < limit).await;
     }
 
     /// Connections that have not got through to a session yet; see `limits.handshakes`.
     #[must_use]
     pub fn handshakes(&self) -> usize {
-        self.counts.handshakes.load(Ordering::Relaxed)
+        self.counts.handshakes()
     }
 
     /// What runs beside and for the connections.
     #[cfg(test)]
     pub(crate) fn tasks_running(&self) -> usize {
         self.tasks.len()
-    }
-
-    fn follow_origins(&self) {
-        let (origins, drain) = (Arc::clone(&self.origins), Arc::clone(&self.drain));
-        self.tasks
-            .spawn(async move { origins.watch(drain.token()).await });
     }
 
     /// Stops what is running: Closes are spread over the drain's time. The caller drops tasks that
@@ -311,7 +265,7 @@ impl Tap {
         };
         Shared::new(
             recorder,
-            Arc::clone(connection),
+            Arc::clone(&connection.state),
             Arc::clone(outlet),
             Arc::clone(&self.origins),
         )
@@ -325,9 +279,7 @@ impl Tap {
         relays: bool,
     ) -> (ConnectionGuard, Result<(), Denial>) {
         let limits = self.config.limits();
-        let open = self.counts.connections.fetch_add(1, Ordering::Relaxed);
-        self.counts.changed.notify_waiters();
-        let handshakes = self.counts.handshakes.fetch_add(1, Ordering::Relaxed);
+        let (mut guard, before) = self.counts.enter();
         // Through a trusted proxy many clients come: each request tells which.
         let is_proxy = relays || peer.is_in(self.config.trusted_proxies());
         let place = if is_proxy {
@@ -341,34 +293,30 @@ impl Tap {
                 detail: format!("{what} are open"),
             })
         };
-        let admitted = if open >= limits.connections {
-            denied("limits.connections", format!("{open} connections"))
+        let admitted = if before.connections >= limits.connections {
+            denied(
+                "limits.connections",
+                format!("{} connections", before.connections),
+            )
         } else if let Err(denial) = &place {
             Err(denial.clone())
-        } else if handshakes >= limits.handshakes {
-            denied("limits.handshakes", format!("{handshakes} handshakes"))
+        } else if before.handshakes >= limits.handshakes {
+            denied(
+                "limits.handshakes",
+                format!("{} handshakes", before.handshakes),
+            )
         } else {
             Ok(())
         };
-        let guard = ConnectionGuard {
-            counts: Arc::clone(&self.counts),
-            handshake: AtomicBool::new(true),
-            place: place.ok().flatten(),
-        };
+        if let Ok(Some(place)) = place {
+            guard.keep(place);
+        }
         (guard, admitted)
     }
 
     /// For a self-check: no limit applies to it, and it is not among [`Self::connections`].
     pub(crate) fn admit_check(&self) -> ConnectionGuard {
-        self.check_counts
-            .connections
-            .fetch_add(1, Ordering::Relaxed);
-        self.check_counts.handshakes.fetch_add(1, Ordering::Relaxed);
-        ConnectionGuard {
-            counts: Arc::clone(&self.check_counts),
-            handshake: AtomicBool::new(true),
-            place: None,
-        }
+        self.check_counts.enter().0
     }
 
     /// A place for one more connection or session of a client.
@@ -380,49 +328,20 @@ impl Tap {
             detail: format!("{limit} connections of {client} are open"),
         })
     }
-}
 
-/// A limit that forbids a connection or a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Denial {
-    /// Its key in the configuration.
-    pub(crate) key: &'static str,
-    /// What was found.
-    pub(crate) detail: String,
-}
-
-/// Counts one connection; see [`Tap::connections`].
-#[derive(Debug)]
-pub struct ConnectionGuard {
-    counts: Arc<Counts>,
-    /// It counts among the handshakes.
-    handshake: AtomicBool,
-    place: Option<Place>,
-}
-
-impl ConnectionGuard {
-    /// It keeps the place of the client that a PROXY header named.
-    pub(crate) fn keep(&mut self, place: Place) {
-        self.place = Some(place);
-    }
-
-    /// The tap is shutting down.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.counts.drain.has_begun()
-    }
-
-    /// It has got through: it is no handshake any more.
-    pub(crate) fn is_established(&self) {
-        if self.handshake.swap(false, Ordering::Relaxed) {
-            self.counts.handshakes.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        self.is_established();
-        self.counts.connections.fetch_sub(1, Ordering::Relaxed);
-        self.counts.changed.notify_waiters();
+    /// A connection of this client, for tests.
+    #[cfg(test)]
+    pub(crate) fn connection_of(&self, peer: std::net::SocketAddr) -> Arc<Connection> {
+        let peer = Peer::inet(peer);
+        let (counted, _) = self.admit_connection(&peer, false);
+        let ends = crate::proxy::connection::Ends {
+            peer,
+            local: "127.0.0.1:8443".to_owned(),
+            listener: "listeners[0]".into(),
+            header: None,
+            course: None,
+        };
+        let anchor = crate::transport::clock::anchor();
+        Arc::new(Connection::new(ends, None, anchor, Arc::default(), counted))
     }
 }

@@ -9,16 +9,11 @@ use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
 
-use crate::proxy::connection::Connection;
-use crate::proxy::connection::Ends;
-use crate::proxy::connection::http1;
-use crate::proxy::connection::http2;
-use crate::proxy::connection::passthrough;
 use crate::proxy::connection::session::Shared;
-use crate::proxy::tap::ConnectionGuard;
-use crate::proxy::tap::Denial;
+use crate::proxy::connection::{Connection, Ends, http1, http2, passthrough};
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::current::Current;
+use crate::proxy::tap::open_connections::{ConnectionGuard, Denial};
 use crate::session::end_cause::EndCause;
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Leg, Phase};
@@ -150,7 +145,7 @@ impl Arrival {
             tls: terminator,
         } = self;
         let connection = Connection::new(ends, tls, accepted, sensed, guard);
-        let connection = connection.through(terminator).along(&tap);
+        let connection = connection.through(terminator).along(tap.dialler());
         (tap, Arc::new(connection))
     }
 

@@ -22,8 +22,7 @@ use tokio::time::Sleep;
 use crate::admission::head::{Checked, Limits, Requests, Step};
 use crate::config::Timeouts;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::heads::GaveUp;
-use crate::proxy::connection::heads::Seen;
+use crate::proxy::connection::heads::{GaveUp, Seen};
 use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
@@ -200,7 +199,7 @@ impl Gate {
             }
             let at_head = self.requests.is_at_head();
             // One head at a time: while its request is under way the next one waits here.
-            let waits = at_head && self.connection.heads.is_busy(cx.waker());
+            let waits = at_head && self.connection.state.heads.is_busy(cx.waker());
             let stuck = if waits {
                 true
             } else {
@@ -229,14 +228,14 @@ impl Gate {
                         self.refused = true;
                         let error =
                             io::Error::new(io::ErrorKind::InvalidData, refusal.detail.clone());
-                        self.connection.heads.body_is_broken(refusal);
+                        self.connection.state.heads.body_is_broken(refusal);
                         return Poll::Ready(Err(error));
                     }
                 }
             };
             // What was let in just now is whole; behind an upgrade nobody would look again.
             if at_head && self.passed == 0 {
-                self.connection.heads.is_partial(self.buffer.len());
+                self.connection.state.heads.is_partial(self.buffer.len());
             }
             if !stuck {
                 continue;
@@ -254,7 +253,7 @@ impl Gate {
                     if self.requests.is_in_body() {
                         return Poll::Ready(Ok(()));
                     }
-                    if self.connection.heads.is_busy(cx.waker()) {
+                    if self.connection.state.heads.is_busy(cx.waker()) {
                         return self.poll_half_closed(later, cx);
                     }
                     if self.unflushed {
@@ -310,7 +309,7 @@ impl Gate {
                     ?behind,
                     "the client ended its sending side after its request"
                 );
-                self.connection.heads.half_closed();
+                self.connection.state.heads.half_closed();
                 let deadline = now + self.half_close_limit;
                 none.insert(Box::new(HalfClosed {
                     since: now,
@@ -326,7 +325,7 @@ impl Gate {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
         }
-        if later || self.connection.heads.has_answer() {
+        if later || self.connection.state.heads.has_answer() {
             return Poll::Pending;
         }
         std::task::ready!(half.deadline.as_mut().poll(cx));
@@ -337,7 +336,10 @@ impl Gate {
             ?waited,
             "no answer for a client that ended its sending side"
         );
-        self.connection.heads.gives_up(GaveUp { limit, waited, at });
+        self.connection
+            .state
+            .heads
+            .gives_up(GaveUp { limit, waited, at });
         Poll::Ready(Ok(()))
     }
 
@@ -395,7 +397,7 @@ impl Gate {
             self.deadline = None;
         }
         let deadline = self.deadline.get_or_insert_with(|| {
-            let first = connection.heads.is_first();
+            let first = connection.state.heads.is_first();
             let since = if first {
                 connection.accepted.opened()
             } else {
@@ -413,7 +415,7 @@ impl Gate {
         self.deadline = None;
         if self.buffer.is_empty() {
             // Nobody is there to be told: the end of the connection is all.
-            self.connection.heads.nothing_came(waited);
+            self.connection.state.heads.nothing_came(waited);
             self.ended = true;
         } else {
             let detail = format!("{} bytes of a head came in time", self.buffer.len());
@@ -429,7 +431,7 @@ impl Gate {
             .take()
             .map(|deadline| deadline.since.elapsed());
         let waited = waited.unwrap_or_default();
-        self.connection.heads.push(Seen { checked, waited });
+        self.connection.state.heads.push(Seen { checked, waited });
         self.unflushed = true;
     }
 
@@ -442,8 +444,8 @@ impl Gate {
     }
 
     fn refuse_after(&mut self, checked: Checked, waited: Duration) {
-        self.connection.heads.push(Seen { checked, waited });
-        self.connection.heads.is_partial(0);
+        self.connection.state.heads.push(Seen { checked, waited });
+        self.connection.state.heads.is_partial(0);
         self.refused = true;
         self.stand_in = STAND_IN;
         self.buffer = BytesMut::new();
@@ -507,7 +509,7 @@ impl AsyncWrite for Gate {
         let gate = self.get_mut();
         // hyper flushes when all of its own bytes are written.
         if gate.interim.is_empty() {
-            gate.interim = gate.connection.interim.take_text();
+            gate.interim = gate.connection.state.interim.take_text();
         }
         while !gate.interim.is_empty() {
             let written = Pin::new(&mut gate.io).poll_write(cx, &gate.interim);
@@ -517,11 +519,11 @@ impl AsyncWrite for Gate {
             }
             gate.interim.drain(..count);
             if gate.interim.is_empty() {
-                gate.connection.interim.written();
+                gate.connection.state.interim.written();
             }
         }
         std::task::ready!(Pin::new(&mut gate.io).poll_flush(cx))?;
-        if gate.unflushed && gate.connection.heads.in_flight() == 0 {
+        if gate.unflushed && gate.connection.state.heads.in_flight() == 0 {
             gate.unflushed = false;
             if let Some(reader) = gate.awaits_flush.take() {
                 reader.wake();

@@ -14,10 +14,10 @@ use tower::ServiceExt;
 
 use crate::admission::head;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::Parting;
 use crate::proxy::connection::gate::Gate;
+use crate::proxy::connection::state::EndOfConnection;
 use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
+use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::layers::record;
 use crate::proxy::request::stack;
 use crate::proxy::tap::Tap;
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
     connection: Arc<Connection>,
     sensor: Sensor,
 ) {
-    let _parting = Parting::of(&connection);
+    let _parting = EndOfConnection::of(&connection.state);
     let limits = tap.config.limits();
     let timeouts = tap.config.timeouts();
     let heads = head::Limits {
@@ -90,7 +90,7 @@ pub(crate) async fn serve(
         () = tap.drain.token().cancelled() => {
             serving.as_mut().graceful_shutdown();
             let deadline = tap.drain.plan().deadline;
-            if connection.heads.in_flight() > 0 {
+            if connection.state.heads.in_flight() > 0 {
                 timeout_at(deadline.into(), &mut serving).await.ok()
             } else {
                 // Nothing is under way: at most a head that nobody will wait for.
@@ -106,7 +106,7 @@ pub(crate) async fn serve(
         refused.end().await;
     }
     let served = served.unwrap_or(Ok(()));
-    let untaken = connection.heads.take();
+    let untaken = connection.state.heads.take();
     if let Some(seen) = &untaken
         && !served.as_ref().is_err_and(hyper::Error::is_parse)
     {
@@ -134,7 +134,7 @@ fn unexplained(
     error: Option<&hyper::Error>,
     untaken: bool,
 ) -> Option<Unexplained> {
-    let heads = &connection.heads;
+    let heads = &connection.state.heads;
     if let Some(error) = error.filter(|error| error.is_parse() && untaken) {
         // Should not happen: what passes the check passes hyper.
         tracing::error!(%error, "hyper refused a head that had passed the check");
@@ -148,14 +148,14 @@ fn unexplained(
         // A kept connection that is not used again may go without a word.
         return never_used.then_some(Unexplained::HeadTimeout(waited));
     }
-    let end = connection.sensed.end();
+    let end = connection.state.sensed.end();
     let broken =
         (end.as_ref()).is_some_and(|end| end.cause.as_ref().is_some_and(|it| it.fault().is_some()));
     if !never_used && !heads.has_partial() && !broken {
         return None;
     }
     let ours = end.is_none();
-    let drained = connection.is_draining() && ours;
+    let drained = connection.state.is_draining() && ours;
     if ours && !drained && !never_used {
         // The answer before has ended the connection; what came behind that is no request.
         return None;
@@ -168,7 +168,7 @@ fn unexplained(
 }
 
 fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplained) {
-    let first_use = connection.heads.is_first();
+    let first_use = connection.state.heads.is_first();
     let anchor = if first_use {
         connection.accepted
     } else {
@@ -178,8 +178,8 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
     let limit = tap.config.timeouts().request_head;
     session.with(|rec| {
         rec.reach(Phase::Request);
-        rec.facts.client.first_bytes = Some(connection.sensed.first_bytes());
-        rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
+        rec.facts.client.first_bytes = Some(connection.state.sensed.first_bytes());
+        rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
         connection.note_certificate(&mut rec.facts.client);
         let now = Instant::now();
         match ending {
@@ -202,7 +202,7 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
                 });
             }
         }
-        let (end, cause, at) = match connection.sensed.end() {
+        let (end, cause, at) = match connection.state.sensed.end() {
             Some(end) => (end.end, end.cause, end.at),
             None => (TransportEnd::Local, None, now),
         };

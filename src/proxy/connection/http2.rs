@@ -5,6 +5,7 @@
 //! stream was reset or ended, and cannot reset one, which a tunnel's endings need (RFC 8441
 //! section 5).
 
+pub(crate) mod counts;
 mod floods;
 mod life;
 mod records;
@@ -14,7 +15,7 @@ mod stream;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::time::{Instant as Deadline, interval, sleep_until, timeout_at};
 
+use self::counts::Counts;
 use self::floods::Pressure;
 use self::life::{Life, Look};
 use self::records::Ending;
@@ -48,31 +50,6 @@ const MAX_MALFORMED: usize = 64;
 
 /// How long a connection without streams may take to end after our GOAWAY.
 const LAST_WORDS: Duration = LINGER.saturating_add(Duration::from_secs(1));
-
-/// What is counted of a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    requests: AtomicU64,
-    cancelled: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Counts {
-    pub(crate) fn facts(&self, stream: Option<u32>) -> Http2Facts {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Http2Facts {
-            stream,
-            requests: read(&self.requests),
-            cancelled: read(&self.cancelled),
-            refused: read(&self.refused),
-            unread: false,
-        }
-    }
-
-    fn cancelled(&self) {
-        self.cancelled.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// Serves the streams of a connection and records an ending that no request explains. Each request
 /// is served under the configuration of its time; what was told to the client at the connection's
@@ -187,7 +164,7 @@ impl Serving<'_> {
                 _ = looks.tick(), if leaving.is_none() => {
                     let open = self.inner.has_streams();
                     let first = self.counts.facts(None) == Http2Facts::default();
-                    let read = self.connection.sensed.bytes_read();
+                    let read = self.connection.state.sensed.bytes_read();
                     match life.look(Instant::now(), read, open) {
                         Look::Well => {}
                         Look::Ask => ask(pings.as_mut()),
@@ -198,6 +175,7 @@ impl Serving<'_> {
                         Look::Dead => {
                             let words = "nothing answered an HTTP/2 ping".to_owned();
                             self.connection
+                                .state
                                 .sensed
                                 .ended(TransportEnd::Timeout, Some(words.into()));
                             return Ending::Left;

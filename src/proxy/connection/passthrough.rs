@@ -16,8 +16,7 @@ use tokio::sync::Notify;
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::gate::REDIRECTED_WAIT;
 use crate::proxy::connection::session::Shared;
-use crate::proxy::request::forward::dial;
-use crate::proxy::request::forward::note_reached;
+use crate::proxy::request::exchange::{dial, note_reached};
 use crate::proxy::tap::Tap;
 use crate::session::Tunnelled;
 use crate::session::moment::Anchor;
@@ -67,7 +66,7 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
             return;
         }
     };
-    connection.is_established();
+    connection.state.establish();
     session.with(|rec| rec.reach(Phase::Open));
     let seen = Seen::default();
     let way = Way {

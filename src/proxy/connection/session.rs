@@ -6,11 +6,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::proxy::connection::Connection;
 use crate::proxy::connection::heads::GaveUp;
-use crate::proxy::connection::note_end;
-use crate::proxy::tap::ConnectionGuard;
+use crate::proxy::connection::state::{AwaitsEnd, ConnectionState, note_end};
 use crate::proxy::tap::clients::Place;
+use crate::proxy::tap::open_connections::ConnectionGuard;
 use crate::proxy::tap::origins::Origins;
 use crate::session::Recorder;
 use crate::session::memory;
@@ -20,6 +19,7 @@ use crate::session::record::{Kind, TimerKey, TransportEnd};
 use crate::session::text::PeerText;
 use crate::sink::Outlet;
 use crate::sink::live::{Entry, Live};
+use crate::transport::sensor::End;
 
 /// A handle on one session's record. The record is finished when the last handle is dropped.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ struct Session {
 #[derive(Debug)]
 enum Held {
     /// All of it, as long as it serves requests.
-    Whole(Arc<Connection>),
+    Whole(Arc<ConnectionState>),
     /// A tunnel needs nothing of it but to be counted. The rest, and by its wakers the memory of the
     /// task that served HTTP, would be kept for nothing.
     Counted(Arc<ConnectionGuard>),
@@ -59,7 +59,7 @@ impl Shared {
     #[must_use]
     pub(crate) fn new(
         recorder: Recorder,
-        connection: Arc<Connection>,
+        connection: Arc<ConnectionState>,
         outlet: Arc<Outlet>,
         origins: Arc<Origins>,
     ) -> Self {
@@ -151,9 +151,11 @@ impl Shared {
         self.lock().serves = true;
     }
 
-    /// Its record waits for the end of its connection.
-    pub(crate) fn parts(&self) {
+    /// Its record waits for the end of its connection: its answer ends the connection, or the client
+    /// had closed its sending side.
+    pub(crate) fn part_with(&self, connection: &ConnectionState) {
         self.lock().parts = true;
+        connection.keep(Box::new(self.clone()));
     }
 
     /// The session's place, 0 to 1, among all: from the random part of its id.
@@ -179,6 +181,12 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Session> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AwaitsEnd for Shared {
+    fn ended(&self, end: End) {
+        self.with(|rec| note_end(&mut rec.ending, end));
     }
 }
 
@@ -226,12 +234,12 @@ impl Drop for Session {
 impl Session {
     /// Its answer is complete, and its client had ended its sending side before that: the end of the
     /// connection shows whether the client was still there to read it.
-    fn waits_for_delivery(&self, connection: &Connection) -> bool {
+    fn waits_for_delivery(&self, connection: &ConnectionState) -> bool {
         self.serves && self.settled && !self.parts && connection.heads.is_half_closed()
     }
 
     /// Leaves the record to the end of the connection; the next request on it need not wait.
-    fn part(&mut self, recorder: Recorder, connection: &Arc<Connection>) {
+    fn part(&mut self, recorder: Recorder, connection: &Arc<ConnectionState>) {
         let session = Self {
             recorder: Some(recorder),
             entry: self.entry.hand_over(),
@@ -243,12 +251,12 @@ impl Session {
             parts: true,
             place: None,
         };
-        connection.parts_with(Shared(Arc::new(Mutex::new(session))));
+        connection.keep(Box::new(Shared(Arc::new(Mutex::new(session)))));
     }
 }
 
 /// The request was dropped before its answer was out: the client went away, or we did.
-fn cut_short(connection: &Connection, recorder: &mut Recorder, now: Instant) {
+fn cut_short(connection: &ConnectionState, recorder: &mut Recorder, now: Instant) {
     if let Some(refusal) = connection.heads.broken_body() {
         let detail = refusal.detail;
         recorder.ending.refused_head(refusal.fault, detail, now);
@@ -306,7 +314,7 @@ mod tests {
 
     fn open() -> (Shared, Receiver<SessionRecord>) {
         let (tap, receiver) = tap();
-        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        let connection = tap.connection_of("127.0.0.1:1".parse().unwrap());
         (tap.open_record(&connection, clock::anchor()), receiver)
     }
 
@@ -342,7 +350,7 @@ mod tests {
     #[test]
     fn a_tunnel_lets_go_of_its_connection_and_still_counts() {
         let (tap, receiver) = tap();
-        let connection = Connection::of("127.0.0.1:1".parse().unwrap(), &tap);
+        let connection = tap.connection_of("127.0.0.1:1".parse().unwrap());
         let session = tap.open_record(&connection, clock::anchor());
         session.settle_as_tunnel();
         let gone = Arc::downgrade(&connection);

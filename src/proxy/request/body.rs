@@ -13,11 +13,10 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::dialect::openclaw::page::is_control_ui;
 use crate::proxy::connection::session::Shared;
-use crate::proxy::request::pace::Pace;
-use crate::proxy::request::pace::TooSlow;
+use crate::proxy::request::from_client::{BodyError, FromClient};
+use crate::proxy::request::pace::{Pace, TooSlow};
 use crate::proxy::request::page;
 use crate::proxy::request::progress::Progress;
-use crate::proxy::request::upload::Upload;
 use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey};
 
 /// How much of a refusal's body is looked at.
@@ -35,66 +34,6 @@ pub enum Body {
     Request(Box<Counted>),
     /// From the gateway to the client.
     Response(Box<Answered>),
-}
-
-/// The body of a client's request, by what it comes.
-#[derive(Debug)]
-pub enum FromClient {
-    /// There is none, and none can come: the stream becomes a tunnel.
-    None,
-    /// Behind a head of HTTP/1.
-    Http1(Incoming),
-    /// In the stream of an HTTP/2 connection.
-    Http2(Upload),
-}
-
-/// A body that could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// Of HTTP/1: from the client or from the gateway.
-    #[error(transparent)]
-    Http1(#[from] hyper::Error),
-    /// Of HTTP/2.
-    #[error(transparent)]
-    Http2(#[from] h2::Error),
-    /// Nothing moved for too long.
-    #[error("nothing moved for timeouts.idle")]
-    Idle,
-    /// Of a request: the client took too long over it.
-    #[error("it came too slowly for timeouts.request_body")]
-    Slow,
-}
-
-impl HttpBody for FromClient {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::None => Poll::Ready(None),
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
-            Self::Http2(body) => body.poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::None => true,
-            Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::None => SizeHint::with_exact(0),
-            Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
-        }
-    }
 }
 
 /// A request body that is counted.

@@ -18,10 +18,9 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::proxy::connection::session::Shared;
 use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
 use crate::proxy::request::error::DENIED;
-use crate::proxy::request::layers::respond::SESSION_HEADER;
-use crate::proxy::request::layers::respond::proxy_status;
+use crate::proxy::request::from_client::FromClient;
+use crate::proxy::request::layers::respond::{SESSION_HEADER, proxy_status};
 use crate::proxy::tap::Tap;
 use crate::proxy::tunnel::client_leg::ClientLeg;
 use crate::session::party::Leg;

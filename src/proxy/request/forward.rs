@@ -3,43 +3,31 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::header::{CONTENT_LENGTH, HOST, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use hyper::body::Incoming;
+use http::{Request, Response, Version};
 
-use crate::admission::credentials;
 use crate::admission::head::Asks;
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::session::Shared;
-use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
-use crate::proxy::request::body::note_slow;
+use crate::proxy::request::body::{Body, note_slow};
 use crate::proxy::request::error::Failure;
-use crate::proxy::request::facts;
+use crate::proxy::request::exchange::{
+    dial, dial_failed, is_no_turn_of_a_loop, no_answer, note_dial, note_head, pass_on, prepare,
+};
 use crate::proxy::request::forwarded;
 use crate::proxy::request::forwarded::Way;
-use crate::proxy::request::headers::strip_hop_by_hop;
+use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::layers::asks;
 use crate::proxy::request::progress::Progress;
 use crate::proxy::tap::Tap;
-use crate::proxy::tap::loops::CameBack;
-use crate::proxy::tap::loops::Marks;
-use crate::proxy::tap::loops::Turn;
+use crate::proxy::tap::loops::{CameBack, Marks, Turn};
 use crate::proxy::tunnel::upgrade;
 use crate::session::moment::millis;
-use crate::session::party::{Leg, Phase};
-use crate::session::record::frames::TcpFacts;
-use crate::session::record::gateway::{DialAttempt, RetriedFacts};
-use crate::session::record::{
-    FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
-};
-use crate::session::text::PeerText;
-use crate::transport::sensor::Sensed;
-use crate::transport::stream::Stream;
+use crate::session::party::Leg;
+use crate::session::record::gateway::RetriedFacts;
+use crate::session::record::{GatewayError, GatewayErrorKind as Kind, TransportEnd};
 use crate::upstream::pool::{PooledConnection, SendError, Step};
-use crate::upstream::{DialFacts, DialFailed};
 
 /// Proxies requests.
 #[derive(Clone, Debug)]
@@ -94,40 +82,6 @@ impl tower::Service<Request<FromClient>> for Forward {
     }
 }
 
-/// Prepares a head for the gateway: hop-by-hop headers out. Attribution headers wait until it is
-/// known by which way the request goes.
-pub(crate) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep_upgrade: bool) {
-    strip_hop_by_hop(headers, keep_upgrade);
-    if !headers.contains_key(HOST)
-        && let Ok(host) = HeaderValue::from_str(&tap.config.gateway().authority())
-    {
-        // An HTTP/1.0 request may come without one; it goes on as HTTP/1.1, which needs it.
-        headers.insert(HOST, host);
-    }
-    session.with(|rec| {
-        let facts = rec.facts.gateway.get_or_insert_default();
-        tap.config.gateway().url().clone_into(&mut facts.url);
-        facts.expects = tap.config.gateway().dialect().to_string();
-        rec.reach(Phase::Dial);
-    });
-}
-
-/// Dials the gateway for this session alone.
-pub(crate) async fn dial(
-    tap: &Tap,
-    connection: &Connection,
-    session: &Shared,
-) -> Result<(Stream, DialFacts), Failure> {
-    let dialled = connection.dialler(tap).dial().await;
-    let (stream, facts) = dialled.map_err(|failed| {
-        tap.attribution.lost();
-        dial_failed(session, &failed, tap.config.timeouts().connect);
-        Failure::Gateway(failed.error)
-    })?;
-    tap.attribution.reached(&facts);
-    Ok((stream, facts))
-}
-
 async fn plain(
     tap: &Tap,
     connection: &Connection,
@@ -146,10 +100,13 @@ async fn plain(
     let body = Body::request(body, Arc::clone(&progress), timeouts.request_body);
     let started = Instant::now();
     let mut request = Request::from_parts(head, body);
-    connection.interim.listen(&mut request, client_version);
+    connection
+        .state
+        .interim
+        .listen(&mut request, client_version);
     let step = |step: Step<'_>| note_step(tap, &session, &step);
-    let sending = connection.pool(tap).send(request, reach, step);
-    let sent = connection.interim.before(sending).await;
+    let sending = tap.pool_for(connection).send(request, reach, step);
+    let sent = connection.state.interim.before(sending).await;
     let response = sent.map_err(|error| {
         if let Some(slow) = progress.was_too_slow() {
             note_slow(&session, slow);
@@ -175,28 +132,17 @@ async fn plain(
     ))
 }
 
-/// Fails if the request came back to us, where it was answered 508: this is the answer to an earlier pass.
-pub(crate) fn is_no_turn_of_a_loop(
-    response: &Response<Incoming>,
-    turn: &Turn,
-) -> Result<(), Failure> {
-    if response.status() == http::StatusCode::LOOP_DETECTED && turn.has_looped() {
-        return Err(Failure::Loop);
-    }
-    Ok(())
-}
-
 /// Why the client's body could not be read to its end, when that is why there is no answer.
 fn unreadable_body(
     connection: &Connection,
     session: &Shared,
     error: &SendError,
 ) -> Option<Failure> {
-    if let Some(refusal) = connection.heads.broken_body() {
+    if let Some(refusal) = connection.state.heads.broken_body() {
         return Some(Failure::Head(refusal));
     }
     let of_body = matches!(error, SendError::NoAnswer { error, .. } if error.is_user());
-    let end = connection.sensed.end().filter(|_| of_body)?;
+    let end = connection.state.sensed.end().filter(|_| of_body)?;
     session.with(|rec| {
         rec.ending
             .transport_ended(Leg::Client, end.end, end.cause, end.at);
@@ -212,27 +158,6 @@ async fn way(tap: &Tap, connection: &Connection, session: &Shared) -> Result<Way
         dial(tap, connection, session).await?;
     }
     Ok(Way::pooled(tap))
-}
-
-/// An answer on its way to the client. With `look`, its body says whose it is.
-pub(crate) fn pass_on(
-    session: Shared,
-    response: Response<Incoming>,
-    progress: (Arc<Progress>, Duration),
-    look: bool,
-) -> Response<Body> {
-    let (mut head, body) = response.into_parts();
-    let unframed =
-        !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
-    strip_hop_by_hop(&mut head.headers, false);
-    head.version = Version::HTTP_11;
-    // A refusal's status matters too: bodies of plain errors are looked at as well.
-    let look = (look || head.status.is_client_error() || head.status.is_server_error())
-        .then(|| head.headers.clone());
-    Response::from_parts(
-        head,
-        Body::response(body, session, progress, look, unframed),
-    )
 }
 
 /// Notes the steps of a request on its way to the gateway.
@@ -269,77 +194,6 @@ fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
     }
 }
 
-/// Notes how the gateway was reached.
-pub(crate) fn note_dial(session: &Shared, dial: &DialFacts) {
-    note_reached(session, dial);
-    session.with(|rec| rec.reach(Phase::Upgrade));
-}
-
-/// Notes how the gateway was reached, where there is no request to send.
-pub(crate) fn note_reached(session: &Shared, dial: &DialFacts) {
-    session.with(|rec| {
-        let facts = rec.facts.gateway.get_or_insert_default();
-        facts.addr.clone_from(&dial.addr);
-        facts.local_addr.clone_from(&dial.local_addr);
-        facts.dns.clone_from(&dial.dns);
-        facts.connect_ms = dial.connect_ms;
-        facts.attempts = several(&dial.attempts);
-        facts.tls.clone_from(&dial.tls);
-    });
-}
-
-/// Of one address the other fields tell all.
-fn several(attempts: &[DialAttempt]) -> Vec<DialAttempt> {
-    if attempts.len() < 2 {
-        return Vec::new();
-    }
-    attempts.to_vec()
-}
-
-/// Notes the head of the gateway's answer.
-pub(crate) fn note_head(session: &Shared, response: &Response<Incoming>, sent: Instant) {
-    let text = |name| {
-        let value = response.headers().get(name)?;
-        Some(PeerText::from_bytes(value.as_bytes(), 128))
-    };
-    session.with(|rec| {
-        let facts: &mut GatewayFacts = rec.facts.gateway.get_or_insert_default();
-        facts.status = Some(response.status().as_u16());
-        facts.response_headers = facts::header_lines(facts::lines_of(response.headers()));
-        facts.upgrade_ms = Some(millis(sent.elapsed()));
-        facts.server = text(http::header::SERVER);
-        for value in response.headers().get_all(SET_COOKIE) {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            credentials::remember_set_cookie(&value, &mut rec.seen);
-        }
-        if let Some(value) = response.headers().get(LOCATION) {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            credentials::remember_url(&value, &mut rec.seen);
-        }
-        rec.reach(Phase::Upgrade);
-    });
-    session.answered();
-}
-
-/// Notes a dial that failed.
-pub(crate) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration) {
-    session.with(|rec| {
-        let now = Instant::now();
-        let facts = rec.facts.gateway.get_or_insert_default();
-        facts.addr.clone_from(&failed.facts.addr);
-        facts.local_addr.clone_from(&failed.facts.local_addr);
-        facts.dns.clone_from(&failed.facts.dns);
-        facts.connect_ms = failed.facts.connect_ms;
-        facts.attempts = several(&failed.facts.attempts);
-        facts.tls.clone_from(&failed.facts.tls);
-        facts.error = Some(Box::new(failed.error.clone()));
-        if let Some(observed) = failed.timed_out {
-            rec.ending
-                .timer_fired(TimerKey::Connect, limit, observed, now);
-        }
-    });
-}
-
 /// Why a request on a pooled connection failed.
 fn failed(tap: &Tap, session: &Shared, error: SendError) -> Failure {
     match error {
@@ -361,76 +215,4 @@ fn failed(tap: &Tap, session: &Shared, error: SendError) -> Failure {
             error,
         } => no_answer(session, Some(&sensed), came_before, &error.to_string()),
     }
-}
-
-/// Why there is no head of an answer: by how the gateway's connection ended and what came on it
-/// since `came_before`.
-pub(crate) fn no_answer(
-    session: &Shared,
-    sensed: Option<&Sensed>,
-    came_before: u64,
-    error: &str,
-) -> Failure {
-    let end = sensed.and_then(Sensed::end);
-    let first = sensed.map_or(FirstBytes::None, Sensed::first_bytes);
-    let came = sensed
-        .map_or(0, Sensed::bytes_read)
-        .saturating_sub(came_before);
-    let is_answer = sensed.is_some_and(Sensed::began_with_http_answer);
-    // The gateway already answered plain HTTP, so it does not require TLS.
-    let first = Some(first).filter(|_| came_before == 0);
-    let fault = end.as_ref().and_then(|end| end.cause.as_ref()?.fault());
-    let tcp = end.as_ref().and_then(|end| end.tcp);
-    let kind = match (came, end.as_ref().map(|end| end.end), first) {
-        _ if fault.is_some() => Kind::TlsBroken,
-        (_, Some(TransportEnd::Timeout), _) if tcp.is_some_and(was_acknowledged) => Kind::Unread,
-        (_, Some(TransportEnd::Timeout), _) => Kind::Unacknowledged,
-        (_, _, Some(FirstBytes::Tls)) => Kind::WantsTls,
-        (1.., _, Some(FirstBytes::Other)) if sensed.is_some_and(Sensed::began_with_tls_alert) => {
-            Kind::WantsTls
-        }
-        (0, Some(TransportEnd::Rst), _) => Kind::ResetBeforeStatus,
-        (0, _, _) => Kind::ClosedBeforeStatus,
-        (_, Some(_), _) if is_answer => Kind::ClosedBeforeStatus,
-        _ => Kind::NotHttp,
-    };
-    let detail = match kind {
-        Kind::Unacknowledged | Kind::Unread => {
-            let cause = end.as_ref().and_then(|end| end.cause.as_ref());
-            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-            let what = if kind == Kind::Unread {
-                "the gateway read no more of the request, and its host acknowledged what came"
-            } else {
-                "the gateway's host acknowledges nothing any more"
-            };
-            format!("{what}{cause}")
-        }
-        Kind::ResetBeforeStatus => "the gateway reset the connection before it answered".to_owned(),
-        Kind::ClosedBeforeStatus if came == 0 => {
-            "the gateway ended the connection before it answered".to_owned()
-        }
-        Kind::ClosedBeforeStatus => {
-            format!("the gateway ended the connection in the middle of its answer ({came} bytes)")
-        }
-        Kind::WantsTls => "the gateway answers with TLS to plain HTTP".to_owned(),
-        Kind::TlsBroken => "what came on the gateway's TLS connection could not be read".to_owned(),
-        _ => format!("what came is no HTTP answer: {error}"),
-    };
-    if let Some(end) = end {
-        tracing::debug!(end = ?end.end, ?tcp, ?kind, "the gateway's connection brought no answer");
-        session.with(|rec| {
-            if tcp.is_some() {
-                rec.facts.gateway.get_or_insert_default().tcp = tcp;
-            }
-            rec.ending
-                .transport_ended(Leg::Gateway, end.end, end.cause, end.at);
-        });
-    }
-    Failure::Gateway(GatewayError { kind, detail })
-}
-
-/// Whether the far end's host still answered when the kernel gave its connection up: nothing had to be
-/// sent again, and no probe was without an answer. Then the far end did not read: Linux gives that up too.
-fn was_acknowledged(tcp: TcpFacts) -> bool {
-    tcp.retries == 0 && tcp.probes == 0
 }

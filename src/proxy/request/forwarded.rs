@@ -14,9 +14,9 @@ use crate::admission::hop;
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::session::Shared;
 use crate::proxy::request::error::Failure;
-use crate::proxy::tap::Denial;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::clients::Counted;
+use crate::proxy::tap::open_connections::Denial;
 use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy};
 use crate::session::text::PeerText;
 use crate::upstream::DialFacts;
@@ -190,7 +190,7 @@ mod tests {
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
             Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
-        let connection = Connection::of(peer.parse().unwrap(), &tap);
+        let connection = tap.connection_of(peer.parse().unwrap());
         let session = tap.open_record(&connection, clock::anchor());
         let way = Way {
             addr: "127.0.0.1:80".to_owned(),

@@ -41,8 +41,8 @@ use http::Request;
 
 use crate::admission::head::Asks;
 use crate::proxy::connection::session::Shared;
-use crate::proxy::request::body::FromClient;
 use crate::proxy::request::error::Failure;
+use crate::proxy::request::from_client::FromClient;
 
 /// What the check of the request's head found that it asks for.
 pub(crate) fn asks(request: &Request<FromClient>) -> Asks {

@@ -14,8 +14,8 @@ use http::uri::Authority;
 
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::session::Shared;
-use crate::proxy::request::body::FromClient;
 use crate::proxy::request::error::Failure;
+use crate::proxy::request::from_client::FromClient;
 use crate::session::text::PeerText;
 use crate::transport::tls::terminator::Misdirected;
 

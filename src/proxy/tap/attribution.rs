@@ -1,42 +1,20 @@
-//! Asks the gateway whether it believes what we write of clients, and keeps the answer.
-//!
-//! When to ask is `admission::forwarded::acceptance`'s; here are the clock, the socket and the
-//! warnings. Nobody asks where no request is ever overwritten: then the answer would change
-//! nothing, and a gateway logs such a request as suspicious.
+//! What is known of whether the gateway believes what we write of clients.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+pub(super) mod check;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use http::StatusCode;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::forwarded::acceptance::{
-    Answer, CHECK_CLIENT, NOBODY, Outcome, Plan, takes_us_for_local,
-};
-use crate::admission::forwarded::write::{Keep, write};
-use crate::admission::forwarded::{Action, Mode};
+use crate::admission::forwarded::Mode;
+use crate::admission::forwarded::acceptance::Plan;
 use crate::config::{Config, Dialect};
-use crate::proxy::tap::Tap;
 use crate::session::record::gateway::Acceptance;
-use crate::transport::stream::Stream;
 use crate::upstream::DialFacts;
-use crate::verdict::trust::{trust_line, trust_line_of_any_version};
-
-/// Not exempt from attribution, needs no credential, and answers both on a loopback gateway and
-/// elsewhere (seen with 2026.9.6; `/healthz` is exempt).
-const PATH: &str = "/readyz";
-
-/// How much of an answer is looked at.
-const LOOK: usize = 2048;
-
-/// For the answer, once connected.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is known of how the gateway sees us.
 #[derive(Debug)]
@@ -52,13 +30,6 @@ struct Known {
     plan: Plan,
     our_ip: Option<IpAddr>,
     /// It takes us for local, though we connect to another host.
-    forwarded_to_loopback: bool,
-}
-
-/// What one check found.
-struct Found {
-    outcome: Outcome,
-    facts: DialFacts,
     forwarded_to_loopback: bool,
 }
 
@@ -145,206 +116,5 @@ impl Attribution {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Begins to ask, where anybody should.
-pub(crate) fn begin(tap: &Arc<Tap>) {
-    if tap.attribution.acceptance() != Acceptance::NotChecked {
-        tap.tasks.spawn(run(Arc::clone(tap)));
-    }
-}
-
-/// Asks when it is time to, until the drain or until nobody wants to know.
-async fn run(tap: Arc<Tap>) {
-    let (drain, retired) = (tap.drain.token(), &tap.attribution.retired);
-    tokio::select! {
-        biased;
-        () = drain.cancelled() => {}
-        () = retired.cancelled() => {}
-        () = ask_in_time(&tap) => {}
-    }
-}
-
-async fn ask_in_time(tap: &Tap) {
-    let attribution = &tap.attribution;
-    loop {
-        let due = attribution.lock().plan.due();
-        let wait = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = attribution.changed.notified() => continue,
-            () = wait => {}
-        }
-        let answer = check(tap).await;
-        let outcome = answer
-            .as_ref()
-            .map_or(Outcome::NoAnswer, |found| found.outcome);
-        let mut known = attribution.lock();
-        let was = known.plan;
-        let changed = known.plan.checked(outcome, Instant::now());
-        if let Some(found) = &answer {
-            known.our_ip = found.facts.our_ip();
-            // Without an outcome nothing was learned.
-            if outcome != Outcome::NoAnswer {
-                known.forwarded_to_loopback = found.forwarded_to_loopback;
-            }
-        }
-        drop(known);
-        if let (true, Some(found)) = (changed, answer) {
-            tell(tap, was, &found);
-        }
-    }
-}
-
-/// Who a request of a check says that its client is.
-#[derive(Clone, Copy, Debug)]
-enum Says {
-    /// [`CHECK_CLIENT`], as we write clients down.
-    Client,
-    /// [`NOBODY`].
-    Nobody,
-    /// Nothing: without attribution headers.
-    Nothing,
-}
-
-/// One check; `None` without an answer. A gateway that answers is asked again, by a request that names
-/// nobody: only one that refuses that checks at all. Where a refusal would let requests go on without
-/// headers, it asks first what the gateway takes those for; without an answer to that nothing changes.
-async fn check(tap: &Tap) -> Option<Found> {
-    let (status, body, facts) = ask(tap, Says::Client).await?;
-    let named = Answer::of(status.as_u16(), &body);
-    let nobody = if named == Answer::Taken {
-        let (status, body, _) = ask(tap, Says::Nobody).await?;
-        Some(Answer::of(status.as_u16(), &body))
-    } else {
-        None
-    };
-    let outcome = Outcome::of(named, nobody);
-    let falls_back = outcome == Outcome::Refused
-        && tap.config.gateway().forwarded() == Mode::Auto
-        && !facts.is_local();
-    let forwarded_to_loopback = if falls_back {
-        let (status, body, _) = ask(tap, Says::Nothing).await?;
-        takes_us_for_local(status.as_u16(), &body)
-    } else {
-        false
-    };
-    Some(Found {
-        outcome,
-        facts,
-        forwarded_to_loopback,
-    })
-}
-
-async fn ask(tap: &Tap, says: Says) -> Option<(StatusCode, Vec<u8>, DialFacts)> {
-    let (stream, facts) = tap.dialler.dial().await.ok()?;
-    let request = request(&tap.config.gateway().authority(), says)?;
-    let asked = tokio::time::timeout(ANSWER_LIMIT, exchange(stream, request));
-    let (status, body) = asked.await.ok()??;
-    Some((status, body, facts))
-}
-
-async fn exchange(stream: Stream, request: Request<Empty<Bytes>>) -> Option<(StatusCode, Vec<u8>)> {
-    let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    let exchange = async move {
-        let answer = sender.send_request(request).await.ok()?;
-        let status = answer.status();
-        let mut incoming = answer.into_body();
-        let mut body = Vec::new();
-        while let Some(Ok(frame)) = incoming.frame().await
-            && body.len() < LOOK
-        {
-            if let Some(data) = frame.data_ref() {
-                body.extend(data.iter().take(LOOK - body.len()));
-            }
-        }
-        Some((status, body))
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer,
-        // The connection may end with the answer's last byte, which is still to be taken.
-        _ = driver => exchange.await,
-    }
-}
-
-/// In the shape of a client's request with which this is done.
-fn request(host: &str, says: Says) -> Option<Request<Empty<Bytes>>> {
-    let mut headers = HeaderMap::new();
-    headers.insert(http::header::HOST, host.parse().ok()?);
-    let keep = Keep {
-        place: false,
-        identity: false,
-    };
-    let action = match says {
-        Says::Client => Action::Overwrite(CHECK_CLIENT),
-        Says::Nobody | Says::Nothing => Action::Strip,
-    };
-    write(&mut headers, action, false, keep);
-    if let Says::Nobody = says {
-        headers.insert("x-forwarded-for", HeaderValue::from_static(NOBODY));
-    }
-    headers.insert(http::header::CONNECTION, "close".parse().ok()?);
-    let agent = concat!("wstap/", env!("CARGO_PKG_VERSION"), " (attribution check)");
-    headers.insert(http::header::USER_AGENT, agent.parse().ok()?);
-    let mut request = Request::get(PATH).body(Empty::new()).ok()?;
-    *request.headers_mut() = headers;
-    Some(request)
-}
-
-fn tell(tap: &Tap, was: Plan, found: &Found) {
-    let mode = tap.config.gateway().forwarded();
-    let facts = &found.facts;
-    match found.outcome {
-        Outcome::Refused => {
-            let follows = match mode {
-                Mode::Auto if found.forwarded_to_loopback => {
-                    "something between us ends at its loopback address, so that it would take \
-                     every client without forwarded headers for local; it answers 403 to clients \
-                     that are not on this host"
-                }
-                Mode::Auto if !facts.is_local() => {
-                    "requests go on without forwarded headers, and to the gateway all clients \
-                     share our address: its limits and lock-outs hit all of them together"
-                }
-                Mode::Auto => "it answers 403 to clients that are not on this host",
-                _ => "it answers 403 to every client",
-            };
-            let sees = if found.forwarded_to_loopback {
-                Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
-            } else {
-                facts.our_ip()
-            };
-            let line = trust_line(sees);
-            tracing::warn!(
-                "the gateway does not believe who we say a client is: {follows}; {line}"
-            );
-        }
-        Outcome::Accepted if was.acceptance() == Acceptance::Refused || was.is_unproven() => {
-            tracing::warn!("the gateway believes now who we say a client is");
-        }
-        Outcome::Unproven => {
-            let local = if facts.is_local() {
-                "; 2026.3 then takes clients of its own host for remote as well"
-            } else {
-                ""
-            };
-            tracing::warn!(
-                "it is unknown whether the gateway believes who we say a client is: it answers \
-                 requests that name a client and requests that name nobody alike, as OpenClaw before \
-                 2026.8 does, which ignores the headers of a proxy that it does not trust, without a \
-                 word; where it does, its limits and lock-outs hit all clients together; {} (the bare \
-                 address: 2026.1 knows no networks such as /32{local})",
-                trust_line_of_any_version(facts.our_ip())
-            );
-        }
-        Outcome::Accepted | Outcome::NoAnswer => {}
     }
 }

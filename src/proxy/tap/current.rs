@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::proxy::tap::Tap;
+use crate::proxy::tap::{Tap, background};
 
 /// The tap that new sessions begin under. A session keeps the one that it began with.
 #[derive(Debug)]
@@ -26,6 +26,6 @@ impl Current {
     /// Puts a tap that was made by [`Tap::renewed`] from the present one in its place.
     pub fn replace(&self, renewed: &Arc<Tap>) {
         let before = self.0.swap(Arc::clone(renewed));
-        renewed.supersedes(&before);
+        background::supersede(renewed, &before);
     }
 }

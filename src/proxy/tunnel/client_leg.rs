@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 
 use crate::proxy::connection::gate::Gate;
-use crate::proxy::request::body::FromClient;
+use crate::proxy::request::from_client::FromClient;
 use crate::transport::http2_stream::Http2Stream;
 use crate::transport::stream::Stream;
 

@@ -20,21 +20,17 @@ use hyper_util::rt::TokioIo;
 
 use crate::dialect::{self, Dialect};
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::note_end;
 use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::state::note_end;
 use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
 use crate::proxy::request::error::Failure;
+use crate::proxy::request::exchange::{
+    dial, is_no_turn_of_a_loop, no_answer, note_dial, note_head, pass_on, prepare,
+};
 use crate::proxy::request::facts;
-use crate::proxy::request::forward::dial;
-use crate::proxy::request::forward::is_no_turn_of_a_loop;
-use crate::proxy::request::forward::no_answer;
-use crate::proxy::request::forward::note_dial;
-use crate::proxy::request::forward::note_head;
-use crate::proxy::request::forward::pass_on;
-use crate::proxy::request::forward::prepare;
 use crate::proxy::request::forwarded;
 use crate::proxy::request::forwarded::Way;
+use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::headers::values;
 use crate::proxy::request::layers::respond::SESSION_HEADER;
 use crate::proxy::request::progress::Progress;
@@ -91,9 +87,12 @@ pub(crate) async fn attempt(
     let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let reader = dialect::reader(tap.dialect(), &tap.fingerprinter, target);
     let mut request = Request::from_parts(head, body);
-    connection.interim.listen(&mut request, Version::HTTP_11);
+    connection
+        .state
+        .interim
+        .listen(&mut request, Version::HTTP_11);
     let sending = sender.send_request(request);
-    let answering = connection.interim.before(sending);
+    let answering = connection.state.interim.before(sending);
     let (answered, is_through) = driven_by(&mut driver, answering).await;
     if !is_through {
         tap.tasks.spawn(driver);
@@ -127,7 +126,7 @@ pub(crate) async fn attempt(
         )),
         reader,
         session: session.clone(),
-        sensed: Arc::clone(&connection.sensed),
+        sensed: Arc::clone(&connection.state.sensed),
     };
     tap.tasks.spawn(tunnel.run(client, gateway));
     // The gateway's own head, down to the spelling of its headers.

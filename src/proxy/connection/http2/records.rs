@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use h2::Reason;
 
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::http2::Tap;
+use crate::proxy::tap::Tap;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::client::Http2Facts;
 use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, TimerKey, TransportEnd};
@@ -57,8 +57,8 @@ pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
     let limit = tap.config.timeouts().request_head;
     session.with(|rec| {
         rec.reach(Phase::Request);
-        rec.facts.client.first_bytes = Some(connection.sensed.first_bytes());
-        rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
+        rec.facts.client.first_bytes = Some(connection.state.sensed.first_bytes());
+        rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
         connection.note_certificate(&mut rec.facts.client);
         let now = Instant::now();
         match ending {
@@ -72,7 +72,7 @@ pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
                 rec.ending.refused_head(*fault, detail.clone(), now);
             }
         }
-        let (end, cause, at) = match connection.sensed.end() {
+        let (end, cause, at) = match connection.state.sensed.end() {
             Some(end) if matches!(ending, Ending::Left) => (end.end, end.cause, end.at),
             _ => (TransportEnd::Local, None, now),
         };
@@ -88,7 +88,7 @@ pub(super) fn refused(tap: &Tap, connection: &Arc<Connection>, refused: Refused)
     session.with(|rec| {
         let now = Instant::now();
         rec.reach(Phase::Request);
-        rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
+        rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
         if let Some(http2) = &mut rec.facts.client.http2 {
             http2.stream = Some(stream);
         }

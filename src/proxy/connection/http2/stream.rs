@@ -20,13 +20,13 @@ use tower::ServiceExt as _;
 
 use crate::admission::head::{Asks, Limits, Refusal};
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::Parting;
 use crate::proxy::connection::heads::Seen;
 use crate::proxy::connection::http2::request::translate;
+use crate::proxy::connection::state::EndOfConnection;
 use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
+use crate::proxy::request::from_client::FromClient;
+use crate::proxy::request::from_client::Upload;
 use crate::proxy::request::stack;
-use crate::proxy::request::upload::Upload;
 use crate::proxy::tap::Tap;
 use crate::proxy::tunnel::client_leg::Promised;
 use crate::session::record::{HeadFault, TransportEnd};
@@ -79,7 +79,7 @@ impl Exchange {
     }
 
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
-        let _parting = Parting::of(&self.stream);
+        let _parting = EndOfConnection::of(&self.stream.state);
         let asks_head = request.method() == Method::HEAD;
         let (request, tunnel) = self.prepare(request);
         let service = stack(&self.tap);
@@ -103,7 +103,7 @@ impl Exchange {
         let checked = translate(&mut head, limits);
         let opens = checked.asks == Asks::WebSocket && checked.refusal.is_none();
         let waited = Duration::ZERO;
-        self.stream.heads.push(Seen { checked, waited });
+        self.stream.state.heads.push(Seen { checked, waited });
         head.extensions.insert(Arc::clone(&self.stream));
         if opens {
             let (promised, promise) = Promised::new();
@@ -122,7 +122,7 @@ impl Exchange {
             let expects = head.headers.get(EXPECT);
             let waits =
                 expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-            FromClient::Http2(Upload::new(recv, Arc::clone(&self.stream), waits))
+            FromClient::Http2(Upload::new(recv, Arc::clone(&self.stream.state), waits))
         };
         (Request::from_parts(head, body), None)
     }
@@ -136,7 +136,7 @@ impl Exchange {
         F: Future<Output = Result<Response<Body>, std::convert::Infallible>>,
     {
         let answer = answering.poll(cx);
-        let interim = &self.stream.interim;
+        let interim = &self.stream.state.interim;
         for head in interim.take() {
             // A client that is gone is told of below.
             let _ = self.respond.send_informational(head);
@@ -163,17 +163,20 @@ impl Exchange {
                 if reason == Reason::PROTOCOL_ERROR {
                     let detail = "the stream broke the protocol: its body is not as long as its \
                                   Content-Length says, or its frames are malformed";
-                    self.stream.heads.body_is_broken(Refusal {
+                    self.stream.state.heads.body_is_broken(Refusal {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
                     });
                 }
                 let cause = reset_cause(reason);
-                self.stream.sensed.ended(TransportEnd::Rst, Some(cause));
+                self.stream
+                    .state
+                    .sensed
+                    .ended(TransportEnd::Rst, Some(cause));
             }
             Err(_) => {
-                if let Some(end) = self.carrier.sensed.end() {
-                    self.stream.sensed.ended(end.end, end.cause);
+                if let Some(end) = self.carrier.state.sensed.end() {
+                    self.stream.state.sensed.ended(end.end, end.cause);
                 }
             }
         }
@@ -189,7 +192,7 @@ impl Exchange {
             let answer = Response::from_parts(head, ());
             // Whoever waits for the tunnel learns from a dropped promise that there is none.
             if let Ok(send) = self.respond.send_response(answer, false) {
-                let carrier = Arc::clone(&self.carrier.sensed);
+                let carrier = Arc::clone(&self.carrier.state.sensed);
                 let _ = promise.send(Http2Stream::new(send, recv, carrier));
             }
             return;

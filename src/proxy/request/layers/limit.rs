@@ -9,9 +9,9 @@ use http::{Request, Response};
 
 use crate::admission::head::Refusal;
 use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
 use crate::proxy::request::error::Failure;
-use crate::proxy::tap::Denial;
+use crate::proxy::request::from_client::FromClient;
+use crate::proxy::tap::open_connections::Denial;
 
 layer! {
     /// Refuses heads that may not pass, and everything while the tap shuts down.

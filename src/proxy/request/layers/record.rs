@@ -21,11 +21,9 @@ use crate::proxy::connection::Connection;
 use crate::proxy::connection::heads::Seen;
 use crate::proxy::connection::session::Shared;
 use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
-use crate::proxy::request::facts;
-use crate::proxy::request::forwarded;
-use crate::proxy::request::headers;
+use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::layers::respond;
+use crate::proxy::request::{facts, forwarded, headers};
 use crate::proxy::tap::Tap;
 use crate::session::credential::Credential;
 use crate::session::party::Phase;
@@ -57,7 +55,7 @@ where
             // Cannot happen: the acceptor puts it there. The client gets an answer all the same.
             return Box::pin(async { Ok(internal_error()) });
         };
-        let Some(seen) = connection.heads.take() else {
+        let Some(seen) = connection.state.heads.take() else {
             // Cannot happen: hyper has no head but those that the gate gave it.
             return Box::pin(async { Ok(internal_error()) });
         };
@@ -88,20 +86,20 @@ where
             extensions.insert(denied);
         }
         if checked.asks != Asks::WebSocket {
-            connection.is_established();
+            connection.state.establish();
         }
         let inner = self.inner.call(request);
         Box::pin(async move {
             let response = inner.await?;
-            connection.is_established();
-            connection.heads.answer_began();
+            connection.state.establish();
+            connection.state.heads.answer_began();
             note_answer(&session, &response);
             let refused = response.status() != StatusCode::SWITCHING_PROTOCOLS
                 && session.with(|rec| rec.is_websocket()) == Some(true);
             // A kept connection serves other requests: how it ends does not belong to this one.
             let closes = list_has_token(headers::values(response.headers(), &CONNECTION), "close");
             if refused && closes {
-                connection.parts_with(session.clone());
+                session.part_with(&connection.state);
             }
             Ok(response)
         })
@@ -118,7 +116,7 @@ pub(crate) fn never_served(tap: &Tap, connection: &Arc<Connection>, seen: &Seen)
 }
 
 fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
-    let anchor = if connection.heads.is_on_first() {
+    let anchor = if connection.state.heads.is_on_first() {
         connection.accepted
     } else {
         clock::anchor()
@@ -150,14 +148,14 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
             let limit = tap.config.timeouts().request_head;
             rec.ending
                 .timer_fired(TimerKey::RequestHead, limit, seen.waited, Instant::now());
-            rec.facts.client.bytes_read = Some(connection.sensed.bytes_read());
+            rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
         }
         let record = &mut rec.facts;
         if !head.has_request_line() {
             // What came is no request: a scanner, another protocol, half a line.
             record.kind = Kind::Connection;
-            record.client.first_bytes = Some(connection.sensed.first_bytes());
-            record.client.bytes_read = Some(connection.sensed.bytes_read());
+            record.client.first_bytes = Some(connection.state.sensed.first_bytes());
+            record.client.bytes_read = Some(connection.state.sensed.bytes_read());
             return;
         }
         record.kind = match asks {
@@ -165,7 +163,7 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
             Asks::WebSocket | Asks::StrippedWebSocket => Kind::Websocket,
         };
         record.request = Some(facts::request(head, *asks));
-        if connection.heads.is_on_first() && refusal.is_none() {
+        if connection.state.heads.is_on_first() && refusal.is_none() {
             tap.outlet()
                 .asked(&record.client, anchor.at(anchor.opened()));
         }

@@ -10,8 +10,8 @@ use tokio::time::timeout_at;
 
 use crate::admission::head::Asks;
 use crate::proxy::request::body::Body;
-use crate::proxy::request::body::FromClient;
 use crate::proxy::request::error::Failure;
+use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::progress::Progress;
 use crate::session::record::{GatewayError, GatewayErrorKind, TimerKey};
 

@@ -3,8 +3,7 @@
 use std::task::Context;
 use std::time::Instant;
 
-use crate::proxy::tunnel::relay::Relay;
-use crate::proxy::tunnel::relay::Turn;
+use crate::proxy::tunnel::relay::{Relay, Turn};
 use crate::session::caps::Over;
 use crate::session::party::Direction;
 use crate::session::record::CapKey;

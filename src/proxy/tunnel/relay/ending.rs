@@ -3,11 +3,8 @@
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::proxy::tunnel::relay::Lent;
-use crate::proxy::tunnel::relay::READS_PER_POLL;
-use crate::proxy::tunnel::relay::Relay;
-use crate::proxy::tunnel::relay::Turn;
 use crate::proxy::tunnel::relay::timers::Due;
+use crate::proxy::tunnel::relay::{Lent, READS_PER_POLL, Relay, Turn};
 use crate::session::memory;
 use crate::session::party::{Direction, Leg};
 use crate::session::record::{TimerKey, TransportEnd};

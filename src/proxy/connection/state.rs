@@ -1,0 +1,135 @@
+//! What the sessions of a connection need of it, and the session that waits for its end.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::heads::Heads;
+use super::interim::Interim;
+use crate::proxy::tap::open_connections::ConnectionGuard;
+use crate::session::legs::Ending;
+use crate::session::party::Leg;
+use crate::session::record::TransportEnd;
+use crate::transport::sensor::{End, Sensed};
+
+/// The state of a connection, or of one stream of HTTP/2, that outlasts its requests.
+#[derive(Debug)]
+pub struct ConnectionState {
+    /// What is sensed of it.
+    pub(crate) sensed: Arc<Sensed>,
+    /// The heads of its requests.
+    pub(crate) heads: Heads,
+    /// Interim answers for its client.
+    pub(crate) interim: Arc<Interim>,
+    /// The last upgrade that was refused or denied, or the last request whose client had ended its
+    /// sending side; kept until the connection ends.
+    last: Mutex<LastSession>,
+    counted: Arc<ConnectionGuard>,
+}
+
+/// A session whose record has to say how its connection ended.
+pub(crate) trait AwaitsEnd: fmt::Debug + Send {
+    /// The connection has ended, or the task that served it was dropped.
+    fn ended(&self, end: End);
+}
+
+/// The session that waits for the end of a connection.
+#[derive(Debug, Default)]
+struct LastSession {
+    session: Option<Box<dyn AwaitsEnd>>,
+    /// The connection has ended: a session that comes now does not wait.
+    over: bool,
+}
+
+impl ConnectionState {
+    pub(super) fn new(sensed: Arc<Sensed>, counted: ConnectionGuard) -> Self {
+        Self {
+            sensed,
+            heads: Heads::default(),
+            interim: Arc::default(),
+            last: Mutex::default(),
+            counted: Arc::new(counted),
+        }
+    }
+
+    /// Keeps the record of a session until the connection ends: the session's answer ends the
+    /// connection, or the client had closed its sending side.
+    pub(super) fn keep(&self, session: Box<dyn AwaitsEnd>) {
+        let mut last = self.last();
+        let before = if last.over {
+            Some(session)
+        } else {
+            last.session.replace(session)
+        };
+        drop(last);
+        // Outside of the lock: its record may be written now.
+        drop(before);
+    }
+
+    /// Its first request is read, or its upgrade is answered: it is no handshake any more.
+    pub(crate) fn establish(&self) {
+        self.counted.establish();
+    }
+
+    /// What counts it for as long as it is open, for those who outlast its requests.
+    pub(crate) fn counted(&self) -> Arc<ConnectionGuard> {
+        Arc::clone(&self.counted)
+    }
+
+    /// The tap is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.counted.is_draining()
+    }
+
+    fn last(&self) -> MutexGuard<'_, LastSession> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// On drop, tells the session that waits for it how its connection ended: by then it has ended, or
+/// the task that served it was dropped.
+#[derive(Debug)]
+pub(crate) struct EndOfConnection(Arc<ConnectionState>);
+
+impl EndOfConnection {
+    pub(crate) fn of(state: &Arc<ConnectionState>) -> Self {
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for EndOfConnection {
+    fn drop(&mut self) {
+        let over = LastSession {
+            session: None,
+            over: true,
+        };
+        let last = std::mem::replace(&mut *self.0.last(), over);
+        let Some(session) = last.session else {
+            return;
+        };
+        session.ended(self.0.sensed.end().unwrap_or_else(|| End {
+            end: TransportEnd::Local,
+            cause: None,
+            at: Instant::now(),
+            tcp: None,
+            refused: None,
+        }));
+    }
+}
+
+/// Notes how a client's connection ended, and whether nobody was there to read what was sent after its
+/// FIN.
+pub(crate) fn note_end(ending: &mut Ending, ended: End) {
+    let End {
+        end,
+        cause,
+        at,
+        refused,
+        ..
+    } = ended;
+    ending.transport_ended(Leg::Client, end, cause, at);
+    if let Some(at) = refused {
+        ending.refuses_to_read(Leg::Client, at);
+    }
+}
