@@ -17,6 +17,7 @@ pub mod open_files;
 pub mod options;
 pub mod own_address;
 pub mod redirected;
+pub mod sensed;
 pub mod sensor;
 pub mod socket;
 pub mod stream;

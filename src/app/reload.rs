@@ -278,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::app::Bound;
+    use crate::proxy::tap::background;
 
     /// In the last month of a certificate that was made now.
     fn later() -> Timestamp {

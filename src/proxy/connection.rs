@@ -23,7 +23,7 @@ use crate::session::record::client::Http2Facts;
 use crate::session::record::proxy_protocol::ProxyProtocolFacts;
 use crate::session::record::{ClientFacts, ClientTls};
 use crate::transport::redirected::Course;
-use crate::transport::sensor::Sensed;
+use crate::transport::sensed::Sensed;
 use crate::transport::tls::Terminator;
 use crate::upstream::{Dialler, Pool};
 

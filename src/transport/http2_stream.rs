@@ -14,7 +14,7 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cause;
-use super::sensor::Sensed;
+use super::sensed::Sensed;
 use crate::session::end_cause::EndCause;
 use crate::session::record::{StreamReset, TransportEnd};
 

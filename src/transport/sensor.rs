@@ -1,134 +1,19 @@
-//! A passive look at a stream while hyper drives it: how much came, what it began with and how
-//! it ended. hyper's own errors do not tell a FIN from a reset.
+//! A passive look at a stream while hyper drives it. hyper's own errors do not tell a FIN from a
+//! reset.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cause;
+use super::sensed::Sensed;
 use super::stream::Stream;
 use crate::session::end_cause::EndCause;
+use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
-use crate::session::record::{FirstBytes, TransportEnd};
-
-/// What was sensed; shared with whoever writes the record.
-#[derive(Debug, Default)]
-pub struct Sensed {
-    bytes_read: AtomicU64,
-    bytes_written: AtomicU64,
-    /// Locked on the first read and on the end only.
-    rare: Mutex<Rare>,
-}
-
-#[derive(Debug, Default)]
-struct Rare {
-    first: Vec<u8>,
-    end: Option<End>,
-}
-
-/// How a stream ended.
-#[derive(Clone, Debug)]
-pub struct End {
-    /// What the far end, or its kernel, did.
-    pub end: TransportEnd,
-    /// Why the stream did not end normally.
-    pub cause: Option<EndCause>,
-    /// When it was seen.
-    pub at: Instant,
-    /// What the kernel knew of a TCP connection that it gave up.
-    pub tcp: Option<TcpFacts>,
-    /// After FIN: when what was sent to the far end was found to be answered with a reset.
-    pub refused: Option<Instant>,
-}
-
-impl Sensed {
-    /// Bytes read so far, after TLS.
-    #[must_use]
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
-    }
-
-    /// Bytes written so far, before TLS.
-    #[must_use]
-    pub fn bytes_written(&self) -> u64 {
-        self.bytes_written.load(Ordering::Relaxed)
-    }
-
-    /// How it ended, once it has.
-    #[must_use]
-    pub fn end(&self) -> Option<End> {
-        self.rare().end.clone()
-    }
-
-    /// What the first bytes looked like.
-    #[must_use]
-    pub fn first_bytes(&self) -> FirstBytes {
-        FirstBytes::of(&self.rare().first)
-    }
-
-    /// It began with a TLS alert (RFC 8446 section 5.1): the far end wants TLS.
-    #[must_use]
-    pub fn began_with_tls_alert(&self) -> bool {
-        self.rare().first.starts_with(&[0x15, 0x03])
-    }
-
-    /// It began with an HTTP/1 status line.
-    #[must_use]
-    pub fn began_with_http_answer(&self) -> bool {
-        self.rare().first.starts_with(b"HTTP/")
-    }
-
-    fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
-        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read(&self, bytes: &[u8]) {
-        if self
-            .bytes_read
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed)
-            < 8
-        {
-            let mut rare = self.rare();
-            let room = 8usize.saturating_sub(rare.first.len());
-            rare.first.extend(bytes.iter().take(room));
-        }
-    }
-
-    /// Bytes came in a stream of it that is sensed for itself.
-    pub fn came(&self, bytes: usize) {
-        self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// It has ended; the first who tells it is right.
-    pub fn ended(&self, end: TransportEnd, cause: Option<EndCause>) {
-        self.ended_with(end, cause, None);
-    }
-
-    fn ended_with(&self, end: TransportEnd, cause: Option<EndCause>, tcp: Option<TcpFacts>) {
-        let at = Instant::now();
-        match &mut self.rare().end {
-            // Its FIN ended one direction; the reset shows that it does not read either.
-            Some(before) if before.end.is_orderly() && end == TransportEnd::Rst => {
-                before.refused.get_or_insert(at);
-            }
-            Some(_) => {}
-            none => {
-                *none = Some(End {
-                    end,
-                    cause,
-                    at,
-                    tcp,
-                    refused: None,
-                });
-            }
-        }
-    }
-}
 
 /// A stream that is looked at.
 #[derive(Debug)]
@@ -275,9 +160,7 @@ impl AsyncWrite for Sensor {
         }
         let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
         if let Poll::Ready(Ok(count)) = &poll {
-            self.sensed
-                .bytes_written
-                .fetch_add(*count as u64, Ordering::Relaxed);
+            self.sensed.wrote(*count);
         }
         self.written(poll, buf.len())
     }
@@ -293,9 +176,7 @@ impl AsyncWrite for Sensor {
         }
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         if let Poll::Ready(Ok(count)) = &poll {
-            self.sensed
-                .bytes_written
-                .fetch_add(*count as u64, Ordering::Relaxed);
+            self.sensed.wrote(*count);
         }
         self.written(poll, all)
     }

@@ -11,7 +11,6 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::stream::Stream;
 use super::tcp_info;
 use crate::admission::proxy_header::{Header, Reader};
 use crate::session::record::proxy_protocol::ProxyFault;
@@ -40,15 +39,6 @@ pub enum NoHeader {
 }
 
 impl ClientSocket {
-    /// The stream for a listener without TLS.
-    #[must_use]
-    pub fn into_plain(self) -> Stream {
-        match self {
-            Self::Tcp(tcp) => Stream::Tcp(tcp),
-            Self::Unix(unix) => Stream::Unix(unix),
-        }
-    }
-
     /// The socket's pending error, which the kernel returns only once.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {
@@ -57,7 +47,8 @@ impl ClientSocket {
         }
     }
 
-    /// See [`Stream::acknowledged`].
+    /// How many bytes the far end's host has acknowledged. `None`: a unix socket, where a write fails at
+    /// once if nobody can read it.
     #[must_use]
     pub fn acknowledged(&self) -> Option<u64> {
         match self {

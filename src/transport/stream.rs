@@ -9,8 +9,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client;
 
 use super::http2_stream::Http2Stream;
+use super::socket::ClientSocket;
 use super::tcp_info::TcpLook;
-use super::tls::TlsStream;
+use super::tls::stream::TlsStream;
 use super::{cause, tcp_info};
 use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
@@ -29,6 +30,16 @@ pub enum Stream {
     TlsClient(Box<client::TlsStream<TcpStream>>),
     /// A stream of a client's HTTP/2 connection.
     Http2(Box<Http2Stream>),
+}
+
+/// For a listener without TLS.
+impl From<ClientSocket> for Stream {
+    fn from(socket: ClientSocket) -> Self {
+        match socket {
+            ClientSocket::Tcp(tcp) => Self::Tcp(tcp),
+            ClientSocket::Unix(unix) => Self::Unix(unix),
+        }
+    }
 }
 
 macro_rules! each {

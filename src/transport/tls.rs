@@ -6,6 +6,8 @@ mod handshake;
 pub mod key_log;
 pub mod leaves;
 mod misfit;
+mod offered;
+pub mod out;
 pub mod outside;
 mod peer;
 mod records;
@@ -20,6 +22,7 @@ use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
 use self::greeting::Greeting;
 pub use self::handshake::first;
+use self::offered::{H2, SNI_CAP};
 use self::session::{Session, of_tls};
 pub use self::stream::TlsStream;
 pub use self::terminator::{Lasting, Terminator};
@@ -28,22 +31,6 @@ use super::cause;
 use super::socket::ClientSocket;
 use crate::session::record::{ClientTls, StreamFaultKind, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
-
-/// Longest server name that is kept; DNS allows 253.
-const SNI_CAP: usize = 255;
-
-/// HTTP/2 in ALPN (RFC 9113 section 3.2).
-const H2: &[u8] = b"h2";
-
-/// Offered application protocols that are kept, and how long each may be: ALPN allows 255 bytes.
-const ALPN_CAP: usize = 8;
-
-/// What we offer by ALPN, best first.
-pub(in crate::transport) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
-    let all = [H2, b"http/1.1"];
-    let some = all.into_iter().filter(|name| http2 || *name != H2);
-    some.map(<[u8]>::to_vec).collect()
-}
 
 /// A handshake that did not complete: what is known of it, and the error itself.
 #[derive(Debug)]

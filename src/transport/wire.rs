@@ -5,6 +5,7 @@
 //! client's records are decrypted in it. A leg holds bytes of its own only while its peer is slow to
 //! read, or has sent only the front of a record.
 
+pub mod end;
 mod gateway;
 mod socket;
 
@@ -13,11 +14,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 
+use self::end::{Ended, WriteEnd, of_error};
 use self::gateway::Gateway;
 use self::socket::{Raw, Socket};
 use super::cause;
 use super::stream::Stream;
-use super::tls::session::{End, KEPT, Out, Session, of_tls};
+use super::tls::out::{End, Out};
+use super::tls::session::{KEPT, Session, of_tls};
 use super::tls::stream::Parts;
 use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
@@ -72,20 +75,6 @@ pub enum Readout {
     /// The far end ended its side of the stream.
     End(TransportEnd, Option<EndCause>),
 }
-
-/// The far end cannot be written to any more.
-#[derive(Debug)]
-pub struct WriteEnd(pub TransportEnd, pub EndCause);
-
-impl From<io::Error> for WriteEnd {
-    fn from(error: io::Error) -> Self {
-        let (end, cause) = cause::of_error(&error);
-        Self(end, cause)
-    }
-}
-
-/// How a far end ended, and its cause.
-type Ended = (TransportEnd, Option<EndCause>);
 
 /// One leg of a tunnel.
 #[derive(Debug)]
@@ -456,11 +445,6 @@ fn send(
     };
     spill.extend_from_slice(bytes.get(count..).unwrap_or_default());
     Ok(!spill.is_empty())
-}
-
-fn of_error(error: &io::Error) -> Ended {
-    let (end, cause) = cause::of_error(error);
-    (end, Some(cause))
 }
 
 fn end_of(error: &io::Error) -> Readout {

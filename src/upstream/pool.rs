@@ -22,7 +22,7 @@ use self::keep_alive::kept_for;
 use self::stream::{Again, Patience, PooledStream};
 use super::dial::{DialFacts, DialFailed, Dialler};
 use crate::session::record::TransportEnd;
-use crate::transport::sensor::Sensed;
+use crate::transport::sensed::Sensed;
 
 /// Kept connections at most.
 const MAX_IDLE: usize = 64;

@@ -21,7 +21,8 @@ use crate::session::record::{
     AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
 };
 use crate::transport::listening::{Accepted, Listening};
-use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::sensed::Sensed;
+use crate::transport::sensor::Sensor;
 use crate::transport::socket::ClientSocket;
 use crate::transport::stream::Stream;
 use crate::transport::tls::{self, Terminator};
@@ -183,7 +184,7 @@ impl Arrival {
             }
         }
         let Some(terminator) = self.tls.clone() else {
-            let (sensor, sensed) = Sensor::new(socket.into_plain());
+            let (sensor, sensed) = Sensor::new(Stream::from(socket));
             let current = Arc::clone(&self.current);
             let (tap, connection) = self.connection(None, sensed);
             return http1::serve(&current, &tap, connection, sensor).await;

@@ -19,7 +19,7 @@ use crate::session::record::{Kind, TimerKey, TransportEnd};
 use crate::session::text::PeerText;
 use crate::sink::Outlet;
 use crate::sink::live::{Entry, Live};
-use crate::transport::sensor::End;
+use crate::transport::sensed::End;
 
 /// A handle on one session's record. The record is finished when the last handle is dropped.
 #[derive(Clone, Debug)]

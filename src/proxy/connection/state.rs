@@ -10,7 +10,7 @@ use crate::proxy::tap::open_connections::ConnectionGuard;
 use crate::session::legs::Ending;
 use crate::session::party::Leg;
 use crate::session::record::TransportEnd;
-use crate::transport::sensor::{End, Sensed};
+use crate::transport::sensed::{End, Sensed};
 
 /// The state of a connection, or of one stream of HTTP/2, that outlasts its requests.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use crate::session::record::{
     FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
 };
 use crate::session::text::PeerText;
-use crate::transport::sensor::Sensed;
+use crate::transport::sensed::Sensed;
 use crate::transport::stream::Stream;
 use crate::upstream::{DialFacts, DialFailed};
 

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::connection::session::Shared;
-use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::sensed::Sensed;
+use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
 /// Drives the stream, and notes what the kernel knows of it if it is dropped without an answer.

@@ -41,7 +41,7 @@ use crate::proxy::tunnel::last_look::LastLook;
 use crate::proxy::tunnel::relay::Relay;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
-use crate::transport::sensor::Sensed;
+use crate::transport::sensed::Sensed;
 use crate::transport::wire::Wire;
 use crate::ws::extensions::Extensions;
 use crate::ws::handshake::{accept_key, list_has_token};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::DevCaError;
+use super::error::DevCaError;
 
 /// No certificate or key file comes near this.
 const MAX_FILE: u64 = 256 * 1024;

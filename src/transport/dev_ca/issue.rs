@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use super::{DAY, DevCaError};
+use super::error::DevCaError;
 use crate::crypto;
 
 const CA_LIFE: i64 = 3652 * DAY;
@@ -327,3 +327,5 @@ fn random() -> Result<[u8; 16], DevCaError> {
         .map_err(|_| DevCaError::Random)?;
     Ok(bytes)
 }
+/// In seconds.
+pub(super) const DAY: i64 = 24 * 60 * 60;

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::handshake;
+use rustls::server::{Accepted, Acceptor};
+
+use super::offered::SNI_CAP;
 use super::terminator::{Asked, Noted, Terminator};
 use crate::session::record::{ClientTls, SniMatch};
 use crate::session::text::PeerText;
@@ -62,7 +64,7 @@ impl<'a> Greeting<'a> {
     /// There will be no more of it. What the client offered by ALPN.
     pub(super) fn done(mut self) -> Vec<PeerText> {
         if !self.is_noted
-            && let Some(accepted) = handshake::hello(&self.read)
+            && let Some(accepted) = hello(&self.read)
         {
             self.note(Asked::of(&accepted.client_hello()));
         }
@@ -74,12 +76,24 @@ impl<'a> Greeting<'a> {
         self.read = Vec::new();
         self.offered = asked.alpn;
         let Some(name) = asked.name else { return };
-        self.facts.sni = Some(PeerText::from_bytes(name.as_bytes(), super::SNI_CAP));
+        self.facts.sni = Some(PeerText::from_bytes(name.as_bytes(), SNI_CAP));
         self.facts.sni_match = Some(self.terminator.sni_match(&name));
         if self.facts.sni_match == Some(SniMatch::Default) {
             self.facts.our_names = self.terminator.names();
         }
     }
+}
+
+/// The first message of a client, of which `read` has come: what it asks for. `None` where there is
+/// none, or none that can be read.
+pub(super) fn hello(mut read: &[u8]) -> Option<Accepted> {
+    let mut acceptor = Acceptor::default();
+    while !read.is_empty() && acceptor.read_tls(&mut read).ok()? > 0 {
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return Some(accepted);
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -5,28 +5,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
-use rustls::server::{Accepted, Acceptor};
 use rustls::{CommonState, ProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use super::greeting::Greeting;
-use super::session::{End, Out, Session, of_tls};
+use super::out::{End, Out};
+use super::session::{Session, of_tls};
 use crate::transport::socket::ClientSocket;
 
 /// Bytes that are read at once.
 const READ: usize = 4096;
-
-/// The first message of a client, of which `read` has come: what it asks for. `None` where there is
-/// none, or none that can be read.
-pub(super) fn hello(mut read: &[u8]) -> Option<Accepted> {
-    let mut acceptor = Acceptor::default();
-    while !read.is_empty() && acceptor.read_tls(&mut read).ok()? > 0 {
-        if let Some(accepted) = acceptor.accept().ok()? {
-            return Some(accepted);
-        }
-    }
-    None
-}
 
 /// Does the handshake, once everything that has come is in the session. `ahead` gets what the client
 /// has sent behind its part of it. Returns what can wait for the first answer.

@@ -3,8 +3,9 @@
 
 use rustls::{AlertDescription, ContentType};
 
+use super::greeting::hello;
+use super::offered::SNI_CAP;
 use super::terminator::Asked;
-use super::{SNI_CAP, handshake};
 use crate::session::record::LastRecord;
 use crate::session::text::PeerText;
 use crate::transport::cause::alert_name;
@@ -72,7 +73,7 @@ impl Greeting {
             Some(length) if length > LONGEST_GREETING => {}
             // It may span several records, whose headers come on top of the length that it announces.
             Some(length) if self.read.len() < length => return,
-            Some(length) => match handshake::hello(&self.read) {
+            Some(length) => match hello(&self.read) {
                 Some(accepted) => {
                     let asked = Asked::of(&accepted.client_hello());
                     let name = asked.name.as_deref();

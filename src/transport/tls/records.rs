@@ -20,7 +20,7 @@ use rustls::{
     PeerMisbehaved, ProtocolVersion,
 };
 
-use super::session::{End, Out};
+use super::out::{End, Out};
 use crate::crypto::aead::{
     self, AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, UnboundKey,
 };

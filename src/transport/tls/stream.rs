@@ -9,7 +9,8 @@ use bytes::{Buf as _, Bytes};
 use rustls::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-use super::session::{End, Out, Session, of_tls};
+use super::out::{End, Out};
+use super::session::{Session, of_tls};
 use crate::transport::socket::ClientSocket;
 
 /// Bytes that are read at once: a record and a little more, or less where there is no room for it.

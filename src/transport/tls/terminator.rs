@@ -32,6 +32,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use super::chooser::Chooser;
 use super::leaves::Leaf;
 use super::misfit::Misfit;
+use super::offered::{ALPN_CAP, SNI_CAP, alpn_protocols};
 use super::peer;
 use crate::config::identity::{Identity, names};
 use crate::config::{ClientAuth, ClientAuthMode, MinVersion, TlsPolicy};
@@ -227,7 +228,7 @@ fn configured(
             config
         }
     };
-    config.alpn_protocols = super::alpn_protocols(policy.http2);
+    config.alpn_protocols = alpn_protocols(policy.http2);
     // To ourselves: see `records`.
     config.enable_secret_extraction = true;
     if let Some(key_log) = &lasting.key_log {
@@ -273,11 +274,11 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn of(hello: &ClientHello<'_>) -> Self {
-        let offered = hello.alpn().into_iter().flatten().take(super::ALPN_CAP);
+        let offered = hello.alpn().into_iter().flatten().take(ALPN_CAP);
         Self {
             name: hello.server_name().map(str::to_owned),
             alpn: offered
-                .map(|name| PeerText::from_bytes(name, super::SNI_CAP))
+                .map(|name| PeerText::from_bytes(name, SNI_CAP))
                 .collect(),
         }
     }

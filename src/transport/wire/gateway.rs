@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use rustls::ClientConnection;
 
+use super::end::{Ended, of_error};
 use super::socket::Socket;
-use super::{Ended, of_error};
 use crate::session::record::TransportEnd;
 
 /// The state of its TLS.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::options;
-use crate::transport::sensor::{Sensed, Sensor};
+use crate::transport::sensed::Sensed;
+use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
 /// Limits for how long a peer may acknowledge nothing.

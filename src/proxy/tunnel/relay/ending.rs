@@ -8,7 +8,8 @@ use crate::proxy::tunnel::relay::{Lent, READS_PER_POLL, Relay, Turn};
 use crate::session::memory;
 use crate::session::party::{Direction, Leg};
 use crate::session::record::{TimerKey, TransportEnd};
-use crate::transport::wire::{Readout, Scratch, Wire, WriteEnd};
+use crate::transport::wire::end::WriteEnd;
+use crate::transport::wire::{Readout, Scratch, Wire};
 use crate::ws::frame::encode_close;
 use crate::ws::{CloseCode, CloseFrame, Masking};
 

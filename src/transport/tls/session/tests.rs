@@ -112,7 +112,7 @@ impl Pair {
     /// Hands the client what waits for it and returns what that says.
     fn answer(&mut self) -> Result<Vec<u8>, Error> {
         let bytes = self.out.bytes().to_vec();
-        self.out.filled = 0;
+        self.out.clear();
         let mut bytes = bytes.as_slice();
         let mut plain = Vec::new();
         while !bytes.is_empty() && self.client.read_tls(&mut bytes).unwrap() > 0 {
@@ -126,7 +126,7 @@ impl Pair {
     /// The bodies of the records that wait to be sent.
     fn answers(&mut self) -> Vec<Vec<u8>> {
         let bytes = self.out.bytes().to_vec();
-        self.out.filled = 0;
+        self.out.clear();
         let (mut rest, mut all) = (bytes.as_slice(), Vec::new());
         while let Some((header, behind)) = rest.split_first_chunk::<5>() {
             let length = usize::from(u16::from_be_bytes([header[3], header[4]]));

@@ -1,0 +1,17 @@
+//! What client and server offer by SNI and ALPN, and how much of it is kept.
+
+/// Longest server name that is kept; DNS allows 253.
+pub(super) const SNI_CAP: usize = 255;
+
+/// HTTP/2 in ALPN (RFC 9113 section 3.2).
+pub(super) const H2: &[u8] = b"h2";
+
+/// Offered application protocols that are kept, and how long each may be: ALPN allows 255 bytes.
+pub(super) const ALPN_CAP: usize = 8;
+
+/// What we offer by ALPN, best first.
+pub(super) fn alpn_protocols(http2: bool) -> Vec<Vec<u8>> {
+    let all = [H2, b"http/1.1"];
+    let some = all.into_iter().filter(|name| http2 || *name != H2);
+    some.map(<[u8]>::to_vec).collect()
+}
