@@ -3,7 +3,7 @@
 //!
 //! Policy routing then sends the gateway's packets over loopback from the SYN-ACK on: with loopback's segment size, and
 //! with one route lookup instead of two. The tap also works without it, only slower for large messages of remote
-//! clients (docs/attach.md, "What it costs").
+//! clients (docs/attach.md, "Performance").
 //!
 //! The setting belongs to the network namespace. It is switched on only where no other rule uses marks, and back at
 //! the end. A marker route records that we did, so that the next run can switch it back after SIGKILL.
