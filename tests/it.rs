@@ -36,6 +36,7 @@ mod credentials;
 mod crowds;
 mod decided;
 mod deploy;
+mod documents;
 mod drain;
 mod endings;
 mod explain;
