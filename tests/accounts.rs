@@ -172,7 +172,7 @@ async fn a_request_whose_task_panics_is_accounted_for() {
     // The end without an answer is logged.
     let peer = no_status_line::start(&Via::Plain).await;
     let tap = Inside::start(&peer, "each").await;
-    let buggy = tracing::subscriber::set_default(Panics("wstap::proxy::request::forward"));
+    let buggy = tracing::subscriber::set_default(Panics("wstap::proxy::request::exchange"));
     for _ in 0..PANICS {
         let (_, status) = tap.upgrade().await;
         assert_eq!(status, 0, "an answer");
