@@ -34,7 +34,7 @@ use crate::proxy::tap::origins::Origins;
 use crate::proxy::tap::told::Told;
 use crate::session::credential::Fingerprinter;
 use crate::session::moment::Anchor;
-use crate::session::record::TapMode;
+use crate::session::record::{ClientFacts, TapMode};
 use crate::session::{Recorder, Tapped};
 use crate::sink::{Outlet, Wanted};
 use crate::upstream::tls::TlsSetupError;
@@ -246,18 +246,23 @@ impl Tap {
     /// A new record for something that happens on this connection.
     pub(crate) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
         let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
-        let facts = &mut recorder.facts;
-        facts.tap = Tapped {
+        let tapped = Tapped {
             name: Arc::clone(&self.name),
             listener: connection.ends.local.as_str().into(),
             listener_key: Arc::clone(&connection.ends.listener),
         };
-        if connection.is_redirected() {
-            facts.mode = TapMode::Attached;
-        }
-        connection.ends.note(&mut facts.client);
-        facts.client.tls.clone_from(&connection.tls);
-        facts.client.http2 = connection.http2_facts();
+        let mode = if connection.is_redirected() {
+            TapMode::Attached
+        } else {
+            TapMode::default()
+        };
+        let mut client = ClientFacts {
+            tls: connection.tls.clone(),
+            http2: connection.http2_facts(),
+            ..ClientFacts::default()
+        };
+        connection.ends.note(&mut client);
+        recorder.accepted(tapped, mode, client);
         let outlet = if connection.is_self_check() {
             &self.unread
         } else {

@@ -27,18 +27,14 @@ pub(crate) fn check(request: &Request<FromClient>, session: &Shared) -> Result<(
     let Some(Differs { sni, host, why }) = differs(request) else {
         return Ok(());
     };
-    session.with(|rec| {
-        if let Some(tls) = &mut rec.facts.client.tls {
-            tls.host_differs = true;
-        }
-    });
+    session.record().host_differs();
     let because = match why {
         None => return Ok(()),
         Some(Misdirected::ClientAuth) => "client certificates are required",
         Some(Misdirected::OtherCertificate) => "another certificate is for that host",
     };
     let detail = format!("TLS asked for {sni}, the request is for {host}, and {because}");
-    session.with(|rec| rec.ending.denied(KEY, detail.clone(), Instant::now()));
+    session.record().denied(KEY, detail.clone(), Instant::now());
     Err(Failure::Misdirected(detail))
 }
 

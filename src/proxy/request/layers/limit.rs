@@ -43,7 +43,9 @@ where
                 key => Failure::Full(key),
             };
             let noted = crate::proxy::request::layers::session(&request).map(|session| {
-                session.with(|rec| rec.ending.denied(denial.key, denial.detail, Instant::now()));
+                session
+                    .record()
+                    .denied(denial.key, denial.detail, Instant::now());
             });
             return Box::pin(ready(noted.and(Err(failure))));
         }
