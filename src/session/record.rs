@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod close;
+pub mod codes;
 pub mod context;
 pub mod dialect;
 pub mod frames;
@@ -30,6 +31,7 @@ pub use close::{
     CapFact, CapKey, CloseFacts, CloseSeen, Saw, SawBasis, StreamReset, TimerFact, TimerKey,
     TransportEnd,
 };
+pub use codes::{Http2Error, PassedAlert, TlsAlert};
 pub use context::ContextFacts;
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};

@@ -158,7 +158,7 @@ pub fn version_name(version: rustls::ProtocolVersion) -> String {
 
 fn failure(error: &io::Error) -> TlsFailure {
     let alert = match cause::tls_error(error) {
-        Some(rustls::Error::AlertReceived(alert)) => Some(cause::alert_name(*alert)),
+        Some(rustls::Error::AlertReceived(alert)) => Some(cause::tls_alert(*alert)),
         _ => None,
     };
     let detail = if error.kind() == io::ErrorKind::UnexpectedEof {

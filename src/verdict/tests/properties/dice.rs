@@ -18,9 +18,11 @@ use crate::session::record::{
     AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, ClientTls, CloseFacts, CloseSeen,
     DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind,
     Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind, StreamReset, TimerFact,
-    TimerKey, TlsFailure, TlsFailureKind, TransportEnd,
+    TimerKey, TlsAlert, TlsFailure, TlsFailureKind, TransportEnd,
 };
-use crate::session::record::{HeadFault, LastRecord, PassedFacts, PassthroughFacts, RefusedHead};
+use crate::session::record::{
+    HeadFault, LastRecord, PassedAlert, PassedFacts, PassthroughFacts, RefusedHead,
+};
 use crate::session::text::PeerText;
 use crate::verdict::said;
 use crate::ws::{CloseCode, Opcode, Violation};
@@ -64,7 +66,7 @@ impl Dice<'_> {
                 StreamFaultKind::Malformed,
                 StreamFaultKind::Unexpected,
             ]),
-            alert: self.maybe(|dice| dice.pick(&["unknown_ca", "bad_record_mac"]).to_owned()),
+            alert: self.maybe(|dice| dice.pick(&[TlsAlert::UnknownCa, TlsAlert::BadRecordMac])),
         }
     }
     fn moment(&mut self) -> Moment {
@@ -372,8 +374,11 @@ impl Dice<'_> {
             first_at: self.maybe(Self::moment),
             last_at: self.maybe(Self::moment),
             alert: self.maybe(|dice| {
-                dice.pick(&["encrypted", "unknown_ca", "certificate_expired"])
-                    .to_owned()
+                dice.pick(&[
+                    PassedAlert::Encrypted,
+                    PassedAlert::Clear(TlsAlert::UnknownCa),
+                    PassedAlert::Clear(TlsAlert::CertificateExpired),
+                ])
             }),
             last_record: self.maybe(|dice| {
                 dice.pick(&[
@@ -469,7 +474,7 @@ impl Dice<'_> {
         record.client.tls = self.maybe(|dice| ClientTls {
             failure: dice.maybe(|dice| TlsFailure {
                 alert: dice
-                    .maybe(|dice| dice.pick(&["unknown_ca", "handshake_failure"]).to_owned()),
+                    .maybe(|dice| dice.pick(&[TlsAlert::UnknownCa, TlsAlert::HandshakeFailure])),
                 kind: dice.maybe(|dice| {
                     dice.pick(&[
                         TlsFailureKind::Alpn,
