@@ -12,13 +12,13 @@ use tokio::time::{timeout, timeout_at};
 use super::connection::{Connection, Ends};
 use super::current::Current;
 use super::session::Shared;
-use super::tap::{ConnectionGuard, Denial, Tap};
+use super::tap::{ConnectionGuard, Tap};
 use super::{http1, http2, passthrough};
 use crate::session::end_cause::EndCause;
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Leg, Phase};
 use crate::session::record::{
-    AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
+    AnswerBy, AnswerFacts, ClientTls, DeniedFact, FirstBytes, TimerKey, TlsFailure, TransportEnd,
 };
 use crate::transport::listening::{Accepted, Listening};
 use crate::transport::sensor::{Sensed, Sensor};
@@ -150,12 +150,12 @@ impl Arrival {
     }
 
     /// A limit is reached: closed at once.
-    pub(super) fn turn_away(self, socket: ClientSocket, denial: Denial) {
+    pub(super) fn turn_away(self, socket: ClientSocket, denial: DeniedFact) {
         let (tap, connection) = self.connection(None, Arc::default());
         let session = tap.open_record(&connection, connection.accepted);
         session.with(|rec| {
             let now = Instant::now();
-            rec.ending.denied(denial.key, denial.detail, now);
+            rec.ending.denied(denial, now);
             rec.ending
                 .transport_ended(Leg::Client, TransportEnd::Local, None, now);
         });

@@ -10,13 +10,13 @@ use super::clients::Counted;
 use super::connection::Connection;
 use super::error::Failure;
 use super::session::Shared;
-use super::tap::Denial;
 use crate::admission::forwarded::page::claims_local_page;
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{
     self, Action, Decision, Mode, Situation, brings_attribution, client_of, is_attribution,
 };
 use crate::admission::hop;
+use crate::session::record::DeniedFact;
 use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy};
 use crate::session::text::PeerText;
 use crate::upstream::DialFacts;
@@ -67,7 +67,7 @@ pub(super) fn note_client(
     connection: &Connection,
     session: &Shared,
     headers: &HeaderMap,
-) -> Result<(), Denial> {
+) -> Result<(), DeniedFact> {
     let proxies = tap.config.trusted_proxies();
     if !connection.peer().is_in(proxies) {
         // Its connection was counted when it was accepted.

@@ -16,11 +16,9 @@ use super::body::FromClient;
 use super::connection::Connection;
 use super::error::Failure;
 use super::session::Shared;
+use crate::session::record::{DeniedFact, DeniedKey};
 use crate::session::text::PeerText;
 use crate::transport::tls::terminator::Misdirected;
-
-/// Where it is configured, for the record.
-const KEY: &str = "listeners[].tls";
 
 /// Notes it, and refuses it where it matters.
 pub(super) fn check(request: &Request<FromClient>, session: &Shared) -> Result<(), Failure> {
@@ -38,7 +36,12 @@ pub(super) fn check(request: &Request<FromClient>, session: &Shared) -> Result<(
         Some(Misdirected::OtherCertificate) => "another certificate is for that host",
     };
     let detail = format!("TLS asked for {sni}, the request is for {host}, and {because}");
-    session.with(|rec| rec.ending.denied(KEY, detail.clone(), Instant::now()));
+    let denied = DeniedFact {
+        key: DeniedKey::ListenerTls,
+        detail: detail.clone(),
+        limit: None,
+    };
+    session.with(|rec| rec.ending.denied(denied, Instant::now()));
     Err(Failure::Misdirected(detail))
 }
 

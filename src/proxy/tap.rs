@@ -27,7 +27,7 @@ use crate::config::{Config, Dialect};
 use crate::dialect::Choice;
 use crate::session::credential::Fingerprinter;
 use crate::session::moment::Anchor;
-use crate::session::record::TapMode;
+use crate::session::record::{DeniedFact, DeniedKey, TapMode};
 use crate::session::{Recorder, Tapped};
 use crate::sink::{Outlet, Wanted};
 use crate::upstream::tls::TlsSetupError;
@@ -314,7 +314,7 @@ impl Tap {
         &self,
         peer: &Peer,
         relays: bool,
-    ) -> (ConnectionGuard, Result<(), Denial>) {
+    ) -> (ConnectionGuard, Result<(), DeniedFact>) {
         let limits = self.config.limits();
         let open = self.counts.connections.fetch_add(1, Ordering::Relaxed);
         self.counts.changed.notify_waiters();
@@ -326,18 +326,21 @@ impl Tap {
         } else {
             self.place_for(Counted::of(peer)).map(Some)
         };
-        let denied = |key, what: String| {
-            Err(Denial {
+        let denied = |key, what: String, limit: usize| {
+            Err(DeniedFact {
                 key,
                 detail: format!("{what} are open"),
+                limit: u64::try_from(limit).ok(),
             })
         };
         let admitted = if open >= limits.connections {
-            denied("limits.connections", format!("{open} connections"))
+            let what = format!("{open} connections");
+            denied(DeniedKey::Connections, what, limits.connections)
         } else if let Err(denial) = &place {
             Err(denial.clone())
         } else if handshakes >= limits.handshakes {
-            denied("limits.handshakes", format!("{handshakes} handshakes"))
+            let what = format!("{handshakes} handshakes");
+            denied(DeniedKey::Handshakes, what, limits.handshakes)
         } else {
             Ok(())
         };
@@ -363,23 +366,15 @@ impl Tap {
     }
 
     /// A place for one more connection or session of a client.
-    pub(super) fn place_for(&self, client: Counted) -> Result<Place, Denial> {
+    pub(super) fn place_for(&self, client: Counted) -> Result<Place, DeniedFact> {
         let limit = self.config.limits().per_client;
         let place = self.clients.enter(client, limit);
-        place.ok_or_else(|| Denial {
-            key: "limits.per_client",
+        place.ok_or_else(|| DeniedFact {
+            key: DeniedKey::PerClient,
             detail: format!("{limit} connections of {client} are open"),
+            limit: u64::try_from(limit).ok(),
         })
     }
-}
-
-/// A limit that forbids a connection or a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Denial {
-    /// Its key in the configuration.
-    pub(super) key: &'static str,
-    /// What was found.
-    pub(super) detail: String,
 }
 
 /// Counts one connection; see [`Tap::connections`].

@@ -7,6 +7,7 @@ pub mod client;
 pub mod close;
 pub mod codes;
 pub mod context;
+pub mod denied;
 pub mod dialect;
 pub mod frames;
 pub mod gateway;
@@ -33,6 +34,7 @@ pub use close::{
 };
 pub use codes::{Http2Error, PassedAlert, TlsAlert};
 pub use context::ContextFacts;
+pub use denied::{DeniedFact, DeniedKey};
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
 pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy, TlsWords};

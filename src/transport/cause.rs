@@ -82,6 +82,15 @@ pub fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// The alert that the peer sent, if that is what the error says.
+#[must_use]
+pub fn received_alert(error: &io::Error) -> Option<TlsAlert> {
+    match tls_error(error)? {
+        Error::AlertReceived(alert) => Some(tls_alert(*alert)),
+        _ => None,
+    }
+}
+
 /// The alert by its number: the library has names of its own for some.
 #[must_use]
 pub fn tls_alert(alert: AlertDescription) -> TlsAlert {

@@ -9,7 +9,9 @@ use super::Tap;
 use crate::proxy::connection::Connection;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::client::Http2Facts;
-use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, TimerKey, TransportEnd};
+use crate::session::record::{
+    AnswerBy, AnswerFacts, DeniedFact, DeniedKey, HeadFault, Http2Error, TimerKey, TransportEnd,
+};
 use crate::transport::clock;
 use crate::transport::http2_watch::Refused;
 
@@ -24,7 +26,7 @@ pub(super) enum Ending {
     /// Nothing was asked for in time.
     Silent(Duration),
     /// What came is not HTTP/2, or too much of it.
-    Broken(HeadFault, String),
+    Broken(HeadFault, Option<Http2Error>, String),
     /// We are shutting down.
     Drained,
 }
@@ -40,7 +42,8 @@ impl Ending {
             Some(Reason::ENHANCE_YOUR_CALM) => HeadFault::Http2Flood,
             _ => HeadFault::Http2Connection,
         };
-        Self::Broken(fault, format!("the connection was ended: {error}"))
+        let code = error.reason().map(|reason| u32::from(reason).into());
+        Self::Broken(fault, code, format!("the connection was ended: {error}"))
     }
 }
 
@@ -68,8 +71,8 @@ pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
                 rec.ending
                     .timer_fired(TimerKey::RequestHead, limit, *waited, now);
             }
-            Ending::Broken(fault, detail) => {
-                rec.ending.refused_head(*fault, detail.clone(), now);
+            Ending::Broken(fault, code, detail) => {
+                rec.ending.refused_http2(*fault, *code, detail.clone(), now);
             }
         }
         let (end, cause, at) = match connection.sensed.end() {
@@ -98,12 +101,16 @@ pub(super) fn refused(tap: &Tap, connection: &Arc<Connection>, refused: Refused)
                  what was not offered",
                 Reason::from(code)
             );
-            rec.ending.refused_head(HeadFault::Http2Stream, detail, now);
+            let fault = HeadFault::Http2Stream;
+            rec.ending
+                .refused_http2(fault, Some(code.into()), detail, now);
         } else {
             let detail = format!(
                 "the head on stream {stream} was more than twice of what limits.head_bytes allows"
             );
-            rec.ending.denied("limits.head_bytes", detail, now);
+            let limit = u64::try_from(tap.config.limits().head_bytes).ok();
+            let key = DeniedKey::HeadBytes;
+            rec.ending.denied(DeniedFact { key, detail, limit }, now);
             rec.facts.answer = Some(AnswerFacts {
                 by: AnswerBy::Tap,
                 status: 431,

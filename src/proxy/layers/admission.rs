@@ -18,7 +18,7 @@ use crate::proxy::error::Failure;
 use crate::proxy::session::Shared;
 use crate::proxy::{Tap, denial, facts, misdirected};
 use crate::session::party::Phase;
-use crate::session::record::OriginDecision;
+use crate::session::record::{DeniedFact, OriginDecision};
 
 layer! {
     /// Notes the Origin and refuses what the policy does not let in.
@@ -86,9 +86,12 @@ fn deny(
     ruling: &Ruling,
     sent: Option<&str>,
 ) -> Result<Response<Body>, Failure> {
-    let key = ruling.key.unwrap_or(Key::Allowed);
-    let detail = refusal::detail(ruling);
-    session.with(|rec| rec.ending.denied(key.as_str(), detail, Instant::now()));
+    let denied = DeniedFact {
+        key: ruling.key.unwrap_or(Key::Allowed).denied(),
+        detail: refusal::detail(ruling),
+        limit: None,
+    };
+    session.with(|rec| rec.ending.denied(denied, Instant::now()));
     let reason = session.masked(refusal::reason(ruling));
     if tap.origins.deny_with() == DenyWith::Close
         && let Some(response) = denial::by_close(tap, session, request, reason)

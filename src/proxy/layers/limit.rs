@@ -10,7 +10,7 @@ use http::{Request, Response};
 use crate::admission::head::Refusal;
 use crate::proxy::body::{Body, FromClient};
 use crate::proxy::error::Failure;
-use crate::proxy::tap::Denial;
+use crate::session::record::{DeniedFact, DeniedKey};
 
 layer! {
     /// Refuses heads that may not pass, and everything while the tap shuts down.
@@ -36,13 +36,13 @@ where
         if let Some(refusal) = request.extensions().get::<Refusal>() {
             return Box::pin(ready(Err(Failure::Head(refusal.clone()))));
         }
-        if let Some(denial) = request.extensions().get::<Denial>().cloned() {
-            let failure = match denial.key {
-                "limits.per_client" => Failure::TooMany,
-                key => Failure::Full(key),
+        if let Some(denial) = request.extensions().get::<DeniedFact>().cloned() {
+            let failure = match &denial.key {
+                DeniedKey::PerClient => Failure::TooMany,
+                key => Failure::Full(key.clone()),
             };
             let noted = super::session(&request).map(|session| {
-                session.with(|rec| rec.ending.denied(denial.key, denial.detail, Instant::now()));
+                session.with(|rec| rec.ending.denied(denial, Instant::now()));
             });
             return Box::pin(ready(noted.and(Err(failure))));
         }

@@ -18,7 +18,7 @@ use crate::proxy::session::Shared;
 use crate::session::legs::Ending;
 use crate::session::party::Leg;
 use crate::session::record::gateway::ForwardedWhy;
-use crate::session::record::{AnswerBy, AnswerFacts, HeadFault};
+use crate::session::record::{AnswerBy, AnswerFacts, DeniedFact, DeniedKey, HeadFault};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -109,11 +109,13 @@ pub(in crate::proxy) fn refused_head(
     now: std::time::Instant,
 ) {
     let detail = refusal.detail.clone();
-    match refusal.fault {
-        HeadFault::HeadBytes => ending.denied("limits.head_bytes", detail, now),
-        HeadFault::Headers => ending.denied("limits.headers", detail, now),
-        fault => ending.refused_head(fault, detail, now),
-    }
+    let key = match refusal.fault {
+        HeadFault::HeadBytes => DeniedKey::HeadBytes,
+        HeadFault::Headers => DeniedKey::Headers,
+        fault => return ending.refused_head(fault, detail, now),
+    };
+    let limit = refusal.limit;
+    ending.denied(DeniedFact { key, detail, limit }, now);
 }
 
 fn note(tap: &Tap, session: &Shared, failure: &Failure, answer: &crate::proxy::error::Answer) {
@@ -139,13 +141,14 @@ fn note(tap: &Tap, session: &Shared, failure: &Failure, answer: &crate::proxy::e
                 };
                 let detail =
                     format!("the gateway at {addr} {seen} and would take this client for local");
-                rec.ending
-                    .denied("gateway.allow_remote_as_local", detail, now);
+                let (key, limit) = (DeniedKey::RemoteAsLocal, None);
+                rec.ending.denied(DeniedFact { key, detail, limit }, now);
             }
             Failure::Loop => {
                 let url = tap.config.gateway().url();
                 let detail = format!("a request that was sent to {url} came back to this tap");
-                rec.ending.denied("gateway.url", detail, now);
+                let (key, limit) = (DeniedKey::GatewayUrl, None);
+                rec.ending.denied(DeniedFact { key, detail, limit }, now);
             }
             Failure::Draining => rec.ending.drained(now),
             Failure::Head(refusal) => refused_head(&mut rec.ending, refusal, now),

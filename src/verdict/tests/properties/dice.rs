@@ -4,7 +4,7 @@ use crate::session::SessionRecord;
 use crate::session::credential::{Credential, Shape};
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Party, Phase};
-use crate::session::record::close::{DeniedFact, TransportEnds};
+use crate::session::record::close::TransportEnds;
 use crate::session::record::dialect::{
     ConnectResult, DialectError, DialectFacts, FirstMessage, RpcFacts, RpcFailure, ShutdownFacts,
     UnansweredRequest,
@@ -15,10 +15,10 @@ use crate::session::record::gateway::{
 };
 use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyProtocolFacts};
 use crate::session::record::{
-    AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, ClientTls, CloseFacts, CloseSeen,
-    DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind,
-    Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind, StreamReset, TimerFact,
-    TimerKey, TlsAlert, TlsFailure, TlsFailureKind, TransportEnd,
+    AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, ClientTls, CloseFacts, CloseSeen, DeniedFact,
+    DeniedKey, DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts,
+    Http2Error, Kind, Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind,
+    StreamReset, TimerFact, TimerKey, TlsAlert, TlsFailure, TlsFailureKind, TransportEnd,
 };
 use crate::session::record::{
     HeadFault, LastRecord, PassedAlert, PassedFacts, PassthroughFacts, RefusedHead,
@@ -325,6 +325,7 @@ impl Dice<'_> {
                     use StreamReset::{Cancel, NoError, Other};
                     dice.pick(&[Cancel, NoError, Other])
                 }),
+                client_reset_code: self.maybe(|dice| dice.pick(Http2Error::NAMED)),
             },
             client_saw: self.maybe(saw),
             gateway_saw: self.maybe(saw),
@@ -449,12 +450,13 @@ impl Dice<'_> {
             .filter(|_| self.byte() > 230);
         record.close.denied = self
             .maybe(|dice| DeniedFact {
-                key: dice
-                    .pick(&["limits.headers", "limits.head_bytes", "x"])
-                    .to_owned(),
-                detail: dice
-                    .pick(&["", "18446744073709551615 came", "a"])
-                    .to_owned(),
+                key: match dice.pick(&[0, 1, 2]) {
+                    0 => DeniedKey::Headers,
+                    1 => DeniedKey::HeadBytes,
+                    _ => DeniedKey::Other("x".to_owned()),
+                },
+                detail: dice.pick(&["", "a"]).to_owned(),
+                limit: dice.maybe(|dice| dice.pick(&[0, 128, u64::MAX])),
             })
             .filter(|_| self.byte() > 200);
         record.close.refused = self
@@ -465,6 +467,7 @@ impl Dice<'_> {
                     HeadFault::OriginList,
                 ]),
                 detail: dice.pick(&["", "a"]).to_owned(),
+                http2_error: dice.maybe(|dice| dice.pick(Http2Error::NAMED)),
             })
             .filter(|_| self.byte() > 200);
         record.client.first_bytes = self.maybe(|dice| dice.pick(&FIRST_BYTES));
