@@ -24,6 +24,7 @@ use crate::session::dial::DialFacts;
 use crate::session::moment::millis;
 use crate::session::record::gateway::{DnsFacts, GatewayTlsFacts};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::transport::cause;
 use crate::transport::options;
 use crate::transport::redirected::Course;
 use crate::transport::stream::Stream;
@@ -200,7 +201,12 @@ impl Dialler {
         let stream = connector
             .connect(name.clone(), tcp)
             .await
-            .map_err(|error| tls::failed(&error))?;
+            .map_err(|error| {
+                if let Some(facts) = &mut facts.tls {
+                    facts.alert = cause::received_alert(&error);
+                }
+                tls::failed(&error)
+            })?;
         if let Some(facts) = &mut facts.tls {
             tls::agreed(stream.get_ref().1, facts);
         }

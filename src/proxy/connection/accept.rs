@@ -14,10 +14,11 @@ use crate::proxy::connection::session::Shared;
 use crate::proxy::connection::{Connection, Ends, http1, http2, passthrough};
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::current::Current;
-use crate::proxy::tap::open_connections::{ConnectionGuard, Denial};
+use crate::proxy::tap::open_connections::ConnectionGuard;
 use crate::session::end_cause::EndCause;
 use crate::session::moment::{Anchor, millis};
 use crate::session::party::Leg;
+use crate::session::record::DeniedFact;
 use crate::session::record::{ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd};
 use crate::transport::listening::{Accepted, Listening};
 use crate::transport::sensed::Sensed;
@@ -150,7 +151,7 @@ impl Arrival {
     }
 
     /// A limit is reached: closed at once.
-    pub(crate) fn turn_away(self, socket: ClientSocket, denial: Denial) {
+    pub(crate) fn turn_away(self, socket: ClientSocket, denial: DeniedFact) {
         let (tap, connection) = self.connection(None, Arc::default());
         let early = Early {
             awaited: Awaited::Nothing,

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use super::Connection;
 use super::session::Shared;
 use crate::proxy::tap::Tap;
-use crate::proxy::tap::open_connections::Denial;
 use crate::session::end_cause::EndCause;
 use crate::session::moment::Anchor;
 use crate::session::party::Leg;
-use crate::session::record::{FirstBytes, HeadFault, TimerKey, TransportEnd};
+use crate::session::record::{
+    DeniedFact, FirstBytes, HeadFault, Http2Error, TimerKey, TransportEnd,
+};
 
 /// What the connection waited for.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +32,11 @@ pub(super) enum Why {
     /// We are shutting down.
     Drained,
     /// A limit forbids it.
-    Denied(Denial),
+    Denied(DeniedFact),
     /// A timer of ours fired: its key, its limit and how long was waited.
     TimedOut(TimerKey, Duration, Duration),
-    /// What came cannot be passed on.
-    Refused(HeadFault, String),
+    /// What came cannot be passed on; with HTTP/2 the code that it was ended with.
+    Refused(HeadFault, Option<Http2Error>, String),
     /// We ended it for a reason that another fact has.
     Acted,
 }
@@ -65,9 +66,9 @@ pub(super) fn record(
     match early.why {
         Why::Left => {}
         Why::Drained => record.drained(now),
-        Why::Denied(denial) => record.denied(denial.key, denial.detail, now),
+        Why::Denied(denial) => record.denied(denial, now),
         Why::TimedOut(key, limit, waited) => record.timer_fired(key, limit, waited, now),
-        Why::Refused(fault, detail) => record.head_refused(fault, detail, now),
+        Why::Refused(fault, http2, detail) => record.head_refused(fault, http2, detail, now),
         Why::Acted => record.acted(now),
     }
     match early.end {

@@ -178,7 +178,7 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
         Unexplained::Left => Why::Left,
         Unexplained::Drained => Why::Drained,
         Unexplained::HeadTimeout(waited) => Why::TimedOut(TimerKey::RequestHead, limit, *waited),
-        Unexplained::Malformed(detail) => Why::Refused(HeadFault::NotHttp, detail.clone()),
+        Unexplained::Malformed(detail) => Why::Refused(HeadFault::NotHttp, None, detail.clone()),
     };
     let early = Early {
         awaited: Awaited::Head,

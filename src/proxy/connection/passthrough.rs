@@ -299,7 +299,7 @@ impl Seen {
                 protected: way.outside.protected(),
                 first_at: way.first_at.map(|at| anchor.at(at)),
                 last_at: way.last_at.map(|at| anchor.at(at)),
-                alert: way.outside.alert().map(str::to_owned),
+                alert: way.outside.alert(),
                 last_record: way.outside.last_record(),
             })
         };

@@ -16,8 +16,8 @@ use crate::proxy::connection::session::Shared;
 use crate::proxy::request::error::Failure;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::clients::Counted;
-use crate::proxy::tap::open_connections::Denial;
 use crate::session::dial::DialFacts;
+use crate::session::record::DeniedFact;
 use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy};
 use crate::session::text::PeerText;
 use crate::upstream::pool::Reach;
@@ -67,7 +67,7 @@ pub(crate) fn note_client(
     connection: &Connection,
     session: &Shared,
     headers: &HeaderMap,
-) -> Result<(), Denial> {
+) -> Result<(), DeniedFact> {
     let proxies = tap.config.trusted_proxies();
     if !connection.peer().is_in(proxies) {
         // Its connection was counted when it was accepted.

@@ -6,7 +6,7 @@ use super::{Recorder, Tunnelled};
 use crate::session::caps::Over;
 use crate::session::end_cause::EndCause;
 use crate::session::party::{Direction, Leg, Phase};
-use crate::session::record::{HeadFault, TimerKey, TransportEnd};
+use crate::session::record::{DeniedFact, HeadFault, Http2Error, TimerKey, TransportEnd};
 use crate::ws::CloseFrame;
 
 /// What happens in a tunnel.
@@ -89,14 +89,21 @@ impl Recorder {
         self.ending.fault(what, at);
     }
 
-    /// Our policy, the configuration's `key`, refused this session.
-    pub fn denied(&mut self, key: &str, detail: String, at: Instant) {
-        self.ending.denied(key, detail, at);
+    /// Our policy refused this session.
+    pub fn denied(&mut self, denied: DeniedFact, at: Instant) {
+        self.ending.denied(denied, at);
     }
 
-    /// What the client sent cannot be passed on.
-    pub fn head_refused(&mut self, fault: HeadFault, detail: String, at: Instant) {
-        self.ending.refused_head(fault, detail, at);
+    /// What the client sent cannot be passed on. `http2`: the code that the stream or connection was
+    /// ended with.
+    pub fn head_refused(
+        &mut self,
+        fault: HeadFault,
+        http2: Option<Http2Error>,
+        detail: String,
+        at: Instant,
+    ) {
+        self.ending.refused_head(fault, http2, detail, at);
     }
 
     /// The tap ended or refused it of its own accord, for a reason that another fact has.

@@ -10,7 +10,7 @@ use crate::proxy::connection::early::{self, Awaited, Early, Why};
 use crate::proxy::tap::Tap;
 use crate::session::party::Leg;
 use crate::session::record::client::Http2Facts;
-use crate::session::record::{HeadFault, TimerKey};
+use crate::session::record::{DeniedFact, DeniedKey, HeadFault, Http2Error, TimerKey};
 use crate::transport::clock;
 use crate::transport::http2_watch::Refused;
 
@@ -25,7 +25,7 @@ pub(super) enum Ending {
     /// Nothing was asked for in time.
     Silent(Duration),
     /// What came is not HTTP/2, or too much of it.
-    Broken(HeadFault, String),
+    Broken(HeadFault, Option<Http2Error>, String),
     /// We are shutting down.
     Drained,
 }
@@ -41,7 +41,8 @@ impl Ending {
             Some(Reason::ENHANCE_YOUR_CALM) => HeadFault::Http2Flood,
             _ => HeadFault::Http2Connection,
         };
-        Self::Broken(fault, format!("the connection was ended: {error}"))
+        let code = error.reason().map(|reason| u32::from(reason).into());
+        Self::Broken(fault, code, format!("the connection was ended: {error}"))
     }
 }
 
@@ -60,7 +61,7 @@ pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
         Ending::Left => Why::Left,
         Ending::Drained => Why::Drained,
         Ending::Silent(waited) => Why::TimedOut(TimerKey::RequestHead, limit, *waited),
-        Ending::Broken(fault, detail) => Why::Refused(*fault, detail.clone()),
+        Ending::Broken(fault, code, detail) => Why::Refused(*fault, *code, detail.clone()),
     };
     let left = matches!(ending, Ending::Left);
     let early = Early {
@@ -87,12 +88,14 @@ pub(super) fn refused(tap: &Tap, connection: &Arc<Connection>, refused: Refused)
              what was not offered",
             Reason::from(code)
         );
-        record.head_refused(HeadFault::Http2Stream, detail, now);
+        record.head_refused(HeadFault::Http2Stream, Some(code.into()), detail, now);
     } else {
         let detail = format!(
             "the head on stream {stream} was more than twice of what limits.head_bytes allows"
         );
-        record.denied("limits.head_bytes", detail, now);
+        let limit = u64::try_from(tap.config.limits().head_bytes).ok();
+        let key = DeniedKey::HeadBytes;
+        record.denied(DeniedFact { key, detail, limit }, now);
         record.answered_by_tap(431, None);
     }
     record.leg_ended_by_tap(Leg::Client, now);

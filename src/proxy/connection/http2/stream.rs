@@ -165,6 +165,7 @@ impl Exchange {
                     self.stream.state.heads.body_is_broken(Refusal {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
+                        limit: None,
                     });
                 }
                 let cause = reset_cause(reason);

@@ -20,7 +20,7 @@ use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::{facts, misdirected};
 use crate::proxy::tap::Tap;
-use crate::session::record::OriginDecision;
+use crate::session::record::{DeniedFact, OriginDecision};
 
 layer! {
     /// Notes the Origin and refuses what the policy does not let in.
@@ -88,11 +88,12 @@ fn deny(
     ruling: &Ruling,
     sent: Option<&str>,
 ) -> Result<Response<Body>, Failure> {
-    let key = ruling.key.unwrap_or(Key::Allowed);
-    let detail = refusal::detail(ruling);
-    session
-        .record()
-        .denied(key.as_str(), detail, Instant::now());
+    let denied = DeniedFact {
+        key: ruling.key.unwrap_or(Key::Allowed).denied(),
+        detail: refusal::detail(ruling),
+        limit: None,
+    };
+    session.record().denied(denied, Instant::now());
     let reason = session.masked(refusal::reason(ruling));
     if tap.origins.deny_with() == DenyWith::Close
         && let Some(response) = denial::by_close(tap, session, request, reason)

@@ -18,8 +18,8 @@ use crate::proxy::request::from_client::FromClient;
 use crate::proxy::tap::Tap;
 use crate::session::Recorder;
 use crate::session::party::Leg;
-use crate::session::record::HeadFault;
 use crate::session::record::gateway::ForwardedWhy;
+use crate::session::record::{DeniedFact, DeniedKey, HeadFault};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -106,11 +106,13 @@ pub(crate) fn proxy_status(headers: &mut HeaderMap, error: &str) {
 /// Notes what is wrong with a head.
 pub(crate) fn refused_head(record: &mut Recorder, refusal: &Refusal, now: std::time::Instant) {
     let detail = refusal.detail.clone();
-    match refusal.fault {
-        HeadFault::HeadBytes => record.denied("limits.head_bytes", detail, now),
-        HeadFault::Headers => record.denied("limits.headers", detail, now),
-        fault => record.head_refused(fault, detail, now),
-    }
+    let key = match refusal.fault {
+        HeadFault::HeadBytes => DeniedKey::HeadBytes,
+        HeadFault::Headers => DeniedKey::Headers,
+        fault => return record.head_refused(fault, None, detail, now),
+    };
+    let limit = refusal.limit;
+    record.denied(DeniedFact { key, detail, limit }, now);
 }
 
 fn note(
@@ -140,12 +142,14 @@ fn note(
             };
             let detail =
                 format!("the gateway at {addr} {seen} and would take this client for local");
-            record.denied("gateway.allow_remote_as_local", detail, now);
+            let (key, limit) = (DeniedKey::RemoteAsLocal, None);
+            record.denied(DeniedFact { key, detail, limit }, now);
         }
         Failure::Loop => {
             let url = tap.config.gateway().url();
             let detail = format!("a request that was sent to {url} came back to this tap");
-            record.denied("gateway.url", detail, now);
+            let (key, limit) = (DeniedKey::GatewayUrl, None);
+            record.denied(DeniedFact { key, detail, limit }, now);
         }
         Failure::Draining => record.drained(now),
         Failure::Head(refusal) => refused_head(&mut record, refusal, now),
