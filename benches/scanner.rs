@@ -14,7 +14,7 @@ use wstap::session::credential::Fingerprinter;
 use wstap::session::heartbeats::Heartbeats;
 use wstap::session::party::Direction;
 use wstap::ws::extensions::Extensions;
-use wstap::ws::frame::apply_mask;
+use wstap::ws::masking::apply_mask;
 use wstap::ws::{FrameSink, Masking, Scanner};
 
 const SIZES: [usize; 4] = [32, 1024, 16 * 1024, 64 * 1024];

@@ -4,9 +4,11 @@ mod binding;
 mod certificate;
 mod files;
 mod gateway_watch;
+mod locality;
 mod own_gateway;
 pub mod reload;
 mod slot;
+mod start_error;
 
 use std::io;
 use std::path::Path;
@@ -17,15 +19,16 @@ use rustls::KeyLog;
 use tokio::sync::mpsc;
 
 pub use self::certificate::Certificate;
+pub use self::start_error::StartError;
 
 use self::binding::bind_all;
+use self::locality::locality;
 use self::own_gateway::OwnSocket;
 use self::reload::{Outcomes, Reloader, Source};
 use self::slot::Slot;
 use crate::admin::ready::ListenerFacts;
 use crate::admin::{self, Desk, Now, NowReader};
-use crate::config::identity::IdentityError;
-use crate::config::{Config, ConfigError, RecordFilter, RepeatedRecords, Target};
+use crate::config::{Config, RecordFilter, RepeatedRecords};
 use crate::proxy::connection::accept::Acceptor;
 use crate::proxy::tap::background;
 use crate::proxy::{Current, Tap};
@@ -33,54 +36,14 @@ use crate::session::credential::Fingerprinter;
 use crate::sink::file::RotatingFile;
 use crate::sink::{Filter, Outlet, Queue, SETTLE_EVERY, Wanted};
 use crate::transport::activation::Passed;
-use crate::transport::dev_ca::DevCaError;
 use crate::transport::listening::{Listening, Place};
 use crate::transport::redirected::Redirected;
 use crate::transport::tls::Lasting;
-use crate::transport::tls::key_log::{KeyLogError, KeyLogFile};
+use crate::transport::tls::key_log::KeyLogFile;
 use crate::transport::tls::leaves::{self, Leaves};
-use crate::upstream::tls::TlsSetupError;
 
 /// Records that may wait for a slow file or reader.
 const QUEUE: usize = 8192;
-
-/// The app could not be started. Nothing is left half started.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each says what failed")]
-pub enum StartError {
-    #[error("{}", lines(.0))]
-    Listen(Vec<ConfigError>),
-    #[error("{}", .0.told())]
-    Locality(Box<ConfigError>),
-    #[error("{}", .0.told())]
-    OwnGateway(Box<ConfigError>),
-    #[error(transparent)]
-    DevCertificate(#[from] DevCaError),
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error("failed to set up TLS for listeners: {0}")]
-    ServerTls(rustls::Error),
-    #[error(transparent)]
-    KeyLog(#[from] KeyLogError),
-    #[error(transparent)]
-    GatewayTls(#[from] TlsSetupError),
-    #[error(
-        "failed to open the records file {path}: {source}\n  to do: let uid {} write there, or name \
-         another file by --records",
-        rustix::process::geteuid().as_raw()
-    )]
-    Records { path: String, source: io::Error },
-    #[error("failed to start: {0}")]
-    System(#[from] io::Error),
-}
-
-fn lines(errors: &[ConfigError]) -> String {
-    errors
-        .iter()
-        .map(ConfigError::told)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
 
 /// A listener that is bound.
 #[derive(Debug)]
@@ -366,32 +329,6 @@ fn key_log(config: &Config) -> Result<Option<Arc<dyn KeyLog>>, StartError> {
         "the secrets of every TLS session are written to a file: whoever has it reads them all"
     );
     Ok(Some(Arc::new(file)))
-}
-
-/// Refuses a gateway whose name leads to this host where that would make remote clients local. A
-/// name that does not resolve yet is left to the check of each connection.
-async fn locality(config: &Config) -> Result<(), StartError> {
-    let gateway = config.gateway();
-    if gateway.must_be_elsewhere("").is_none() {
-        return Ok(());
-    }
-    let Target::Tcp { host, port } = gateway.target() else {
-        return Ok(());
-    };
-    let Some(name) = host.name() else {
-        return Ok(());
-    };
-    let lookup = tokio::net::lookup_host((name, *port));
-    let found = tokio::time::timeout(config.timeouts().connect, lookup).await;
-    let Ok(Ok(mut found)) = found else {
-        return Ok(());
-    };
-    let local = found.find(|addr| addr.ip().to_canonical().is_loopback());
-    let error = local.and_then(|addr| {
-        let found = format!("`{name}`, which resolves to {} on this host", addr.ip());
-        gateway.must_be_elsewhere(&found)
-    });
-    error.map_or(Ok(()), |error| Err(StartError::Locality(Box::new(error))))
 }
 
 fn own_sockets(

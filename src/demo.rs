@@ -3,6 +3,7 @@
 //! sinks as in `wstap serve`.
 
 mod client;
+mod error;
 mod gateway;
 mod scenes;
 
@@ -17,9 +18,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::client::Trust;
+use self::error::DemoError;
 use self::gateway::StandIn;
 use self::scenes::{SCENES, Scene, Way};
-use crate::app::{Bound, StartError};
+use crate::app::Bound;
 use crate::config::{self, Config, Overrides};
 use crate::exit;
 use crate::serve::Signals;
@@ -42,21 +44,6 @@ pub struct Options {
     pub json: bool,
     /// Where the development certificate is kept.
     pub state_dir: Option<PathBuf>,
-}
-
-/// The demo could not run.
-#[derive(Debug, thiserror::Error)]
-enum DemoError {
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error("{0}")]
-    Config(#[from] config::ConfigErrors),
-    #[error("failed to run the demo: {0}")]
-    Io(#[from] io::Error),
-    #[error("failed to run the demo: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error("failed to get the record of the scene \"{0}\" in time")]
-    NoRecord(&'static str),
 }
 
 /// Runs the demo and tells the exit code: 1 when a verdict was not the expected one.

@@ -4,6 +4,7 @@
 //! only [`source`] and this file read. Verdicts are made anew by [`crate::verdict::decide`], the
 //! same function as in the running tap.
 
+mod offset;
 mod paper;
 pub mod phases;
 pub mod rules;

@@ -4,30 +4,29 @@
 //! The same care holds for everything that goes wrong on the way: parsers quote what they choke on,
 //! so their messages are reduced to a position.
 
+mod error;
+mod input;
+mod kind;
+mod limits;
 mod secret_ref;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+pub use self::error::FingerprintError;
+pub use self::limits::MAX_INPUT;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
+use self::input::{Found, drop_newline, read};
+use self::kind::kind;
+use self::limits::{KEY_CAP, MAX_DEPTH};
 use crate::session::credential::{
     CHECK_RECIPE, Fingerprinter, Secret, Shape, length, shapes, trimmed,
 };
 use crate::session::text::PeerText;
 use crate::terminal::Look;
-
-/// A secret or a configuration file is far smaller.
-pub const MAX_INPUT: usize = 1024 * 1024;
-
-/// Deeper nesting than this is refused before parsing: not every parser limits its own recursion.
-const MAX_DEPTH: usize = 128;
-/// How many keys an error lists.
-const MAX_KEYS: usize = 20;
-const KEY_CAP: usize = 64;
 
 /// Where the secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,75 +51,6 @@ pub enum Form {
     Json,
     /// Lines for people.
     Text(Look),
-}
-
-/// Why there is no fingerprint. The texts complete "failed to fingerprint: ".
-#[derive(Debug, thiserror::Error)]
-pub enum FingerprintError {
-    /// The variable is not in the environment (an empty one is fingerprinted).
-    #[error("environment variable {0} is not set")]
-    NotSet(PeerText),
-    /// The source could not be read.
-    #[error("{from}: {cause}")]
-    Read {
-        /// Path of the file, or `standard input`.
-        from: String,
-        /// The cause.
-        cause: io::Error,
-    },
-    /// More than [`MAX_INPUT`].
-    #[error(
-        "{0}: found more than {MAX_INPUT} bytes, expected a secret or a small configuration file"
-    )]
-    TooLarge(String),
-    /// `--key`, but the file is none of the known formats.
-    #[error("{path}: {}", problems.join(", "))]
-    Syntax {
-        /// The file.
-        path: String,
-        /// For each format that was tried, its name and the position of the first error.
-        problems: Vec<String>,
-    },
-    /// Nested deeper than any configuration.
-    #[error("{0}: found more than {MAX_DEPTH} levels of nesting")]
-    TooDeep(String),
-    /// The key path leads nowhere.
-    #[error("{path}: no {segment:?} {place}; {found}")]
-    NoKey {
-        /// The file.
-        path: String,
-        /// The part of the key path that was not found.
-        segment: String,
-        /// Where it was looked for.
-        place: String,
-        /// What is there instead: the names of keys, or the kind of a value.
-        found: String,
-    },
-    /// The key leads to something that is not a string.
-    #[error("{path}: {key}: found {found}, expected a string")]
-    NotText {
-        /// The file.
-        path: String,
-        /// The key path.
-        key: String,
-        /// The kind of the value, and the keys of an object.
-        found: String,
-    },
-    /// The key holds a reference whose value is not available here.
-    #[error("{path}: {key}: found a reference to {what}; {why}")]
-    Reference {
-        /// The file.
-        path: String,
-        /// The key path.
-        key: String,
-        /// What the reference points to.
-        what: String,
-        /// Why there is no value, and where to look.
-        why: String,
-    },
-    /// The answer could not be written.
-    #[error("output: {0}")]
-    Write(io::Error),
 }
 
 /// Reads the secret, prints its fingerprint, length and odd forms to `out`, and wipes it.
@@ -160,25 +90,6 @@ pub fn run(
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(FingerprintError::Write)
-}
-
-/// A secret, and how it was found.
-struct Found {
-    secret: Secret,
-    /// The file ended with one newline, which is not part of the secret.
-    newline_ignored: bool,
-    /// What a reference in the file was resolved to: `environment variable NAME`.
-    followed: Option<String>,
-}
-
-impl Found {
-    fn plain(secret: Secret) -> Self {
-        Self {
-            secret,
-            newline_ignored: false,
-            followed: None,
-        }
-    }
 }
 
 fn as_text(found: &Found, fingerprinter: &Fingerprinter) -> String {
@@ -237,33 +148,6 @@ fn as_json(found: &Found, fingerprinter: &Fingerprinter) -> String {
     format!("{object}\n")
 }
 
-fn read(from: &mut dyn Read, name: &str) -> Result<Zeroizing<Vec<u8>>, FingerprintError> {
-    // Room for all at once: growing would leave unwiped copies behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(MAX_INPUT + 1));
-    from.take(MAX_INPUT as u64 + 1)
-        .read_to_end(&mut content)
-        .map_err(|cause| FingerprintError::Read {
-            from: name.to_owned(),
-            cause,
-        })?;
-    if content.len() > MAX_INPUT {
-        return Err(FingerprintError::TooLarge(name.to_owned()));
-    }
-    Ok(content)
-}
-
-/// Editors and `echo` add one newline; more than one is somebody's mistake and shows as a shape.
-fn drop_newline(content: &[u8]) -> Found {
-    let rest = content
-        .strip_suffix(b"\n")
-        .map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest));
-    Found {
-        secret: Secret::new(rest.unwrap_or(content).to_vec()),
-        newline_ignored: rest.is_some(),
-        followed: None,
-    }
-}
-
 fn value_at(content: &[u8], path: &Path, key: &str) -> Result<Found, FingerprintError> {
     let shown = path.display().to_string();
     let document = parse(content, path)?;
@@ -299,29 +183,6 @@ fn value_at(content: &[u8], path: &Path, key: &str) -> Result<Found, Fingerprint
             key: PeerText::new(key, 4 * KEY_CAP).into(),
             found: kind(other),
         }),
-    }
-}
-
-/// Says what a value is: names of keys, never values.
-fn kind(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing (null)".to_owned(),
-        Value::Bool(_) => "a boolean".to_owned(),
-        Value::Number(_) => "a number (a secret of digits needs quotes)".to_owned(),
-        Value::String(_) => "a string".to_owned(),
-        Value::Array(items) => format!("a list of {}", items.len()),
-        Value::Object(map) if map.is_empty() => "an object without keys".to_owned(),
-        Value::Object(map) => {
-            let mut keys: Vec<_> = map
-                .keys()
-                .take(MAX_KEYS)
-                .map(|key| PeerText::new(key, KEY_CAP).to_string())
-                .collect();
-            if map.len() > MAX_KEYS {
-                keys.push(format!("… and {} more", map.len() - MAX_KEYS));
-            }
-            format!("an object with the keys {}", keys.join(", "))
-        }
     }
 }
 

@@ -4,12 +4,14 @@
 //! record and the rules explain each refusal as they would explain it to a real client. The tap listens on a
 //! unix socket without a file, which sends no packets.
 
+pub(crate) mod address;
 mod certificate;
 mod channels;
 mod compare;
 mod device;
 pub(crate) mod formats;
 mod health;
+mod inert;
 mod ladder;
 pub(crate) mod options;
 mod proxy;
@@ -64,7 +66,7 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
         let mut target = Target::find(url, secret, &environment, seen.is_some())?;
         let state = options.device_state.as_deref();
         target.device = state.map(Device::read).transpose()?;
-        target.proxy = Choice::of(&target, &environment);
+        target.proxy = Choice::of(&target.address, &environment);
         if let Some(pid) = seen.as_ref().and_then(|seen| seen.pid) {
             target.below(&format!("/proc/{pid}/root"));
         }

@@ -11,6 +11,7 @@ pub mod credential;
 pub mod decided;
 pub mod docs;
 mod ends;
+pub mod finding;
 pub mod foreign;
 pub mod hops;
 pub mod names;
@@ -19,6 +20,7 @@ mod passed;
 mod pings;
 pub mod registry;
 pub mod requests;
+pub mod rule;
 pub mod said;
 mod siblings;
 pub mod skew;
@@ -28,72 +30,11 @@ pub mod visits;
 pub mod words;
 
 use crate::session::SessionRecord;
-use crate::session::party::Party;
-use crate::session::record::verdict::ActOn;
-use crate::session::record::{Confidence, Evidence, Verdict};
-pub use registry::{Rule, Stage, Versions, rules};
+use crate::session::record::Verdict;
+pub use finding::Finding;
+pub use registry::rules;
+pub use rule::{Rule, Stage, Versions};
 pub use view::{Decisive, View};
-
-/// What a rule found.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// How sure.
-    pub confidence: Confidence,
-    /// One sentence.
-    pub summary: String,
-    /// Observed facts.
-    pub evidence: Vec<Evidence>,
-    /// One action.
-    pub next: String,
-    /// Who ended it, where that differs from what the rule says: of a silence it is whoever gave
-    /// up waiting.
-    pub party: Option<Party>,
-    /// Who has to do something, where that differs from what the rule says: the older of two.
-    pub act_on: Option<ActOn>,
-}
-
-impl Finding {
-    /// A finding without evidence yet, whose next action is the rule's general one.
-    #[must_use]
-    pub fn new(confidence: Confidence, summary: impl Into<String>) -> Self {
-        Self {
-            confidence,
-            summary: summary.into(),
-            evidence: Vec::new(),
-            next: String::new(),
-            party: None,
-            act_on: None,
-        }
-    }
-
-    /// Adds observed facts.
-    #[must_use]
-    pub fn because(mut self, facts: impl IntoIterator<Item = Evidence>) -> Self {
-        self.evidence.extend(facts);
-        self
-    }
-
-    /// Says what to do.
-    #[must_use]
-    pub fn next(mut self, action: impl Into<String>) -> Self {
-        self.next = action.into();
-        self
-    }
-
-    /// Says who has to do something.
-    #[must_use]
-    pub fn acted_on_by(mut self, act_on: ActOn) -> Self {
-        self.act_on = Some(act_on);
-        self
-    }
-
-    /// Says who ended it.
-    #[must_use]
-    pub fn ended_by(mut self, party: Party) -> Self {
-        self.party = Some(party);
-        self
-    }
-}
 
 /// The verdict on a finished record: that of the first rule that finds something.
 #[must_use]

@@ -12,11 +12,15 @@ pub mod extensions;
 pub mod frame;
 pub mod handshake;
 pub mod inflate;
+pub mod masking;
 pub mod opcode;
 pub mod scanner;
 mod utf8;
+pub mod violation;
 
 pub use close::{CloseCode, CloseFrame};
 pub use frame::FrameHeader;
+pub use masking::Masking;
 pub use opcode::Opcode;
-pub use scanner::{FrameSink, Masking, Scanner, Violation};
+pub use scanner::{FrameSink, Scanner};
+pub use violation::Violation;

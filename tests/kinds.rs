@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use self::lexer::{Token, tokens};
-use crate::layers::{collect, is_test_file, production_part};
+use self::lexer::{Token, production_part, tokens};
+use crate::layers::{collect, is_for_tests};
 
 /// A place that may match a text.
 struct Allowed {
@@ -392,7 +392,7 @@ fn no_verdict_depends_on_the_words_of_an_error() {
     let (mut wrong, mut used) = (Vec::new(), BTreeSet::new());
     for path in files.iter().filter(|path| path.exists()) {
         let inner = path.strip_prefix(&root).expect("below src");
-        if is_test_file(inner) {
+        if is_for_tests(path) {
             continue;
         }
         let file = inner.display().to_string();

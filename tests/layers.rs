@@ -1,9 +1,17 @@
 //! Imports point downward only (`ARCHITECTURE.md`, "Layers"): a module may use what stands below it, and
-//! nothing else. Tests may import what they like.
+//! nothing else. Tests may import what they like. Within a folder, and anywhere else, no files import each other in
+//! a circle (`circles`).
+
+mod circles;
+mod source;
+mod tree;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use self::source::Source;
+use self::tree::Tree;
 
 /// The layers from top to bottom, as in `ARCHITECTURE.md`. A module may import every module of a
 /// lower layer.
@@ -89,24 +97,54 @@ fn the_table_forbids_what_it_should() {
     assert!(!import("proxy", "ws"));
 }
 
+/// A file that is not read could import anything.
 #[test]
-fn imports_are_found_in_every_form() {
-    let source = "
-        //! See [`crate::admission`].
-        use crate::session::{Recorder, record};
-        use crate::{config::Config, ws};
-        use super::relay;
-        fn f() { crate::sink::jsonl::open() }
-        pub(crate) struct S;
-        #[cfg(test)]
-        mod tests { use crate::app::App; }
-        #[cfg(test)]
-        mod more;
-        use wstap::dialect::Dialect;
-    ";
-    let found = modules_named(&production_part(source));
-    let found: Vec<&str> = found.iter().map(String::as_str).collect();
-    assert_eq!(found, ["config", "dialect", "session", "sink", "ws"]);
+fn every_file_is_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    let tree = tree_of_src();
+    let read: BTreeSet<&str> = tree.files().chain(["src/main.rs"]).collect();
+    let unread: Vec<String> = (files.iter())
+        .filter(|path| !is_for_tests(path))
+        .map(|path| path.strip_prefix(root).expect("below the root"))
+        .map(|path| path.display().to_string())
+        .filter(|name| !read.contains(name.as_str()))
+        .collect();
+    assert!(unread.is_empty(), "\n{}", unread.join("\n"));
+}
+
+pub fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a source folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// A file that is declared under `#[cfg(test)]`, or is below such a one.
+pub fn is_for_tests(path: &Path) -> bool {
+    let name = path.file_stem().expect("a name").to_string_lossy();
+    let folder = path.parent().expect("a folder");
+    let declared = format!("#[cfg(test)]\nmod {name};");
+    let parents = [folder.with_extension("rs"), folder.join("lib.rs")];
+    let parent = (parents.iter()).find(|parent| parent.is_file() && *parent != path);
+    parent.is_some_and(|parent| {
+        let text = fs::read_to_string(parent).expect("a source file");
+        text.contains(&declared) || is_for_tests(parent)
+    })
+}
+
+fn tree_of_src() -> Tree {
+    Tree::of(Path::new(env!("CARGO_MANIFEST_DIR")), "src/lib.rs")
+}
+
+fn program() -> Source {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
+    Source::read(&fs::read_to_string(path).expect("the program"))
 }
 
 fn problem(import: &Import) -> Option<String> {
@@ -127,131 +165,36 @@ fn problem(import: &Import) -> Option<String> {
 }
 
 fn imports() -> BTreeSet<Import> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
     let mut imports = BTreeSet::new();
-    for path in files {
-        let inner = path.strip_prefix(&root).expect("below src");
-        let file = inner.display().to_string();
-        let from = module_of(inner);
-        // Declares the modules, imports nothing.
-        if from == "lib" || is_test_file(inner) {
-            continue;
+    for import in tree_of_src().imports() {
+        let (from, to) = (module_of(&import.from), module_of(&import.to));
+        // `lib.rs` declares the modules, and has no item of its own.
+        if from != to && to != "lib" {
+            imports.insert(Import {
+                file: import.from,
+                from,
+                to,
+            });
         }
-        let source = fs::read_to_string(&path).expect("a source file");
-        for to in modules_named(&production_part(&source)) {
-            if to != from {
-                imports.insert(Import {
-                    file: file.clone(),
-                    from: from.clone(),
-                    to,
-                });
-            }
+    }
+    // The program is a crate of its own, which imports the library by its name.
+    for named in program().named {
+        if let [library, module, ..] = named.segments.as_slice()
+            && library == "wstap"
+        {
+            imports.insert(Import {
+                file: "src/main.rs".to_owned(),
+                from: "main".to_owned(),
+                to: module.clone(),
+            });
         }
     }
     imports
 }
 
-pub fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a source folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
-/// `relay` of `proxy/relay.rs` is not of interest, `proxy` is.
-fn module_of(inner: &Path) -> String {
-    let first = inner.iter().next().expect("a file name").to_string_lossy();
-    first.trim_end_matches(".rs").to_owned()
-}
-
-pub fn is_test_file(inner: &Path) -> bool {
-    inner.iter().any(|part| {
-        let part = part.to_string_lossy();
-        part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs")
-    })
-}
-
-/// The source without comments and without `#[cfg(test)]` items.
-pub fn production_part(source: &str) -> String {
-    let lines = source
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
-    let source = lines.collect::<Vec<_>>().join("\n");
-    let mut kept = String::new();
-    let mut rest = source.as_str();
-    while let Some((before, after)) = rest.split_once("#[cfg(test)]") {
-        kept.push_str(before);
-        rest = after_item(after);
-    }
-    kept + rest
-}
-
-/// What follows the item at the front: after its `;` or its closing brace.
-fn after_item(source: &str) -> &str {
-    let mut depth = 0_usize;
-    for (at, c) in source.char_indices() {
-        match c {
-            ';' if depth == 0 => return &source[at + 1..],
-            '{' => depth += 1,
-            '}' if depth <= 1 => return &source[at + 1..],
-            '}' => depth -= 1,
-            _ => {}
-        }
-    }
-    ""
-}
-
-/// The top-level modules that `crate::…` and `wstap::…` paths name.
-fn modules_named(source: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for root in ["crate::", "wstap::"] {
-        for (at, _) in source.match_indices(root) {
-            let before = source[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
-                continue;
-            }
-            let rest = &source[at + root.len()..];
-            match rest.strip_prefix('{') {
-                Some(list) => found.extend(first_names(list)),
-                None => found.extend(word(rest)),
-            }
-        }
-    }
-    // Items that stand in lib.rs itself begin with a capital; none is a module.
-    found.retain(|name| name.chars().all(|c| c.is_lowercase() || c == '_'));
-    found
-}
-
-/// The names at the outermost level of a `{…}` list.
-fn first_names(list: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut depth = 0_usize;
-    let mut fresh = true;
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => fresh = true,
-            c if fresh && !c.is_whitespace() => {
-                names.extend(word(&list[at..]));
-                fresh = false;
-            }
-            _ => {}
-        }
-    }
-    names
-}
-
-fn word(text: &str) -> Option<String> {
-    let end = text
-        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .unwrap_or(text.len());
-    (end > 0).then(|| text[..end].to_owned())
+/// `relay` of `src/proxy/relay.rs` is not of interest, `proxy` is.
+fn module_of(file: &str) -> String {
+    let inner = file.strip_prefix("src/").expect("below src");
+    let end = inner.find(['/', '.']).expect("a folder or a file");
+    inner[..end].to_owned()
 }

@@ -35,7 +35,7 @@ use crate::support::gateway::Gateway;
 use crate::support::numbers::{Pooled, float, median, micros};
 use crate::support::process::{self, Running};
 use crate::support::talk::Messages;
-use crate::support::{Fallible, role, tap};
+use crate::support::{Fallible, play, tap};
 
 const ROUNDS: usize = 15;
 /// How long a turn of a crowd takes.
@@ -43,7 +43,7 @@ const STORM: Duration = Duration::from_millis(700);
 const START: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
-    role::play_if_asked(|_, _| None);
+    play::play_if_asked(|_, _| None);
     // `cargo test` runs benches too, without this.
     if !std::env::args().any(|arg| arg == "--bench") {
         return ExitCode::SUCCESS;
@@ -80,7 +80,7 @@ struct Stage {
 
 impl Stage {
     fn build() -> Fallible<Self> {
-        role::raise_files()?;
+        process::raise_files()?;
         let folder = TempDir::with_prefix("wstap-bench-")?;
         let path = folder.path();
         Certificate::make(path)?;

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::callgrind::find;
 use super::figures::Figure;
+use super::gate::{Outcome, Place};
 use super::support::Fallible;
 use super::support::client::{Client, Door};
 use super::support::gateway::Gateway;
 use super::support::numbers::float;
 use super::support::talk::Messages;
 use super::support::tap::Setup;
-use super::{Outcome, Place};
 
 const TRIPS: (usize, usize) = (200, 1200);
 /// One read, one write, one `epoll_wait`.

@@ -15,12 +15,12 @@ use rustls::{Connection, ServerConfig, ServerConnection};
 use serde_json::Value;
 
 use super::distinct::Distinct;
+use super::gate::{Outcome, Place};
 use super::support::client::{Client, Door, Stream};
 use super::support::frames::{CLOSE, TEXT, of_client, of_server};
 use super::support::process::Running;
 use super::support::tap::Setup;
 use super::support::{Fallible, head};
-use super::{Outcome, Place};
 
 const FEW: usize = 100_000;
 const MANY: usize = 1_000_000;

@@ -16,11 +16,11 @@ use wstap::ws::{FrameSink, Masking, Scanner};
 
 use super::callgrind::{Callgrind, MISSING};
 use super::figures::Figure;
+use super::gate::{Outcome, Place};
 use super::support::frames::{TEXT, of_client, of_server};
 use super::support::numbers::float;
 use super::support::talk::{CHALLENGE, CONNECT, HELLO};
 use super::support::{Fallible, role};
-use super::{Outcome, Place};
 
 /// How often each case is done between its marks.
 const ROUNDS: usize = 200;

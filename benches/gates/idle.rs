@@ -1,14 +1,14 @@
 //! Bytes of a session that says nothing: the growth of the tap's memory with the number of them.
 
 use super::figures::Figure;
+use super::gate::{Outcome, Place};
 use super::support::Fallible;
 use super::support::client::Door;
 use super::support::crowd::Crowd;
 use super::support::gateway::Gateway;
 use super::support::numbers::float;
-use super::support::role;
+use super::support::process;
 use super::support::tap::Setup;
-use super::{Outcome, Place};
 
 /// Before them the tap has what it needs only once.
 const FIRST: usize = 200;
@@ -20,7 +20,7 @@ const BUDGET: f64 = 14.0;
 const MARGIN: f64 = 0.08;
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
-    role::raise_files()?;
+    process::raise_files()?;
     let gateway = Gateway::start(place.folder, place.around)?;
     let setup = Setup {
         name: "idle",

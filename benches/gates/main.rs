@@ -21,6 +21,7 @@ mod distinct;
 mod figures;
 mod flood;
 mod follow;
+mod gate;
 mod idle;
 #[path = "../../tests/support/program.rs"]
 mod program;
@@ -30,34 +31,13 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use figures::{Figure, Limits, Table};
+use figures::{Limits, Table};
+use gate::{Outcome, Place};
 use support::certs::Certificate;
-use support::{Fallible, process, role};
-
-/// What every gate gets.
-pub struct Place<'a> {
-    /// For files; it goes away at the end.
-    pub folder: &'a Path,
-    pub certificate: &'a Certificate,
-    /// For the tap.
-    pub core: usize,
-    /// For everything around it.
-    pub around: usize,
-}
-
-/// What a gate came to.
-pub enum Outcome {
-    Measured(Vec<Figure>),
-    /// It holds or it has failed; these are the words for it.
-    Held(Vec<String>),
-    Both(Vec<Figure>, Vec<String>),
-    /// It cannot run here, and why.
-    Skipped(String),
-}
+use support::{Fallible, play, process};
 
 type Gate = fn(&Place<'_>) -> Fallible<Outcome>;
 
@@ -71,7 +51,7 @@ const GATES: [(&str, Gate); 6] = [
 ];
 
 fn main() -> ExitCode {
-    role::play_if_asked(|name, _| match name {
+    play::play_if_asked(|name, _| match name {
         "follow" => {
             follow::play();
             Some(Ok(()))

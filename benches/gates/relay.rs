@@ -3,13 +3,13 @@
 
 use super::callgrind::{Callgrind, Dump, MISSING};
 use super::figures::Figure;
+use super::gate::{Outcome, Place};
 use super::support::Fallible;
 use super::support::client::{Client, Door};
 use super::support::gateway::Gateway;
 use super::support::numbers::float;
 use super::support::talk::Messages;
 use super::support::tap::Setup;
-use super::{Outcome, Place};
 
 /// Round trips of the two counts whose difference is divided by the difference of these.
 const TRIPS: (usize, usize) = (200, 1000);

@@ -15,6 +15,7 @@ use rustls::client::Resumption;
 use serde_json::Value;
 
 use super::figures::Figure;
+use super::gate::{Outcome, Place};
 use super::streams::Streams;
 use super::support::client::Door;
 use super::support::crowd::{Crowd, come_and_go, doors};
@@ -22,8 +23,7 @@ use super::support::gateway::Gateway;
 use super::support::head;
 use super::support::numbers::float;
 use super::support::tap::Setup;
-use super::support::{Fallible, role};
-use super::{Outcome, Place};
+use super::support::{Fallible, process};
 
 const WANTED: usize = 10_000;
 const BUSY: usize = 2000;
@@ -38,7 +38,7 @@ const TIME: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn gate(place: &Place<'_>) -> Fallible<Outcome> {
-    let files = role::raise_files()?;
+    let files = process::raise_files()?;
     let fit = files.saturating_sub(RESERVE + STREAMS) / 2;
     let connections = fit.min(WANTED - STREAMS + RESERVE / 2);
     let busy = BUSY.min(connections / 2);

@@ -18,7 +18,7 @@ use super::frames::{self, CLOSE, Counter, TEXT};
 use super::head::{self, Path};
 use super::numbers::float;
 use super::talk::{self, Messages};
-use super::{Fallible, gateway};
+use super::{Fallible, order};
 
 /// Handshakes under way at the same time while a crowd gathers.
 const AT_ONCE: usize = 32;
@@ -224,7 +224,7 @@ impl Session {
                 Ok(1)
             }
             Pace::Events(count) => {
-                let order = frames::of_client(TEXT, &gateway::order(count, size));
+                let order = frames::of_client(TEXT, &order::order(count, size));
                 self.stream.write_all(&order).await?;
                 self.stream.flush().await?;
                 let mut heard = 0;

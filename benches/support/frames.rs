@@ -1,6 +1,7 @@
 //! WebSocket frames (RFC 6455 section 5.2): writing them, and finding where they end in a stream.
 
-use wstap::ws::frame::{FrameHeader, apply_mask};
+use wstap::ws::frame::FrameHeader;
+use wstap::ws::masking::apply_mask;
 
 use super::Fallible;
 

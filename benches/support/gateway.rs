@@ -16,27 +16,12 @@ use tokio_rustls::TlsAcceptor;
 use super::certs::Certificate;
 use super::frames::{self, BINARY, CLOSE, TEXT};
 use super::head::{self, Path};
+use super::order::{DRIP, PUSH};
 use super::process::Running;
 use super::role::{self, Role};
 use super::{Fallible, clock, slow, talk};
 
-/// What tells it to send so many events of a size: `push 4096 1024`.
-const PUSH: &[u8] = b"push ";
-/// What tells it to send one frame in pieces: `drip 4 1024 25000`, the pause in microseconds.
-const DRIP: &[u8] = b"drip ";
-
 const BUFFER: usize = 64 * 1024;
-
-/// The message that tells it to send so many events of this size.
-pub fn order(count: usize, size: usize) -> Vec<u8> {
-    [PUSH, format!("{count} {size}").as_bytes()].concat()
-}
-
-/// The message that tells it to send one binary frame in so many pieces, and then the time when it began.
-pub fn order_of_pieces(pieces: usize, size: usize, pause: Duration) -> Vec<u8> {
-    let pause = pause.as_micros();
-    [DRIP, format!("{pieces} {size} {pause}").as_bytes()].concat()
-}
 
 /// A gateway at work.
 pub struct Gateway {

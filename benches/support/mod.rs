@@ -1,6 +1,6 @@
 //! What the benches share: WebSocket frames, clients, the stand-in gateway, programs as processes, and
 //! the arithmetic of figures. A bench takes it in with `#[path = "../support/mod.rs"] mod support;`
-//! and calls [`role::play_if_asked`] first of all, because the gateway and the launcher of other
+//! and calls [`play::play_if_asked`] first of all, because the gateway and the launcher of other
 //! programs are this same executable started anew.
 //!
 //! A bench that fails ends with an error that says what and where; what it started ends with it.
@@ -23,6 +23,8 @@ pub mod gateway;
 pub mod head;
 pub mod limits;
 pub mod numbers;
+pub mod order;
+pub mod play;
 pub mod process;
 pub mod role;
 pub mod slow;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::frames::{self, BINARY, TEXT};
-use super::{Fallible, clock, gateway};
+use super::{Fallible, clock, order};
 
 /// Which way the frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn first_piece(client: &mut Client, way: Way, pieces: Pieces) -> Fallible<Du
             (began, told(client, Vec::new())?)
         }
         Way::ToClient => {
-            let order = gateway::order_of_pieces(pieces.count, pieces.size, pieces.pause);
+            let order = order::order_of_pieces(pieces.count, pieces.size, pieces.pause);
             client.stream.write_all(&frames::of_client(TEXT, &order))?;
             let first = client.read_some()?;
             let came = clock::now()?;

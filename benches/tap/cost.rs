@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Stage, Target, turns};
+use crate::bench::{Bench, Target, turns};
 use crate::report::Better;
+use crate::stage::Stage;
 use crate::support::Fallible;
 use crate::support::crowd::Crowd;
 use crate::support::numbers::{float, median, micros};

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::bench::{Bench, Proxy, Stage};
+use crate::bench::Bench;
 use crate::report::WHOLE;
+use crate::stage::{Proxy, Stage};
 use crate::support::Fallible;
 use crate::support::crowd::Crowd;
 use crate::support::numbers::float;

@@ -15,6 +15,7 @@ mod budget;
 mod buffering;
 mod calls;
 mod cost;
+mod figure;
 mod growth;
 mod handshakes;
 mod idle;
@@ -26,6 +27,7 @@ mod plan;
 mod program;
 mod report;
 mod settings;
+mod stage;
 #[path = "../support/mod.rs"]
 mod support;
 mod tests;
@@ -36,11 +38,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use crate::bench::Bench;
+use crate::figure::Figure;
 use crate::plan::{Length, Plan};
-use crate::support::{Fallible, role};
+use crate::support::{Fallible, play};
 
 /// Measures the tap against direct connections, and against other proxies.
 #[derive(Debug, Parser)]
@@ -72,52 +75,8 @@ struct Args {
 /// Where the table of the last run is shown.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Figure {
-    Buffering,
-    Latency,
-    Cost,
-    Calls,
-    Handshakes,
-    Idle,
-    Growth,
-    Settings,
-}
-
-impl Figure {
-    const ALL: [Self; 8] = [
-        Self::Buffering,
-        Self::Latency,
-        Self::Cost,
-        Self::Calls,
-        Self::Handshakes,
-        Self::Idle,
-        Self::Growth,
-        Self::Settings,
-    ];
-
-    /// As `--only` has it.
-    fn name(self) -> String {
-        let value = self.to_possible_value();
-        value.map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    fn measure(self, bench: &mut Bench) -> Fallible<()> {
-        match self {
-            Self::Buffering => buffering::measure(bench),
-            Self::Latency => latency::measure(bench),
-            Self::Cost => cost::measure(bench),
-            Self::Calls => calls::measure(bench),
-            Self::Handshakes => handshakes::measure(bench),
-            Self::Idle => idle::measure(bench),
-            Self::Growth => growth::measure(bench),
-            Self::Settings => settings::measure(bench),
-        }
-    }
-}
-
 fn main() -> ExitCode {
-    role::play_if_asked(whole::play_if_asked);
+    play::play_if_asked(whole::play_if_asked);
     // `cargo test` runs benches too, without this.
     if !std::env::args().any(|arg| arg == "--bench") {
         return tests::run();

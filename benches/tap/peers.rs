@@ -5,8 +5,8 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use crate::bench::{self, Proxy, Stage};
 use crate::program::Program;
+use crate::stage::{self, Proxy, Stage};
 use crate::support::Fallible;
 use crate::support::client::Door;
 use crate::support::process::{Running, free_port};
@@ -101,7 +101,7 @@ impl Proxy for Peer {
     }
 
     fn version(&self) -> Fallible<String> {
-        bench::version(self.program.command().arg(self.kind.version))
+        stage::version(self.program.command().arg(self.kind.version))
     }
 
     fn start(&self, stage: &Stage, gateway: SocketAddr) -> Fallible<(Running, Door)> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rustls::client::Resumption;
 
-use crate::bench::{Bench, Proxy, Target, turns};
+use crate::bench::{Bench, Target, turns};
 use crate::cost::spent;
 use crate::idle;
 use crate::report::TAP;
+use crate::stage::Proxy;
 use crate::support::Fallible;
 use crate::support::client::Client;
 use crate::support::crowd::{Crowd, come_and_go, doors};

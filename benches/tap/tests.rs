@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::bench::{Bench, turns};
+use crate::figure::Figure;
 use crate::plan::{Length, Plan};
 use crate::report::{Better, DIRECT, Report, TAP, WHOLE, pasted};
 use crate::support::clock;
@@ -15,7 +16,7 @@ use crate::support::limits::{Update, Written};
 use crate::support::numbers::{Pooled, median};
 use crate::support::process::of_ended_children;
 use crate::support::talk::{self, Messages};
-use crate::{Figure, budget, buffering, calls, cost, handshakes, idle, latency};
+use crate::{budget, buffering, calls, cost, handshakes, idle, latency};
 
 type Outcome = Result<(), Failed>;
 

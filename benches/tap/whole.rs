@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::{accept_hdr_async, client_async};
 
-use crate::bench::{Proxy, Stage};
 use crate::report::WHOLE;
+use crate::stage::{Proxy, Stage};
 use crate::support::certs::Certificate;
 use crate::support::client::Door;
 use crate::support::process::Running;

@@ -5,8 +5,8 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::Reloads;
 use super::ready::Expiry;
+use super::reloads::Reloads;
 use crate::session::added::{Added, BOUNDS_US};
 use crate::session::party::Phase;
 use crate::session::record::Class;

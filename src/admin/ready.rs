@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::seconds;
 use crate::transport::listening::Place;
 use crate::transport::tls::leaves::Leaves;
 use crate::upstream::{Dialler, Reached};
@@ -217,6 +216,11 @@ fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
         (true, Some(end)) => Check::new("certificates", true, format!("valid until {end:.0}")),
         (true, None) => Check::new("certificates", true, "none: no listener speaks TLS"),
     }
+}
+
+/// `3 s`, for people.
+fn seconds(age: Duration) -> String {
+    format!("{} s", age.as_secs())
 }
 
 #[cfg(test)]

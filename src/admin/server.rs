@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::timeout;
 
-use super::Desk;
+use super::desk::Desk;
 use crate::transport::listener;
 
 /// Connections at the same time. When one more comes, the oldest goes of the address that has most:

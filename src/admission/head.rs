@@ -10,83 +10,29 @@
 //! Pure and bounded: bytes in, [`Step`]s out. It holds offsets, never a copy of a body, and no
 //! more of a head than [`Limits::bytes`].
 
+mod checked;
 mod chunked;
 pub mod http2;
+mod limits;
 mod lines;
 mod octets;
 mod raw;
+mod refusal;
 mod rules;
 mod target;
 
 #[cfg(test)]
 mod tests;
 
+pub use checked::{Asks, Checked};
+pub use limits::Limits;
 pub use raw::RawHead;
+pub use refusal::Refusal;
 
 use chunked::Chunked;
 use lines::Lines;
 
 use crate::session::record::HeadFault;
-
-/// Bounds of one request head.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes, from the request line to the empty line.
-    pub bytes: usize,
-    /// Header lines.
-    pub fields: usize,
-}
-
-/// What a request asks to switch to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
-    /// A WebSocket, by `Upgrade: websocket` that `Connection` nominates.
-    WebSocket,
-    /// Part of that only, a WebSocket key for example: a hop before us has stripped the rest.
-    StrippedWebSocket,
-    /// Nothing that we pass on.
-    Nothing,
-}
-
-/// Why a request is not passed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// For rules and for the choice of the answer.
-    pub fault: HeadFault,
-    /// For people: what was found. Names of headers at most, never a value that may be a secret.
-    pub detail: String,
-    /// The limit that was exceeded, in bytes or header lines.
-    pub limit: Option<u64>,
-}
-
-impl Refusal {
-    fn new(fault: HeadFault, detail: impl Into<String>) -> Self {
-        Self {
-            fault,
-            detail: detail.into(),
-            limit: None,
-        }
-    }
-
-    /// The head is over a limit of ours.
-    fn over(fault: HeadFault, limit: usize, detail: String) -> Self {
-        Self {
-            limit: u64::try_from(limit).ok(),
-            ..Self::new(fault, detail)
-        }
-    }
-}
-
-/// A head and what came of it.
-#[derive(Debug)]
-pub struct Checked {
-    /// As it stood on the wire; of a refused one as much as was read.
-    pub head: RawHead,
-    /// What it asks for.
-    pub asks: Asks,
-    /// It is not passed on.
-    pub refusal: Option<Refusal>,
-}
 
 /// What the bytes so far amount to.
 #[derive(Debug)]

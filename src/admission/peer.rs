@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::forwarded::Trusted;
+use super::forwarded::trusted::Trusted;
 use crate::session::address;
 use crate::session::record::client::Process;
 

@@ -6,10 +6,12 @@
 //! They err towards "secret": a masked harmless value costs a little insight, a stored token costs
 //! the token.
 
+mod jwt;
 mod keys;
 
 use std::borrow::Cow;
 
+pub(super) use jwt::find_jwt;
 pub(super) use keys::{
     is_build_id, is_own_asset, is_worded, looks_secret, looks_secret_after_hook, opens_hook,
 };
@@ -108,31 +110,6 @@ pub(super) fn query_name(name: &str) -> bool {
 
 fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|c: char| !c.is_ascii_alphanumeric())
-}
-
-/// The byte range of the first JSON Web Token (RFC 7519; signed or encrypted): `eyJ` is `{"` in
-/// base64url, followed by at least one dot.
-pub(super) fn find_jwt(text: &str) -> Option<std::ops::Range<usize>> {
-    if text.len() < 16 || !text.as_bytes().contains(&b'.') {
-        return None;
-    }
-    let mut start = 0;
-    for run in text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.~+/=".contains(c))) {
-        // Only the first one of a run matters: a later one is shorter and has no more dots. (Looking at
-        // each would make a long run of `eyJeyJ…` expensive.)
-        if let Some(at) = run.find("eyJ")
-            && let Some(token) = run.get(at..)
-            && token.len() >= 16
-            && token.contains('.')
-        {
-            return Some(start + at..start + run.len());
-        }
-        // The separator is one character of any width.
-        let end = start + run.len();
-        let separator = text.get(end..).and_then(|rest| rest.chars().next());
-        start = end + separator.map_or(0, char::len_utf8);
-    }
-    None
 }
 
 /// Recognises the capability token in `/__openclaw__/cap/<token>/…`, fed one path segment at a time.

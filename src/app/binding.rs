@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::admin;
 use crate::config::{Admin, Config, Listen, ListenAddr, Listener};
 use crate::transport::activation::Passed;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::config::identity::Identity;
 use crate::config::{Config, ListenerTls, TlsPolicy};
 use crate::transport::dev_ca::{self, DevFiles};

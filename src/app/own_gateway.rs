@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use socket2::SockRef;
 use tokio::net::TcpListener;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::config::{Config, Target};
 use crate::transport::listening::Listening;
 use crate::transport::own_address;

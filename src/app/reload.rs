@@ -11,9 +11,10 @@ use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::files::Files;
+use super::locality::locality;
 use super::own_gateway::{self, OwnSocket};
 use super::slot::{Change, Slot, Told};
-use super::{StartError, locality};
+use super::start_error::StartError;
 use crate::admin::Reloads;
 use crate::config::{self, Config, ConfigErrors, Named, Overrides, ReloadOn};
 use crate::proxy::Current;

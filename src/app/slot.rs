@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 
-use super::{Certificate, StartError};
+use super::certificate::Certificate;
+use super::start_error::StartError;
 use crate::config::{Config, ListenerTls};
 use crate::transport::tls::leaves::{Leaves, leaf_change};
 use crate::transport::tls::{Lasting, Terminator};

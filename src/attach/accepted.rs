@@ -13,7 +13,7 @@ use std::io;
 use std::process::Command;
 
 use super::filter::Filter;
-use super::routes::{self, RouteError};
+use super::iproute::{self, RouteError};
 use super::rules::{self, Plan};
 
 /// Seen through `/proc`, it is that of this process's network namespace.
@@ -30,13 +30,13 @@ pub(super) fn is_useful(plan: &Plan, filter: &Filter) -> bool {
 /// Switches it on; whether that is done.
 pub(super) fn switch_on() -> bool {
     // Marker first: after a kill in between, the next run must know that the setting is ours.
-    if let Err(error) = routes::ip(&rules::add_marker()) {
+    if let Err(error) = iproute::ip(&rules::add_marker()) {
         tracing::debug!(%error, "failed to add the marker of tcp_fwmark_accept; it stays off");
         return false;
     }
     if let Err(error) = fs::write(SETTING, "1") {
         tracing::debug!(%error, "failed to switch tcp_fwmark_accept on");
-        let _ = routes::ip(&rules::flush_marker());
+        let _ = iproute::ip(&rules::flush_marker());
         return false;
     }
     true
@@ -45,11 +45,11 @@ pub(super) fn switch_on() -> bool {
 /// Switches it back, and removes the marker.
 pub(super) fn switch_back() -> Result<(), RouteError> {
     // Without permission to remove the marker, leave both the marker and the setting.
-    routes::ip(&rules::add_marker())?;
+    iproute::ip(&rules::add_marker())?;
     if is("1") {
         fs::write(SETTING, "0").map_err(RouteError::Setting)?;
     }
-    routes::ip(&rules::flush_marker())
+    iproute::ip(&rules::flush_marker())
 }
 
 /// Switches it back if a killed tap has left it on.

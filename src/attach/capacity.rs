@@ -1,6 +1,6 @@
 //! How many sessions may be tapped at the same time. Pure.
 
-use super::checks::Obstacle;
+use super::obstacle::Obstacle;
 
 /// Cap where open files are unlimited; no system serves more.
 const MOST: usize = 1_000_000;

@@ -2,26 +2,12 @@
 
 use std::io;
 
+use super::iproute;
 use super::nft::{self, NftError};
-use super::routes::{self, Ipv6};
+use super::obstacle::Obstacle;
+use super::routes::Ipv6;
 use super::rules::{self, Plan};
 use crate::transport::redirected;
-
-/// Something that is missing or in the way, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Obstacle {
-    pub(super) what: String,
-    pub(super) to_do: String,
-}
-
-impl Obstacle {
-    pub(super) fn new(what: impl Into<String>, to_do: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            to_do: to_do.into(),
-        }
-    }
-}
 
 /// The programs and capabilities.
 pub(super) fn tools(local_only: bool) -> Vec<Obstacle> {
@@ -45,7 +31,7 @@ pub(super) fn tools(local_only: bool) -> Vec<Obstacle> {
         });
     }
     if !local_only {
-        match routes::version() {
+        match iproute::version() {
             Ok(Some(_)) => {}
             Ok(None) => missing.push(Obstacle::new(
                 "the program ip is not that of iproute2",

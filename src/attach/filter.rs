@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::checks::Obstacle;
 use super::nft::{self, NftError};
+use super::obstacle::Obstacle;
 use super::rules::{Plan, TABLE};
 
 /// What the packet filter already has.

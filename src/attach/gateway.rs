@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 
-use super::checks::Obstacle;
+use super::obstacle::Obstacle;
 use super::routes::Ipv6;
 use crate::config::{Config, ConfigErrors, ListenerTls};
 use crate::transport::holder::{self, Holder};

@@ -9,11 +9,12 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
-use super::Options;
 use super::accepted;
 use super::control::{self, Asked, Name, Question};
+use super::iproute::{self, RouteError};
 use super::nft;
-use super::routes::{self, RouteError};
+use super::options::Options;
+use super::routes;
 use super::status::Status;
 use crate::exit;
 use crate::terminal::Look;
@@ -167,7 +168,7 @@ enum Left {
 fn swept() -> Result<(), Left> {
     // A tap that starts now must not lose what it adds, so it cannot have the name meanwhile.
     let _name = Name::take().map_err(|_| Left::Starting)?;
-    if matches!(routes::version(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+    if matches!(iproute::version(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Err(Left::NoTool);
     }
     routes::sweep()

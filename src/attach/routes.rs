@@ -1,25 +1,15 @@
-//! Policy rules and routes, by `ip` (iproute2): the commands that `--dry-run` prints are those that run.
+//! Policy rules and routes, by `ip`: the commands that `--dry-run` prints are those that run.
 
 use std::fs;
-use std::io;
-use std::process::Command;
 
 use super::accepted;
 use super::conntrack;
 use super::filter::Filter;
+use super::iproute::{RouteError, ip};
 use super::rules::{self, Plan};
 
 /// The kernel's words for a missing capability, as `ip` repeats them (EPERM).
 const NOT_PERMITTED: &str = "Operation not permitted";
-
-/// Routing was not changed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RouteError {
-    #[error("`ip {arguments}` failed: {why}")]
-    Ip { arguments: String, why: String },
-    #[error("failed to switch net.ipv4.tcp_fwmark_accept back to 0: {0}")]
-    Setting(io::Error),
-}
 
 /// The policy rules and routes of a plan; removed on drop.
 #[derive(Debug)]
@@ -90,30 +80,6 @@ pub(super) fn sweep() -> Result<(), RouteError> {
         }
     }
     swept
-}
-
-/// Whether `ip` is that of iproute2, which others only resemble.
-pub(super) fn version() -> io::Result<Option<String>> {
-    let done = Command::new("ip").arg("-V").output()?;
-    let text = String::from_utf8_lossy(&done.stdout).trim().to_owned();
-    Ok(text.contains("iproute2").then_some(text))
-}
-
-/// Runs `ip` with these arguments.
-pub(super) fn ip(arguments: &str) -> Result<(), RouteError> {
-    let failed = |why: String| RouteError::Ip {
-        arguments: arguments.to_owned(),
-        why,
-    };
-    let done = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&done.stderr);
-    Err(failed(text.lines().next().unwrap_or_default().to_owned()))
 }
 
 /// Whether replies to IPv6 clients can be brought back, which is by a route over loopback.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use super::Options;
 use super::gateway::Listeners;
+use super::options::Options;
 use super::status::Fixed;
 use super::tally::Tally;
 use crate::config::{OutputFormat, duration_text};

@@ -9,7 +9,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Named, OverrideSource};
+use super::files::Named;
+use super::overrides::OverrideSource;
 
 /// Errors beyond this number are counted, not listed.
 const LISTED: usize = 100;

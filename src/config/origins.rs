@@ -8,7 +8,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::gateway_file::{GatewayFile, Stamp};
+pub use self::gateway_file::GatewayFile;
 use crate::admission::origin::gateway::GatewayList;
 use crate::admission::origin::list::OriginList;
 use crate::admission::origin::policy::{Mode, Policy};

@@ -12,14 +12,17 @@ mod tls;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::difference::Written;
 use super::error::{Complaint, ConfigError, Spot};
+use super::files::Named;
 use super::gateway::{Gateway, GatewayTls, GatewayUrl, Scheme, Target};
 use super::identity;
+use super::listener::Listener;
 use super::origin::{self, OriginEntry};
 use super::origins::{GatewayFile, Origins};
+use super::overrides::{Override, Overrides};
 use super::paths::{self, FilePath, Folder};
 use super::read::Lost;
+use super::resolved::Config;
 use super::scalar::{Count, FromScalar, Scalar, Timer};
 use super::schema::{
     At, FileSchema, GatewaySchema, GatewayTlsSchema, Http2Schema, LimitsSchema, OriginsSchema,
@@ -27,7 +30,8 @@ use super::schema::{
 };
 use super::secret::FingerprintKey;
 use super::settings::{Http2, Limits, Records, Timeouts, Workers};
-use super::{Config, Listener, Named, Override, OverrideSource, Overrides, records_file, trusted};
+use super::written::Written;
+use super::{records_file, trusted};
 
 /// Resolves what could be read; every mistake goes to `errors`, every file that it looks into to
 /// `named`. `None` only together with a mistake.
@@ -345,13 +349,6 @@ impl Resolver<'_> {
                 None
             }
         }
-    }
-}
-
-impl Override {
-    /// An empty environment variable counts as not set, as Compose passes `${UNSET:-}` so.
-    pub(super) fn is_given(&self) -> bool {
-        matches!(self.source, OverrideSource::Flag(_)) || !self.value.trim().is_empty()
     }
 }
 

@@ -1,53 +1,22 @@
 //! What is legal but odd: nothing here stops the tap, and each line says what follows from it.
 
-use std::fmt;
+pub(super) mod warning;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::warning::Warning;
 use super::identity::{expiry, names};
-use super::listener::ListenerTls;
+use super::listener::{Listener, ListenerTls};
+use super::resolved::Config;
 use super::scalar::duration_text;
 use super::settings::{OutputFormat, Records};
-use super::{Config, Listener, trusted};
+use super::trusted;
 use crate::admission::forwarded::Mode;
 
 /// A container stop kills after this long unless it is told otherwise.
 const CONTAINER_GRACE: Duration = Duration::from_secs(10);
-
-/// Something legal but odd.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    key_path: String,
-    message: String,
-}
-
-impl Warning {
-    fn new(key_path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            key_path: key_path.into(),
-            message: message.into(),
-        }
-    }
-
-    /// Path of the key that it is about.
-    #[must_use]
-    pub fn key_path(&self) -> &str {
-        &self.key_path
-    }
-
-    /// What is odd, and what follows from it.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key_path, self.message)
-    }
-}
 
 /// Everything odd about `config` at the time `now`.
 pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<Warning> {

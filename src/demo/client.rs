@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use super::error::DemoError;
 use crate::crypto;
 
 /// Trusts the development CA alone.
@@ -24,7 +25,7 @@ use crate::crypto;
 pub(super) struct Trust(TlsConnector);
 
 impl Trust {
-    pub(super) fn new(ca: &Path) -> Result<Self, super::DemoError> {
+    pub(super) fn new(ca: &Path) -> Result<Self, DemoError> {
         let mut roots = RootCertStore::empty();
         let mut file = BufReader::new(std::fs::File::open(ca)?);
         for certificate in CertificateDer::pem_reader_iter(&mut file) {

@@ -5,7 +5,7 @@ mod collector;
 use std::time::Instant;
 
 use self::collector::Collector;
-use super::Dialect;
+use super::protocol::Dialect;
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::Anchor;
 use crate::session::party::Direction;

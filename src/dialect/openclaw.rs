@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use self::front::{Front, Kind};
 use self::rpc::Rpc;
-use super::{Dialect, Ending, Message};
+use super::protocol::{Dialect, Ending, Message};
 use crate::session::credential::{Credential, Fingerprinter};
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;

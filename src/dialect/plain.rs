@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Dialect, Ending, Message};
+use super::protocol::{Dialect, Ending, Message};
 use crate::session::credential::Credential;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;

@@ -5,12 +5,17 @@
 
 use std::fmt::Write as _;
 
+use anstyle::{AnsiColor, Color, Style};
+use serde::Serialize;
+
 use crate::session::record::Class;
 use crate::session::text::{PeerText, must_escape};
 use crate::terminal::text::{blanks, wrap};
-use anstyle::{AnsiColor, Color, Style};
 
 pub(super) use crate::terminal::text::{columns, cut, pad, pad_left};
+
+/// Columns of names before their values, on the page of a session.
+pub(super) const NAME: usize = 10;
 
 /// A page that grows.
 #[derive(Debug)]
@@ -128,6 +133,14 @@ pub(super) fn inert(text: &str) -> String {
 pub(super) fn count(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
+}
+
+/// The word that a fact is recorded as.
+pub(super) fn word(fact: &impl Serialize) -> String {
+    match serde_json::to_value(fact) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

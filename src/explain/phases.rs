@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
+use super::offset::{between_ms, offset_ms};
 use super::paper::inert;
-use super::steps::{between_ms, offset_ms};
 use crate::session::SessionRecord;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;

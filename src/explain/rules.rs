@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use strsim::osa_distance;
 
-use super::paper::{Paper, pad_left};
-use super::steps::{offset_ms, word};
+use super::offset::offset_ms;
+use super::paper::{Paper, pad_left, word};
 use crate::session::SessionRecord;
 use crate::session::record::{Class, Layer, Verdict};
 use crate::verdict::{self, Rule, Stage, rules};

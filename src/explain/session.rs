@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::paper::{Paper, count, inert, pad, pad_left};
+use super::offset::offset_ms;
+use super::paper::{NAME, Paper, count, inert, pad, pad_left, word};
 use super::phases::phases;
-use super::steps::{LANES, Step, client_words, credential_words, lane, offset_ms, steps, word};
+use super::steps::{LANES, Step, client_words, credential_words, lane, steps};
 use crate::session::SessionRecord;
 use crate::session::record::{
     CloseFacts, DirectionFrames, Frames, GatewayFacts, Kind, Latency, Repeats, Saw, SawBasis,
@@ -19,8 +20,6 @@ use crate::verdict::words::{human_bytes, human_ms};
 
 /// Columns of the time before each step.
 const TIME: usize = 9;
-/// Columns of names before their values.
-const NAME: usize = 10;
 
 /// A record with the verdict that the rules of this version make.
 #[derive(Debug)]

@@ -364,7 +364,7 @@ fn docs_explain_page_names_every_field_and_event() {
         names.extend(
             steps::steps(&record)
                 .iter()
-                .map(|step| steps::word(&step.event)),
+                .map(|step| paper::word(&step.event)),
         );
         fields(&Story::new(&record).json(), &mut names);
         let mut other = crate::verdict::decide(&record);

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{FingerprintError, Found, KEY_CAP, drop_newline, kind, read};
+use super::error::FingerprintError;
+use super::input::{Found, drop_newline, read};
+use super::kind::kind;
+use super::limits::KEY_CAP;
 use crate::session::credential::Secret;
 use crate::session::text::PeerText;
 

@@ -1,5 +1,7 @@
 //! Known fingerprints from each source, walks that fail, and a canary in files that do not parse.
 
+use std::io;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -25,7 +25,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::probe::target::{Address, Target};
+use crate::probe::address::Address;
+use crate::probe::target::Target;
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::upstream::errno;
 use crate::upstream::pinned::Pinned;

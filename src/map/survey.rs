@@ -13,14 +13,16 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::claims::{self, Sources};
 use super::client::Client;
+use super::enter::Entered;
 use super::graph::{By, Graph, InContainer, Kind, Map, Node, SCHEMA, inert};
 use super::hold::{Failure, Held, connect, connect_unix};
+use super::options::Options;
 use super::scan::{Netns, Scan};
 use super::trace::{Connection, Doubted, Tracer};
 use super::watch::Suspects;
-use super::{Entered, Options};
 use crate::place::netns_of;
-use crate::probe::target::{Address, Target};
+use crate::probe::address::Address;
+use crate::probe::target::Target;
 use crate::probe::tcp;
 use crate::probe::whereabouts::Whereabouts;
 use crate::session::moment::millis;

@@ -11,8 +11,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, stat};
 
-use super::Place;
 use super::engine::{self, Container, EngineError};
+use super::namespace::Place;
 
 /// The namespace could not be entered.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,8 @@ use tokio_rustls::TlsConnector;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::target::{Address, Target};
+use super::address::Address;
+use super::target::Target;
 use crate::session::text::PeerText;
 use crate::transport::tls::version_name;
 use crate::upstream::pinned::{Pinned, fingerprint};

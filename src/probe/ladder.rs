@@ -1,19 +1,21 @@
 //! The ladder: each rung needs the one before it.
 
+mod climber;
 mod inside;
 mod reach;
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Map, json};
 
+use self::climber::Climber;
+use super::address::Address;
 use super::certificate::Shown;
 use super::health::Health;
-use super::proxy;
 use super::report::{Report, Rung, Status, Versions};
 use super::session::{Answered, DIAL, OwnTap, ProbeError, REQUEST};
-use super::target::{Address, Given, Target};
+use super::target::Target;
 use super::tcp;
 use super::whereabouts::Whereabouts;
 use crate::session::SessionRecord;
@@ -22,25 +24,6 @@ use crate::session::party::Phase;
 use crate::session::record::gateway::TlsWords;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::verdict;
-
-/// The rungs, from the ground up.
-const RUNGS: [&str; 12] = [
-    "where",
-    "L1.name",
-    "L1.tcp",
-    "L1.proxy",
-    "L1.tls",
-    "L1.health",
-    "L1.upgrade",
-    "L1.size",
-    "L1.challenge",
-    "L2.auth",
-    "L2.scopes",
-    "L3.channels",
-];
-
-/// Before the upgrade is tried again.
-const PAUSE: Duration = Duration::from_millis(1200);
 
 /// Climbs until something breaks or the deadline comes; `show` gets each rung when it is done. `withheld`: why no
 /// connect request may be sent, if none may.
@@ -85,23 +68,6 @@ pub(super) async fn climb(
         (skew_ms, versions),
         started.elapsed(),
     ))
-}
-
-struct Climber<'a> {
-    target: &'a Target,
-    whereabouts: Whereabouts,
-    deadline: Instant,
-    started: Instant,
-    rungs: Vec<Rung>,
-    show: &'a mut dyn FnMut(&Rung),
-    /// Why no connect request may be sent.
-    withheld: Option<&'static str>,
-    /// Addresses of the name that can be connected.
-    addresses: usize,
-    /// What the proxy of the environment answered.
-    proxied: Option<proxy::Tried>,
-    skew_ms: Option<f64>,
-    versions: Versions,
 }
 
 impl Climber<'_> {
@@ -163,43 +129,6 @@ impl Climber<'_> {
         match record {
             Some(record) => self.session(tap, &record, &heard).await,
             None => self.late("L1.upgrade"),
-        }
-    }
-
-    async fn pause(&self) {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        tokio::time::sleep(PAUSE.min(left)).await;
-    }
-
-    /// The budget is spent: what is missing now says nothing about the gateway.
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
-    }
-
-    fn add(&mut self, rung: Rung) {
-        let secret = self.target.secret.as_ref().map(Given::expose);
-        let rung = match secret.filter(|secret| !secret.is_empty()) {
-            Some(secret) => rung.masked(secret),
-            None => rung,
-        };
-        (self.show)(&rung);
-        self.rungs.push(rung);
-    }
-
-    /// The budget is spent: this rung is the one that was not reached.
-    fn late(&mut self, id: &'static str) {
-        let because = "the time ran out here (--budget): this says nothing about the gateway";
-        self.add(Rung::new(id, Status::Fail, because));
-    }
-
-    fn skip_the_rest(&mut self) {
-        let broken = self.rungs.iter().rfind(|rung| rung.status == Status::Fail);
-        let broken = broken.map(|rung| rung.id);
-        for id in RUNGS.iter().skip(self.rungs.len()) {
-            self.add(match broken {
-                Some(broken) => Rung::beyond(id, broken),
-                None => Rung::new(id, Status::Skip, "not tested through a proxy"),
-            });
         }
     }
 

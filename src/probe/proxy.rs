@@ -22,7 +22,7 @@ use tokio::time::timeout_at;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::target::{Address, Target};
+use super::address::Address;
 use super::whereabouts::Environment;
 use crate::session::SessionRecord;
 use crate::session::moment::millis;
@@ -91,8 +91,8 @@ impl Default for Choice {
 
 impl Choice {
     /// By the variables that most programs read (curl takes `http_proxy` in small letters alone), and `OpenClaw`'s own.
-    pub(super) fn of(target: &Target, environment: &Environment) -> Self {
-        let Address::Tcp { host, port, tls } = &target.address else {
+    pub(super) fn of(gateway: &Address, environment: &Environment) -> Self {
+        let Address::Tcp { host, port, tls } = gateway else {
             return Self::Direct("a unix socket needs no proxy".to_owned());
         };
         let first = |names: &[&'static str]| {
@@ -114,7 +114,7 @@ impl Choice {
         };
         let except = first(&["NO_PROXY", "no_proxy"]).filter(|_| openclaws.is_none());
         let (except_name, except) = except.unwrap_or_default();
-        let Ok(uri) = format!("http://{}/", target.authority()).parse() else {
+        let Ok(uri) = format!("http://{}/", gateway.authority()).parse() else {
             return Self::Direct("a proxy cannot be used for this host".to_owned());
         };
         let excluded = exceptions(except, *port);
@@ -216,11 +216,11 @@ impl Proxy {
     }
 
     /// Asks it once for a connection to the target, which is closed unused.
-    pub(super) async fn connect(&self, target: &Target, deadline: Instant) -> Tried {
+    pub(super) async fn connect(&self, gateway: &Address, deadline: Instant) -> Tried {
         let started = Instant::now();
         // The direct path needs most of the budget.
         let share = deadline.saturating_duration_since(started) / 3;
-        let answered = self.ask(&target.authority(), started + share).await;
+        let answered = self.ask(&gateway.authority(), started + share).await;
         let mut tried = Tried {
             ms: millis(started.elapsed()),
             status: None,
@@ -291,7 +291,7 @@ impl Proxy {
     }
 
     /// As a record, for the rules.
-    pub(super) fn record(&self, target: &Target, tried: &Tried) -> SessionRecord {
+    pub(super) fn record(&self, gateway: &Address, tried: &Tried) -> SessionRecord {
         let sent = self.authorization.as_ref().map(|value| HeaderFact {
             name: PeerText::new(PROXY_AUTHORIZATION.as_str(), 40),
             value: None,
@@ -303,7 +303,7 @@ impl Proxy {
             request: Some(RequestFacts {
                 method: Method::CONNECT.to_string(),
                 http_version: "HTTP/1.1".to_owned(),
-                path: PeerText::new(&target.authority(), 300),
+                path: PeerText::new(&gateway.authority(), 300),
                 headers: sent.into_iter().collect(),
                 ..RequestFacts::default()
             }),
@@ -394,12 +394,13 @@ fn kept(
 
 #[cfg(test)]
 mod tests {
+    use super::super::target::Target;
     use super::*;
 
     fn chosen(url: &str, environment: &[u8]) -> Result<String, String> {
         let environment = Environment::parse(environment);
         let target = Target::find(Some(url), None, &environment, false).unwrap();
-        match Choice::of(&target, &environment) {
+        match Choice::of(&target.address, &environment) {
             Choice::Direct(why) => Err(why),
             Choice::Through(proxy) => Ok(format!("{} {}", proxy.variable, proxy.shown())),
         }

@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::inert::inert;
 use super::target::Target;
 use super::whereabouts::Whereabouts;
 use crate::exit;
 use crate::session::SessionRecord;
 use crate::session::record::{Class, Verdict};
-use crate::session::text::PeerText;
 use crate::terminal::Look;
 use crate::terminal::text::{blanks, columns, pad, wrap};
 use crate::verdict::words::human_ms;
@@ -148,11 +148,6 @@ fn mask(value: &mut Value, secret: &str) {
         Value::Object(fields) => fields.values_mut().for_each(|field| mask(field, secret)),
         _ => {}
     }
-}
-
-/// Text that moves no cursor and forges no line.
-pub(super) fn inert(text: &str) -> String {
-    PeerText::new(text, usize::MAX).into()
 }
 
 impl Rung {

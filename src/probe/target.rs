@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use url::{Host, Url};
 
+use super::address::Address;
 use super::device::{Device, DeviceError};
+use super::inert::inert;
 use super::proxy::Choice;
-use super::report::inert;
 use super::whereabouts::Environment;
 use crate::session::credential::Secret;
 
@@ -72,18 +73,6 @@ pub(crate) enum TargetError {
     TokenFile { path: PathBuf, why: String },
     #[error(transparent)]
     Device(#[from] DeviceError),
-}
-
-/// The gateway's address as a client dials it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// Host without brackets.
-    Tcp {
-        host: String,
-        port: u16,
-        tls: bool,
-    },
-    Unix(PathBuf),
 }
 
 /// What is probed.
@@ -263,11 +252,7 @@ impl Target {
 
     /// Host and port, as in a Host header.
     pub(super) fn authority(&self) -> String {
-        match &self.address {
-            Address::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
-            Address::Tcp { host, port, .. } => format!("{host}:{port}"),
-            Address::Unix(_) => "localhost".to_owned(),
-        }
+        self.address.authority()
     }
 
     /// The Host header: the port of the scheme is left out.

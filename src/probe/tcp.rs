@@ -11,8 +11,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 
+use super::address::Address;
 use super::report::{Rung, Status};
-use super::target::Address;
 use crate::session::moment::millis;
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::gateway::{DialAttempt, Tries};

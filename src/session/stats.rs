@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::moment::Anchor;
 use super::record::frames::{DirectionFrames, InProgress, Largest, OpcodeCounts, ViolationCount};
 use super::sizes::Sizes;
-use crate::ws::scanner::{FrameSink, Scanner, Violation};
+use crate::ws::scanner::{FrameSink, Scanner};
+use crate::ws::violation::Violation;
 use crate::ws::{CloseFrame, FrameHeader, Opcode};
 
 /// Counts frames as a scanner tells of them. Memory is constant but for [`Sizes`] and the

@@ -3,8 +3,8 @@
 //! Rules write the names of `OpenClaw`. A verdict on a gateway of the predecessor (2026.1) gets the
 //! predecessor's, here and nowhere else: `decide` passes every next action through [`Names::apply`].
 
-use super::View;
 use super::skew::Release;
+use super::view::View;
 use crate::session::record::{TapMode, Verdict};
 
 /// The first release under the name `OpenClaw`.

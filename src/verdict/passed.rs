@@ -1,7 +1,8 @@
 //! What shows from outside of a connection that passed unread.
 
+use super::finding::Finding;
+use super::view::View;
 use super::view::{at, fact, human_bytes};
-use super::{Finding, View};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::{

@@ -1,6 +1,6 @@
 //! What recent sessions add to any finding, in words.
 
-use super::View;
+use super::view::View;
 use super::view::{at, fact};
 use crate::session::moment::Moment;
 use crate::session::record::context::{Boot, ContextFacts, CredentialUse, GoingDown};

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
+use super::finding::Finding;
+use super::said::Said;
 use super::view::{View, fact, short};
-use super::{Finding, said::Said};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, Evidence};
 use crate::session::text::PeerText;

@@ -1,6 +1,6 @@
 //! What other connections from the same address say about a connection without a request.
 
-use super::View;
+use super::view::View;
 use super::view::{at, fact, human_ms};
 use crate::session::moment::Moment;
 use crate::session::record::{Evidence, Steady, VisitFacts};

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scanner::Violation;
+use super::violation::Violation;
 
 /// A status code as it stood in a Close frame, or as an end observed it (1005 and 1006).
 #[derive(

@@ -32,6 +32,36 @@ const SIGNS: [&str; 12] = [
     "==", "!=", "=>", "||", "&&", "|", "&", ".", "!", ",", ";", "=",
 ];
 
+/// The source without comments and without `#[cfg(test)]` items.
+pub fn production_part(source: &str) -> String {
+    let lines = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let source = lines.collect::<Vec<_>>().join("\n");
+    let mut kept = String::new();
+    let mut rest = source.as_str();
+    while let Some((before, after)) = rest.split_once("#[cfg(test)]") {
+        kept.push_str(before);
+        rest = after_item(after);
+    }
+    kept + rest
+}
+
+/// What follows the item at the front: after its `;` or its closing brace.
+fn after_item(source: &str) -> &str {
+    let mut depth = 0_usize;
+    for (at, c) in source.char_indices() {
+        match c {
+            ';' if depth == 0 => return &source[at + 1..],
+            '{' => depth += 1,
+            '}' if depth <= 1 => return &source[at + 1..],
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    ""
+}
+
 /// All tokens of a source; what is none of the above is left out.
 pub fn tokens(source: &str) -> Vec<Token> {
     let mut found = Vec::new();

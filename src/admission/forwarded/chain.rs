@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderValue};
 
-use super::Trusted;
+use super::trusted::Trusted;
 use crate::admission::mask;
 use crate::admission::peer::Peer;
 use crate::session::record::client::{ChainHeader, Via, ViaKind};

@@ -1,7 +1,8 @@
 //! The chunked coding (RFC 9112 section 7.1), only as far as finding its end needs.
 
+use super::limits::Limits;
 use super::lines::split_field;
-use super::{Limits, Refusal};
+use super::refusal::Refusal;
 use crate::admission::hop::{is_protected, is_underscore_twin};
 use crate::session::record::HeadFault;
 

@@ -4,10 +4,13 @@
 //! which speaks HTTP/1 must see exactly this request. So the head is written down in lines, as it
 //! goes out, and passes the same rules; what only HTTP/1 has may not stand in it.
 
+use super::checked::{Asks, Checked};
+use super::limits::Limits;
 use super::lines::{MAX_METHOD, MAX_NAME, too_long, too_many};
 use super::octets::{is_token, is_value_byte, trim};
 use super::raw::{Field, RawHead, RequestLine, Version};
-use super::{Asks, Checked, Limits, Refusal, rules, target};
+use super::refusal::Refusal;
+use super::{rules, target};
 use crate::session::record::HeadFault;
 
 /// Headers that concern one connection (RFC 9113 section 8.2.2).

@@ -3,10 +3,11 @@
 
 use std::ops::Range;
 
+use super::limits::Limits;
 use super::octets::{is_token, is_token_byte, is_value_byte, trim};
 use super::raw::{Field, RawHead, RequestLine, Version};
+use super::refusal::Refusal;
 use super::target;
-use super::{Limits, Refusal};
 use crate::session::record::HeadFault;
 
 /// Longest method; the registered ones have up to 17 characters.

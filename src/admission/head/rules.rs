@@ -1,9 +1,10 @@
 //! What the lines of a head mean together: where the request ends, for whom it is, and what it
 //! asks for. Everything that two readers could understand in two ways is refused.
 
+use super::checked::Asks;
 use super::octets::{is_token, trim};
 use super::raw::{RawHead, Version};
-use super::{Asks, Refusal};
+use super::refusal::Refusal;
 use crate::admission::hop::{is_protected, nominated};
 use crate::session::record::HeadFault;
 use crate::ws::handshake::{is_key, list_has_token};

@@ -3,7 +3,7 @@
 use http::Uri;
 use http::uri::PathAndQuery;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::session::record::HeadFault;
 
 /// hyper takes no longer one.

@@ -5,7 +5,7 @@
 //! without order is a piece of a key. So the page's own `chat-page-registration-s2YVszJl.js` is a name,
 //! and the 24 characters of a webhook are a key, with or without dashes.
 
-use super::find_jwt;
+use super::jwt::find_jwt;
 
 /// Shortest key: 24 characters of base64 are 144 bits, which is what webhooks use.
 const KEY: usize = 24;

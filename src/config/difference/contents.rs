@@ -2,7 +2,8 @@
 //! first certificate is told elsewhere, with both fingerprints.
 
 use crate::config::identity::Identity;
-use crate::config::{Config, Listener, ListenerTls};
+use crate::config::listener::{Listener, ListenerTls};
+use crate::config::resolved::Config;
 
 /// Keys whose files have other contents, and what is other. `pairs`: the place in `new` of each
 /// listener of `old`.

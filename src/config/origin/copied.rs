@@ -4,9 +4,9 @@
 //! Variables and flags are where this happens: Docker's `--env-file` keeps quotes, people separate
 //! lists as other programs do, and an unexpanded variable arrives as `${NAME}`.
 
-use super::{Complaint, OriginEntry, correct, shown};
-use crate::config::OverrideSource;
-use crate::config::scalar::FromScalar as _;
+use super::correction::{EXPECTED, correct, shown};
+use crate::config::error::Complaint;
+use crate::config::overrides::OverrideSource;
 
 /// Where an entry was written.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ fn line(parts: &[&str], place: Place) -> String {
         .map(|part| Some(correct(part).ok()?.0.to_string()))
         .collect();
     let Some(origins) = corrected.filter(|origins| !origins.is_empty()) else {
-        return OriginEntry::expected();
+        return EXPECTED.to_owned();
     };
     match place {
         Place::File => {

@@ -3,13 +3,13 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::admission::origin::gateway::GatewayList;
 use crate::config::error::{Complaint, quoted};
+use crate::config::files::Stamp;
 
 /// A larger file is not the gateway's configuration.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -30,29 +30,6 @@ pub struct GatewayFile {
     host_fallback: bool,
     includes: bool,
     stamp: Option<Stamp>,
-}
-
-/// What changes when a file is written, or replaced by another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    modified: (i64, i64),
-    changed: (i64, i64),
-    len: u64,
-    file: (u64, u64),
-}
-
-impl Stamp {
-    /// Of the file that stands at this path now; links are followed.
-    #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        Some(Self {
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-            len: meta.len(),
-            file: (meta.dev(), meta.ino()),
-        })
-    }
 }
 
 impl GatewayFile {
@@ -106,12 +83,6 @@ impl GatewayFile {
     #[must_use]
     pub fn stamp(&self) -> Option<Stamp> {
         self.stamp
-    }
-
-    /// What is odd about it: entries that never match, with the corrected line, and the like.
-    #[must_use]
-    pub fn odd(&self) -> Vec<String> {
-        super::odd::of_file(self)
     }
 
     /// What stands at the path now.

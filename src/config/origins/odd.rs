@@ -1,6 +1,7 @@
 //! What is legal but odd about `origins`: key path and message of each warning.
 
-use super::{DenyWith, GatewayFile, MissingOrigin, Origins};
+use super::gateway_file::GatewayFile;
+use super::{DenyWith, MissingOrigin, Origins};
 use crate::admission::origin::gateway::DeadEntry;
 use crate::admission::origin::policy::Mode;
 use crate::session::record::Miss;
@@ -60,40 +61,44 @@ pub(in crate::config) fn odd(origins: &Origins) -> Vec<(&'static str, String)> {
     }
     odd.extend(
         file.into_iter()
-            .flat_map(of_file)
+            .flat_map(GatewayFile::odd)
             .map(|message| ("origins.from_gateway_config", message)),
     );
     odd
 }
 
-/// What is odd about the gateway's file: told at start, and when it has changed.
-pub(super) fn of_file(file: &GatewayFile) -> Vec<String> {
-    let list = file.list().dead();
-    let mut odd: Vec<String> = list.iter().take(MOST).map(dead).collect();
-    if list.len() > MOST {
-        odd.push(format!(
-            "and {} more of the gateway's entries never match",
-            list.len() - MOST
-        ));
+impl GatewayFile {
+    /// What is odd about it: entries that never match, with the corrected line, and the like. It is told at
+    /// start, and when the file has changed.
+    #[must_use]
+    pub fn odd(&self) -> Vec<String> {
+        let list = self.list().dead();
+        let mut odd: Vec<String> = list.iter().take(MOST).map(dead).collect();
+        if list.len() > MOST {
+            odd.push(format!(
+                "and {} more of the gateway's entries never match",
+                list.len() - MOST
+            ));
+        }
+        if self.list().allows_any() {
+            odd.push("\"*\" in the gateway's list allows every web page to connect".to_owned());
+        }
+        if self.host_fallback() {
+            odd.push(
+                "dangerouslyAllowHostHeaderOriginFallback is set: a page of any host name that leads \
+                 here is let in"
+                    .to_owned(),
+            );
+        }
+        if self.includes() {
+            odd.push(
+                "the file has $include; what it includes is not read: list such origins in \
+                 origins.allowed too"
+                    .to_owned(),
+            );
+        }
+        odd
     }
-    if file.list().allows_any() {
-        odd.push("\"*\" in the gateway's list allows every web page to connect".to_owned());
-    }
-    if file.host_fallback() {
-        odd.push(
-            "dangerouslyAllowHostHeaderOriginFallback is set: a page of any host name that leads \
-             here is let in"
-                .to_owned(),
-        );
-    }
-    if file.includes() {
-        odd.push(
-            "the file has $include; what it includes is not read: list such origins in \
-             origins.allowed too"
-                .to_owned(),
-        );
-    }
-    odd
 }
 
 /// An entry that never matches, with the corrected line.

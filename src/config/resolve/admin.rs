@@ -4,10 +4,11 @@ use super::Resolver;
 use crate::config::address::ListenAddr;
 use crate::config::admin::{self, Admin};
 use crate::config::error::{Complaint, ConfigError};
+use crate::config::files::Named;
+use crate::config::overrides::Override;
 use crate::config::scalar::{FromScalar, Scalar};
 use crate::config::schema::{AdminSchema, At};
 use crate::config::secret::AdminToken;
-use crate::config::{Named, Override};
 
 impl Resolver<'_> {
     pub(super) fn admin(

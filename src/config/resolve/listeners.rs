@@ -2,11 +2,12 @@
 
 use super::Resolver;
 use crate::admission::forwarded::Trusted;
-use crate::config::Override;
 use crate::config::error::{Complaint, ConfigError};
+use crate::config::listen::{Listen, SocketMode};
 use crate::config::listener::{self, Listener, ListenerTls};
+use crate::config::overrides::Override;
 use crate::config::schema::{At, ListenerSchema, ProxyProtocolSchema};
-use crate::config::{Listen, SocketMode, paths, trusted};
+use crate::config::{paths, trusted};
 
 impl Resolver<'_> {
     pub(super) fn listeners(

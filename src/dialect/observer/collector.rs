@@ -3,13 +3,13 @@
 
 use std::time::Instant;
 
-use crate::dialect::{Dialect, Message};
+use crate::dialect::protocol::{Dialect, Message};
 use crate::session::moment::Anchor;
 use crate::session::party::Direction;
 use crate::session::record::dialect::InflateDirection;
 use crate::ws::extensions::Extensions;
-use crate::ws::frame::apply_mask;
 use crate::ws::inflate::Inflater;
+use crate::ws::masking::apply_mask;
 use crate::ws::{FrameHeader, Opcode};
 
 /// The most that a collector keeps for the next message: room for the front of a request, so that

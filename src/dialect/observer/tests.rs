@@ -7,8 +7,8 @@ use crate::dialect::{Ending, Message};
 use crate::session::credential::{Credential, Fingerprinter};
 use crate::session::moment::Anchor;
 use crate::session::record::DialectFacts;
-use crate::ws::frame::apply_mask;
 use crate::ws::inflate::InflateStop;
+use crate::ws::masking::apply_mask;
 
 /// Wants the first `wants` bytes of every message and keeps what it got.
 #[derive(Default)]

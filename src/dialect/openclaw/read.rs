@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::super::Message;
+use crate::dialect::protocol::Message;
 use crate::session::record::dialect::DialectError;
 use crate::session::text::PeerText;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::front::{Failure, Front, Kind};
-use crate::dialect::Ending;
+use crate::dialect::protocol::Ending;
 use crate::session::moment::millis;
 use crate::session::record::dialect::{
     MethodFacts, RpcFacts, RpcFailure, RpcLatency, UnansweredRequest,

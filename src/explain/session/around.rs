@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::NAME;
-use crate::explain::paper::{Paper, count};
-use crate::explain::steps::word;
+use crate::explain::paper::{NAME, Paper, count, word};
 use crate::session::record::ContextFacts;
 use crate::session::record::dialect::{MethodFacts, RpcFacts};
 use crate::verdict::words::human_ms;

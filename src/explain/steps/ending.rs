@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Place::{Client, Gateway, Tap};
-use super::{Event, Place, Steps};
+use super::step::Place::{Client, Gateway, Tap};
+use super::step::{Event, Place, Steps};
 use crate::session::moment::Moment;
 use crate::session::party::Direction;
 use crate::session::record::{Saw, SawBasis, StreamFault, TransportEnd};

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Place::{Client, Gateway, Tap};
-use super::{Event, Steps};
+use super::step::Place::{Client, Gateway, Tap};
+use super::step::{Event, Steps};
 use crate::session::record::{LastRecord, PassedFacts};
 use crate::verdict::words::human_bytes;
 

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::Place::{Client, Gateway, Tap};
 use super::opening::credential_words;
-use super::{Event, Place, Steps, word};
-use crate::explain::paper::count;
+use super::step::Place::{Client, Gateway, Tap};
+use super::step::{Event, Place, Steps};
+use crate::explain::paper::{count, word};
 use crate::session::party::{Direction, Phase};
 use crate::session::record::dialect::{ClientIdentity, ConnectResult, FirstMessage, RpcFacts};
 use crate::session::record::{DialectFacts, DirectionFrames};

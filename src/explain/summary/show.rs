@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{MANY, OfRule, Summary};
-use crate::explain::paper::{Paper, count, cut, pad, pad_left};
+use crate::explain::paper::{Paper, count, cut, pad, pad_left, word};
 use crate::explain::source::Unread;
-use crate::explain::steps::word;
 use crate::session::moment::Moment;
 
 /// How many clients and actions are shown.

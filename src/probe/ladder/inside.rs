@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::channels;
 use super::super::report::{Rung, Status};
 use super::super::session::{Heard, OwnTap};
-use super::Climber;
+use super::climber::Climber;
 use crate::session::SessionRecord;
 use crate::session::moment::millis;
 use crate::session::record::Class;

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use serde_json::{Map, json};
 
+use super::super::address::Address;
 use super::super::proxy::{Choice, Tried as Proxied};
 use super::super::report::{Rung, Status};
 use super::super::session::{DIAL, OwnTap};
-use super::super::target::Address;
 use super::super::tcp::{self, SocketFile, Tried};
 use super::super::whereabouts::Whereabouts;
-use super::Climber;
+use super::climber::Climber;
 use crate::admission::forwarded::page::is_private;
 use crate::session::SessionRecord;
 use crate::session::moment::millis;
@@ -158,7 +158,7 @@ impl Climber<'_> {
     /// Before the rungs of the direct path, whose meaning depends on the answer.
     pub(super) async fn ask_proxy(&mut self) {
         if let Choice::Through(proxy) = &self.target.proxy {
-            let tried = proxy.connect(self.target, self.deadline).await;
+            let tried = proxy.connect(&self.target.address, self.deadline).await;
             // A proxy that was not waited for has not failed.
             self.proxied = Some(tried).filter(|tried| !self.is_late() && !tried.is_cut());
         }
@@ -200,7 +200,7 @@ impl Climber<'_> {
         };
         let rung = Rung::new("L1.proxy", status, because).took(tried.ms);
         let rung = rung.facts(facts.as_object().cloned().unwrap_or_default());
-        let record = (status == Status::Fail).then(|| proxy.record(self.target, tried));
+        let record = (status == Status::Fail).then(|| proxy.record(&self.target.address, tried));
         self.add(rung.judged(record.as_ref()));
     }
 

@@ -3,13 +3,23 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, MAX_TOLD};
+use super::down::DOWN_MS;
+use super::event::TOGETHER_MS;
+use super::living::LetIn;
 use super::numbers::Number;
-use super::{ATTEMPT_MS, DOWN_MS, LOOP_MS, LetIn, MAX_TOLD, MISMATCH_MS, Remembered, TOGETHER_MS};
+use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::context::Boot;
 use crate::session::text::PeerText;
+
+/// Windows of the counters.
+const MISMATCH_MS: i64 = 5 * 60 * 1000;
+const ATTEMPT_MS: i64 = 60 * 1000;
+
+/// Processes that end one after the other within this time end in a loop.
+const LOOP_MS: i64 = 10 * 60 * 1000;
 
 /// What stands in the other sessions of a session's gateway.
 pub(super) struct Around<'a> {

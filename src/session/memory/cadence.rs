@@ -9,11 +9,20 @@
 //! distribution has two fifths of that; a bell curve reaches it when its deviation is 8 % of its mean.
 //! Timers are an order of magnitude more precise.
 
+use super::chance::{float, ln_chance, ln_factorials, one_in};
+use super::down::ONE_EVENT;
+use super::event::{TOGETHER_MS, within_a_second};
+use super::remembered::Remembered;
 use super::together::Together;
-use super::{LEAST_PERIOD_MS, ONE_EVENT, PERIODS_S, Remembered, TOGETHER_MS, within_a_second};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 use crate::session::record::context::{Cadence, Measure};
+
+/// Defaults of well-known proxies and load balancers, in seconds.
+pub const PERIODS_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
+
+/// Shorter lives say nothing about timers.
+pub(super) const LEAST_PERIOD_MS: u64 = 1500;
 
 /// A claim must be less likely by chance than one case in this many.
 pub const FAR_FROM_CHANCE: u64 = 1_000_000;
@@ -248,36 +257,6 @@ fn stands_out(values: &[u64], (low, high): (u64, u64), cases: usize) -> bool {
     2 * surroundings <= 3 * cases
 }
 
-/// Logarithm of a bound on the chance that some window with this value contains `cases` of `all`, if each
-/// end falls into such a window with the chance `one`. This value is one of the `cases`, any of them may
-/// be the lowest, and the others can be any of the rest.
-fn ln_chance(all: usize, cases: usize, one: f64, ln_factorials: &[f64]) -> f64 {
-    let ln = |count: usize| ln_factorials.get(count).copied().unwrap_or(0.0);
-    let choices = ln(all - 1) - ln(cases - 1) - ln(all - cases);
-    float(cases).ln() + choices + float(cases - 1) * one.min(1.0).ln()
-}
-
-fn ln_factorials(most: usize) -> Vec<f64> {
-    let mut sum = 0.0;
-    let terms = (1..=most).map(|number| {
-        sum += float(number).ln();
-        sum
-    });
-    std::iter::once(0.0).chain(terms).collect()
-}
-
-/// Converts the logarithm of a chance to "one case in N".
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it is capped before, and never negative"
-)]
-pub(super) fn one_in(ln_chance: f64) -> u64 {
-    /// A longer number helps no reader.
-    const MOST: f64 = 1e12;
-    (-ln_chance).exp().min(MOST) as u64
-}
-
 /// The ends as waves: all sessions that were lost in one second had been silent for equally long, and
 /// that happened before, after the same silence. The gateway's process went on in between, so that it
 /// did not end then, and will not have ended now.
@@ -411,13 +390,4 @@ fn known(period_ms: u64) -> Option<u32> {
 
 fn share(part: u64, whole: u64) -> f64 {
     float(part) / float(whole)
-}
-
-/// For sums of a few digits.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts and milliseconds are far below 2^53"
-)]
-pub(super) fn float(value: impl TryInto<u64>) -> f64 {
-    value.try_into().unwrap_or(u64::MAX) as f64
 }

@@ -3,9 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::{MAX_TOLD, Number, Numbers, Remembered};
+use super::numbers::{Number, Numbers};
+use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::record::context::{CredentialUse, IssuedToken, OtherCredential};
+
+/// Other credentials and boots that are told at most.
+pub(super) const MAX_TOLD: usize = 4;
 
 /// What other sessions say of a session's credential, and of others in its place.
 pub(super) struct Credentials<'a> {

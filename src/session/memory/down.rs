@@ -1,14 +1,14 @@
 //! When the gateway was last known to be down: it announced it, or all its sessions were lost at
 //! once.
 
+use super::event::{CRASH, within_a_second};
+use super::living::LetIn;
+use super::remembered::Remembered;
 use super::together::Together;
-use super::{CRASH, LetIn, Remembered};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
-use crate::session::record::SessionRecord;
 use crate::session::record::context::GoingDown;
 use crate::session::text::PeerText;
-use crate::ws::CloseCode;
 
 /// A gateway that went down longer ago explains nothing; a restart takes about 7 s, a machine's
 /// start a minute.
@@ -20,41 +20,6 @@ const LONE_MS: i64 = 15 * 1000;
 /// Losses within a second count as one event if the usual rate gives as many in fewer than one case
 /// in this many.
 pub const ONE_EVENT: u64 = 100_000;
-
-/// The gateway's own announcement: the shutdown event (when it came, and after how many
-/// milliseconds the gateway expects to be back), or a Close 1012 whose reason gives no other cause.
-#[must_use]
-pub fn announcement(
-    event: Option<(Moment, Option<u64>)>,
-    close: Option<(Moment, Option<CloseCode>, &[u8])>,
-) -> Option<GoingDown> {
-    let (at, restart_expected_ms, stops) = match (event, close) {
-        (Some((at, expected)), _) => (at, expected, expected.is_none()),
-        (None, Some((at, Some(CloseCode(1012)), b"service restart" | b"gateway-shutdown"))) => {
-            (at, None, false)
-        }
-        _ => return None,
-    };
-    Some(GoingDown {
-        at,
-        announced: true,
-        restart_expected_ms,
-        lost: 0,
-        stops,
-    })
-}
-
-/// The announcement that a session received.
-pub(super) fn shutdown(record: &SessionRecord) -> Option<GoingDown> {
-    let dialect = record.dialect.as_ref();
-    let event = dialect.and_then(|dialect| dialect.shutdown.as_ref());
-    let event = event.map(|event| (event.at, event.restart_expected_ms));
-    let close = record.close.gateway.as_ref();
-    announcement(
-        event,
-        close.map(|close| (close.at, close.code, close.reason.as_str().as_bytes())),
-    )
-}
 
 /// How much an announcement says. Sessions that were not accepted yet receive only the Close, a
 /// little later than the others receive the event, which says more.
@@ -181,7 +146,7 @@ impl Announced {
             let process = known.boot.as_ref().zip(boot.as_ref());
             known.gateway == gateway
                 && process.is_none_or(|(its, this)| its == this)
-                && super::within_a_second(known.down.at, down.at)
+                && within_a_second(known.down.at, down.at)
         };
         if let Some(known) = self.0.iter_mut().rev().find(is_same) {
             if says(&down).0 && !says(&known.down).0 {

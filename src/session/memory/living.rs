@@ -1,8 +1,9 @@
 //! What open sessions show, whose records are yet to come: a gateway that lets clients in keeps them for
 //! hours.
 
-use super::Remembered;
-use super::cancels::Attempt;
+use super::attempt::Attempt;
+use super::loss::{is_unanswered, lost};
+use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::record::{Kind, SessionRecord};
 
@@ -51,10 +52,10 @@ pub struct Asks {
 /// What is to be asked about a record that is judged now; `None` where open sessions explain nothing.
 #[must_use]
 pub fn asks(record: &SessionRecord) -> Option<Asks> {
-    let lost_at = super::lost(record).map(|(_, at)| at);
+    let lost_at = lost(record).map(|(_, at)| at);
     let answers =
         record.kind == Kind::Websocket && matches!(Attempt::of(record), Attempt::Cancelled(_));
-    let unanswered = super::is_unanswered(record) || answers;
+    let unanswered = is_unanswered(record) || answers;
     let before = lost_at.or(unanswered.then_some(record.closed_at))?;
     Some(Asks { before, answers })
 }

@@ -5,8 +5,14 @@ mod cancels;
 mod down;
 mod together;
 
+use super::credentials::MAX_TOLD;
+use super::numbers::Number;
+use super::remembered::{client_ip, credential, is_mismatch};
 use super::*;
-use crate::session::record::dialect::ServerIdentity;
+use crate::session::moment::Moment;
+use crate::session::party::{Leg, Phase};
+use crate::session::record::dialect::{ConnectResult, ServerIdentity};
+use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::{CloseSeen, DialectFacts, GatewayFacts, TransportEnd};
 use crate::ws::CloseCode;
 

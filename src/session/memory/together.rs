@@ -1,8 +1,9 @@
 //! Decides whether sessions that were lost within one second share a cause or coincide: a busy
 //! gateway loses several in many seconds.
 
-use super::cadence::{float, one_in};
-use super::{CRASH, Remembered, TOGETHER_MS};
+use super::chance::{float, one_in};
+use super::event::{CRASH, TOGETHER_MS};
+use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
 

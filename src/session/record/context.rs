@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
-use crate::session::record::VisitFacts;
+use crate::session::record::visits::VisitFacts;
 use crate::session::text::PeerText;
 
 /// Evidence from other sessions of the same tap. It stands in the record, so that judging it again

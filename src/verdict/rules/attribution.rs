@@ -5,10 +5,10 @@ use crate::session::party::Party;
 use crate::session::record::gateway::{Acceptance, ForwardedWhy};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, DeniedKey};
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::trust::{Disbelief, PassedOn, address};
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, fact};
 
 const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {

@@ -5,11 +5,11 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::credential::odd_form;
+use crate::verdict::finding::Finding;
 use crate::verdict::page::NeedsSecureContext;
-use crate::verdict::registry::Find;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::said::Said;
-use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, fact, short};
 
 const fn device(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {

@@ -4,10 +4,10 @@ use crate::session::party::Party;
 use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::said::Said;
-use crate::verdict::view::{close_words, fact, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, close_words, fact, short};
 
 const fn identity(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

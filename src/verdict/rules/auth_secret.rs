@@ -8,10 +8,10 @@ use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::credential::{
     client_recipe, comparable, compare, gateway_recipe, inner_that_works, mark, odd_form,
 };
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::said::Said;
-use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, fact, human_ms};
 
 pub(super) const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {

@@ -8,10 +8,10 @@ use crate::session::record::gateway::{ForwardedMode, ForwardedWhy};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::skew::{Older, Release, Skew};
-use crate::verdict::view::{fact, paste_safe, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, fact, paste_safe, short};
 
 const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {

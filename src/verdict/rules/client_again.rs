@@ -4,8 +4,9 @@ use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::context::{Cancels, Span};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
-use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, human_ms};
 
 /// Fewer may be a page reload.
 const OFTEN: u32 = 3;

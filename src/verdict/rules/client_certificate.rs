@@ -5,9 +5,9 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, ClientTls, Confidence, DeniedKey, SniMatch, TlsFailureKind};
 use crate::session::text::PeerText;
-use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, short};
 
 const fn certificate(id: &'static str, find: Find) -> Rule {
     Rule {

@@ -3,8 +3,9 @@
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::view::{close_words, fact, human_bytes, human_ms, quoted};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, close_words, fact, human_bytes, human_ms, quoted};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

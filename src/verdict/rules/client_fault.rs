@@ -3,9 +3,9 @@
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsAlert, TlsFailureKind};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{close_violation_words, fact, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, close_violation_words, fact, short};
 use crate::ws::Violation;
 
 const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {

@@ -9,9 +9,9 @@ use crate::session::record::{
     AnswerBy, Class, Confidence, FirstBytes, Kind, StreamReset, TimerFact, TimerKey, TransportEnd,
 };
 use crate::session::text::PeerText;
-use crate::verdict::registry::Find;
-use crate::verdict::view::{at, fact, human_bytes, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, at, fact, human_bytes, human_ms};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
 const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {

@@ -4,9 +4,9 @@
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, HeadFault, RefusedHead};
-use crate::verdict::registry::Find;
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact};
 
 const fn refused(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {

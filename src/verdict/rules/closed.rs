@@ -3,9 +3,9 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{close_words, quoted};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, close_words, quoted};
 
 const fn closed(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

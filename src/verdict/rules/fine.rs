@@ -6,7 +6,9 @@
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::View;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

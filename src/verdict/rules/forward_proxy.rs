@@ -3,8 +3,9 @@
 
 use super::hop::hop;
 use crate::session::record::{Confidence, Evidence, GatewayErrorKind};
-use crate::verdict::view::{fact, quoted};
-use crate::verdict::{Finding, Rule, Stage, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage};
+use crate::verdict::view::{View, fact, quoted};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -5,10 +5,10 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, TlsWords};
+use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, human_bytes};
 
 pub(super) const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

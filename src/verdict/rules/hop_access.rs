@@ -6,8 +6,9 @@ use crate::session::record::{BodyKind, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::answers::Redirect;
 use crate::verdict::credential::mark;
-use crate::verdict::view::{fact, quoted};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, quoted};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

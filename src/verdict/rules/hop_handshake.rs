@@ -3,9 +3,10 @@
 
 use super::hop::{found, hop, who};
 use crate::session::record::{BodyKind, Confidence, GatewayErrorKind};
+use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -5,8 +5,10 @@ use crate::session::party::Leg;
 use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, FirstBytes, Kind};
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View, trust};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::trust;
+use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

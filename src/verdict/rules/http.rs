@@ -3,7 +3,9 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::View;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

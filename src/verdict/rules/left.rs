@@ -3,9 +3,9 @@
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TransportEnd};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, human_bytes, human_ms};
 
 const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

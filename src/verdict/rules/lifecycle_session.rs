@@ -3,9 +3,9 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, quoted, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, quoted, short};
 
 const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

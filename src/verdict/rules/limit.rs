@@ -4,10 +4,10 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, Evidence};
 use crate::session::text::PeerText;
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::skew::Release;
-use crate::verdict::view::{fact, human_bytes, human_ms, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, fact, human_bytes, human_ms, short};
 
 const fn limit(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

@@ -4,8 +4,9 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, DeniedKey};
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

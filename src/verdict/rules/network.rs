@@ -4,8 +4,9 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::frames::TcpFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence, TimerKey, TransportEnd};
-use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, fact, human_ms};
 
 /// So often a segment was sent again without an acknowledgement before a leg counts as stalled:
 /// one retransmission mends itself.

@@ -8,8 +8,9 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::frames::{DirectionFrames, TcpFacts};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::view::{fact, human_bytes};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, fact, human_bytes};
 
 /// A message that surely takes more than one packet where packets hold 1,280 bytes or less, as on
 /// the paths where large ones are lost.

@@ -7,10 +7,10 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, OriginDecision};
 use crate::session::text::{PeerText, is_plain_origin};
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::said::Said;
-use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, fact, short};
 
 const fn origin(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {

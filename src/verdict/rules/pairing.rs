@@ -3,10 +3,10 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::said::Said;
-use crate::verdict::view::{fact, paste_safe, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, fact, paste_safe, short};
 
 const fn pairing(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {

@@ -5,10 +5,10 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{
     Class, Confidence, FirstBytes, LastRecord, PassedAlert, TlsAlert, TransportEnd,
 };
+use crate::verdict::finding::Finding;
 use crate::verdict::passed::Passed;
-use crate::verdict::registry::Find;
-use crate::verdict::view::{human_bytes, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, human_bytes, human_ms};
 
 /// Clients that give up sooner have changed their mind.
 const WAITED_MS: f64 = 2000.0;

@@ -4,9 +4,10 @@
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, CloseSeen, Confidence};
+use crate::verdict::finding::Finding;
 use crate::verdict::pings::Missed;
-use crate::verdict::view::{close_words, fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, close_words, fact, human_ms};
 
 /// `OpenClaw` pings every 25 s and ends a session one or two pings later.
 const GATEWAY_MS: f64 = 20_000.0;

@@ -3,9 +3,10 @@
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::view::{at, fact, human_ms};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, at, fact, human_ms};
 use crate::verdict::visits::Visitor;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 /// Health checks leave sooner.
 const WAITED_MS: f64 = 2000.0;

@@ -6,11 +6,11 @@ use crate::session::party::Party;
 use crate::session::record::dialect::FirstMessage;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::registry::Find;
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::skew::{Older, Release, Skew};
-use crate::verdict::view::{fact, short};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{Decisive, View, fact, short};
 
 const fn protocol(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

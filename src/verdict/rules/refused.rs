@@ -4,10 +4,10 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, GatewayErrorKind};
+use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::registry::Find;
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact};
 
 const fn refused(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
     Rule {

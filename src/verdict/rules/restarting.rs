@@ -8,9 +8,9 @@ use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::context::GoingDown;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, Evidence};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{at, fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, at, fact, human_ms};
 
 const fn down(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

@@ -4,8 +4,9 @@ use crate::session::party::Party;
 use crate::session::record::dialect::{Endpoint, FirstMessage, FirstOfGateway};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

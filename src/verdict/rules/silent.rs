@@ -8,9 +8,9 @@ use crate::dialect::openclaw::endpoint::may_be_canvas;
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TimerKey};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{at, fact, human_ms};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, at, fact, human_ms};
 
 /// An `OpenClaw` gateway sends its challenge at once after the 101.
 const CHALLENGE_MS: f64 = 1000.0;

@@ -3,8 +3,9 @@
 use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::view::{human_ms, short};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, human_ms, short};
 
 /// Requests take milliseconds; the command line tool waits 10 s for one.
 const WAITED_MS: f64 = 8000.0;

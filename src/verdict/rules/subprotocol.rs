@@ -6,9 +6,10 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
+use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, human_ms};
 
 /// They leave as soon as they have read the 101: one round trip later.
 const AT_ONCE_MS: f64 = 2000.0;

@@ -3,8 +3,9 @@
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, DeniedFact, DeniedKey, Kind, TlsFailureKind};
-use crate::verdict::view::{fact, human_bytes};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, fact, human_bytes};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

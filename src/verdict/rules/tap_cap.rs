@@ -3,10 +3,10 @@
 use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{CapFact, CapKey, Class, Confidence};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{at, human_bytes};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, at, human_bytes};
 use crate::verdict::words::cap_words;
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
 
 const fn cap(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {

@@ -7,10 +7,10 @@ use crate::session::record::{
     Class, ClientTls, Confidence, Kind, SelfMade, SelfMadeKind, SniMatch, TlsAlert,
 };
 use crate::session::text::PeerText;
-use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, short};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, short};
 use crate::verdict::visits::Visitor;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 const fn certificate(id: &'static str, order: u8, find: Find) -> Rule {
     Rule {

@@ -5,9 +5,9 @@ use crate::session::party::Party;
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
-use crate::verdict::registry::Find;
-use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact};
 
 const fn limit(id: &'static str, find: Find) -> Rule {
     Rule {

@@ -6,8 +6,9 @@ use crate::session::record::{
     Class, Confidence, DeniedKey, Evidence, Miss, NearestEntry, OriginError, OriginFacts,
 };
 use crate::session::text::is_plain_origin;
-use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, short};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

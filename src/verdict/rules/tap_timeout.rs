@@ -5,9 +5,9 @@ use super::hop_header::{key, sender};
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, AnswerFacts, Class, Confidence, TimerFact, TimerKey};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_bytes, human_ms, limit};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{Decisive, View, fact, human_bytes, human_ms, limit};
 
 const fn timeout(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
     Rule {

@@ -6,8 +6,9 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{
     AnswerBy, Class, Confidence, GatewayErrorKind, Kind, StreamFault, StreamFaultKind,
 };
-use crate::verdict::view::{fact, human_bytes, stream_fault_words};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, human_bytes, stream_fault_words};
 
 /// Before the rules about how a transport ended: this is the reason.
 const FIRST: u8 = 5;

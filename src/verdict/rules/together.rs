@@ -6,10 +6,11 @@ use crate::session::record::context::{Cadence, ContextFacts, Measure, SAME_PROCE
 use crate::session::record::dialect::DialectFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
+use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend, raise_idle_limit, side};
+use crate::verdict::rule::{Rule, Stage, Versions};
 use crate::verdict::siblings::process_words;
-use crate::verdict::view::{at, fact, human_ms, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::view::{View, at, fact, human_ms, short};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -4,10 +4,11 @@ use super::auth_secret::auth;
 use crate::session::record::context::ContextFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::siblings::let_in;
-use crate::verdict::view::{at, fact, short};
-use crate::verdict::{Finding, Rule, Versions, View};
+use crate::verdict::view::{View, at, fact, short};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -6,10 +6,10 @@ use crate::session::record::Kind as RecordKind;
 use crate::session::record::gateway::{DialAttempt, Resolver, Tries};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TlsWords};
-use crate::verdict::registry::Find;
-use crate::verdict::view::{fact, human_ms, limit};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::view::{View, fact, human_ms, limit};
 use crate::verdict::words::error_words;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
 
 /// From this wait on, our slow dial explains why the client left. One lost packet
 /// takes a second, a second one two more (RFC 6298 section 5).

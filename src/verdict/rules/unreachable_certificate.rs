@@ -3,7 +3,9 @@
 use super::unreachable::{cause, error};
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::verdict::ActOn;
-use crate::verdict::{Finding, Rule, Versions, View};
+use crate::verdict::finding::Finding;
+use crate::verdict::rule::{Rule, Versions};
+use crate::verdict::view::View;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

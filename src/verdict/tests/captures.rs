@@ -17,6 +17,7 @@ use self::read::{Command, VERSIONS, commands, scenarios};
 use super::*;
 use crate::session::record::Class;
 use crate::session::record::dialect::ConnectResult;
+use crate::session::record::verdict::ActOn;
 
 /// The verdicts of each scenario, by version.
 fn judged() -> BTreeMap<String, Vec<(&'static str, SessionRecord, Verdict)>> {

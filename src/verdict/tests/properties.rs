@@ -8,6 +8,7 @@ use self::dice::{Dice, ERRORS};
 use super::*;
 use crate::session::party::Phase;
 use crate::session::record::dialect::ConnectResult;
+use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Kind};
 use crate::session::text::must_escape;
 

@@ -2,7 +2,8 @@
 //! `docs/compatibility.md`.
 
 use super::*;
-use crate::verdict::registry::{NEWEST, Versions, rule};
+use crate::verdict::registry::rule;
+use crate::verdict::rule::{NEWEST, Versions};
 
 const BEGIN: &str = "<!-- scenarios: made from the captures; do not edit (make docs) -->\n";
 const END: &str = "<!-- end of scenarios -->\n";
@@ -60,12 +61,9 @@ fn rules_list_the_gateways_that_they_were_seen_with() {
         let _ = writeln!(file, "    ({id:?}, &{names:?}),");
     }
     file.push_str("];\n");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/verdict/registry/seen.rs");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/verdict/rule/seen.rs");
     let made = made(&path, &file);
-    assert!(
-        made,
-        "src/verdict/registry/seen.rs is stale: run `make docs`"
-    );
+    assert!(made, "src/verdict/rule/seen.rs is stale: run `make docs`");
     for rule in rules() {
         let past = rule.versions == Versions::Past;
         assert!(!past || !rule.seen_with().is_empty(), "{}", rule.id);

@@ -21,7 +21,8 @@ use crate::session::record::{
 use crate::session::recorder::{Recorder, Tunnelled};
 use crate::session::text::PeerText;
 use crate::ws::extensions::Extensions;
-use crate::ws::frame::{apply_mask, encode_close};
+use crate::ws::frame::encode_close;
+use crate::ws::masking::apply_mask;
 use crate::ws::{CloseCode, Masking};
 
 /// The placeholder of the captures, and a secret of a usual form in its place.

@@ -1,0 +1,234 @@
+//! The pages of the admin listener: what is asked for, and the answer.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::exposition::{self, Facts};
+use super::guard::{self, Refusal};
+use super::open;
+use super::ready::{self, ListenerFacts, Ready};
+use super::reloads::Reloads;
+use crate::config::Admin;
+use crate::session::moment::Moment;
+use crate::sink::Outlet;
+use crate::upstream::Dialler;
+
+/// The paths that it answers.
+const PATHS: &str = "/healthz, /readyz, /metrics, /sessions";
+
+/// Browsers must not hand what is told to other pages; there are no CORS headers for the same reason.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What the admin listener knows of the tap.
+#[derive(Debug)]
+pub struct Desk {
+    admin: Admin,
+    ready: Ready,
+    draining: CancellationToken,
+    outlet: Arc<Outlet>,
+    now: NowReader,
+    started: Instant,
+    started_at: Timestamp,
+}
+
+/// The tap as it is now.
+#[derive(Clone, Debug)]
+pub struct Now {
+    /// Client connections and tunnels that are open.
+    pub connections: usize,
+    /// Those that have no session yet.
+    pub handshakes: usize,
+    /// The way to the gateway.
+    pub dialler: Dialler,
+    /// What reloads came to.
+    pub reloads: Reloads,
+}
+
+/// Reads of a tap, which stands beside this layer.
+pub struct NowReader(pub Box<dyn Fn() -> Now + Send + Sync>);
+
+impl std::fmt::Debug for NowReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NowReader")
+    }
+}
+
+/// What a desk is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The listener's section of the configuration.
+    pub admin: Admin,
+    /// The listeners of the tap.
+    pub listeners: Vec<ListenerFacts>,
+    /// Cancelled when the tap shuts down.
+    pub draining: CancellationToken,
+    /// What counts records and knows the open sessions.
+    pub outlet: Arc<Outlet>,
+    /// Where TLS secrets are written to, if anywhere.
+    pub tls_keylog: Option<PathBuf>,
+    /// The rest, which changes.
+    pub now: NowReader,
+}
+
+impl Desk {
+    /// Everything that is bound is known.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            admin,
+            listeners,
+            draining,
+            outlet,
+            tls_keylog,
+            now,
+        } = parts;
+        Self {
+            admin,
+            ready: Ready::new(listeners, tls_keylog),
+            draining,
+            outlet,
+            now,
+            started: Instant::now(),
+            started_at: Timestamp::now(),
+        }
+    }
+
+    /// Answers one request that came to the address `reached`. Its body is not looked at.
+    pub(super) async fn answer<B>(
+        &self,
+        request: Request<B>,
+        reached: IpAddr,
+    ) -> Response<Full<Bytes>> {
+        if let Err(refusal) = guard::admit(&self.admin, &request, reached) {
+            return refused(refusal);
+        }
+        match request.uri().path() {
+            "/healthz" => self.health(),
+            "/readyz" => self.readiness().await,
+            "/metrics" => self.metrics(),
+            "/sessions" => self.sessions().await,
+            _ => text(StatusCode::NOT_FOUND, format!("wstap: there are {PATHS}\n")),
+        }
+    }
+
+    fn health(&self) -> Response<Full<Bytes>> {
+        let body = json!({
+            "status": "ok",
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": self.started.elapsed().as_secs(),
+            "draining": self.draining.is_cancelled(),
+        });
+        as_json(StatusCode::OK, &body)
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let Now {
+            connections,
+            handshakes,
+            dialler,
+            reloads,
+        } = (self.now.0)();
+        let live = self.outlet.live();
+        let facts = Facts {
+            counts: self.outlet.metrics().counts(),
+            traffic: live.traffic(),
+            added: live.added(),
+            phases: live.phases().to_vec(),
+            connections,
+            handshakes,
+            dropped: self.outlet.lost(),
+            certificates: self.ready.expiries(),
+            gateway: ready::gateway_is_up(&dialler),
+            reloads,
+            draining: self.draining.is_cancelled(),
+            started: self.started_at.as_second(),
+        };
+        let page = exposition::text(&facts).into_bytes();
+        response(StatusCode::OK, exposition::CONTENT_TYPE, page)
+    }
+
+    /// Made by a thread of its own: a long list must not keep a thread from its sessions.
+    async fn sessions(&self) -> Response<Full<Bytes>> {
+        let outlet = Arc::clone(&self.outlet);
+        let made = tokio::task::spawn_blocking(move || {
+            let sessions = open::look(&outlet, Moment(Timestamp::now()));
+            as_json(StatusCode::OK, &sessions)
+        });
+        made.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the list of sessions could not be made");
+            response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
+        })
+    }
+
+    async fn readiness(&self) -> Response<Full<Bytes>> {
+        let told = {
+            let now = (self.now.0)();
+            self.ready
+                .ask(&now.dialler, self.draining.is_cancelled())
+                .await
+        };
+        let status = if told.ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        as_json(status, &told)
+    }
+}
+
+fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
+    let mut response = text(refusal.status(), format!("wstap: {refusal}\n"));
+    let headers = response.headers_mut();
+    match refusal {
+        Refusal::Method => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        Refusal::Token => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Refusal::NoHost | Refusal::Host => {}
+    }
+    response
+}
+
+fn as_json(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(body) {
+        Ok(mut body) => {
+            body.push(b'\n');
+            response(status, "application/json", body)
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer of the admin listener could not be written");
+            response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
+        }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", body.into_bytes())
+}
+
+fn response(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (RESOURCE_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

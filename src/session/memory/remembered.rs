@@ -1,0 +1,230 @@
+//! What is compared of a session.
+
+use std::net::IpAddr;
+use std::ops::Deref;
+
+use super::announcement::shutdown;
+use super::attempt::Attempt;
+use super::loss::{ended_at, lost};
+use super::numbers::Number;
+use crate::session::credential::{Credential, compared, sends};
+use crate::session::moment::Moment;
+use crate::session::party::{Leg, Phase};
+use crate::session::record::context::{GatewayRelease, GoingDown, SAME_PROCESS_MS};
+use crate::session::record::dialect::{ConnectResult, DialectError};
+use crate::session::record::gateway::ForwardedMode;
+use crate::session::record::{SessionRecord, TransportEnd};
+use crate::session::text::PeerText;
+
+/// What is compared of a session.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) id: uuid::Uuid,
+    pub(super) opened_at: Moment,
+    pub(super) closed_at: Moment,
+    /// When the gateway accepted it, or else when it began.
+    pub(super) heard_at: Moment,
+    pub(super) client: Option<Number>,
+    pub(super) gateway: Number,
+    /// Place and fingerprint.
+    pub(super) credential: Option<(Number, Number)>,
+    pub(super) boot: Option<Number>,
+    pub(super) device: Option<Number>,
+    /// Fingerprint of the device token that the gateway issued.
+    pub(super) issued: Option<Number>,
+    pub(super) accepted: bool,
+    /// Past the handshake of its application.
+    pub(super) open: bool,
+    pub(super) mismatch: bool,
+    /// It was lost, or the gateway said that it goes down.
+    pub(super) tells_of_an_end: bool,
+    pub(super) rest: Box<Rest>,
+}
+
+/// What is asked of a few.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// The leg that ended first, without a Close from anybody; and when.
+    pub(super) lost: Option<(Leg, Moment)>,
+    pub(super) age_ms: u64,
+    pub(super) silence_ms: Option<u64>,
+    pub(super) attempt: Attempt,
+    /// Our kernel gave up on a leg: after what silence is decided by our own keepalive.
+    pub(super) given_up: bool,
+    pub(super) boot: Option<PeerText>,
+    /// When its process began, where the gateway has no boot ids.
+    pub(super) began_at: Option<Moment>,
+    pub(super) version: Option<PeerText>,
+    pub(super) protocol: Option<u64>,
+    pub(super) max_payload: Option<u64>,
+    pub(super) device: Option<PeerText>,
+    /// The gateway closed it because the device was removed.
+    pub(super) removed: bool,
+    /// The gateway said that it goes down.
+    pub(super) shutdown: Option<GoingDown>,
+}
+
+impl Deref for Remembered {
+    type Target = Rest;
+
+    fn deref(&self) -> &Rest {
+        &self.rest
+    }
+}
+
+/// Whether two uptimes are those of one process, by the times at which it began.
+fn is_one_process(one: Moment, other: Moment) -> bool {
+    one.millis_since(other).abs() <= SAME_PROCESS_MS
+}
+
+impl Remembered {
+    /// `text` and `client` give the numbers of values.
+    pub(super) fn of(
+        record: &SessionRecord,
+        mut text: impl FnMut(&str) -> Number,
+        client: impl FnOnce(&IpAddr) -> Number,
+    ) -> Self {
+        let rest = Rest::of(record);
+        let dialect = record.dialect.as_ref();
+        let gateway = record.gateway.as_ref();
+        let issued = dialect.and_then(|dialect| dialect.issued_token.as_deref());
+        Self {
+            id: record.id,
+            opened_at: record.opened_at,
+            closed_at: ended_at(record, rest.lost),
+            heard_at: dialect
+                .and_then(|dialect| dialect.answered_at)
+                .unwrap_or(record.opened_at),
+            client: client_ip(record).as_ref().map(client),
+            gateway: text(gateway.map_or("", |gateway| &gateway.url)),
+            credential: credential(record).map(|(place, print)| (text(place), text(print))),
+            boot: rest.boot.as_ref().map(|boot| text(boot.as_str())),
+            device: rest.device.as_ref().map(|device| text(device.as_str())),
+            issued: issued.map(text),
+            accepted: dialect.map(|dialect| dialect.result) == Some(ConnectResult::Accepted),
+            open: record.had_tunnel() && record.phase >= Phase::Open,
+            mismatch: dialect
+                .and_then(|dialect| dialect.error.as_ref())
+                .is_some_and(|error| is_mismatch(error, &record.auth)),
+            tells_of_an_end: rest.lost.is_some() || rest.shutdown.is_some(),
+            rest: Box::new(rest),
+        }
+    }
+
+    /// Both are known to have been let in by one process.
+    pub(super) fn shares_process_with(&self, other: &Self) -> bool {
+        match (self.boot, other.boot) {
+            (None, None) => {
+                let began = self.began_at.zip(other.began_at);
+                began.is_some_and(|(one, other)| is_one_process(one, other))
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    /// What its hello-ok showed of the gateway.
+    pub(super) fn release(&self) -> GatewayRelease {
+        GatewayRelease {
+            version: self.version.clone(),
+            protocol: self.protocol,
+            max_payload: self.max_payload,
+            has_boot_id: self.boot.is_some(),
+            at: Some(self.heard_at),
+        }
+    }
+
+    /// The texts that it holds.
+    pub(super) fn texts(&self) -> impl Iterator<Item = Number> {
+        let (place, print) = self.credential.unzip();
+        let some = [place, print, self.boot, self.device, self.issued];
+        some.into_iter().flatten().chain([self.gateway])
+    }
+}
+
+impl Rest {
+    fn of(record: &SessionRecord) -> Self {
+        let lost = lost(record);
+        let end = lost.map_or(record.closed_at, |(_, at)| at);
+        let span = |from: Moment| u64::try_from(end.millis_since(from)).unwrap_or(0);
+        let last_byte = record
+            .frames
+            .as_ref()
+            .and_then(|frames| frames.to_gateway.last_at.max(frames.to_client.last_at));
+        let dialect = record.dialect.as_ref();
+        let server = dialect.and_then(|dialect| dialect.server.as_ref());
+        let ends = &record.close.transport;
+        Self {
+            lost,
+            age_ms: span(record.opened_at),
+            silence_ms: last_byte.map(span),
+            attempt: Attempt::of(record),
+            given_up: [ends.client, ends.gateway].contains(&TransportEnd::Timeout),
+            boot: server.and_then(|server| server.boot_id.clone()),
+            began_at: dialect.and_then(|dialect| {
+                let has_id = server.is_some_and(|server| server.boot_id.is_some());
+                dialect.process_began_at().filter(|_| !has_id)
+            }),
+            version: server.and_then(|server| server.version.clone()),
+            protocol: dialect.and_then(|dialect| dialect.protocol.agreed),
+            max_payload: dialect.and_then(|dialect| dialect.max_payload),
+            device: dialect.and_then(|dialect| dialect.device.id.clone()),
+            removed: record.close.gateway.as_ref().is_some_and(|close| {
+                close.code.is_some_and(|code| code.0 == 4001)
+                    && close.reason.as_str().starts_with("device removed")
+            }),
+            shutdown: shutdown(record),
+        }
+    }
+}
+
+/// The gateway compared the shared token and found another one. Before 2026.3 it gives no code, and 2026.2
+/// speaks of a device token although none was sent.
+pub(super) fn is_mismatch(error: &DialectError, auth: &[Credential]) -> bool {
+    if let Some(code) = &error.details_code {
+        return code.as_str() == "AUTH_TOKEN_MISMATCH";
+    }
+    let says = |words: &str| {
+        let message = error.message.as_ref();
+        message.is_some_and(|message| message.as_str().starts_with(words))
+    };
+    let sent = |key| sends(auth, key);
+    says("unauthorized: gateway token mismatch")
+        || says("unauthorized: device token mismatch") && sent("token") && !sent("deviceToken")
+}
+
+/// The address without the port: each attempt has another one. `None` where it is that of a proxy
+/// whose word on its clients was passed on and not read: they are not one client.
+pub(super) fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
+    let forwarded = record
+        .gateway
+        .as_ref()
+        .and_then(|gateway| gateway.forwarded.as_ref());
+    let passed_on = forwarded.is_some_and(|forwarded| {
+        forwarded.mode == ForwardedMode::Pass && !forwarded.brought.is_empty()
+    });
+    if passed_on && record.client.via.is_none() {
+        return None;
+    }
+    let addr = record.client.addr.as_str();
+    let socket = addr.parse().map(|socket: std::net::SocketAddr| socket.ip());
+    socket.or_else(|_| addr.parse()).ok()
+}
+
+/// The credential that the gateway refused or accepted: place and fingerprint. Of several it cannot
+/// be known which one let a client in.
+pub(super) fn credential(record: &SessionRecord) -> Option<(&str, &str)> {
+    let dialect = record.dialect.as_ref();
+    let looked_at = |one: &&Credential| one.effective == Some(true);
+    let accepted = dialect.is_some_and(|dialect| dialect.result == ConnectResult::Accepted);
+    if accepted && record.auth.iter().filter(looked_at).count() > 1 {
+        return None;
+    }
+    let code = dialect.and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref());
+    let keys: &[&str] = match code.map(PeerText::as_str) {
+        Some("AUTH_DEVICE_TOKEN_MISMATCH" | "AUTH_SCOPE_MISMATCH") => &["deviceToken"],
+        Some("AUTH_PASSWORD_MISMATCH") => &["password", "token"],
+        _ => &["token", "password"],
+    };
+    let found = compared(&record.auth, keys);
+    found.map(|one| (one.place.as_str(), one.fingerprint.as_str()))
+}

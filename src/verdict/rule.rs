@@ -1,0 +1,165 @@
+//! One rule: what it says of itself, and the verdict that its finding makes.
+
+use super::finding::Finding;
+use super::view::View;
+use crate::session::party::Party;
+use crate::session::record::verdict::ActOn;
+use crate::session::record::{Class, Evidence, Verdict};
+use crate::session::text::{PeerText, holds_what_must_be_escaped};
+
+mod seen;
+
+/// How a rule looks at a record.
+pub type Find = fn(&View<'_>) -> Option<Finding>;
+
+/// One rule: what it says of itself, and how it is found.
+#[derive(Debug)]
+pub struct Rule {
+    /// Stable; never reused.
+    pub id: &'static str,
+    /// Where the cause lies.
+    pub class: Class,
+    /// Who ended it.
+    pub party: Party,
+    /// Who has to do something.
+    pub act_on: ActOn,
+    /// When it is asked.
+    pub stage: Stage,
+    /// Within its stage: lower first. Special cases are below 50, general ones above.
+    pub order: u8,
+    /// A few words.
+    pub title: &'static str,
+    /// What it means, why it happens, and what shows it.
+    pub explanation: &'static str,
+    /// What a record must show for it: facts, not judgements.
+    pub evidence: &'static str,
+    /// Which gateways it is known of.
+    pub versions: Versions,
+    /// What to do, in general; a finding may be more exact.
+    pub action: &'static str,
+    /// Looks at a record.
+    pub find: Find,
+}
+
+/// Which gateways a rule is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// It is about standards and transports, not about a gateway's own words.
+    Any,
+    /// Gateway 2026.9.6 was seen to do it, and those for which `rule/seen.rs` lists a capture. Later
+    /// ones are read in the same way: by codes first.
+    Seen,
+    /// Only gateways older than 2026.9.6 were seen to do it: those of `rule/seen.rs`.
+    Past,
+    /// It stands in the source of gateway 2026.9.6 and was not seen.
+    Read,
+}
+
+/// The gateway that the rules were made with.
+pub const NEWEST: &str = "2026.9.6";
+
+/// The precedence: earlier stages are asked first. Within `Close` and `Transport` the rules ask
+/// [`View::decisive`], which names the earliest decisive fact, so that what happened afterwards
+/// cannot outvote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// A bug of ours explains everything else away.
+    Fault,
+    /// Our policy refused it.
+    Denied,
+    /// It passed unread.
+    Passthrough,
+    /// It ended before a request.
+    Connection,
+    /// The gateway was not reached.
+    Dial,
+    /// What answered on the level of HTTP.
+    Answer,
+    /// The gateway refused inside the tunnel.
+    Refusal,
+    /// A Close frame, a timer or the drain came first.
+    Close,
+    /// A transport ended first.
+    Transport,
+    /// It ended well.
+    Fine,
+}
+
+impl Rule {
+    /// Which gateways it is known of, for people.
+    #[must_use]
+    pub fn known_of(&self) -> String {
+        match self.versions {
+            Versions::Any => "any gateway".to_owned(),
+            Versions::Read => "OpenClaw; read in the source of 2026.9.6, not seen".to_owned(),
+            Versions::Seen | Versions::Past => {
+                format!("OpenClaw; seen with {}", self.seen_with().join(", "))
+            }
+        }
+    }
+
+    /// The gateways that were seen to do it, oldest first.
+    #[must_use]
+    pub fn seen_with(&self) -> Vec<&'static str> {
+        let captured = seen::SEEN.iter().find(|(id, _)| *id == self.id);
+        let mut all = captured.map_or_else(Vec::new, |(_, versions)| versions.to_vec());
+        if self.versions == Versions::Seen && !all.contains(&NEWEST) {
+            all.push(NEWEST);
+        }
+        all
+    }
+
+    /// The verdict that a finding of this rule makes.
+    #[must_use]
+    pub fn verdict(&self, finding: Finding) -> Verdict {
+        let next = if finding.next.is_empty() {
+            self.action.to_owned()
+        } else {
+            finding.next
+        };
+        Verdict {
+            rule: self.id.to_owned(),
+            class: self.class,
+            party: finding.party.unwrap_or(self.party),
+            act_on: finding.act_on.unwrap_or(self.act_on),
+            layer: self.class.layer(),
+            confidence: finding.confidence,
+            summary: inert(finding.summary),
+            evidence: in_order(finding.evidence.into_iter().map(inert_fact).collect()),
+            next: inert(next),
+        }
+    }
+}
+
+/// Text that moves no cursor and forges no line. What peers wrote was escaped when it was recorded;
+/// a record that was read from a file may have been written by anyone.
+fn inert(text: String) -> String {
+    if holds_what_must_be_escaped(&text) {
+        PeerText::new(&text, usize::MAX).into()
+    } else {
+        text
+    }
+}
+
+/// Sorts the facts that have a time, among the positions that they occupy. Facts without a time
+/// keep the position that the rule gave them.
+fn in_order(mut facts: Vec<Evidence>) -> Vec<Evidence> {
+    let mut timed: Vec<Evidence> = facts
+        .iter()
+        .filter(|one| one.at.is_some())
+        .cloned()
+        .collect();
+    timed.sort_by_key(|one| one.at);
+    let places = facts.iter_mut().filter(|one| one.at.is_some());
+    for (place, fact) in places.zip(timed) {
+        *place = fact;
+    }
+    facts
+}
+
+fn inert_fact(evidence: Evidence) -> Evidence {
+    Evidence {
+        at: evidence.at,
+        fact: inert(evidence.fact),
+    }
+}
