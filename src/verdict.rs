@@ -19,6 +19,7 @@ mod passed;
 mod pings;
 pub mod registry;
 pub mod requests;
+mod rules;
 pub mod said;
 mod siblings;
 pub mod skew;

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::rules::FILES;
 use super::{Finding, View};
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
@@ -9,11 +10,6 @@ use crate::session::record::{Class, Confidence, Evidence, Verdict};
 use crate::session::text::{PeerText, holds_what_must_be_escaped};
 
 mod seen;
-
-mod files {
-    use crate::verdict::Rule;
-    include!(concat!(env!("OUT_DIR"), "/rules.rs"));
-}
 
 /// How a rule looks at a record.
 pub type Find = fn(&View<'_>) -> Option<Finding>;
@@ -174,7 +170,7 @@ fn inert_fact(evidence: Evidence) -> Evidence {
 #[must_use]
 pub fn rules() -> &'static [&'static Rule] {
     static ORDERED: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
-        let mut rules: Vec<&Rule> = files::FILES.iter().flat_map(|file| file.iter()).collect();
+        let mut rules: Vec<&Rule> = FILES.iter().flat_map(|file| file.iter()).collect();
         rules.sort_by_key(|rule| (rule.stage, rule.order, rule.id));
         rules
     });
