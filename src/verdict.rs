@@ -1,8 +1,8 @@
 //! Whose fault it was: the only place that judges.
 //!
 //! [`decide`] is pure and total: from a finished record, and nothing else, it makes one verdict.
-//! Rules live one file a family in `rules/`; [`registry`] puts them into the order in which they
-//! are asked, which is the precedence.
+//! Rules are in `rules/`, one file for each family; [`precedence`] is the order in which they are
+//! asked.
 
 mod answers;
 pub mod attempts;
@@ -17,6 +17,7 @@ pub mod names;
 mod page;
 mod passed;
 mod pings;
+pub mod precedence;
 pub mod registry;
 pub mod requests;
 mod rules;
@@ -32,7 +33,8 @@ use crate::session::SessionRecord;
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, Evidence, Verdict};
-pub use registry::{Rule, Stage, Versions, rules};
+pub use precedence::Stage;
+pub use registry::{Rule, Versions, rules};
 pub use view::{Decisive, View};
 
 /// What a rule found.

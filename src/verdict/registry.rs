@@ -1,7 +1,9 @@
-//! The rules and the order in which they are asked.
+//! What a rule is, and all rules in the order in which they are asked.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::precedence::{self, Stage};
 use super::rules::FILES;
 use super::{Finding, View};
 use crate::session::party::Party;
@@ -25,10 +27,6 @@ pub struct Rule {
     pub party: Party,
     /// Who has to do something.
     pub act_on: ActOn,
-    /// When it is asked.
-    pub stage: Stage,
-    /// Within its stage: lower first. Special cases are below 50, general ones above.
-    pub order: u8,
     /// A few words.
     pub title: &'static str,
     /// What it means, why it happens, and what shows it.
@@ -60,33 +58,6 @@ pub enum Versions {
 /// The gateway that the rules were made with.
 pub const NEWEST: &str = "2026.9.6";
 
-/// The precedence: earlier stages are asked first. Within `Close` and `Transport` the rules ask
-/// [`View::decisive`], which names the earliest decisive fact, so that what happened afterwards
-/// cannot outvote it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// A bug of ours explains everything else away.
-    Fault,
-    /// Our policy refused it.
-    Denied,
-    /// It passed unread.
-    Passthrough,
-    /// It ended before a request.
-    Connection,
-    /// The gateway was not reached.
-    Dial,
-    /// What answered on the level of HTTP.
-    Answer,
-    /// The gateway refused inside the tunnel.
-    Refusal,
-    /// A Close frame, a timer or the drain came first.
-    Close,
-    /// A transport ended first.
-    Transport,
-    /// It ended well.
-    Fine,
-}
-
 impl Rule {
     /// Which gateways it is known of, for people.
     #[must_use]
@@ -109,6 +80,13 @@ impl Rule {
             all.push(NEWEST);
         }
         all
+    }
+
+    /// The stage in which it is asked; none for a rule that [`precedence`] does not list, which is
+    /// never asked.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        precedence::stage_of(self.id)
     }
 
     /// The verdict that a finding of this rule makes.
@@ -166,13 +144,19 @@ fn inert_fact(evidence: Evidence) -> Evidence {
     }
 }
 
-/// Every rule, in the order in which they are asked.
+/// Every rule, in the order in which they are asked: that of [`precedence`].
 #[must_use]
 pub fn rules() -> &'static [&'static Rule] {
     static ORDERED: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
-        let mut rules: Vec<&Rule> = FILES.iter().flat_map(|file| file.iter()).collect();
-        rules.sort_by_key(|rule| (rule.stage, rule.order, rule.id));
-        rules
+        let by_id: BTreeMap<&str, &Rule> = FILES
+            .iter()
+            .flat_map(|file| file.iter())
+            .map(|rule| (rule.id, rule))
+            .collect();
+        // A test compares both lists: neither has an id that the other lacks.
+        precedence::ids()
+            .filter_map(|id| by_id.get(id).copied())
+            .collect()
     });
     &ORDERED
 }

@@ -1,6 +1,7 @@
 //! The rules, one file for each family.
 //!
-//! A file has a `RULES` list: what each rule says of itself, and the function that finds it.
+//! A file has a `RULES` list: what each rule says of itself, and the function that finds it. Which
+//! rule is asked first is not decided here but in [`precedence`](super::precedence).
 
 mod attribution;
 mod auth_device;

@@ -5,7 +5,7 @@ use crate::session::record::context::{Cancels, Span};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Finding, Rule, Versions, View};
 
 /// Fewer may be a page reload.
 const OFTEN: u32 = 3;
@@ -15,9 +15,6 @@ pub(super) const RULES: &[Rule] = &[Rule {
     class: Class::ClientLeft,
     party: Party::Client,
     act_on: ActOn::Operator,
-    stage: Stage::Answer,
-    // Before the rules about a single cancelled attempt.
-    order: 65,
     title: "The client cancels again and again before it is answered",
     explanation: "The same client address has ended three or more attempts within five minutes \
                   before the gateway's answer, none of its attempts was answered in that time, and \

@@ -5,7 +5,7 @@ use crate::session::record::frames::TcpFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence, TimerKey, TransportEnd};
 use crate::verdict::view::{fact, human_ms};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Decisive, Finding, Rule, Versions, View};
 
 /// So often a segment was sent again without an acknowledgement before a leg counts as stalled:
 /// one retransmission mends itself.
@@ -17,9 +17,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        // Before the rules about silence, which a lost network would feed.
-        stage: Stage::Close,
-        order: 5,
         title: "The network between client and tap was cut",
         explanation: "The client's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way. A \
@@ -34,8 +31,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Gateway,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 6,
         title: "The network between client and tap stalled",
         explanation: "The session ended while bytes for the client had been sent again and again \
                       without an acknowledgement: its packets, or ours to it, were lost. The \
@@ -51,8 +46,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 5,
         title: "The client's end of the network fell silent",
         explanation: "Nothing was under way on the client's connection, and the kernel's questions \
                       whether it is still there (tcp.keepalive) had no answer for \
@@ -69,8 +62,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 5,
         title: "The gateway's end of the network fell silent",
         explanation: "Nothing was under way on the gateway's connection, and the kernel's questions \
                       whether it is still there (tcp.keepalive) had no answer for \
@@ -87,9 +78,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        // Before the rules about silence, which a lost network would feed.
-        stage: Stage::Close,
-        order: 5,
         title: "The network between tap and gateway was cut",
         explanation: "The gateway's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way, or the \
@@ -104,8 +92,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Client,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 6,
         title: "The network between tap and gateway stalled",
         explanation: "The session ended while bytes for the gateway had been sent again and again \
                       without an acknowledgement: packets were lost on that path, or the gateway's \

@@ -9,7 +9,7 @@ use crate::session::record::frames::{DirectionFrames, TcpFacts};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::view::{fact, human_bytes};
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Decisive, Finding, Rule, Versions, View};
 
 /// A message that surely takes more than one packet where packets hold 1,280 bytes or less, as on
 /// the paths where large ones are lost.
@@ -24,9 +24,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        // Before the rules about what was lost, whatever its size.
-        order: 3,
         title: "Large messages are lost, small ones pass",
         explanation: "Small messages had passed and been acknowledged; then the first large one came \
                       and nothing was acknowledged any more, however often it was sent again. That is \
@@ -43,9 +40,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Dial,
-        // Before network.cut.request.
-        order: 39,
         title: "A large request is lost, though the connection was made",
         explanation: "The connection to the gateway was made, with small packets; then an upgrade request that \
                       takes more than one packet, as with large cookies, was not acknowledged, however often it \

@@ -6,7 +6,7 @@ use crate::session::record::{Class, Confidence, FirstBytes, LastRecord, Transpor
 use crate::verdict::passed::Passed;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{human_bytes, human_ms};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Finding, Rule, Versions, View};
 
 /// Clients that give up sooner have changed their mind.
 const WAITED_MS: f64 = 2000.0;
@@ -16,7 +16,6 @@ const FLIGHT: u64 = 100;
 
 const fn unread(
     id: &'static str,
-    order: u8,
     class: Class,
     (party, act_on): (Party, ActOn),
     find: Find,
@@ -26,8 +25,6 @@ const fn unread(
         class,
         party,
         act_on,
-        stage: Stage::Passthrough,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -47,7 +44,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look into the gateway's log at this time for a TLS error",
         ..unread(
             "gateway.fault.passed_tls",
-            5,
             Class::GatewayFault,
             (Party::Gateway, ActOn::Gateway),
             gateway_fault,
@@ -64,7 +60,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look at what the client's TLS offers, and what the gateway's allows",
         ..unread(
             "client.fault.passed_tls",
-            10,
             Class::ClientFault,
             (Party::Gateway, ActOn::Client),
             gateway_alert,
@@ -79,7 +74,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "use wss:// (or https://) in the client's URL",
         ..unread(
             "client.fault.passed_plain",
-            20,
             Class::ClientFault,
             (Party::Gateway, ActOn::Client),
             plain,
@@ -94,7 +88,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "use ws:// (or http://) at the client, or enable TLS at the gateway (gateway.tls.enabled)",
         ..unread(
             "client.fault.passed_to_plain",
-            15,
             Class::ClientFault,
             (Party::Client, ActOn::Client),
             to_plain,
@@ -109,7 +102,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look at what connects from this address",
         ..unread(
             "client.fault.passed_other",
-            25,
             Class::ClientFault,
             (Party::Client, ActOn::Client),
             other,
@@ -127,7 +119,6 @@ pub(super) const RULES: &[Rule] = &[
                  give the gateway one that the client trusts",
         ..unread(
             "client.closed.passed_tls",
-            30,
             Class::ClientClosed,
             (Party::Client, ActOn::Client),
             client_alert,
@@ -144,7 +135,6 @@ pub(super) const RULES: &[Rule] = &[
                  (`ping -M do -s 1472` from the client's host)",
         ..unread(
             "client.left.passed_hello",
-            35,
             Class::ClientLeft,
             (Party::Client, ActOn::Client),
             hello,
@@ -159,7 +149,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "nothing to do",
         ..unread(
             "probe.passed",
-            40,
             Class::Probe,
             (Party::Client, ActOn::Nobody),
             probe,
@@ -177,7 +166,6 @@ pub(super) const RULES: &[Rule] = &[
                  correct its pin (gateway.remote.tlsFingerprint)",
         ..unread(
             "probe.passed_tls",
-            45,
             Class::Probe,
             (Party::Client, ActOn::Nobody),
             probe_tls,
@@ -193,7 +181,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look into the gateway's log and at its load at this time: it accepts connections and does not answer",
         ..unread(
             "gateway.silent.passed",
-            50,
             Class::GatewaySilent,
             (Party::Client, ActOn::Gateway),
             silent,
@@ -209,7 +196,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look at the client's log and at any proxy between client and tap at this time",
         ..unread(
             "client.left.passed",
-            60,
             Class::ClientLeft,
             (Party::Client, ActOn::Client),
             client_left,
@@ -225,7 +211,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look into the gateway's log at this time; check whether its process was restarted",
         ..unread(
             "gateway.left.passed",
-            70,
             Class::GatewayLeft,
             (Party::Gateway, ActOn::Gateway),
             gateway_left,
@@ -244,7 +229,6 @@ pub(super) const RULES: &[Rule] = &[
                  certificate and key (--cert and --key)",
         ..unread(
             "ok.passed",
-            90,
             Class::Ok,
             (Party::None, ActOn::Nobody),
             in_order,

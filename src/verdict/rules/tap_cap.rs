@@ -6,7 +6,7 @@ use crate::session::record::{CapFact, CapKey, Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{at, human_bytes};
 use crate::verdict::words::cap_words;
-use crate::verdict::{Decisive, Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Decisive, Finding, Rule, Versions, View};
 
 const fn cap(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
@@ -14,10 +14,6 @@ const fn cap(id: &'static str, act_on: ActOn, find: Find) -> Rule {
         class: Class::TapDenied,
         party: Party::Tap,
         act_on,
-        // By the earliest fact: who had closed before was not stopped by us. Before the drain's
-        // rule: a cap that was met needs no other reason.
-        stage: Stage::Close,
-        order: 8,
         title: "",
         explanation: "",
         evidence: "",

@@ -7,7 +7,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::registry::Find;
 use crate::verdict::view::fact;
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Finding, Rule, Versions, View};
 
 const fn limit(id: &'static str, find: Find) -> Rule {
     Rule {
@@ -15,8 +15,6 @@ const fn limit(id: &'static str, find: Find) -> Rule {
         class: Class::TapFault,
         party: Party::Tap,
         act_on: ActOn::Tap,
-        stage: Stage::Dial,
-        order: 10,
         title: "",
         explanation: "",
         evidence: "",

@@ -7,7 +7,7 @@ use crate::session::record::{
 };
 use crate::session::text::is_plain_origin;
 use crate::verdict::view::{fact, short};
-use crate::verdict::{Finding, Rule, Stage, Versions, View};
+use crate::verdict::{Finding, Rule, Versions, View};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -15,8 +15,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "The page's origin is not on our list",
         explanation: "A web page asked for a WebSocket and its origin is not in origins.allowed \
                       (nor let in by the gateway's own configuration, where that is read). Scheme, \
@@ -35,8 +33,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "The client sent no Origin, and we want one",
         explanation: "origins.missing is deny, so an upgrade without an Origin header is refused. \
                       Browsers always send one; the command line, nodes and apps never do.",
