@@ -8,6 +8,7 @@ pub mod added;
 pub mod address;
 pub mod caps;
 pub mod credential;
+pub mod dial;
 pub mod end_cause;
 pub mod heartbeats;
 pub mod legs;

@@ -13,6 +13,6 @@ mod race;
 mod resolver;
 pub mod tls;
 
-pub use dial::{DialFacts, DialFailed, Dialler};
+pub use dial::{DialFailed, Dialler};
 pub use lately::{Lately, Reached};
 pub use pool::Pool;

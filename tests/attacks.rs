@@ -360,7 +360,7 @@ async fn a_header_bomb_by_bytes_and_by_count() {
         let record = tap
             .wait_for("the refusal", |record| record.close.denied.is_some())
             .await;
-        assert_eq!(record.close.denied.as_ref().unwrap().key, name);
+        assert_eq!(record.close.denied.as_ref().unwrap().key.as_str(), name);
         assert_eq!(class(&record), Class::TapDenied);
         assert_eq!(peer.log.connections(), 0);
     }

@@ -16,7 +16,8 @@ fn root() -> &'static Path {
 }
 
 fn read(page: &Path) -> String {
-    fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page:?}: {error}"))
+    fs::read_to_string(root().join(page))
+        .unwrap_or_else(|error| panic!("{}: {error}", page.display()))
 }
 
 /// All pages, by their place in the project.
@@ -56,6 +57,10 @@ fn prose(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+fn has_ending(name: &str, ending: &str) -> bool {
+    Path::new(name).extension().is_some_and(|its| its == ending)
+}
+
 /// Paths of files and folders that a page names in backticks.
 fn paths_named(text: &str) -> BTreeSet<String> {
     let folders = [
@@ -64,7 +69,7 @@ fn paths_named(text: &str) -> BTreeSet<String> {
     let quoted = text.split('`').skip(1).step_by(2);
     let paths = quoted.filter(|word| {
         let first = word.split('/').next().unwrap_or_default();
-        let is_path = word.contains('/') && (folders.contains(&first) || word.ends_with(".rs"));
+        let is_path = word.contains('/') && (folders.contains(&first) || has_ending(word, "rs"));
         is_path && !word.contains(char::is_whitespace) && !word.contains(['*', '{', '<'])
     });
     paths.map(str::to_owned).collect()
@@ -180,7 +185,7 @@ fn the_index_has_every_page() {
     assert!(pages.len() > 20, "{pages:?}");
     let schemas = fs::read_dir(&folder).expect("docs").flatten();
     let schemas = schemas.filter_map(|entry| entry.file_name().into_string().ok());
-    let schemas = schemas.filter(|name| name.ends_with(".json"));
+    let schemas = schemas.filter(|name| has_ending(name, "json"));
     let missing: Vec<String> = pages
         .into_iter()
         .chain(schemas)

@@ -1,6 +1,6 @@
 //! What should not come in: each case gets its answer (or its end) and its record.
 
-use wstap::session::record::{Class, FirstBytes, Kind};
+use wstap::session::record::{Class, FirstBytes, Kind, TlsAlert};
 use wstap::session::{Phase, SessionRecord};
 
 use crate::peers::{Peer, Via, echo, never_answers, ok_instead_of_101};
@@ -93,7 +93,7 @@ async fn a_client_that_refuses_our_certificate() {
         .tls
         .and_then(|tls| tls.failure)
         .expect("a TLS failure");
-    assert_eq!(failure.alert.as_deref(), Some("unknown_ca"));
+    assert_eq!(failure.alert, Some(TlsAlert::UnknownCa));
 }
 
 #[tokio::test]

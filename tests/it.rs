@@ -49,6 +49,7 @@ mod http2;
 mod input;
 mod interim;
 mod kept;
+mod kinds;
 mod layers;
 mod limits;
 mod live;

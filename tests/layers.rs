@@ -153,7 +153,7 @@ fn imports() -> BTreeSet<Import> {
     imports
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+pub fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a source folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
@@ -170,7 +170,7 @@ fn module_of(inner: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-fn is_test_file(inner: &Path) -> bool {
+pub fn is_test_file(inner: &Path) -> bool {
     inner.iter().any(|part| {
         let part = part.to_string_lossy();
         part == "tests" || part == "tests.rs" || part.ends_with("_tests.rs")
@@ -178,7 +178,7 @@ fn is_test_file(inner: &Path) -> bool {
 }
 
 /// The source without comments and without `#[cfg(test)]` items.
-fn production_part(source: &str) -> String {
+pub fn production_part(source: &str) -> String {
     let lines = source
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));

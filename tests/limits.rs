@@ -18,7 +18,7 @@ fn denied_by(key: &'static str) -> impl Fn(&SessionRecord) -> bool {
             .close
             .denied
             .as_ref()
-            .is_some_and(|denied| denied.key == key)
+            .is_some_and(|denied| denied.key.as_str() == key)
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::json;
 use wstap::session::SessionRecord;
 use wstap::session::party::{Party, Phase};
 use wstap::session::record::{
-    AnswerBy, Class, Kind, Miss, OriginDecision, OriginError, SawBasis, TimerKey, TransportEnd,
+    AnswerBy, Class, DeniedKey, Kind, Miss, OriginDecision, OriginError, SawBasis, TimerKey,
+    TransportEnd,
 };
 use wstap::ws::CloseCode;
 
@@ -88,7 +89,7 @@ async fn a_403_names_the_origin_the_nearest_entry_and_the_line_to_add() {
             (Class::TapDenied, Phase::Admission)
         );
         assert_eq!(record.close.first, Some(Party::Tap));
-        assert_eq!(record.close.denied.unwrap().key, "origins.allowed");
+        assert_eq!(record.close.denied.unwrap().key, DeniedKey::OriginsAllowed);
         let answer = record.answer.unwrap();
         assert_eq!((answer.by, answer.status), (AnswerBy::Tap, 403));
         let origin = record.origin.unwrap();

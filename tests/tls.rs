@@ -8,6 +8,7 @@ mod endings;
 mod groups;
 mod hellos;
 mod key_log;
+mod kinds;
 mod names;
 mod openssl;
 mod pki;

@@ -55,12 +55,25 @@ pub struct Refusal {
     pub fault: HeadFault,
     /// For people: what was found. Names of headers at most, never a value that may be a secret.
     pub detail: String,
+    /// The limit that was exceeded, in bytes or header lines.
+    pub limit: Option<u64>,
 }
 
 impl Refusal {
     fn new(fault: HeadFault, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { fault, detail }
+        Self {
+            fault,
+            detail: detail.into(),
+            limit: None,
+        }
+    }
+
+    /// The head is over a limit of ours.
+    fn over(fault: HeadFault, limit: usize, detail: String) -> Self {
+        Self {
+            limit: u64::try_from(limit).ok(),
+            ..Self::new(fault, detail)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all requests of one client connection have in common; of HTTP/2, what one stream has.
 
 pub mod accept;
+mod early;
 pub(crate) mod gate;
 pub(crate) mod heads;
 mod http1;
@@ -19,9 +20,9 @@ use crate::admission::peer::Peer;
 use crate::proxy::request::body::Body;
 use crate::proxy::tap::open_connections::ConnectionGuard;
 use crate::session::moment::Anchor;
-use crate::session::record::client::Http2Facts;
+use crate::session::record::ClientTls;
+use crate::session::record::client::{Http2Facts, SelfMade};
 use crate::session::record::proxy_protocol::ProxyProtocolFacts;
-use crate::session::record::{ClientFacts, ClientTls};
 use crate::transport::redirected::Course;
 use crate::transport::sensed::Sensed;
 use crate::transport::tls::Terminator;
@@ -170,11 +171,9 @@ impl Connection {
         self
     }
 
-    /// Notes the certificate facts that the record of a connection without a request needs.
-    pub(crate) fn note_certificate(&self, client: &mut ClientFacts) {
-        if let (Some(tls), Some(terminator)) = (&mut client.tls, &self.terminator) {
-            let shown = tls.certificate.as_deref();
-            tls.self_made = shown.and_then(|shown| terminator.self_made(shown));
-        }
+    /// What is wrong with the certificate that the client was shown, if wstap made it.
+    fn self_made(&self) -> Option<Box<SelfMade>> {
+        let shown = self.tls.as_ref()?.certificate.as_deref()?;
+        self.terminator.as_ref()?.self_made(shown)
     }
 }

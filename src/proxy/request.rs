@@ -24,19 +24,21 @@ use tower::{Service, ServiceBuilder};
 
 use self::body::Body;
 use self::from_client::FromClient;
+use crate::proxy::connection::Connection;
 use crate::proxy::tap::Tap;
 
-/// The service that answers the requests of one connection. From the outside in: the record is
+/// The service that answers one request of a connection. From the outside in: the record is
 /// opened, and closed with the answer's last byte; failures become answers; limits, timers and
 /// admission each may refuse; the innermost part proxies.
 pub(crate) fn stack(
     tap: &Arc<Tap>,
+    connection: &Arc<Connection>,
 ) -> impl Service<Request<FromClient>, Response = Response<Body>, Error = Infallible, Future: Send>
 + Clone
 + Send
 + use<> {
     ServiceBuilder::new()
-        .layer(layers::record::Layer::new(tap))
+        .layer(layers::record::Layer::new(tap, connection))
         .layer(layers::respond::Layer::new(tap))
         .layer(layers::limit::Layer::new(tap))
         .layer(layers::timeout::Layer::new(tap))

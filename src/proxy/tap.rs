@@ -29,12 +29,12 @@ use crate::proxy::tap::attribution::Attribution;
 use crate::proxy::tap::clients::{Clients, Counted, Place};
 use crate::proxy::tap::drain::Drain;
 use crate::proxy::tap::loops::Loops;
-use crate::proxy::tap::open_connections::{ConnectionGuard, Denial, OpenConnections};
+use crate::proxy::tap::open_connections::{ConnectionGuard, OpenConnections};
 use crate::proxy::tap::origins::Origins;
 use crate::proxy::tap::told::Told;
 use crate::session::credential::Fingerprinter;
 use crate::session::moment::Anchor;
-use crate::session::record::TapMode;
+use crate::session::record::{ClientFacts, DeniedFact, DeniedKey, TapMode};
 use crate::session::{Recorder, Tapped};
 use crate::sink::{Outlet, Wanted};
 use crate::upstream::tls::TlsSetupError;
@@ -246,18 +246,23 @@ impl Tap {
     /// A new record for something that happens on this connection.
     pub(crate) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
         let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
-        let facts = &mut recorder.facts;
-        facts.tap = Tapped {
+        let tapped = Tapped {
             name: Arc::clone(&self.name),
             listener: connection.ends.local.as_str().into(),
             listener_key: Arc::clone(&connection.ends.listener),
         };
-        if connection.is_redirected() {
-            facts.mode = TapMode::Attached;
-        }
-        connection.ends.note(&mut facts.client);
-        facts.client.tls.clone_from(&connection.tls);
-        facts.client.http2 = connection.http2_facts();
+        let mode = if connection.is_redirected() {
+            TapMode::Attached
+        } else {
+            TapMode::default()
+        };
+        let mut client = ClientFacts {
+            tls: connection.tls.clone(),
+            http2: connection.http2_facts(),
+            ..ClientFacts::default()
+        };
+        connection.ends.note(&mut client);
+        recorder.accepted(tapped, mode, client);
         let outlet = if connection.is_self_check() {
             &self.unread
         } else {
@@ -277,7 +282,7 @@ impl Tap {
         &self,
         peer: &Peer,
         relays: bool,
-    ) -> (ConnectionGuard, Result<(), Denial>) {
+    ) -> (ConnectionGuard, Result<(), DeniedFact>) {
         let limits = self.config.limits();
         let (mut guard, before) = self.counts.enter();
         // Through a trusted proxy many clients come: each request tells which.
@@ -287,24 +292,21 @@ impl Tap {
         } else {
             self.place_for(Counted::of(peer)).map(Some)
         };
-        let denied = |key, what: String| {
-            Err(Denial {
+        let denied = |key, what: String, limit: usize| {
+            Err(DeniedFact {
                 key,
                 detail: format!("{what} are open"),
+                limit: u64::try_from(limit).ok(),
             })
         };
         let admitted = if before.connections >= limits.connections {
-            denied(
-                "limits.connections",
-                format!("{} connections", before.connections),
-            )
+            let what = format!("{} connections", before.connections);
+            denied(DeniedKey::Connections, what, limits.connections)
         } else if let Err(denial) = &place {
             Err(denial.clone())
         } else if before.handshakes >= limits.handshakes {
-            denied(
-                "limits.handshakes",
-                format!("{} handshakes", before.handshakes),
-            )
+            let what = format!("{} handshakes", before.handshakes);
+            denied(DeniedKey::Handshakes, what, limits.handshakes)
         } else {
             Ok(())
         };
@@ -320,12 +322,13 @@ impl Tap {
     }
 
     /// A place for one more connection or session of a client.
-    pub(crate) fn place_for(&self, client: Counted) -> Result<Place, Denial> {
+    pub(crate) fn place_for(&self, client: Counted) -> Result<Place, DeniedFact> {
         let limit = self.config.limits().per_client;
         let place = self.clients.enter(client, limit);
-        place.ok_or_else(|| Denial {
-            key: "limits.per_client",
+        place.ok_or_else(|| DeniedFact {
+            key: DeniedKey::PerClient,
             detail: format!("{limit} connections of {client} are open"),
+            limit: u64::try_from(limit).ok(),
         })
     }
 

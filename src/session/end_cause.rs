@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::record::StreamReset;
+use super::record::Http2Error;
 use super::record::stream_fault::StreamFault;
 
 /// Why a transport ended abnormally. Boxed into one pointer: an open session holds several.
@@ -13,7 +13,7 @@ pub struct EndCause(Box<Inner>);
 struct Inner {
     words: String,
     fault: Option<StreamFault>,
-    reset: Option<StreamReset>,
+    reset: Option<Http2Error>,
 }
 
 impl EndCause {
@@ -30,7 +30,7 @@ impl EndCause {
 
     /// The peer reset its stream of HTTP/2, in words and as a kind.
     #[must_use]
-    pub fn reset(words: String, reset: StreamReset) -> Self {
+    pub fn reset(words: String, reset: Http2Error) -> Self {
         Self(Box::new(Inner {
             words,
             fault: None,
@@ -52,7 +52,7 @@ impl EndCause {
 
     /// How the peer reset its stream, if that is what it did.
     #[must_use]
-    pub fn stream_reset(&self) -> Option<StreamReset> {
+    pub fn stream_reset(&self) -> Option<Http2Error> {
         self.0.reset
     }
 }

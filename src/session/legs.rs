@@ -10,12 +10,12 @@ use super::end_cause::EndCause;
 use super::moment::{Anchor, millis};
 use super::party::{Direction, Leg, Party};
 use super::record::close::{
-    CapFact, CloseFacts, CloseSeen, DeniedFact, Saw, SawBasis, TimerFact, TimerKey, TransportEnd,
-    TransportEnds,
+    CapFact, CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd, TransportEnds,
 };
 use super::record::request::{HeadFault, RefusedHead};
 use super::record::stream_fault::StreamFault;
 use super::text::PeerText;
+use crate::session::record::{DeniedFact, Http2Error};
 use crate::ws::{CloseCode, CloseFrame};
 
 /// Longest escaped close reason: 123 bytes, each written as `\u{1b}` at worst.
@@ -287,20 +287,25 @@ impl Ending {
     }
 
     /// Our policy refused this session.
-    pub fn denied(&mut self, key: &str, detail: String, at: Instant) {
+    pub fn denied(&mut self, denied: DeniedFact, at: Instant) {
         self.acts().acted.get_or_insert(at);
-        self.acts().denied.get_or_insert(DeniedFact {
-            key: key.to_owned(),
-            detail,
-        });
+        self.acts().denied.get_or_insert(denied);
     }
 
     /// What the client sent cannot be passed on.
-    pub fn refused_head(&mut self, fault: HeadFault, detail: String, at: Instant) {
+    /// With HTTP/2 `error` is the code that the stream or connection was ended with.
+    pub fn refused_head(
+        &mut self,
+        fault: HeadFault,
+        error: Option<Http2Error>,
+        detail: String,
+        at: Instant,
+    ) {
         self.acts().acted.get_or_insert(at);
         self.acts().refused.get_or_insert(RefusedHead {
             kind: fault,
             detail,
+            http2_error: error,
         });
     }
 
@@ -337,6 +342,7 @@ impl Acts {
             breaks: close.breaks.clone(),
         };
         let saw = |leg: &LegEnding, other| if tunnel { leg.saw(other) } else { None };
+        let client_reset = self.client.cause.as_ref().and_then(EndCause::stream_reset);
         CloseFacts {
             first: self.first(),
             client: self.client.received.as_ref().map(seen),
@@ -352,7 +358,8 @@ impl Acts {
                 client_fault: self.client.fault().cloned(),
                 gateway_fault: self.gateway.fault().cloned(),
                 client_refused_at: (self.client.refused_after_fin).map(|at| anchor.at(at)),
-                client_reset: self.client.cause.as_ref().and_then(EndCause::stream_reset),
+                client_reset: client_reset.map(Into::into),
+                client_reset_code: client_reset,
             },
             client_saw: saw(&self.client, &self.gateway),
             gateway_saw: saw(&self.gateway, &self.client),

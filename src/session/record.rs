@@ -5,7 +5,9 @@
 
 pub mod client;
 pub mod close;
+pub mod codes;
 pub mod context;
+pub mod denied;
 pub mod dialect;
 pub mod frames;
 pub mod gateway;
@@ -30,7 +32,9 @@ pub use close::{
     CapFact, CapKey, CloseFacts, CloseSeen, Saw, SawBasis, StreamReset, TimerFact, TimerKey,
     TransportEnd,
 };
+pub use codes::{Http2Error, PassedAlert, TlsAlert};
 pub use context::ContextFacts;
+pub use denied::{DeniedFact, DeniedKey};
 pub use dialect::DialectFacts;
 pub use frames::{DirectionFrames, Frames, Latency};
 pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy, TlsWords};

@@ -1,5 +1,10 @@
 //! Collects one session's facts and turns them into its record, once.
 
+mod answer;
+mod client;
+pub mod gateway;
+mod tunnel;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,12 +24,10 @@ use super::secrets::SeenSecrets;
 /// The record while its session lives. [`Recorder::finish`] consumes it.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    /// The facts so far.
-    pub facts: Facts,
-    /// How it is ending.
-    pub ending: Ending,
+    facts: Facts,
+    ending: Ending,
     /// The secrets that the session has shown. No text of the record may quote them.
-    pub seen: SeenSecrets,
+    seen: SeenSecrets,
     anchor: Anchor,
 }
 
@@ -101,6 +104,24 @@ impl Recorder {
         }
     }
 
+    /// The facts so far, to read.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How it is ending, to read.
+    #[must_use]
+    pub fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    /// For tests, which begin in the middle of a session.
+    #[cfg(test)]
+    pub(crate) fn facts_mut(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
     /// The session's clock.
     #[must_use]
     pub fn anchor(&self) -> &Anchor {
@@ -113,8 +134,8 @@ impl Recorder {
         self.anchor.at(now)
     }
 
-    /// Notes how far the session got; it never goes back.
-    pub fn reach(&mut self, phase: Phase) {
+    /// Records how far the session got; it never goes back.
+    fn reach(&mut self, phase: Phase) {
         self.facts.phase = self.facts.phase.max(phase);
     }
 
@@ -209,7 +230,7 @@ impl Recorder {
 
     /// Masks the secrets that are known so far in the request's texts, which `/sessions` shows
     /// while the session is open.
-    pub fn mask_request(&mut self) {
+    fn mask_request(&mut self) {
         if self.seen.is_empty() {
             return;
         }

@@ -5,7 +5,7 @@ use std::io;
 use rustls::{AlertDescription, Error, InvalidMessage};
 
 use crate::session::end_cause::EndCause;
-use crate::session::record::{StreamFault, StreamFaultKind, TransportEnd};
+use crate::session::record::{StreamFault, StreamFaultKind, TlsAlert, TransportEnd};
 
 /// How a connection ended whose read or write failed with `error`: the kind, the error's text, and
 /// what the peer had sent if that was the cause.
@@ -40,7 +40,7 @@ pub(super) fn stream_fault(error: &Error) -> Option<StreamFault> {
         Error::AlertReceived(alert) => {
             return Some(StreamFault {
                 kind: Kind::Alert,
-                alert: Some(alert_name(*alert)),
+                alert: Some(tls_alert(*alert)),
             });
         }
         Error::DecryptError => Kind::Undecryptable,
@@ -66,7 +66,7 @@ fn carried(error: &io::Error) -> Option<&EndCause> {
 pub fn words(error: &io::Error) -> String {
     match tls_error(error) {
         Some(Error::AlertReceived(alert)) => {
-            format!("the peer sent the TLS alert {}", alert_name(*alert))
+            format!("the peer sent the TLS alert {}", tls_alert(*alert))
         }
         Some(error) => format!("TLS: {error}"),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -82,18 +82,19 @@ pub fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// An alert's name as RFC 8446 section 6 spells it.
+/// The alert that the peer sent, if that is what the error says.
 #[must_use]
-pub fn alert_name(alert: AlertDescription) -> String {
-    let (mut name, mut after_lower) = (String::new(), false);
-    for c in format!("{alert:?}").chars() {
-        if c.is_ascii_uppercase() && after_lower {
-            name.push('_');
-        }
-        after_lower = c.is_ascii_lowercase();
-        name.push(c.to_ascii_lowercase());
+pub fn received_alert(error: &io::Error) -> Option<TlsAlert> {
+    match tls_error(error)? {
+        Error::AlertReceived(alert) => Some(tls_alert(*alert)),
+        _ => None,
     }
-    name
+}
+
+/// The alert by its number: the library has names of its own for some.
+#[must_use]
+pub fn tls_alert(alert: AlertDescription) -> TlsAlert {
+    TlsAlert::from(u8::from(alert))
 }
 
 #[cfg(test)]
@@ -113,12 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn alerts_have_their_rfc_names() {
-        assert_eq!(alert_name(AlertDescription::UnknownCA), "unknown_ca");
-        assert_eq!(
-            alert_name(AlertDescription::CertificateExpired),
-            "certificate_expired"
-        );
+    fn alerts_have_the_names_of_the_registry() {
+        for (alert, name) in [
+            (AlertDescription::UnknownCA, "unknown_ca"),
+            (AlertDescription::UnrecognisedName, "unrecognized_name"),
+            (AlertDescription::UnknownPSKIdentity, "unknown_psk_identity"),
+            (AlertDescription::Unknown(77), "alert_77"),
+        ] {
+            assert_eq!(tls_alert(alert).to_string(), name);
+        }
         let error = io::Error::new(
             io::ErrorKind::InvalidData,
             Error::AlertReceived(AlertDescription::BadCertificate),
@@ -149,7 +153,7 @@ mod tests {
         assert_eq!(fault(twice.into()), of(StreamFaultKind::Unexpected));
         let (end, alert) = fault(Error::AlertReceived(AlertDescription::BadRecordMac));
         assert_eq!(end, TransportEnd::Rst);
-        assert_eq!(alert.unwrap().alert.as_deref(), Some("bad_record_mac"));
+        assert_eq!(alert.unwrap().alert, Some(TlsAlert::BadRecordMac));
         assert_eq!(fault(Error::EncryptError), (TransportEnd::Local, None));
     }
 }

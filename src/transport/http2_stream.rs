@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::cause;
 use super::sensed::Sensed;
 use crate::session::end_cause::EndCause;
-use crate::session::record::{StreamReset, TransportEnd};
+use crate::session::record::TransportEnd;
 
 /// Both directions of a stream.
 #[derive(Debug)]
@@ -82,13 +82,8 @@ impl Http2Stream {
 /// A reset of a stream, for its record.
 #[must_use]
 pub fn reset_cause(reason: Reason) -> EndCause {
-    let reset = match reason {
-        Reason::CANCEL => StreamReset::Cancel,
-        Reason::NO_ERROR => StreamReset::NoError,
-        _ => StreamReset::Other,
-    };
     let words = format!("the stream was reset (RST_STREAM {reason:?})");
-    EndCause::reset(words, reset)
+    EndCause::reset(words, u32::from(reason).into())
 }
 
 /// A stream ended with its connection: how that ended is how the stream did.

@@ -144,10 +144,7 @@ pub fn version_name(version: rustls::ProtocolVersion) -> String {
 }
 
 fn failure(error: &io::Error) -> TlsFailure {
-    let alert = match cause::tls_error(error) {
-        Some(rustls::Error::AlertReceived(alert)) => Some(cause::alert_name(*alert)),
-        _ => None,
-    };
+    let alert = cause::received_alert(error);
     let detail = if error.kind() == io::ErrorKind::UnexpectedEof {
         "the connection ended in the middle of the TLS handshake".to_owned()
     } else {

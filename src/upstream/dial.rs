@@ -1,7 +1,7 @@
 //! One connection to the gateway.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,45 +20,14 @@ use super::resolver;
 use super::tls::{self, TlsSetupError};
 use crate::config::{Gateway, Host, Scheme, Target, Tcp};
 use crate::session::address;
+use crate::session::dial::DialFacts;
 use crate::session::moment::millis;
-use crate::session::record::gateway::{DialAttempt, DnsFacts, GatewayTlsFacts};
+use crate::session::record::gateway::{DnsFacts, GatewayTlsFacts};
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::transport::cause;
 use crate::transport::options;
 use crate::transport::redirected::Course;
 use crate::transport::stream::Stream;
-
-/// What is known of a dial, successful or not.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DialFacts {
-    /// The address that was connected, or tried last.
-    pub addr: Option<String>,
-    /// Our end.
-    pub local_addr: Option<String>,
-    /// Name resolution.
-    pub dns: Option<DnsFacts>,
-    /// Time to connect, without name resolution and TLS.
-    pub connect_ms: Option<f64>,
-    /// What became of each address.
-    pub attempts: Vec<DialAttempt>,
-    /// What TLS agreed.
-    pub tls: Option<GatewayTlsFacts>,
-}
-
-impl DialFacts {
-    /// The address that the gateway sees us under; `None` for a unix socket.
-    #[must_use]
-    pub fn our_ip(&self) -> Option<IpAddr> {
-        let local: SocketAddr = self.local_addr.as_deref()?.parse().ok()?;
-        Some(local.ip().to_canonical())
-    }
-
-    /// Whether the gateway sees this connection as coming from its own host: over loopback or a
-    /// unix socket. Decided by what was connected, whatever the URL says.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.our_ip().is_none_or(|ip| ip.is_loopback())
-    }
-}
 
 /// A dial that failed.
 #[derive(Debug, thiserror::Error)]
@@ -232,7 +201,12 @@ impl Dialler {
         let stream = connector
             .connect(name.clone(), tcp)
             .await
-            .map_err(|error| tls::failed(&error))?;
+            .map_err(|error| {
+                if let Some(facts) = &mut facts.tls {
+                    facts.alert = cause::received_alert(&error);
+                }
+                tls::failed(&error)
+            })?;
         if let Some(facts) = &mut facts.tls {
             tls::agreed(stream.get_ref().1, facts);
         }

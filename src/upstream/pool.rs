@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 
 use self::keep_alive::kept_for;
 use self::stream::{Again, Patience, PooledStream};
-use super::dial::{DialFacts, DialFailed, Dialler};
+use super::dial::{DialFailed, Dialler};
+use crate::session::dial::DialFacts;
 use crate::session::record::TransportEnd;
 use crate::transport::sensed::Sensed;
 

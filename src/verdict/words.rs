@@ -42,10 +42,9 @@ pub fn close_words(close: &CloseSeen) -> String {
 /// How a peer broke its TLS stream, as part of a sentence.
 #[must_use]
 pub fn stream_fault_words(fault: &StreamFault) -> String {
-    match (fault.kind, &fault.alert) {
+    match (fault.kind, fault.alert) {
         (StreamFaultKind::Alert, Some(alert)) => {
-            let alert = PeerText::new(alert, 64);
-            return format!("broke off TLS with the alert {}", alert.as_str());
+            return format!("broke off TLS with the alert {alert}");
         }
         (StreamFaultKind::Alert, None) => "broke off TLS with an alert",
         (StreamFaultKind::Undecryptable, _) => "sent a TLS record that cannot be decrypted",

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection};
 use wstap::session::SessionRecord;
 use wstap::session::party::{Party, Phase};
-use wstap::session::record::{Kind, LastRecord, TapMode, TimerKey, TransportEnd};
+use wstap::session::record::{Kind, LastRecord, PassedAlert, TapMode, TimerKey, TransportEnd};
 
 use super::{From, at, close, connect, echoes};
 use crate::peers::names_its_client::{self, Namer};
@@ -399,7 +399,7 @@ async fn what_goes_wrong_unread_is_judged_by_what_shows() {
     assert!(refused.await.is_err());
     let record = expect(own, "client.closed.passed_tls").await;
     let passed = record.passthrough.unwrap();
-    assert_eq!(passed.to_gateway.alert.as_deref(), Some("encrypted"));
+    assert_eq!(passed.to_gateway.alert, Some(PassedAlert::Encrypted));
 
     let (conn, own, _) = session(&net, From::There, &gateway, to).await;
     conn.wire.abort();

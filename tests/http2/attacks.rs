@@ -271,7 +271,7 @@ async fn header_floods_are_refused_by_size_by_count_and_by_continuation() {
     let denied = |key: &'static str| {
         move |record: &SessionRecord| {
             let denied = record.close.denied.as_ref();
-            denied.is_some_and(|denied| denied.key == key)
+            denied.is_some_and(|denied| denied.key.as_str() == key)
         }
     };
     tap.wait_for("the size", denied("limits.head_bytes")).await;

@@ -1,7 +1,6 @@
 //! `wstap probe` beside the six commands of OpenClaw's own troubleshooting page, on the same stacks: how long each
 //! takes, and whether the cause is named. Half an hour: `make probe-ladder`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -95,12 +94,10 @@ impl Outcome {
         } else {
             format!("`{rung}` `{rule}`")
         };
-        let _ = writeln!(
-            self.rows,
-            "| {} | {:.1} s | {answer} | {all:.0} s | {named} |",
-            stack.name,
-            took.as_secs_f64()
-        );
+        let (name, took) = (stack.name, took.as_secs_f64());
+        let row = format!("| {name} | {took:.1} s | {answer} | {all:.0} s | {named} |\n");
+        eprint!("{row}");
+        self.rows += &row;
     }
 }
 

@@ -19,14 +19,14 @@ use crate::support::packages::Program;
 use crate::support::skip::skip;
 
 /// OpenSSL's client.
-struct Client<'a> {
-    openssl: &'a Program,
-    addr: SocketAddr,
+pub struct Client<'a> {
+    pub openssl: &'a Program,
+    pub addr: SocketAddr,
 }
 
 impl Client<'_> {
     /// Connects with these options, sends `input`, and gives everything that it printed.
-    async fn run(&self, options: &[&str], input: &str) -> String {
+    pub async fn run(&self, options: &[&str], input: &str) -> String {
         let mut command = self.openssl.command();
         command
             .args(["s_client", "-connect", &self.addr.to_string()])
@@ -59,7 +59,7 @@ impl Client<'_> {
 }
 
 /// Everything that OpenSSL has, whatever its own policy says.
-const ALL: &str = "ALL:COMPLEMENTOFALL:@SECLEVEL=0";
+pub const ALL: &str = "ALL:COMPLEMENTOFALL:@SECLEVEL=0";
 
 #[tokio::test]
 async fn nothing_weak_is_spoken() {

@@ -84,7 +84,7 @@ pub(super) fn too_long(length: usize, limits: Limits) -> Result<(), Refusal> {
         "a head of more than {} bytes came, which is what limits.head_bytes allows",
         limits.bytes
     );
-    Err(Refusal::new(HeadFault::HeadBytes, detail))
+    Err(Refusal::over(HeadFault::HeadBytes, limits.bytes, detail))
 }
 
 pub(super) fn too_many(limits: Limits) -> Refusal {
@@ -92,7 +92,7 @@ pub(super) fn too_many(limits: Limits) -> Refusal {
         "more than {} header lines came, which is what limits.headers allows",
         limits.fields
     );
-    Refusal::new(HeadFault::Headers, detail)
+    Refusal::over(HeadFault::Headers, limits.fields, detail)
 }
 
 fn no_http() -> Refusal {

@@ -14,7 +14,7 @@ use super::gateway::{Around, GatewayList, GatewayRule};
 use super::list::OriginList;
 use super::nearest::{self, Entries};
 use super::{Origin, OriginError};
-use crate::session::record::{NearestEntry, OriginDecision as Decision};
+use crate::session::record::{DeniedKey, NearestEntry, OriginDecision as Decision};
 
 /// What is done with the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -73,12 +73,12 @@ pub enum Key {
 }
 
 impl Key {
-    /// As the configuration spells it.
+    /// As a record has it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn denied(self) -> DeniedKey {
         match self {
-            Self::Allowed => "origins.allowed",
-            Self::Missing => "origins.missing",
+            Self::Allowed => DeniedKey::OriginsAllowed,
+            Self::Missing => DeniedKey::OriginsMissing,
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::session::moment::Moment;
 use crate::session::party::Phase;
 use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::{
-    AnswerBy, ClientTls, GatewayFacts, OriginDecision, OriginFacts, RequestFacts, SniMatch,
+    AnswerBy, ClientTls, FirstBytes, GatewayFacts, OriginDecision, OriginFacts, RequestFacts,
+    SniMatch,
 };
 use crate::verdict::attempts::dead_addresses;
 use crate::verdict::words::{human_bytes, human_ms, quoted};
@@ -67,12 +68,12 @@ fn accept(steps: &mut Steps<'_>) {
         let bytes = client.bytes_read.map_or_else(String::new, |bytes| {
             format!(", {} in all", human_bytes(bytes))
         });
-        let text = match word(&first).as_str() {
-            "none" => "not one byte comes".to_owned(),
-            "tls" => format!("what comes looks like TLS{bytes}"),
-            "http" => format!("what comes looks like HTTP{bytes}"),
-            "proxy" => format!("what comes looks like a PROXY protocol header{bytes}"),
-            _ => format!("what comes is neither TLS nor HTTP{bytes}"),
+        let text = match first {
+            FirstBytes::None => "not one byte comes".to_owned(),
+            FirstBytes::Tls => format!("what comes looks like TLS{bytes}"),
+            FirstBytes::Http => format!("what comes looks like HTTP{bytes}"),
+            FirstBytes::Proxy => format!("what comes looks like a PROXY protocol header{bytes}"),
+            FirstBytes::Other => format!("what comes is neither TLS nor HTTP{bytes}"),
         };
         steps.add(None, (Client, Tap), Event::FirstBytes, text);
     }
@@ -81,7 +82,7 @@ fn accept(steps: &mut Steps<'_>) {
 fn tls_words(tls: &ClientTls) -> String {
     if let Some(failure) = &tls.failure {
         let detail = failure.detail.trim_start_matches("TLS: ");
-        return match &failure.alert {
+        return match failure.alert {
             Some(alert) => format!("TLS fails: {detail}, alert {alert}"),
             None => format!("TLS fails: {detail}"),
         };

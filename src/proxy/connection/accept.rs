@@ -9,17 +9,17 @@ use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
 
+use crate::proxy::connection::early::{self, Awaited, Early, Why};
 use crate::proxy::connection::session::Shared;
 use crate::proxy::connection::{Connection, Ends, http1, http2, passthrough};
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::current::Current;
-use crate::proxy::tap::open_connections::{ConnectionGuard, Denial};
+use crate::proxy::tap::open_connections::ConnectionGuard;
 use crate::session::end_cause::EndCause;
 use crate::session::moment::{Anchor, millis};
-use crate::session::party::{Leg, Phase};
-use crate::session::record::{
-    AnswerBy, AnswerFacts, ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd,
-};
+use crate::session::party::Leg;
+use crate::session::record::DeniedFact;
+use crate::session::record::{ClientTls, FirstBytes, TimerKey, TlsFailure, TransportEnd};
 use crate::transport::listening::{Accepted, Listening};
 use crate::transport::sensed::Sensed;
 use crate::transport::sensor::Sensor;
@@ -151,16 +151,15 @@ impl Arrival {
     }
 
     /// A limit is reached: closed at once.
-    pub(crate) fn turn_away(self, socket: ClientSocket, denial: Denial) {
+    pub(crate) fn turn_away(self, socket: ClientSocket, denial: DeniedFact) {
         let (tap, connection) = self.connection(None, Arc::default());
-        let session = tap.open_record(&connection, connection.accepted);
-        session.with(|rec| {
-            let now = Instant::now();
-            rec.ending.denied(denial.key, denial.detail, now);
-            rec.ending
-                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
-        });
-        session.settle();
+        let early = Early {
+            awaited: Awaited::Nothing,
+            first: None,
+            why: Why::Denied(denial),
+            end: None,
+        };
+        early::record(&tap, &connection, connection.accepted, early);
         drop(socket);
     }
 
@@ -201,13 +200,16 @@ impl Arrival {
             Ok(Ok(read)) => read,
             Ok(Err(error)) => {
                 let (end, words) = cause::of_error(&error);
-                return self.no_tls(FirstBytes::None, end, Some(words));
+                self.without_tls(None, FirstBytes::None, Why::Left, Some((end, Some(words))));
+                return;
             }
             Err(_) => return self.too_slow(limit, FirstBytes::None, ClientTls::default()),
         };
         let first = FirstBytes::of(read.get(..FIRST).unwrap_or(&read));
         match first {
-            FirstBytes::None => self.no_tls(first, TransportEnd::Fin, None),
+            FirstBytes::None => {
+                self.without_tls(None, first, Why::Left, Some((TransportEnd::Fin, None)));
+            }
             FirstBytes::Http => self.plain_http_on_tls(socket).await,
             FirstBytes::Tls | FirstBytes::Proxy | FirstBytes::Other => {
                 let mut facts = ClientTls::default();
@@ -239,49 +241,37 @@ impl Arrival {
         }
     }
 
-    /// Opens the record of a connection that ends here.
-    fn early(self, tls: Option<ClientTls>, first: FirstBytes) -> Shared {
+    /// Records a connection whose TLS handshake did not complete. `end`: how the client ended it, if it
+    /// did.
+    fn without_tls(
+        self,
+        tls: Option<ClientTls>,
+        first: FirstBytes,
+        why: Why,
+        end: Option<(TransportEnd, Option<EndCause>)>,
+    ) -> Shared {
         let (tap, connection) = self.connection(tls, Arc::default());
-        let session = tap.open_record(&connection, connection.accepted);
-        session.with(|rec| {
-            rec.reach(Phase::Tls);
-            rec.facts.client.first_bytes = Some(first);
-        });
-        session.settle();
-        session
-    }
-
-    /// It ended before anything came.
-    fn no_tls(self, first: FirstBytes, end: TransportEnd, cause: Option<EndCause>) {
-        let session = self.early(None, first);
-        session.with(|rec| {
-            rec.ending
-                .transport_ended(Leg::Client, end, cause, Instant::now());
-        });
+        let early = Early {
+            awaited: Awaited::Tls,
+            first: Some(first),
+            why,
+            end: end.map(|(end, cause)| (end, cause, Instant::now())),
+        };
+        early::record(&tap, &connection, connection.accepted, early)
     }
 
     fn tls_failed(self, first: FirstBytes, failed: tls::Failed) {
-        let session = self.early(Some(failed.facts), first);
-        let (end, words) = match cause::of_error(&failed.error) {
+        let end = match cause::of_error(&failed.error) {
             // No alert and no byte of ours was the reason: the client ended it.
             (TransportEnd::TlsTruncated, _) => (TransportEnd::Fin, None),
             (end, words) => (end, Some(words)),
         };
-        session.with(|rec| {
-            rec.ending
-                .transport_ended(Leg::Client, end, words, Instant::now());
-        });
+        self.without_tls(Some(failed.facts), first, Why::Left, Some(end));
     }
 
     /// We shut down in the middle of a handshake: there is nothing to wait for.
     fn drained(self, facts: ClientTls) {
-        let session = self.early(Some(facts), FirstBytes::None);
-        session.with(|rec| {
-            let now = Instant::now();
-            rec.ending.drained(now);
-            rec.ending
-                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
-        });
+        self.without_tls(Some(facts), FirstBytes::None, Why::Drained, None);
     }
 
     fn too_slow(self, limit: Duration, first: FirstBytes, mut facts: ClientTls) {
@@ -290,15 +280,9 @@ impl Arrival {
             detail,
             ..TlsFailure::default()
         });
-        let session = self.early(Some(facts), first);
-        session.with(|rec| {
-            let now = Instant::now();
-            let observed = rec.anchor().since(now);
-            rec.ending
-                .timer_fired(TimerKey::TlsHandshake, limit, observed, now);
-            rec.ending
-                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
-        });
+        let waited = self.accepted.since(Instant::now());
+        let why = Why::TimedOut(TimerKey::TlsHandshake, limit, waited);
+        self.without_tls(Some(facts), first, why, None);
     }
 
     /// Somebody typed `http://`: say so in plain HTTP, the only language they speak.
@@ -312,7 +296,9 @@ impl Arrival {
             }),
             ..ClientTls::default()
         };
-        let session = self.early(Some(facts), FirstBytes::Http);
+        let (tap, connection) = self.connection(Some(facts), Arc::default());
+        let (accepted, first) = (connection.accepted, Some(FirstBytes::Http));
+        let session = early::begin(&tap, &connection, accepted, Awaited::Tls, first);
         let id = session.id();
         let body = format!("wstap: this port speaks TLS; use https:// or wss://\nsession: {id}\n");
         let session_line = if header {
@@ -327,22 +313,17 @@ impl Arrival {
             body.len(),
         );
         let written = socket.write_all(answer.as_bytes()).await;
-        session.with(|rec| {
-            rec.ending.acted(Instant::now());
-            rec.facts.answer = Some(AnswerFacts {
-                by: AnswerBy::Tap,
-                status: 400,
-                error: Some("http_request_error".to_owned()),
-                body_bytes: None,
-                request_body_bytes: None,
-                complete: written.is_ok(),
-            });
-        });
+        session.record().acted(Instant::now());
+        session
+            .record()
+            .answered_by_tap(400, Some("http_request_error"));
+        if written.is_err() {
+            session.record().answer_cut();
+        }
         linger(socket).await;
-        session.with(|rec| {
-            rec.ending
-                .transport_ended(Leg::Client, TransportEnd::Local, None, Instant::now());
-        });
+        session
+            .record()
+            .leg_ended_by_tap(Leg::Client, Instant::now());
     }
 }
 

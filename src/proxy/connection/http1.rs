@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use crate::admission::head;
 use crate::proxy::connection::Connection;
+use crate::proxy::connection::early::{self, Awaited, Early, Why};
 use crate::proxy::connection::gate::Gate;
 use crate::proxy::connection::state::EndOfConnection;
 use crate::proxy::request::body::Body;
@@ -23,8 +24,7 @@ use crate::proxy::request::stack;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::current::Current;
 use crate::proxy::tunnel::client_leg::Offered;
-use crate::session::party::{Leg, Phase};
-use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, TimerKey, TransportEnd};
+use crate::session::record::{HeadFault, TimerKey};
 use crate::transport::clock;
 use crate::transport::sensor::Sensor;
 
@@ -56,11 +56,10 @@ pub(crate) async fn serve(
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         let offered = Offered::of(&mut request);
         let extensions = request.extensions_mut();
-        extensions.insert(Arc::clone(&about));
         if let Some(offered) = &offered {
             extensions.insert(offered.clone());
         }
-        let answering = stack(&now.tap()).oneshot(request.map(FromClient::Http1));
+        let answering = stack(&now.tap(), &about).oneshot(request.map(FromClient::Http1));
         let put = Arc::clone(&put);
         async move {
             let answer = answering.await;
@@ -174,39 +173,23 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
     } else {
         clock::anchor()
     };
-    let session = tap.open_record(connection, anchor);
     let limit = tap.config.timeouts().request_head;
-    session.with(|rec| {
-        rec.reach(Phase::Request);
-        rec.facts.client.first_bytes = Some(connection.state.sensed.first_bytes());
-        rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
-        connection.note_certificate(&mut rec.facts.client);
-        let now = Instant::now();
-        match ending {
-            Unexplained::Left => {}
-            Unexplained::Drained => rec.ending.drained(now),
-            Unexplained::HeadTimeout(waited) => {
-                rec.ending
-                    .timer_fired(TimerKey::RequestHead, limit, *waited, now);
-            }
-            Unexplained::Malformed(detail) => {
-                let fault = HeadFault::NotHttp;
-                rec.ending.refused_head(fault, detail.clone(), now);
-                rec.facts.answer = Some(AnswerFacts {
-                    by: AnswerBy::Tap,
-                    status: 400,
-                    error: Some("http_request_error".to_owned()),
-                    body_bytes: None,
-                    request_body_bytes: None,
-                    complete: true,
-                });
-            }
-        }
-        let (end, cause, at) = match connection.state.sensed.end() {
-            Some(end) => (end.end, end.cause, end.at),
-            None => (TransportEnd::Local, None, now),
-        };
-        rec.ending.transport_ended(Leg::Client, end, cause, at);
-    });
-    session.settle();
+    let why = match ending {
+        Unexplained::Left => Why::Left,
+        Unexplained::Drained => Why::Drained,
+        Unexplained::HeadTimeout(waited) => Why::TimedOut(TimerKey::RequestHead, limit, *waited),
+        Unexplained::Malformed(detail) => Why::Refused(HeadFault::NotHttp, None, detail.clone()),
+    };
+    let early = Early {
+        awaited: Awaited::Head,
+        first: Some(connection.state.sensed.first_bytes()),
+        why,
+        end: (connection.state.sensed.end()).map(|end| (end.end, end.cause, end.at)),
+    };
+    let session = early::record(tap, connection, anchor, early);
+    if let Unexplained::Malformed(_) = ending {
+        session
+            .record()
+            .answered_by_tap(400, Some("http_request_error"));
+    }
 }

@@ -34,7 +34,7 @@ use crate::proxy::connection::Connection;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::current::Current;
 use crate::session::record::client::Http2Facts;
-use crate::session::record::{HeadFault, TransportEnd};
+use crate::session::record::{HeadFault, Http2Error, TransportEnd};
 use crate::transport::clock;
 use crate::transport::http2_watch::{LINGER, Watch, Watched};
 use crate::transport::sensor::Sensor;
@@ -227,7 +227,11 @@ impl Serving<'_> {
             "the client reset {} of {} requests before they were answered",
             facts.cancelled, facts.requests
         );
-        self.ending = Some(Ending::Broken(HeadFault::Http2Flood, detail));
+        self.ending = Some(Ending::Broken(
+            HeadFault::Http2Flood,
+            Some(Http2Error::EnhanceYourCalm),
+            detail,
+        ));
         self.inner.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         self.leaving = Some(Deadline::now() + LAST_WORDS);
     }

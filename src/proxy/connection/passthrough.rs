@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::gate::REDIRECTED_WAIT;
 use crate::proxy::connection::session::Shared;
-use crate::proxy::request::exchange::{dial, note_reached};
+use crate::proxy::request::exchange::dial;
 use crate::proxy::tap::Tap;
 use crate::session::Tunnelled;
 use crate::session::moment::Anchor;
-use crate::session::party::{Direction, Leg, Phase};
+use crate::session::party::{Direction, Leg};
 use crate::session::record::{FirstBytes, PassedFacts, PassthroughFacts, TimerKey, TransportEnd};
 use crate::sink::live::Live;
 use crate::transport::stream::Stream;
@@ -33,17 +33,12 @@ const READ: usize = 16 * 1024;
 /// Serves a connection until both ends have left, or the tap shuts down.
 pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: TcpStream) {
     let session = tap.open_record(&connection, connection.accepted);
-    session.with(|rec| {
-        let facts = rec.facts.gateway.get_or_insert_default();
-        // What is passed unread is TLS.
-        facts.url = tap
-            .config
-            .gateway()
-            .url()
-            .replacen("http://", "https://", 1);
-        facts.expects = tap.config.gateway().dialect().to_string();
-        rec.reach(Phase::Dial);
-    });
+    let gateway = tap.config.gateway();
+    // What is passed unread is TLS.
+    let url = gateway.url().replacen("http://", "https://", 1);
+    session
+        .record()
+        .dialling(url, gateway.dialect().to_string());
     let dialled = tokio::select! {
         dialled = dial(tap, &connection, &session) => dialled,
         // The record is not settled, and tells by itself that we shut down.
@@ -52,14 +47,14 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
     session.settle();
     let mut gateway = match dialled {
         Ok((Stream::Tcp(gateway), facts)) => {
-            note_reached(&session, &facts);
+            session.record().dialled(&facts);
             gateway
         }
         refused => {
             if refused.is_ok() {
                 let what = "a connection that is to pass unread was dialled with TLS of our own"
                     .to_owned();
-                session.with(|rec| rec.ending.fault(what, Instant::now()));
+                session.record().faulted(what, Instant::now());
             }
             // As near as we get to the refusal that the client would have met.
             reset(&session, Leg::Client, &client);
@@ -67,7 +62,7 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
         }
     };
     connection.state.establish();
-    session.with(|rec| rec.reach(Phase::Open));
+    session.record().session_opened();
     let seen = Seen::default();
     let way = Way {
         session: &session,
@@ -83,30 +78,23 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
             }
         }
         () = tap.drain.token().cancelled() => {
-            session.with(|rec| rec.ending.drained(Instant::now()));
+            session.record().drained(Instant::now());
             reset(&session, Leg::Client, &client);
             reset(&session, Leg::Gateway, &gateway);
         }
     }
-    session.with(|rec| {
-        rec.facts.client.tcp = tcp_info::read(&client);
-        if let Some(facts) = &mut rec.facts.gateway {
-            facts.tcp = tcp_info::read(&gateway);
-        }
-        let first = seen.of(Direction::ToGateway, |way| FirstBytes::of(&way.first));
-        rec.facts.client.first_bytes = Some(first);
-        let facts = Box::new(seen.facts(rec.anchor()));
-        rec.facts.tunnel = Some(Box::new(Tunnelled::Unread(facts)));
-    });
+    let mut record = session.record();
+    record.client_tcp(tcp_info::read(&client));
+    record.gateway_tcp(tcp_info::read(&gateway));
+    record.client_began_with(seen.of(Direction::ToGateway, |way| FirstBytes::of(&way.first)));
+    let passed = Box::new(seen.facts(record.anchor()));
+    record.tunnel_ended(Tunnelled::Unread(passed));
 }
 
 /// Has this leg reset when its socket is dropped, and notes that as our end, if the far end has not left already.
 fn reset(session: &Shared, leg: Leg, stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-    session.with(|rec| {
-        rec.ending
-            .transport_ended(leg, TransportEnd::Local, None, Instant::now());
-    });
+    session.record().leg_ended_by_tap(leg, Instant::now());
 }
 
 /// One connection that is passed on.
@@ -198,10 +186,9 @@ impl Way<'_> {
             tokio::time::sleep_until((quiet_since + REDIRECTED_WAIT).into()).await;
             if self.seen.last_at().is_none_or(|last| last <= quiet_since) {
                 let (key, quiet) = (TimerKey::HalfClose, quiet_since.elapsed());
-                self.session.with(|rec| {
-                    let now = Instant::now();
-                    rec.ending.timer_fired(key, REDIRECTED_WAIT, quiet, now);
-                });
+                self.session
+                    .record()
+                    .timer_fired(key, REDIRECTED_WAIT, quiet, Instant::now());
                 return Leg::Gateway;
             }
         }
@@ -210,17 +197,15 @@ impl Way<'_> {
     fn ended(&self, leg: Leg, end: TransportEnd) {
         let now = Instant::now();
         self.seen.note_fin(leg, now);
-        self.session
-            .with(|rec| rec.ending.transport_ended(leg, end, None, now));
+        self.session.record().leg_ended(leg, end, None, now);
     }
 
     fn broke(&self, leg: Leg, error: &io::Error) -> Leg {
         let (end, cause) = cause::of_error(error);
         let now = Instant::now();
-        self.session.with(|rec| {
-            rec.ending.transport_ended(leg, end, Some(cause), now);
-            rec.ending.refuses_to_read(leg, now);
-        });
+        let mut record = self.session.record();
+        record.leg_ended(leg, end, Some(cause), now);
+        record.leg_refuses_to_read(leg, now);
         leg
     }
 }
@@ -314,7 +299,7 @@ impl Seen {
                 protected: way.outside.protected(),
                 first_at: way.first_at.map(|at| anchor.at(at)),
                 last_at: way.last_at.map(|at| anchor.at(at)),
-                alert: way.outside.alert().map(str::to_owned),
+                alert: way.outside.alert(),
                 last_record: way.outside.last_record(),
             })
         };

@@ -10,9 +10,9 @@ use crate::admission::peer::Peer;
 use crate::admission::proxy_header::Reader;
 use crate::proxy::connection::Ends;
 use crate::proxy::connection::accept::Arrival;
+use crate::proxy::connection::early::{self, Awaited, Early, Why};
 use crate::proxy::tap::clients::Counted;
 use crate::session::end_cause::EndCause;
-use crate::session::party::Leg;
 use crate::session::record::client::{ClientFacts, Via, ViaKind};
 use crate::session::record::proxy_protocol::{ProxyFault, ProxyProtocolFacts};
 use crate::session::record::{FirstBytes, TimerKey, TransportEnd};
@@ -72,26 +72,23 @@ impl Arrival {
             })
         });
         let (tap, connection) = self.connection(None, Arc::default());
-        let session = tap.open_record(&connection, connection.accepted);
-        session.with(|rec| {
-            rec.facts.client.first_bytes = Some(first);
-            let now = Instant::now();
-            match why {
-                Unheard::Fault(_) => rec.ending.acted(now),
-                Unheard::Ended(_, end, cause) => {
-                    return rec.ending.transport_ended(Leg::Client, end, cause, now);
-                }
-                Unheard::Late(_, limit) => {
-                    let observed = rec.anchor().since(now);
-                    let key = TimerKey::ProxyHeader;
-                    rec.ending.timer_fired(key, limit, observed, now);
-                }
-                Unheard::Drained => rec.ending.drained(now),
+        let now = Instant::now();
+        let (why, end) = match why {
+            Unheard::Fault(_) => (Why::Acted, None),
+            Unheard::Ended(_, end, cause) => (Why::Left, Some((end, cause, now))),
+            Unheard::Late(_, limit) => {
+                let waited = connection.accepted.since(now);
+                (Why::TimedOut(TimerKey::ProxyHeader, limit, waited), None)
             }
-            rec.ending
-                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
-        });
-        session.settle();
+            Unheard::Drained => (Why::Drained, None),
+        };
+        let early = Early {
+            awaited: Awaited::Nothing,
+            first: Some(first),
+            why,
+            end,
+        };
+        early::record(&tap, &connection, connection.accepted, early);
     }
 }
 

@@ -3,11 +3,14 @@
 //! hyper drops a service's future when the client goes away, a task can panic, the drain can run
 //! out: in every case the last handle is dropped, and dropping it finishes the record.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use uuid::Uuid;
+
 use crate::proxy::connection::heads::GaveUp;
-use crate::proxy::connection::state::{AwaitsEnd, ConnectionState, note_end};
+use crate::proxy::connection::state::{AwaitsEnd, ConnectionState};
 use crate::proxy::tap::clients::Place;
 use crate::proxy::tap::open_connections::ConnectionGuard;
 use crate::proxy::tap::origins::Origins;
@@ -15,7 +18,7 @@ use crate::session::Recorder;
 use crate::session::memory;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::context::GoingDown;
-use crate::session::record::{Kind, TimerKey, TransportEnd};
+use crate::session::record::{Kind, TimerKey};
 use crate::session::text::PeerText;
 use crate::sink::Outlet;
 use crate::sink::live::{Entry, Live};
@@ -27,7 +30,7 @@ pub struct Shared(Arc<Mutex<Session>>);
 
 #[derive(Debug)]
 struct Session {
-    recorder: Option<Recorder>,
+    recorder: Recorder,
     /// Its place among the open sessions, left when the record is out.
     entry: Entry,
     connection: Held,
@@ -63,10 +66,10 @@ impl Shared {
         outlet: Arc<Outlet>,
         origins: Arc<Origins>,
     ) -> Self {
-        let (facts, opened) = (&recorder.facts, *recorder.anchor());
+        let (facts, opened) = (recorder.facts(), *recorder.anchor());
         let entry = outlet.live().open(facts.id, opened, &facts.client.addr);
         let session = Session {
-            recorder: Some(recorder),
+            recorder,
             entry,
             connection: Held::Whole(connection),
             outlet,
@@ -79,39 +82,24 @@ impl Shared {
         Self(Arc::new(Mutex::new(session)))
     }
 
-    /// Notes facts, and the time where they say that a phase has begun.
-    pub fn with<T>(&self, note: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
-        let session = &mut *self.lock();
-        let entry = &session.entry;
-        session.recorder.as_mut().map(|recorder| {
-            let before = recorder.facts.phase;
-            let noted = note(recorder);
-            if recorder.facts.phase != before {
-                let now = Instant::now();
-                recorder.began(now);
-                entry.live().reached(&recorder.facts, now);
-            }
-            if recorder.ending.has_begun() {
-                entry.live().ends();
-            }
-            noted
-        })
+    /// The record, to write facts into or to read them. Held for one statement: a second one in it
+    /// would wait for ever.
+    pub(crate) fn record(&self) -> Recording<'_> {
+        let session = self.lock();
+        let phase = session.recorder.facts().phase;
+        Recording { session, phase }
     }
 
     /// A text of ours that may quote the request, with the session's known secrets masked.
     pub(crate) fn masked(&self, text: String) -> String {
-        match &self.lock().recorder {
-            Some(recorder) => recorder.masked(text),
-            None => text,
-        }
+        self.lock().recorder.masked(text)
     }
 
     /// The gateway said that it goes down. Callers that it does not answer before this session's
     /// record is written are explained by that. `boot` is its process.
     pub(crate) fn announce(&self, boot: Option<PeerText>, down: GoingDown) {
         let session = self.lock();
-        let recorder = session.recorder.as_ref();
-        if let Some(gateway) = recorder.and_then(|recorder| recorder.facts.gateway.as_ref()) {
+        if let Some(gateway) = &session.recorder.facts().gateway {
             tracing::debug!(at = %down.at, stops = down.stops, "the gateway announced that it goes down");
             session.outlet.announce(&gateway.url, boot, down);
         }
@@ -120,8 +108,7 @@ impl Shared {
     /// The head of the gateway's answer came.
     pub(crate) fn answered(&self) {
         let session = self.lock();
-        let recorder = session.recorder.as_ref();
-        if let Some(gateway) = recorder.and_then(|recorder| recorder.facts.gateway.as_ref()) {
+        if let Some(gateway) = &session.recorder.facts().gateway {
             let waited = memory::answered_after_ms(gateway);
             session.entry.live().answered(waited, Instant::now());
         }
@@ -161,7 +148,7 @@ impl Shared {
     /// The session's place, 0 to 1, among all: from the random part of its id.
     #[must_use]
     pub fn spread(&self) -> f64 {
-        let id = self.with(|rec| rec.facts.id).unwrap_or_default();
+        let id = self.record().facts().id;
         let low = id.as_u128() & u128::from(u32::MAX);
         f64::from(u32::try_from(low).unwrap_or(0)) / f64::from(u32::MAX)
     }
@@ -174,9 +161,7 @@ impl Shared {
     /// The session's id, as text.
     #[must_use]
     pub fn id(&self) -> String {
-        self.with(|rec| rec.facts.id)
-            .unwrap_or_default()
-            .to_string()
+        self.record().facts().id.to_string()
     }
 
     fn lock(&self) -> MutexGuard<'_, Session> {
@@ -186,30 +171,28 @@ impl Shared {
 
 impl AwaitsEnd for Shared {
     fn ended(&self, end: End) {
-        self.with(|rec| note_end(&mut rec.ending, end));
+        client_ended(&mut self.record(), end);
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some(mut recorder) = self.recorder.take() else {
-            return;
-        };
         let now = Instant::now();
+        let anchor = *self.recorder.anchor();
+        let mut recorder =
+            std::mem::replace(&mut self.recorder, Recorder::new(Uuid::nil(), anchor));
         if std::thread::panicking() {
-            recorder
-                .ending
-                .fault("a task of wstap panicked".to_owned(), now);
+            recorder.faulted("a task of wstap panicked".to_owned(), now);
         } else if let Held::Whole(connection) = &self.connection
             && !self.settled
         {
             cut_short(connection, &mut recorder, now);
         } else if let Held::Counted(connection) = &self.connection
             && connection.is_draining()
-            && recorder.ending.is_nobodys()
+            && recorder.ending().is_nobodys()
         {
             // The session's task was dropped with the runtime.
-            recorder.ending.drained(now);
+            recorder.drained(now);
         }
         self.place = None;
         if let Held::Whole(connection) = &self.connection
@@ -241,7 +224,7 @@ impl Session {
     /// Leaves the record to the end of the connection; the next request on it need not wait.
     fn part(&mut self, recorder: Recorder, connection: &Arc<ConnectionState>) {
         let session = Self {
-            recorder: Some(recorder),
+            recorder,
             entry: self.entry.hand_over(),
             connection: Held::Whole(Arc::clone(connection)),
             outlet: Arc::clone(&self.outlet),
@@ -259,33 +242,82 @@ impl Session {
 fn cut_short(connection: &ConnectionState, recorder: &mut Recorder, now: Instant) {
     if let Some(refusal) = connection.heads.broken_body() {
         let detail = refusal.detail;
-        recorder.ending.refused_head(refusal.fault, detail, now);
+        recorder.head_refused(refusal.fault, None, detail, now);
     }
     match connection.sensed.end() {
         Some(end) => {
-            note_end(&mut recorder.ending, end);
+            client_ended(recorder, end);
             if let Some(gave_up) = connection.heads.gave_up() {
                 let GaveUp { limit, waited, at } = gave_up;
                 let key = TimerKey::HalfClose;
-                recorder.ending.timer_fired(key, limit, waited, at);
+                recorder.timer_fired(key, limit, waited, at);
             }
         }
         None if connection.is_draining() => {
-            recorder.ending.drained(now);
-            recorder
-                .ending
-                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+            recorder.drained(now);
+            recorder.leg_ended_by_tap(Leg::Client, now);
         }
         None => {
-            recorder
-                .ending
-                .transport_ended(Leg::Client, TransportEnd::Local, None, now);
+            recorder.leg_ended_by_tap(Leg::Client, now);
         }
     }
-    let facts = &mut recorder.facts;
-    facts.client.bytes_read = Some(connection.sensed.bytes_read());
+    recorder.client_sent(connection.sensed.bytes_read());
+    let facts = recorder.facts();
     if facts.kind == Kind::Connection && facts.phase >= Phase::Request {
-        facts.client.first_bytes = Some(connection.sensed.first_bytes());
+        recorder.client_began_with(connection.sensed.first_bytes());
+    }
+}
+
+/// How a client's connection ended, and whether nobody was there to read what was sent after its
+/// FIN.
+pub(crate) fn client_ended(recorder: &mut Recorder, ended: End) {
+    let End {
+        end,
+        cause,
+        at,
+        refused,
+        ..
+    } = ended;
+    recorder.leg_ended(Leg::Client, end, cause, at);
+    if let Some(at) = refused {
+        recorder.leg_refuses_to_read(Leg::Client, at);
+    }
+}
+
+/// A locked record. Once it is given back, others see how far the session has got.
+pub(crate) struct Recording<'a> {
+    session: MutexGuard<'a, Session>,
+    /// Where the session was before.
+    phase: Phase,
+}
+
+impl Deref for Recording<'_> {
+    type Target = Recorder;
+
+    fn deref(&self) -> &Recorder {
+        &self.session.recorder
+    }
+}
+
+impl DerefMut for Recording<'_> {
+    fn deref_mut(&mut self) -> &mut Recorder {
+        &mut self.session.recorder
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        let Session {
+            recorder, entry, ..
+        } = &mut *self.session;
+        if recorder.facts().phase != self.phase {
+            let now = Instant::now();
+            recorder.began(now);
+            entry.live().reached(recorder.facts(), now);
+        }
+        if recorder.ending().has_begun() {
+            entry.live().ends();
+        }
     }
 }
 
@@ -295,8 +327,11 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
 
+    use tower::ServiceExt as _;
+
     use super::*;
     use crate::config::{self, Overrides};
+    use crate::proxy::request::{self, from_client::FromClient};
     use crate::proxy::tap::Tap;
     use crate::session::SessionRecord;
     use crate::session::credential::Fingerprinter;
@@ -369,11 +404,26 @@ mod tests {
         assert!(session <= 1568, "a session takes {session} bytes");
     }
 
+    /// hyper is only given heads that the gate has checked: this takes a bug.
+    #[tokio::test]
+    async fn a_request_whose_head_nobody_checked_is_a_fault() {
+        let (tap, receiver) = tap();
+        let connection = tap.connection_of("127.0.0.1:1".parse().unwrap());
+        let request = http::Request::new(FromClient::None);
+        let answer = request::stack(&tap, &connection).oneshot(request).await;
+        assert_eq!(answer.unwrap().status(), 500);
+        let all = records(&receiver);
+        assert_eq!(all.len(), 1);
+        assert!(all[0].close.fault.is_some());
+        assert_eq!(all[0].answer.as_ref().unwrap().status, 500);
+        assert_eq!(all[0].verdict.as_ref().unwrap().class, Class::TapFault);
+    }
+
     #[test]
     fn a_panic_yields_the_record_too() {
         let (session, receiver) = open();
         let thread = std::thread::spawn(move || {
-            session.with(|rec| rec.reach(Phase::Dial));
+            session.record().dialling(String::new(), String::new());
             panic!("a bug, wanted by this test");
         });
         assert!(thread.join().is_err());

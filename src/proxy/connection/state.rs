@@ -7,8 +7,6 @@ use std::time::Instant;
 use super::heads::Heads;
 use super::interim::Interim;
 use crate::proxy::tap::open_connections::ConnectionGuard;
-use crate::session::legs::Ending;
-use crate::session::party::Leg;
 use crate::session::record::TransportEnd;
 use crate::transport::sensed::{End, Sensed};
 
@@ -115,21 +113,5 @@ impl Drop for EndOfConnection {
             tcp: None,
             refused: None,
         }));
-    }
-}
-
-/// Notes how a client's connection ended, and whether nobody was there to read what was sent after its
-/// FIN.
-pub(crate) fn note_end(ending: &mut Ending, ended: End) {
-    let End {
-        end,
-        cause,
-        at,
-        refused,
-        ..
-    } = ended;
-    ending.transport_ended(Leg::Client, end, cause, at);
-    if let Some(at) = refused {
-        ending.refuses_to_read(Leg::Client, at);
     }
 }

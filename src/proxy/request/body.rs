@@ -18,6 +18,7 @@ use crate::proxy::request::pace::{Pace, TooSlow};
 use crate::proxy::request::page;
 use crate::proxy::request::progress::Progress;
 use crate::session::record::{BodyKind, GatewayError, GatewayErrorKind, TimerKey};
+use crate::session::recorder::gateway::BodyLook;
 
 /// How much of a refusal's body is looked at.
 const LOOK: usize = 1024;
@@ -121,11 +122,7 @@ impl Body {
             return Poll::Pending;
         };
         ready!(answered.poll_idle(cx));
-        answered.session.with(|rec| {
-            if let Some(http2) = &mut rec.facts.client.http2 {
-                http2.unread = true;
-            }
-        });
+        answered.session.record().stream_unread();
         answered.session.settle();
         Poll::Ready(())
     }
@@ -199,11 +196,10 @@ impl Counted {
 
 /// Notes that a request ended because its body came too slowly.
 pub(crate) fn note_slow(session: &Shared, slow: TooSlow) {
-    session.with(|rec| {
-        let key = TimerKey::RequestBody;
-        rec.ending
-            .timer_fired(key, slow.limit, slow.waited, Instant::now());
-    });
+    let (key, now) = (TimerKey::RequestBody, Instant::now());
+    session
+        .record()
+        .timer_fired(key, slow.limit, slow.waited, now);
 }
 
 impl Answered {
@@ -240,13 +236,10 @@ impl Answered {
             }
             Poll::Ready(Some(Err(error))) => {
                 let detail = format!("the gateway's answer broke off: {error}");
-                self.session.with(|rec| {
-                    if let Some(gateway) = &mut rec.facts.gateway {
-                        let kind = GatewayErrorKind::BodyIncomplete;
-                        let error = Box::new(GatewayError { kind, detail });
-                        gateway.error.get_or_insert(error);
-                    }
-                });
+                let kind = GatewayErrorKind::BodyIncomplete;
+                self.session
+                    .record()
+                    .body_failed(GatewayError { kind, detail });
                 self.session.settle();
             }
             Poll::Pending => {
@@ -274,10 +267,10 @@ impl Answered {
                 continue;
             }
             let (limit, now) = (self.idle, Instant::now());
-            self.session.with(|rec| {
-                let observed = now.saturating_duration_since(since);
-                rec.ending.timer_fired(TimerKey::Idle, limit, observed, now);
-            });
+            let observed = now.saturating_duration_since(since);
+            self.session
+                .record()
+                .timer_fired(TimerKey::Idle, limit, observed, now);
             return Poll::Ready(());
         }
     }
@@ -285,24 +278,17 @@ impl Answered {
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        let (bytes, complete) = (self.bytes, self.complete);
-        let request_bytes = self.progress.request_bytes();
-        let look = self.look.take();
-        let page_by = look.as_ref().and_then(|(front, _)| page::made_by(front));
-        let tls_words = look.as_ref().and_then(|(front, _)| page::tls_words(front));
-        let kind = look.map(|(front, headers)| kind_of(&front, &headers));
-        self.session.with(|rec| {
-            if let Some(answer) = &mut rec.facts.answer {
-                answer.body_bytes = Some(bytes);
-                answer.request_body_bytes = Some(request_bytes);
-                answer.complete = complete;
-            }
-            if let Some(gateway) = &mut rec.facts.gateway {
-                gateway.body_kind = kind;
-                gateway.page_by = page_by;
-                gateway.tls_words = tls_words;
-            }
-        });
+        let complete = self.complete;
+        let front = self.look.as_ref().map(|(front, _)| front.as_slice());
+        let look = BodyLook {
+            kind: (self.look.as_ref()).map(|(front, headers)| kind_of(front, headers)),
+            page_by: front.and_then(page::made_by),
+            tls_words: front.and_then(page::tls_words),
+        };
+        let mut record = self.session.record();
+        record.answer_ended(self.bytes, self.progress.request_bytes(), complete);
+        record.body_looked_at(look);
+        drop(record);
         if complete {
             self.session.settle();
         }

@@ -24,7 +24,7 @@ use crate::proxy::request::layers::respond::{SESSION_HEADER, proxy_status};
 use crate::proxy::tap::Tap;
 use crate::proxy::tunnel::client_leg::ClientLeg;
 use crate::session::party::Leg;
-use crate::session::record::{AnswerBy, AnswerFacts, TimerKey, TransportEnd};
+use crate::session::record::{TimerKey, TransportEnd};
 use crate::transport::sensor::Sensor;
 use crate::ws::extensions::Extensions;
 use crate::ws::frame::encode_close;
@@ -69,16 +69,8 @@ pub(crate) fn by_close(
     {
         headers.insert(SESSION_HEADER, id);
     }
-    session.with(|rec| {
-        rec.facts.answer = Some(AnswerFacts {
-            by: AnswerBy::Tap,
-            status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
-            error: Some(DENIED.to_owned()),
-            body_bytes: None,
-            request_body_bytes: None,
-            complete: true,
-        });
-    });
+    let status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
+    session.record().answered_by_tap(status, Some(DENIED));
     Some(response)
 }
 
@@ -106,7 +98,8 @@ impl Refused {
             let what = "an upgraded connection is of a foreign type";
             tracing::error!(what, "a WebSocket could not be refused");
             self.session
-                .with(|rec| rec.ending.fault(what.to_owned(), Instant::now()));
+                .record()
+                .faulted(what.to_owned(), Instant::now());
             return;
         };
         let (mut stream, sensed) = Sensor::new(stream);
@@ -116,8 +109,7 @@ impl Refused {
             Some(end) => (end.end, end.cause, end.at),
             None => (TransportEnd::Local, None, now),
         };
-        self.session
-            .with(|rec| rec.ending.transport_ended(Leg::Client, end, cause, at));
+        self.session.record().leg_ended(Leg::Client, end, cause, at);
         // close_notify, then FIN; a client that does not take them gets a reset.
         let _ = timeout(LAST_WORDS, stream.shutdown()).await;
     }
@@ -133,14 +125,14 @@ impl Refused {
             ..CloseFrame::default()
         };
         self.session
-            .with(|rec| rec.ending.close_of_ours(Leg::Client, &frame, started));
+            .record()
+            .close_sent(Leg::Client, &frame, started);
         let bytes = encode_close(code, &self.reason, Masking::Unmasked);
         let talk = async {
             if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
                 return;
             }
-            self.session
-                .with(|rec| rec.ending.written(Leg::Client, Instant::now()));
+            self.session.record().written(Leg::Client, Instant::now());
             self.await_close(stream, ahead).await;
         };
         let drain = &self.tap.drain;
@@ -148,8 +140,7 @@ impl Refused {
             ended = timeout_at((started + limit).into(), talk) => if ended.is_err() {
                 let now = Instant::now();
                 let observed = now.saturating_duration_since(started);
-                self.session
-                    .with(|rec| rec.ending.timer_fired(TimerKey::Close, limit, observed, now));
+                self.session.record().timer_fired(TimerKey::Close, limit, observed, now);
             },
             () = async {
                 drain.token().cancelled().await;
@@ -173,7 +164,8 @@ impl Refused {
         if let Some(close) = answer.0 {
             let now = Instant::now();
             self.session
-                .with(|rec| rec.ending.close_received(Leg::Client, &close, now));
+                .record()
+                .close_received(Leg::Client, &close, now);
         }
     }
 }

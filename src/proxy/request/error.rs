@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use crate::admission::head::Refusal;
-use crate::session::record::{GatewayError, GatewayErrorKind as Kind, HeadFault};
+use crate::session::record::{DeniedKey, GatewayError, GatewayErrorKind as Kind, HeadFault};
 
 /// Our policy refused it (RFC 9209 section 2.3.22).
 pub(crate) const DENIED: &str = "http_request_denied";
@@ -51,7 +51,7 @@ pub(crate) enum Failure {
     TooMany,
     /// All clients together have.
     #[error("failed to take the request: {0} is reached")]
-    Full(&'static str),
+    Full(DeniedKey),
     /// The tap is shutting down.
     #[error("failed to take the request: the tap is shutting down")]
     Draining,

@@ -17,17 +17,18 @@ use crate::proxy::connection::Connection;
 use crate::proxy::connection::session::Shared;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::loops::Turn;
-use crate::session::moment::millis;
-use crate::session::party::{Leg, Phase};
+use crate::session::dial::DialFacts;
+use crate::session::party::Leg;
 use crate::session::record::frames::TcpFacts;
-use crate::session::record::gateway::DialAttempt;
 use crate::session::record::{
-    FirstBytes, GatewayError, GatewayErrorKind as Kind, GatewayFacts, TimerKey, TransportEnd,
+    FirstBytes, GatewayError, GatewayErrorKind as Kind, TimerKey, TransportEnd,
 };
+use crate::session::recorder::gateway::AnswerHead;
+use crate::session::secrets::SeenSecrets;
 use crate::session::text::PeerText;
 use crate::transport::sensed::Sensed;
 use crate::transport::stream::Stream;
-use crate::upstream::{DialFacts, DialFailed};
+use crate::upstream::DialFailed;
 
 /// Prepares a head for the gateway: hop-by-hop headers out. Attribution headers wait until it is
 /// known by which way the request goes.
@@ -39,12 +40,10 @@ pub(crate) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep
         // An HTTP/1.0 request may come without one; it goes on as HTTP/1.1, which needs it.
         headers.insert(HOST, host);
     }
-    session.with(|rec| {
-        let facts = rec.facts.gateway.get_or_insert_default();
-        tap.config.gateway().url().clone_into(&mut facts.url);
-        facts.expects = tap.config.gateway().dialect().to_string();
-        rec.reach(Phase::Dial);
-    });
+    let gateway = tap.config.gateway();
+    session
+        .record()
+        .dialling(gateway.url().to_owned(), gateway.dialect().to_string());
 }
 
 /// Dials the gateway for this session alone.
@@ -63,75 +62,46 @@ pub(crate) async fn dial(
     Ok((stream, facts))
 }
 
-/// Notes how the gateway was reached.
+/// Records how the gateway was reached, and that the request is on its way.
 pub(crate) fn note_dial(session: &Shared, dial: &DialFacts) {
-    note_reached(session, dial);
-    session.with(|rec| rec.reach(Phase::Upgrade));
+    let mut record = session.record();
+    record.dialled(dial);
+    record.request_sent();
 }
 
-/// Notes how the gateway was reached, where there is no request to send.
-pub(crate) fn note_reached(session: &Shared, dial: &DialFacts) {
-    session.with(|rec| {
-        let facts = rec.facts.gateway.get_or_insert_default();
-        facts.addr.clone_from(&dial.addr);
-        facts.local_addr.clone_from(&dial.local_addr);
-        facts.dns.clone_from(&dial.dns);
-        facts.connect_ms = dial.connect_ms;
-        facts.attempts = several(&dial.attempts);
-        facts.tls.clone_from(&dial.tls);
-    });
-}
-
-/// Of one address the other fields tell all.
-fn several(attempts: &[DialAttempt]) -> Vec<DialAttempt> {
-    if attempts.len() < 2 {
-        return Vec::new();
-    }
-    attempts.to_vec()
-}
-
-/// Notes the head of the gateway's answer.
+/// Records the head of the gateway's answer to a request that went out at `sent`.
 pub(crate) fn note_head(session: &Shared, response: &Response<Incoming>, sent: Instant) {
-    let text = |name| {
-        let value = response.headers().get(name)?;
-        Some(PeerText::from_bytes(value.as_bytes(), 128))
+    let headers = response.headers();
+    let server = headers.get(http::header::SERVER);
+    let head = AnswerHead {
+        status: response.status().as_u16(),
+        headers: facts::header_lines(facts::lines_of(headers)),
+        waited: sent.elapsed(),
+        server: server.map(|value| PeerText::from_bytes(value.as_bytes(), 128)),
     };
-    session.with(|rec| {
-        let facts: &mut GatewayFacts = rec.facts.gateway.get_or_insert_default();
-        facts.status = Some(response.status().as_u16());
-        facts.response_headers = facts::header_lines(facts::lines_of(response.headers()));
-        facts.upgrade_ms = Some(millis(sent.elapsed()));
-        facts.server = text(http::header::SERVER);
-        for value in response.headers().get_all(SET_COOKIE) {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            credentials::remember_set_cookie(&value, &mut rec.seen);
-        }
-        if let Some(value) = response.headers().get(LOCATION) {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            credentials::remember_url(&value, &mut rec.seen);
-        }
-        rec.reach(Phase::Upgrade);
-    });
+    let mut secrets = SeenSecrets::default();
+    for value in headers.get_all(SET_COOKIE) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        credentials::remember_set_cookie(&value, &mut secrets);
+    }
+    if let Some(value) = headers.get(LOCATION) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        credentials::remember_url(&value, &mut secrets);
+    }
+    let mut record = session.record();
+    record.answered(head);
+    record.secrets_seen(&secrets);
+    drop(record);
     session.answered();
 }
 
-/// Notes a dial that failed.
+/// Records a dial that failed.
 pub(crate) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration) {
-    session.with(|rec| {
-        let now = Instant::now();
-        let facts = rec.facts.gateway.get_or_insert_default();
-        facts.addr.clone_from(&failed.facts.addr);
-        facts.local_addr.clone_from(&failed.facts.local_addr);
-        facts.dns.clone_from(&failed.facts.dns);
-        facts.connect_ms = failed.facts.connect_ms;
-        facts.attempts = several(&failed.facts.attempts);
-        facts.tls.clone_from(&failed.facts.tls);
-        facts.error = Some(Box::new(failed.error.clone()));
-        if let Some(observed) = failed.timed_out {
-            rec.ending
-                .timer_fired(TimerKey::Connect, limit, observed, now);
-        }
-    });
+    let mut record = session.record();
+    record.dial_failed(&failed.facts, failed.error.clone());
+    if let Some(observed) = failed.timed_out {
+        record.timer_fired(TimerKey::Connect, limit, observed, Instant::now());
+    }
 }
 
 /// Fails if the request came back to us, where it was answered 508: this is the answer to an earlier pass.
@@ -221,13 +191,9 @@ pub(crate) fn no_answer(
     };
     if let Some(end) = end {
         tracing::debug!(end = ?end.end, ?tcp, ?kind, "the gateway's connection brought no answer");
-        session.with(|rec| {
-            if tcp.is_some() {
-                rec.facts.gateway.get_or_insert_default().tcp = tcp;
-            }
-            rec.ending
-                .transport_ended(Leg::Gateway, end.end, end.cause, end.at);
-        });
+        let mut record = session.record();
+        record.gateway_tcp(tcp);
+        record.leg_ended(Leg::Gateway, end.end, end.cause, end.at);
     }
     Failure::Gateway(GatewayError { kind, detail })
 }

@@ -94,7 +94,7 @@ async fn plain(
     let way = way(tap, connection, &session).await?;
     let reach = forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let client_version = std::mem::replace(&mut head.version, Version::HTTP_11);
-    let stripped_websocket = session.with(|rec| rec.is_websocket()).unwrap_or_default();
+    let stripped_websocket = session.record().is_websocket();
     let progress: Arc<Progress> = head.extensions.remove().unwrap_or_default();
     let timeouts = tap.config.timeouts();
     let body = Body::request(body, Arc::clone(&progress), timeouts.request_body);
@@ -143,10 +143,9 @@ fn unreadable_body(
     }
     let of_body = matches!(error, SendError::NoAnswer { error, .. } if error.is_user());
     let end = connection.state.sensed.end().filter(|_| of_body)?;
-    session.with(|rec| {
-        rec.ending
-            .transport_ended(Leg::Client, end.end, end.cause, end.at);
-    });
+    session
+        .record()
+        .leg_ended(Leg::Client, end.end, end.cause, end.at);
     Some(Failure::CutBody)
 }
 
@@ -166,11 +165,7 @@ fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
         Step::Connected { connection, kept } => {
             note_dial(session, &connection.facts);
             tap.attribution.reached(&connection.facts);
-            session.with(|rec| {
-                let facts = rec.facts.gateway.get_or_insert_default();
-                facts.reused = kept.is_some();
-                facts.kept_ms = kept.map(millis);
-            });
+            session.record().connection_chosen(*kept);
         }
         Step::Repeated {
             connection,
@@ -184,12 +179,7 @@ fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
                 waited_ms: millis(*waited),
                 end: end.map_or(TransportEnd::None, |end| end.end),
             };
-            session.with(|rec| {
-                let facts = rec.facts.gateway.get_or_insert_default();
-                facts.reused = false;
-                facts.kept_ms = None;
-                facts.retried = Some(Box::new(retried));
-            });
+            session.record().retried(retried);
         }
     }
 }

@@ -16,10 +16,10 @@ use crate::proxy::connection::session::Shared;
 use crate::proxy::request::error::Failure;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::clients::Counted;
-use crate::proxy::tap::open_connections::Denial;
+use crate::session::dial::DialFacts;
+use crate::session::record::DeniedFact;
 use crate::session::record::gateway::{Acceptance, ForwardedFacts, ForwardedMode, ForwardedWhy};
 use crate::session::text::PeerText;
-use crate::upstream::DialFacts;
 use crate::upstream::pool::Reach;
 
 /// Longest header name that is kept in a record.
@@ -67,7 +67,7 @@ pub(crate) fn note_client(
     connection: &Connection,
     session: &Shared,
     headers: &HeaderMap,
-) -> Result<(), Denial> {
+) -> Result<(), DeniedFact> {
     let proxies = tap.config.trusted_proxies();
     if !connection.peer().is_in(proxies) {
         // Its connection was counted when it was accepted.
@@ -81,10 +81,7 @@ pub(crate) fn note_client(
     };
     let place = tap.place_for(counted);
     if client.via.is_some() {
-        session.with(|rec| {
-            rec.facts.client.addr = client.shown();
-            rec.facts.client.via = client.via;
-        });
+        session.record().client_named(client.shown(), client.via);
     }
     session.keep(place?);
     Ok(())
@@ -107,7 +104,7 @@ pub(crate) fn apply(
             sent: Vec::new(),
             acceptance: Acceptance::NotChecked,
         };
-        session.with(|rec| rec.facts.gateway.get_or_insert_default().forwarded = Some(facts));
+        session.record().forwarded(facts);
         return Ok(Reach::Any);
     }
     let gateway = tap.config.gateway();
@@ -141,7 +138,7 @@ pub(crate) fn apply(
         sent,
         acceptance: situation.acceptance,
     };
-    session.with(|rec| rec.facts.gateway.get_or_insert_default().forwarded = Some(facts));
+    session.record().forwarded(facts);
     if decision.action == Action::Refuse {
         let addr = way.addr.clone();
         return Err(Failure::RemoteAsLocal { addr });

@@ -116,6 +116,7 @@ impl Upload {
                     self.connection.heads.body_is_broken(Refusal {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
+                        limit: None,
                     });
                 }
                 Some(Err(error.into()))

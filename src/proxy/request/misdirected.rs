@@ -16,29 +16,28 @@ use crate::proxy::connection::Connection;
 use crate::proxy::connection::session::Shared;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
+use crate::session::record::{DeniedFact, DeniedKey};
 use crate::session::text::PeerText;
 use crate::transport::tls::terminator::Misdirected;
-
-/// Where it is configured, for the record.
-const KEY: &str = "listeners[].tls";
 
 /// Notes it, and refuses it where it matters.
 pub(crate) fn check(request: &Request<FromClient>, session: &Shared) -> Result<(), Failure> {
     let Some(Differs { sni, host, why }) = differs(request) else {
         return Ok(());
     };
-    session.with(|rec| {
-        if let Some(tls) = &mut rec.facts.client.tls {
-            tls.host_differs = true;
-        }
-    });
+    session.record().host_differs();
     let because = match why {
         None => return Ok(()),
         Some(Misdirected::ClientAuth) => "client certificates are required",
         Some(Misdirected::OtherCertificate) => "another certificate is for that host",
     };
     let detail = format!("TLS asked for {sni}, the request is for {host}, and {because}");
-    session.with(|rec| rec.ending.denied(KEY, detail.clone(), Instant::now()));
+    let denied = DeniedFact {
+        key: DeniedKey::ListenerTls,
+        detail: detail.clone(),
+        limit: None,
+    };
+    session.record().denied(denied, Instant::now());
     Err(Failure::Misdirected(detail))
 }
 

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::forwarded::Mode;
 use crate::admission::forwarded::acceptance::Plan;
 use crate::config::{Config, Dialect};
+use crate::session::dial::DialFacts;
 use crate::session::record::gateway::Acceptance;
-use crate::upstream::DialFacts;
 
 /// What is known of how the gateway sees us.
 #[derive(Debug)]

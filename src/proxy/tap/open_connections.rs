@@ -19,15 +19,6 @@ pub(crate) struct OpenConnections {
     drain: Arc<Drain>,
 }
 
-/// A limit that forbids a connection or a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Denial {
-    /// Its key in the configuration.
-    pub(crate) key: &'static str,
-    /// What was found.
-    pub(crate) detail: String,
-}
-
 /// How many were open before one more was counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {

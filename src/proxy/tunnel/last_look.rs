@@ -63,8 +63,7 @@ impl Drop for LastLook {
         // is the path. If later packets were acknowledged, it is there as well, and the path loses large ones.
         if Some(facts.came) == self.came || facts.acknowledged_ahead > 0 {
             let tcp = Some(facts.into());
-            self.session
-                .with(|rec| rec.facts.gateway.get_or_insert_default().tcp = tcp);
+            self.session.record().gateway_tcp(tcp);
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::session::caps::{Caps, Meter};
 use crate::session::end_cause::EndCause;
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::{Anchor, millis};
-use crate::session::party::{Direction, Leg, Phase};
+use crate::session::party::{Direction, Leg};
 use crate::session::record::dialect::InflateFacts;
 use crate::session::record::frames::BlockedMs;
 use crate::session::record::{Frames, Latency, TransportEnd};
@@ -345,7 +345,8 @@ impl Relay {
                     // Only of a Close it matters when it was written.
                     if self.closing_ourselves || half.observer.stats().close().is_some() {
                         self.session
-                            .with(|rec| rec.ending.written(direction.to(), Instant::now()));
+                            .record()
+                            .written(direction.to(), Instant::now());
                     }
                 }
                 Poll::Ready(Err(end)) => return self.sink_gone(direction, end, scratch, now),
@@ -440,27 +441,27 @@ impl Relay {
         };
         half.observer.date_breaches(at);
         let leg = direction.from();
-        let known = self.session.with(|rec| rec.ending.received(leg).is_some());
+        let known = self.session.record().ending().received(leg).is_some();
         let close = half
             .observer
             .stats()
             .close()
             .map(|(close, _)| close.clone());
-        let Some(close) = close.filter(|_| known == Some(false)) else {
+        let Some(close) = close.filter(|_| !known) else {
             tracing::debug!(from = leg.party().as_str(), "a breach of RFC 6455 was seen");
             return;
         };
         self.note_tcp();
         let open = self.open;
-        self.session.with(|rec| {
-            rec.ending.close_received(leg, &close, at);
-            if flushed && !discard {
-                rec.ending.written(direction.to(), at);
-            }
-            if open {
-                rec.reach(Phase::Closing);
-            }
-        });
+        let mut record = self.session.record();
+        record.close_received(leg, &close, at);
+        if flushed && !discard {
+            record.written(direction.to(), at);
+        }
+        if open {
+            record.closing();
+        }
+        drop(record);
         self.timers.close_seen(now);
         if leg == Leg::Gateway {
             self.announce(&close, at);
@@ -481,7 +482,7 @@ impl Relay {
     fn note_open(&mut self) {
         if !self.open && self.dialect.is_open() {
             self.open = true;
-            self.session.with(|rec| rec.reach(Phase::Open));
+            self.session.record().session_opened();
         }
     }
 
@@ -495,8 +496,7 @@ impl Relay {
         let leg = direction.from();
         self.note_tcp();
         let at = self.at();
-        self.session
-            .with(|rec| rec.ending.transport_ended(leg, end, cause, at));
+        self.session.record().leg_ended(leg, end, cause, at);
         if !end.is_orderly() {
             self.broke_at = Some(at);
         }
@@ -529,7 +529,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         let now = Instant::now();
         if !self.open && self.dialect.was_open() {
-            self.session.with(|rec| rec.reach(Phase::Open));
+            self.session.record().session_opened();
         }
         self.note_tcp();
         self.note_refusals();
@@ -540,47 +540,45 @@ impl Drop for Relay {
         let (dialect, heartbeats) = (&self.dialect, &self.heartbeats);
         let buffered_max_bytes = self.buffered_max as u64;
         let added_us = self.live.added().summary();
-        self.session.with(|rec| {
-            let anchor = *rec.anchor();
-            let summary = |half: &Half| {
-                half.observer
-                    .stats()
-                    .summary(half.observer.scanner(), &anchor)
-            };
-            let frames = Frames {
-                to_gateway: summary(to_gateway),
-                to_client: summary(to_client),
-            };
-            let latency = Latency {
-                added_us,
-                blocked_ms: BlockedMs {
-                    to_gateway: millis(to_gateway.blocked),
-                    to_client: millis(to_client.blocked),
-                },
-                buffered_max_bytes,
-                ping_rtt: heartbeats.summary(),
-                unanswered_pings: heartbeats.unanswered(&anchor),
-            };
-            let (mut said, credentials) = dialect.facts(&Ending {
-                anchor: &anchor,
-                now,
-                written_to_gateway: to_gateway.written_to,
-            });
-            said.inflate = inflate(to_gateway, to_client, &anchor);
-            rec.facts.tunnel = Some(Box::new(Tunnelled::WebSocket {
-                frames,
-                latency,
-                dialect: said,
-            }));
-            if let Some(seen) = dialect.seen() {
-                rec.seen.add_all(seen);
-            }
-            rec.facts.auth.extend(credentials);
-            for leg in [Leg::Client, Leg::Gateway] {
-                // Ended by neither side nor by a rule of ours: the process is going down.
-                rec.ending
-                    .transport_ended(leg, TransportEnd::Local, None, now);
-            }
+        let mut record = self.session.record();
+        let anchor = *record.anchor();
+        let summary = |half: &Half| {
+            half.observer
+                .stats()
+                .summary(half.observer.scanner(), &anchor)
+        };
+        let frames = Frames {
+            to_gateway: summary(to_gateway),
+            to_client: summary(to_client),
+        };
+        let latency = Latency {
+            added_us,
+            blocked_ms: BlockedMs {
+                to_gateway: millis(to_gateway.blocked),
+                to_client: millis(to_client.blocked),
+            },
+            buffered_max_bytes,
+            ping_rtt: heartbeats.summary(),
+            unanswered_pings: heartbeats.unanswered(&anchor),
+        };
+        let (mut said, credentials) = dialect.facts(&Ending {
+            anchor: &anchor,
+            now,
+            written_to_gateway: to_gateway.written_to,
         });
+        said.inflate = inflate(to_gateway, to_client, &anchor);
+        record.tunnel_ended(Tunnelled::WebSocket {
+            frames,
+            latency,
+            dialect: said,
+        });
+        if let Some(seen) = dialect.seen() {
+            record.secrets_seen(seen);
+        }
+        record.said_credentials(credentials);
+        for leg in [Leg::Client, Leg::Gateway] {
+            // Ended by neither side nor by a rule of ours: the process is going down.
+            record.leg_ended_by_tap(leg, now);
+        }
     }
 }

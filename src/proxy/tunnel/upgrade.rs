@@ -20,8 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::dialect::{self, Dialect};
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::Shared;
-use crate::proxy::connection::state::note_end;
+use crate::proxy::connection::session::{Shared, client_ended};
 use crate::proxy::request::body::Body;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::exchange::{
@@ -39,7 +38,7 @@ use crate::proxy::tap::loops::Turn;
 use crate::proxy::tunnel::client_leg::ClientLeg;
 use crate::proxy::tunnel::last_look::LastLook;
 use crate::proxy::tunnel::relay::Relay;
-use crate::session::party::{Leg, Phase};
+use crate::session::party::Leg;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 use crate::transport::sensed::Sensed;
 use crate::transport::wire::Wire;
@@ -103,7 +102,7 @@ pub(crate) async fn attempt(
     tap.attribution.answered(response.status());
     is_no_turn_of_a_loop(&response, turn)?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        session.with(|rec| rec.ending.refused(Leg::Gateway, Instant::now()));
+        session.record().leg_refused(Leg::Gateway, Instant::now());
         let mut response = pass_on(session, response, (progress, timeouts.idle), true);
         // What the client may have sent behind the upgrade is not a request to us.
         response
@@ -112,11 +111,9 @@ pub(crate) async fn attempt(
         return Ok(response);
     }
     verify(response.headers(), key.as_ref()).map_err(Failure::Gateway)?;
-    session.with(|rec| {
-        if let Some(facts) = &mut rec.facts.gateway {
-            facts.subprotocol = facts::masked(response.headers(), &SEC_WEBSOCKET_PROTOCOL);
-        }
-    });
+    session
+        .record()
+        .subprotocol_chosen(facts::masked(response.headers(), &SEC_WEBSOCKET_PROTOCOL));
     let gateway = hyper::upgrade::on(&mut response);
     let tunnel = Tunnel {
         tap: Arc::clone(tap),
@@ -228,13 +225,11 @@ impl Tunnel {
         // before, dropping the session tells so.
         let client = client.ready().await?;
         let ended = sensed.end();
-        session.with(|rec| {
-            rec.reach(Phase::Handshake);
-            if let Some(ended) = ended {
-                // Its FIN came with its request: the relay would date it after the 101.
-                note_end(&mut rec.ending, ended);
-            }
-        });
+        session.record().tunnel_opened();
+        if let Some(ended) = ended {
+            // Its FIN came with its request: the relay would date it after the 101.
+            client_ended(&mut session.record(), ended);
+        }
         session.settle_as_tunnel();
         let gateway = match gateway.await {
             Ok(gateway) => gateway,
@@ -257,7 +252,7 @@ impl Tunnel {
 
 fn fault(session: &Shared, what: &str) {
     tracing::error!(what, "a tunnel could not be opened");
-    session.with(|rec| rec.ending.fault(what.to_owned(), Instant::now()));
+    session.record().faulted(what.to_owned(), Instant::now());
 }
 
 /// The gateway's stream out of hyper, with the bytes that it had read already.

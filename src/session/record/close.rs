@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::codes::Http2Error;
+use super::denied::{self, DeniedFact};
 use super::request::RefusedHead;
 use super::stream_fault::StreamFault;
 use crate::session::moment::Moment;
@@ -37,6 +39,7 @@ pub struct CloseFacts {
     /// A bug of ours: what the panic or failed assumption was about.
     pub fault: Option<String>,
     /// Our policy refused this session: the key of the configuration that says so.
+    #[serde(deserialize_with = "denied::read")]
     pub denied: Option<DeniedFact>,
     /// What the client sent cannot be passed on as what it is.
     pub refused: Option<RefusedHead>,
@@ -84,6 +87,8 @@ pub struct TransportEnds {
     pub client_refused_at: Option<Moment>,
     /// HTTP/2: the client reset the stream of this session, and why. Its connection may have gone on.
     pub client_reset: Option<StreamReset>,
+    /// The error code of that reset; `null` in records of older versions.
+    pub client_reset_code: Option<Http2Error>,
 }
 
 /// The error code of a `RST_STREAM` (RFC 9113 section 7), as far as it tells anything.
@@ -96,6 +101,16 @@ pub enum StreamReset {
     NoError,
     /// An error, of the stream or of the peer.
     Other,
+}
+
+impl From<Http2Error> for StreamReset {
+    fn from(error: Http2Error) -> Self {
+        match error {
+            Http2Error::Cancel => Self::Cancel,
+            Http2Error::NoError => Self::NoError,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// How a connection ended.
@@ -258,13 +273,4 @@ impl CapKey {
             Self::BytesPerSecond => "bytes_per_second",
         }
     }
-}
-
-/// Our policy refused a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DeniedFact {
-    /// The configuration key, for example `limits.connections`.
-    pub key: String,
-    /// What it is set to, and what was found.
-    pub detail: String,
 }

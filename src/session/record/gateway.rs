@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::close::TransportEnd;
+use super::codes::TlsAlert;
 use super::frames::TcpFacts;
 use super::request::HeaderFact;
 use crate::session::text::PeerText;
@@ -145,6 +146,8 @@ pub struct GatewayTlsFacts {
     pub cipher: Option<String>,
     /// The name its certificate was checked against.
     pub server_name: String,
+    /// The alert with which it refused the handshake.
+    pub alert: Option<TlsAlert>,
 }
 
 /// What was done with attribution headers (Forwarded, X-Forwarded-*, X-Real-IP, Tailscale-*).

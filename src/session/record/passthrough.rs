@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::codes::PassedAlert;
 use crate::session::moment::Moment;
 use crate::session::text::PeerText;
 
@@ -36,9 +37,9 @@ pub struct PassedFacts {
     pub first_at: Option<Moment>,
     /// When the last of them came.
     pub last_at: Option<Moment>,
-    /// The alert that ended the handshake, by its RFC 8446 name; `encrypted` for one that cannot be
+    /// The alert that ended the handshake, by its name in IANA's registry; `encrypted` for one that cannot be
     /// read: the first protected record has the size of an alert.
-    pub alert: Option<String>,
+    pub alert: Option<PassedAlert>,
     /// The last TLS record; `null` if the bytes are not TLS records.
     pub last_record: Option<LastRecord>,
 }

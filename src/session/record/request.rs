@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::codes::Http2Error;
 use crate::session::text::PeerText;
 
 /// A request head as it came.
@@ -194,6 +195,9 @@ pub struct RefusedHead {
     pub kind: HeadFault,
     /// For people: what was found.
     pub detail: String,
+    /// HTTP/2: the error with which its stream or connection was ended, in a `RST_STREAM` or GOAWAY of ours.
+    #[serde(default)]
+    pub http2_error: Option<Http2Error>,
 }
 
 /// What is wrong with a request's head (or, for `chunk`, with its body's coding).

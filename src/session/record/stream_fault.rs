@@ -3,14 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::codes::TlsAlert;
+
 /// What a peer sent in a TLS connection after its handshake that ended the leg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamFault {
     /// What it was.
     pub kind: StreamFaultKind,
-    /// The alert that the peer sent, by its RFC 8446 name (`bad_record_mac`, `unknown_ca` …).
+    /// The alert that the peer sent, by its name in IANA's registry (`bad_record_mac`, `unknown_ca` …).
     #[serde(default)]
-    pub alert: Option<String>,
+    pub alert: Option<TlsAlert>,
 }
 
 /// See [`StreamFault::kind`].

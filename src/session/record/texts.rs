@@ -390,6 +390,7 @@ fn of_close(close: &mut CloseFacts, visit: Visit<'_>) {
         gateway_fault: _,
         client_refused_at: _,
         client_reset: _,
+        client_reset_code: _,
     } = transport;
     all(
         [client_cause, gateway_cause, fault].into_iter().flatten(),

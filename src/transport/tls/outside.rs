@@ -1,14 +1,13 @@
 //! What TLS shows to those who pass it on: its records' headers, the `ClientHello`, and alerts that
 //! are sent before there are keys (RFC 8446 sections 4.1.2, 5.1 and 6).
 
-use rustls::{AlertDescription, ContentType};
+use rustls::ContentType;
 
 use super::greeting::hello;
 use super::offered::SNI_CAP;
 use super::terminator::Asked;
-use crate::session::record::LastRecord;
+use crate::session::record::{LastRecord, PassedAlert, TlsAlert};
 use crate::session::text::PeerText;
-use crate::transport::cause::alert_name;
 
 /// Type, version and length.
 const HEADER: usize = 5;
@@ -43,7 +42,7 @@ pub struct Outside {
     left: usize,
     last: Option<(ContentType, usize)>,
     protected: u64,
-    alert: Option<String>,
+    alert: Option<PassedAlert>,
     /// The bytes are not TLS records.
     is_lost: bool,
 }
@@ -157,7 +156,7 @@ impl Outside {
                 if content == ContentType::ApplicationData {
                     self.protected += 1;
                     if self.protected == 1 && length == PROTECTED_ALERT {
-                        self.alert.get_or_insert_with(|| "encrypted".to_owned());
+                        self.alert.get_or_insert(PassedAlert::Encrypted);
                     }
                 }
                 if content != ContentType::Alert || length != ALERT {
@@ -168,10 +167,10 @@ impl Outside {
                 }
             }
             [_, _, _, _, _, level, description] => {
-                let alert = AlertDescription::from(description);
+                let alert = TlsAlert::from(description);
                 // After a warning the handshake goes on.
-                if level == FATAL && self.protected == 0 && alert != AlertDescription::CloseNotify {
-                    self.alert.get_or_insert_with(|| alert_name(alert));
+                if level == FATAL && self.protected == 0 && alert != TlsAlert::CloseNotify {
+                    self.alert.get_or_insert(PassedAlert::Clear(alert));
                 }
                 self.head.clear();
             }
@@ -187,8 +186,8 @@ impl Outside {
 
     /// The alert that ended the handshake, see [`crate::session::record::PassedFacts::alert`].
     #[must_use]
-    pub fn alert(&self) -> Option<&str> {
-        self.alert.as_deref()
+    pub fn alert(&self) -> Option<PassedAlert> {
+        self.alert
     }
 
     /// The last record; `None` if the bytes are not TLS records.
@@ -222,13 +221,13 @@ mod tests {
     }
 
     /// What is seen of these bytes, which is the same in pieces of any size.
-    fn seen(bytes: &[u8]) -> (Option<String>, Option<LastRecord>) {
+    fn seen(bytes: &[u8]) -> (Option<PassedAlert>, Option<LastRecord>) {
         let by = |piece: usize| {
             let mut outside = Outside::default();
             for piece in bytes.chunks(piece) {
                 outside.saw(piece);
             }
-            (outside.alert().map(str::to_owned), outside.last_record())
+            (outside.alert(), outside.last_record())
         };
         let whole = by(bytes.len().max(1));
         for piece in [1, 2, 3, 7, 1000] {
@@ -240,15 +239,15 @@ mod tests {
     #[test]
     fn an_alert_before_the_keys_is_read_and_close_notify_is_no_fault() {
         let alert = |description| [record(22, 100), vec![21, 3, 3, 0, 2, 2, description]].concat();
-        let refused = (Some("unknown_ca".to_owned()), Some(LastRecord::Alert));
+        let clear = |alert| Some(PassedAlert::Clear(alert));
+        let refused = (clear(TlsAlert::UnknownCa), Some(LastRecord::Alert));
         assert_eq!(seen(&alert(48)), refused);
         assert_eq!(seen(&alert(0)), (None, Some(LastRecord::Alert)));
         let warning = [21, 3, 3, 0, 2, 1, 112];
         assert_eq!(seen(&warning), (None, Some(LastRecord::Alert)));
-        assert_eq!(
-            seen(&[21, 3, 3, 0, 2, 2, 70]).0.as_deref(),
-            Some("protocol_version")
-        );
+        let version = clear(TlsAlert::ProtocolVersion);
+        assert_eq!(seen(&[21, 3, 3, 0, 2, 2, 70]).0, version);
+        assert_eq!(seen(&[21, 3, 3, 0, 2, 2, 77]).0, clear(TlsAlert::Other(77)));
     }
 
     #[test]
@@ -258,7 +257,7 @@ mod tests {
         let early = [hello.clone(), ccs.clone(), record(23, 19)].concat();
         assert_eq!(
             seen(&early),
-            (Some("encrypted".to_owned()), Some(LastRecord::PerhapsAlert))
+            (Some(PassedAlert::Encrypted), Some(LastRecord::PerhapsAlert))
         );
         let finished = [hello, ccs, record(23, 69), record(23, 500)].concat();
         assert_eq!(seen(&finished), (None, Some(LastRecord::Whole)));

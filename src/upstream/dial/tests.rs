@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use tokio::net::TcpListener;

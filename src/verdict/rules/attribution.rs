@@ -4,7 +4,7 @@
 use crate::session::party::Party;
 use crate::session::record::gateway::{Acceptance, ForwardedWhy};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{BodyKind, Class, Confidence};
+use crate::session::record::{BodyKind, Class, Confidence, DeniedKey};
 use crate::verdict::registry::Find;
 use crate::verdict::trust::{Disbelief, PassedOn, address};
 use crate::verdict::view::fact;
@@ -159,7 +159,7 @@ fn proxy(view: &View<'_>) -> Option<Finding> {
 
 fn remote_as_local(view: &View<'_>) -> Option<Finding> {
     let denied = view.record().close.denied.as_ref()?;
-    if denied.key != "gateway.allow_remote_as_local" {
+    if denied.key != DeniedKey::RemoteAsLocal {
         return None;
     }
     let page = view

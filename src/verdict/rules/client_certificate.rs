@@ -3,7 +3,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, ClientTls, Confidence, SniMatch, TlsFailureKind};
+use crate::session::record::{Class, ClientTls, Confidence, DeniedKey, SniMatch, TlsFailureKind};
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{fact, short};
@@ -180,7 +180,7 @@ fn untrusted(view: &View<'_>) -> Option<Finding> {
 
 fn misdirected(view: &View<'_>) -> Option<Finding> {
     let denied = view.record().close.denied.as_ref()?;
-    if denied.key != "listeners[].tls" {
+    if denied.key != DeniedKey::ListenerTls {
         return None;
     }
     let summary = "the request came on a connection that was opened for another host";

@@ -2,8 +2,7 @@
 
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsFailureKind};
-use crate::session::text::PeerText;
+use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsAlert, TlsFailureKind};
 use crate::verdict::registry::Find;
 use crate::verdict::view::{close_violation_words, fact, short};
 use crate::verdict::{Finding, Rule, Versions, View};
@@ -132,7 +131,7 @@ fn tls_failure<'a>(view: &View<'a>) -> Option<&'a crate::session::record::TlsFai
 fn alpn(view: &View<'_>) -> Option<Finding> {
     let failure = tls_failure(view)?;
     let ours = failure.kind == Some(TlsFailureKind::Alpn);
-    let theirs = failure.alert.as_deref() == Some("no_application_protocol");
+    let theirs = failure.alert == Some(TlsAlert::NoApplicationProtocol);
     if !ours && !theirs {
         return None;
     }
@@ -231,19 +230,10 @@ fn plain_on_tls(view: &View<'_>) -> Option<Finding> {
 
 fn tls(view: &View<'_>) -> Option<Finding> {
     let failure = tls_failure(view)?;
-    let said = match failure.alert.as_deref() {
-        Some("protocol_version") => {
-            Some("the client refused TLS: no TLS version in common".to_owned())
-        }
-        Some(alert) => {
-            let alert = PeerText::new(alert, 64);
-            let alert = alert.as_str();
-            Some(format!(
-                "the client ended the TLS handshake with the alert {alert}"
-            ))
-        }
-        None => None,
-    };
+    let said = failure.alert.map(|alert| match alert {
+        TlsAlert::ProtocolVersion => "the client refused TLS: no TLS version in common".to_owned(),
+        alert => format!("the client ended the TLS handshake with the alert {alert}"),
+    });
     let found = failure.kind.map(|kind| (kind, tls_words(kind)));
     let (confidence, summary, next) = match (said, found) {
         (Some(said), _) => (Confidence::Likely, said, None),

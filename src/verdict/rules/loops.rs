@@ -3,7 +3,7 @@
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{AnswerBy, Class, Confidence};
+use crate::session::record::{AnswerBy, Class, Confidence, DeniedKey};
 use crate::verdict::view::fact;
 use crate::verdict::{Finding, Rule, Versions, View};
 
@@ -55,7 +55,7 @@ fn behind(view: &View<'_>) -> Option<Finding> {
 
 fn own(view: &View<'_>) -> Option<Finding> {
     let denied = view.record().close.denied.as_ref()?;
-    if denied.key != "gateway.url" {
+    if denied.key != DeniedKey::GatewayUrl {
         return None;
     }
     let from = &view.client.addr;

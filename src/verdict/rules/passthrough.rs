@@ -2,7 +2,9 @@
 
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, FirstBytes, LastRecord, TransportEnd};
+use crate::session::record::{
+    Class, Confidence, FirstBytes, LastRecord, PassedAlert, TlsAlert, TransportEnd,
+};
 use crate::verdict::passed::Passed;
 use crate::verdict::registry::Find;
 use crate::verdict::view::{human_bytes, human_ms};
@@ -238,39 +240,41 @@ pub(super) const RULES: &[Rule] = &[
 
 fn gateway_alert(view: &View<'_>) -> Option<Finding> {
     let passed = Passed::of(view)?;
-    let alert = passed.from(Leg::Gateway).alert.as_deref()?;
-    if alert == "encrypted" || !passed.facts.client_hello {
+    let PassedAlert::Clear(alert) = passed.from(Leg::Gateway).alert? else {
+        return None;
+    };
+    if !passed.facts.client_hello {
         return None;
     }
     // Behind the gateway's first flight it is not about what they have in common.
     let asked = passed.from(Leg::Gateway).bytes > FLIGHT;
     let next = match alert {
-        "protocol_version" => {
+        TlsAlert::ProtocolVersion => {
             "enable TLS 1.2 or 1.3 in the client: the gateway accepts nothing older"
         }
-        "insufficient_security" => {
+        TlsAlert::InsufficientSecurity => {
             "compare the ciphers of the client's TLS with those of the gateway's: they have none in common"
         }
-        "handshake_failure" if asked => {
+        TlsAlert::HandshakeFailure if asked => {
             "give the client a certificate that the gateway trusts, if the gateway asks for one"
         }
-        "handshake_failure" => {
+        TlsAlert::HandshakeFailure => {
             "compare the ciphers of the client's TLS with those that the gateway's certificate and settings allow"
         }
-        "no_application_protocol" => {
+        TlsAlert::NoApplicationProtocol => {
             "let the client offer the application protocol (ALPN) http/1.1, or none"
         }
-        "unrecognized_name" => {
+        TlsAlert::UnrecognizedName => {
             "use a name that is in the gateway's certificate in the client's URL"
         }
-        "certificate_required" | "bad_certificate" | "unknown_ca" => {
+        TlsAlert::CertificateRequired | TlsAlert::BadCertificate | TlsAlert::UnknownCa => {
             "give the client a certificate that the gateway trusts"
         }
         _ => "",
     };
     let summary = format!("the gateway refused the client's TLS with the alert {alert}");
     // Of others it is not known whose settings are at fault, or what changed the bytes on their way.
-    let confidence = if next.is_empty() || alert == "handshake_failure" {
+    let confidence = if next.is_empty() || alert == TlsAlert::HandshakeFailure {
         Confidence::Likely
     } else {
         Confidence::Certain
@@ -280,8 +284,8 @@ fn gateway_alert(view: &View<'_>) -> Option<Finding> {
 
 fn gateway_fault(view: &View<'_>) -> Option<Finding> {
     let passed = Passed::of(view)?;
-    let alert = passed.from(Leg::Gateway).alert.as_deref()?;
-    if alert != "internal_error" {
+    let alert = passed.from(Leg::Gateway).alert?;
+    if alert != PassedAlert::Clear(TlsAlert::InternalError) {
         return None;
     }
     let summary = "the gateway's TLS failed for a reason of its own (alert internal_error)";
@@ -343,23 +347,23 @@ fn plain(view: &View<'_>) -> Option<Finding> {
 
 fn client_alert(view: &View<'_>) -> Option<Finding> {
     let passed = Passed::of(view)?;
-    let alert = passed.from(Leg::Client).alert.as_deref()?;
+    let alert = passed.from(Leg::Client).alert?;
     // An alert after the gateway's own alert or end is not the cause.
     let said = passed.from(Leg::Client).last_at;
     let gone = view.close.transport.gateway_at;
     if passed.from(Leg::Gateway).alert.is_some() || gone.is_some_and(|gone| said > Some(gone)) {
         return None;
     }
-    if alert == "encrypted" {
+    let PassedAlert::Clear(alert) = alert else {
         let summary = "the client broke off the TLS handshake with an encrypted alert: most often it does \
                        not trust the gateway's certificate";
         return Some(passed.finding(Confidence::Possible, summary));
-    }
+    };
     let next = match alert {
-        "unknown_ca" | "certificate_unknown" | "bad_certificate" => {
+        TlsAlert::UnknownCa | TlsAlert::CertificateUnknown | TlsAlert::BadCertificate => {
             "let the client trust the gateway's certificate or its CA, or give the gateway one that the client trusts"
         }
-        "certificate_expired" => {
+        TlsAlert::CertificateExpired => {
             "look at the dates of the gateway's certificate and at the clock of the client's host"
         }
         _ => "",

@@ -1,9 +1,8 @@
 //! What the tap itself did: its policy, its shutdown, its faults.
 
 use crate::session::party::{Leg, Party, Phase};
-use crate::session::record::close::DeniedFact;
 use crate::session::record::verdict::ActOn;
-use crate::session::record::{Class, Confidence, Kind, TlsFailureKind};
+use crate::session::record::{Class, Confidence, DeniedFact, DeniedKey, Kind, TlsFailureKind};
 use crate::verdict::view::{fact, human_bytes};
 use crate::verdict::{Decisive, Finding, Rule, Versions, View};
 
@@ -164,25 +163,15 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn denied<'a>(view: &View<'a>, key: &str) -> Option<&'a DeniedFact> {
-    view.record()
-        .close
-        .denied
-        .as_ref()
-        .filter(|denied| denied.key == key)
+fn denied<'a>(view: &View<'a>, key: &DeniedKey) -> Option<&'a DeniedFact> {
+    let denied = view.record().close.denied.as_ref();
+    denied.filter(|denied| denied.key == *key)
 }
 
 fn denial(denied: &DeniedFact, summary: String, next: String) -> Finding {
     Finding::new(Confidence::Certain, summary)
         .because([fact(format!("{}: {}", denied.key, denied.detail))])
         .next(next)
-}
-
-/// The numbers in a detail.
-fn numbers(detail: &str) -> impl Iterator<Item = u64> + '_ {
-    detail
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
 }
 
 /// What we did with whom a limit kept out. Only a stream of HTTP/2 gets an answer.
@@ -194,8 +183,8 @@ fn refusal(view: &View<'_>) -> String {
 }
 
 fn connections(view: &View<'_>) -> Option<Finding> {
-    let denied = denied(view, "limits.connections")?;
-    let limit = numbers(&denied.detail).max();
+    let denied = denied(view, &DeniedKey::Connections)?;
+    let limit = denied.limit;
     let what = refusal(view);
     let summary = match limit {
         Some(limit) => format!("{what}: limits.connections ({limit}) was reached"),
@@ -210,8 +199,8 @@ fn connections(view: &View<'_>) -> Option<Finding> {
 }
 
 fn handshakes(view: &View<'_>) -> Option<Finding> {
-    let denied = denied(view, "limits.handshakes")?;
-    let limit = numbers(&denied.detail).max().unwrap_or(4096);
+    let denied = denied(view, &DeniedKey::Handshakes)?;
+    let limit = denied.limit.unwrap_or(4096);
     let summary = format!("{}: limits.handshakes ({limit}) was reached", refusal(view));
     let wanted = limit.saturating_mul(2);
     Some(denial(
@@ -222,14 +211,14 @@ fn handshakes(view: &View<'_>) -> Option<Finding> {
 }
 
 fn per_client(view: &View<'_>) -> Option<Finding> {
-    let denied = denied(view, "limits.per_client")?;
+    let denied = denied(view, &DeniedKey::PerClient)?;
     let summary = format!("we refused it: {}", sentence(&denied.detail));
     Some(Finding::new(Confidence::Certain, summary).because([fact(denied.detail.clone())]))
 }
 
 fn head_bytes(view: &View<'_>) -> Option<Finding> {
-    let denied = denied(view, "limits.head_bytes")?;
-    let largest = numbers(&denied.detail).max().unwrap_or(64 * 1024);
+    let denied = denied(view, &DeniedKey::HeadBytes)?;
+    let largest = denied.limit.unwrap_or(64 * 1024);
     let summary = format!(
         "we refused the request head with 431: {}",
         sentence(&denied.detail)
@@ -250,8 +239,8 @@ fn head_bytes(view: &View<'_>) -> Option<Finding> {
 }
 
 fn headers(view: &View<'_>) -> Option<Finding> {
-    let denied = denied(view, "limits.headers")?;
-    let most = numbers(&denied.detail).max().unwrap_or(128);
+    let denied = denied(view, &DeniedKey::Headers)?;
+    let most = denied.limit.unwrap_or(128);
     let summary = format!(
         "we refused the request with 431: {}",
         sentence(&denied.detail)

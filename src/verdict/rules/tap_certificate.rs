@@ -4,7 +4,7 @@
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{
-    Class, ClientTls, Confidence, Kind, SelfMade, SelfMadeKind, SniMatch,
+    Class, ClientTls, Confidence, Kind, SelfMade, SelfMadeKind, SniMatch, TlsAlert,
 };
 use crate::session::text::PeerText;
 use crate::verdict::registry::Find;
@@ -113,12 +113,12 @@ pub(super) const RULES: &[Rule] = &[
 
 fn alert(
     view: &View<'_>,
-    names: &[&str],
+    alerts: &[TlsAlert],
     confidence: Confidence,
     summary: &str,
 ) -> Option<Finding> {
     let tls = view.client.tls.as_ref()?;
-    let alert = handshake_alert(view, tls).filter(|alert| names.contains(alert))?;
+    let alert = handshake_alert(view, tls).filter(|alert| alerts.contains(alert))?;
     let mut facts = vec![
         fact(format!("the client sent the TLS alert {alert}")),
         fact(asked(tls)),
@@ -138,13 +138,12 @@ fn alert(
 
 /// The alert with which the client ended its handshake. Some clients verify the certificate only
 /// after the handshake: an alert in place of the first request counts as well.
-fn handshake_alert<'a>(view: &View<'a>, tls: &'a ClientTls) -> Option<&'a str> {
+fn handshake_alert(view: &View<'_>, tls: &ClientTls) -> Option<TlsAlert> {
     if let Some(failure) = &tls.failure {
-        return failure.alert.as_deref();
+        return failure.alert;
     }
     let unused = view.kind == Kind::Connection && view.client.bytes_read == Some(0);
-    let fault = view.fault_of(Leg::Client).filter(|_| unused)?;
-    fault.alert.as_deref()
+    view.fault_of(Leg::Client).filter(|_| unused)?.alert
 }
 
 /// How to make a client trust our certificate.
@@ -192,7 +191,8 @@ fn our_names(tls: &ClientTls) -> String {
 
 fn expired(view: &View<'_>) -> Option<Finding> {
     let summary = "the client refused our certificate as expired";
-    alert(view, &["certificate_expired"], Confidence::Certain, summary)
+    let alerts = [TlsAlert::CertificateExpired];
+    alert(view, &alerts, Confidence::Certain, summary)
 }
 
 fn name(view: &View<'_>) -> Option<Finding> {
@@ -213,9 +213,13 @@ fn name(view: &View<'_>) -> Option<Finding> {
 }
 
 fn refused(view: &View<'_>) -> Option<Finding> {
-    let names = ["bad_certificate", "certificate_unknown", "access_denied"];
+    let alerts = [
+        TlsAlert::BadCertificate,
+        TlsAlert::CertificateUnknown,
+        TlsAlert::AccessDenied,
+    ];
     let summary = "the client refused our certificate (name, CA or pinned fingerprint)";
-    let finding = alert(view, &names, Confidence::Likely, summary)?;
+    let finding = alert(view, &alerts, Confidence::Likely, summary)?;
     Some(match made(view) {
         Some(made) if finding.next.is_empty() => finding.next(format!(
             "read the client's TLS error; if it is about the CA, {}",
@@ -226,14 +230,17 @@ fn refused(view: &View<'_>) -> Option<Finding> {
 }
 
 fn revoked(view: &View<'_>) -> Option<Finding> {
-    let names = ["certificate_revoked", "bad_certificate_status_response"];
+    let alerts = [
+        TlsAlert::CertificateRevoked,
+        TlsAlert::BadCertificateStatusResponse,
+    ];
     let summary = "the client refused our certificate as revoked";
-    alert(view, &names, Confidence::Certain, summary)
+    alert(view, &alerts, Confidence::Certain, summary)
 }
 
 fn unknown_ca(view: &View<'_>) -> Option<Finding> {
     let summary = "the client does not trust the CA of our certificate";
-    let finding = alert(view, &["unknown_ca"], Confidence::Certain, summary)?;
+    let finding = alert(view, &[TlsAlert::UnknownCa], Confidence::Certain, summary)?;
     Some(match made(view) {
         Some(made) => finding.next(trust(made)),
         None => finding,
@@ -287,7 +294,10 @@ fn untrusted(view: &View<'_>) -> Option<Finding> {
 }
 
 fn unsupported(view: &View<'_>) -> Option<Finding> {
-    let names = ["unsupported_certificate", "certificate_required"];
+    let alerts = [
+        TlsAlert::UnsupportedCertificate,
+        TlsAlert::CertificateRequired,
+    ];
     let summary = "the client cannot use our type of certificate";
-    alert(view, &names, Confidence::Likely, summary)
+    alert(view, &alerts, Confidence::Likely, summary)
 }

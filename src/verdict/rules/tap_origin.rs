@@ -3,7 +3,7 @@
 use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{
-    Class, Confidence, Evidence, Miss, NearestEntry, OriginError, OriginFacts,
+    Class, Confidence, DeniedKey, Evidence, Miss, NearestEntry, OriginError, OriginFacts,
 };
 use crate::session::text::is_plain_origin;
 use crate::verdict::view::{fact, short};
@@ -43,9 +43,9 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn key<'a>(view: &View<'a>, key: &str) -> Option<&'a str> {
+fn detail_of<'a>(view: &View<'a>, key: &DeniedKey) -> Option<&'a str> {
     let denied = view.record().close.denied.as_ref()?;
-    (denied.key == key).then_some(denied.detail.as_str())
+    (denied.key == *key).then_some(denied.detail.as_str())
 }
 
 /// How the client was told.
@@ -65,7 +65,7 @@ fn told(view: &View<'_>) -> Vec<Evidence> {
 }
 
 fn not_allowed(view: &View<'_>) -> Option<Finding> {
-    let detail = key(view, "origins.allowed")?;
+    let detail = detail_of(view, &DeniedKey::OriginsAllowed)?;
     let origin = view.record().origin.as_ref();
     let normalised = origin.and_then(|origin| origin.normalised.as_deref());
     let summary = match (normalised, origin.and_then(|origin| origin.value.as_ref())) {
@@ -148,7 +148,7 @@ fn action(origin: &OriginFacts, nearest: Option<&NearestEntry>) -> Option<String
 }
 
 fn missing(view: &View<'_>) -> Option<Finding> {
-    let detail = key(view, "origins.missing")?;
+    let detail = detail_of(view, &DeniedKey::OriginsMissing)?;
     let agent = view
         .request
         .as_ref()

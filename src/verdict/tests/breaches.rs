@@ -11,7 +11,7 @@ use crate::dialect::plain::Plain;
 use crate::dialect::{Dialect as _, Ending};
 use crate::session::heartbeats::Heartbeats;
 use crate::session::moment::Anchor;
-use crate::session::party::{Direction, Leg, Phase};
+use crate::session::party::{Direction, Leg};
 use crate::session::record::{
     Class, Confidence, ContextFacts, Frames, GatewayFacts, Kind, Latency, TransportEnd,
 };
@@ -39,12 +39,12 @@ impl Tunnel {
         let start = Instant::now();
         let wall = "2026-11-21T10:00:00Z".parse().unwrap();
         let mut recorder = Recorder::new(Uuid::nil(), Anchor::new(wall, start));
-        recorder.facts.kind = Kind::Websocket;
-        recorder.facts.gateway = Some(GatewayFacts {
+        recorder.facts_mut().kind = Kind::Websocket;
+        recorder.facts_mut().gateway = Some(GatewayFacts {
             status: Some(101),
             ..GatewayFacts::default()
         });
-        recorder.reach(Phase::Open);
+        recorder.session_opened();
         Self {
             start,
             to_gateway: Observer::new(Direction::ToGateway, agreed),
@@ -71,28 +71,27 @@ impl Tunnel {
         };
         observer.observe(bytes, at, &mut shared);
         observer.date_breaches(at);
-        let ending = &mut self.recorder.ending;
+        let recorder = &mut self.recorder;
         if let Some((close, _)) = observer.stats().close()
-            && ending.received(leg).is_none()
+            && recorder.ending().received(leg).is_none()
         {
-            ending.close_received(leg, &close.clone(), at);
-            ending.written(leg.other(), at);
-            self.recorder.reach(Phase::Closing);
+            recorder.close_received(leg, &close.clone(), at);
+            recorder.written(leg.other(), at);
+            recorder.closing();
         }
         self
     }
 
     fn ends(mut self, leg: Leg, end: TransportEnd, ms: u64) -> Self {
         let at = self.at(ms);
-        self.recorder.ending.transport_ended(leg, end, None, at);
+        self.recorder.leg_ended(leg, end, None, at);
         self
     }
 
     fn over(mut self) -> SessionRecord {
         let now = self.at(3_600_000);
         for leg in BOTH {
-            let ending = &mut self.recorder.ending;
-            ending.transport_ended(leg, TransportEnd::Local, None, now);
+            self.recorder.leg_ended_by_tap(leg, now);
         }
         let anchor = *self.recorder.anchor();
         let summary = |observer: &Observer| observer.stats().summary(observer.scanner(), &anchor);
@@ -101,14 +100,14 @@ impl Tunnel {
             now,
             written_to_gateway: 0,
         });
-        self.recorder.facts.tunnel = Some(Box::new(Tunnelled::WebSocket {
+        self.recorder.tunnel_ended(Tunnelled::WebSocket {
             frames: Frames {
                 to_gateway: summary(&self.to_gateway),
                 to_client: summary(&self.to_client),
             },
             latency: Latency::default(),
             dialect,
-        }));
+        });
         self.recorder.finish(now)
     }
 }

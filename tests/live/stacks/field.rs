@@ -507,8 +507,13 @@ impl Field {
         state
     }
 
-    /// Approves the request that the stack of the unapproved device has left.
+    /// Has the device leave a request, and approves it.
     pub async fn paired(&self, install: &Install) -> Stack {
+        let url = format!("ws://claw:{}", self.open.addr().port());
+        let rule = "gateway.pairing.not_paired";
+        let asking = Stack::new("asking", url.clone(), "L2.auth", rule).device(self.device());
+        let (report, _) = asking.probed(self).await;
+        assert_eq!(asking.complaint(&report), None);
         let listing = ["devices", "list", "--json"];
         let output = self.open.command_line(install, &listing).await;
         let devices: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -516,7 +521,6 @@ impl Field {
         let approving = ["devices", "approve", request.expect("a request"), "--json"];
         let output = self.open.command_line(install, &approving).await;
         assert!(output.status.success(), "{output:?}");
-        let url = format!("ws://claw:{}", self.open.addr().port());
         Stack::new("in order, with a paired device", url, "none", "")
             .device(self.device())
             .named_by(&["reachable: yes", "connectivity probe: ok"])

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use h2::Reason;
 
 use crate::proxy::connection::Connection;
+use crate::proxy::connection::early::{self, Awaited, Early, Why};
 use crate::proxy::tap::Tap;
-use crate::session::party::{Leg, Phase};
+use crate::session::party::Leg;
 use crate::session::record::client::Http2Facts;
-use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, TimerKey, TransportEnd};
+use crate::session::record::{DeniedFact, DeniedKey, HeadFault, Http2Error, TimerKey};
 use crate::transport::clock;
 use crate::transport::http2_watch::Refused;
 
@@ -24,7 +25,7 @@ pub(super) enum Ending {
     /// Nothing was asked for in time.
     Silent(Duration),
     /// What came is not HTTP/2, or too much of it.
-    Broken(HeadFault, String),
+    Broken(HeadFault, Option<Http2Error>, String),
     /// We are shutting down.
     Drained,
 }
@@ -40,7 +41,8 @@ impl Ending {
             Some(Reason::ENHANCE_YOUR_CALM) => HeadFault::Http2Flood,
             _ => HeadFault::Http2Connection,
         };
-        Self::Broken(fault, format!("the connection was ended: {error}"))
+        let code = error.reason().map(|reason| u32::from(reason).into());
+        Self::Broken(fault, code, format!("the connection was ended: {error}"))
     }
 }
 
@@ -53,68 +55,50 @@ pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
     if used && !matches!(ending, Ending::Broken(..)) {
         return;
     }
-    let session = tap.open_record(connection, connection.accepted);
     let limit = tap.config.timeouts().request_head;
-    session.with(|rec| {
-        rec.reach(Phase::Request);
-        rec.facts.client.first_bytes = Some(connection.state.sensed.first_bytes());
-        rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
-        connection.note_certificate(&mut rec.facts.client);
-        let now = Instant::now();
-        match ending {
-            Ending::Left => {}
-            Ending::Drained => rec.ending.drained(now),
-            Ending::Silent(waited) => {
-                rec.ending
-                    .timer_fired(TimerKey::RequestHead, limit, *waited, now);
-            }
-            Ending::Broken(fault, detail) => {
-                rec.ending.refused_head(*fault, detail.clone(), now);
-            }
-        }
-        let (end, cause, at) = match connection.state.sensed.end() {
-            Some(end) if matches!(ending, Ending::Left) => (end.end, end.cause, end.at),
-            _ => (TransportEnd::Local, None, now),
-        };
-        rec.ending.transport_ended(Leg::Client, end, cause, at);
-    });
-    session.settle();
+    let end = connection.state.sensed.end();
+    let why = match ending {
+        Ending::Left => Why::Left,
+        Ending::Drained => Why::Drained,
+        Ending::Silent(waited) => Why::TimedOut(TimerKey::RequestHead, limit, *waited),
+        Ending::Broken(fault, code, detail) => Why::Refused(*fault, *code, detail.clone()),
+    };
+    let left = matches!(ending, Ending::Left);
+    let early = Early {
+        awaited: Awaited::Head,
+        first: Some(connection.state.sensed.first_bytes()),
+        why,
+        end: (end.filter(|_| left)).map(|end| (end.end, end.cause, end.at)),
+    };
+    early::record(tap, connection, connection.accepted, early);
 }
 
 /// Writes the record of a request that the library has refused by itself.
 pub(super) fn refused(tap: &Tap, connection: &Arc<Connection>, refused: Refused) {
     let Refused { stream, reset } = refused;
     let session = tap.open_record(connection, clock::anchor());
-    session.with(|rec| {
-        let now = Instant::now();
-        rec.reach(Phase::Request);
-        rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
-        if let Some(http2) = &mut rec.facts.client.http2 {
-            http2.stream = Some(stream);
-        }
-        if let Some(code) = reset {
-            let detail = format!(
-                "the request on stream {stream} was reset with {:?}: it is malformed, or asks for \
-                 what was not offered",
-                Reason::from(code)
-            );
-            rec.ending.refused_head(HeadFault::Http2Stream, detail, now);
-        } else {
-            let detail = format!(
-                "the head on stream {stream} was more than twice of what limits.head_bytes allows"
-            );
-            rec.ending.denied("limits.head_bytes", detail, now);
-            rec.facts.answer = Some(AnswerFacts {
-                by: AnswerBy::Tap,
-                status: 431,
-                error: None,
-                body_bytes: None,
-                request_body_bytes: None,
-                complete: true,
-            });
-        }
-        rec.ending
-            .transport_ended(Leg::Client, TransportEnd::Local, None, now);
-    });
+    let now = Instant::now();
+    let mut record = session.record();
+    record.request_began();
+    record.client_sent(connection.state.sensed.bytes_read());
+    record.came_in_stream(stream);
+    if let Some(code) = reset {
+        let detail = format!(
+            "the request on stream {stream} was reset with {:?}: it is malformed, or asks for \
+             what was not offered",
+            Reason::from(code)
+        );
+        record.head_refused(HeadFault::Http2Stream, Some(code.into()), detail, now);
+    } else {
+        let detail = format!(
+            "the head on stream {stream} was more than twice of what limits.head_bytes allows"
+        );
+        let limit = u64::try_from(tap.config.limits().head_bytes).ok();
+        let key = DeniedKey::HeadBytes;
+        record.denied(DeniedFact { key, detail, limit }, now);
+        record.answered_by_tap(431, None);
+    }
+    record.leg_ended_by_tap(Leg::Client, now);
+    drop(record);
     session.settle();
 }

@@ -82,7 +82,7 @@ impl Exchange {
         let _parting = EndOfConnection::of(&self.stream.state);
         let asks_head = request.method() == Method::HEAD;
         let (request, tunnel) = self.prepare(request);
-        let service = stack(&self.tap);
+        let service = stack(&self.tap, &self.stream);
         let mut answering = pin!(service.oneshot(request));
         let answer = poll_fn(|cx| self.poll_answer(cx, answering.as_mut())).await;
         if let Ok(answer) = answer {
@@ -104,7 +104,6 @@ impl Exchange {
         let opens = checked.asks == Asks::WebSocket && checked.refusal.is_none();
         let waited = Duration::ZERO;
         self.stream.state.heads.push(Seen { checked, waited });
-        head.extensions.insert(Arc::clone(&self.stream));
         if opens {
             let (promised, promise) = Promised::new();
             head.extensions.insert(promised);
@@ -166,6 +165,7 @@ impl Exchange {
                     self.stream.state.heads.body_is_broken(Refusal {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
+                        limit: None,
                     });
                 }
                 let cause = reset_cause(reason);

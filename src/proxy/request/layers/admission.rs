@@ -20,8 +20,7 @@ use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::{facts, misdirected};
 use crate::proxy::tap::Tap;
-use crate::session::party::Phase;
-use crate::session::record::OriginDecision;
+use crate::session::record::{DeniedFact, OriginDecision};
 
 layer! {
     /// Notes the Origin and refuses what the policy does not let in.
@@ -46,14 +45,14 @@ where
             Ok(session) => session,
             Err(failure) => return answer(Err(failure)),
         };
-        session.with(|rec| rec.reach(Phase::Admission));
+        session.record().admission_began();
         if let Err(failure) = misdirected::check(&request, &session) {
             return answer(Err(failure));
         }
         let ruling = rule(&self.tap, &request);
         let origin = facts::origin_facts(request.headers(), &ruling);
         let sent = origin.value.as_ref().map(ToString::to_string);
-        session.with(|rec| rec.facts.origin = Some(origin));
+        session.record().origin_ruled(origin);
         if ruling.decision == OriginDecision::Denied {
             return answer(deny(
                 &self.tap,
@@ -89,9 +88,12 @@ fn deny(
     ruling: &Ruling,
     sent: Option<&str>,
 ) -> Result<Response<Body>, Failure> {
-    let key = ruling.key.unwrap_or(Key::Allowed);
-    let detail = refusal::detail(ruling);
-    session.with(|rec| rec.ending.denied(key.as_str(), detail, Instant::now()));
+    let denied = DeniedFact {
+        key: ruling.key.unwrap_or(Key::Allowed).denied(),
+        detail: refusal::detail(ruling),
+        limit: None,
+    };
+    session.record().denied(denied, Instant::now());
     let reason = session.masked(refusal::reason(ruling));
     if tap.origins.deny_with() == DenyWith::Close
         && let Some(response) = denial::by_close(tap, session, request, reason)

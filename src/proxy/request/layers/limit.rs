@@ -11,7 +11,7 @@ use crate::admission::head::Refusal;
 use crate::proxy::request::body::Body;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
-use crate::proxy::tap::open_connections::Denial;
+use crate::session::record::{DeniedFact, DeniedKey};
 
 layer! {
     /// Refuses heads that may not pass, and everything while the tap shuts down.
@@ -37,13 +37,13 @@ where
         if let Some(refusal) = request.extensions().get::<Refusal>() {
             return Box::pin(ready(Err(Failure::Head(refusal.clone()))));
         }
-        if let Some(denial) = request.extensions().get::<Denial>().cloned() {
-            let failure = match denial.key {
-                "limits.per_client" => Failure::TooMany,
-                key => Failure::Full(key),
+        if let Some(denial) = request.extensions().get::<DeniedFact>().cloned() {
+            let failure = match &denial.key {
+                DeniedKey::PerClient => Failure::TooMany,
+                key => Failure::Full(key.clone()),
             };
             let noted = crate::proxy::request::layers::session(&request).map(|session| {
-                session.with(|rec| rec.ending.denied(denial.key, denial.detail, Instant::now()));
+                session.record().denied(denial, Instant::now());
             });
             return Box::pin(ready(noted.and(Err(failure))));
         }

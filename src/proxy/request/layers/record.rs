@@ -26,15 +26,44 @@ use crate::proxy::request::layers::respond;
 use crate::proxy::request::{facts, forwarded, headers};
 use crate::proxy::tap::Tap;
 use crate::session::credential::Credential;
-use crate::session::party::Phase;
 use crate::session::record::dialect::Endpoint;
-use crate::session::record::{AnswerBy, AnswerFacts, HeadFault, Kind, TimerKey};
+use crate::session::record::{HeadFault, Kind, TimerKey};
 use crate::session::text::PeerText;
 use crate::transport::clock;
 use crate::ws::handshake::list_has_token;
 
-layer! {
-    /// Opens and closes records.
+/// Makes the service of this layer, for one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    tap: Arc<Tap>,
+    connection: Arc<Connection>,
+}
+
+impl Layer {
+    pub(crate) fn new(tap: &Arc<Tap>, connection: &Arc<Connection>) -> Self {
+        Self {
+            tap: Arc::clone(tap),
+            connection: Arc::clone(connection),
+        }
+    }
+}
+
+impl<S> tower::Layer<S> for Layer {
+    type Service = Service<S>;
+
+    fn layer(&self, inner: S) -> Service<S> {
+        Service {
+            inner,
+            around: self.clone(),
+        }
+    }
+}
+
+/// Opens and closes records.
+#[derive(Clone, Debug)]
+pub(crate) struct Service<S> {
+    inner: S,
+    around: Layer,
 }
 
 impl<S> tower::Service<Request<FromClient>> for Service<S>
@@ -51,31 +80,24 @@ where
     }
 
     fn call(&mut self, mut request: Request<FromClient>) -> Self::Future {
-        let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
-            // Cannot happen: the acceptor puts it there. The client gets an answer all the same.
-            return Box::pin(async { Ok(internal_error()) });
-        };
+        let Layer { tap, connection } = self.around.clone();
+        request.extensions_mut().insert(Arc::clone(&connection));
         let Some(seen) = connection.state.heads.take() else {
-            // Cannot happen: hyper has no head but those that the gate gave it.
-            return Box::pin(async { Ok(internal_error()) });
+            let answer = unchecked(&tap, &connection);
+            return Box::pin(async { Ok(answer) });
         };
-        let session = open(&self.tap, &connection, &seen);
+        let session = open(&tap, &connection, &seen);
         let dropped = headers::drop_underscore_twins(request.headers_mut());
-        session.with(|rec| {
-            if let Some(facts) = &mut rec.facts.request {
-                facts.dropped = dropped
-                    .iter()
-                    .map(|name| PeerText::new(name.as_str(), 64))
-                    .collect();
-            }
-        });
+        let dropped = dropped.iter();
+        let dropped = dropped.map(|name| PeerText::new(name.as_str(), 64));
+        session.record().dropped_headers(dropped.collect());
         let Seen { checked, .. } = seen;
         let denied = if checked.refusal.is_none() {
-            forwarded::note_client(&self.tap, &connection, &session, request.headers()).err()
+            forwarded::note_client(&tap, &connection, &session, request.headers()).err()
         } else {
             None
         };
-        warn_of_url_tokens(&self.tap, &connection, &session, request.headers());
+        warn_of_url_tokens(&tap, &connection, &session, request.headers());
         let extensions = request.extensions_mut();
         extensions.insert(session.clone());
         extensions.insert(checked.asks);
@@ -95,7 +117,7 @@ where
             connection.state.heads.answer_began();
             note_answer(&session, &response);
             let refused = response.status() != StatusCode::SWITCHING_PROTOCOLS
-                && session.with(|rec| rec.is_websocket()) == Some(true);
+                && session.record().is_websocket();
             // A kept connection serves other requests: how it ends does not belong to this one.
             let closes = list_has_token(headers::values(response.headers(), &CONNECTION), "close");
             if refused && closes {
@@ -111,7 +133,7 @@ where
 pub(crate) fn never_served(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) {
     let session = open(tap, connection, seen);
     if let Some(refusal) = &seen.checked.refusal {
-        session.with(|rec| respond::refused_head(&mut rec.ending, refusal, Instant::now()));
+        respond::refused_head(&mut session.record(), refusal, Instant::now());
     }
 }
 
@@ -141,44 +163,40 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
     let too_slow = refusal
         .as_ref()
         .is_some_and(|refusal| refusal.fault == HeadFault::TooSlow);
-    session.with(|rec| {
-        rec.reach(Phase::Request);
-        rec.seen = found.seen;
-        if too_slow {
-            let limit = tap.config.timeouts().request_head;
-            rec.ending
-                .timer_fired(TimerKey::RequestHead, limit, seen.waited, Instant::now());
-            rec.facts.client.bytes_read = Some(connection.state.sensed.bytes_read());
-        }
-        let record = &mut rec.facts;
-        if !head.has_request_line() {
-            // What came is no request: a scanner, another protocol, half a line.
-            record.kind = Kind::Connection;
-            record.client.first_bytes = Some(connection.state.sensed.first_bytes());
-            record.client.bytes_read = Some(connection.state.sensed.bytes_read());
-            return;
-        }
-        record.kind = match asks {
+    let sensed = &connection.state.sensed;
+    let mut record = session.record();
+    record.request_began();
+    record.secrets_seen(&found.seen);
+    if too_slow {
+        let limit = tap.config.timeouts().request_head;
+        record.timer_fired(TimerKey::RequestHead, limit, seen.waited, Instant::now());
+        record.client_sent(sensed.bytes_read());
+    }
+    if head.has_request_line() {
+        let kind = match asks {
             Asks::Nothing => Kind::Http,
             Asks::WebSocket | Asks::StrippedWebSocket => Kind::Websocket,
         };
-        record.request = Some(facts::request(head, *asks));
+        record.requested(kind, facts::request(head, *asks));
         if connection.state.heads.is_on_first() && refusal.is_none() {
             tap.outlet()
-                .asked(&record.client, anchor.at(anchor.opened()));
+                .asked(&record.facts().client, anchor.at(anchor.opened()));
         }
-        record.auth = found.credentials;
-        record.auth_dropped = found.dropped as u64;
-        rec.mask_request();
-    });
+        record.brought_credentials(found.credentials, found.dropped as u64);
+    } else {
+        record.sent_no_request();
+        record.client_began_with(sensed.first_bytes());
+        record.client_sent(sensed.bytes_read());
+    }
+    drop(record);
     session
 }
 
 /// A secret in a URL ends up in histories and in the logs of every hop. Told once per client.
 fn warn_of_url_tokens(tap: &Tap, connection: &Connection, session: &Shared, headers: &HeaderMap) {
     let in_url = |one: &&Credential| one.place.starts_with("query:");
-    let found = session.with(|rec| rec.facts.auth.iter().find(in_url).cloned());
-    let Some(credential) = found.flatten() else {
+    let found = session.record().facts().auth.iter().find(in_url).cloned();
+    let Some(credential) = found else {
         return;
     };
     // Behind a trusted proxy many clients come from one address.
@@ -201,21 +219,24 @@ fn warn_of_url_tokens(tap: &Tap, connection: &Connection, session: &Shared, head
 
 fn note_answer(session: &Shared, response: &Response<Body>) {
     let status = response.status();
-    session.with(|rec| {
-        let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
-        rec.facts.answer.get_or_insert(AnswerFacts {
-            by: AnswerBy::Gateway,
-            status: status.as_u16(),
-            error: None,
-            body_bytes: (!upgraded).then_some(0),
-            request_body_bytes: (!upgraded).then_some(0),
-            complete: upgraded,
-        });
-    });
+    let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
+    session.record().answer_began(status.as_u16(), upgraded);
 }
 
-fn internal_error() -> Response<Body> {
+/// hyper serves a request whose head the gate has not checked: a bug of ours. Nothing of it may reach
+/// the gateway.
+fn unchecked(tap: &Tap, connection: &Arc<Connection>) -> Response<Body> {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let session = tap.open_record(connection, clock::anchor());
+    let what = "a request was served whose head was not checked".to_owned();
+    tracing::error!(session = %session.id(), "{what}");
+    let mut record = session.record();
+    record.request_began();
+    record.faulted(what, Instant::now());
+    record.answered_by_tap(status.as_u16(), None);
+    drop(record);
+    session.settle();
     let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    *response.status_mut() = status;
     response
 }

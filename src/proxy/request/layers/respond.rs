@@ -16,10 +16,10 @@ use crate::proxy::request::body::Body;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
 use crate::proxy::tap::Tap;
-use crate::session::legs::Ending;
+use crate::session::Recorder;
 use crate::session::party::Leg;
 use crate::session::record::gateway::ForwardedWhy;
-use crate::session::record::{AnswerBy, AnswerFacts, HeadFault};
+use crate::session::record::{DeniedFact, DeniedKey, HeadFault};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -104,13 +104,15 @@ pub(crate) fn proxy_status(headers: &mut HeaderMap, error: &str) {
 }
 
 /// Notes what is wrong with a head.
-pub(crate) fn refused_head(ending: &mut Ending, refusal: &Refusal, now: std::time::Instant) {
+pub(crate) fn refused_head(record: &mut Recorder, refusal: &Refusal, now: std::time::Instant) {
     let detail = refusal.detail.clone();
-    match refusal.fault {
-        HeadFault::HeadBytes => ending.denied("limits.head_bytes", detail, now),
-        HeadFault::Headers => ending.denied("limits.headers", detail, now),
-        fault => ending.refused_head(fault, detail, now),
-    }
+    let key = match refusal.fault {
+        HeadFault::HeadBytes => DeniedKey::HeadBytes,
+        HeadFault::Headers => DeniedKey::Headers,
+        fault => return record.head_refused(fault, None, detail, now),
+    };
+    let limit = refusal.limit;
+    record.denied(DeniedFact { key, detail, limit }, now);
 }
 
 fn note(
@@ -119,56 +121,49 @@ fn note(
     failure: &Failure,
     answer: &crate::proxy::request::error::Answer,
 ) {
-    session.with(|rec| {
-        let now = std::time::Instant::now();
-        match failure {
-            Failure::Gateway(error) => {
-                let gateway = rec.facts.gateway.get_or_insert_default();
-                gateway.error.get_or_insert_with(|| Box::new(error.clone()));
-                if error.kind.is_own_limit() {
-                    rec.ending.acted(now);
-                } else {
-                    rec.ending.refused(Leg::Gateway, now);
-                }
+    let now = std::time::Instant::now();
+    let mut record = session.record();
+    match failure {
+        Failure::Gateway(error) => {
+            record.gateway_failed(error.clone());
+            if error.kind.is_own_limit() {
+                record.acted(now);
+            } else {
+                record.leg_refused(Leg::Gateway, now);
             }
-            Failure::RemoteAsLocal { addr } => {
-                let gateway = rec.facts.gateway.as_ref();
-                let why = gateway.and_then(|gateway| gateway.forwarded.as_ref()?.why);
-                let seen = if why == Some(ForwardedWhy::LocalPage) {
-                    "would believe that the page is one of localhost"
-                } else {
-                    "sees us as its own host"
-                };
-                let detail =
-                    format!("the gateway at {addr} {seen} and would take this client for local");
-                rec.ending
-                    .denied("gateway.allow_remote_as_local", detail, now);
-            }
-            Failure::Loop => {
-                let url = tap.config.gateway().url();
-                let detail = format!("a request that was sent to {url} came back to this tap");
-                rec.ending.denied("gateway.url", detail, now);
-            }
-            Failure::Draining => rec.ending.drained(now),
-            Failure::Head(refusal) => refused_head(&mut rec.ending, refusal, now),
-            Failure::Internal(what) => rec.ending.fault(what.clone(), now),
-            // Who found it has noted it.
-            Failure::GatewayTimeout
-            | Failure::CutBody
-            | Failure::SlowBody
-            | Failure::Denied { .. }
-            | Failure::Misdirected(_)
-            | Failure::TooMany
-            | Failure::Full(_) => {}
         }
-        rec.facts.answer = Some(AnswerFacts {
-            by: AnswerBy::Tap,
-            status: answer.status.as_u16(),
-            error: Some(answer.proxy_error.to_owned()),
-            body_bytes: None,
-            request_body_bytes: None,
-            complete: true,
-        });
-    });
+        Failure::RemoteAsLocal { addr } => {
+            let gateway = record.facts().gateway.as_ref();
+            let why = gateway.and_then(|gateway| gateway.forwarded.as_ref()?.why);
+            let seen = if why == Some(ForwardedWhy::LocalPage) {
+                "would believe that the page is one of localhost"
+            } else {
+                "sees us as its own host"
+            };
+            let detail =
+                format!("the gateway at {addr} {seen} and would take this client for local");
+            let (key, limit) = (DeniedKey::RemoteAsLocal, None);
+            record.denied(DeniedFact { key, detail, limit }, now);
+        }
+        Failure::Loop => {
+            let url = tap.config.gateway().url();
+            let detail = format!("a request that was sent to {url} came back to this tap");
+            let (key, limit) = (DeniedKey::GatewayUrl, None);
+            record.denied(DeniedFact { key, detail, limit }, now);
+        }
+        Failure::Draining => record.drained(now),
+        Failure::Head(refusal) => refused_head(&mut record, refusal, now),
+        Failure::Internal(what) => record.faulted(what.clone(), now),
+        // Recorded where it was found.
+        Failure::GatewayTimeout
+        | Failure::CutBody
+        | Failure::SlowBody
+        | Failure::Denied { .. }
+        | Failure::Misdirected(_)
+        | Failure::TooMany
+        | Failure::Full(_) => {}
+    }
+    record.answered_by_tap(answer.status.as_u16(), Some(answer.proxy_error));
+    drop(record);
     session.settle();
 }

@@ -60,19 +60,16 @@ where
                 since = last;
             }
             let slow_body = !websocket && progress.awaits_client();
-            session?.with(|rec| {
-                let now = Instant::now();
-                rec.ending
-                    .timer_fired(key, limit, now.saturating_duration_since(since), now);
-                if slow_body {
-                    return;
-                }
+            let now = Instant::now();
+            let session = session?;
+            let mut record = session.record();
+            record.timer_fired(key, limit, now.saturating_duration_since(since), now);
+            if !slow_body {
                 let kind = GatewayErrorKind::UpgradeTimeout;
                 let detail = format!("no answer to the request within {limit:?}");
-                let gateway = rec.facts.gateway.get_or_insert_default();
-                let error = Box::new(GatewayError { kind, detail });
-                gateway.error.get_or_insert(error);
-            });
+                record.gateway_failed(GatewayError { kind, detail });
+            }
+            drop(record);
             Err(if slow_body {
                 Failure::SlowBody
             } else {

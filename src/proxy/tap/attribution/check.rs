@@ -20,9 +20,9 @@ use crate::admission::forwarded::acceptance::{
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{Action, Mode};
 use crate::proxy::tap::Tap;
+use crate::session::dial::DialFacts;
 use crate::session::record::gateway::Acceptance;
 use crate::transport::stream::Stream;
-use crate::upstream::DialFacts;
 use crate::verdict::trust::{trust_line, trust_line_of_any_version};
 
 /// Not exempt from attribution, needs no credential, and answers both on a loopback gateway and

@@ -17,12 +17,11 @@ impl Relay {
     /// Reports a shutdown of the gateway to other sessions, if that is why it closes this one.
     pub(super) fn announce(&self, close: &CloseFrame, at: Instant) {
         let event = self.dialect.going_down();
-        let down = self.session.with(|rec| {
-            let event = event.map(|(at, expected)| (rec.at(at), expected));
-            let close = (rec.at(at), close.code, close.reason.as_slice());
-            memory::announcement(event, Some(close))
-        });
-        if let Some(down) = down.flatten() {
+        let record = self.session.record();
+        let event = event.map(|(at, expected)| (record.at(at), expected));
+        let close = (record.at(at), close.code, close.reason.as_slice());
+        drop(record);
+        if let Some(down) = memory::announcement(event, Some(close)) {
             self.session.announce(self.dialect.process(), down);
         }
     }
@@ -36,10 +35,7 @@ impl Relay {
             if half.observer.stats().close().is_some() && !half.ended {
                 half.ended = true;
                 let leg = half.direction.from();
-                self.session.with(|rec| {
-                    rec.ending
-                        .transport_ended(leg, TransportEnd::Local, None, now);
-                });
+                self.session.record().leg_ended_by_tap(leg, now);
             }
         }
     }
@@ -64,7 +60,8 @@ impl Relay {
             // It had sent its FIN, and now refuses what the other end still sends.
             if end == TransportEnd::Rst {
                 self.session
-                    .with(|rec| rec.ending.refuses_to_read(direction.to(), now));
+                    .record()
+                    .leg_refuses_to_read(direction.to(), now);
             }
             return Turn::Broken;
         }
@@ -73,8 +70,7 @@ impl Relay {
         // Told as the leg's ending only if reading it tells no other.
         let leg = direction.to();
         if !self.read_what_is_left(leg, scratch, at) {
-            self.session
-                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), at));
+            self.session.record().leg_ended(leg, end, Some(cause), at);
         }
         Turn::Broken
     }
@@ -160,8 +156,7 @@ impl Relay {
             half.ended = true;
             self.note_tcp();
             self.broke_at = Some(now);
-            self.session
-                .with(|rec| rec.ending.transport_ended(leg, end, Some(cause), now));
+            self.session.record().leg_ended(leg, end, Some(cause), now);
             self.break_off(cx, Lent::take().get(), now);
             return true;
         }
@@ -175,10 +170,7 @@ impl Relay {
             self.read_what_is_left(leg, scratch, now);
         }
         for leg in [Leg::Client, Leg::Gateway] {
-            self.session.with(|rec| {
-                rec.ending
-                    .transport_ended(leg, TransportEnd::Local, None, now);
-            });
+            self.session.record().leg_ended_by_tap(leg, now);
             let wire = match leg {
                 Leg::Client => &mut self.client,
                 Leg::Gateway => &mut self.gateway,
@@ -188,7 +180,7 @@ impl Relay {
                 && !wire.is_flushed()
                 && matches!(wire.poll_flush(cx), Poll::Ready(Ok(())))
             {
-                self.session.with(|rec| rec.ending.written(leg, now));
+                self.session.record().written(leg, now);
             }
         }
         self.note_tcp();
@@ -210,13 +202,12 @@ impl Relay {
         } = due;
         match key {
             TimerKey::Idle => {
-                self.session
-                    .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
+                self.session.record().timer_fired(key, limit, observed, now);
                 let reason = format!("wstap: idle for {}", seconds(observed));
                 self.close_ourselves(cx, &reason, now)
             }
             TimerKey::Drain => {
-                self.session.with(|rec| rec.ending.drained(now));
+                self.session.record().drained(now);
                 if self.timers.is_closing() {
                     self.end_locally(now);
                     return Poll::Ready(());
@@ -226,8 +217,7 @@ impl Relay {
             _ => {
                 // Nobody is left to wait for: half-closed or closing for too long.
                 if !self.closing_ourselves {
-                    self.session
-                        .with(|rec| rec.ending.timer_fired(key, limit, observed, now));
+                    self.session.record().timer_fired(key, limit, observed, now);
                 }
                 self.end_locally(now);
                 Poll::Ready(())
@@ -288,12 +278,11 @@ impl Relay {
             }
             any = true;
             let flushed = wire.is_flushed();
-            self.session.with(|rec| {
-                rec.ending.close_of_ours(leg, &close, now);
-                if flushed {
-                    rec.ending.written(leg, now);
-                }
-            });
+            let mut record = self.session.record();
+            record.close_sent(leg, &close, now);
+            if flushed {
+                record.written(leg, now);
+            }
         }
         if !any {
             return false;
@@ -321,20 +310,14 @@ impl Relay {
         if let Some(wire) = wire.take() {
             wire.reset();
         }
-        self.session.with(|rec| {
-            rec.ending
-                .transport_ended(leg, TransportEnd::Local, None, now);
-        });
+        self.session.record().leg_ended_by_tap(leg, now);
     }
 
     /// Drops both legs; each far end sees FIN.
     pub(super) fn end_locally(&mut self, now: Instant) {
-        self.session.with(|rec| {
-            for leg in [Leg::Client, Leg::Gateway] {
-                rec.ending
-                    .transport_ended(leg, TransportEnd::Local, None, now);
-            }
-        });
+        for leg in [Leg::Client, Leg::Gateway] {
+            self.session.record().leg_ended_by_tap(leg, now);
+        }
         self.note_tcp();
         // In order as far as that goes without waiting: close_notify before FIN.
         let mut cx = Context::from_waker(Waker::noop());
@@ -358,8 +341,7 @@ impl Relay {
             let broke = wire.as_mut().filter(|_| ended).and_then(Wire::broke);
             if broke.is_some_and(|(end, _)| end == TransportEnd::Rst) {
                 let now = Instant::now();
-                self.session
-                    .with(|rec| rec.ending.refuses_to_read(leg, now));
+                self.session.record().leg_refuses_to_read(leg, now);
             }
         }
     }
@@ -372,14 +354,9 @@ impl Relay {
         }
         let of = |wire: &Option<Wire>| wire.as_ref().and_then(Wire::tcp_facts);
         let (client, gateway) = (of(&self.client), of(&self.gateway));
-        self.session.with(|rec| {
-            if client.is_some() {
-                rec.facts.client.tcp = client;
-            }
-            if let Some(facts) = rec.facts.gateway.as_mut().filter(|_| gateway.is_some()) {
-                facts.tcp = gateway;
-            }
-        });
+        let mut record = self.session.record();
+        record.client_tcp(client);
+        record.gateway_tcp(gateway);
     }
 }
 

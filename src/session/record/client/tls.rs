@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::moment::Moment;
+use crate::session::record::codes::TlsAlert;
 use crate::session::text::PeerText;
 
 /// What TLS settled with the client, or how it failed.
@@ -99,8 +100,8 @@ pub struct ClientCert {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TlsFailure {
-    /// The alert that the client sent, by its RFC 8446 name (`unknown_ca`, `bad_certificate` …).
-    pub alert: Option<String>,
+    /// The alert that the client sent, by its name in IANA's registry (`unknown_ca`, `bad_certificate` …).
+    pub alert: Option<TlsAlert>,
     /// What it was, where we found the fault.
     pub kind: Option<TlsFailureKind>,
     /// What went wrong, in words.

@@ -82,18 +82,18 @@ pub(super) fn scenario(scenario: &Scenario) -> SessionRecord {
         headers.insert(name, value.parse().unwrap());
     }
     let at = start + Duration::from_millis(4);
-    let gateway = recorder.facts.gateway.as_mut().unwrap();
+    let gateway = recorder.facts_mut().gateway.as_mut().unwrap();
     gateway.status = Some(status);
     gateway.body_kind = Some(crate::proxy::request::body::kind_of(
         body.as_bytes(),
         &headers,
     ));
-    recorder.facts.kind = if asked.http {
+    recorder.facts_mut().kind = if asked.http {
         Kind::Http
     } else {
         Kind::Websocket
     };
-    recorder.facts.answer = Some(AnswerFacts {
+    recorder.facts_mut().answer = Some(AnswerFacts {
         by: AnswerBy::Gateway,
         status,
         error: None,
@@ -102,15 +102,11 @@ pub(super) fn scenario(scenario: &Scenario) -> SessionRecord {
         complete: true,
     });
     if !asked.http {
-        recorder.ending.refused(Leg::Gateway, at);
+        recorder.leg_refused(Leg::Gateway, at);
     }
-    recorder.reach(Phase::Upgrade);
-    recorder
-        .ending
-        .transport_ended(Leg::Gateway, TransportEnd::Fin, None, at);
-    recorder
-        .ending
-        .transport_ended(Leg::Client, TransportEnd::Local, None, at);
+    recorder.request_sent();
+    recorder.leg_ended(Leg::Gateway, TransportEnd::Fin, None, at);
+    recorder.leg_ended(Leg::Client, TransportEnd::Local, None, at);
     recorder.finish(at)
 }
 
@@ -133,7 +129,7 @@ fn begin(asked: &Asked<'_>) -> (Recorder, Instant) {
     let start = Instant::now();
     let wall = "2026-11-29T12:00:00Z".parse().unwrap();
     let mut recorder = Recorder::new(Uuid::nil(), Anchor::new(wall, start));
-    let facts = &mut recorder.facts;
+    let facts = recorder.facts_mut();
     facts.kind = Kind::Websocket;
     facts.client.addr = "127.0.0.1:50344".to_owned();
     facts.request = Some(RequestFacts {
@@ -176,8 +172,8 @@ fn tunnel(
     asked: &Asked<'_>,
     frames: &[Frame],
 ) -> SessionRecord {
-    recorder.facts.gateway.as_mut().unwrap().status = Some(101);
-    recorder.facts.answer = Some(AnswerFacts {
+    recorder.facts_mut().gateway.as_mut().unwrap().status = Some(101);
+    recorder.facts_mut().answer = Some(AnswerFacts {
         by: AnswerBy::Gateway,
         status: 101,
         error: None,
@@ -185,7 +181,7 @@ fn tunnel(
         request_body_bytes: None,
         complete: true,
     });
-    recorder.reach(Phase::Handshake);
+    recorder.tunnel_opened();
     let mut dialect = reader(
         Choice::OpenClaw,
         &Fingerprinter::with_key(b"a key for the tests"),
@@ -207,16 +203,16 @@ fn tunnel(
         };
         observer.observe(&bytes_of(frame), now, &mut shared);
         if dialect.is_open() {
-            recorder.reach(Phase::Open);
+            recorder.session_opened();
         }
         let leg = frame.direction.from();
-        if recorder.ending.received(leg).is_none()
+        if recorder.ending().received(leg).is_none()
             && let Some((close, _)) = observer.stats().close()
         {
-            recorder.ending.close_received(leg, close, now);
-            recorder.ending.written(leg.other(), now);
-            if recorder.facts.phase >= Phase::Open {
-                recorder.reach(Phase::Closing);
+            recorder.close_received(leg, close, now);
+            recorder.written(leg.other(), now);
+            if recorder.facts().phase >= Phase::Open {
+                recorder.closing();
             }
         }
         now += Duration::from_micros(50);
@@ -226,7 +222,7 @@ fn tunnel(
         (Leg::Client, TransportEnd::Local),
     ] {
         now += Duration::from_micros(50);
-        recorder.ending.transport_ended(leg, end, None, now);
+        recorder.leg_ended(leg, end, None, now);
     }
     let anchor = *recorder.anchor();
     let (said, credentials) = dialect.facts(&DialectEnding {
@@ -235,18 +231,18 @@ fn tunnel(
         written_to_gateway: u64::MAX,
     });
     let summary = |observer: &Observer| observer.stats().summary(observer.scanner(), &anchor);
-    recorder.facts.tunnel = Some(Box::new(Tunnelled::WebSocket {
+    recorder.tunnel_ended(Tunnelled::WebSocket {
         frames: Frames {
             to_gateway: summary(&to_gateway),
             to_client: summary(&to_client),
         },
         latency: Latency::default(),
         dialect: said,
-    }));
+    });
     if let Some(seen) = dialect.seen() {
-        recorder.seen.add_all(seen);
+        recorder.secrets_seen(seen);
     }
-    recorder.facts.auth.extend(credentials);
+    recorder.said_credentials(credentials);
     recorder.finish(now)
 }
 

@@ -4,7 +4,7 @@ use crate::session::SessionRecord;
 use crate::session::credential::{Credential, Shape};
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Party, Phase};
-use crate::session::record::close::{DeniedFact, TransportEnds};
+use crate::session::record::close::TransportEnds;
 use crate::session::record::dialect::{
     ConnectResult, DialectError, DialectFacts, FirstMessage, RpcFacts, RpcFailure, ShutdownFacts,
     UnansweredRequest,
@@ -15,12 +15,14 @@ use crate::session::record::gateway::{
 };
 use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind, ProxyProtocolFacts};
 use crate::session::record::{
-    AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, ClientTls, CloseFacts, CloseSeen,
-    DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts, Kind,
-    Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind, StreamReset, TimerFact,
-    TimerKey, TlsFailure, TlsFailureKind, TransportEnd,
+    AnswerBy, AnswerFacts, BodyKind, CapFact, CapKey, ClientTls, CloseFacts, CloseSeen, DeniedFact,
+    DeniedKey, DirectionFrames, FirstBytes, Frames, GatewayError, GatewayErrorKind, GatewayFacts,
+    Http2Error, Kind, Latency, RequestFacts, Saw, SawBasis, StreamFault, StreamFaultKind,
+    StreamReset, TimerFact, TimerKey, TlsAlert, TlsFailure, TlsFailureKind, TransportEnd,
 };
-use crate::session::record::{HeadFault, LastRecord, PassedFacts, PassthroughFacts, RefusedHead};
+use crate::session::record::{
+    HeadFault, LastRecord, PassedAlert, PassedFacts, PassthroughFacts, RefusedHead,
+};
 use crate::session::text::PeerText;
 use crate::verdict::said;
 use crate::ws::{CloseCode, Opcode, Violation};
@@ -64,7 +66,7 @@ impl Dice<'_> {
                 StreamFaultKind::Malformed,
                 StreamFaultKind::Unexpected,
             ]),
-            alert: self.maybe(|dice| dice.pick(&["unknown_ca", "bad_record_mac"]).to_owned()),
+            alert: self.maybe(|dice| dice.pick(&[TlsAlert::UnknownCa, TlsAlert::BadRecordMac])),
         }
     }
     fn moment(&mut self) -> Moment {
@@ -323,6 +325,7 @@ impl Dice<'_> {
                     use StreamReset::{Cancel, NoError, Other};
                     dice.pick(&[Cancel, NoError, Other])
                 }),
+                client_reset_code: self.maybe(|dice| dice.pick(Http2Error::NAMED)),
             },
             client_saw: self.maybe(saw),
             gateway_saw: self.maybe(saw),
@@ -372,8 +375,11 @@ impl Dice<'_> {
             first_at: self.maybe(Self::moment),
             last_at: self.maybe(Self::moment),
             alert: self.maybe(|dice| {
-                dice.pick(&["encrypted", "unknown_ca", "certificate_expired"])
-                    .to_owned()
+                dice.pick(&[
+                    PassedAlert::Encrypted,
+                    PassedAlert::Clear(TlsAlert::UnknownCa),
+                    PassedAlert::Clear(TlsAlert::CertificateExpired),
+                ])
             }),
             last_record: self.maybe(|dice| {
                 dice.pick(&[
@@ -444,12 +450,13 @@ impl Dice<'_> {
             .filter(|_| self.byte() > 230);
         record.close.denied = self
             .maybe(|dice| DeniedFact {
-                key: dice
-                    .pick(&["limits.headers", "limits.head_bytes", "x"])
-                    .to_owned(),
-                detail: dice
-                    .pick(&["", "18446744073709551615 came", "a"])
-                    .to_owned(),
+                key: match dice.pick(&[0, 1, 2]) {
+                    0 => DeniedKey::Headers,
+                    1 => DeniedKey::HeadBytes,
+                    _ => DeniedKey::Other("x".to_owned()),
+                },
+                detail: dice.pick(&["", "a"]).to_owned(),
+                limit: dice.maybe(|dice| dice.pick(&[0, 128, u64::MAX])),
             })
             .filter(|_| self.byte() > 200);
         record.close.refused = self
@@ -460,6 +467,7 @@ impl Dice<'_> {
                     HeadFault::OriginList,
                 ]),
                 detail: dice.pick(&["", "a"]).to_owned(),
+                http2_error: dice.maybe(|dice| dice.pick(Http2Error::NAMED)),
             })
             .filter(|_| self.byte() > 200);
         record.client.first_bytes = self.maybe(|dice| dice.pick(&FIRST_BYTES));
@@ -469,7 +477,7 @@ impl Dice<'_> {
         record.client.tls = self.maybe(|dice| ClientTls {
             failure: dice.maybe(|dice| TlsFailure {
                 alert: dice
-                    .maybe(|dice| dice.pick(&["unknown_ca", "handshake_failure"]).to_owned()),
+                    .maybe(|dice| dice.pick(&[TlsAlert::UnknownCa, TlsAlert::HandshakeFailure])),
                 kind: dice.maybe(|dice| {
                     dice.pick(&[
                         TlsFailureKind::Alpn,
