@@ -7,8 +7,6 @@ TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 SHIPPED = $(TARGET)/bench/wstap
 # What `wstap version` says; empty outside of a checkout.
 COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-# cargo fmt does not see these: build.rs lists them.
-RULES = $(wildcard src/verdict/rules/*.rs)
 
 .PHONY: all build dist test busy versions probe-ladder attach-soak unit live lint fmt bench bench-attach bench-check shipped shipped-program gates gates-update docs fetch clean
 
@@ -61,14 +59,12 @@ fetch:
 
 lint:
 	$(CARGO) fmt --all --check
-	rustfmt --edition 2024 --check $(RULES)
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items --quiet
 
 fmt:
 	$(CARGO) fmt --all
-	rustfmt --edition 2024 $(RULES)
 
 # Writes the pages that are made from the code: verdicts, configuration schema.
 # Twice: the gateways that a rule was seen with are compiled in before docs/verdicts.md can name them.

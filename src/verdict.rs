@@ -1,8 +1,8 @@
 //! Whose fault it was: the only place that judges.
 //!
 //! [`decide`] is pure and total: from a finished record, and nothing else, it makes one verdict.
-//! Rules live one file a family in `rules/`; [`registry`] puts them into the order in which they
-//! are asked, which is the precedence.
+//! Rules are in `rules/`, one file for each family; [`precedence`] is the order in which they are
+//! asked.
 
 mod answers;
 pub mod attempts;
@@ -18,9 +18,11 @@ pub mod names;
 mod page;
 mod passed;
 mod pings;
+pub mod precedence;
 pub mod registry;
 pub mod requests;
 pub mod rule;
+mod rules;
 pub mod said;
 mod siblings;
 pub mod skew;
@@ -32,8 +34,9 @@ pub mod words;
 use crate::session::SessionRecord;
 use crate::session::record::Verdict;
 pub use finding::Finding;
+pub use precedence::Stage;
 pub use registry::rules;
-pub use rule::{Rule, Stage, Versions};
+pub use rule::{Rule, Versions};
 pub use view::{Decisive, View};
 
 /// The verdict on a finished record: that of the first rule that finds something.

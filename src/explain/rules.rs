@@ -164,7 +164,7 @@ pub(super) fn rule_json(rule: &Rule) -> Value {
         "title": rule.title,
         "explanation": rule.explanation,
         "needs": rule.evidence,
-        "asked": needs(rule.stage),
+        "asked": rule.stage().map(Stage::looks_at),
         "versions": rule.known_of(),
         "next": rule.action,
     })
@@ -202,7 +202,9 @@ fn rule_page(rule: &Rule, paper: &mut Paper) {
     paper.row("ended by", NAME, rule.party.as_str());
     paper.row("to act", NAME, &word(&rule.act_on));
     paper.row("needs", NAME, rule.evidence);
-    paper.row("looks at", NAME, needs(rule.stage));
+    if let Some(stage) = rule.stage() {
+        paper.row("looks at", NAME, stage.looks_at());
+    }
     paper.row("known of", NAME, &rule.known_of());
     paper.heading("What it means");
     paper.text("  ", rule.explanation);
@@ -220,22 +222,6 @@ fn rule_page(rule: &Rule, paper: &mut Paper) {
     }
     paper.heading("What to do");
     paper.text("  ", rule.action);
-}
-
-/// Which facts of a record a stage's rules are built on.
-fn needs(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Fault => "a fault that the tap noted of itself",
-        Stage::Denied => "a refusal by the tap's own policy",
-        Stage::Passthrough => "what passed unread, and how both connections ended",
-        Stage::Connection => "a connection that ended before a request, or a head that is none",
-        Stage::Dial => "an error on the way to the gateway",
-        Stage::Answer => "the gateway's answer on the level of HTTP",
-        Stage::Refusal => "what the gateway said inside the WebSocket, its answer or its Close",
-        Stage::Close => "the earliest Close frame, timer or shutdown, before all that followed",
-        Stage::Transport => "a connection that ended before anybody had said why",
-        Stage::Fine => "an ending that both ends meant",
-    }
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 use std::fmt::Write as _;
 
+use super::precedence::{PRECEDENCE, Step};
 use super::registry::rules;
 use crate::session::record::Class;
 
-/// The page: every class with its rules.
+/// The page: every class with its rules, then their precedence.
 #[must_use]
 pub fn page() -> String {
     let mut page = String::from(
         "# Verdicts\n\n\
          Made from the rules themselves; do not edit. A record carries one verdict: that of the\n\
-         first rule, in order of precedence, that finds something.\n",
+         first rule that matches; [what is asked before what](#what-is-asked-before-what) is at the end.\n",
     );
     for class in Class::ALL {
         let mut of_class = rules()
@@ -45,5 +46,30 @@ pub fn page() -> String {
             );
         }
     }
+    page.push_str(&precedence());
     page
+}
+
+/// The section on the order in which rules are asked.
+fn precedence() -> String {
+    let mut text = String::from(
+        "\n## What is asked before what\n\n\
+         The stages are asked in this order, and within a stage the steps. The rules of one step exclude\n\
+         each other, so that their order has no meaning. `src/verdict/precedence` says why a step comes\n\
+         before another.\n",
+    );
+    for (stage, steps) in PRECEDENCE {
+        let (title, reason, facts) = (stage.title(), stage.reason(), stage.looks_at());
+        let _ = write!(text, "\n### {title}\n\n{reason} Looks at: {facts}.\n\n");
+        for (index, step) in steps.iter().enumerate() {
+            let _ = writeln!(text, "{}. {}", index + 1, links(step));
+        }
+    }
+    text
+}
+
+/// The rules of a step, each with a link to its heading.
+fn links(step: Step) -> String {
+    let link = |id: &&str| format!("[`{id}`](#{})", id.replace('.', ""));
+    step.iter().map(link).collect::<Vec<_>>().join(", ")
 }

@@ -1,24 +1,28 @@
 //! The rules, and the order in which they are asked.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::precedence;
 use super::rule::Rule;
+use super::rules::FILES;
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Verdict};
 
-mod files {
-    use crate::verdict::rule::Rule;
-    include!(concat!(env!("OUT_DIR"), "/rules.rs"));
-}
-
-/// Every rule, in the order in which they are asked.
+/// Every rule, in the order in which they are asked: that of [`precedence`].
 #[must_use]
 pub fn rules() -> &'static [&'static Rule] {
     static ORDERED: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
-        let mut rules: Vec<&Rule> = files::FILES.iter().flat_map(|file| file.iter()).collect();
-        rules.sort_by_key(|rule| (rule.stage, rule.order, rule.id));
-        rules
+        let by_id: BTreeMap<&str, &Rule> = FILES
+            .iter()
+            .flat_map(|file| file.iter())
+            .map(|rule| (rule.id, rule))
+            .collect();
+        // A test compares both lists: neither has an id that the other lacks.
+        precedence::ids()
+            .filter_map(|id| by_id.get(id).copied())
+            .collect()
     });
     &ORDERED
 }

@@ -1,6 +1,7 @@
 //! One rule: what it says of itself, and the verdict that its finding makes.
 
 use super::finding::Finding;
+use super::precedence::{self, Stage};
 use super::view::View;
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
@@ -23,10 +24,6 @@ pub struct Rule {
     pub party: Party,
     /// Who has to do something.
     pub act_on: ActOn,
-    /// When it is asked.
-    pub stage: Stage,
-    /// Within its stage: lower first. Special cases are below 50, general ones above.
-    pub order: u8,
     /// A few words.
     pub title: &'static str,
     /// What it means, why it happens, and what shows it.
@@ -58,33 +55,6 @@ pub enum Versions {
 /// The gateway that the rules were made with.
 pub const NEWEST: &str = "2026.9.6";
 
-/// The precedence: earlier stages are asked first. Within `Close` and `Transport` the rules ask
-/// [`View::decisive`], which names the earliest decisive fact, so that what happened afterwards
-/// cannot outvote it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// A bug of ours explains everything else away.
-    Fault,
-    /// Our policy refused it.
-    Denied,
-    /// It passed unread.
-    Passthrough,
-    /// It ended before a request.
-    Connection,
-    /// The gateway was not reached.
-    Dial,
-    /// What answered on the level of HTTP.
-    Answer,
-    /// The gateway refused inside the tunnel.
-    Refusal,
-    /// A Close frame, a timer or the drain came first.
-    Close,
-    /// A transport ended first.
-    Transport,
-    /// It ended well.
-    Fine,
-}
-
 impl Rule {
     /// Which gateways it is known of, for people.
     #[must_use]
@@ -107,6 +77,13 @@ impl Rule {
             all.push(NEWEST);
         }
         all
+    }
+
+    /// The stage in which it is asked; none for a rule that [`precedence`] does not list, which is
+    /// never asked.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        precedence::stage_of(self.id)
     }
 
     /// The verdict that a finding of this rule makes.

@@ -14,6 +14,7 @@
 //!   sessions and other connections;
 //! * `chance`: random ends must not look like evidence;
 //! * `releases`: which of client and gateway is older, and the names of the gateway's release;
+//! * `precedence`: no order of rules is left to chance;
 //! * `properties`: generated records; `grafts`: pieces of fixtures, combined.
 
 mod answers;
@@ -33,6 +34,7 @@ mod pages;
 mod passthrough;
 mod pings;
 mod placeholders;
+mod precedence;
 mod properties;
 mod reaching;
 mod releases;
@@ -63,8 +65,9 @@ fn edited(id: &str, edit: impl FnOnce(&mut serde_json::Value)) -> SessionRecord 
     serde_json::from_value(value).unwrap()
 }
 
-/// The rule that judges a record.
+/// The rule that judges a record, which no other rule of its step matches.
 fn rule_of(record: &SessionRecord) -> String {
+    precedence::assert_no_tie(record);
     decide(record).rule
 }
 

@@ -6,7 +6,7 @@ use crate::session::record::gateway::{Acceptance, ForwardedWhy};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, DeniedKey};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::trust::{Disbelief, PassedOn, address};
 use crate::verdict::view::{View, fact};
 
@@ -16,8 +16,6 @@ const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
         class: Class::GatewayRefused,
         party: Party::Gateway,
         act_on,
-        stage: Stage::Answer,
-        order: 20,
         title: "",
         explanation: "",
         evidence: "",
@@ -84,8 +82,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "A remote client would have looked local",
         explanation: "The connection to the gateway turned out to be one over loopback, although \
                       its URL names another host, and gateway.forwarded lets requests go out \

@@ -7,18 +7,16 @@ use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::credential::odd_form;
 use crate::verdict::finding::Finding;
 use crate::verdict::page::NeedsSecureContext;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, short};
 
-const fn device(id: &'static str, order: u8, find: Find) -> Rule {
+const fn device(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayAuth,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        stage: Stage::Refusal,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -38,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code CONTROL_UI_DEVICE_IDENTITY_REQUIRED (or the words \"control ui requires …\") to a page whose Origin is http:// on a host that is not loopback, and whose version is not known to be 2026.9 or later",
         versions: Versions::Seen,
         action: "open the Control UI with https:// (give the tap's listener a `tls` section), or on localhost",
-        ..device("gateway.auth.control_ui_insecure", 30, control_ui_insecure)
+        ..device("gateway.auth.control_ui_insecure", control_ui_insecure)
     },
     Rule {
         title: "The Control UI sent no device identity",
@@ -53,11 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code CONTROL_UI_DEVICE_IDENTITY_REQUIRED (or the words \"control ui requires …\"), and an Origin, or a version, that excludes plain http as the cause",
         versions: Versions::Seen,
         action: "find which program connected (its User-Agent and version are in the record); reload the page without its cache, in a tab of its own; in trusted-proxy mode check the identity header",
-        ..device(
-            "gateway.auth.control_ui_no_device",
-            30,
-            control_ui_no_device,
-        )
+        ..device("gateway.auth.control_ui_no_device", control_ui_no_device)
     },
     Rule {
         title: "The device's clock is wrong",
@@ -66,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code DEVICE_AUTH_SIGNATURE_EXPIRED",
         versions: Versions::Seen,
         action: "set the clocks: compare `date -u` on the client's and the gateway's host",
-        ..device("gateway.auth.device_clock", 30, clock)
+        ..device("gateway.auth.device_clock", clock)
     },
     Rule {
         title: "The device's identity is broken",
@@ -75,7 +69,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code DEVICE_AUTH_DEVICE_ID_MISMATCH or DEVICE_AUTH_PUBLIC_KEY_INVALID",
         versions: Versions::Seen,
         action: "delete the client's stored device identity so that it makes a new one, then approve it",
-        ..device("gateway.auth.device_identity_broken", 30, identity_broken)
+        ..device("gateway.auth.device_identity_broken", identity_broken)
     },
     Rule {
         title: "The client has neither a device identity nor a token",
@@ -84,11 +78,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code DEVICE_IDENTITY_REQUIRED",
         versions: Versions::Seen,
         action: "give the client the gateway's token (--token, or OPENCLAW_GATEWAY_TOKEN), or let it use its device identity",
-        ..device(
-            "gateway.auth.device_identity_required",
-            30,
-            identity_required,
-        )
+        ..device("gateway.auth.device_identity_required", identity_required)
     },
     Rule {
         title: "The challenge was not answered",
@@ -98,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code DEVICE_AUTH_NONCE_MISMATCH or DEVICE_AUTH_NONCE_REQUIRED, or a schema error at /device/nonce",
         versions: Versions::Seen,
         action: "let the client sign the nonce of the connect.challenge that came on the same connection",
-        ..device("gateway.auth.device_nonce", 30, nonce)
+        ..device("gateway.auth.device_nonce", nonce)
     },
     Rule {
         title: "The device's signature is wrong",
@@ -109,7 +99,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code DEVICE_AUTH_SIGNATURE_INVALID",
         versions: Versions::Seen,
         action: "update the client; if it is your own, check the order of the signed fields",
-        ..device("gateway.auth.device_signature", 30, signature)
+        ..device("gateway.auth.device_signature", signature)
     },
     Rule {
         title: "The device token is stale",
@@ -118,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_DEVICE_TOKEN_MISMATCH",
         versions: Versions::Seen,
         action: "pair the device again: connect, then on the gateway host run `openclaw devices list` and `openclaw devices approve` with the id that it shows",
-        ..device("gateway.auth.device_token_mismatch", 30, token_mismatch)
+        ..device("gateway.auth.device_token_mismatch", token_mismatch)
     },
     Rule {
         title: "The device token is valid for less than was asked",
@@ -127,7 +117,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_SCOPE_MISMATCH",
         versions: Versions::Seen,
         action: "approve the larger scopes: run `openclaw devices list` on the gateway host, or ask for fewer at the client",
-        ..device("gateway.auth.device_token_scope", 30, token_scope)
+        ..device("gateway.auth.device_token_scope", token_scope)
     },
 ];
 

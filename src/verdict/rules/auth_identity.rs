@@ -5,18 +5,16 @@ use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::view::{View, close_words, fact, short};
 
-const fn identity(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+const fn identity(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayAuth,
         party: Party::Gateway,
         act_on,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -35,13 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal or Close inside the tunnel whose reason begins \"gateway ingress attribution required\"",
         versions: Versions::Read,
         action: "add the address that the gateway sees us under to gateway.trustedProxies",
-        ..identity(
-            "gateway.auth.attribution",
-            ActOn::Gateway,
-            Stage::Refusal,
-            30,
-            attribution,
-        )
+        ..identity("gateway.auth.attribution", ActOn::Gateway, attribution)
     },
     Rule {
         title: "The gateway forbade it (3003)",
@@ -49,13 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 3003 of the gateway",
         versions: Versions::Any,
         action: "give this client the right that it lacks, or use a credential that has it",
-        ..identity(
-            "gateway.auth.forbidden",
-            ActOn::Operator,
-            Stage::Close,
-            30,
-            forbidden,
-        )
+        ..identity("gateway.auth.forbidden", ActOn::Operator, forbidden)
     },
     Rule {
         title: "The identity header is missing",
@@ -66,13 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_IDENTITY_HEADER_REQUIRED",
         versions: Versions::Seen,
         action: "let the identity proxy set the header that gateway.auth.trustedProxy names, on the WebSocket path too",
-        ..identity(
-            "gateway.auth.identity_header",
-            ActOn::Hop,
-            Stage::Refusal,
-            30,
-            identity_header,
-        )
+        ..identity("gateway.auth.identity_header", ActOn::Hop, identity_header)
     },
     Rule {
         title: "The gateway withdrew its access",
@@ -80,13 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal with the code FORBIDDEN about the access itself",
         versions: Versions::Read,
         action: "ask an administrator of the gateway to restore the access",
-        ..identity(
-            "gateway.auth.access_denied",
-            ActOn::Operator,
-            Stage::Refusal,
-            70,
-            access_denied,
-        )
+        ..identity("gateway.auth.access_denied", ActOn::Operator, access_denied)
     },
     Rule {
         title: "The user's profile is not available",
@@ -98,8 +72,6 @@ pub(super) const RULES: &[Rule] = &[
         ..identity(
             "gateway.auth.profile_unavailable",
             ActOn::Gateway,
-            Stage::Refusal,
-            30,
             profile_unavailable,
         )
     },
@@ -110,13 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal that begins \"unauthorized\" with no code that is known",
         versions: Versions::Read,
         action: "look into the gateway's log for this connection: its `unauthorized` line names the reason",
-        ..identity(
-            "gateway.auth.refused",
-            ActOn::Client,
-            Stage::Refusal,
-            85,
-            refused,
-        )
+        ..identity("gateway.auth.refused", ActOn::Client, refused)
     },
     Rule {
         title: "Too many forbidden calls",
@@ -125,13 +91,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1008 \"repeated unauthorized calls\" after hello-ok",
         versions: Versions::Read,
         action: "give this client's role the methods that it calls, or stop it calling them",
-        ..identity(
-            "gateway.auth.repeated_calls",
-            ActOn::Client,
-            Stage::Refusal,
-            30,
-            repeated_calls,
-        )
+        ..identity("gateway.auth.repeated_calls", ActOn::Client, repeated_calls)
     },
     Rule {
         title: "The Tailscale identity was not accepted",
@@ -141,13 +101,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_TAILSCALE_…",
         versions: Versions::Read,
         action: "use the gateway's token or password for clients that come through the tap",
-        ..identity(
-            "gateway.auth.tailscale",
-            ActOn::Client,
-            Stage::Refusal,
-            30,
-            tailscale,
-        )
+        ..identity("gateway.auth.tailscale", ActOn::Client, tailscale)
     },
     Rule {
         title: "The proxy's user is not accepted",
@@ -157,13 +111,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_UNAUTHORIZED with an authReason trusted_proxy_…",
         versions: Versions::Seen,
         action: "check gateway.auth.trustedProxy (userHeader, allowUsers, allowLoopback) against what the proxy sends",
-        ..identity(
-            "gateway.auth.trusted_proxy",
-            ActOn::Operator,
-            Stage::Refusal,
-            30,
-            trusted_proxy,
-        )
+        ..identity("gateway.auth.trusted_proxy", ActOn::Operator, trusted_proxy)
     },
     Rule {
         title: "The gateway wants a login (3000)",
@@ -171,13 +119,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 3000 of the gateway",
         versions: Versions::Any,
         action: "give the client a valid credential for this gateway",
-        ..identity(
-            "gateway.auth.unauthorized",
-            ActOn::Client,
-            Stage::Close,
-            30,
-            unauthorized,
-        )
+        ..identity("gateway.auth.unauthorized", ActOn::Client, unauthorized)
     },
     Rule {
         title: "The gateway wants a verified user",
@@ -186,13 +128,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_VERIFIED_USER_REQUIRED",
         versions: Versions::Read,
         action: "sign in as a user of this gateway, then pair the client again",
-        ..identity(
-            "gateway.auth.verified_user",
-            ActOn::Client,
-            Stage::Refusal,
-            30,
-            verified_user,
-        )
+        ..identity("gateway.auth.verified_user", ActOn::Client, verified_user)
     },
 ];
 

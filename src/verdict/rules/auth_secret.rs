@@ -9,18 +9,16 @@ use crate::verdict::credential::{
     client_recipe, comparable, compare, gateway_recipe, inner_that_works, mark, odd_form,
 };
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, human_ms};
 
-pub(super) const fn auth(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+pub(super) const fn auth(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayAuth,
         party: Party::Gateway,
         act_on,
-        stage: Stage::Refusal,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -40,12 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal for a missing credential, and a credential in a header, query, cookie or subprotocol of the request",
         versions: Versions::Seen,
         action: "put the token into connect.params.auth.token of the first frame (OpenClaw's own clients do: set it with --token or in their configuration)",
-        ..auth(
-            "gateway.auth.ignored_place",
-            ActOn::Client,
-            20,
-            ignored_place,
-        )
+        ..auth("gateway.auth.ignored_place", ActOn::Client, ignored_place)
     },
     Rule {
         title: "The password does not match",
@@ -57,7 +50,6 @@ pub(super) const RULES: &[Rule] = &[
         ..auth(
             "gateway.auth.password_mismatch",
             ActOn::Client,
-            30,
             password_mismatch,
         )
     },
@@ -70,7 +62,6 @@ pub(super) const RULES: &[Rule] = &[
         ..auth(
             "gateway.auth.password_missing",
             ActOn::Client,
-            30,
             password_missing,
         )
     },
@@ -84,7 +75,6 @@ pub(super) const RULES: &[Rule] = &[
         ..auth(
             "gateway.auth.password_not_configured",
             ActOn::Gateway,
-            30,
             password_not_configured,
         )
     },
@@ -96,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_RATE_LIMITED",
         versions: Versions::Seen,
         action: "stop the client that has the wrong token, wait five minutes, then connect with the right one",
-        ..auth("gateway.auth.rate_limited", ActOn::Client, 30, rate_limited)
+        ..auth("gateway.auth.rate_limited", ActOn::Client, rate_limited)
     },
     Rule {
         title: "The setup code is not valid",
@@ -105,7 +95,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_BOOTSTRAP_TOKEN_INVALID",
         versions: Versions::Read,
         action: "make a new code on the gateway host with `openclaw qr`",
-        ..auth("gateway.auth.setup_code", ActOn::Client, 30, setup_code)
+        ..auth("gateway.auth.setup_code", ActOn::Client, setup_code)
     },
     Rule {
         title: "The token does not match",
@@ -120,12 +110,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_TOKEN_MISMATCH; or, without a code, the words \"device token mismatch\" to a client that sent auth.token and no auth.deviceToken",
         versions: Versions::Seen,
         action: "give the client the value of gateway.auth.token; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",
-        ..auth(
-            "gateway.auth.token_mismatch",
-            ActOn::Client,
-            30,
-            token_mismatch,
-        )
+        ..auth("gateway.auth.token_mismatch", ActOn::Client, token_mismatch)
     },
     Rule {
         title: "The client has two tokens",
@@ -139,7 +124,6 @@ pub(super) const RULES: &[Rule] = &[
         ..auth(
             "gateway.auth.token_two_sources",
             ActOn::Client,
-            28,
             token_two_sources,
         )
     },
@@ -151,12 +135,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_TOKEN_MISSING",
         versions: Versions::Seen,
         action: "give the client the gateway's token (--token, or OPENCLAW_GATEWAY_TOKEN)",
-        ..auth(
-            "gateway.auth.token_missing",
-            ActOn::Client,
-            30,
-            token_missing,
-        )
+        ..auth("gateway.auth.token_missing", ActOn::Client, token_missing)
     },
     Rule {
         title: "The gateway has no token configured",
@@ -168,7 +147,6 @@ pub(super) const RULES: &[Rule] = &[
         ..auth(
             "gateway.auth.token_not_configured",
             ActOn::Gateway,
-            30,
             token_not_configured,
         )
     },

@@ -9,18 +9,16 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::skew::{Older, Release, Skew};
 use crate::verdict::view::{View, fact, paste_safe, short};
 
-const fn channel(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+const fn channel(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::Channel,
         party: Party::Client,
         act_on,
-        stage: Stage::Close,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -48,7 +46,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "hello-ok with an empty list of scopes, a connect request that asked for some and named no device, and answers with MISSING_SCOPE",
         versions: Versions::Seen,
         action: "give the client a device: at the client run `openclaw cron list` once (it is refused, and makes the device's identity), then the wanted command again, and approve its request on the gateway host by `openclaw devices approve` with the id that `openclaw devices list` shows there; or run the command on the gateway host itself",
-        ..channel("channel.locality_lost", ActOn::Operator, 10, locality_lost)
+        ..channel("channel.locality_lost", ActOn::Operator, locality_lost)
     },
     Rule {
         title: "A scope was missing",
@@ -61,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "hello-ok, and no answer but refusals, one of them with MISSING_SCOPE (before 2026.8: a message that begins \"missing scope\")",
         versions: Versions::Seen,
         action: "let the client ask for the missing scope, then approve it on the gateway host: `openclaw devices list`, then `openclaw devices approve` with the id that it shows",
-        ..channel("channel.missing_scope", ActOn::Client, 12, missing_scope)
+        ..channel("channel.missing_scope", ActOn::Client, missing_scope)
     },
     Rule {
         title: "A header took scopes away",
@@ -72,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "X-OpenClaw-Scopes in the request, fewer scopes granted than asked for, and answers with MISSING_SCOPE",
         versions: Versions::Seen,
         action: "take X-OpenClaw-Scopes off the upgrade request: at the client, or at the proxy in front of the tap that adds it",
-        ..channel("channel.scopes_capped", ActOn::Operator, 8, scopes_capped)
+        ..channel("channel.scopes_capped", ActOn::Operator, scopes_capped)
     },
     Rule {
         title: "The gateway did not understand the requests",
@@ -84,12 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "hello-ok, an orderly end, and INVALID_REQUEST as every answer",
         versions: Versions::Seen,
         action: "pin client and gateway to one release: compare `openclaw --version` at the client and on the gateway host; if the client is your own, mend the request",
-        ..channel(
-            "channel.invalid_requests",
-            ActOn::Client,
-            13,
-            invalid_requests,
-        )
+        ..channel("channel.invalid_requests", ActOn::Client, invalid_requests)
     },
     Rule {
         title: "Every request failed",
@@ -99,12 +92,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "hello-ok, an orderly end, and every answer with ok: false",
         versions: Versions::Seen,
         action: "follow the gateway's code for the method shown; `openclaw channels status` tells how its channels are",
-        ..channel(
-            "channel.requests_failed",
-            ActOn::Gateway,
-            15,
-            requests_failed,
-        )
+        ..channel("channel.requests_failed", ActOn::Gateway, requests_failed)
     },
 ];
 

@@ -5,7 +5,7 @@ use crate::session::record::context::{Cancels, Span};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms};
 
 /// Fewer may be a page reload.
@@ -16,9 +16,6 @@ pub(super) const RULES: &[Rule] = &[Rule {
     class: Class::ClientLeft,
     party: Party::Client,
     act_on: ActOn::Operator,
-    stage: Stage::Answer,
-    // Before the rules about a single cancelled attempt.
-    order: 65,
     title: "The client cancels again and again before it is answered",
     explanation: "The same client address has ended three or more attempts within five minutes \
                   before the gateway's answer, none of its attempts was answered in that time, and \

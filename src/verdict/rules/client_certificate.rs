@@ -6,7 +6,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, ClientTls, Confidence, DeniedKey, SniMatch, TlsFailureKind};
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, short};
 
 const fn certificate(id: &'static str, find: Find) -> Rule {
@@ -15,8 +15,6 @@ const fn certificate(id: &'static str, find: Find) -> Rule {
         class: Class::ClientFault,
         party: Party::Tap,
         act_on: ActOn::Client,
-        stage: Stage::Connection,
-        order: 20,
         title: "",
         explanation: "",
         evidence: "",
@@ -84,8 +82,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Client,
-        stage: Stage::Denied,
-        order: 20,
         title: "A request for another host than TLS asked for",
         explanation: "TLS asked for one name (SNI) and the request's Host is another one, for which \
                       another certificate of the listener is, or client certificates are required: \

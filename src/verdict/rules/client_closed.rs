@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, close_words, fact, human_bytes, human_ms, quoted};
 
 pub(super) const RULES: &[Rule] = &[
@@ -13,8 +13,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientClosed,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Close,
-        order: 90,
         title: "The client closed for reasons of its own",
         explanation: "The client sent a Close frame with a code that is not a normal end, and \
                       nothing that the gateway had sent explains it. The reason is the client's \
@@ -30,8 +28,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientClosed,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Close,
-        order: 58,
         title: "The client says that its connect failed",
         explanation: "OpenClaw clients close with these words of their own when their connect request \
                       was refused: the Control UI with 4008 \"connect failed\" or 4013 \"gateway \
@@ -49,8 +45,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientClosed,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Close,
-        order: 60,
         title: "The client could not read what it got",
         explanation: "The client closed with 1002, 1003 or 1007: it found a breach of the protocol, \
                       or data that it does not take. The tap saw no breach in what the gateway \
@@ -66,8 +60,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientClosed,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Close,
-        order: 55,
         title: "The client missed the gateway's ticks",
         explanation: "OpenClaw clients close with 4000 \"tick timeout\" when no tick event came for \
                       twice the tick interval (60 s). Bytes of the gateway did pass the tap in \
@@ -83,8 +75,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientClosed,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Close,
-        order: 60,
         title: "A message was too big for the client",
         explanation: "The client closed with 1009: a message of the gateway was larger than the \
                       client takes. OpenClaw sends single frames of more than 2 MB \

@@ -4,18 +4,16 @@ use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsAlert, TlsFailureKind};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, close_violation_words, fact, short};
 use crate::ws::Violation;
 
-const fn fault(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+const fn fault(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::ClientFault,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -33,7 +31,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a TLS handshake that failed because no application protocol is common",
         versions: Versions::Any,
         action: "let the client offer http/1.1 or h2 in ALPN, or no ALPN at all",
-        ..fault("client.fault.alpn", Stage::Connection, 30, alpn)
+        ..fault("client.fault.alpn", alpn)
     },
     Rule {
         title: "A close code that must not be sent",
@@ -43,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close of the client with a code that must not stand on the wire",
         versions: Versions::Any,
         action: "mend the client: it must send 1000, or a code from 3000 to 4999 of its own",
-        ..fault("client.fault.close_code", Stage::Close, 30, close_code)
+        ..fault("client.fault.close_code", close_code)
     },
     Rule {
         title: "A Close frame of the client that breaks the protocol",
@@ -55,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close of the client that came first and breaks RFC 6455 itself",
         versions: Versions::Any,
         action: "mend the client: a Close is one masked frame whose body is empty, or a code and a reason of at most 123 bytes of UTF-8",
-        ..fault("client.fault.close_frame", Stage::Close, 9, close_frame)
+        ..fault("client.fault.close_frame", close_frame)
     },
     Rule {
         title: "A client opened the WebSocket and said nothing",
@@ -66,12 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1000 of the gateway without a reason after about 15 s, its challenge before, and not one message of the client",
         versions: Versions::Seen,
         action: "check that the client is an OpenClaw client; if it is, look for a proxy between it and the tap that buffers requests",
-        ..fault(
-            "client.fault.no_first_frame",
-            Stage::Close,
-            30,
-            no_first_frame,
-        )
+        ..fault("client.fault.no_first_frame", no_first_frame)
     },
     Rule {
         title: "Neither TLS nor HTTP",
@@ -80,7 +73,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "first bytes on a TLS port that are neither TLS nor HTTP",
         versions: Versions::Any,
         action: "check what connects here: it should speak TLS",
-        ..fault("client.fault.not_tls", Stage::Connection, 40, not_tls)
+        ..fault("client.fault.not_tls", not_tls)
     },
     Rule {
         title: "Plain HTTP on the TLS port",
@@ -89,12 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "an HTTP request line as the first bytes on a TLS port",
         versions: Versions::Any,
         action: "use https:// or wss:// in the client's URL",
-        ..fault(
-            "client.fault.plain_on_tls",
-            Stage::Connection,
-            20,
-            plain_on_tls,
-        )
+        ..fault("client.fault.plain_on_tls", plain_on_tls)
     },
     Rule {
         title: "TLS could not be agreed with the client",
@@ -106,7 +94,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a TLS handshake that failed without an alert about a certificate",
         versions: Versions::Any,
         action: "let the client use TLS 1.2 or 1.3",
-        ..fault("client.fault.tls", Stage::Connection, 70, tls)
+        ..fault("client.fault.tls", tls)
     },
     Rule {
         title: "TLS on the plain port",
@@ -115,12 +103,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a TLS record as the first bytes on a plain port",
         versions: Versions::Any,
         action: "use http:// or ws:// in the client's URL, or give this listener a `tls` section",
-        ..fault(
-            "client.fault.tls_on_plain",
-            Stage::Connection,
-            20,
-            tls_on_plain,
-        )
+        ..fault("client.fault.tls_on_plain", tls_on_plain)
     },
     Rule {
         party: Party::Gateway,
@@ -134,7 +117,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a breach of RFC 6455 in the client's frames, seen here and first, and a Close 1002, 1003 or 1007 of the gateway or the end of its connection within a second",
         versions: Versions::Any,
         action: "mend the client (or the proxy in front of it): the breach is named above",
-        ..fault("client.fault.violation", Stage::Close, 8, violation)
+        ..fault("client.fault.violation", violation)
     },
 ];
 

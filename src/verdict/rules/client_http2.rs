@@ -4,17 +4,15 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence, HeadFault, Kind, RefusedHead};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact};
 
-const fn fault(id: &'static str, order: u8, find: Find) -> Rule {
+const fn fault(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::ClientFault,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Connection,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -35,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a request or a connection that was refused as no valid HTTP/2; the evidence names what was wrong",
         versions: Versions::Any,
         action: "look at the client: no browser and no common library sends this; for WebSockets over HTTP/2 set http2.websocket: true",
-        ..fault("client.fault.http2", 50, malformed)
+        ..fault("client.fault.http2", malformed)
     },
     Rule {
         title: "More resets than anybody needs",
@@ -47,7 +45,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "an HTTP/2 connection that the tap ended with ENHANCE_YOUR_CALM",
         versions: Versions::Any,
         action: "look at who connects here; if it goes on, keep the address out with a firewall, or lower limits.per_client",
-        ..fault("client.fault.http2_flood", 50, flood)
+        ..fault("client.fault.http2_flood", flood)
     },
     Rule {
         title: "HTTP/2 where HTTP/1.1 is spoken",
@@ -58,15 +56,13 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the preface of HTTP/2 on a connection that speaks HTTP/1.1",
         versions: Versions::Any,
         action: "let the client use HTTP/1.1 here (no \"prior knowledge\"), or connect to the TLS listener and offer h2 in ALPN; a proxy in front of the tap has a switch for HTTP/2 or h2c towards its backend",
-        ..fault("client.fault.http2_preface", 50, preface)
+        ..fault("client.fault.http2_preface", preface)
     },
     Rule {
         id: "probe.http2",
         class: Class::Probe,
         party: Party::Client,
         act_on: ActOn::Nobody,
-        stage: Stage::Connection,
-        order: 20,
         title: "An HTTP/2 connection that was not used",
         explanation: "TLS and the preface of HTTP/2 were exchanged, then the client left without a \
                       request. Browsers open such connections ahead of need.",

@@ -10,18 +10,16 @@ use crate::session::record::{
 };
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, at, fact, human_bytes, human_ms};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
-const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+const fn left(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::ClientLeft,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -39,7 +37,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the client's connection before the body of an answer was through",
         versions: Versions::Any,
         action: "look at the client's own timeout if it did not cancel on purpose",
-        ..left("client.left.answer", Stage::Answer, 80, answer)
+        ..left("client.left.answer", answer)
     },
     Rule {
         title: "The client left before the gateway accepted it",
@@ -49,12 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the client's connection first, without a Close, in the handshake, after it had sent something",
         versions: Versions::Seen,
         action: "look at the client's log at this time: it ended the connection during the handshake",
-        ..left(
-            "client.left.before_hello",
-            Stage::Transport,
-            70,
-            before_hello,
-        )
+        ..left("client.left.before_hello", before_hello)
     },
     Rule {
         title: "The client changed its mind before the gateway accepted it",
@@ -64,7 +57,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1000, 1001 or an empty one of the client in the handshake, and no refusal before it",
         versions: Versions::Any,
         action: "nothing to do if it was cancelled on purpose; else look at the client's log at this time",
-        ..left("client.left.cancelled", Stage::Close, 80, cancelled)
+        ..left("client.left.cancelled", cancelled)
     },
     Rule {
         title: "The client gave up while we connected to the gateway",
@@ -72,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the client's connection while ours to the gateway was being made",
         versions: Versions::Any,
         action: "if it happens again, check that the gateway's address answers, or give the client more time",
-        ..left("client.left.dial", Stage::Answer, 70, dial)
+        ..left("client.left.dial", dial)
     },
     Rule {
         title: "The client vanished from an open session",
@@ -83,7 +76,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "FIN of the client first, without a Close from either side",
         versions: Versions::Any,
         action: "look at the client's log and at any proxy between client and tap at this time",
-        ..left("client.left.open", Stage::Transport, 80, open)
+        ..left("client.left.open", open)
     },
     Rule {
         title: "The client left in the middle of its request",
@@ -91,12 +84,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "some bytes of a request head, then the end of the connection",
         versions: Versions::Any,
         action: "look at the client's log at this time",
-        ..left(
-            "client.left.request_head",
-            Stage::Connection,
-            60,
-            request_head,
-        )
+        ..left("client.left.request_head", request_head)
     },
     Rule {
         title: "The client reset an open session",
@@ -106,7 +94,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "RST of the client first, without a Close, and no sign of lost packets",
         versions: Versions::Any,
         action: "look at the client's log at this time; if it shows 1006 too, capture packets between client and tap",
-        ..left("client.left.reset", Stage::Transport, 75, reset)
+        ..left("client.left.reset", reset)
     },
     Rule {
         title: "The client cancelled its stream",
@@ -118,7 +106,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "RST_STREAM CANCEL or NO_ERROR of the client first, without a Close",
         versions: Versions::Any,
         action: "nothing to do if the page was closed, left or reloaded; else look at the client's log at this time",
-        ..left("client.left.stream", Stage::Transport, 74, stream)
+        ..left("client.left.stream", stream)
     },
     Rule {
         title: "The client did not answer the network any more",
@@ -129,7 +117,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a time-out on the client's connection, and no retransmitted bytes",
         versions: Versions::Any,
         action: "check that the client's machine is up and has its network",
-        ..left("client.left.timeout", Stage::Transport, 75, timeout)
+        ..left("client.left.timeout", timeout)
     },
     Rule {
         title: "The client left during the TLS handshake",
@@ -139,7 +127,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the connection inside the TLS handshake, without an alert",
         versions: Versions::Any,
         action: "connect with `openssl s_client` from the client's host to see what it finds wrong",
-        ..left("client.left.tls", Stage::Connection, 50, tls)
+        ..left("client.left.tls", tls)
     },
     Rule {
         title: "The client did not wait for the answer to its request",
@@ -150,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "nothing to do if the client wants no answer; else let it read the answer before it closes its \
                  socket",
-        ..left("client.left.unread", Stage::Answer, 85, unread)
+        ..left("client.left.unread", unread)
     },
     Rule {
         title: "The client gave up while we waited for the gateway's answer",
@@ -161,7 +149,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the client's connection between request and answer",
         versions: Versions::Any,
         action: "if it happens again, look at the client's own timeout",
-        ..left("client.left.upgrade", Stage::Answer, 75, upgrade)
+        ..left("client.left.upgrade", upgrade)
     },
 ];
 

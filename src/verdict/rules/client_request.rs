@@ -5,17 +5,15 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, HeadFault, RefusedHead};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact};
 
-const fn refused(id: &'static str, order: u8, find: Find) -> Rule {
+const fn refused(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::ClientFault,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Connection,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -36,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a request head that the check refused as ambiguous; the evidence names what was",
         versions: Versions::Any,
         action: "mend the client (or the proxy in front of it): what is ambiguous is named above; nothing that is well known sends this",
-        ..refused("client.fault.ambiguous", 50, ambiguous)
+        ..refused("client.fault.ambiguous", ambiguous)
     },
     Rule {
         title: "A malformed request",
@@ -45,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a request head that is not HTTP/1, answered 400",
         versions: Versions::Any,
         action: "check what connects here: it does not speak HTTP/1.1 correctly",
-        ..refused("client.fault.malformed", 60, malformed)
+        ..refused("client.fault.malformed", malformed)
     },
     Rule {
         title: "A client wants security headers taken out",
@@ -55,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Connection header that names a protected header",
         versions: Versions::Any,
         action: "look at who connects here: no browser and no command line tool sends this; if it is a proxy, mend its Connection header",
-        ..refused("client.fault.nominated", 50, nominated)
+        ..refused("client.fault.nominated", nominated)
     },
     Rule {
         title: "More than one Origin",
@@ -64,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "two Origin headers, or several origins in one",
         versions: Versions::Any,
         action: "look for a proxy between browser and tap that adds an Origin header, and let it pass the browser's own",
-        ..refused("client.fault.origin_list", 50, origin_list)
+        ..refused("client.fault.origin_list", origin_list)
     },
     Rule {
         title: "No valid WebSocket handshake",
@@ -75,7 +73,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "an upgrade that breaks RFC 6455 section 4.2.1, answered 400 or 426 by the tap",
         versions: Versions::Any,
         action: "use a client that speaks WebSocket version 13; if it does, look for a proxy between it and the tap that changes Sec-WebSocket headers",
-        ..refused("client.fault.upgrade", 50, upgrade)
+        ..refused("client.fault.upgrade", upgrade)
     },
     Rule {
         title: "An upgrade in HTTP/1.0",
@@ -87,7 +85,7 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "in the nginx in front of the tap add proxy_http_version 1.1; beside proxy_set_header Upgrade $http_upgrade; other proxies must speak HTTP/1.1 to the tap too",
         act_on: ActOn::Hop,
-        ..refused("client.fault.upgrade_http10", 50, upgrade_http10)
+        ..refused("client.fault.upgrade_http10", upgrade_http10)
     },
 ];
 

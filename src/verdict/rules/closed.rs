@@ -4,17 +4,15 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, close_words, quoted};
 
-const fn closed(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+const fn closed(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayClosed,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -33,12 +31,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1000 or an empty one of the gateway in the handshake, and nothing that explains it",
         versions: Versions::Seen,
         action: "connect again; if it stays so, look into the gateway's log for this connection",
-        ..closed(
-            "gateway.closed.before_hello",
-            Stage::Close,
-            80,
-            before_hello,
-        )
+        ..closed("gateway.closed.before_hello", before_hello)
     },
     Rule {
         title: "The gateway closed with a code of its own",
@@ -47,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close of the gateway with a code and reason that no other rule knows",
         versions: Versions::Any,
         action: "look into the gateway's log at this time for the code and reason shown",
-        ..closed("gateway.closed.code", Stage::Close, 90, code)
+        ..closed("gateway.closed.code", code)
     },
     Rule {
         title: "The gateway could not read what it got",
@@ -57,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1002, 1003 or 1007 of the gateway, and no breach in what the client sent",
         versions: Versions::Any,
         action: "take proxies between tap and gateway out of the path and compare; then look into the gateway's log",
-        ..closed("gateway.closed.protocol", Stage::Close, 60, protocol)
+        ..closed("gateway.closed.protocol", protocol)
     },
     Rule {
         title: "The gateway refused connect for a reason that no rule knows",
@@ -66,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "an answer to connect with ok: false that no other rule knows",
         versions: Versions::Read,
         action: "follow the gateway's message; its log has more on this connection",
-        ..closed("gateway.closed.refused", Stage::Refusal, 95, refused)
+        ..closed("gateway.closed.refused", refused)
     },
 ];
 

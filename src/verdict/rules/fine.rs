@@ -7,7 +7,7 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::View;
 
 pub(super) const RULES: &[Rule] = &[
@@ -16,8 +16,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Ok,
         party: Party::None,
         act_on: ActOn::Nobody,
-        stage: Stage::Close,
-        order: 20,
         title: "The client was done",
         explanation: "The client ended an open session with Close 1000 or with an empty Close \
                       (which an API shows as 1005), as command line clients do. How the \
@@ -32,8 +30,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Ok,
         party: Party::None,
         act_on: ActOn::Nobody,
-        stage: Stage::Close,
-        order: 20,
         title: "The client went away",
         explanation: "The client ended an open session with Close 1001: a browser does so when its \
                       page's tab is closed or the page is reloaded. When sessions flap with it, it \
@@ -51,8 +47,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Ok,
         party: Party::None,
         act_on: ActOn::Nobody,
-        stage: Stage::Close,
-        order: 20,
         title: "The gateway was done",
         explanation: "The gateway ended an open session with Close 1000 or with an empty Close.",
         evidence: "after the session was open, a Close 1000 or an empty one of the gateway",
@@ -65,8 +59,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Ok,
         party: Party::None,
         act_on: ActOn::Nobody,
-        stage: Stage::Fine,
-        order: 50,
         title: "A plain request was answered",
         explanation: "The gateway answered a request that is not a WebSocket upgrade, whole and \
                       with a status below 400.",

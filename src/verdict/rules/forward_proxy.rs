@@ -4,7 +4,7 @@
 use super::hop::hop;
 use crate::session::record::{Confidence, Evidence, GatewayErrorKind};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage};
+use crate::verdict::rule::Rule;
 use crate::verdict::view::{View, fact, quoted};
 
 pub(super) const RULES: &[Rule] = &[
@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
                       is not involved.",
         evidence: "407 in answer to CONNECT, sent by a probe to the proxy that its environment names",
         action: "give the proxy's user and password in the variable's URL, or put the gateway's host into NO_PROXY; the gateway's token is not involved",
-        ..hop("hop.fault.proxy_login", Stage::Dial, 10, login)
+        ..hop("hop.fault.proxy_login", login)
     },
     Rule {
         title: "The proxy for outgoing connections refuses the gateway",
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
                       reach the gateway itself (502, 503, 504).",
         evidence: "a status other than 2xx and 407 in answer to CONNECT, sent by a probe to the proxy that its environment names",
         action: "let the proxy connect to the gateway's port, or put the gateway's host into NO_PROXY",
-        ..hop("hop.fault.proxy_refused", Stage::Dial, 10, refused)
+        ..hop("hop.fault.proxy_refused", refused)
     },
     Rule {
         title: "The proxy for outgoing connections does not answer",
@@ -32,7 +32,7 @@ pub(super) const RULES: &[Rule] = &[
                       comes from there: nothing accepts connections there, or what accepts them does not speak HTTP.",
         evidence: "no answer to CONNECT, sent by a probe to the proxy that its environment names",
         action: "correct the variable, start the proxy, or put the gateway's host into NO_PROXY",
-        ..hop("hop.fault.proxy_unreachable", Stage::Dial, 10, unreachable)
+        ..hop("hop.fault.proxy_unreachable", unreachable)
     },
     Rule {
         title: "The proxy for outgoing connections has not answered yet",
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
                       gateway or given up, which can take a minute.",
         evidence: "no answer to CONNECT on a connection to the proxy that was made",
         action: "find out whether the proxy can reach the gateway's port (its log, or `wstap probe` on its host), or, if the gateway can be reached without it, put its host into NO_PROXY (or unset OPENCLAW_PROXY_URL, which ignores NO_PROXY)",
-        ..hop("hop.fault.proxy_silent", Stage::Dial, 10, silent)
+        ..hop("hop.fault.proxy_silent", silent)
     },
 ];
 

@@ -4,7 +4,7 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, close_violation_words, fact, quoted};
 use crate::ws::Violation;
 
@@ -14,8 +14,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayFault,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Close,
-        order: 30,
         title: "The gateway sent a close code that must not be sent",
         explanation: "What came from the gateway's side is a Close frame with a code that RFC 6455 \
                       reserves (1005, 1006 and 1015 exist only in an end's own view) or that is out \
@@ -30,8 +28,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayFault,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Close,
-        order: 9,
         title: "A Close frame of the gateway that breaks the protocol",
         explanation: "What came from the gateway's side is a Close frame that RFC 6455 forbids: a \
                       body of one byte, a reason that is not UTF-8, more than 125 bytes, a \
@@ -48,8 +44,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayFault,
         party: Party::Client,
         act_on: ActOn::Gateway,
-        stage: Stage::Close,
-        order: 8,
         title: "The gateway's frames break the protocol",
         explanation: "The tap saw a breach of RFC 6455 in what came from the gateway, before anything \
                       else that could have ended the session, and the client then closed with 1002, \
@@ -65,8 +59,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayFault,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Close,
-        order: 30,
         title: "The gateway failed inside",
         explanation: "Close 1011: the gateway met an error that it did not expect.",
         evidence: "a Close 1011 of the gateway",

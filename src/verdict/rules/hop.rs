@@ -7,17 +7,15 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, TlsWords};
 use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_bytes};
 
-pub(super) const fn hop(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+pub(super) const fn hop(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::HopFault,
         party: Party::Hop,
         act_on: ActOn::Hop,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -36,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "502, 503 or 504 in a form that is not the gateway's",
         versions: Versions::Any,
         action: "look into that proxy's log for its upstream error; check its upstream address and that the gateway runs",
-        ..hop("hop.fault.bad_gateway", Stage::Answer, 40, bad_gateway)
+        ..hop("hop.fault.bad_gateway", bad_gateway)
     },
     Rule {
         title: "A proxy closed with 1014",
@@ -45,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1014 of the gateway's side",
         versions: Versions::Any,
         action: "look into the log of the proxy between tap and gateway at this time",
-        ..hop("hop.fault.close_1014", Stage::Close, 20, close_1014)
+        ..hop("hop.fault.close_1014", close_1014)
     },
     Rule {
         title: "Another server answered in the gateway's place",
@@ -56,12 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "an answer other than 101 with a Server header, a header or a page of another server, or with a body that an OpenClaw gateway does not send",
         versions: Versions::Any,
         action: "look at that server's routing for this host and path; WebSocket upgrades must reach the gateway",
-        ..hop(
-            "hop.fault.foreign_answer",
-            Stage::Answer,
-            50,
-            foreign_answer,
-        )
+        ..hop("hop.fault.foreign_answer", foreign_answer)
     },
     Rule {
         title: "A proxy answered a plain request in the gateway's place",
@@ -71,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "502, 503 or 504 to a plain request from a server that names itself",
         versions: Versions::Any,
         action: "look into that proxy's log at this time, and at what it does with this path",
-        ..hop("hop.fault.http_answer", Stage::Answer, 40, http_answer)
+        ..hop("hop.fault.http_answer", http_answer)
     },
     Rule {
         title: "A proxy behind us uses the wrong scheme",
@@ -82,12 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "400 with known words of a TLS port although we speak TLS, or Envoy's 502 or 503 with the TLS error of a plain port",
         versions: Versions::Any,
         action: "use the other scheme in that proxy's upstream (nginx: proxy_pass https://… or http://…; HAProxy: `ssl` on the server line; Envoy: the cluster's transport_socket)",
-        ..hop(
-            "hop.fault.upstream_scheme",
-            Stage::Answer,
-            32,
-            upstream_scheme,
-        )
+        ..hop("hop.fault.upstream_scheme", upstream_scheme)
     },
     Rule {
         title: "Too large for a proxy behind us",
@@ -98,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "413, 414 or 431 of another server, or its 400 to a large head",
         versions: Versions::Any,
         action: "let the client send less, or raise that proxy's limit",
-        ..hop("hop.fault.too_large", Stage::Answer, 36, too_large)
+        ..hop("hop.fault.too_large", too_large)
     },
     Rule {
         title: "A proxy in front of us stripped the upgrade",
@@ -109,12 +97,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Sec-WebSocket-Key without Upgrade: websocket or Connection: Upgrade",
         versions: Versions::Any,
         action: "let the proxy in front pass upgrades (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";)",
-        ..hop(
-            "hop.fault.upgrade_stripped",
-            Stage::Answer,
-            10,
-            upgrade_stripped,
-        )
+        ..hop("hop.fault.upgrade_stripped", upgrade_stripped)
     },
     Rule {
         title: "A proxy behind us stripped the upgrade",
@@ -124,12 +107,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "200 with the Control UI's page to an upgrade that left us whole",
         versions: Versions::Seen,
         action: "let the proxy between tap and gateway pass upgrades, or point gateway.url at the gateway itself",
-        ..hop(
-            "hop.fault.upgrade_stripped_behind",
-            Stage::Answer,
-            20,
-            upgrade_stripped_behind,
-        )
+        ..hop("hop.fault.upgrade_stripped_behind", upgrade_stripped_behind)
     },
 ];
 

@@ -7,7 +7,7 @@ use crate::session::text::PeerText;
 use crate::verdict::answers::Redirect;
 use crate::verdict::credential::mark;
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact, quoted};
 
 pub(super) const RULES: &[Rule] = &[
@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "401, 403 or 407 with WWW-Authenticate, or with another server's marks or page",
         versions: Versions::Any,
         action: "exempt the WebSocket path from that login, or give the client the credential that it asks for",
-        ..hop("hop.fault.login", Stage::Answer, 35, login)
+        ..hop("hop.fault.login", login)
     },
     Rule {
         title: "Another server limits how often this client may ask",
@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "429 to an upgrade with the marks, the page or the body of another server",
         versions: Versions::Any,
         action: "wait as long as Retry-After says; then raise that server's limit for the WebSocket path, or find the client that asks so often",
-        ..hop("hop.fault.rate_limited", Stage::Answer, 34, rate_limited)
+        ..hop("hop.fault.rate_limited", rate_limited)
     },
     Rule {
         title: "The upgrade was redirected",
@@ -43,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a status from 301 to 308 in answer to an upgrade",
         versions: Versions::Any,
         action: "use the URL that the Location header names, or exempt the WebSocket path from the redirect",
-        ..hop("hop.fault.redirect", Stage::Answer, 35, redirect)
+        ..hop("hop.fault.redirect", redirect)
     },
     Rule {
         title: "Envoy is not set up for upgrades",
@@ -53,12 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "403 without a body and without WWW-Authenticate to an upgrade, with Envoy's Server header and no mark that it came from behind Envoy",
         versions: Versions::Any,
         action: "in Envoy's http_connection_manager for this listener set upgrade_configs: [{ upgrade_type: websocket }] (or in the route's own upgrade_configs); if it is there, look at its ext_authz filter",
-        ..hop(
-            "hop.fault.upgrade_not_enabled",
-            Stage::Answer,
-            33,
-            upgrade_not_enabled,
-        )
+        ..hop("hop.fault.upgrade_not_enabled", upgrade_not_enabled)
     },
 ];
 

@@ -5,7 +5,7 @@ use super::hop::{found, hop, who};
 use crate::session::record::{BodyKind, Confidence, GatewayErrorKind};
 use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a 101 with the marks of another server that does not fit the key or does not switch",
         versions: Versions::Any,
         action: "let the proxy between tap and gateway pass Upgrade, Connection and Sec-WebSocket-* unchanged",
-        ..hop("hop.fault.accept_key", Stage::Answer, 25, accept_key)
+        ..hop("hop.fault.accept_key", accept_key)
     },
     Rule {
         title: "A proxy behind us mangled the handshake",
@@ -29,12 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "400 in the gateway's form with the marks of another server, to a handshake that left us whole",
         versions: Versions::Seen,
         action: "let the proxy between tap and gateway pass Connection and Sec-WebSocket-* unchanged, or point gateway.url at the gateway itself",
-        ..hop(
-            "hop.fault.handshake_mangled",
-            Stage::Answer,
-            25,
-            handshake_mangled,
-        )
+        ..hop("hop.fault.handshake_mangled", handshake_mangled)
     },
 ];
 

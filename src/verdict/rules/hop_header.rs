@@ -6,7 +6,7 @@ use crate::session::record::proxy_protocol::{ProxyFault, ProxyFaultKind};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, FirstBytes, Kind};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::trust;
 use crate::verdict::view::{View, fact};
 
@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a peer in proxy_protocol.from, and a PROXY header that is malformed, too long, cut off or fails its CRC32C",
         versions: Versions::Any,
         action: "look at what that proxy sends: HAProxy `send-proxy-v2`, nginx `proxy_protocol on`",
-        ..hop("hop.fault.proxy_header", Stage::Connection, 5, broken)
+        ..hop("hop.fault.proxy_header", broken)
     },
     Rule {
         title: "A proxy sent no PROXY header",
@@ -32,12 +32,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a peer in proxy_protocol.from whose first bytes are no PROXY header",
         versions: Versions::Any,
         action: "let that proxy send the header (HAProxy: `send-proxy-v2` on the server line; nginx: `proxy_protocol on`), or take it out of proxy_protocol.from",
-        ..hop(
-            "hop.fault.proxy_header_missing",
-            Stage::Connection,
-            5,
-            missing,
-        )
+        ..hop("hop.fault.proxy_header_missing", missing)
     },
     Rule {
         act_on: ActOn::Operator,
@@ -49,12 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "first bytes that are a PROXY header where none is read",
         versions: Versions::Any,
         action: "if that proxy is yours, list it in proxy_protocol.from of this listener; else nothing to do",
-        ..hop(
-            "hop.fault.proxy_header_unexpected",
-            Stage::Connection,
-            6,
-            unexpected,
-        )
+        ..hop("hop.fault.proxy_header_unexpected", unexpected)
     },
 ];
 

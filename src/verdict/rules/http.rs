@@ -4,7 +4,7 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::View;
 
 pub(super) const RULES: &[Rule] = &[
@@ -13,8 +13,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::HttpError,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Answer,
-        order: 30,
         title: "The gateway does not trust the headers that say who the client is",
         explanation: "A plain request carried Forwarded, X-Real-IP, X-Forwarded-* or Tailscale-* \
                       and came from an address that is not in gateway.trustedProxies (or the \
@@ -30,8 +28,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::HttpError,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        stage: Stage::Answer,
-        order: 60,
         title: "The gateway refused a plain request",
         explanation: "A request that is not a WebSocket upgrade was answered with 4xx. 401 on the \
                       gateway's HTTP API asks for `Authorization: Bearer`, 404 also stands for an \
@@ -46,8 +42,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::HttpError,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Answer,
-        order: 60,
         title: "The gateway failed a plain request",
         explanation: "A request that is not a WebSocket upgrade was answered with 5xx. 503 from a \
                       readiness path says that the gateway is starting or draining.",

@@ -5,7 +5,7 @@ use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind as Kind};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
@@ -14,8 +14,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewaySilent,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        stage: Stage::Dial,
-        order: 40,
         title: "A kept connection to the gateway ended under a request",
         explanation: "The request went out on a connection that had brought answers before, and the \
                       gateway's side ended it before it answered this one: a restart, or the end of \
@@ -33,8 +31,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Dial,
-        order: 40,
         title: "The gateway's host acknowledges nothing of a request any more",
         explanation: "The connection to the gateway was open, and no packet came back: the kernel \
                       sent the same bytes again and again, or asked without an answer, and gave it \

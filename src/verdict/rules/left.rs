@@ -4,17 +4,15 @@ use crate::session::party::{Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TransportEnd};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_bytes, human_ms};
 
-const fn left(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+const fn left(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayLeft,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -31,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the gateway's connection before the body of its answer was complete",
         versions: Versions::Any,
         action: "look into the gateway's log at this time",
-        ..left("gateway.left.answer", Stage::Answer, 78, answer)
+        ..left("gateway.left.answer", answer)
     },
     Rule {
         title: "The gateway left during the handshake",
@@ -41,12 +39,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the gateway's connection first, without a Close and without an answer to connect",
         versions: Versions::Seen,
         action: "look into the gateway's log for this connection; check whether the process was restarted at this time",
-        ..left(
-            "gateway.left.before_hello",
-            Stage::Transport,
-            60,
-            before_hello,
-        )
+        ..left("gateway.left.before_hello", before_hello)
     },
     Rule {
         title: "The gateway left in the middle of a frame",
@@ -56,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the gateway's connection inside one of its frames",
         versions: Versions::Seen,
         action: "look into the gateway's log at this time for outbound-buffer-exceeded or the end of the process",
-        ..left("gateway.left.mid_frame", Stage::Transport, 65, mid_frame)
+        ..left("gateway.left.mid_frame", mid_frame)
     },
     Rule {
         title: "The gateway left an open session",
@@ -68,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "FIN of the gateway first, without a Close from either side",
         versions: Versions::Seen,
         action: "check whether the gateway's process was restarted at this time (its log, `docker events`, a new boot id or a shorter uptime in the next session)",
-        ..left("gateway.left.open", Stage::Transport, 80, open)
+        ..left("gateway.left.open", open)
     },
     Rule {
         title: "The gateway's connection was reset",
@@ -78,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "RST of the gateway first, without a Close, and no sign of lost packets",
         versions: Versions::Any,
         action: "check whether the gateway's process ended at this time; if it did not, look at what stands between tap and gateway",
-        ..left("gateway.left.reset", Stage::Transport, 75, reset)
+        ..left("gateway.left.reset", reset)
     },
     Rule {
         title: "The gateway did not answer the network any more",
@@ -89,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a time-out of the kernel on the gateway's connection, and no retransmitted bytes",
         versions: Versions::Any,
         action: "check that the gateway's host or container is up and reachable from here",
-        ..left("gateway.left.timeout", Stage::Transport, 75, timeout)
+        ..left("gateway.left.timeout", timeout)
     },
 ];
 

@@ -4,17 +4,15 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, at, close_words, fact, human_ms, short};
 
-const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+const fn cycle(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayLifecycle,
         party: Party::Gateway,
         act_on,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -41,8 +39,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cycle(
             "gateway.lifecycle.admission_closed",
             ActOn::Nobody,
-            Stage::Answer,
-            20,
             admission_closed,
         )
     },
@@ -52,13 +48,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1001 of the gateway",
         versions: Versions::Any,
         action: "wait for the gateway to come back, then connect again",
-        ..cycle(
-            "gateway.lifecycle.going_away",
-            ActOn::Nobody,
-            Stage::Close,
-            40,
-            going_away,
-        )
+        ..cycle("gateway.lifecycle.going_away", ActOn::Nobody, going_away)
     },
     Rule {
         title: "The gateway is not ready for WebSockets yet",
@@ -70,8 +60,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cycle(
             "gateway.lifecycle.handlers_unavailable",
             ActOn::Nobody,
-            Stage::Answer,
-            20,
             handlers_unavailable,
         )
     },
@@ -83,13 +71,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a shutdown event with restartExpectedMs, then Close 1012 or the end of the connection",
         versions: Versions::Seen,
         action: "wait for the gateway to come back; clients connect again by themselves",
-        ..cycle(
-            "gateway.lifecycle.restart",
-            ActOn::Nobody,
-            Stage::Close,
-            15,
-            restart,
-        )
+        ..cycle("gateway.lifecycle.restart", ActOn::Nobody, restart)
     },
     Rule {
         title: "The gateway restarted or stopped",
@@ -101,8 +83,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cycle(
             "gateway.lifecycle.restart_or_stop",
             ActOn::Nobody,
-            Stage::Close,
-            40,
             restart_or_stop,
         )
     },
@@ -114,13 +94,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal or Close that begins \"gateway starting\", or the reason startup-sidecars",
         versions: Versions::Seen,
         action: "connect again in a few seconds; clients do so by themselves",
-        ..cycle(
-            "gateway.lifecycle.starting",
-            ActOn::Nobody,
-            Stage::Refusal,
-            20,
-            starting,
-        )
+        ..cycle("gateway.lifecycle.starting", ActOn::Nobody, starting)
     },
     Rule {
         title: "The gateway stopped",
@@ -129,13 +103,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a shutdown event without restartExpectedMs, then Close 1012 or the end of the connection",
         versions: Versions::Seen,
         action: "start the gateway again if it was not stopped on purpose",
-        ..cycle(
-            "gateway.lifecycle.stop",
-            ActOn::Operator,
-            Stage::Close,
-            15,
-            stop,
-        )
+        ..cycle("gateway.lifecycle.stop", ActOn::Operator, stop)
     },
     Rule {
         title: "The gateway is not available now",
@@ -144,13 +112,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1013, or a refusal with the code UNAVAILABLE, of no better known kind",
         versions: Versions::Read,
         action: "connect again later",
-        ..cycle(
-            "gateway.lifecycle.unavailable",
-            ActOn::Nobody,
-            Stage::Refusal,
-            80,
-            unavailable,
-        )
+        ..cycle("gateway.lifecycle.unavailable", ActOn::Nobody, unavailable)
     },
 ];
 

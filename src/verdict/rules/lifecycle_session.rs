@@ -4,17 +4,15 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, quoted, short};
 
-const fn cycle(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+const fn cycle(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayLifecycle,
         party: Party::Gateway,
         act_on,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -36,8 +34,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cycle(
             "gateway.lifecycle.auth_changed",
             ActOn::Client,
-            Stage::Close,
-            20,
             auth_changed,
         )
     },
@@ -51,8 +47,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cycle(
             "gateway.lifecycle.device_removed",
             ActOn::Operator,
-            Stage::Close,
-            20,
             device_removed,
         )
     },
@@ -63,13 +57,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 4001 of the gateway with another reason",
         versions: Versions::Read,
         action: "connect again; if it is refused then, the refusal says what changed",
-        ..cycle(
-            "gateway.lifecycle.invalidated",
-            ActOn::Client,
-            Stage::Close,
-            45,
-            invalidated,
-        )
+        ..cycle("gateway.lifecycle.invalidated", ActOn::Client, invalidated)
     },
     Rule {
         title: "The gateway wants this client to connect again",
@@ -79,13 +67,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1012 \"node capabilities changed\" or \"browser identity route changed\"",
         versions: Versions::Read,
         action: "nothing to do: clients connect again by themselves",
-        ..cycle(
-            "gateway.lifecycle.reconnect",
-            ActOn::Nobody,
-            Stage::Close,
-            20,
-            reconnect,
-        )
+        ..cycle("gateway.lifecycle.reconnect", ActOn::Nobody, reconnect)
     },
     Rule {
         title: "The gateway's policy was changed",
@@ -97,8 +79,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cycle(
             "gateway.lifecycle.policy_changed",
             ActOn::Nobody,
-            Stage::Close,
-            20,
             policy_changed,
         )
     },

@@ -5,18 +5,16 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::skew::Release;
 use crate::verdict::view::{View, fact, human_bytes, human_ms, short};
 
-const fn limit(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+const fn limit(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayLimit,
         party: Party::Gateway,
         act_on,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -35,13 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1009 in the handshake, and a first message above 64 KiB, or above the limit of the gateway's version where that is known",
         versions: Versions::Seen,
         action: "make the connect request smaller: nothing but the fields of the protocol belongs into it",
-        ..limit(
-            "gateway.limit.first_frame",
-            ActOn::Client,
-            Stage::Close,
-            30,
-            first_frame,
-        )
+        ..limit("gateway.limit.first_frame", ActOn::Client, first_frame)
     },
     Rule {
         title: "Too many frames before hello",
@@ -53,8 +45,6 @@ pub(super) const RULES: &[Rule] = &[
         ..limit(
             "gateway.limit.handshake_frames",
             ActOn::Client,
-            Stage::Refusal,
-            30,
             handshake_frames,
         )
     },
@@ -69,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "413, 414 or 431 to an upgrade, without the marks, the page or a body of another server",
         versions: Versions::Any,
         action: "clear the cookies of this host in the browser, or let the client send less; else start the gateway with NODE_OPTIONS=--max-http-header-size=65536",
-        ..limit("gateway.limit.head", ActOn::Client, Stage::Answer, 45, head)
+        ..limit("gateway.limit.head", ActOn::Client, head)
     },
     Rule {
         title: "A smaller limit than the gateway's own",
@@ -80,13 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 1009 of the gateway's side, and no frame to it above the gateway's own limit",
         versions: Versions::Seen,
         action: "look for a proxy between tap and gateway with a limit for WebSocket messages, and raise it to what the gateway takes (policy.maxPayload of hello-ok, which its records show as dialect.max_payload) or more",
-        ..limit(
-            "gateway.limit.smaller_limit",
-            ActOn::Hop,
-            Stage::Close,
-            10,
-            smaller_limit,
-        )
+        ..limit("gateway.limit.smaller_limit", ActOn::Hop, smaller_limit)
     },
     Rule {
         title: "A message was too big for the gateway",
@@ -99,8 +83,6 @@ pub(super) const RULES: &[Rule] = &[
         ..limit(
             "gateway.limit.message_too_big",
             ActOn::Client,
-            Stage::Close,
-            35,
             message_too_big,
         )
     },
@@ -115,8 +97,6 @@ pub(super) const RULES: &[Rule] = &[
         ..limit(
             "gateway.limit.preauth_sockets",
             ActOn::Operator,
-            Stage::Answer,
-            20,
             preauth_sockets,
         )
     },
@@ -130,14 +110,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the gateway's connection inside a frame while the client had stopped reading",
         versions: Versions::Seen,
         action: "let the client read faster, or find what holds its data up (a slow link, a buffering proxy, a blocked event loop)",
-        ..limit(
-            "gateway.limit.slow_consumer",
-            ActOn::Client,
-            Stage::Transport,
-            // Who does not read answers no pings, either: before missed pongs.
-            28,
-            slow_consumer,
-        )
+        ..limit("gateway.limit.slow_consumer", ActOn::Client, slow_consumer)
     },
     Rule {
         title: "The gateway called the client a slow consumer",
@@ -149,8 +122,6 @@ pub(super) const RULES: &[Rule] = &[
         ..limit(
             "gateway.limit.slow_consumer_close",
             ActOn::Client,
-            Stage::Close,
-            20,
             slow_consumer_close,
         )
     },

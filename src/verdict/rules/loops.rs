@@ -5,7 +5,7 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, Class, Confidence, DeniedKey};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
@@ -14,8 +14,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::HopFault,
         party: Party::Hop,
         act_on: ActOn::Hop,
-        stage: Stage::Answer,
-        order: 5,
         title: "A proxy behind the tap found that the request goes round",
         explanation: "What gateway.url leads to answered 508 (Loop Detected): it is no gateway but a \
                       proxy, and the request that it passed on came back to it.",
@@ -29,8 +27,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "gateway.url leads back to this tap",
         explanation: "A request that this tap had passed on came to it again: what gateway.url leads \
                       to is another proxy, a port mapping or a NAT rule that sends everything back \

@@ -5,7 +5,7 @@ use crate::session::record::frames::TcpFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence, TimerKey, TransportEnd};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, human_ms};
 
 /// So often a segment was sent again without an acknowledgement before a leg counts as stalled:
@@ -18,9 +18,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        // Before the rules about silence, which a lost network would feed.
-        stage: Stage::Close,
-        order: 5,
         title: "The network between client and tap was cut",
         explanation: "The client's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way. A \
@@ -35,8 +32,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Gateway,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 6,
         title: "The network between client and tap stalled",
         explanation: "The session ended while bytes for the client had been sent again and again \
                       without an acknowledgement: its packets, or ours to it, were lost. The \
@@ -52,8 +47,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 5,
         title: "The client's end of the network fell silent",
         explanation: "Nothing was under way on the client's connection, and the kernel's questions \
                       whether it is still there (tcp.keepalive) had no answer for \
@@ -70,8 +63,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 5,
         title: "The gateway's end of the network fell silent",
         explanation: "Nothing was under way on the gateway's connection, and the kernel's questions \
                       whether it is still there (tcp.keepalive) had no answer for \
@@ -88,9 +79,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        // Before the rules about silence, which a lost network would feed.
-        stage: Stage::Close,
-        order: 5,
         title: "The network between tap and gateway was cut",
         explanation: "The gateway's connection was reset or timed out while bytes of ours were not \
                       acknowledged and had been retransmitted: packets were lost on the way, or the \
@@ -105,8 +93,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Client,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        order: 6,
         title: "The network between tap and gateway stalled",
         explanation: "The session ended while bytes for the gateway had been sent again and again \
                       without an acknowledgement: packets were lost on that path, or the gateway's \

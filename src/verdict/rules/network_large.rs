@@ -9,7 +9,7 @@ use crate::session::record::frames::{DirectionFrames, TcpFacts};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, human_bytes};
 
 /// A message that surely takes more than one packet where packets hold 1,280 bytes or less, as on
@@ -25,9 +25,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Close,
-        // Before the rules about what was lost, whatever its size.
-        order: 3,
         title: "Large messages are lost, small ones pass",
         explanation: "Small messages had passed and been acknowledged; then the first large one came \
                       and nothing was acknowledged any more, however often it was sent again. That is \
@@ -44,9 +41,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::NetworkCut,
         party: Party::Network,
         act_on: ActOn::Network,
-        stage: Stage::Dial,
-        // Before network.cut.request.
-        order: 39,
         title: "A large request is lost, though the connection was made",
         explanation: "The connection to the gateway was made, with small packets; then an upgrade request that \
                       takes more than one packet, as with large cookies, was not acknowledged, however often it \

@@ -8,18 +8,16 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, OriginDecision};
 use crate::session::text::{PeerText, is_plain_origin};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, short};
 
-const fn origin(id: &'static str, order: u8, find: Find) -> Rule {
+const fn origin(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayOrigin,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Refusal,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -36,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
                       and its origin is not on it any more.",
         evidence: "a Close 1008 \"origin not allowed\" after hello-ok",
         versions: Versions::Seen,
-        ..origin("gateway.origin.changed", 25, changed)
+        ..origin("gateway.origin.changed", changed)
     },
     Rule {
         act_on: ActOn::Client,
@@ -49,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code CONTROL_UI_ORIGIN_NOT_ALLOWED with the reason \"origin missing or invalid\"; or a refusal that begins \"origin not allowed\" without a reason, and no Origin in the request, or none of the form scheme://host[:port]",
         versions: Versions::Seen,
         action: "open the Control UI from the gateway's own address, not from a file or a frame",
-        ..origin("gateway.origin.invalid", 25, invalid)
+        ..origin("gateway.origin.invalid", invalid)
     },
     Rule {
         title: "The page's origin is not allowed",
@@ -59,7 +57,7 @@ pub(super) const RULES: &[Rule] = &[
                       end never matches.",
         evidence: "details.code CONTROL_UI_ORIGIN_NOT_ALLOWED, or a reason that begins \"origin not allowed\"",
         versions: Versions::Seen,
-        ..origin("gateway.origin.not_allowed", 30, not_allowed)
+        ..origin("gateway.origin.not_allowed", not_allowed)
     },
 ];
 

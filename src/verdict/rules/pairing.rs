@@ -4,18 +4,16 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, paste_safe, short};
 
-const fn pairing(id: &'static str, order: u8, find: Find) -> Rule {
+const fn pairing(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayPairing,
         party: Party::Gateway,
         act_on: ActOn::Operator,
-        stage: Stage::Refusal,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -32,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[
                       approved. That is also refused on the gateway's own host.",
         evidence: "details.code PAIRING_REQUIRED with the reason metadata-upgrade",
         versions: Versions::Seen,
-        ..pairing("gateway.pairing.metadata_upgrade", 30, metadata_upgrade)
+        ..pairing("gateway.pairing.metadata_upgrade", metadata_upgrade)
     },
     Rule {
         title: "A node's pairing changed while it connected",
@@ -40,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
                       during the handshake.",
         evidence: "a refusal that begins \"node pairing changed\"",
         versions: Versions::Read,
-        ..pairing("gateway.pairing.node_changed", 25, node_changed)
+        ..pairing("gateway.pairing.node_changed", node_changed)
     },
     Rule {
         title: "The device is not paired",
@@ -49,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
                       themselves, unless a proxy's header makes them look remote.",
         evidence: "details.code PAIRING_REQUIRED with the reason not-paired",
         versions: Versions::Seen,
-        ..pairing("gateway.pairing.not_paired", 30, not_paired)
+        ..pairing("gateway.pairing.not_paired", not_paired)
     },
     Rule {
         title: "Pairing is required",
@@ -57,21 +55,21 @@ pub(super) const RULES: &[Rule] = &[
                       version of wstap knows.",
         evidence: "details.code PAIRING_REQUIRED with no reason that is known",
         versions: Versions::Past,
-        ..pairing("gateway.pairing.required", 80, required)
+        ..pairing("gateway.pairing.required", required)
     },
     Rule {
         title: "The device asks for a higher role",
         explanation: "The device is paired for another role than the one that it asks for.",
         evidence: "details.code PAIRING_REQUIRED with the reason role-upgrade",
         versions: Versions::Seen,
-        ..pairing("gateway.pairing.role_upgrade", 30, role_upgrade)
+        ..pairing("gateway.pairing.role_upgrade", role_upgrade)
     },
     Rule {
         title: "The device asks for more scopes",
         explanation: "The device is paired for fewer scopes than it asks for.",
         evidence: "details.code PAIRING_REQUIRED with the reason scope-upgrade",
         versions: Versions::Seen,
-        ..pairing("gateway.pairing.scope_upgrade", 30, scope_upgrade)
+        ..pairing("gateway.pairing.scope_upgrade", scope_upgrade)
     },
 ];
 

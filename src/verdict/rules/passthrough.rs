@@ -7,7 +7,7 @@ use crate::session::record::{
 };
 use crate::verdict::finding::Finding;
 use crate::verdict::passed::Passed;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, human_bytes, human_ms};
 
 /// Clients that give up sooner have changed their mind.
@@ -18,7 +18,6 @@ const FLIGHT: u64 = 100;
 
 const fn unread(
     id: &'static str,
-    order: u8,
     class: Class,
     (party, act_on): (Party, ActOn),
     find: Find,
@@ -28,8 +27,6 @@ const fn unread(
         class,
         party,
         act_on,
-        stage: Stage::Passthrough,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -49,7 +46,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look into the gateway's log at this time for a TLS error",
         ..unread(
             "gateway.fault.passed_tls",
-            5,
             Class::GatewayFault,
             (Party::Gateway, ActOn::Gateway),
             gateway_fault,
@@ -66,7 +62,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look at what the client's TLS offers, and what the gateway's allows",
         ..unread(
             "client.fault.passed_tls",
-            10,
             Class::ClientFault,
             (Party::Gateway, ActOn::Client),
             gateway_alert,
@@ -81,7 +76,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "use wss:// (or https://) in the client's URL",
         ..unread(
             "client.fault.passed_plain",
-            20,
             Class::ClientFault,
             (Party::Gateway, ActOn::Client),
             plain,
@@ -96,7 +90,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "use ws:// (or http://) at the client, or enable TLS at the gateway (gateway.tls.enabled)",
         ..unread(
             "client.fault.passed_to_plain",
-            15,
             Class::ClientFault,
             (Party::Client, ActOn::Client),
             to_plain,
@@ -111,7 +104,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look at what connects from this address",
         ..unread(
             "client.fault.passed_other",
-            25,
             Class::ClientFault,
             (Party::Client, ActOn::Client),
             other,
@@ -129,7 +121,6 @@ pub(super) const RULES: &[Rule] = &[
                  give the gateway one that the client trusts",
         ..unread(
             "client.closed.passed_tls",
-            30,
             Class::ClientClosed,
             (Party::Client, ActOn::Client),
             client_alert,
@@ -146,7 +137,6 @@ pub(super) const RULES: &[Rule] = &[
                  (`ping -M do -s 1472` from the client's host)",
         ..unread(
             "client.left.passed_hello",
-            35,
             Class::ClientLeft,
             (Party::Client, ActOn::Client),
             hello,
@@ -161,7 +151,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "nothing to do",
         ..unread(
             "probe.passed",
-            40,
             Class::Probe,
             (Party::Client, ActOn::Nobody),
             probe,
@@ -179,7 +168,6 @@ pub(super) const RULES: &[Rule] = &[
                  correct its pin (gateway.remote.tlsFingerprint)",
         ..unread(
             "probe.passed_tls",
-            45,
             Class::Probe,
             (Party::Client, ActOn::Nobody),
             probe_tls,
@@ -195,7 +183,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look into the gateway's log and at its load at this time: it accepts connections and does not answer",
         ..unread(
             "gateway.silent.passed",
-            50,
             Class::GatewaySilent,
             (Party::Client, ActOn::Gateway),
             silent,
@@ -211,7 +198,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look at the client's log and at any proxy between client and tap at this time",
         ..unread(
             "client.left.passed",
-            60,
             Class::ClientLeft,
             (Party::Client, ActOn::Client),
             client_left,
@@ -227,7 +213,6 @@ pub(super) const RULES: &[Rule] = &[
         action: "look into the gateway's log at this time; check whether its process was restarted",
         ..unread(
             "gateway.left.passed",
-            70,
             Class::GatewayLeft,
             (Party::Gateway, ActOn::Gateway),
             gateway_left,
@@ -246,7 +231,6 @@ pub(super) const RULES: &[Rule] = &[
                  certificate and key (--cert and --key)",
         ..unread(
             "ok.passed",
-            90,
             Class::Ok,
             (Party::None, ActOn::Nobody),
             in_order,

@@ -6,7 +6,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, CloseSeen, Confidence};
 use crate::verdict::finding::Finding;
 use crate::verdict::pings::Missed;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, close_words, fact, human_ms};
 
 /// `OpenClaw` pings every 25 s and ends a session one or two pings later.
@@ -21,8 +21,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayLifecycle,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        stage: Stage::Transport,
-        order: 30,
         title: "The gateway missed the client's pongs",
         explanation: "OpenClaw gateways ping every 25 s and end the connection with a bare FIN when \
                       a pong is missing (at 50 or 75 s); its log then says heartbeat-timeout. Other \
@@ -42,8 +40,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayLifecycle,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        stage: Stage::Close,
-        order: 25,
         title: "The gateway closed because the client did not answer its pings",
         explanation: "Close 1011 \"keepalive ping timeout\" is what servers made with Python's \
                       websockets send when a pong is missing, and the tap saw the ping that had \
@@ -61,8 +57,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewaySilent,
         party: Party::Client,
         act_on: ActOn::Gateway,
-        stage: Stage::Close,
-        order: 25,
         title: "The gateway did not answer the client's pings",
         explanation: "The client's pings passed the tap to the gateway, no pong came back, and the \
                       client gave up: with Close 1011 (\"keepalive ping timeout\"), or by ending its \

@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, at, fact, human_ms};
 use crate::verdict::visits::Visitor;
 
@@ -17,8 +17,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Probe,
         party: Party::Client,
         act_on: ActOn::Nobody,
-        stage: Stage::Connection,
-        order: 20,
         title: "A bare TCP connect",
         explanation: "A connection was opened and ended without one byte: what load balancers, \
                       container health checks and port scanners do.",
@@ -32,8 +30,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Probe,
         party: Party::Client,
         act_on: ActOn::Nobody,
-        stage: Stage::Connection,
-        order: 20,
         title: "A bare TLS connect",
         explanation: "The TLS handshake completed and the client left without a request: a health \
                       check that looks at the certificate, or a browser's spare connection. With a \
@@ -53,8 +49,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Probe,
         party: Party::Tap,
         act_on: ActOn::Nobody,
-        stage: Stage::Connection,
-        order: 14,
         title: "A spare connection that was not used",
         explanation: "A client connected (and on a listener with TLS may have completed it), sent \
                       nothing, and timeouts.request_head or timeouts.tls_handshake ended it; a request \
@@ -70,8 +64,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::Probe,
         party: Party::Client,
         act_on: ActOn::Nobody,
-        stage: Stage::Transport,
-        order: 20,
         title: "A WebSocket was opened and left",
         explanation: "The upgrade succeeded and the client left before the application had \
                       accepted it, without having sent one byte: a health check of the upgrade, or \

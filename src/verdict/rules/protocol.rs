@@ -7,19 +7,17 @@ use crate::session::record::dialect::FirstMessage;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::said::Said;
 use crate::verdict::skew::{Older, Release, Skew};
 use crate::verdict::view::{Decisive, View, fact, short};
 
-const fn protocol(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+const fn protocol(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayProtocol,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -37,12 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code CLIENT_VERSION_MISMATCH",
         versions: Versions::Read,
         action: "update OpenClaw at the client to the gateway's version and start it again",
-        ..protocol(
-            "gateway.protocol.client_version",
-            Stage::Refusal,
-            30,
-            client_version,
-        )
+        ..protocol("gateway.protocol.client_version", client_version)
     },
     Rule {
         title: "The connect request has invalid parameters",
@@ -55,12 +48,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal that begins \"invalid connect params\"",
         versions: Versions::Seen,
         action: "pin client and gateway to one release (`openclaw --version` at the client and on the gateway host shows theirs), or mend the field that the gateway names",
-        ..protocol(
-            "gateway.protocol.invalid_params",
-            Stage::Refusal,
-            30,
-            invalid_params,
-        )
+        ..protocol("gateway.protocol.invalid_params", invalid_params)
     },
     Rule {
         act_on: ActOn::Gateway,
@@ -72,12 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal with the words \"device signature invalid\" and no details.code, to a client that is not known to be older than 2026.3",
         versions: Versions::Past,
         action: "pin client and gateway to one release: update the gateway, which is older than 2026.3; in containers give both images the same tag",
-        ..protocol(
-            "gateway.protocol.device_signature",
-            Stage::Refusal,
-            25,
-            device_signature,
-        )
+        ..protocol("gateway.protocol.device_signature", device_signature)
     },
     Rule {
         title: "The role is unknown",
@@ -86,12 +69,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal that begins \"invalid role\"",
         versions: Versions::Seen,
         action: "set the client's role to operator or node",
-        ..protocol(
-            "gateway.protocol.invalid_role",
-            Stage::Refusal,
-            30,
-            invalid_role,
-        )
+        ..protocol("gateway.protocol.invalid_role", invalid_role)
     },
     Rule {
         title: "The first message is not a connect request",
@@ -101,12 +79,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a first message of the client that is JSON and no connect request, and a refusal or Close of the gateway",
         versions: Versions::Seen,
         action: "let the client send connect first; if it is no OpenClaw client, it is at the wrong address",
-        ..protocol(
-            "gateway.protocol.not_connect",
-            Stage::Refusal,
-            35,
-            not_connect,
-        )
+        ..protocol("gateway.protocol.not_connect", not_connect)
     },
     Rule {
         title: "The first message is not JSON",
@@ -115,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a first message of the client that is binary or no JSON, and a Close of the gateway",
         versions: Versions::Seen,
         action: "check what connects here: the gateway's clients send JSON text",
-        ..protocol("gateway.protocol.not_json", Stage::Refusal, 35, not_json)
+        ..protocol("gateway.protocol.not_json", not_json)
     },
     Rule {
         title: "The Control UI page is stale",
@@ -123,12 +96,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a refusal that begins \"protocol mismatch: Control UI updated\"",
         versions: Versions::Seen,
         action: "reload the Control UI page in the browser (without cache if that does not help)",
-        ..protocol(
-            "gateway.protocol.stale_page",
-            Stage::Refusal,
-            25,
-            stale_page,
-        )
+        ..protocol("gateway.protocol.stale_page", stale_page)
     },
     Rule {
         title: "Client and gateway have no protocol version in common",
@@ -141,7 +109,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code PROTOCOL_MISMATCH, or Close 1002 \"protocol mismatch\"",
         versions: Versions::Seen,
         action: "pin client and gateway to one release: compare `openclaw --version` at the client and on the gateway host; in containers give both images the same tag",
-        ..protocol("gateway.protocol.version", Stage::Refusal, 30, version)
+        ..protocol("gateway.protocol.version", version)
     },
     Rule {
         title: "A worker's handshake was not valid",
@@ -150,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close of the gateway with a worker's reason (invalid-handshake, invalid-frame, …)",
         versions: Versions::Seen,
         action: "check that only workers of this gateway use that path",
-        ..protocol("gateway.protocol.worker", Stage::Refusal, 30, worker)
+        ..protocol("gateway.protocol.worker", worker)
     },
 ];
 

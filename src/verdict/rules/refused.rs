@@ -6,17 +6,15 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence, GatewayErrorKind};
 use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact};
 
-const fn refused(id: &'static str, act_on: ActOn, order: u8, find: Find) -> Rule {
+const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayRefused,
         party: Party::Gateway,
         act_on,
-        stage: Stage::Answer,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -36,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a 101 whose Sec-WebSocket-Accept is missing or does not fit the key",
         versions: Versions::Any,
         action: "check that gateway.url points at the gateway itself and not at a cache or a test server, and that no proxy in between changes Sec-WebSocket-*",
-        ..refused("gateway.refused.accept_key", ActOn::Gateway, 30, accept_key)
+        ..refused("gateway.refused.accept_key", ActOn::Gateway, accept_key)
     },
     Rule {
         title: "The gateway found the handshake malformed",
@@ -47,12 +45,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "400 without the marks of another server",
         versions: Versions::Seen,
         action: "look for a proxy between tap and gateway, and let it pass Connection and Sec-WebSocket-* unchanged",
-        ..refused(
-            "gateway.refused.bad_handshake",
-            ActOn::Hop,
-            30,
-            bad_handshake,
-        )
+        ..refused("gateway.refused.bad_handshake", ActOn::Hop, bad_handshake)
     },
     Rule {
         title: "A 101 that does not switch to WebSocket",
@@ -61,12 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a 101 without Upgrade: websocket or Connection: Upgrade",
         versions: Versions::Any,
         action: "check that gateway.url points at the gateway itself",
-        ..refused(
-            "gateway.refused.bad_upgrade",
-            ActOn::Gateway,
-            30,
-            bad_upgrade,
-        )
+        ..refused("gateway.refused.bad_upgrade", ActOn::Gateway, bad_upgrade)
     },
     Rule {
         title: "The gateway wants a credential for this path",
@@ -75,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "401 without WWW-Authenticate and without the marks of another server",
         versions: Versions::Seen,
         action: "check the path of the client's URL: the gateway's WebSocket is at /",
-        ..refused("gateway.refused.credential", ActOn::Client, 30, credential)
+        ..refused("gateway.refused.credential", ActOn::Client, credential)
     },
     Rule {
         title: "What listens there does not speak HTTP",
@@ -84,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "an answer that is not HTTP",
         versions: Versions::Any,
         action: "correct the port in gateway.url",
-        ..refused("gateway.refused.not_http", ActOn::Operator, 30, not_http)
+        ..refused("gateway.refused.not_http", ActOn::Operator, not_http)
     },
     Rule {
         title: "The gateway refused the upgrade",
@@ -94,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "an answer other than 101 without the marks of another server",
         versions: Versions::Any,
         action: "check that path and port of gateway.url and of the client's URL are those of the gateway's WebSocket",
-        ..refused("gateway.refused.other", ActOn::Operator, 85, other)
+        ..refused("gateway.refused.other", ActOn::Operator, other)
     },
     Rule {
         title: "Too many failed logins on a plugin's path",
@@ -103,12 +91,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "429 in the gateway's own form",
         versions: Versions::Read,
         action: "wait as long as Retry-After says, then use the right credential",
-        ..refused(
-            "gateway.refused.rate_limited",
-            ActOn::Client,
-            30,
-            rate_limited,
-        )
+        ..refused("gateway.refused.rate_limited", ActOn::Client, rate_limited)
     },
 ];
 

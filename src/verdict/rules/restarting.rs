@@ -9,17 +9,15 @@ use crate::session::record::context::GoingDown;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, BodyKind, Class, Confidence, Evidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, at, fact, human_ms};
 
-const fn down(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+const fn down(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayLifecycle,
         party: Party::Gateway,
         act_on,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -42,8 +40,6 @@ pub(super) const RULES: &[Rule] = &[
         ..down(
             "gateway.lifecycle.lost_in_restart",
             ActOn::Nobody,
-            Stage::Transport,
-            15,
             lost_in_restart,
         )
     },
@@ -57,8 +53,6 @@ pub(super) const RULES: &[Rule] = &[
         ..down(
             "gateway.lifecycle.lost_in_stop",
             ActOn::Operator,
-            Stage::Transport,
-            15,
             lost_in_stop,
         )
     },
@@ -73,13 +67,7 @@ pub(super) const RULES: &[Rule] = &[
                       connection is meant as well. One that said that it stops is not.",
         evidence: "no connection, no answer, or 502, 503 or 504 of another server; and in the context a shutdown event, a Close 1012 or a crash less than a minute before, and no session that was let in since",
         action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
-        ..down(
-            "gateway.lifecycle.restarting",
-            ActOn::Nobody,
-            Stage::Dial,
-            40,
-            restarting,
-        )
+        ..down("gateway.lifecycle.restarting", ActOn::Nobody, restarting)
     },
     Rule {
         title: "The gateway shut down while the client waited",
@@ -93,8 +81,6 @@ pub(super) const RULES: &[Rule] = &[
         ..down(
             "gateway.lifecycle.unanswered_in_shutdown",
             ActOn::Nobody,
-            Stage::Close,
-            34,
             unanswered,
         )
     },
@@ -106,13 +92,7 @@ pub(super) const RULES: &[Rule] = &[
                       gateway.unreachable.refused.",
         evidence: "the end of the connection before a status line, or 502, 503 or 504 of another server; and in the context a shutdown event without restartExpectedMs less than a minute before, and no session that was let in since",
         action: "start the gateway again if it was not stopped on purpose",
-        ..down(
-            "gateway.lifecycle.stopping",
-            ActOn::Operator,
-            Stage::Dial,
-            40,
-            stopping,
-        )
+        ..down("gateway.lifecycle.stopping", ActOn::Operator, stopping)
     },
 ];
 

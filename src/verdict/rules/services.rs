@@ -5,7 +5,7 @@ use crate::session::record::dialect::{Endpoint, FirstMessage, FirstOfGateway};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact};
 
 pub(super) const RULES: &[Rule] = &[
@@ -14,8 +14,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayAuth,
         party: Party::Gateway,
         act_on: ActOn::Client,
-        stage: Stage::Refusal,
-        order: 30,
         title: "A worker's credential does not hold any more",
         explanation: "The gateway gives each worker a credential for a limited time and closes its \
                       connection when the time is over or when another worker took its place.",
@@ -29,8 +27,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayRefused,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Answer,
-        order: 40,
         title: "The gateway failed inside while it upgraded",
         explanation: "503 without a body and without the marks of another server: an error that the \
                       gateway did not expect while it handled the upgrade. Its log has a line `ws \
@@ -45,9 +41,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewaySilent,
         party: Party::None,
         act_on: ActOn::Operator,
-        stage: Stage::Close,
-        // Before the rules that read a handshake out of what is none.
-        order: 4,
         title: "What answers is no OpenClaw gateway",
         explanation: "The upgrade succeeded, and the first message from behind us is not \
                       connect.challenge, which an OpenClaw gateway sends before anything else. \
@@ -63,8 +56,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayRefused,
         party: Party::Gateway,
         act_on: ActOn::Operator,
-        stage: Stage::Answer,
-        order: 25,
         title: "The gateway does not offer this service",
         explanation: "503 with the gateway's own words: the path belongs to its service for workers, \
                       desktops or portals, and that is not running here. Its main WebSocket is at /.",

@@ -9,7 +9,7 @@ use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, GatewayErrorKind, TimerKey};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, at, fact, human_ms};
 
 /// An `OpenClaw` gateway sends its challenge at once after the 101.
@@ -24,14 +24,12 @@ const UPGRADE_MS: f64 = 5000.0;
 /// `policy.tickIntervalMs` where hello-ok did not say; a client gives up after twice that.
 const TICK_MS: u64 = 30_000;
 
-const fn silent(id: &'static str, stage: Stage, order: u8, find: Find) -> Rule {
+const fn silent(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewaySilent,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -51,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "FIN of the gateway after the request and before a status line",
         versions: Versions::Any,
         action: "check that the gateway is healthy: its /healthz must say live",
-        ..silent("gateway.silent.closed", Stage::Dial, 50, closed)
+        ..silent("gateway.silent.closed", closed)
     },
     Rule {
         title: "The gateway opened the WebSocket and never challenged",
@@ -61,12 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a 101 and not one message of the gateway until somebody gave up, a second or more later",
         versions: Versions::Seen,
         action: "check that gateway.url points at an OpenClaw gateway that answers /healthz, without a buffering proxy in between",
-        ..silent(
-            "gateway.silent.no_challenge",
-            Stage::Close,
-            35,
-            no_challenge,
-        )
+        ..silent("gateway.silent.no_challenge", no_challenge)
     },
     Rule {
         title: "The gateway never answered connect",
@@ -77,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a connect request that went to the gateway and no answer for two seconds or more",
         versions: Versions::Seen,
         action: "look into the gateway's log at this time, and at its load; its readiness is at /readyz",
-        ..silent("gateway.silent.no_hello", Stage::Close, 35, no_hello)
+        ..silent("gateway.silent.no_hello", no_hello)
     },
     Rule {
         title: "The gateway reset the connection before it answered",
@@ -86,7 +79,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "RST of the gateway after the request and before a status line",
         versions: Versions::Any,
         action: "check that the gateway runs, and whether it wants https in gateway.url",
-        ..silent("gateway.silent.reset", Stage::Dial, 50, reset)
+        ..silent("gateway.silent.reset", reset)
     },
     Rule {
         title: "The gateway's ticks stopped",
@@ -96,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a Close 4000 \"tick timeout\" of the client, and nothing of the gateway for longer than its ticks are apart, although the client read",
         versions: Versions::Read,
         action: "look into the gateway's log and at its load at this time: it had stopped sending",
-        ..silent("gateway.silent.ticks", Stage::Close, 50, ticks)
+        ..silent("gateway.silent.ticks", ticks)
     },
     Rule {
         title: "The gateway stopped reading the request",
@@ -107,7 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a time-out of the gateway's connection before a status line, with nothing sent again and no probe without an answer",
         versions: Versions::Any,
         action: "look into the gateway's log and at its load; if it pauses uploads for this long, raise tcp.user_timeout",
-        ..silent("gateway.silent.unread", Stage::Dial, 50, unread)
+        ..silent("gateway.silent.unread", unread)
     },
     Rule {
         title: "The gateway never answered the request",
@@ -118,7 +111,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "no status line until timeouts.upgrade ran out, or until the client gave up after 5 s or more",
         versions: Versions::Any,
         action: "look into the gateway's log and at its load; if it needs this long, raise timeouts.upgrade",
-        ..silent("gateway.silent.upgrade", Stage::Dial, 50, upgrade)
+        ..silent("gateway.silent.upgrade", upgrade)
     },
 ];
 

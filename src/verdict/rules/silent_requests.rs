@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{Decisive, View, human_ms, short};
 
 /// Requests take milliseconds; the command line tool waits 10 s for one.
@@ -15,8 +15,6 @@ pub(super) const RULES: &[Rule] = &[Rule {
     class: Class::GatewaySilent,
     party: Party::Client,
     act_on: ActOn::Gateway,
-    stage: Stage::Close,
-    order: 18,
     title: "The gateway did not answer requests any more",
     explanation: "The session was open and a request of the client had gone to the gateway. Nothing \
                   came back, no answer and no event, until the client gave up, while the gateway's \

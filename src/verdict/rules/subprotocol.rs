@@ -8,7 +8,7 @@ use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend};
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms};
 
 /// They leave as soon as they have read the 101: one round trip later.
@@ -20,8 +20,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientLeft,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Transport,
-        order: 18,
         title: "The client left because no subprotocol was agreed",
         explanation: "The client offered subprotocols (Sec-WebSocket-Protocol), the 101 chose none, \
                       and the client left at once without having sent one byte. Browsers must do \
@@ -41,12 +39,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "subprotocols in the request, a challenge of an OpenClaw gateway and no subprotocol in its 101, and the end of the client's connection within two seconds without one byte",
         versions: Versions::Seen,
         action: "let the proxy between tap and gateway pass Sec-WebSocket-Protocol in both directions, or let the client offer none",
-        ..hop(
-            "hop.fault.subprotocol_stripped",
-            Stage::Transport,
-            17,
-            stripped,
-        )
+        ..hop("hop.fault.subprotocol_stripped", stripped)
     },
 ];
 

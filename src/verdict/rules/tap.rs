@@ -4,7 +4,7 @@ use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, DeniedFact, DeniedKey, Kind, TlsFailureKind};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, human_bytes};
 
 pub(super) const RULES: &[Rule] = &[
@@ -13,8 +13,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "Too many connections",
         explanation: "limits.connections was reached when this client connected; it was closed at \
                       once, or its request got 503 where it is a stream of HTTP/2, which counts \
@@ -30,8 +28,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "The request head is too large",
         explanation: "The request line and headers together are larger than limits.head_bytes; the \
                       tap answered 431. Large cookies and tokens are the common cause.",
@@ -45,8 +41,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "Too many handshakes at once",
         explanation: "limits.handshakes was reached when this client connected: so many \
                       connections were in their TLS handshake, had not sent a request, or waited \
@@ -64,8 +58,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "Too many headers",
         explanation: "The request has more header lines than limits.headers allows; the tap \
                       answered 431.",
@@ -79,8 +71,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "Too many connections of one client",
         explanation: "limits.per_client was reached by this client's address (IPv6: by its /64). \
                       Each stream of HTTP/2 counts like a connection. \
@@ -96,8 +86,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 80,
         title: "Our policy refused it",
         explanation: "A rule of the tap's configuration refused this session; the evidence names \
                       the key and what it is set to.",
@@ -111,8 +99,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDrain,
         party: Party::Tap,
         act_on: ActOn::Nobody,
-        stage: Stage::Denied,
-        order: 50,
         title: "The tap was shutting down",
         explanation: "A request or a connection was refused or ended because the tap was asked to \
                       stop.",
@@ -126,8 +112,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDrain,
         party: Party::Tap,
         act_on: ActOn::Nobody,
-        stage: Stage::Close,
-        order: 10,
         title: "The tap shut down under an open session",
         explanation: "The tap was asked to stop and ended the session with Close 1001 where a \
                       Close could be sent, otherwise by cutting it. Closes are spread over half of \
@@ -142,8 +126,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapFault,
         party: Party::Tap,
         act_on: ActOn::Tap,
-        stage: Stage::Fault,
-        order: 10,
         title: "A bug of wstap",
         explanation: "A task of the tap panicked or an assumption of it failed. Whatever else the \
                       record shows came after that.",
@@ -157,8 +139,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapFault,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Connection,
-        order: 30,
         title: "The tap has no certificate for this client",
         explanation: "The client verifies signatures of another kind of key (RSA, ECDSA, Ed25519) \
                       than the listener's certificates for that name have. Old clients take RSA \
@@ -174,8 +154,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapFault,
         party: Party::Tap,
         act_on: ActOn::Tap,
-        stage: Stage::Fine,
-        order: 90,
         title: "The tap ended a tunnel and does not say why",
         explanation: "Neither end closed or left, no timer fired and the tap was not shutting \
                       down: the record lacks the fact that explains this.",

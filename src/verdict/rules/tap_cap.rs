@@ -4,7 +4,7 @@ use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{CapFact, CapKey, Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, at, human_bytes};
 use crate::verdict::words::cap_words;
 
@@ -14,10 +14,6 @@ const fn cap(id: &'static str, act_on: ActOn, find: Find) -> Rule {
         class: Class::TapDenied,
         party: Party::Tap,
         act_on,
-        // By the earliest fact: who had closed before was not stopped by us. Before the drain's
-        // rule: a cap that was met needs no other reason.
-        stage: Stage::Close,
-        order: 8,
         title: "",
         explanation: "",
         evidence: "",

@@ -8,18 +8,16 @@ use crate::session::record::{
 };
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, short};
 use crate::verdict::visits::Visitor;
 
-const fn certificate(id: &'static str, order: u8, find: Find) -> Rule {
+const fn certificate(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::TapCertificate,
         party: Party::Client,
         act_on: ActOn::Tap,
-        stage: Stage::Connection,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -41,7 +39,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the TLS alert certificate_expired of the client",
         versions: Versions::Any,
         action: "renew the listener's certificate (`wstap check` shows its dates), or set the client's clock",
-        ..certificate("tap.certificate.expired", 30, expired)
+        ..certificate("tap.certificate.expired", expired)
     },
     Rule {
         title: "No certificate of ours carries the client's name",
@@ -55,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "a completed TLS handshake for a name that no certificate of ours carries, no byte of a request, and neither even intervals nor a request of that address under this name",
         versions: Versions::Any,
         action: OTHER_NAME,
-        ..certificate("tap.certificate.name", 10, name)
+        ..certificate("tap.certificate.name", name)
     },
     Rule {
         title: "The client refused our certificate",
@@ -66,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the TLS alert bad_certificate or certificate_unknown of the client",
         versions: Versions::Any,
         action: "read the client's TLS error; use a name that the certificate carries, and let the client trust its CA",
-        ..certificate("tap.certificate.refused", 40, refused)
+        ..certificate("tap.certificate.refused", refused)
     },
     Rule {
         title: "The client takes our certificate for revoked",
@@ -74,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the TLS alert certificate_revoked of the client",
         versions: Versions::Any,
         action: "replace the listener's certificate",
-        ..certificate("tap.certificate.revoked", 30, revoked)
+        ..certificate("tap.certificate.revoked", revoked)
     },
     Rule {
         title: "The client does not trust our certificate's CA",
@@ -84,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the TLS alert unknown_ca of the client",
         versions: Versions::Any,
         action: "let the client trust the CA that signed the listener's certificate: with NODE_EXTRA_CA_CERTS for Node and the OpenClaw CLI, by an import for a browser",
-        ..certificate("tap.certificate.unknown_ca", 30, unknown_ca)
+        ..certificate("tap.certificate.unknown_ca", unknown_ca)
     },
     Rule {
         title: "A client left right after it saw our own certificate",
@@ -100,7 +98,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the end of the client's connection after a certificate of the development CA or a self-signed one was shown, no alert, no byte of a request, and neither a request of that address through it nor even intervals",
         versions: Versions::Any,
         action: "let the client trust the certificate (its file is named in the record): with NODE_EXTRA_CA_CERTS for Node and the OpenClaw CLI, by an import for a browser",
-        ..certificate("tap.certificate.untrusted", 12, untrusted)
+        ..certificate("tap.certificate.untrusted", untrusted)
     },
     Rule {
         title: "The client cannot use our certificate",
@@ -109,7 +107,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "the TLS alert unsupported_certificate or certificate_required of the client",
         versions: Versions::Any,
         action: "use a certificate of another key type (ECDSA P-256 or RSA 2048)",
-        ..certificate("tap.certificate.unsupported", 30, unsupported)
+        ..certificate("tap.certificate.unsupported", unsupported)
     },
 ];
 

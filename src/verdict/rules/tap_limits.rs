@@ -6,7 +6,7 @@ use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact};
 
 const fn limit(id: &'static str, find: Find) -> Rule {
@@ -15,8 +15,6 @@ const fn limit(id: &'static str, find: Find) -> Rule {
         class: Class::TapFault,
         party: Party::Tap,
         act_on: ActOn::Tap,
-        stage: Stage::Dial,
-        order: 10,
         title: "",
         explanation: "",
         evidence: "",

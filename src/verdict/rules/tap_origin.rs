@@ -7,7 +7,7 @@ use crate::session::record::{
 };
 use crate::session::text::is_plain_origin;
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact, short};
 
 pub(super) const RULES: &[Rule] = &[
@@ -16,8 +16,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "The page's origin is not on our list",
         explanation: "A web page asked for a WebSocket and its origin is not in origins.allowed \
                       (nor let in by the gateway's own configuration, where that is read). Scheme, \
@@ -36,8 +34,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::TapDenied,
         party: Party::Tap,
         act_on: ActOn::Operator,
-        stage: Stage::Denied,
-        order: 20,
         title: "The client sent no Origin, and we want one",
         explanation: "origins.missing is deny, so an upgrade without an Origin header is refused. \
                       Browsers always send one; the command line, nodes and apps never do.",

@@ -6,17 +6,15 @@ use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{AnswerBy, AnswerFacts, Class, Confidence, TimerFact, TimerKey};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, human_bytes, human_ms, limit};
 
-const fn timeout(id: &'static str, act_on: ActOn, stage: Stage, order: u8, find: Find) -> Rule {
+const fn timeout(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::TapTimeout,
         party: Party::Tap,
         act_on,
-        stage,
-        order,
         title: "",
         explanation: "",
         evidence: "",
@@ -36,13 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.idle fired in the middle of an answer's body",
         versions: Versions::Any,
         action: "look into the gateway's log why it stopped sending; raise timeouts.idle if such a pause is normal",
-        ..timeout(
-            "tap.timeout.answer",
-            ActOn::Operator,
-            Stage::Answer,
-            30,
-            answer,
-        )
+        ..timeout("tap.timeout.answer", ActOn::Operator, answer)
     },
     Rule {
         title: "A client did not read its answer",
@@ -53,13 +45,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.idle fired while a part of the answer waited for the client's window",
         versions: Versions::Any,
         action: "look at the client's log at this time: it has stopped reading, or holds a download on purpose; raise timeouts.idle if such a pause is normal",
-        ..timeout(
-            "tap.timeout.unread",
-            ActOn::Client,
-            Stage::Answer,
-            30,
-            unread,
-        )
+        ..timeout("tap.timeout.unread", ActOn::Client, unread)
     },
     Rule {
         title: "A request's body stood still",
@@ -68,13 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.idle fired while the rest of a request's body was awaited from the client",
         versions: Versions::Any,
         action: "look at the client's log at this time; raise timeouts.idle if such a pause is normal",
-        ..timeout(
-            "tap.timeout.request_body",
-            ActOn::Client,
-            Stage::Answer,
-            30,
-            request_body,
-        )
+        ..timeout("tap.timeout.request_body", ActOn::Client, request_body)
     },
     Rule {
         title: "A request's body came too slowly",
@@ -86,13 +66,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.request_body fired",
         versions: Versions::Any,
         action: "look at the client: it, or its network, sends less than 1 KiB a second; if it is yours and means to, raise timeouts.request_body",
-        ..timeout(
-            "tap.timeout.slow_body",
-            ActOn::Client,
-            Stage::Answer,
-            30,
-            slow_body,
-        )
+        ..timeout("tap.timeout.slow_body", ActOn::Client, slow_body)
     },
     Rule {
         title: "Nobody ended the session, so we did",
@@ -101,7 +75,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.close or timeouts.half_close fired, and nothing shows what began the end",
         versions: Versions::Any,
         action: "report this record to the wstap project",
-        ..timeout("tap.timeout.closing", ActOn::Tap, Stage::Close, 85, closing)
+        ..timeout("tap.timeout.closing", ActOn::Tap, closing)
     },
     Rule {
         title: "The session was idle for too long",
@@ -112,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.idle fired first",
         versions: Versions::Any,
         action: "raise timeouts.idle above the longest pause that is normal, or let an end send pings",
-        ..timeout("tap.timeout.idle", ActOn::Operator, Stage::Close, 40, idle)
+        ..timeout("tap.timeout.idle", ActOn::Operator, idle)
     },
     Rule {
         title: "A timer of ours fired",
@@ -121,13 +95,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "another timer of ours fired first",
         versions: Versions::Any,
         action: "raise the timer that is named, if the wait is normal",
-        ..timeout(
-            "tap.timeout.other",
-            ActOn::Operator,
-            Stage::Close,
-            88,
-            other,
-        )
+        ..timeout("tap.timeout.other", ActOn::Operator, other)
     },
     Rule {
         title: "The PROXY header was too slow",
@@ -138,13 +106,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.proxy_header fired",
         versions: Versions::Any,
         action: "check that the proxy sends the header (HAProxy: `send-proxy-v2`; nginx: `proxy_protocol on`); for slow networks raise timeouts.proxy_header",
-        ..timeout(
-            "tap.timeout.proxy_header",
-            ActOn::Hop,
-            Stage::Connection,
-            4,
-            proxy_header,
-        )
+        ..timeout("tap.timeout.proxy_header", ActOn::Hop, proxy_header)
     },
     Rule {
         title: "The request head was too slow",
@@ -154,13 +116,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.request_head fired after some bytes of a request",
         versions: Versions::Any,
         action: "if the client is slow and yours, raise timeouts.request_head",
-        ..timeout(
-            "tap.timeout.request_head",
-            ActOn::Client,
-            Stage::Connection,
-            20,
-            request_head,
-        )
+        ..timeout("tap.timeout.request_head", ActOn::Client, request_head)
     },
     Rule {
         title: "A connection without a request",
@@ -169,13 +125,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.request_head fired before any byte of a request",
         versions: Versions::Any,
         action: "nothing to do, unless a client that should have asked hangs: then look at that client",
-        ..timeout(
-            "tap.timeout.silent_client",
-            ActOn::Nobody,
-            Stage::Connection,
-            15,
-            silent_client,
-        )
+        ..timeout("tap.timeout.silent_client", ActOn::Nobody, silent_client)
     },
     Rule {
         title: "The TLS handshake was too slow",
@@ -185,13 +135,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "timeouts.tls_handshake fired",
         versions: Versions::Any,
         action: "check what connects here; for slow networks raise timeouts.tls_handshake",
-        ..timeout(
-            "tap.timeout.tls_handshake",
-            ActOn::Client,
-            Stage::Connection,
-            20,
-            tls_handshake,
-        )
+        ..timeout("tap.timeout.tls_handshake", ActOn::Client, tls_handshake)
     },
 ];
 

@@ -7,11 +7,8 @@ use crate::session::record::{
     AnswerBy, Class, Confidence, GatewayErrorKind, Kind, StreamFault, StreamFaultKind,
 };
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact, human_bytes, stream_fault_words};
-
-/// Before the rules about how a transport ended: this is the reason.
-const FIRST: u8 = 5;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -19,8 +16,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientFault,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Transport,
-        order: FIRST,
         title: "The client's TLS broke in the open session",
         explanation: "In the tunnel the client sent something that its TLS stream must not hold: a \
                       record that cannot be decrypted, bytes that are no TLS, or a fatal alert. The \
@@ -37,8 +32,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::ClientFault,
         party: Party::Client,
         act_on: ActOn::Client,
-        stage: Stage::Connection,
-        order: 45,
         title: "The client's TLS broke before there was a tunnel",
         explanation: "The TLS handshake completed. Before a tunnel was open, or while a plain \
                       request was served, the client sent something that its TLS stream must not \
@@ -57,8 +50,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayLeft,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Transport,
-        order: FIRST,
         title: "The gateway's TLS stream broke",
         explanation: "What came on the gateway's connection could not be decrypted, or a TLS alert \
                       came: the stream was damaged on the way, or that end failed inside TLS.",
@@ -72,8 +63,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewaySilent,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Dial,
-        order: 50,
         title: "The gateway's TLS broke before it answered",
         explanation: "TLS with the gateway was agreed and the request sent. What came in place of a \
                       status line could not be decrypted, was no TLS, or was a fatal alert: that \

@@ -8,7 +8,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::finding::Finding;
 use crate::verdict::hops::{Need, mend, raise_idle_limit, side};
-use crate::verdict::rule::{Rule, Stage, Versions};
+use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::siblings::process_words;
 use crate::verdict::view::{View, at, fact, human_ms, short};
 
@@ -18,8 +18,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::GatewayLifecycle,
         party: Party::Gateway,
         act_on: ActOn::Gateway,
-        stage: Stage::Transport,
-        order: 20,
         title: "The gateway lost all its sessions at once",
         explanation: "The gateway's connection ended without a Close, and at least two other \
                       sessions of the same gateway ended so within the same second, or another \
@@ -44,10 +42,6 @@ pub(super) const RULES: &[Rule] = &[
         class: Class::HopFault,
         party: Party::Hop,
         act_on: ActOn::Hop,
-        stage: Stage::Transport,
-        // Behind what is known to have an end of its own: health checks, missed pongs, slow
-        // consumers. They are as regular as any timer.
-        order: 45,
         title: "Something cuts sessions after a fixed time",
         explanation: "Sessions ended without a Close on the same leg after the same silence, or at \
                       the same age, and far more alike than chance would have it: among all ends of \

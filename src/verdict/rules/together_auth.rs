@@ -23,7 +23,6 @@ pub(super) const RULES: &[Rule] = &[
         ..auth(
             "gateway.auth.device_token_as_token",
             ActOn::Client,
-            24,
             device_token_as_token,
         )
     },
@@ -35,12 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context sessions that were let in with the same fingerprint",
         versions: Versions::Seen,
         action: "give the client the gateway's new gateway.auth.token, or put the old one back; compare fingerprints (`wstap fingerprint`, or sha256sum as the verdict shows)",
-        ..auth(
-            "gateway.auth.token_changed",
-            ActOn::Client,
-            27,
-            token_changed,
-        )
+        ..auth("gateway.auth.token_changed", ActOn::Client, token_changed)
     },
     Rule {
         title: "Two gateways with different tokens",
@@ -51,12 +45,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code AUTH_TOKEN_MISMATCH, and in the context the same fingerprint let in while boot ids alternate",
         versions: Versions::Seen,
         action: "leave one gateway behind this address, or give all of them the same gateway.auth.token",
-        ..auth(
-            "gateway.auth.two_gateways",
-            ActOn::Operator,
-            26,
-            two_gateways,
-        )
+        ..auth("gateway.auth.two_gateways", ActOn::Operator, two_gateways)
     },
     Rule {
         id: "gateway.pairing.lost",
@@ -69,7 +58,7 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "details.code PAIRING_REQUIRED with the reason not-paired, and in the context a hello-ok for the same device id",
         versions: Versions::Seen,
         action: "check that the gateway's state folder (OPENCLAW_STATE_DIR) is on a volume that outlives its container; then approve the device again: `openclaw devices list`, then `openclaw devices approve` with the id that it shows",
-        ..auth("", ActOn::Operator, 20, pairing_lost)
+        ..auth("", ActOn::Operator, pairing_lost)
     },
 ];
 

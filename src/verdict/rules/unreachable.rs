@@ -7,7 +7,7 @@ use crate::session::record::gateway::{DialAttempt, Resolver, Tries};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, TlsWords};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Stage, Versions};
+use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms, limit};
 use crate::verdict::words::error_words;
 
@@ -21,8 +21,6 @@ pub(super) const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
         class: Class::GatewayUnreachable,
         party: Party::Gateway,
         act_on,
-        stage: Stage::Dial,
-        order: 50,
         title: "",
         explanation: "",
         evidence: "",
@@ -78,7 +76,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cause("gateway.unreachable.forbidden", ActOn::Operator, forbidden)
     },
     Rule {
-        order: 40,
         title: "127.0.0.1 is the container itself",
         explanation: "The connection to a loopback address was refused, and the tap's host name \
                       looks like a container's. Inside a container 127.0.0.1 is the container \
@@ -111,7 +108,6 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        order: 60,
         title: "The client gave up before the gateway was reached",
         explanation: "The client waited for 3 s or more while the tap looked up the gateway's name, \
                       connected or did TLS, and left before timeouts.connect ran out. A healthy gateway \
@@ -133,7 +129,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cause("gateway.unreachable.not_tls", ActOn::Operator, not_tls)
     },
     Rule {
-        order: 90,
         title: "The gateway could not be used",
         explanation: "Reaching the gateway failed in a way that has no rule of its own; the \
                       evidence has the details.",
@@ -143,7 +138,6 @@ pub(super) const RULES: &[Rule] = &[
         ..cause("gateway.unreachable.other", ActOn::Operator, other)
     },
     Rule {
-        order: 95,
         title: "Some connections to the gateway fail",
         explanation: "`wstap probe` makes up to 100 connections to each address of the gateway's name, and to \
                       one address more than 3 % failed: it is dead, packets to it are lost, or something on the way limits \

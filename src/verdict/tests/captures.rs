@@ -58,11 +58,12 @@ fn table() {
 }
 
 #[test]
-fn no_scenario_is_unknown() {
+fn no_scenario_is_unknown_or_explained_twice() {
     let mut count = 0;
     for (scenario, row) in judged() {
-        for (version, _, verdict) in row {
+        for (version, record, verdict) in row {
             assert_ne!(verdict.class, Class::Unknown, "{scenario} with {version}");
+            precedence::assert_no_tie(&record);
             count += 1;
         }
     }
