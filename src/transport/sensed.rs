@@ -1,4 +1,4 @@
-//! What was sensed of a stream: how much came, what it began with and how it ended.
+//! What a `Sensor` observed on a stream: byte counts, first bytes, and how it ended.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

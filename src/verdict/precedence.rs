@@ -75,8 +75,8 @@ impl Stage {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Fault => "A bug of the tap explains everything else in its record.",
-            Self::Denied => "What the tap refused or cut off itself went no further.",
-            Self::Passthrough => "Of a connection that passed unread, only the outside is known.",
+            Self::Denied => "A request that the tap itself refused or cut off went no further.",
+            Self::Passthrough => "If a connection passed unread, only its outside is known.",
             Self::Connection => {
                 "Without a request there is nothing to judge but the client's own connection."
             }
@@ -89,9 +89,11 @@ impl Stage {
                 "A Close frame, a timer or a cap ends a session on purpose, and the ends of the \
                  transports follow from it."
             }
-            Self::Transport => "Without a Close, the transport that ended first is left to judge.",
+            Self::Transport => {
+                "Without a Close, only the transport that ended first can be judged."
+            }
             Self::Fine => {
-                "Only answered requests are left, and endings that no other rule explains."
+                "What remains is answered requests, and endings that no other rule explains."
             }
         }
     }
@@ -100,15 +102,17 @@ impl Stage {
     #[must_use]
     pub const fn looks_at(self) -> &'static str {
         match self {
-            Self::Fault => "a fault that the tap noted of itself",
+            Self::Fault => "a fault that the tap recorded about itself",
             Self::Denied => "a refusal by the tap's own policy",
             Self::Passthrough => "what passed unread, and how both connections ended",
-            Self::Connection => "a connection that ended before a request, or a head that is none",
+            Self::Connection => {
+                "a connection that ended before a request, or input that is not a request head"
+            }
             Self::Dial => "an error on the way to the gateway",
             Self::Answer => "the gateway's answer on the level of HTTP",
             Self::Refusal => "what the gateway said inside the WebSocket, its answer or its Close",
             Self::Close => "the earliest Close frame, timer or shutdown, before all that followed",
-            Self::Transport => "a connection that ended before anybody had said why",
+            Self::Transport => "a connection that ended before either end said why",
             Self::Fine => "an ending that both ends meant",
         }
     }

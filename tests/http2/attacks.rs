@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use h2::Reason;
 use wstap::session::SessionRecord;
-use wstap::session::record::{Class, HeadFault, Kind};
+use wstap::session::record::{Class, HeadFault, Http2Error, Kind};
 
 use crate::peers::node_recorder::{NodeRecorder, Upgrades};
 use crate::peers::{Via, http_plain, never_answers};
 use crate::support::client;
-use crate::support::deadline::within;
+use crate::support::deadline::{STEP, poll, within};
 use crate::support::http2::{
     CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, PING, RST_STREAM, Raw, SETTINGS,
     block, frame, offering,
@@ -47,9 +47,7 @@ async fn the_preface_where_http1_is_spoken_is_refused_in_words() {
         let refused = |record: &SessionRecord| rule(record) == "client.fault.http2_preface";
         let enough =
             || (tap.records().iter().filter(|it| refused(it)).count() > number).then_some(());
-        crate::support::deadline::poll(crate::support::deadline::STEP, enough)
-            .await
-            .expect("a record of it");
+        poll(STEP, enough).await.expect("a record of it");
     }
     assert_eq!(peer.log.requests(), 0);
 }
@@ -183,6 +181,17 @@ async fn bodies_that_lie_about_their_length_make_no_second_request() {
     let urls: Vec<_> = seen.iter().map(|one| one.url.as_str()).collect();
     assert!(!urls.contains(&"/smuggled"), "{urls:?}");
     assert_eq!(urls.last(), Some(&"/last"));
+    // Some are refused at their head, some in the middle of their body.
+    let refused = || {
+        let mut records = tap.records();
+        records.retain(|it| fault(it) == Some(HeadFault::Http2Stream));
+        let enough = records.iter().any(|it| it.kind == Kind::Http);
+        enough.then_some(records)
+    };
+    let refused = poll(STEP, refused).await.expect("a record of a body");
+    let code = |it: &SessionRecord| it.close.refused.as_ref()?.http2_error;
+    let right = |it: &SessionRecord| code(it) == Some(Http2Error::ProtocolError);
+    assert!(refused.iter().all(right), "{refused:#?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Why a request is not passed on.
 
-use crate::session::record::HeadFault;
+use crate::session::record::{HeadFault, Http2Error};
 
 /// Why a request is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Refusal {
     pub detail: String,
     /// The limit that was exceeded, in bytes or header lines.
     pub limit: Option<u64>,
+    /// The code with which the stream of HTTP/2 was ended for it.
+    pub http2_error: Option<Http2Error>,
 }
 
 impl Refusal {
@@ -19,6 +21,7 @@ impl Refusal {
             fault,
             detail: detail.into(),
             limit: None,
+            http2_error: None,
         }
     }
 

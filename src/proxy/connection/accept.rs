@@ -159,7 +159,8 @@ impl Arrival {
             why: Why::Denied(denial),
             end: None,
         };
-        early::record(&tap, &connection, connection.accepted, early);
+        // Written once the client can see that it is closed.
+        let _session = early::record(&tap, &connection, connection.accepted, early);
         drop(socket);
     }
 

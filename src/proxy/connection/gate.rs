@@ -2,10 +2,10 @@
 //! of [`crate::admission::head`], one at a time, and the bodies between them.
 //!
 //! For each head there is one entry in the connection's [`Heads`](crate::proxy::connection::heads::Heads), in order, so that the service
-//! knows what really stood on the wire. A head that may not pass is replaced by a stand-in, whose
-//! entry says why; so the refusal is answered by the same service, after the answers to what came
-//! before it. What follows a refused head, and what follows an upgrade, never reaches hyper's
-//! parser: behind an upgrade it is kept for the tunnel.
+//! knows what was really on the wire. A head that may not pass is replaced by a stand-in, whose
+//! entry says why; so the refusal is answered by the same service, after the answers to
+//! earlier requests. What follows a refused head, and what follows an upgrade, never reaches hyper's
+//! parser: after an upgrade it is kept for the tunnel.
 
 use std::future::Future;
 use std::io;

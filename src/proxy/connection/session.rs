@@ -242,7 +242,7 @@ impl Session {
 fn cut_short(connection: &ConnectionState, recorder: &mut Recorder, now: Instant) {
     if let Some(refusal) = connection.heads.broken_body() {
         let detail = refusal.detail;
-        recorder.head_refused(refusal.fault, None, detail, now);
+        recorder.head_refused(refusal.fault, refusal.http2_error, detail, now);
     }
     match connection.sensed.end() {
         Some(end) => {

@@ -1,4 +1,5 @@
-//! What the sessions of a connection need of it, and the session that waits for its end.
+//! The part of a connection that its sessions need, and the session that waits for the connection's
+//! end.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,10 +1,10 @@
-//! Refusing an upgrade by a WebSocket: the tap answers 101 itself, says why in a Close, and waits
-//! for the client's.
+//! Refuses an upgrade inside a WebSocket: the tap answers 101, gives the reason in a Close, and
+//! waits for the client's Close.
 //!
-//! A browser shows a script nothing of a 403 but code 1006; a Close's reason it does show. The
-//! gateway never hears of such a session. No extension is agreed to.
-//! Of offered subprotocols the first is echoed, as the gateway does: a browser that offered some
-//! and gets none fails the connection without showing the Close (WHATWG `WebSockets`).
+//! A script in a browser sees only code 1006 for a 403, but it does see the reason of a Close. The
+//! gateway never learns of such a session. No extension is agreed to. Of offered subprotocols the
+//! first is echoed, as the gateway does: a browser that offered some and gets none fails the
+//! connection without showing the Close (WHATWG `WebSockets`).
 
 use std::sync::Arc;
 use std::time::Instant;

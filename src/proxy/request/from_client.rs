@@ -117,6 +117,7 @@ impl Upload {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
                         limit: None,
+                        http2_error: error.reason().map(|reason| u32::from(reason).into()),
                     });
                 }
                 Some(Err(error.into()))

@@ -1,9 +1,9 @@
-//! Requests for another host than TLS asked for.
+//! Requests for a host other than the one TLS asked for.
 //!
-//! TLS shows its certificate, and asks for the client's, for one name (SNI); the request names its
-//! host anew. That the two differ is noted. It is refused where it matters (RFC 9110 section
-//! 15.5.20): where another certificate of ours is for that host, and where a client certificate was
-//! required for the name that TLS asked for. Clients try again on a connection of its own.
+//! The certificates of both sides were chosen for the SNI name, but the request names a host of its
+//! own. A difference is recorded, and refused only where it matters (RFC 9110 section 15.5.20):
+//! where another certificate of ours is for that host, and where a client certificate was required
+//! for the name that TLS asked for. Clients then retry on a separate connection.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! How long a client may take over a request's body: what trickles has to end.
+//! Limits how long a client may take to send a request's body, so that a body that only trickles in
+//! ends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

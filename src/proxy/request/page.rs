@@ -1,4 +1,4 @@
-//! Whose error page a body is, by the words that its maker gives every such page.
+//! Recognises which server made an error page, by text that its built-in pages always contain.
 
 use crate::session::record::{PageBy, TlsWords};
 

@@ -1,4 +1,4 @@
-//! How a plain request gets on: what its timer asks, before and behind the head of the answer.
+//! Progress of a plain request, which its timers check before and after the answer's head.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

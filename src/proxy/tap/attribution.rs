@@ -1,4 +1,4 @@
-//! What is known of whether the gateway believes what we write of clients.
+//! What the tap knows about whether the gateway accepts its attribution headers.
 
 pub(super) mod check;
 

@@ -1,4 +1,4 @@
-//! Shutting down: told once, with a plan that every session can read.
+//! The shutdown of the tap: announced once, with a plan that every session can read.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

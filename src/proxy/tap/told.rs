@@ -1,4 +1,4 @@
-//! What has been told once and is not told again.
+//! Remembers which log messages were already written, so that each is written once.
 
 use std::collections::HashSet;
 use std::hash::Hash;

@@ -28,9 +28,6 @@ pub(super) const REFUSAL: &[Step] = &[
     &["gateway.auth.two_gateways"],
     &["gateway.auth.token_changed"],
     &["gateway.auth.token_two_sources"],
-    // The code names the missing header. Its reason begins like those of `gateway.auth.trusted_proxy`,
-    // which knows only that the identity was not accepted.
-    &["gateway.auth.identity_header"],
     // One code or one text each.
     &[
         "gateway.auth.attribution",
@@ -43,6 +40,7 @@ pub(super) const REFUSAL: &[Step] = &[
         "gateway.auth.device_signature",
         "gateway.auth.device_token_mismatch",
         "gateway.auth.device_token_scope",
+        "gateway.auth.identity_header",
         "gateway.auth.password_mismatch",
         "gateway.auth.password_missing",
         "gateway.auth.password_not_configured",
@@ -54,7 +52,6 @@ pub(super) const REFUSAL: &[Step] = &[
         "gateway.auth.token_mismatch",
         "gateway.auth.token_missing",
         "gateway.auth.token_not_configured",
-        "gateway.auth.trusted_proxy",
         "gateway.auth.verified_user",
         "gateway.auth.worker_credential",
         "gateway.limit.handshake_frames",
@@ -69,6 +66,9 @@ pub(super) const REFUSAL: &[Step] = &[
         "gateway.protocol.version",
         "gateway.protocol.worker",
     ],
+    // After `gateway.auth.identity_header`, whose code names the missing header: this one knows only that
+    // the identity was not accepted, and the reasons of both begin alike.
+    &["gateway.auth.trusted_proxy"],
     // The first message was no connect; after the codes, which say more.
     &["gateway.protocol.not_connect", "gateway.protocol.not_json"],
     // General codes.

@@ -1,4 +1,4 @@
-//! When a client's resets are no use of HTTP/2 any more (CVE-2023-44487, "rapid reset").
+//! Decides when a client's stream resets are an attack (CVE-2023-44487, "rapid reset").
 
 use crate::session::record::client::Http2Facts;
 

@@ -1,5 +1,5 @@
-//! Whether an HTTP/2 connection is used, and whether its client is there at all. Pure: the time and
-//! what was read come in.
+//! Decides whether an HTTP/2 connection is idle or its client is gone. Pure: the caller passes in
+//! the time and the bytes read.
 
 use std::time::{Duration, Instant};
 

@@ -166,6 +166,7 @@ impl Exchange {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
                         limit: None,
+                        http2_error: Some(u32::from(reason).into()),
                     });
                 }
                 let cause = reset_cause(reason);

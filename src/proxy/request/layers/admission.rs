@@ -1,4 +1,4 @@
-//! Who may pass: the Origin is recorded and judged by the policy.
+//! Records the Origin and applies the origin policy to it.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the check of the head has refused, and whether we still take requests.
+//! Refuses requests whose head failed the check, and all requests during the drain.
 
 use std::future::ready;
 use std::pin::Pin;

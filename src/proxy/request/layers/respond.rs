@@ -109,7 +109,7 @@ pub(crate) fn refused_head(record: &mut Recorder, refusal: &Refusal, now: std::t
     let key = match refusal.fault {
         HeadFault::HeadBytes => DeniedKey::HeadBytes,
         HeadFault::Headers => DeniedKey::Headers,
-        fault => return record.head_refused(fault, None, detail, now),
+        fault => return record.head_refused(fault, refusal.http2_error, detail, now),
     };
     let limit = refusal.limit;
     record.denied(DeniedFact { key, detail, limit }, now);

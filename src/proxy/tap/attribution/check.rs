@@ -1,8 +1,8 @@
-//! Asks the gateway whether it believes what we write of clients.
+//! Asks the gateway whether it accepts our attribution headers.
 //!
-//! When to ask is `admission::forwarded::acceptance`'s; here are the clock, the socket and the
-//! warnings. Nobody asks where no request is ever overwritten: then the answer would change
-//! nothing, and a gateway logs such a request as suspicious.
+//! `admission::forwarded::acceptance` decides when; this file has the clock, the socket and the
+//! warnings. The check does not run where no request is ever overwritten, because its answer would
+//! change nothing and a gateway logs such a request as suspicious.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

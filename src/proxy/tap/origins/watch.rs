@@ -1,8 +1,8 @@
 //! Whether the gateway's file has changed, one look at a time.
 //!
 //! Looking at the path instead of holding the file open follows editors that write a new file and
-//! rename it. A file that cannot be read is told of only when the next look finds it the same:
-//! whoever writes it may be in the middle of it.
+//! rename it. A file that cannot be read is reported only if the next look finds the same, because
+//! it may be half written.
 
 use crate::config::{GatewayFile, Stamp};
 

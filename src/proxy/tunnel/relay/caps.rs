@@ -1,4 +1,4 @@
-//! A frame that would go over a cap of ours: what stands before it passes, and the session ends.
+//! Ends a session at a frame that would exceed a cap: the bytes before the frame pass.
 
 use std::task::Context;
 use std::time::Instant;

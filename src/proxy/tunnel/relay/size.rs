@@ -1,5 +1,5 @@
-//! What an idle tunnel takes. The bounds are what it takes now: whoever raises one of them raises the
-//! memory of every open session, and says why. docs/design/relay.md has the sum.
+//! Bounds on the memory of an idle tunnel, set to its current size. Raising one raises the memory
+//! of every open session, so give the reason. docs/design/relay.md has the sum.
 
 use crate::proxy::tunnel::relay::*;
 

@@ -1,4 +1,4 @@
-//! When a tunnel has waited long enough. One sleep serves all of them: the earliest deadline.
+//! The timers of a tunnel. One sleep serves all of them, set to the earliest deadline.
 
 use std::time::{Duration, Instant};
 
