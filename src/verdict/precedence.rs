@@ -6,10 +6,10 @@
 //! general one, and a rule that would blame the wrong party after the rule that explains why.
 
 mod before_tunnel;
+mod step;
 mod tunnel;
 
-/// Ids of rules that exclude each other.
-pub type Step = &'static [&'static str];
+pub use self::step::Step;
 
 /// Every stage with its steps: the first is asked first.
 pub const PRECEDENCE: &[(Stage, &[Step])] = &[

@@ -1,6 +1,6 @@
 //! The steps of the stages that need no tunnel: from a bug of ours to the gateway's answer.
 
-use super::Step;
+use super::step::Step;
 
 /// See [`Stage::Fault`](super::Stage::Fault).
 pub(super) const FAULT: &[Step] = &[&["tap.fault.bug"]];

@@ -1,6 +1,6 @@
 //! The steps of the stages about the tunnel, and of what ended well.
 
-use super::Step;
+use super::step::Step;
 
 /// See [`Stage::Refusal`](super::Stage::Refusal).
 pub(super) const REFUSAL: &[Step] = &[
