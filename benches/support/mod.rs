@@ -1,7 +1,7 @@
 //! What the benches share: WebSocket frames, clients, the stand-in gateway, programs as processes, and
 //! the arithmetic of figures. A bench takes it in with `#[path = "../support/mod.rs"] mod support;`
 //! and calls [`play::play_if_asked`] first of all, because the gateway and the launcher of other
-//! programs are this same executable started anew.
+//! programs are this same executable, started again.
 //!
 //! A bench that fails ends with an error that says what and where; what it started ends with it.
 #![allow(

@@ -46,7 +46,7 @@ fn play(name: &str, args: &[OsString]) -> Fallible<()> {
     }
 }
 
-/// On its core, with as many open files as are allowed, and ended when whoever started it ends.
+/// On its core, with the limit of open files raised to the hard limit; it ends with the process that started it.
 fn launch(core: usize, program: &OsStr, args: &[OsString]) -> Fallible<()> {
     set_parent_process_death_signal(Some(Signal::TERM))?;
     process::pin_self(core)?;

@@ -1,4 +1,4 @@
-//! The other parts that this executable plays when it is started anew.
+//! The other parts that this executable plays when it is started again.
 
 use std::env;
 use std::ffi::OsStr;

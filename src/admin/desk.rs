@@ -26,7 +26,7 @@ use crate::upstream::Dialler;
 /// The paths that it answers.
 const PATHS: &str = "/healthz, /readyz, /metrics, /sessions";
 
-/// Browsers must not hand what is told to other pages; there are no CORS headers for the same reason.
+/// Browsers must not give the answers to other pages; for the same reason there are no CORS headers.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What the admin listener knows of the tap.
@@ -54,7 +54,7 @@ pub struct Now {
     pub reloads: Reloads,
 }
 
-/// Reads of a tap, which stands beside this layer.
+/// Reads the state of a tap, whose layer is beside this one.
 pub struct NowReader(pub Box<dyn Fn() -> Now + Send + Sync>);
 
 impl std::fmt::Debug for NowReader {

@@ -82,7 +82,7 @@ impl Config {
         self.timeouts
     }
 
-    /// What the kernel is told of TCP connections.
+    /// Options of TCP connections.
     #[must_use]
     pub fn tcp(&self) -> Tcp {
         self.tcp

@@ -42,7 +42,7 @@ pub(super) struct FileSchema {
     pub(super) trusted_proxies: Option<Vec<At<Scalar<ProxyNetwork>>>>,
     /// Timers; durations such as `500ms`, `10s`, `1h 30m`. None may be zero.
     pub(super) timeouts: Option<TimeoutsSchema>,
-    /// What the kernel is told of TCP connections, on both legs.
+    /// Options of the TCP connections of both legs.
     pub(super) tcp: Option<TcpSchema>,
     /// What clients may occupy.
     pub(super) limits: Option<LimitsSchema>,
@@ -249,7 +249,7 @@ pub(super) struct TimeoutsSchema {
     pub(super) drain: Option<Scalar<Timer>>,
 }
 
-/// What the kernel is told of TCP connections: how a peer is found that is gone without a word.
+/// Options of TCP connections: how a peer that vanished without FIN or reset is detected.
 /// The same for clients and the gateway.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -72,7 +72,7 @@ impl Timeouts {
     }
 }
 
-/// What the kernel is told of the TCP connections of both legs.
+/// Options of the TCP connections of both legs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tcp {
     /// Silence after which the peer is asked whether it is there; whole seconds.

@@ -57,7 +57,7 @@ pub struct Message<'a> {
     pub bytes: &'a [u8],
     /// Whether `bytes` is all of it.
     pub whole: bool,
-    /// No byte of it stands behind this offset of its direction's bytes.
+    /// It ends at or before this offset in its direction's bytes.
     pub end: u64,
 }
 

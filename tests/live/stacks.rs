@@ -104,8 +104,11 @@ impl Stack {
         let verdict = (found != "none").then(|| &rung(report, &found)["verdict"]);
         let next = verdict.map_or("", |it| it["next"].as_str().unwrap_or_default());
         let class = verdict.map_or("", |it| it["class"].as_str().unwrap_or_default());
-        let is_right =
-            found == id && its_rule == rule && next.contains(advice) && rule.starts_with(class);
+        let is_right = found == id
+            && its_rule == rule
+            && next.contains(advice)
+            && rule.starts_with(class)
+            && (class.is_empty() == (id == "none"));
         (!is_right).then(|| {
             format!(
                 "{}: {found} {its_rule} {class}: {next}: {report}",

@@ -68,8 +68,8 @@ pub(in crate::config) fn odd(origins: &Origins) -> Vec<(&'static str, String)> {
 }
 
 impl GatewayFile {
-    /// What is odd about it: entries that never match, with the corrected line, and the like. It is told at
-    /// start, and when the file has changed.
+    /// What is odd about it: entries that never match, with the corrected line, and the like. It is reported at
+    /// the start, and when the file has changed.
     #[must_use]
     pub fn odd(&self) -> Vec<String> {
         let list = self.list().dead();

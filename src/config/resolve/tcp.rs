@@ -1,4 +1,4 @@
-//! What the kernel is told of TCP connections.
+//! Options of TCP connections.
 
 use super::Resolver;
 use crate::config::error::ConfigError;

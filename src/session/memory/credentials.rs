@@ -8,7 +8,7 @@ use super::remembered::Remembered;
 use crate::session::moment::Moment;
 use crate::session::record::context::{CredentialUse, IssuedToken, OtherCredential};
 
-/// Other credentials and boots that are told at most.
+/// At most this many other credentials and boots are reported.
 pub(super) const MAX_TOLD: usize = 4;
 
 /// What other sessions say of a session's credential, and of others in its place.

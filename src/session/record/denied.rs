@@ -73,29 +73,25 @@ impl fmt::Display for DeniedKey {
     }
 }
 
-/// Reads a record's `denied`. Records of older versions have no `limit`: the text tells it.
+/// Reads a record's `denied`. Records of older versions have no `limit`. Where their text says how much is
+/// allowed, that is read; the number of connections that were open is no limit.
 pub(super) fn read<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<DeniedFact>, D::Error> {
     let mut denied = Option::<DeniedFact>::deserialize(deserializer)?;
     if let Some(denied) = &mut denied
         && denied.limit.is_none()
+        && matches!(denied.key, DeniedKey::HeadBytes | DeniedKey::Headers)
     {
-        denied.limit = match denied.key {
-            DeniedKey::Connections
-            | DeniedKey::Handshakes
-            | DeniedKey::HeadBytes
-            | DeniedKey::Headers => largest_number(&denied.detail),
-            _ => None,
-        };
+        denied.limit = allowed(&denied.detail);
     }
     Ok(denied)
 }
 
-fn largest_number(text: &str) -> Option<u64> {
-    text.split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .max()
+/// The number in "… N are allowed".
+fn allowed(text: &str) -> Option<u64> {
+    let (before, _) = text.split_once(" are allowed")?;
+    before.rsplit(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -113,9 +109,12 @@ mod tests {
     #[test]
     fn the_limit_of_an_older_record_is_in_its_words() {
         let detail = "a head of 70112 bytes came, 65536 are allowed";
-        assert_eq!(denied("limits.head_bytes", detail).limit, Some(70_112));
-        let connections = denied("limits.connections", "20000 connections are open");
-        assert_eq!(connections.limit, Some(20_000));
+        assert_eq!(denied("limits.head_bytes", detail).limit, Some(65_536));
+        let other = "the head on stream 41 was more than twice of what limits.head_bytes allows";
+        assert_eq!(denied("limits.head_bytes", other).limit, None);
+        // More may be open than the limit, for a moment.
+        let connections = denied("limits.connections", "20001 connections are open");
+        assert_eq!(connections.limit, None);
         // The numbers of an address are no limit.
         let client = denied(
             "limits.per_client",

@@ -50,7 +50,16 @@ impl Recorder {
         self.facts.kind = Kind::Connection;
     }
 
-    /// The secrets that a request's head shows.
+    /// The secrets that a request's head shows. It is the first to show any: nothing is copied.
+    pub fn head_showed_secrets(&mut self, seen: SeenSecrets) {
+        if self.seen.is_empty() {
+            self.seen = seen;
+        } else {
+            self.seen.add_all(&seen);
+        }
+    }
+
+    /// More secrets were seen.
     pub fn secrets_seen(&mut self, seen: &SeenSecrets) {
         self.seen.add_all(seen);
     }

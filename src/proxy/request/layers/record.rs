@@ -166,7 +166,7 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
     let sensed = &connection.state.sensed;
     let mut record = session.record();
     record.request_began();
-    record.secrets_seen(&found.seen);
+    record.head_showed_secrets(found.seen);
     if too_slow {
         let limit = tap.config.timeouts().request_head;
         record.timer_fired(TimerKey::RequestHead, limit, seen.waited, Instant::now());
