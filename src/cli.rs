@@ -1,16 +1,18 @@
 //! Arguments: what may be typed, and the way to the command.
 
+mod logging;
+
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
+use self::logging::LogFormat;
 use crate::config::{FingerprintKey, OutputFormat, Override, OverrideSource, Overrides};
 use crate::session::credential::Fingerprinter;
 use crate::terminal::Look;
-use crate::terminal::log::{self, LogGuard};
+use crate::terminal::log;
 use crate::{
     admin, attach, check, demo, exit, explain, fingerprint, health, serve, sessions, version,
 };
@@ -34,6 +36,16 @@ const WIDEST_HELP: usize = 100;
 #[derive(Debug, Parser)]
 #[command(name = "wstap", version, about = ABOUT, long_about = None, after_help = AFTER)]
 struct Cli {
+    #[arg(
+        long,
+        global = true,
+        value_name = "text|json",
+        value_enum,
+        hide_possible_values = true,
+        help = "How the log on stderr is written: lines of text, or one JSON object in each line [env: \
+                WSTAP_LOG_FORMAT] [default: text]"
+    )]
+    log_format: Option<LogFormat>,
     #[command(subcommand)]
     command: Command,
 }
@@ -336,7 +348,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
             return exit::USAGE;
         }
     };
-    let _log = start_logging();
+    let format = match LogFormat::chosen(cli.log_format) {
+        Ok(format) => format,
+        Err(error) => {
+            log::say(&format!("wstap: {error}"));
+            return exit::USAGE;
+        }
+    };
+    let _log = logging::start(format);
     match cli.command {
         Command::Serve(args) => {
             let mut overrides = args.config.overrides();
@@ -545,21 +564,6 @@ fn path_from_env(name: &str) -> Option<PathBuf> {
     std::env::var_os(name)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
-}
-
-/// The program's own log, on stderr: `RUST_LOG`, by default what an operator should know. The guard
-/// writes out what is left when it is dropped.
-fn start_logging() -> LogGuard {
-    let (writer, guard) = log::start();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("wstap=info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        // Plain on a terminal too: colours of log lines are a feature of that library that the program
-        // is built without, and asking for them makes it complain.
-        .with_ansi(false)
-        .try_init();
-    guard
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod caps;
 pub mod credential;
 pub mod dial;
 pub mod end_cause;
+pub mod first_act;
 pub mod heartbeats;
 pub mod legs;
 pub mod memory;

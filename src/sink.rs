@@ -203,6 +203,7 @@ impl Outlet {
         record.context = context.or_else(|| self.visits().context(&record));
         let verdict = verdict::decide(&record);
         let fine = verdict.class.is_fine();
+        tracing::debug!(id = %record.id, rule = verdict.rule, class = ?verdict.class, "session judged");
         record.verdict = Some(verdict);
         self.metrics.count(&record);
         let filter = match record.kind {
@@ -234,6 +235,7 @@ impl Outlet {
     }
 
     fn hand_on(&self, record: &Arc<SessionRecord>) {
+        tracing::debug!(id = %record.id, "record written");
         for queue in &self.queues {
             queue.offer(Arc::clone(record));
         }

@@ -38,7 +38,13 @@ fn assert_silent(tap: &Tap, secrets: &[String]) {
 
 #[tokio::test]
 async fn no_output_contains_a_secret() {
-    for (face, accepted) in [(Face::Plain, true), (Face::Tls, true), (Face::Tls, false)] {
+    let cases = [
+        (Face::Plain, true, "text"),
+        (Face::Tls, true, "json"),
+        (Face::Tls, false, "text"),
+        (Face::Tls, false, "json"),
+    ];
+    for (face, accepted, format) in cases {
         let secret = |place: &str| canary(place);
         let issued = secret("issued-device-token");
         let surface = secret("surface");
@@ -55,6 +61,7 @@ async fn no_output_contains_a_secret() {
         let tap = Setup::before(&gateway.peer)
             .openclaw()
             .trace()
+            .env("WSTAP_LOG_FORMAT", format)
             .start()
             .await;
         let auth = json!({

@@ -75,6 +75,7 @@ mod terminal;
 mod timers;
 mod tls;
 mod together;
+mod traced;
 mod upgrade;
 mod vanished;
 mod workers;

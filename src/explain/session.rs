@@ -174,8 +174,9 @@ impl<'a> Story<'a> {
             };
             paper.row("client", NAME, &text);
         }
-        if let Some(first) = close.first {
-            paper.row("first", NAME, &format!("the {} ended it", first.as_str()));
+        if let Some(first) = record.first_act() {
+            let text = format!("the {} ended it", first.party.as_str());
+            paper.row("first", NAME, &text);
         }
         paper.row("transport", NAME, &transport_words(close));
     }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::caps::Over;
 use super::end_cause::EndCause;
+use super::first_act::Unrecorded;
 use super::moment::{Anchor, millis};
-use super::party::{Direction, Leg, Party};
+use super::party::{Direction, Leg};
 use super::record::close::{
     CapFact, CloseFacts, CloseSeen, Saw, SawBasis, TimerFact, TimerKey, TransportEnd, TransportEnds,
 };
@@ -319,6 +320,19 @@ impl Ending {
         }
     }
 
+    /// The acts that [`Ending::facts`] has no times of.
+    #[must_use]
+    pub fn unrecorded(&self, anchor: &Anchor) -> Unrecorded {
+        let Some(acts) = &self.0 else {
+            return Unrecorded::default();
+        };
+        let at = |at: Option<Instant>| at.map(|at| anchor.at(at));
+        Unrecorded {
+            tap: at(acts.acted),
+            refused: [at(acts.client.refused), at(acts.gateway.refused)],
+        }
+    }
+
     fn acts(&mut self) -> &mut Acts {
         self.0.get_or_insert_default()
     }
@@ -344,7 +358,9 @@ impl Acts {
         let saw = |leg: &LegEnding, other| if tunnel { leg.saw(other) } else { None };
         let client_reset = self.client.cause.as_ref().and_then(EndCause::stream_reset);
         CloseFacts {
-            first: self.first(),
+            // Known when the whole record is: see `first_act`.
+            first: None,
+            first_act: None,
             client: self.client.received.as_ref().map(seen),
             gateway: self.gateway.received.as_ref().map(seen),
             tap: self.tap.as_ref().map(seen),
@@ -383,20 +399,6 @@ impl Acts {
             denied: self.denied.clone(),
             refused: self.refused.clone(),
         }
-    }
-
-    /// Whose act came first. Acts seen at the same clock reading count for the gateway: what it
-    /// sent was on its way before the others could know.
-    fn first(&self) -> Option<Party> {
-        [
-            (self.gateway.first_act(), Party::Gateway),
-            (self.client.first_act(), Party::Client),
-            (self.acted, Party::Tap),
-        ]
-        .into_iter()
-        .filter_map(|(at, party)| at.map(|at| (at, party)))
-        .min_by_key(|(at, _)| *at)
-        .map(|(_, party)| party)
     }
 
     fn leg(&mut self, leg: Leg) -> &mut LegEnding {

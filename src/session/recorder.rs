@@ -208,6 +208,7 @@ impl Recorder {
             .as_ref()
             .is_some_and(|answer| answer.by == AnswerBy::Tap && answer.status == 101);
         record.close = ending.facts(record.had_tunnel() || denied, &anchor);
+        record.note_first_act(ending.unrecorded(&anchor));
         if record.gateway.is_none() {
             // The tap answered in its place: there was nobody to see anything.
             record.close.gateway_saw = None;

@@ -9,9 +9,6 @@ use crate::session::record::{
     Confidence, Evidence, LastRecord, PassedFacts, PassthroughFacts, TransportEnd,
 };
 
-/// Between the end of TLS and the end of the connection.
-const AT_ONCE_MS: i64 = 1000;
-
 /// A connection that passed unread, with what is needed to judge it.
 pub(super) struct Passed<'a> {
     view: &'a View<'a>,
@@ -35,24 +32,12 @@ impl<'a> Passed<'a> {
     }
 
     pub(super) fn is_first(&self, leg: Leg) -> bool {
-        self.view.close.first == Some(leg.party())
+        self.ended_by() == Some(leg)
     }
 
-    /// When the far end of this leg ended TLS. In TLS 1.3 that cannot be read: of a gateway a record of an
-    /// alert's size may be an empty frame, and counts only if its FIN follows at once.
+    /// When the far end of this leg ended TLS.
     pub(super) fn said_last(&self, leg: Leg) -> Option<Moment> {
-        let from = self.from(leg);
-        let is_said = match (from.last_record?, leg) {
-            (LastRecord::Alert, _) | (LastRecord::PerhapsAlert, Leg::Client) => true,
-            (LastRecord::PerhapsAlert, Leg::Gateway) => {
-                let ended = self.view.close.transport.gateway_at.zip(from.last_at);
-                let at_once =
-                    ended.is_some_and(|(ended, last)| ended.millis_since(last) <= AT_ONCE_MS);
-                at_once && self.view.end_of(leg) == TransportEnd::Fin
-            }
-            (LastRecord::Whole | LastRecord::Cut, _) => false,
-        };
-        from.last_at.filter(|_| is_said)
+        self.view.record().tls_ended(leg)
     }
 
     /// When the transport of this leg ended.
@@ -84,13 +69,7 @@ impl<'a> Passed<'a> {
 
     /// Which end was the first to end TLS, or its connection.
     pub(super) fn ended_by(&self) -> Option<Leg> {
-        let first = [Leg::Client, Leg::Gateway].into_iter().filter_map(|leg| {
-            let ended = self
-                .ended(leg)
-                .filter(|_| self.view.end_of(leg).is_by_peer());
-            Some((self.said_last(leg).or(ended)?, leg))
-        });
-        first.min_by_key(|(at, _)| *at).map(|(_, leg)| leg)
+        self.view.first_act()?.leg()
     }
 
     pub(super) fn finding(&self, confidence: Confidence, summary: impl Into<String>) -> Finding {

@@ -7,6 +7,7 @@
 //! * `answers`, `breaches`, `origins`, `pages`, `pings`: answers other than a 101, frames that break the
 //!   protocol, Origins that we refuse, Origins of pages, unanswered pings;
 //! * `decided`: a refusal decides over everything that comes after it;
+//! * `first_act`: who ended a session first, whoever asks;
 //! * `old_gateways`: what gateways before 2026.8 say otherwise, and limits that differ by version;
 //! * `passthrough`: connections that pass unread are judged by what shows from outside;
 //! * `placeholders`: no next action has a value to fill in;
@@ -24,6 +25,7 @@ mod cases;
 mod chance;
 mod credentials;
 mod decided;
+mod first_act;
 mod fixtures;
 mod grafts;
 mod hops;

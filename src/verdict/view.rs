@@ -6,7 +6,8 @@ use crate::session::SessionRecord;
 use crate::session::memory::PERIODS_S;
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Leg, Party, Phase};
-use crate::session::record::dialect::{ConnectResult, DialectError};
+use crate::session::record::close::{ActKind, FirstAct};
+use crate::session::record::dialect::DialectError;
 use crate::session::record::{
     CloseSeen, DirectionFrames, Evidence, GatewayErrorKind, Kind, Saw, StreamFault, TransportEnd,
 };
@@ -23,8 +24,8 @@ pub struct View<'a> {
     decided_at: Option<Moment>,
 }
 
-/// The earliest decisive fact of a tunnel's ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The first act of a tunnel's ending ([`SessionRecord::first_act`]), as rules ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decisive {
     /// The gateway answered the connect request with `ok: false`.
     Refusal,
@@ -68,8 +69,7 @@ impl<'a> View<'a> {
         self.record
     }
 
-    /// The earliest decisive fact; facts of one moment in the order of [`Decisive`], because what
-    /// was said explains better than what the transport did.
+    /// The first act that ended the tunnel.
     #[must_use]
     pub fn decisive(&self) -> Decisive {
         self.decisive
@@ -399,64 +399,23 @@ impl<'a> View<'a> {
     }
 }
 
-/// The earliest decisive fact of a record, and when it came.
+/// The first act of a tunnel's ending, and when it was.
 fn decisive(record: &SessionRecord) -> (Decisive, Option<Moment>) {
-    if !record.had_tunnel() {
+    let act = record.first_act().filter(|_| record.had_tunnel());
+    let Some(FirstAct { party, kind, at }) = act else {
         return (Decisive::Nothing, None);
-    }
-    let close = &record.close;
-    let refused = record
-        .dialect
-        .as_ref()
-        .filter(|dialect| dialect.result == ConnectResult::Refused)
-        .map(|dialect| dialect.answered_at.unwrap_or(record.closed_at));
-    let acted = close
-        .timer
-        .map(|timer| timer.at)
-        .into_iter()
-        .chain(close.tap.as_ref().map(|close| close.at))
-        .chain(close.cap.map(|cap| cap.at))
-        .chain((close.drained && close.first == Some(Party::Tap)).then_some(record.closed_at))
-        .min();
-    let transport = &close.transport;
-    // If we ended a leg because of what the peer sent, the peer ended it.
-    let by_peer = |end: TransportEnd, fault: &Option<StreamFault>, at: Option<Moment>| {
-        (end.is_by_peer() || fault.is_some()).then(|| at.unwrap_or(record.closed_at))
     };
-    [
-        (refused, Decisive::Refusal),
-        (
-            close.gateway.as_ref().map(|close| close.at),
-            Decisive::GatewayClose,
-        ),
-        (
-            close.client.as_ref().map(|close| close.at),
-            Decisive::ClientClose,
-        ),
-        (acted, Decisive::Tap),
-        (
-            by_peer(
-                transport.gateway,
-                &transport.gateway_fault,
-                transport.gateway_at,
-            ),
-            Decisive::GatewayTransport,
-        ),
-        (
-            by_peer(
-                transport.client,
-                &transport.client_fault,
-                transport.client_at,
-            ),
-            Decisive::ClientTransport,
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(at, decisive)| at.map(|at| (at, decisive)))
-    .min()
-    .map_or((Decisive::Nothing, None), |(at, decisive)| {
-        (decisive, Some(at))
-    })
+    let decisive = match (kind, party) {
+        (ActKind::Refusal, _) => Decisive::Refusal,
+        (ActKind::Close, Party::Client) => Decisive::ClientClose,
+        (ActKind::Close, _) => Decisive::GatewayClose,
+        (ActKind::Transport | ActKind::TlsEnd, Party::Client) => Decisive::ClientTransport,
+        (ActKind::Transport | ActKind::TlsEnd, _) => Decisive::GatewayTransport,
+        (ActKind::Tap, _) => Decisive::Tap,
+        // A 101 is no refusal.
+        (ActKind::HttpRefusal, _) => Decisive::Nothing,
+    };
+    (decisive, Some(at))
 }
 
 /// Milliseconds from `earlier` to `later`, never less than zero.

@@ -36,7 +36,7 @@ impl Face {
 pub struct Setup {
     folder: TempDir,
     config: Value,
-    trace: bool,
+    env: Vec<(&'static str, &'static str)>,
     under: Vec<String>,
     passed: Vec<OwnedFd>,
     output: Option<OwnedFd>,
@@ -62,7 +62,7 @@ impl Setup {
         Self {
             folder,
             config,
-            trace: false,
+            env: Vec::new(),
             under: Vec::new(),
             passed: Vec::new(),
             output: None,
@@ -109,8 +109,14 @@ impl Setup {
 
     /// `RUST_LOG=trace`.
     #[must_use]
-    pub fn trace(mut self) -> Self {
-        self.trace = true;
+    pub fn trace(self) -> Self {
+        self.env("RUST_LOG", "trace")
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
         self
     }
 
@@ -185,6 +191,7 @@ impl Setup {
             "WSTAP_CONFIG",
             "WSTAP_ADMIN",
             "WSTAP_RECORDS",
+            "WSTAP_LOG_FORMAT",
         ] {
             command.env_remove(name);
         }
@@ -192,10 +199,8 @@ impl Setup {
             .env_remove("WSTAP_STATE_DIR")
             .env_remove("RUST_LOG")
             .env("NO_COLOR", "1");
-        if self.trace {
-            command.env("RUST_LOG", "trace");
-        }
         command
+            .envs(self.env)
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(stdout)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
+use tracing::Instrument as _;
 
 use crate::proxy::connection::early::{self, Awaited, Early, Why};
 use crate::proxy::connection::session::Shared;
@@ -109,11 +110,18 @@ impl Acceptor {
                 guard,
                 tls: self.tls.load_full(),
             };
+            let span = arrival.span();
             match admitted {
                 // Boxed: a task is moved several times, and these are large.
-                Ok(()) if relays => drop(tap.tasks.spawn(Box::pin(arrival.relayed(socket)))),
-                Ok(()) => drop(tap.tasks.spawn(Box::pin(arrival.serve(socket)))),
-                Err(denial) => arrival.turn_away(socket, denial),
+                Ok(()) if relays => {
+                    let task = arrival.relayed(socket).instrument(span);
+                    drop(tap.tasks.spawn(Box::pin(task)));
+                }
+                Ok(()) => {
+                    let task = arrival.serve(socket).instrument(span);
+                    drop(tap.tasks.spawn(Box::pin(task)));
+                }
+                Err(denial) => span.in_scope(|| arrival.turn_away(socket, denial)),
             }
         }
     }
@@ -132,6 +140,14 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    /// The span of everything that happens on the connection before its requests.
+    fn span(&self) -> tracing::Span {
+        let peer = self.ends.peer;
+        let span = tracing::debug_span!("connection", client = %peer.text(), listener = %self.ends.listener);
+        span.in_scope(|| tracing::debug!(local = %self.ends.local, "accepted"));
+        span
+    }
+
     pub(crate) fn connection(
         self,
         tls: Option<ClientTls>,
@@ -226,6 +242,7 @@ impl Arrival {
                         let took = self.accepted.since(Instant::now());
                         facts.handshake_ms = Some(millis(took));
                         let is_http2 = stream.is_http2();
+                        tracing::debug!(ms = millis(took), is_http2, "TLS handshake done");
                         let (sensor, sensed) = Sensor::new(Stream::TlsServer(Box::new(stream)));
                         let current = Arc::clone(&self.current);
                         let (tap, connection) = self.connection(Some(facts), sensed);
@@ -262,6 +279,7 @@ impl Arrival {
     }
 
     fn tls_failed(self, first: FirstBytes, failed: tls::Failed) {
+        tracing::debug!(?first, error = %failed.error, "TLS handshake failed");
         let end = match cause::of_error(&failed.error) {
             // No alert and no byte of ours was the reason: the client ended it.
             (TransportEnd::TlsTruncated, _) => (TransportEnd::Fin, None),
@@ -282,6 +300,7 @@ impl Arrival {
             ..TlsFailure::default()
         });
         let waited = self.accepted.since(Instant::now());
+        tracing::debug!(?first, ?waited, "TLS handshake timed out");
         let why = Why::TimedOut(TimerKey::TlsHandshake, limit, waited);
         self.without_tls(Some(facts), first, why, None);
     }

@@ -24,6 +24,7 @@ use h2::server::{self, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::time::{Instant as Deadline, interval, sleep_until, timeout_at};
+use tracing::Instrument as _;
 
 use self::counts::Counts;
 use self::floods::Pressure;
@@ -208,7 +209,8 @@ impl Serving<'_> {
         let stream = Arc::new(self.connection.stream(id, opened, counted));
         let carrier = Arc::clone(&self.connection);
         let exchange = stream::Exchange::new(tap, stream, carrier, respond);
-        self.tap.tasks.spawn(exchange.run(request));
+        let task = exchange.run(request).in_current_span();
+        self.tap.tasks.spawn(task);
     }
 
     /// No new streams; those that are open may end.

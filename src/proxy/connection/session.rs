@@ -90,6 +90,12 @@ impl Shared {
         Recording { session, phase }
     }
 
+    /// The span of everything that is done for this session.
+    pub(crate) fn span(&self) -> tracing::Span {
+        // The id is made into text only if somebody traces.
+        tracing::debug_span!("session", id = %self.record().facts().id)
+    }
+
     /// A text of ours that may quote the request, with the session's known secrets masked.
     pub(crate) fn masked(&self, text: String) -> String {
         self.lock().recorder.masked(text)
@@ -311,6 +317,7 @@ impl Drop for Recording<'_> {
             recorder, entry, ..
         } = &mut *self.session;
         if recorder.facts().phase != self.phase {
+            tracing::debug!(id = %recorder.facts().id, phase = ?recorder.facts().phase, "phase reached");
             let now = Instant::now();
             recorder.began(now);
             entry.live().reached(recorder.facts(), now);

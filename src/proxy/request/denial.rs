@@ -15,6 +15,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{timeout, timeout_at};
+use tracing::Instrument as _;
 
 use crate::proxy::connection::session::Shared;
 use crate::proxy::request::body::Body;
@@ -51,7 +52,8 @@ pub(crate) fn by_close(
         session: session.clone(),
         reason,
     };
-    tap.tasks.spawn(refused.run(upgrade));
+    tracing::debug!("refused by a Close after the 101");
+    tap.tasks.spawn(refused.run(upgrade).in_current_span());
 
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -59,6 +59,11 @@ pub(crate) async fn dial(
         Failure::Gateway(failed.error)
     })?;
     tap.attribution.reached(&facts);
+    tracing::debug!(
+        addr = facts.addr.as_deref(),
+        connect_ms = facts.connect_ms,
+        "gateway dialled"
+    );
     Ok((stream, facts))
 }
 
@@ -88,6 +93,7 @@ pub(crate) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
         let value = String::from_utf8_lossy(value.as_bytes());
         credentials::remember_url(&value, &mut secrets);
     }
+    tracing::debug!(status = head.status, waited = ?head.waited, "gateway answered");
     let mut record = session.record();
     record.answered(head);
     record.secrets_seen(&secrets);
@@ -97,6 +103,7 @@ pub(crate) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
 
 /// Records a dial that failed.
 pub(crate) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration) {
+    tracing::debug!(kind = ?failed.error.kind, error = %failed.error.detail, "dialling the gateway failed");
     let mut record = session.record();
     record.dial_failed(&failed.facts, failed.error.clone());
     if let Some(observed) = failed.timed_out {

@@ -451,6 +451,11 @@ impl Relay {
             tracing::debug!(from = leg.party().as_str(), "a breach of RFC 6455 was seen");
             return;
         };
+        tracing::debug!(
+            from = leg.party().as_str(),
+            code = close.code.map(|code| code.0),
+            "Close seen"
+        );
         self.note_tcp();
         let open = self.open;
         let mut record = self.session.record();
@@ -496,6 +501,12 @@ impl Relay {
         let leg = direction.from();
         self.note_tcp();
         let at = self.at();
+        tracing::debug!(
+            leg = leg.party().as_str(),
+            ?end,
+            cause = cause.as_ref().map(EndCause::words),
+            "leg ended"
+        );
         self.session.record().leg_ended(leg, end, cause, at);
         if !end.is_orderly() {
             self.broke_at = Some(at);

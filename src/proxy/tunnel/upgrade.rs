@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tracing::Instrument as _;
 
 use crate::dialect::{self, Dialect};
 use crate::proxy::connection::Connection;
@@ -94,7 +95,7 @@ pub(crate) async fn attempt(
     let answering = connection.state.interim.before(sending);
     let (answered, is_through) = driven_by(&mut driver, answering).await;
     if !is_through {
-        tap.tasks.spawn(driver);
+        tap.tasks.spawn(driver.in_current_span());
     }
     let mut response =
         answered.map_err(|error| no_answer(&session, Some(&sensed), 0, &error.to_string()))?;
@@ -125,7 +126,9 @@ pub(crate) async fn attempt(
         session: session.clone(),
         sensed: Arc::clone(&connection.state.sensed),
     };
-    tap.tasks.spawn(tunnel.run(client, gateway));
+    tracing::debug!("upgraded");
+    tap.tasks
+        .spawn(tunnel.run(client, gateway).in_current_span());
     // The gateway's own head, down to the spelling of its headers.
     let mut answer = response.map(|_| Body::Empty);
     if tap.config.session_header()

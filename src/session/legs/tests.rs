@@ -1,6 +1,8 @@
 //! Sequences of events at a session's end, and what each end must have observed.
 
 use super::*;
+use crate::session::party::Party;
+use crate::session::record::SessionRecord;
 
 struct Story {
     start: Instant,
@@ -36,7 +38,13 @@ impl Story {
     }
     fn facts(&self) -> CloseFacts {
         let wall = "2026-11-21T00:00:00Z".parse().unwrap();
-        self.ending.facts(true, &Anchor::new(wall, self.start))
+        let anchor = Anchor::new(wall, self.start);
+        let mut record = SessionRecord {
+            close: self.ending.facts(true, &anchor),
+            ..SessionRecord::default()
+        };
+        record.note_first_act(self.ending.unrecorded(&anchor));
+        record.close
     }
 }
 

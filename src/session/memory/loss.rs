@@ -2,7 +2,8 @@
 
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
-use crate::session::record::{SessionRecord, TransportEnd};
+use crate::session::record::SessionRecord;
+use crate::session::record::close::ActKind;
 
 /// The leg whose transport ended first, where neither side said a word and no timer of ours fired.
 #[must_use]
@@ -13,16 +14,13 @@ pub fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
     if !record.had_tunnel() || !silent || ours {
         return None;
     }
-    let ends = &close.transport;
-    let by_peer = |leg, end: TransportEnd, at: Option<Moment>| {
-        at.filter(|_| end.is_by_peer()).map(|at| (leg, at))
+    let act = record.first_act()?;
+    let leg = act.leg()?;
+    let end = match leg {
+        Leg::Client => close.transport.client,
+        Leg::Gateway => close.transport.gateway,
     };
-    let gateway = by_peer(Leg::Gateway, ends.gateway, ends.gateway_at);
-    let client = by_peer(Leg::Client, ends.client, ends.client_at);
-    [gateway, client]
-        .into_iter()
-        .flatten()
-        .min_by_key(|(_, at)| *at)
+    (act.kind == ActKind::Transport && end.is_by_peer()).then_some((leg, act.at))
 }
 
 /// Time of the event that ended a session; its record may be finished later.

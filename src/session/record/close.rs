@@ -8,7 +8,7 @@ use super::denied::{self, DeniedFact};
 use super::request::RefusedHead;
 use super::stream_fault::StreamFault;
 use crate::session::moment::Moment;
-use crate::session::party::{Direction, Party};
+use crate::session::party::{Direction, Leg, Party};
 use crate::session::text::PeerText;
 use crate::ws::{CloseCode, Violation};
 
@@ -16,8 +16,11 @@ use crate::ws::{CloseCode, Violation};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CloseFacts {
-    /// Whose ending came first on the wire.
+    /// Who ended the session first: the party of `first_act`.
     pub first: Option<Party>,
+    /// Who ended the session first, by what and when; `null` if nobody did, and in records of older
+    /// versions.
+    pub first_act: Option<FirstAct>,
     /// The Close frame received from the client.
     pub client: Option<CloseSeen>,
     /// The Close frame received from the gateway.
@@ -43,6 +46,50 @@ pub struct CloseFacts {
     pub denied: Option<DeniedFact>,
     /// What the client sent cannot be passed on as what it is.
     pub refused: Option<RefusedHead>,
+}
+
+/// The first act that ended a session, or began to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FirstAct {
+    /// Who acted.
+    pub party: Party,
+    /// What it did.
+    pub kind: ActKind,
+    /// When.
+    pub at: Moment,
+}
+
+impl FirstAct {
+    /// The leg at whose far end it happened; `None` if the tap acted.
+    #[must_use]
+    pub fn leg(&self) -> Option<Leg> {
+        match self.party {
+            Party::Client => Some(Leg::Client),
+            Party::Gateway => Some(Leg::Gateway),
+            Party::Tap | Party::Hop | Party::Network | Party::None => None,
+        }
+    }
+}
+
+/// How a party ended a session. Of acts at the same moment the earlier one in this list counts: what
+/// was said explains an ending better than what the transport did.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ActKind {
+    /// The application refused the session in a message of its own.
+    Refusal,
+    /// A Close frame.
+    Close,
+    /// The tap ended or refused the session by a timer, a limit, its policy, its shutdown or a fault.
+    Tap,
+    /// The gateway refused before there was a tunnel.
+    HttpRefusal,
+    /// The end of TLS on a connection that passed unread.
+    TlsEnd,
+    /// The transport ended.
+    Transport,
 }
 
 /// One Close frame as it was received from a leg.

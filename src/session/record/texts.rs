@@ -357,6 +357,7 @@ fn of_gateway(gateway: &mut GatewayFacts, visit: Visit<'_>) {
 fn of_close(close: &mut CloseFacts, visit: Visit<'_>) {
     let CloseFacts {
         first: _,
+        first_act: _,
         client,
         gateway,
         tap,

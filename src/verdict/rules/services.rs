@@ -122,6 +122,6 @@ fn not_openclaw(view: &View<'_>) -> Option<Finding> {
             .because([fact(format!("what answers is {}", view.gateway_name()))])
             .because(path)
             .because(view.both_legs())
-            .ended_by(view.close.first.unwrap_or(Party::None)),
+            .ended_by(view.first_act().map_or(Party::None, |act| act.party)),
     )
 }

@@ -9,6 +9,13 @@ fn judged(id: &str, edit: impl FnOnce(&mut Value)) -> String {
     rule_of(&edited(id, edit))
 }
 
+/// Has the transport of this party end first.
+fn ended_first(record: &mut Value, party: &str) {
+    let at = record["close"]["transport"][format!("{party}_at")].clone();
+    record["close"]["first"] = party.into();
+    record["close"]["first_act"] = json!({ "party": party, "kind": "transport", "at": at });
+}
+
 #[test]
 fn a_client_that_has_ended_tls_in_order_may_reset() {
     let reset = |end: &str, last: &str| {
@@ -58,7 +65,7 @@ fn what_breaks_after_the_other_end_has_left_is_nobodys_fault() {
         ("client.left.passed", "gateway"),
         ("gateway.left.passed", "client"),
     ] {
-        let verdict = judged(id, |record| record["close"]["first"] = first.into());
+        let verdict = judged(id, |record| ended_first(record, first));
         assert_eq!(verdict, "ok.passed", "{id}");
     }
     // A client that resets what the gateway had ended by `close_notify`.
@@ -110,6 +117,7 @@ fn a_gateway_is_silent_only_after_a_whole_greeting_and_a_wait() {
         judged("gateway.silent.passed", |record| {
             record["close"]["transport"]["client_at"] = left.into();
             record["close"]["transport"]["gateway_at"] = left.into();
+            ended_first(record, "client");
             record["passthrough"]["to_client"]["bytes"] = bytes.into();
             record["passthrough"]["client_hello"] = client_hello.into();
         })
@@ -146,11 +154,11 @@ fn plain_http_is_at_fault_only_where_the_gateway_refused_it() {
     assert_eq!(with(|_| {}), "client.fault.passed_plain");
     let answered = with(|record| record["passthrough"]["to_client"]["bytes"] = 400.into());
     assert_eq!(answered, "ok.passed");
-    let left = with(|record| record["close"]["first"] = "client".into());
+    let left = with(|record| ended_first(record, "client"));
     assert_eq!(left, "ok.passed");
     // An alert is a refusal, whoever ends first.
     let alert = with(|record| {
-        record["close"]["first"] = "client".into();
+        ended_first(record, "client");
         record["passthrough"]["to_client"] = json!({ "bytes": 7, "alert": "unexpected_message" });
     });
     assert_eq!(alert, "client.fault.passed_plain");
@@ -173,7 +181,7 @@ fn a_gateway_without_tls_answers_in_plain_http() {
 fn a_bare_connect_that_the_gateway_ended_is_no_probe() {
     let with = |first: &str, bytes: u64| {
         judged("probe.passed", |record| {
-            record["close"]["first"] = first.into();
+            ended_first(record, first);
             record["passthrough"]["to_gateway"] = json!({ "bytes": bytes });
         })
     };
@@ -196,7 +204,6 @@ fn who_ended_it_in_order_said_so_first() {
         let record = edited("ok.passed", |record| {
             record["passthrough"]["to_gateway"]["last_at"] = client.into();
             record["passthrough"]["to_client"]["last_at"] = gateway.into();
-            record["close"]["first"] = "gateway".into();
         });
         decide(&record).summary
     };
@@ -211,7 +218,6 @@ fn who_completed_tls_and_asked_for_nothing_is_a_probe() {
         judged("probe.passed_tls", |record| {
             record["passthrough"]["to_gateway"]["protected"] = protected.into();
             record["passthrough"]["to_gateway"]["last_record"] = last.into();
-            record["close"]["first"] = first.into();
             if first == "gateway" {
                 record["close"]["transport"]["gateway_at"] = "2026-11-21T10:00:00.020000Z".into();
             }

@@ -52,6 +52,7 @@ where
         let ruling = rule(&self.tap, &request);
         let origin = facts::origin_facts(request.headers(), &ruling);
         let sent = origin.value.as_ref().map(ToString::to_string);
+        tracing::debug!(decision = ?ruling.decision, policy = ruling.key.map(tracing::field::debug), "Origin checked");
         session.record().origin_ruled(origin);
         if ruling.decision == OriginDecision::Denied {
             return answer(deny(

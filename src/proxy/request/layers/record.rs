@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use http::header::CONNECTION;
 use http::{HeaderMap, Request, Response, StatusCode};
+use tracing::Instrument as _;
 
 use crate::admission::credentials;
 use crate::admission::forwarded::client_of;
@@ -87,6 +88,10 @@ where
             return Box::pin(async { Ok(answer) });
         };
         let session = open(&tap, &connection, &seen);
+        let span = session.span();
+        let entered = span.clone().entered();
+        let refusal = seen.checked.refusal.as_ref().map(|refusal| refusal.fault);
+        tracing::debug!(asks = ?seen.checked.asks, refusal = refusal.map(tracing::field::debug), "request head checked");
         let dropped = headers::drop_underscore_twins(request.headers_mut());
         let dropped = dropped.iter();
         let dropped = dropped.map(|name| PeerText::new(name.as_str(), 64));
@@ -111,8 +116,10 @@ where
             connection.state.establish();
         }
         let inner = self.inner.call(request);
-        Box::pin(async move {
+        drop(entered);
+        let answering = async move {
             let response = inner.await?;
+            tracing::debug!(status = response.status().as_u16(), "answering");
             connection.state.establish();
             connection.state.heads.answer_began();
             note_answer(&session, &response);
@@ -124,7 +131,8 @@ where
                 session.part_with(&connection.state);
             }
             Ok(response)
-        })
+        };
+        Box::pin(answering.instrument(span))
     }
 }
 

@@ -65,6 +65,12 @@ impl Relay {
             }
             return Turn::Broken;
         }
+        tracing::debug!(
+            leg = direction.to().party().as_str(),
+            ?end,
+            ?cause,
+            "write failed"
+        );
         self.note_tcp();
         let at = *self.broke_at.get_or_insert_with(Instant::now);
         // Told as the leg's ending only if reading it tells no other.
@@ -153,6 +159,12 @@ impl Relay {
             let Some((end, cause)) = unread.and_then(Wire::broke) else {
                 continue;
             };
+            tracing::debug!(
+                leg = leg.party().as_str(),
+                ?end,
+                ?cause,
+                "blocked leg broke"
+            );
             half.ended = true;
             self.note_tcp();
             self.broke_at = Some(now);
@@ -200,6 +212,7 @@ impl Relay {
             limit,
             observed,
         } = due;
+        tracing::debug!(?key, ?limit, ?observed, "timer fired");
         match key {
             TimerKey::Idle => {
                 self.session.record().timer_fired(key, limit, observed, now);
@@ -248,6 +261,7 @@ impl Relay {
         reason: &str,
         now: Instant,
     ) -> bool {
+        tracing::debug!(%code, reason, "sending a Close to both ends");
         let close = CloseFrame {
             code: Some(code),
             reason: reason.as_bytes().to_vec(),

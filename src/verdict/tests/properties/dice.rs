@@ -308,6 +308,7 @@ impl Dice<'_> {
         };
         CloseFacts {
             first: self.maybe(|dice| dice.pick(&[Party::Client, Party::Gateway, Party::Tap])),
+            first_act: None,
             client: self.maybe(Self::close),
             gateway: self.maybe(Self::close),
             tap: self.maybe(Self::close),
