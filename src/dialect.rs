@@ -1,17 +1,22 @@
-//! What the application says inside the tunnel, read in passing.
+//! What the application says inside the tunnel, read in passing, and what is known of it otherwise.
 //!
 //! A dialect is pure and bounded: it is shown the first bytes of the data messages it asks for,
 //! and tells facts. Broken input is a fact, never a failure, and nothing it does can touch the
 //! bytes, which have been relayed before it sees them.
 
+#[cfg(test)]
+pub(crate) mod lantern;
 pub mod observer;
 pub mod openclaw;
 pub mod plain;
+pub mod profile;
 mod protocol;
 
 use crate::session::credential::Fingerprinter;
+use crate::session::record::BodyKind;
 
 pub use observer::Observer;
+pub use profile::Profile;
 pub use protocol::{Dialect, Ending, Message};
 
 /// Which dialect to read; the configuration's choice.
@@ -21,13 +26,54 @@ pub enum Choice {
     OpenClaw,
     /// No application protocol is read.
     Plain,
+    /// A dialect of the tests.
+    #[cfg(test)]
+    Lantern,
+}
+
+/// Every dialect.
+const ALL: &[Choice] = &[
+    Choice::OpenClaw,
+    Choice::Plain,
+    #[cfg(test)]
+    Choice::Lantern,
+];
+
+impl Choice {
+    /// What is known of the dialect.
+    #[must_use]
+    pub fn profile(self) -> &'static Profile {
+        match self {
+            Self::OpenClaw => &openclaw::PROFILE,
+            Self::Plain => &plain::PROFILE,
+            #[cfg(test)]
+            Self::Lantern => &lantern::PROFILE,
+        }
+    }
+}
+
+/// Every dialect's profile.
+pub fn profiles() -> impl Iterator<Item = &'static Profile> {
+    ALL.iter().map(|choice| choice.profile())
+}
+
+/// The profile of the dialect with this name. Of a dialect of another version nothing is known.
+#[must_use]
+pub fn named(name: &str) -> &'static Profile {
+    profiles()
+        .find(|profile| profile.name == name)
+        .unwrap_or(&plain::PROFILE)
 }
 
 /// A reader for a new session, which was asked for with this request target.
 #[must_use]
 pub fn reader(choice: Choice, fingerprinter: &Fingerprinter, target: &str) -> Box<dyn Dialect> {
-    match choice {
-        Choice::OpenClaw => Box::new(openclaw::OpenClaw::new(fingerprinter.clone(), target)),
-        Choice::Plain => Box::new(plain::Plain),
-    }
+    (choice.profile().reader)(fingerprinter, target)
+}
+
+/// What an answer is whose body begins like this, if surely a gateway itself made it, of whichever dialect:
+/// a gateway shows by its answers what it is, also where the configuration names another dialect.
+#[must_use]
+pub fn body(front: &[u8], content_type: &str) -> Option<BodyKind> {
+    profiles().find_map(|profile| (profile.body)(front, content_type))
 }

@@ -15,17 +15,17 @@ pub mod finding;
 pub mod foreign;
 pub mod hops;
 pub mod names;
+pub mod openclaw;
 mod page;
 mod passed;
 mod pings;
 pub mod precedence;
+mod refusal;
 pub mod registry;
 pub mod requests;
 pub mod rule;
 mod rules;
-pub mod said;
 mod siblings;
-pub mod skew;
 pub mod trust;
 pub mod view;
 pub mod visits;
@@ -42,8 +42,13 @@ pub use view::{Decisive, View};
 /// The verdict on a finished record: that of the first rule that finds something.
 #[must_use]
 pub fn decide(record: &SessionRecord) -> Verdict {
+    judge(rules(), record)
+}
+
+/// The verdict by these rules, in their order.
+fn judge(rules: &[&Rule], record: &SessionRecord) -> Verdict {
     let view = View::new(record);
-    for rule in rules() {
+    for rule in rules {
         if let Some(finding) = (rule.find)(&view) {
             let finding = finding
                 .because(view.cut_answer_evidence())

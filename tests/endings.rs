@@ -2,7 +2,7 @@
 
 use wstap::session::SessionRecord;
 use wstap::session::party::{Party, Phase};
-use wstap::session::record::{Class, SawBasis, TransportEnd};
+use wstap::session::record::{Class, DialectFacts, SawBasis, TransportEnd};
 use wstap::ws::CloseCode;
 
 use crate::peers::close_code::After;
@@ -358,7 +358,11 @@ async fn the_application_inside_is_told_from_its_end() {
         drop(conn);
         let record = tap.websocket().await;
         assert_eq!(class(&record), wanted, "{order:?}");
-        let dialect = record.dialect.as_ref().expect("a dialect");
+        let dialect = record
+            .dialect
+            .as_ref()
+            .and_then(DialectFacts::openclaw)
+            .expect("a dialect");
         let shutdown = dialect.shutdown.as_ref().and_then(|it| it.reason.clone());
         let announced = matches!(order, Order::Shutdown { .. });
         assert_eq!(

@@ -6,6 +6,7 @@
 //! a protocol; names of ours that are no prose.
 
 mod lexer;
+mod names;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -74,7 +75,7 @@ const ALLOWED: &[Allowed] = &[
         TOKEN,
     ),
     allow(
-        "verdict/credential.rs",
+        "verdict/openclaw/credential.rs",
         &[
             ".starts_with(\"hmac:run-\")",
             ".ends_with(\"password\")",
@@ -116,7 +117,7 @@ const ALLOWED: &[Allowed] = &[
         "replaces names of settings in our own next action: nothing is judged",
     ),
     allow(
-        "verdict/rules/auth_identity.rs",
+        "verdict/rules/openclaw/auth_identity.rs",
         &[
             ".strip_prefix(\"trusted_proxy_missing_header_\")",
             "== \"FORBIDDEN\"",
@@ -132,12 +133,12 @@ const ALLOWED: &[Allowed] = &[
         GATEWAY,
     ),
     allow(
-        "verdict/rules/channel.rs",
+        "verdict/rules/openclaw/channel.rs",
         &[".eq_ignore_ascii_case(\"x-openclaw-scopes\")"],
         HEADER,
     ),
     allow(
-        "verdict/rules/channel.rs",
+        "verdict/rules/openclaw/channel.rs",
         &["== \"operator.admin\"", "== \"INVALID_REQUEST\""],
         GATEWAY,
     ),
@@ -147,7 +148,7 @@ const ALLOWED: &[Allowed] = &[
         TOKEN,
     ),
     allow(
-        "verdict/rules/client_closed.rs",
+        "verdict/rules/openclaw/client.rs",
         &[".starts_with(words)", ".starts_with(\"tick timeout\")"],
         GATEWAY,
     ),
@@ -186,20 +187,21 @@ const ALLOWED: &[Allowed] = &[
     ),
     allow(
         "verdict/rules/lifecycle.rs",
-        &[
-            ".starts_with(reason)",
-            "== \"startup-sidecars\"",
-            "== \"UNAVAILABLE\"",
-        ],
-        GATEWAY,
-    ),
-    allow(
-        "verdict/rules/lifecycle_session.rs",
         &[".starts_with(reason)"],
         GATEWAY,
     ),
     allow(
-        "verdict/rules/limit.rs",
+        "verdict/rules/openclaw/lifecycle.rs",
+        &["== \"startup-sidecars\"", "== \"UNAVAILABLE\""],
+        GATEWAY,
+    ),
+    allow(
+        "verdict/rules/openclaw/lifecycle_session.rs",
+        &[".starts_with(reason)"],
+        GATEWAY,
+    ),
+    allow(
+        "verdict/rules/openclaw/limit.rs",
         &[
             ".starts_with(\"slow consumer\")",
             ".starts_with(\"slow-consumer\")",
@@ -207,19 +209,23 @@ const ALLOWED: &[Allowed] = &[
         GATEWAY,
     ),
     allow(
-        "verdict/rules/origin.rs",
+        "verdict/rules/openclaw/origin.rs",
         &["\"\" =>", "== \"null\""],
         HEADER,
     ),
     allow(
-        "verdict/rules/origin.rs",
+        "verdict/rules/openclaw/origin.rs",
         &[".starts_with(\"origin missing\")"],
         GATEWAY,
     ),
-    allow("verdict/rules/pairing.rs", &["== \"NOT_PAIRED\""], GATEWAY),
+    allow(
+        "verdict/rules/openclaw/pairing.rs",
+        &["== \"NOT_PAIRED\""],
+        GATEWAY,
+    ),
     allow("verdict/rules/pings.rs", &[".starts_with(words)"], PEER),
     allow(
-        "verdict/rules/protocol.rs",
+        "verdict/rules/openclaw/protocol.rs",
         &[
             ".contains(\"unexpected property 'deviceToken'\")",
             "\"unexpected property 'deviceToken'\" =>",
@@ -235,17 +241,17 @@ const ALLOWED: &[Allowed] = &[
         TOKEN,
     ),
     allow(
-        "verdict/rules/silent.rs",
+        "verdict/rules/openclaw/silent.rs",
         &[".starts_with(\"tick timeout\")"],
         GATEWAY,
     ),
     allow(
-        "verdict/rules/together_auth.rs",
+        "verdict/rules/openclaw/together_auth.rs",
         &["== \"not-paired\""],
         GATEWAY,
     ),
-    allow("verdict/said.rs", &[], GATEWAY),
-    allow("verdict/skew.rs", &[], GATEWAY),
+    allow("verdict/openclaw/said.rs", &[], GATEWAY),
+    allow("verdict/openclaw/skew.rs", &[], GATEWAY),
     allow("verdict/trust.rs", &["== \"unix\""], OURS),
     allow(
         "verdict/trust.rs",
@@ -253,7 +259,7 @@ const ALLOWED: &[Allowed] = &[
         HEADER,
     ),
     allow(
-        "verdict/view.rs",
+        "verdict/openclaw/facts.rs",
         &["== \"openclaw\"", "== \"token\""],
         OURS,
     ),

@@ -129,12 +129,12 @@ pub fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 pub fn is_for_tests(path: &Path) -> bool {
     let name = path.file_stem().expect("a name").to_string_lossy();
     let folder = path.parent().expect("a folder");
-    let declared = format!("#[cfg(test)]\nmod {name};");
+    let declared = ["", "pub(crate) "].map(|seen| format!("#[cfg(test)]\n{seen}mod {name};"));
     let parents = [folder.with_extension("rs"), folder.join("lib.rs")];
     let parent = (parents.iter()).find(|parent| parent.is_file() && *parent != path);
     parent.is_some_and(|parent| {
         let text = fs::read_to_string(parent).expect("a source file");
-        text.contains(&declared) || is_for_tests(parent)
+        declared.iter().any(|one| text.contains(one)) || is_for_tests(parent)
     })
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wstap::session::SessionRecord;
 use wstap::session::record::Class;
-use wstap::session::record::dialect::{ConnectResult, RpcFacts};
+use wstap::session::record::dialect::{ConnectResult, DialectFacts, RpcFacts};
 use wstap::ws::inflate::InflateStop;
 
 use crate::peers::Via;
@@ -91,7 +91,7 @@ async fn start(deflate: Option<bool>) -> (Gateway, Tap) {
 }
 
 fn rpc(record: &SessionRecord) -> &RpcFacts {
-    record.dialect.as_ref().unwrap().rpc.as_ref().expect("rpc")
+    record.application().requests.expect("rpc")
 }
 
 /// Until the gateway has got this many frames.
@@ -114,7 +114,11 @@ async fn requests_are_matched_whether_compressed_or_not() {
         session.close().await;
         let record = tap.websocket().await;
         assert_eq!(class(&record), Class::Ok, "{deflate:?}");
-        let dialect = record.dialect.as_ref().unwrap();
+        let dialect = record
+            .dialect
+            .as_ref()
+            .and_then(DialectFacts::openclaw)
+            .unwrap();
         assert_eq!(dialect.result, ConnectResult::Accepted);
         assert_eq!(dialect.conn_id.as_ref().unwrap().as_str(), CONN_ID);
         assert_eq!(dialect.max_buffered, Some(52_428_800));
@@ -208,7 +212,11 @@ async fn broken_compression_stops_reading_and_nothing_else() {
     session.call("1", "health").await;
     session.close().await;
     let record = tap.websocket().await;
-    let dialect = record.dialect.as_ref().unwrap();
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .unwrap();
     let inflate = dialect.inflate.as_ref().unwrap();
     let to_client = inflate.to_client.as_ref().unwrap();
     assert_eq!(to_client.stopped, Some(InflateStop::Broken));

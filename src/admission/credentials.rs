@@ -27,9 +27,8 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// It asks for a WebSocket.
     pub websocket: bool,
-    /// The OpenClaw gateway's own protocol is spoken at this target: it is known where it does not
-    /// look for credentials.
-    pub openclaw: bool,
+    /// The gateway is known to ignore credentials in the head of an upgrade request with this target.
+    pub ignored: bool,
 }
 
 /// The credentials of one request head.
@@ -52,7 +51,7 @@ pub fn scan<'a>(
 ) -> Found {
     let mut scan = Scan {
         fingerprinter,
-        ignored: request.websocket && request.openclaw,
+        ignored: request.websocket && request.ignored,
         found: Found::default(),
     };
     // Cookies come last: they are the place where junk could crowd out what matters.

@@ -1,5 +1,7 @@
 //! Names of headers that concern one connection only, or that tell who a client is.
 
+use crate::dialect;
+
 /// The names that `Connection` lines nominate, without empty elements (RFC 9110 sections 5.6.1
 /// and 7.6.1).
 pub fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
@@ -54,15 +56,10 @@ pub fn is_protected(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     is_attribution(&name)
         || name.starts_with("sec-websocket-")
+        || dialect::profiles().any(|dialect| dialect.protected_headers.contains(&name.as_str()))
         || matches!(
             name.as_str(),
-            "host"
-                | "origin"
-                | "authorization"
-                | "cookie"
-                | "content-length"
-                | "transfer-encoding"
-                | "x-openclaw-scopes"
+            "host" | "origin" | "authorization" | "cookie" | "content-length" | "transfer-encoding"
         )
 }
 

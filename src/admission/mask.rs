@@ -13,6 +13,7 @@
 use memchr::memchr2_iter;
 
 use super::suspects::{self, SecretPath, subprotocol_items};
+use crate::dialect;
 use crate::session::credential::length;
 use crate::session::text::PeerText;
 
@@ -121,7 +122,7 @@ pub fn mask_subprotocols(value: &str) -> Vec<String> {
 
 /// Fields whose value explains a session and holds no secret by its definition.
 fn is_plain(name: &str) -> bool {
-    const PLAIN: [&str; 27] = [
+    const PLAIN: [&str; 26] = [
         "accept",
         "accept-encoding",
         "accept-language",
@@ -146,11 +147,11 @@ fn is_plain(name: &str) -> bool {
         "upgrade",
         "user-agent",
         "via",
-        "x-openclaw-scopes",
         "x-real-ip",
         "x-request-id",
     ];
     PLAIN.contains(&name)
+        || dialect::profiles().any(|dialect| dialect.protected_headers.contains(&name))
         || name.starts_with("sec-fetch-")
         // `x-forwarded-access-token` is the exception in that family.
         || (name.starts_with("x-forwarded-") && !suspects::header_name(name))

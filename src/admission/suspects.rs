@@ -11,6 +11,8 @@ mod keys;
 
 use std::borrow::Cow;
 
+use crate::dialect;
+
 pub(super) use jwt::find_jwt;
 pub(super) use keys::{
     is_build_id, is_own_asset, is_worded, looks_secret, looks_secret_after_hook, opens_hook,
@@ -18,7 +20,7 @@ pub(super) use keys::{
 
 /// True for a header field (lower-case name) that carries a credential as its whole value.
 pub(super) fn header_name(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 11] = [
         "api-key",
         "apikey",
         "authentication",
@@ -30,7 +32,6 @@ pub(super) fn header_name(name: &str) -> bool {
         "x-apikey",
         "x-auth",
         "x-authorization",
-        "x-openclaw-token",
     ];
     const ENDINGS: [&str; 8] = [
         "-token",
@@ -54,7 +55,8 @@ pub(super) fn header_name(name: &str) -> bool {
     !HARMLESS.contains(&name.as_str())
         && (NAMES.contains(&name.as_str())
             || name.ends_with("-authorization") && name != "proxy-authorization"
-            || ENDINGS.iter().any(|ending| name.ends_with(ending)))
+            || ENDINGS.iter().any(|ending| name.ends_with(ending))
+            || dialect::profiles().any(|it| it.credential_headers.contains(&name.as_str())))
 }
 
 /// True for a cookie whose name says that it authenticates.
@@ -112,11 +114,13 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|c: char| !c.is_ascii_alphanumeric())
 }
 
-/// Recognises the capability token in `/__openclaw__/cap/<token>/…`, fed one path segment at a time.
+/// Recognises the capability token of a path such as `/NAME/cap/<token>/…`, fed one path segment at a time.
 /// Empty and `.` segments are passed over, as a server that normalises the path would.
 #[derive(Default)]
 pub(super) struct CapabilityPath {
-    matched: u8,
+    /// The segments of which the first was the last one that was fed.
+    begun: Option<[&'static str; 2]>,
+    complete: bool,
 }
 
 impl CapabilityPath {
@@ -130,12 +134,11 @@ impl CapabilityPath {
         if lower.contains("/cap/") {
             return true;
         }
-        let token = self.matched == 2;
-        self.matched = match self.matched {
-            _ if lower == "__openclaw__" => 1,
-            1 if lower == "cap" => 2,
-            _ => 0,
-        };
+        let token = self.complete;
+        self.complete = self.begun.is_some_and(|[_, second]| lower == second);
+        self.begun = dialect::profiles()
+            .filter_map(|profile| profile.capability_path)
+            .find(|[first, _]| lower == *first);
         token
     }
 }

@@ -14,6 +14,7 @@ use super::address::{Host, parse_host};
 use super::error::{Complaint, ConfigError, quoted};
 use super::scalar::FromScalar;
 use crate::admission::forwarded::Mode;
+use crate::dialect::Choice;
 
 /// The gateway of this configuration.
 #[derive(Debug)]
@@ -187,12 +188,18 @@ pub enum Dialect {
     Plain,
 }
 
+impl From<Dialect> for Choice {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::OpenClaw => Self::OpenClaw,
+            Dialect::Plain => Self::Plain,
+        }
+    }
+}
+
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OpenClaw => "openclaw",
-            Self::Plain => "plain",
-        })
+        f.write_str(Choice::from(*self).profile().name)
     }
 }
 

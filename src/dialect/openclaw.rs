@@ -6,9 +6,10 @@
 //! the same millisecond. Of later messages only the front is looked at: for the `shutdown` event,
 //! and to match `req` with `res`.
 
+mod body;
 pub mod endpoint;
 mod front;
-pub mod page;
+mod page;
 mod read;
 mod rpc;
 mod secrets;
@@ -21,17 +22,46 @@ use serde_json::Value;
 
 use self::front::{Front, Kind};
 use self::rpc::Rpc;
+use super::profile::{Attribution, Profile, profile};
 use super::protocol::{Dialect, Ending, Message};
 use crate::session::credential::{Credential, Fingerprinter};
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
-use crate::session::record::dialect::{
-    ClientIdentity, ConnectResult, DeviceFacts, DialectError, Endpoint, FirstMessage,
-    FirstOfGateway, ProtocolRange, ServerIdentity, ShutdownFacts,
+use crate::session::record::dialect::openclaw::{
+    ClientIdentity, DeviceFacts, DialectError, Endpoint, FirstMessage, FirstOfGateway,
+    OpenClawFacts, ProtocolRange, ServerIdentity, announces,
 };
+use crate::session::record::dialect::{ConnectResult, ShutdownFacts};
 use crate::session::secrets::SeenSecrets;
 use crate::session::text::PeerText;
-use crate::ws::Opcode;
+use crate::ws::{CloseCode, Opcode};
+
+/// See [`Profile`].
+pub static PROFILE: Profile = Profile {
+    // Other services of the gateway do look at the request's headers.
+    ignores_head: |target| {
+        endpoint::of(target) == Endpoint::Gateway && !endpoint::may_be_canvas(target)
+    },
+    body: body::kind_of,
+    attribution: Some(Attribution {
+        // Not exempt from attribution, and answers both on a loopback gateway and elsewhere (seen with
+        // 2026.9.6; `/healthz` is exempt).
+        path: "/readyz",
+        takes: body::takes_attribution,
+        takes_us_for_local: body::takes_us_for_local,
+    }),
+    credential_headers: &["x-openclaw-token"],
+    protected_headers: &["x-openclaw-scopes"],
+    capability_path: Some(["__openclaw__", "cap"]),
+    answers_are_known: true,
+    listens_on_loopback: true,
+    // It pings every 25 s and ends a session one or two pings later.
+    ping_limit_ms: Some(20_000.0),
+    has_no_time_limit: true,
+    ..profile("openclaw", |fingerprinter, target| {
+        Box::new(OpenClaw::new(fingerprinter.clone(), target))
+    })
+};
 
 /// Enough for every connect request: the gateway's own limit for frames before `hello-ok`, since 2026.4.
 const HANDSHAKE_BYTES: usize = 64 * 1024;
@@ -505,14 +535,17 @@ impl Dialect for OpenClaw {
         Some((said.at, said.expected))
     }
 
+    fn announces(&self, code: Option<CloseCode>, reason: &[u8]) -> bool {
+        announces(code, reason)
+    }
+
     fn process(&self) -> Option<PeerText> {
         self.hello.as_ref()?.server.as_ref()?.boot_id.clone()
     }
 
     fn facts(&self, ending: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
         let anchor = ending.anchor;
-        let mut facts = DialectFacts {
-            name: "openclaw".to_owned(),
+        let mut facts = OpenClawFacts {
             endpoint: Some(self.served_by()),
             first_of_gateway: self.first_of_gateway,
             challenge_at: self.challenge_at.map(|at| anchor.at(at)),
@@ -521,7 +554,7 @@ impl Dialect for OpenClaw {
             first_message: self.first_message,
             result: self.result,
             error: self.error.as_deref().cloned(),
-            ..DialectFacts::default()
+            ..OpenClawFacts::default()
         };
         if let Some(connect) = &self.connect {
             facts.client.clone_from(&connect.client);
@@ -551,7 +584,7 @@ impl Dialect for OpenClaw {
         });
         let accepted = self.result == ConnectResult::Accepted;
         facts.rpc = accepted.then(|| self.rpc.facts(ending));
-        (facts, self.credentials.clone())
+        (facts.into(), self.credentials.clone())
     }
 }
 

@@ -2,11 +2,17 @@
 
 use std::time::Instant;
 
+use super::profile::{Profile, profile};
 use super::protocol::{Dialect, Ending, Message};
 use crate::session::credential::Credential;
 use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
-use crate::ws::Opcode;
+use crate::session::record::dialect::PlainFacts;
+use crate::session::record::dialect::openclaw::announces;
+use crate::ws::{CloseCode, Opcode};
+
+/// See [`Profile`].
+pub static PROFILE: Profile = profile("plain", |_, _| Box::new(Plain));
 
 /// Reads nothing.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +29,12 @@ impl Dialect for Plain {
         true
     }
 
+    /// Many a gateway that is not read is one of `OpenClaw` all the same.
+    fn announces(&self, code: Option<CloseCode>, reason: &[u8]) -> bool {
+        announces(code, reason)
+    }
+
     fn facts(&self, _: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
-        (
-            DialectFacts {
-                name: "plain".to_owned(),
-                ..DialectFacts::default()
-            },
-            Vec::new(),
-        )
+        (DialectFacts::Plain(PlainFacts), Vec::new())
     }
 }

@@ -8,7 +8,7 @@ use crate::session::party::Direction;
 use crate::session::record::DialectFacts;
 use crate::session::secrets::SeenSecrets;
 use crate::session::text::PeerText;
-use crate::ws::Opcode;
+use crate::ws::{CloseCode, Opcode};
 
 /// A reader of one application protocol, for one session.
 pub trait Dialect: Send {
@@ -35,6 +35,11 @@ pub trait Dialect: Send {
     /// expects to be back, if it said so.
     fn going_down(&self) -> Option<(Instant, Option<u64>)> {
         None
+    }
+
+    /// Whether a Close of the gateway says that it restarts or stops.
+    fn announces(&self, _code: Option<CloseCode>, _reason: &[u8]) -> bool {
+        false
     }
 
     /// Which process of the gateway let the client in, where it said so.

@@ -63,10 +63,8 @@ fn from_durations(record: &SessionRecord) -> Vec<Span> {
             spans.push(span(record, Phase::Upgrade, None, ms));
         }
     }
-    let Some(dialect) = &record.dialect else {
-        return spans;
-    };
-    if let Some((begin, end)) = dialect.challenge_at.zip(dialect.answered_at) {
+    let said = record.application();
+    if let Some((begin, end)) = said.greeted_at.zip(said.answered_at) {
         let ms = between_ms(begin, end);
         spans.push(span(record, Phase::Handshake, Some(begin), ms));
         if record.phase >= Phase::Open {

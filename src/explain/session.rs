@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::offset::offset_ms;
 use super::paper::{NAME, Paper, count, inert, pad, pad_left, word};
 use super::phases::phases;
-use super::steps::{LANES, Step, client_words, credential_words, lane, steps};
+use super::steps::{LANES, Step, credential_words, lane, steps};
 use crate::session::SessionRecord;
 use crate::session::record::{
     CloseFacts, DirectionFrames, Frames, GatewayFacts, Kind, Latency, Repeats, Saw, SawBasis,
@@ -101,10 +101,9 @@ impl<'a> Story<'a> {
         );
         paper.row(&word(&record.kind), NAME, &text);
         let mut client = record.client.addr.clone();
-        if let Some(dialect) = &record.dialect
-            && let Some(said) = &dialect.client
-        {
-            let _ = write!(client, ", {}", client_words(said));
+        let said = record.application();
+        if let Some(words) = said.client_words() {
+            let _ = write!(client, ", {words}");
         }
         paper.row("client", NAME, &client);
         let tap = &record.tap;
@@ -151,7 +150,7 @@ impl<'a> Story<'a> {
         if let Some(frames) = &record.frames {
             moved(paper, frames, record.latency.as_ref());
         }
-        if let Some(rpc) = record.dialect.as_ref().and_then(|one| one.rpc.as_ref()) {
+        if let Some(rpc) = record.application().requests {
             around::requests(paper, rpc);
         }
         if let Some(context) = &record.context {

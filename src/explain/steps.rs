@@ -4,6 +4,7 @@
 
 mod ending;
 mod lanes;
+mod openclaw;
 mod opening;
 mod passthrough;
 mod step;
@@ -13,7 +14,6 @@ pub use step::{Event, Place, Step};
 
 pub(super) use lanes::{LANES, lane};
 pub(super) use opening::credential_words;
-pub(super) use tunnel::client_words;
 
 use self::step::Steps;
 use crate::session::SessionRecord;

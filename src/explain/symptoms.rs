@@ -359,9 +359,10 @@ fn said(record: &SessionRecord) -> String {
         .flatten()
         .map(|seen| seen.reason.as_str().to_owned())
         .collect();
-    if let Some(error) = record.dialect.as_ref().and_then(|it| it.error.as_ref()) {
-        let error = serde_json::to_value(error).unwrap_or_default();
-        let texts_of = error.as_object().into_iter().flatten();
+    if let Some(dialect) = &record.dialect {
+        let dialect = serde_json::to_value(dialect).unwrap_or_default();
+        let texts_of = dialect.get("error").and_then(Value::as_object);
+        let texts_of = texts_of.into_iter().flatten();
         texts.extend(texts_of.filter_map(|(_, value)| Some(value.as_str()?.to_owned())));
     }
     if let Some(error) = record.gateway.as_ref().and_then(|it| it.error.as_ref()) {

@@ -9,7 +9,7 @@ use super::report::Versions;
 use super::whereabouts::Environment;
 use crate::place::read_in;
 use crate::session::text::PeerText;
-use crate::verdict::skew::Release;
+use crate::verdict::openclaw::skew::Release;
 
 /// Beside each folder of `PATH`, for a global install with npm; and in the official image.
 const BESIDE: &str = "../lib/node_modules/openclaw/package.json";

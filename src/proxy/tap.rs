@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::admission::peer::Peer;
-use crate::config::{Config, Dialect};
+use crate::config::Config;
 use crate::dialect::Choice;
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::session::Shared;
@@ -237,10 +237,7 @@ impl Tap {
     }
 
     pub(crate) fn dialect(&self) -> Choice {
-        match self.config.gateway().dialect() {
-            Dialect::OpenClaw => Choice::OpenClaw,
-            Dialect::Plain => Choice::Plain,
-        }
+        self.config.gateway().dialect().into()
     }
 
     /// A new record for something that happens on this connection.

@@ -234,29 +234,6 @@ pub struct Credential {
     pub effective: Option<bool>,
 }
 
-/// The credential that a gateway compared when it looks under these keys of `connect.params.auth`,
-/// the first first; of those that it looks at, the first where none of them was sent. Clients send
-/// several at once: a stored device token beside the shared one when they try again.
-#[must_use]
-pub fn compared<'a>(all: &'a [Credential], keys: &[&str]) -> Option<&'a Credential> {
-    let looked_at = || all.iter().filter(|one| one.effective == Some(true));
-    let under = |key: &&str| {
-        let here =
-            |one: &&Credential| one.place.strip_prefix("frame:connect.params.auth.") == Some(*key);
-        // For the gateway an empty one is none.
-        looked_at().filter(here).find(|one| one.length > 0)
-    };
-    keys.iter().find_map(under).or_else(|| looked_at().next())
-}
-
-/// Whether the client sent something under this key of `connect.params.auth`.
-#[must_use]
-pub fn sends(all: &[Credential], key: &str) -> bool {
-    all.iter().any(|one| {
-        one.length > 0 && one.place.strip_prefix("frame:connect.params.auth.") == Some(key)
-    })
-}
-
 impl Credential {
     /// Describes `secret`, seen at `place` (whose parts may be the peer's words and are escaped).
     /// Length and fingerprint are of the value without the blanks around it, wherever it was: equal

@@ -81,11 +81,9 @@ impl SessionRecord {
     /// moment its own was on its way before the others could know.
     fn acts(&self) -> impl Iterator<Item = (Option<Moment>, ActKind, Party)> {
         let close = &self.close;
-        let refusal = self
-            .dialect
-            .as_ref()
-            .filter(|dialect| dialect.result == ConnectResult::Refused)
-            .map(|dialect| dialect.answered_at.unwrap_or(self.closed_at));
+        let said = self.application();
+        let refusal = (said.result == ConnectResult::Refused)
+            .then(|| said.answered_at.unwrap_or(self.closed_at));
         let closed = |leg| match leg {
             Leg::Client => close.client.as_ref().map(|close| close.at),
             Leg::Gateway => close.gateway.as_ref().map(|close| close.at),

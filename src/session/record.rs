@@ -35,7 +35,7 @@ pub use close::{
 pub use codes::{Http2Error, PassedAlert, TlsAlert};
 pub use context::ContextFacts;
 pub use denied::{DeniedFact, DeniedKey};
-pub use dialect::DialectFacts;
+pub use dialect::{Application, DialectFacts, Refusal};
 pub use frames::{DirectionFrames, Frames, Latency};
 pub use gateway::{BodyKind, GatewayError, GatewayErrorKind, GatewayFacts, PageBy, TlsWords};
 pub use passthrough::{LastRecord, PassedFacts, PassthroughFacts};
@@ -224,6 +224,13 @@ impl Default for SessionRecord {
 }
 
 impl SessionRecord {
+    /// What the application said, in the terms that every dialect has; empty without a tunnel.
+    #[must_use]
+    pub fn application(&self) -> Application<'_> {
+        let dialect = self.dialect.as_ref();
+        dialect.map_or_else(Application::default, DialectFacts::application)
+    }
+
     /// When the session reached a phase, where the record tells it.
     ///
     /// `opened_at` is no substitute: of a connection's first request it is when the connection was

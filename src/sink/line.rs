@@ -325,12 +325,9 @@ fn about(record: &SessionRecord) -> Option<String> {
             human_bytes(down.wire_bytes),
         ));
     }
-    if let Some(client) = record
-        .dialect
-        .as_ref()
-        .and_then(|dialect| dialect.client.as_ref())
-    {
-        let who: Vec<&str> = [&client.id, &client.version]
+    let said = record.application();
+    if said.client_id.is_some() || said.client_version.is_some() {
+        let who: Vec<&str> = [said.client_id, said.client_version]
             .into_iter()
             .flatten()
             .map(super::super::session::text::PeerText::as_str)

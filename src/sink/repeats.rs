@@ -137,12 +137,7 @@ struct Allowance {
 
 impl Standing {
     fn of(record: &SessionRecord) -> Self {
-        let accepted = |result| result == ConnectResult::Accepted;
-        if record
-            .dialect
-            .as_ref()
-            .is_some_and(|it| accepted(it.result))
-        {
+        if record.application().result == ConnectResult::Accepted {
             Self::Admitted
         } else if record.phase >= Phase::Open {
             Self::Tunnel

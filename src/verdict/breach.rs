@@ -124,7 +124,7 @@ impl View<'_> {
     /// The gateway had said that it goes down, to this session or to others: that ends sessions whatever
     /// was sent in them.
     fn was_announced(&self) -> bool {
-        let own = self.dialect.as_ref().and_then(|it| it.shutdown.as_ref());
+        let own = self.application().shutdown;
         let own = own.map(|event| event.at);
         let others = self.announced_to_others().map(|down| down.at);
         own.into_iter()

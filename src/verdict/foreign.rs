@@ -1,6 +1,5 @@
 //! Marks of another server in an answer: an answer that carries one was not made by the gateway.
 
-use super::skew::Release;
 use super::view::{View, fact, short};
 use crate::session::record::{AnswerBy, BodyKind, Evidence, PageBy};
 use crate::session::text::PeerText;
@@ -130,28 +129,6 @@ impl View<'_> {
     #[must_use]
     pub fn refused_with(&self, body: BodyKind) -> bool {
         self.refused_upgrade().is_some() && self.body_kind() == Some(body)
-    }
-
-    /// The answer to the upgrade has the exact form in which the `ws` library of Node refuses while its
-    /// server is closing: `OpenClaw` before 2026.8 while it stops. A gateway that is known to be newer
-    /// says it in words of its own.
-    #[must_use]
-    pub fn library_closes(&self) -> bool {
-        /// Nothing else stands in its head, and in no other order.
-        const HEAD: [&str; 3] = ["connection", "content-type", "content-length"];
-        /// The first release with words of its own.
-        const OWN_WORDS: Release = Release(2026, 8, 0);
-        if !self.refused_with(BodyKind::LibraryClosing) || self.status() != Some(503) {
-            return false;
-        }
-        let head = self.gateway.iter().flat_map(|it| &it.response_headers);
-        let exact = head
-            .map(|header| header.name.as_str().to_ascii_lowercase())
-            .eq(HEAD);
-        exact
-            && self
-                .gateway_release()
-                .is_none_or(|release| release < OWN_WORDS)
     }
 
     /// Status, server and body of the answer, as evidence.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::precedence;
 use super::rule::Rule;
-use super::rules::FILES;
+use super::rules::files;
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Verdict};
@@ -13,18 +13,19 @@ use crate::session::record::{Class, Confidence, Verdict};
 /// Every rule, in the order in which they are asked: that of [`precedence`].
 #[must_use]
 pub fn rules() -> &'static [&'static Rule] {
-    static ORDERED: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
-        let by_id: BTreeMap<&str, &Rule> = FILES
-            .iter()
-            .flat_map(|file| file.iter())
-            .map(|rule| (rule.id, rule))
-            .collect();
-        // A test compares both lists: neither has an id that the other lacks.
-        precedence::ids()
-            .filter_map(|id| by_id.get(id).copied())
-            .collect()
-    });
+    static ORDERED: LazyLock<Vec<&'static Rule>> =
+        LazyLock::new(|| in_order(files(), precedence::ids()));
     &ORDERED
+}
+
+/// The rules of these files, in this order.
+pub(super) fn in_order(
+    files: impl Iterator<Item = &'static [Rule]>,
+    ids: impl Iterator<Item = &'static str>,
+) -> Vec<&'static Rule> {
+    let by_id: BTreeMap<&str, &Rule> = files.flatten().map(|rule| (rule.id, rule)).collect();
+    // A test compares both lists: neither has an id that the other lacks.
+    ids.filter_map(|id| by_id.get(id).copied()).collect()
 }
 
 /// The rule with this id.

@@ -14,10 +14,10 @@ const NAMED: usize = 3;
 const SENT_AGAIN_MS: f64 = 2000.0;
 
 impl<'a> View<'a> {
-    /// What is known of its requests; only for `openclaw`, and only after a `hello-ok`.
+    /// What is known of its requests; only of dialects that have requests, and only after the client was let in.
     #[must_use]
     pub fn rpc(&self) -> Option<&'a RpcFacts> {
-        self.record().dialect.as_ref()?.rpc.as_ref()
+        self.record().application().requests
     }
 
     /// The oldest requests that were surely without an answer at the end.

@@ -1,13 +1,8 @@
-//! The rules, one file for each family.
+//! The rules, one file for each family; those that only one dialect has are in its folder.
 //!
 //! A file has a `RULES` list: what each rule says of itself, and the function that finds it. Which
 //! rule is asked first is not decided here but in [`precedence`](super::precedence).
 
-mod attribution;
-mod auth_device;
-mod auth_identity;
-mod auth_secret;
-mod channel;
 mod client_again;
 mod client_certificate;
 mod client_closed;
@@ -27,20 +22,16 @@ mod http;
 mod kept;
 mod left;
 mod lifecycle;
-mod lifecycle_session;
 mod limit;
 mod loops;
 mod network;
 mod network_large;
-mod origin;
-mod pairing;
+mod openclaw;
 mod passthrough;
 mod pings;
 mod probe;
-mod protocol;
 mod refused;
 mod restarting;
-mod services;
 mod silent;
 mod silent_requests;
 mod subprotocol;
@@ -52,19 +43,21 @@ mod tap_origin;
 mod tap_timeout;
 mod tls_broken;
 mod together;
-mod together_auth;
 mod unreachable;
 mod unreachable_certificate;
 
 use super::rule::Rule;
 
+/// The rules of one file.
+type File = &'static [Rule];
+
 /// The rules of every file.
-pub(super) const FILES: &[&[Rule]] = &[
-    attribution::RULES,
-    auth_device::RULES,
-    auth_identity::RULES,
-    auth_secret::RULES,
-    channel::RULES,
+pub(super) fn files() -> impl Iterator<Item = File> {
+    [GENERAL, openclaw::FILES].into_iter().flatten().copied()
+}
+
+/// The files with the rules that do not depend on a dialect.
+const GENERAL: &[File] = &[
     client_again::RULES,
     client_certificate::RULES,
     client_closed::RULES,
@@ -84,20 +77,15 @@ pub(super) const FILES: &[&[Rule]] = &[
     kept::RULES,
     left::RULES,
     lifecycle::RULES,
-    lifecycle_session::RULES,
     limit::RULES,
     loops::RULES,
     network::RULES,
     network_large::RULES,
-    origin::RULES,
-    pairing::RULES,
     passthrough::RULES,
     pings::RULES,
     probe::RULES,
-    protocol::RULES,
     refused::RULES,
     restarting::RULES,
-    services::RULES,
     silent::RULES,
     silent_requests::RULES,
     subprotocol::RULES,
@@ -109,29 +97,41 @@ pub(super) const FILES: &[&[Rule]] = &[
     tap_timeout::RULES,
     tls_broken::RULES,
     together::RULES,
-    together_auth::RULES,
     unreachable::RULES,
     unreachable_certificate::RULES,
 ];
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     /// A file that is not declared is not compiled: its rules would not exist, and nothing would say
-    /// so. (A file that is declared and missing in `FILES` is dead code for the compiler.)
+    /// so. (A file that is declared and missing in its list is dead code for the compiler.)
     #[test]
-    fn every_file_in_the_folder_is_declared() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/verdict/rules");
-        let declared = include_str!("rules.rs");
-        let mut count = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            assert!(
-                declared.contains(&format!("\nmod {name};\n")),
-                "src/verdict/rules.rs does not declare {name}"
-            );
-            count += 1;
+    fn every_file_in_the_folders_is_declared() {
+        let general = ("rules", include_str!("rules.rs"), 1 + super::GENERAL.len());
+        let openclaw = super::openclaw::FILES.len();
+        let openclaw = (
+            "rules/openclaw",
+            include_str!("rules/openclaw.rs"),
+            openclaw,
+        );
+        for (folder, declared, expected) in [general, openclaw] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/verdict");
+            let mut count = 0;
+            for entry in std::fs::read_dir(path.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_none() {
+                    continue;
+                }
+                let name = path.file_stem().unwrap().to_str().unwrap();
+                assert!(
+                    declared.contains(&format!("\nmod {name};\n")),
+                    "src/verdict/{folder}.rs does not declare {name}"
+                );
+                count += 1;
+            }
+            assert_eq!(count, expected, "{folder}");
         }
-        assert_eq!(count, super::FILES.len());
     }
 }

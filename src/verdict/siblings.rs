@@ -115,15 +115,15 @@ pub(super) fn let_in(used: &CredentialUse) -> String {
 
 /// What tells the gateway's processes apart, where it has no boot ids: they came with 2026.8.
 fn no_boot_id(view: &View<'_>) -> Option<Evidence> {
-    let dialect = view.record().dialect.as_ref()?;
-    let server = dialect.server.as_ref()?;
-    if server.boot_id.is_some() {
+    let said = view.application();
+    let gateway = said.gateway?;
+    if gateway.boot.is_some() {
         return None;
     }
-    let name = dialect.conn_id.as_ref().map_or_else(String::new, |id| {
+    let name = said.log_id.map_or_else(String::new, |id| {
         format!("; in its log this session is conn={}", id.as_str())
     });
-    Some(fact(match dialect.process_began_at() {
+    Some(fact(match gateway.began_at {
         Some(began) => format!(
             "this gateway has no boot ids (they came with 2026.8); by its uptime its process began at \
              {began}{name}"

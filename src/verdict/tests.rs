@@ -4,6 +4,7 @@
 //! * `cases` covers the contract's "Cases decided here" that today's facts can show;
 //! * `captures`: what real gateways of nine months said, judged;
 //! * `hostile`: records that must not fool or harm anybody;
+//! * `lantern`: a dialect of the tests alone, from bytes to verdicts;
 //! * `answers`, `breaches`, `origins`, `pages`, `pings`: answers other than a 101, frames that break the
 //!   protocol, Origins that we refuse, Origins of pages, unanswered pings;
 //! * `decided`: a refusal decides over everything that comes after it;
@@ -16,6 +17,7 @@
 //! * `chance`: random ends must not look like evidence;
 //! * `releases`: which of client and gateway is older, and the names of the gateway's release;
 //! * `precedence`: no order of rules is left to chance;
+//! * `written`: records keep their JSON;
 //! * `properties`: generated records; `grafts`: pieces of fixtures, combined.
 
 mod answers;
@@ -30,6 +32,7 @@ mod fixtures;
 mod grafts;
 mod hops;
 mod hostile;
+mod lantern;
 mod old_gateways;
 mod origins;
 mod pages;
@@ -43,9 +46,11 @@ mod releases;
 mod requests;
 mod together;
 mod visits;
+mod written;
 
 use std::path::{Path, PathBuf};
 
+use super::openclaw::skew;
 use super::*;
 
 /// `tests/fixtures/verdicts`.

@@ -2,16 +2,16 @@
 
 use std::ops::Deref;
 
+use crate::dialect::{self, Profile};
 use crate::session::SessionRecord;
 use crate::session::memory::PERIODS_S;
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Leg, Party, Phase};
 use crate::session::record::close::{ActKind, FirstAct};
-use crate::session::record::dialect::DialectError;
+use crate::session::record::dialect::DialectFacts;
 use crate::session::record::{
     CloseSeen, DirectionFrames, Evidence, GatewayErrorKind, Kind, Saw, StreamFault, TransportEnd,
 };
-use crate::session::text::PeerText;
 use crate::ws::Violation;
 
 pub use super::words::*;
@@ -27,7 +27,7 @@ pub struct View<'a> {
 /// The first act of a tunnel's ending ([`SessionRecord::first_act`]), as rules ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decisive {
-    /// The gateway answered the connect request with `ok: false`.
+    /// The gateway refused the client inside the WebSocket.
     Refusal,
     /// The gateway sent a Close frame.
     GatewayClose,
@@ -192,22 +192,17 @@ impl<'a> View<'a> {
         self.record.had_tunnel() && self.record.phase == Phase::Handshake
     }
 
-    /// Messages are read as those of `OpenClaw`.
+    /// What is known of the gateway that is configured, tunnel or not.
     #[must_use]
-    pub fn is_openclaw(&self) -> bool {
-        self.record
-            .dialect
-            .as_ref()
-            .is_some_and(|dialect| dialect.name == "openclaw")
+    pub fn expected(&self) -> &'static Profile {
+        let gateway = self.record.gateway.as_ref();
+        dialect::named(gateway.map_or("", |gateway| gateway.expects.as_str()))
     }
 
-    /// An `OpenClaw` gateway is configured, tunnel or not.
+    /// What is known of the application whose messages were read.
     #[must_use]
-    pub fn expects_openclaw(&self) -> bool {
-        self.record
-            .gateway
-            .as_ref()
-            .is_some_and(|gateway| gateway.expects == "openclaw")
+    pub fn spoken(&self) -> &'static Profile {
+        dialect::named(self.record.dialect.as_ref().map_or("", DialectFacts::name))
     }
 
     /// The Close frame of a leg.
@@ -256,21 +251,6 @@ impl<'a> View<'a> {
         }
         let close = self.close_of(Leg::Client)?;
         Some((close, close.code.map(|code| code.0)))
-    }
-
-    /// The gateway's refusal, when that is the decisive fact.
-    #[must_use]
-    pub fn refusal(&self) -> Option<&'a DialectError> {
-        if self.decisive != Decisive::Refusal {
-            return None;
-        }
-        self.record.dialect.as_ref()?.error.as_ref()
-    }
-
-    /// The refusal's `details.code`.
-    #[must_use]
-    pub fn refusal_code(&self) -> Option<&'a str> {
-        self.refusal()?.details_code.as_ref().map(PeerText::as_str)
     }
 
     /// Why the gateway gave no usable answer.
@@ -376,17 +356,6 @@ impl<'a> View<'a> {
             Some(addr) => format!("{} ({addr})", gateway.url),
             None => gateway.url.clone(),
         }
-    }
-
-    /// The secret that the gateway compared: it takes what stands under the key of its own mode
-    /// (`token` or `password`), and what stands under the other one where that is missing.
-    #[must_use]
-    pub fn compared_secret(
-        &self,
-        mode: &str,
-    ) -> Option<&'a crate::session::credential::Credential> {
-        let other = if mode == "token" { "password" } else { "token" };
-        crate::session::credential::compared(&self.record.auth, &[mode, other])
     }
 
     /// A credential that the gateway looks at: the first, whatever it compared.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wstap::session::SessionRecord;
-use wstap::session::record::dialect::ConnectResult;
+use wstap::session::record::dialect::{ConnectResult, DialectFacts};
 use wstap::session::record::{Class, Kind, OriginDecision};
 use wstap::session::text::PeerText;
 
@@ -181,7 +181,11 @@ async fn works(browser: &mut Browser, door: &Door, shown_in: &str) -> SessionRec
     assert_eq!(sent, Some(door.origin.as_str()));
     assert_eq!(origin.decision, OriginDecision::Allowed);
     assert_eq!(origin.rule.as_deref(), Some(door.origin.as_str()));
-    let dialect = record.dialect.as_ref().expect("a dialect");
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .expect("a dialect");
     assert_eq!(dialect.result, ConnectResult::Accepted);
     let client = dialect
         .client

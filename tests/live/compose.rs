@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use wstap::session::SessionRecord;
-use wstap::session::record::dialect::ConnectResult;
+use wstap::session::record::dialect::{ConnectResult, DialectFacts};
 use wstap::session::record::gateway::ForwardedMode;
 use wstap::session::record::verdict::ActOn;
 use wstap::session::record::{Class, Confidence, OriginDecision};
@@ -92,7 +92,11 @@ async fn gateway_and_tap_on_a_bridge_network() {
         written_as(&record),
         Some((ForwardedMode::Overwrite, cli_addr))
     );
-    let dialect = record.dialect.as_ref().expect("a dialect");
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .expect("a dialect");
     assert_eq!(dialect.result, ConnectResult::Accepted);
     assert_eq!(dialect.scopes_granted.as_ref().map(Vec::len), Some(0));
     let tls = record.client.tls.as_ref().and_then(|tls| tls.sni.as_ref());
@@ -371,7 +375,11 @@ async fn a_remote_command_line_gets_a_device(
 }
 
 fn pairing_request(record: &SessionRecord) -> String {
-    let dialect = record.dialect.as_ref().expect("a dialect");
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .expect("a dialect");
     let error = dialect.error.as_ref().expect("an error");
     error
         .request_id

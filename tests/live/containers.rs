@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use wstap::session::SessionRecord;
-use wstap::session::record::dialect::ConnectResult;
+use wstap::session::record::dialect::{ConnectResult, DialectFacts};
 use wstap::session::record::verdict::ActOn;
 use wstap::session::record::{Class, GatewayErrorKind};
 
@@ -322,7 +322,11 @@ async fn a_command_line_in_a_container(project: &Project) {
     fine.fine("gateway call health");
     let record = project.record_after(before).await;
     assert_eq!(class(&record), Class::Ok);
-    let dialect = record.dialect.as_ref().expect("a dialect");
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .expect("a dialect");
     assert_eq!(dialect.result, ConnectResult::Accepted);
 
     let before = project.records().len();
@@ -332,7 +336,8 @@ async fn a_command_line_in_a_container(project: &Project) {
     }
     let record = project.record_after(before).await;
     assert_eq!(class(&record), Class::GatewayPairing);
-    let error = record.dialect.as_ref().and_then(|it| it.error.as_ref());
+    let facts = record.dialect.as_ref().and_then(DialectFacts::openclaw);
+    let error = facts.and_then(|facts| facts.error.as_ref());
     let request = error.and_then(|error| error.request_id.as_ref());
     let request = request.expect("a request").as_str().to_owned();
     assert!(next(&record).contains(&request), "{}", next(&record));

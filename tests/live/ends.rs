@@ -70,10 +70,7 @@ async fn a_stopped_gateway_says_so() {
             .map(|code| code.0),
         Some(1012)
     );
-    let shutdown = record
-        .dialect
-        .as_ref()
-        .and_then(|dialect| dialect.shutdown.clone());
+    let shutdown = record.application().shutdown.cloned();
     let reason = shutdown
         .and_then(|shutdown| shutdown.reason)
         .expect("a reason");

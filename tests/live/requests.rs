@@ -62,7 +62,7 @@ async fn missing_scopes_are_told_apart_from_a_lost_locality() {
         "{:?}",
         record.verdict
     );
-    let rpc = record.dialect.as_ref().unwrap().rpc.as_ref().unwrap();
+    let rpc = record.application().requests.unwrap();
     assert!(rpc.failures[0].missing_scope.is_some(), "{rpc:?}");
 
     let answer = ask(&tap, &[], "health").await;

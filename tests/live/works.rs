@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wstap::session::SessionRecord;
 use wstap::session::party::Phase;
 use wstap::session::record::Class;
-use wstap::session::record::dialect::ConnectResult;
+use wstap::session::record::dialect::{ConnectResult, DialectFacts};
 
 use super::cli::{Output, call};
 use super::gateway::{Gateway, TOKEN};
@@ -87,13 +87,7 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
         assert_accepted(&record);
         assert_called(&record, "health");
         assert_eq!(record.client.tls.is_some(), face == Face::Tls);
-        let conn_id = record
-            .dialect
-            .as_ref()
-            .unwrap()
-            .conn_id
-            .clone()
-            .expect("a connection id");
+        let conn_id = record.application().log_id.expect("a connection id");
         gateway.logged(conn_id.as_str()).await;
 
         let wrong = call(&install, "health", &url, WRONG, ca).await;
@@ -132,7 +126,11 @@ async fn the_command_line_tool_and_the_page_work_as_without_the_tap() {
 
 /// The tool's one request, answered.
 fn assert_called(record: &SessionRecord, method: &str) {
-    let dialect = record.dialect.as_ref().expect("a dialect");
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .expect("a dialect");
     assert!(dialect.max_buffered.is_some() && dialect.tick_interval_ms.is_some());
     let rpc = dialect.rpc.as_ref().expect("requests");
     let row = rpc
@@ -152,7 +150,11 @@ fn assert_called(record: &SessionRecord, method: &str) {
 
 fn assert_accepted(record: &SessionRecord) {
     assert!(record.phase >= Phase::Open, "{:?}", record.phase);
-    let dialect = record.dialect.as_ref().expect("a dialect");
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .expect("a dialect");
     assert_eq!(dialect.result, ConnectResult::Accepted);
     assert_eq!(
         dialect
@@ -171,7 +173,11 @@ fn assert_mismatch(record: &SessionRecord) {
         (record.phase, class(record)),
         (Phase::Handshake, Class::GatewayAuth)
     );
-    let dialect = record.dialect.as_ref().expect("a dialect");
+    let dialect = record
+        .dialect
+        .as_ref()
+        .and_then(DialectFacts::openclaw)
+        .expect("a dialect");
     assert_eq!(dialect.result, ConnectResult::Refused);
     let details = dialect
         .error

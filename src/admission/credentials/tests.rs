@@ -8,7 +8,7 @@ fn keyed() -> Fingerprinter {
     Fingerprinter::with_key(b"test key")
 }
 
-fn scan_with(headers: &[(&str, &str)], target: &str, websocket: bool, openclaw: bool) -> Found {
+fn scan_with(headers: &[(&str, &str)], target: &str, websocket: bool, ignored: bool) -> Found {
     let headers = headers
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
@@ -17,7 +17,7 @@ fn scan_with(headers: &[(&str, &str)], target: &str, websocket: bool, openclaw: 
         Request {
             target,
             websocket,
-            openclaw,
+            ignored,
         },
         &keyed(),
     )
@@ -335,7 +335,7 @@ proptest! {
         target in any::<String>(),
     ) {
         let head = lines.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let found = scan(head, Request { target: &target, websocket: true, openclaw: true }, &keyed());
+        let found = scan(head, Request { target: &target, websocket: true, ignored: true }, &keyed());
         prop_assert!(found.credentials.len() <= MAX_CREDENTIALS);
         for credential in &found.credentials {
             prop_assert!(!credential.place.chars().any(crate::session::text::must_escape));

@@ -13,7 +13,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use crate::dialect::openclaw::page::is_control_ui;
+use crate::dialect::profile::Attribution;
 use crate::session::record::gateway::Acceptance;
 
 /// The client that a check names: TEST-NET-3, which nobody has.
@@ -73,30 +73,15 @@ impl Outcome {
 }
 
 impl Answer {
-    /// Reads an answer; `body` may be only its front. What is not surely the gateway's own is no
-    /// answer: the gateway may be starting behind another proxy.
+    /// Reads an answer; `body` may be only its front.
     #[must_use]
-    pub fn of(status: u16, body: &[u8]) -> Self {
-        let has = |needle: &str| {
-            body.windows(needle.len())
-                .any(|window| window == needle.as_bytes())
-        };
-        match status {
-            403 if has("\"proxy_attribution_required\"") => Self::Refused,
-            // A gateway without this path, before 2026.3, answers with the page of its Control UI.
-            200 if has("\"ready\":true") || is_control_ui(body) => Self::Taken,
-            _ => Self::None,
+    pub fn of(dialect: &Attribution, status: u16, body: &[u8]) -> Self {
+        match (dialect.takes)(status, body) {
+            Some(true) => Self::Taken,
+            Some(false) => Self::Refused,
+            None => Self::None,
         }
     }
-}
-
-/// Whether an answer to a request without attribution headers shows that the gateway takes us for
-/// local: only then it tells details (seen with 2026.9.6). Something between us, such as a port
-/// forwarding, may end at its loopback address, whatever our own address is.
-#[must_use]
-pub fn takes_us_for_local(status: u16, body: &[u8]) -> bool {
-    let needle = b"\"failing\"";
-    status == 200 && body.windows(needle.len()).any(|window| window == needle)
 }
 
 /// What is known, and when to ask next.

@@ -27,9 +27,7 @@ pub fn observed(record: &SessionRecord) -> Option<(&str, String)> {
         .verdict
         .as_ref()
         .is_some_and(|verdict| verdict.class == Class::GatewayOrigin);
-    let accepted = record.dialect.as_ref().is_some_and(|dialect| {
-        dialect.name == "openclaw" && dialect.result == ConnectResult::Accepted
-    });
+    let accepted = record.application().result == ConnectResult::Accepted;
     match facts.decision {
         OriginDecision::Allowed if refused => {
             let rule = facts.rule.as_deref().unwrap_or("origins.allowed");
@@ -53,7 +51,8 @@ pub fn observed(record: &SessionRecord) -> Option<(&str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::record::{DialectFacts, OriginFacts, Verdict};
+    use crate::session::record::dialect::openclaw::OpenClawFacts;
+    use crate::session::record::{OriginFacts, Verdict};
     use crate::verdict::registry;
 
     fn record(decision: OriginDecision, result: ConnectResult, class: Class) -> SessionRecord {
@@ -67,11 +66,13 @@ mod tests {
                 error_kind: None,
                 error: None,
             }),
-            dialect: Some(DialectFacts {
-                name: "openclaw".to_owned(),
-                result,
-                ..DialectFacts::default()
-            }),
+            dialect: Some(
+                OpenClawFacts {
+                    result,
+                    ..OpenClawFacts::default()
+                }
+                .into(),
+            ),
             verdict: Some(Verdict {
                 class,
                 ..registry::unknown()

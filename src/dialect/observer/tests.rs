@@ -7,6 +7,7 @@ use crate::dialect::{Ending, Message};
 use crate::session::credential::{Credential, Fingerprinter};
 use crate::session::moment::Anchor;
 use crate::session::record::DialectFacts;
+use crate::session::record::dialect::PlainFacts;
 use crate::ws::inflate::InflateStop;
 use crate::ws::masking::apply_mask;
 
@@ -29,7 +30,7 @@ impl Dialect for Listener {
         true
     }
     fn facts(&self, _: &Ending<'_>) -> (DialectFacts, Vec<Credential>) {
-        (DialectFacts::default(), Vec::new())
+        (DialectFacts::Plain(PlainFacts), Vec::new())
     }
 }
 
@@ -246,7 +247,7 @@ fn session(calls: &[(u8, bool)], takeover: bool, plain: &[bool], size: usize) ->
         written_to_gateway: u64::MAX,
     };
     let facts = dialect.facts(&ending).0;
-    let rpc = facts.rpc.as_ref().expect("it was accepted");
+    let rpc = facts.application().requests.expect("it was accepted");
     assert_eq!(rpc.requests, calls.len() as u64);
     facts
 }

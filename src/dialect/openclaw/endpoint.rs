@@ -2,7 +2,7 @@
 //! the one that challenges; a few speak another protocol and never do (gateway 2026.9.6,
 //! `server-http-upgrades.ts`).
 
-use crate::session::record::dialect::Endpoint;
+use crate::session::record::dialect::openclaw::Endpoint;
 
 /// Paths with a service of their own, and what is below them.
 const SERVICES: [(&str, Endpoint); 5] = [

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::session::record::dialect::DialectError;
+use crate::session::record::dialect::openclaw::DialectError;
 use crate::session::text::PeerText;
 
 use super::read;

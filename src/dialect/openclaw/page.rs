@@ -14,7 +14,7 @@ const MARKS: [&str; 4] = [
 
 /// Whether HTML that begins like this is the Control UI's page.
 #[must_use]
-pub fn is_control_ui(front: &[u8]) -> bool {
+pub(super) fn is_control_ui(front: &[u8]) -> bool {
     let has = |mark: &str| {
         front
             .windows(mark.len())

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Value;
 
 use crate::dialect::protocol::Message;
-use crate::session::record::dialect::DialectError;
+use crate::session::record::dialect::openclaw::DialectError;
 use crate::session::text::PeerText;
 
 /// Longest text kept from a message.

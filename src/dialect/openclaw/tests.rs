@@ -57,13 +57,14 @@ impl Talk {
     fn client(self, text: &str) -> Self {
         self.say(Direction::ToGateway, text)
     }
-    fn facts(&self) -> (DialectFacts, Vec<Credential>) {
+    fn facts(&self) -> (OpenClawFacts, Vec<Credential>) {
         let wall = "2026-11-21T00:00:00Z".parse().unwrap();
-        self.dialect.facts(&Ending {
+        let (facts, credentials) = self.dialect.facts(&Ending {
             anchor: &Anchor::new(wall, self.start),
             now: self.start + Duration::from_millis(self.ms),
             written_to_gateway: self.written,
-        })
+        });
+        (facts.openclaw().unwrap().clone(), credentials)
     }
 }
 

@@ -242,13 +242,13 @@ impl Climber<'_> {
     }
 
     fn versions(&mut self, record: &SessionRecord) {
-        let Some(dialect) = &record.dialect else {
+        if record.dialect.is_none() {
             return;
-        };
-        let server = dialect.server.as_ref();
-        let version = server.and_then(|server| server.version.clone());
+        }
+        let said = record.application();
+        let version = said.gateway.and_then(|gateway| gateway.version.cloned());
         self.versions.gateway = version.map(Into::into);
-        self.versions.protocol = dialect.protocol.agreed;
+        self.versions.protocol = said.protocol;
     }
 
     fn scopes(&mut self, record: &SessionRecord, heard: &Heard) {

@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::dialect::openclaw::page::is_control_ui;
+use crate::dialect;
 use crate::proxy::connection::session::Shared;
 use crate::proxy::request::from_client::{BodyError, FromClient};
 use crate::proxy::request::pace::{Pace, TooSlow};
@@ -295,33 +295,9 @@ impl Drop for Answered {
     }
 }
 
-/// What the gateway's WebSocket library says to a malformed handshake, as `text/html`.
-const LIBRARY: [&str; 4] = [
-    "Invalid Sec-WebSocket-Protocol header",
-    "Invalid Upgrade header",
-    "Missing or invalid Sec-WebSocket-Key header",
-    "Missing or invalid Sec-WebSocket-Version header",
-];
-
-/// What that library says when its server is closing, as `text/html` too.
-const LIBRARY_CLOSING: &[u8] = b"Service Unavailable";
-
-/// What the gateway says to an upgrade where one of its other services is not there.
-const SERVICES: [&str; 4] = [
-    "Worker websocket ingress unavailable",
-    "desktop observe unavailable",
-    "node desktop attach unavailable",
-    "node portal attach unavailable",
-];
-
-/// Whose an answer's body seems to be. What `OpenClaw` 2026.9.6 sends is known by heart; the rest
-/// is told apart by content type.
+/// Whose an answer's body seems to be. What a gateway sends itself is known to its dialect; the rest is
+/// told apart by content type.
 pub(crate) fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
-    let contains = |needle: &str| {
-        front
-            .windows(needle.len())
-            .any(|window| window == needle.as_bytes())
-    };
     let content_type = headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -338,25 +314,8 @@ pub(crate) fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
             .is_some_and(|tag| tag.eq_ignore_ascii_case(b"<!doctype"));
     if front.is_empty() {
         BodyKind::Empty
-    } else if contains("\"proxy_attribution_required\"") {
-        BodyKind::Attribution
-    } else if front.ends_with(b" websocket admission closed") {
-        BodyKind::AdmissionClosed
-    } else if front == b"Too many unauthenticated sockets" {
-        BodyKind::TooManySockets
-    } else if front.ends_with(b" websocket handlers unavailable") {
-        BodyKind::HandlersUnavailable
-    } else if SERVICES.iter().any(|text| front == text.as_bytes()) {
-        BodyKind::ServiceUnavailable
-    } else if is_control_ui(front) {
-        BodyKind::ControlUi
-    } else if contains("\"type\":\"unauthorized\"")
-        || contains("\"type\":\"rate_limited\"")
-        || LIBRARY.iter().any(|text| front == text.as_bytes())
-    {
-        BodyKind::Gateway
-    } else if front == LIBRARY_CLOSING && content_type == "text/html" {
-        BodyKind::LibraryClosing
+    } else if let Some(own) = dialect::body(front, &content_type) {
+        own
     } else if html {
         BodyKind::Html
     } else if content_type.contains("json") {

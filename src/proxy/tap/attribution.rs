@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::forwarded::Mode;
 use crate::admission::forwarded::acceptance::Plan;
-use crate::config::{Config, Dialect};
+use crate::config::Config;
+use crate::dialect::Choice;
 use crate::session::dial::DialFacts;
 use crate::session::record::gateway::Acceptance;
 
@@ -39,7 +40,8 @@ impl Attribution {
         let everybody_passes = gateway.is_local()
             && config.serves_this_host_only()
             && config.trusted_proxies().is_empty();
-        let asks = gateway.dialect() == Dialect::OpenClaw
+        let dialect = Choice::from(gateway.dialect()).profile();
+        let asks = dialect.attribution.is_some()
             && match gateway.forwarded() {
                 Mode::Auto => !everybody_passes,
                 Mode::Overwrite => true,

@@ -577,7 +577,7 @@ impl Drop for Relay {
             now,
             written_to_gateway: to_gateway.written_to,
         });
-        said.inflate = inflate(to_gateway, to_client, &anchor);
+        said.inflated(inflate(to_gateway, to_client, &anchor));
         record.tunnel_ended(Tunnelled::WebSocket {
             frames,
             latency,

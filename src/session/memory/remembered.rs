@@ -7,11 +7,11 @@ use super::announcement::shutdown;
 use super::attempt::Attempt;
 use super::loss::{ended_at, lost};
 use super::numbers::Number;
-use crate::session::credential::{Credential, compared, sends};
+use crate::session::credential::Credential;
 use crate::session::moment::Moment;
 use crate::session::party::{Leg, Phase};
 use crate::session::record::context::{GatewayRelease, GoingDown, SAME_PROCESS_MS};
-use crate::session::record::dialect::{ConnectResult, DialectError};
+use crate::session::record::dialect::ConnectResult;
 use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::{SessionRecord, TransportEnd};
 use crate::session::text::PeerText;
@@ -85,27 +85,25 @@ impl Remembered {
         client: impl FnOnce(&IpAddr) -> Number,
     ) -> Self {
         let rest = Rest::of(record);
-        let dialect = record.dialect.as_ref();
+        let said = record.application();
         let gateway = record.gateway.as_ref();
-        let issued = dialect.and_then(|dialect| dialect.issued_token.as_deref());
         Self {
             id: record.id,
             opened_at: record.opened_at,
             closed_at: ended_at(record, rest.lost),
-            heard_at: dialect
-                .and_then(|dialect| dialect.answered_at)
-                .unwrap_or(record.opened_at),
+            heard_at: said.answered_at.unwrap_or(record.opened_at),
             client: client_ip(record).as_ref().map(client),
             gateway: text(gateway.map_or("", |gateway| &gateway.url)),
             credential: credential(record).map(|(place, print)| (text(place), text(print))),
             boot: rest.boot.as_ref().map(|boot| text(boot.as_str())),
             device: rest.device.as_ref().map(|device| text(device.as_str())),
-            issued: issued.map(text),
-            accepted: dialect.map(|dialect| dialect.result) == Some(ConnectResult::Accepted),
+            issued: said.issued_token.map(text),
+            accepted: said.result == ConnectResult::Accepted,
             open: record.had_tunnel() && record.phase >= Phase::Open,
-            mismatch: dialect
-                .and_then(|dialect| dialect.error.as_ref())
-                .is_some_and(|error| is_mismatch(error, &record.auth)),
+            mismatch: record
+                .dialect
+                .as_ref()
+                .is_some_and(|dialect| dialect.is_mismatch(&record.auth)),
             tells_of_an_end: rest.lost.is_some() || rest.shutdown.is_some(),
             rest: Box::new(rest),
         }
@@ -150,8 +148,8 @@ impl Rest {
             .frames
             .as_ref()
             .and_then(|frames| frames.to_gateway.last_at.max(frames.to_client.last_at));
-        let dialect = record.dialect.as_ref();
-        let server = dialect.and_then(|dialect| dialect.server.as_ref());
+        let said = record.application();
+        let gateway = said.gateway.unwrap_or_default();
         let ends = &record.close.transport;
         Self {
             lost,
@@ -159,37 +157,19 @@ impl Rest {
             silence_ms: last_byte.map(span),
             attempt: Attempt::of(record),
             given_up: [ends.client, ends.gateway].contains(&TransportEnd::Timeout),
-            boot: server.and_then(|server| server.boot_id.clone()),
-            began_at: dialect.and_then(|dialect| {
-                let has_id = server.is_some_and(|server| server.boot_id.is_some());
-                dialect.process_began_at().filter(|_| !has_id)
-            }),
-            version: server.and_then(|server| server.version.clone()),
-            protocol: dialect.and_then(|dialect| dialect.protocol.agreed),
-            max_payload: dialect.and_then(|dialect| dialect.max_payload),
-            device: dialect.and_then(|dialect| dialect.device.id.clone()),
-            removed: record.close.gateway.as_ref().is_some_and(|close| {
-                close.code.is_some_and(|code| code.0 == 4001)
-                    && close.reason.as_str().starts_with("device removed")
+            boot: gateway.boot.cloned(),
+            began_at: gateway.began_at.filter(|_| gateway.boot.is_none()),
+            version: gateway.version.cloned(),
+            protocol: said.protocol,
+            max_payload: said.max_message,
+            device: said.device.cloned(),
+            removed: record.dialect.as_ref().is_some_and(|dialect| {
+                let close = record.close.gateway.as_ref();
+                close.is_some_and(|close| dialect.removes_device(close))
             }),
             shutdown: shutdown(record),
         }
     }
-}
-
-/// The gateway compared the shared token and found another one. Before 2026.3 it gives no code, and 2026.2
-/// speaks of a device token although none was sent.
-pub(super) fn is_mismatch(error: &DialectError, auth: &[Credential]) -> bool {
-    if let Some(code) = &error.details_code {
-        return code.as_str() == "AUTH_TOKEN_MISMATCH";
-    }
-    let says = |words: &str| {
-        let message = error.message.as_ref();
-        message.is_some_and(|message| message.as_str().starts_with(words))
-    };
-    let sent = |key| sends(auth, key);
-    says("unauthorized: gateway token mismatch")
-        || says("unauthorized: device token mismatch") && sent("token") && !sent("deviceToken")
 }
 
 /// The address without the port: each attempt has another one. `None` where it is that of a proxy
@@ -213,18 +193,14 @@ pub(super) fn client_ip(record: &SessionRecord) -> Option<IpAddr> {
 /// The credential that the gateway refused or accepted: place and fingerprint. Of several it cannot
 /// be known which one let a client in.
 pub(super) fn credential(record: &SessionRecord) -> Option<(&str, &str)> {
-    let dialect = record.dialect.as_ref();
     let looked_at = |one: &&Credential| one.effective == Some(true);
-    let accepted = dialect.is_some_and(|dialect| dialect.result == ConnectResult::Accepted);
+    let accepted = record.application().result == ConnectResult::Accepted;
     if accepted && record.auth.iter().filter(looked_at).count() > 1 {
         return None;
     }
-    let code = dialect.and_then(|dialect| dialect.error.as_ref()?.details_code.as_ref());
-    let keys: &[&str] = match code.map(PeerText::as_str) {
-        Some("AUTH_DEVICE_TOKEN_MISMATCH" | "AUTH_SCOPE_MISMATCH") => &["deviceToken"],
-        Some("AUTH_PASSWORD_MISMATCH") => &["password", "token"],
-        _ => &["token", "password"],
-    };
-    let found = compared(&record.auth, keys);
-    found.map(|one| (one.place.as_str(), one.fingerprint.as_str()))
+    let found = match &record.dialect {
+        Some(dialect) => dialect.compared(&record.auth),
+        None => record.auth.iter().find(looked_at),
+    }?;
+    Some((found.place.as_str(), found.fingerprint.as_str()))
 }

@@ -7,11 +7,12 @@ mod together;
 
 use super::credentials::MAX_TOLD;
 use super::numbers::Number;
-use super::remembered::{client_ip, credential, is_mismatch};
+use super::remembered::{client_ip, credential};
 use super::*;
 use crate::session::moment::Moment;
 use crate::session::party::{Leg, Phase};
-use crate::session::record::dialect::{ConnectResult, ServerIdentity};
+use crate::session::record::dialect::ConnectResult;
+use crate::session::record::dialect::openclaw::{DialectError, OpenClawFacts, ServerIdentity};
 use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::{CloseSeen, DialectFacts, GatewayFacts, TransportEnd};
 use crate::ws::CloseCode;
@@ -44,16 +45,27 @@ fn session(number: u128, opened: i64, closed: i64) -> SessionRecord {
 
 /// A session that this process of the gateway accepted at the session's start.
 fn of_process(boot: &str, mut record: SessionRecord) -> SessionRecord {
-    record.dialect = Some(DialectFacts {
-        result: ConnectResult::Accepted,
-        answered_at: Some(record.opened_at),
-        server: Some(ServerIdentity {
-            boot_id: Some(PeerText::new(boot, 64)),
-            ..ServerIdentity::default()
-        }),
-        ..DialectFacts::default()
-    });
+    record.dialect = Some(
+        OpenClawFacts {
+            result: ConnectResult::Accepted,
+            answered_at: Some(record.opened_at),
+            server: Some(ServerIdentity {
+                boot_id: Some(PeerText::new(boot, 64)),
+                ..ServerIdentity::default()
+            }),
+            ..OpenClawFacts::default()
+        }
+        .into(),
+    );
     record
+}
+
+/// The facts of a session, to be changed.
+fn openclaw(record: &mut SessionRecord) -> &mut OpenClawFacts {
+    match record.dialect.as_mut() {
+        Some(DialectFacts::OpenClaw(facts)) => facts,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Its last byte came this long before its end.
@@ -107,10 +119,13 @@ fn other_credentials_of_the_same_client_what_works_first() {
         let mut credential = Credential::observe(&fingerprinter, place, secret.as_bytes());
         credential.effective = Some(true);
         record.auth = vec![credential];
-        record.dialect = Some(DialectFacts {
-            result,
-            ..DialectFacts::default()
-        });
+        record.dialect = Some(
+            OpenClawFacts {
+                result,
+                ..OpenClawFacts::default()
+            }
+            .into(),
+        );
         record
     };
     let records = vec![
@@ -182,14 +197,17 @@ fn of_a_thousand_values_few_are_told() {
             let place = "frame:connect.params.auth.token";
             let credential = Credential::observe(&fingerprinter, place, secret.as_bytes());
             record.auth.push(credential.with_effective(true));
-            record.dialect = Some(DialectFacts {
-                result: ConnectResult::Accepted,
-                server: Some(ServerIdentity {
-                    boot_id: Some(PeerText::new(&secret, 64)),
-                    ..ServerIdentity::default()
-                }),
-                ..DialectFacts::default()
-            });
+            record.dialect = Some(
+                OpenClawFacts {
+                    result: ConnectResult::Accepted,
+                    server: Some(ServerIdentity {
+                        boot_id: Some(PeerText::new(&secret, 64)),
+                        ..ServerIdentity::default()
+                    }),
+                    ..OpenClawFacts::default()
+                }
+                .into(),
+            );
             memory.note(&record);
             if number == 1023 {
                 return memory.context(&record, &Living::default()).unwrap();
@@ -209,7 +227,6 @@ fn of_a_thousand_values_few_are_told() {
 #[test]
 fn of_several_credentials_the_one_that_was_compared_is_remembered() {
     use crate::session::credential::{Credential, Fingerprinter};
-    use crate::session::record::dialect::DialectError;
     let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
     let with = |number, result, code: Option<&str>| {
         let mut record = session(number, 0, 1000);
@@ -218,14 +235,17 @@ fn of_several_credentials_the_one_that_was_compared_is_remembered() {
             let credential = Credential::observe(&fingerprinter, &place, key.as_bytes());
             record.auth.push(credential.with_effective(true));
         }
-        record.dialect = Some(DialectFacts {
-            result,
-            error: code.map(|code| DialectError {
-                details_code: Some(PeerText::new(code, 64)),
-                ..DialectError::default()
-            }),
-            ..DialectFacts::default()
-        });
+        record.dialect = Some(
+            OpenClawFacts {
+                result,
+                error: code.map(|code| DialectError {
+                    details_code: Some(PeerText::new(code, 64)),
+                    ..DialectError::default()
+                }),
+                ..OpenClawFacts::default()
+            }
+            .into(),
+        );
         credential(&record).map(|(place, _)| place.rsplit('.').next().unwrap().to_owned())
     };
     let refused = |code| with(0, ConnectResult::Refused, Some(code)).unwrap();
@@ -239,7 +259,6 @@ fn of_several_credentials_the_one_that_was_compared_is_remembered() {
 #[test]
 fn a_wrong_token_is_noticed_without_a_code_too() {
     use crate::session::credential::{Credential, Fingerprinter};
-    use crate::session::record::dialect::DialectError;
     const DEVICE: &str = "unauthorized: device token mismatch (rotate/reissue device token)";
     let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
     let mismatch = |message: &str, code: Option<&str>, keys: &[&str]| {
@@ -252,7 +271,11 @@ fn a_wrong_token_is_noticed_without_a_code_too() {
             message: Some(PeerText::new(message, 120)),
             ..DialectError::default()
         };
-        is_mismatch(&error, &sent.collect::<Vec<_>>())
+        let facts = OpenClawFacts {
+            error: Some(error),
+            ..OpenClawFacts::default()
+        };
+        DialectFacts::from(facts).is_mismatch(&sent.collect::<Vec<_>>())
     };
     let shared = "unauthorized: gateway token mismatch (set gateway.remote.token)";
     assert!(mismatch(shared, None, &["token"]));
@@ -272,14 +295,17 @@ fn a_wrong_token_is_noticed_without_a_code_too() {
 fn a_device_that_was_removed_is_not_one_that_was_lost() {
     let of = |number, result, reason: Option<&str>| {
         let mut record = session(number, 0, 1000 + i64::try_from(number).unwrap());
-        record.dialect = Some(DialectFacts {
-            result,
-            device: crate::session::record::dialect::DeviceFacts {
-                present: true,
-                id: Some(PeerText::new("d1", 64)),
-            },
-            ..DialectFacts::default()
-        });
+        record.dialect = Some(
+            OpenClawFacts {
+                result,
+                device: crate::session::record::dialect::openclaw::DeviceFacts {
+                    present: true,
+                    id: Some(PeerText::new("d1", 64)),
+                },
+                ..OpenClawFacts::default()
+            }
+            .into(),
+        );
         record.close.gateway = reason.map(|reason| CloseSeen {
             code: Some(CloseCode(4001)),
             reason: PeerText::new(reason, 64),

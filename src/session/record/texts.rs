@@ -3,11 +3,16 @@
 //! The structs are destructured down to their last field: a new field does not compile until
 //! somebody decides here whether a peer's words can be in it.
 
+use serde_json::Value;
+
 use super::client::{ClientCert, ClientFacts, ClientTls, TlsFailure, Via};
 use super::close::{CloseFacts, CloseSeen, TransportEnds};
+use super::dialect::openclaw::{
+    ClientIdentity, DeviceFacts, DialectError, OpenClawFacts, ServerIdentity,
+};
 use super::dialect::{
-    ClientIdentity, DeviceFacts, DialectError, DialectFacts, MethodFacts, RpcFacts, RpcFailure,
-    ServerIdentity, ShutdownFacts, UnansweredRequest,
+    DialectFacts, MethodFacts, OtherError, OtherFacts, PlainFacts, RpcFacts, RpcFailure,
+    ShutdownFacts, UnansweredRequest,
 };
 use super::gateway::{ForwardedFacts, GatewayFacts, SentHeader};
 use super::proxy_protocol::{ProxyProtocolFacts, ProxyTls};
@@ -406,8 +411,61 @@ fn of_close(close: &mut CloseFacts, visit: Visit<'_>) {
 }
 
 fn of_dialect(dialect: &mut DialectFacts, visit: Visit<'_>) {
-    let DialectFacts {
+    match dialect {
+        DialectFacts::OpenClaw(facts) => of_openclaw(facts, visit),
+        DialectFacts::Plain(PlainFacts) => {}
+        DialectFacts::Other(facts) => of_other(facts, visit),
+    }
+}
+
+fn of_other(facts: &mut OtherFacts, visit: Visit<'_>) {
+    let OtherFacts {
         name: _,
+        asked_at: _,
+        answered_at: _,
+        result: _,
+        error,
+        shutdown,
+        inflate: _,
+        rest,
+    } = facts;
+    if let Some(OtherError {
+        code,
+        message,
+        retry_after_ms: _,
+    }) = error
+    {
+        all([code, message].into_iter().flatten(), visit);
+    }
+    if let Some(ShutdownFacts {
+        reason,
+        restart_expected_ms: _,
+        at: _,
+    }) = shutdown
+    {
+        all(reason, visit);
+    }
+    for value in rest.values_mut() {
+        of_json(value, visit);
+    }
+}
+
+/// Every text in JSON whose form is not known.
+fn of_json(value: &mut Value, visit: Visit<'_>) {
+    match value {
+        Value::String(text) => {
+            let mut peers = PeerText::new(text, usize::MAX);
+            visit(&mut peers);
+            *text = peers.into();
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| of_json(item, visit)),
+        Value::Object(fields) => fields.values_mut().for_each(|item| of_json(item, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn of_openclaw(facts: &mut OpenClawFacts, visit: Visit<'_>) {
+    let OpenClawFacts {
         endpoint: _,
         first_of_gateway: _,
         challenge_at: _,
@@ -431,7 +489,7 @@ fn of_dialect(dialect: &mut DialectFacts, visit: Visit<'_>) {
         shutdown,
         rpc,
         inflate: _,
-    } = dialect;
+    } = facts;
     all([id, role, conn_id].into_iter().flatten(), visit);
     let scopes = [scopes_asked, scopes_granted].into_iter().flatten();
     all(scopes.flatten(), visit);

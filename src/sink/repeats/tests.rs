@@ -1,5 +1,6 @@
 use super::*;
-use crate::session::record::{DialectFacts, Verdict};
+use crate::session::record::Verdict;
+use crate::session::record::dialect::openclaw::OpenClawFacts;
 use crate::verdict;
 
 /// An ending of this rule, of this client.
@@ -207,10 +208,13 @@ fn what_the_application_let_in_is_joined_far_later_and_never_across_clients() {
     let admitted = |client: &str| {
         with(&ending("a", client, 1), |record| {
             record.phase = Phase::Open;
-            record.dialect = Some(DialectFacts {
-                result: ConnectResult::Accepted,
-                ..DialectFacts::default()
-            });
+            record.dialect = Some(
+                OpenClawFacts {
+                    result: ConnectResult::Accepted,
+                    ..OpenClawFacts::default()
+                }
+                .into(),
+            );
         })
     };
     // A stranger's flood of the same rule does not reduce their budget.

@@ -5,7 +5,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Rule, Versions};
-use crate::verdict::view::{View, close_words, fact, human_bytes, human_ms, quoted};
+use crate::verdict::view::{View, close_words, fact, human_bytes, quoted};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -24,23 +24,6 @@ pub(super) const RULES: &[Rule] = &[
         find: code,
     },
     Rule {
-        id: "client.closed.connect_failed",
-        class: Class::ClientClosed,
-        party: Party::Client,
-        act_on: ActOn::Client,
-        title: "The client says that its connect failed",
-        explanation: "OpenClaw clients close with these words of their own when their connect request \
-                      was refused: the Control UI with 4008 \"connect failed\" or 4013 \"gateway \
-                      starting\", the command line with 1008 \"connect failed\". No refusal of the \
-                      gateway was seen here, so the client failed by itself (it could not sign, or \
-                      its own timer ran out), or the refusal could not be read: with `dialect: \
-                      plain` none is.",
-        evidence: "a Close 4008 or 1008 \"connect failed\" or 4013 \"gateway starting\" of the client, and no refusal of the gateway before it",
-        versions: Versions::Read,
-        action: "look at the client's own message (the browser's console, the command's output); with gateway.dialect: openclaw the tap shows what the gateway had answered",
-        find: connect_failed,
-    },
-    Rule {
         id: "client.closed.protocol",
         class: Class::ClientClosed,
         party: Party::Client,
@@ -54,21 +37,6 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "take proxies between client and tap out of the path and compare; then look at the client",
         find: protocol,
-    },
-    Rule {
-        id: "client.closed.tick_timeout",
-        class: Class::ClientClosed,
-        party: Party::Client,
-        act_on: ActOn::Client,
-        title: "The client missed the gateway's ticks",
-        explanation: "OpenClaw clients close with 4000 \"tick timeout\" when no tick event came for \
-                      twice the tick interval (60 s). Bytes of the gateway did pass the tap in \
-                      that time, so they were held up on the way to the client, or the client was \
-                      too busy to read them.",
-        evidence: "a Close 4000 \"tick timeout\" of the client, and bytes of the gateway shortly before",
-        versions: Versions::Read,
-        action: "look for a proxy that buffers between client and tap, and for a client that is suspended or overloaded",
-        find: tick_timeout,
     },
     Rule {
         id: "client.closed.too_big",
@@ -102,25 +70,6 @@ fn code(view: &View<'_>) -> Option<Finding> {
     Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
 }
 
-fn connect_failed(view: &View<'_>) -> Option<Finding> {
-    let (close, code) = view.client_close()?;
-    let words = match code? {
-        4008 | 1008 => "connect failed",
-        4013 => "gateway starting",
-        _ => return None,
-    };
-    // Behind hello-ok the words would be about something else.
-    let accepted = view.rpc().is_some();
-    if accepted || !close.reason.as_str().starts_with(words) {
-        return None;
-    }
-    let summary = format!(
-        "the client closed with {}; no refusal of the gateway was seen",
-        close_words(close)
-    );
-    Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
-}
-
 fn protocol(view: &View<'_>) -> Option<Finding> {
     let (close, code) = view.client_close()?;
     if !matches!(code, Some(1002 | 1003 | 1007)) {
@@ -140,39 +89,6 @@ fn protocol(view: &View<'_>) -> Option<Finding> {
         Finding::new(Confidence::Likely, summary)
             .because(view.both_legs())
             .because(clean),
-    )
-}
-
-fn tick_timeout(view: &View<'_>) -> Option<Finding> {
-    let (close, code) = view.client_close()?;
-    let says_so = close.reason.as_str().starts_with("tick timeout");
-    if !view.is_openclaw() || !view.was_open() || code != Some(4000) || !says_so {
-        return None;
-    }
-    let last = view.silent_ms(Direction::ToClient).map(|ms| {
-        fact(format!(
-            "the gateway's last byte had come {} before",
-            human_ms(ms)
-        ))
-    });
-    let silence = view.silent_ms(Direction::ToClient).unwrap_or_default();
-    let unread = view.held_up_ms(Direction::ToClient, silence);
-    let summary = match unread {
-        Some(_) => "the client closed: it missed the gateway's ticks while it did not read",
-        None => "the client closed: it missed the gateway's ticks, though the gateway was sending",
-    };
-    let unread = unread.map(|waited| {
-        fact(format!(
-            "bytes of the gateway waited {} in all because the client did not read; ticks may have \
-             waited after them",
-            human_ms(waited)
-        ))
-    });
-    Some(
-        Finding::new(Confidence::Likely, summary)
-            .because(view.both_legs())
-            .because(last)
-            .because(unread),
     )
 }
 

@@ -1,6 +1,6 @@
 //! What a client got wrong before anybody could refuse it: TLS, HTTP, WebSocket frames.
 
-use crate::session::party::{Direction, Leg, Party, Phase};
+use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, FirstBytes, Kind, TlsAlert, TlsFailureKind};
 use crate::verdict::finding::Finding;
@@ -8,7 +8,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, close_violation_words, fact, short};
 use crate::ws::Violation;
 
-const fn fault(id: &'static str, find: Find) -> Rule {
+pub(super) const fn fault(id: &'static str, find: Find) -> Rule {
     Rule {
         id,
         class: Class::ClientFault,
@@ -54,17 +54,6 @@ pub(super) const RULES: &[Rule] = &[
         versions: Versions::Any,
         action: "mend the client: a Close is one masked frame whose body is empty, or a code and a reason of at most 123 bytes of UTF-8",
         ..fault("client.fault.close_frame", close_frame)
-    },
-    Rule {
-        title: "A client opened the WebSocket and said nothing",
-        explanation: "The gateway ends a connection with Close 1000 without a reason when no \
-                      connect request came within its 15 s. Not one message of the client reached \
-                      the tap: the client is no OpenClaw client, it is stuck, or a proxy between \
-                      client and tap holds its frames back.",
-        evidence: "a Close 1000 of the gateway without a reason after about 15 s, its challenge before, and not one message of the client",
-        versions: Versions::Seen,
-        action: "check that the client is an OpenClaw client; if it is, look for a proxy between it and the tap that buffers requests",
-        ..fault("client.fault.no_first_frame", no_first_frame)
     },
     Rule {
         title: "Neither TLS nor HTTP",
@@ -177,32 +166,6 @@ fn close_frame(view: &View<'_>) -> Option<Finding> {
         close_violation_words(kind)
     );
     Some(Finding::new(Confidence::Certain, summary).because(view.both_legs()))
-}
-
-fn no_first_frame(view: &View<'_>) -> Option<Finding> {
-    let (close, code) = view.gateway_close()?;
-    let silent = view
-        .frames_of(Direction::ToGateway)
-        .is_none_or(|frames| frames.messages == 0);
-    let first = view.dialect.as_ref()?.first_message;
-    let unexplained = matches!(code, None | Some(1000)) && close.reason.is_empty();
-    if !view.is_openclaw() || !view.was_in_handshake() || !unexplained || !silent || first.is_some()
-    {
-        return None;
-    }
-    let waited = view.tunnel_ms() >= 10_000.0;
-    let confidence = if waited {
-        Confidence::Likely
-    } else {
-        Confidence::Possible
-    };
-    let summary = "the client sent no first message, and the gateway gave up waiting for it";
-    let count = fact("not one message of the client reached us");
-    Some(
-        Finding::new(confidence, summary)
-            .because(view.both_legs())
-            .because([count]),
-    )
 }
 
 fn not_tls(view: &View<'_>) -> Option<Finding> {

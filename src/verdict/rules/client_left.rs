@@ -231,11 +231,7 @@ fn cancelled(view: &View<'_>) -> Option<Finding> {
 }
 
 fn handshake_step(view: &View<'_>) -> &'static str {
-    let connected = view
-        .dialect
-        .as_ref()
-        .is_some_and(|dialect| dialect.connect_at.is_some());
-    if connected {
+    if view.application().asked_at.is_some() {
         "before the gateway answered its connect"
     } else {
         "before it sent a connect request"

@@ -98,12 +98,6 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     if view.decisive() != Decisive::Refusal {
         return None;
     }
-    let said = view.said();
-    let words = said.map_or_else(
-        || "without a word that we know".to_owned(),
-        |said| said.words(),
-    );
-    let evidence = said.map_or_else(|| view.both_legs(), |said| said.evidence(view));
-    let summary = format!("the gateway refused the client: {words}");
-    Some(Finding::new(Confidence::Likely, summary).because(evidence))
+    let summary = format!("the gateway refused the client: {}", view.refusal_words());
+    Some(Finding::new(Confidence::Likely, summary).because(view.refusal_evidence()))
 }

@@ -107,9 +107,8 @@ fn internal(view: &View<'_>) -> Option<Finding> {
     };
     let summary = format!("the gateway failed inside: {why}");
     let joins = view
-        .dialect
-        .as_ref()
-        .and_then(|dialect| dialect.conn_id.as_ref())
+        .application()
+        .log_id
         .map(|id| fact(format!("the gateway's log knows this session as conn={id}")));
     Some(
         Finding::new(Confidence::Certain, summary)

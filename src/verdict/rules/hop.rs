@@ -215,7 +215,7 @@ fn foreign_answer(view: &View<'_>) -> Option<Finding> {
         view.body_kind(),
         Some(BodyKind::Json | BodyKind::Text | BodyKind::Other)
     );
-    let other_body = body && view.expects_openclaw();
+    let other_body = body && view.expected().answers_are_known;
     if !marked && !page && !other_body {
         return None;
     }

@@ -109,7 +109,7 @@ fn rate_limited(view: &View<'_>) -> Option<Finding> {
     }
     let marked = view.foreign_server().is_some();
     let page = view.body_kind() == Some(BodyKind::Html);
-    let other_body = view.expects_openclaw()
+    let other_body = view.expected().answers_are_known
         && matches!(
             view.body_kind(),
             Some(BodyKind::Json | BodyKind::Text | BodyKind::Other)
@@ -158,7 +158,7 @@ fn redirect(view: &View<'_>) -> Option<Finding> {
         format!(" to {}", quoted(&PeerText::new(location.as_str(), 80)))
     });
     let summary = format!("{} redirected the upgrade ({status}){target}", who(view));
-    let known = view.expects_openclaw() || view.foreign_server().is_some();
+    let known = view.expected().answers_are_known || view.foreign_server().is_some();
     let confidence = if known {
         Confidence::Likely
     } else {

@@ -9,9 +9,6 @@ use crate::verdict::pings::Missed;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, close_words, fact, human_ms};
 
-/// `OpenClaw` pings every 25 s and ends a session one or two pings later.
-const GATEWAY_MS: f64 = 20_000.0;
-
 /// Close of the Python library websockets, and of others that copied it, when a pong is missing.
 const NO_PONG: (u16, &str) = (1011, "keepalive ping timeout");
 
@@ -84,16 +81,15 @@ fn for_a_missing_pong(close: &CloseSeen) -> Option<bool> {
 
 fn missed_pongs(view: &View<'_>) -> Option<Finding> {
     let missed = view.missed_pings(Leg::Client)?;
-    let openclaw = view.is_openclaw();
-    let fits = if openclaw {
-        missed.age_ms >= GATEWAY_MS && view.end_of(Leg::Gateway).is_orderly()
-    } else {
-        missed.silent
+    let limit_ms = view.spoken().ping_limit_ms;
+    let fits = match limit_ms {
+        Some(limit) => missed.age_ms >= limit && view.end_of(Leg::Gateway).is_orderly(),
+        None => missed.silent,
     };
     if !fits || !view.left(Leg::Gateway) || !view.was_open() {
         return None;
     }
-    let confidence = if openclaw {
+    let confidence = if limit_ms.is_some() {
         Confidence::Likely
     } else {
         Confidence::Possible

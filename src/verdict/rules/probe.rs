@@ -138,12 +138,9 @@ fn websocket(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client opened a WebSocket and left without sending one byte";
-    // A client of OpenClaw answers the challenge at once; one that stayed waited for it.
+    // A client answers the challenge at once; one that stayed waited for it.
     let waited = view.tunnel_ms();
-    let challenged = view
-        .dialect
-        .as_ref()
-        .is_some_and(|dialect| dialect.challenge_at.is_some());
+    let challenged = view.application().greeted_at.is_some();
     let held = (challenged && waited >= WAITED_MS).then(|| {
         fact(format!(
             "the challenge had been written to it {} before: a proxy between client and tap that \

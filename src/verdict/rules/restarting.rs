@@ -2,7 +2,6 @@
 //! it, and the record's `context` says so.
 
 use super::hop::is_gateways;
-use super::silent;
 use crate::session::party::{Leg, Party};
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::context::GoingDown;
@@ -12,7 +11,7 @@ use crate::verdict::finding::Finding;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, at, fact, human_ms};
 
-const fn down(id: &'static str, act_on: ActOn, find: Find) -> Rule {
+pub(super) const fn down(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
         id,
         class: Class::GatewayLifecycle,
@@ -68,21 +67,6 @@ pub(super) const RULES: &[Rule] = &[
         evidence: "no connection, no answer, or 502, 503 or 504 of another server; and in the context a shutdown event, a Close 1012 or a crash less than a minute before, and no session that was let in since",
         action: "wait for the gateway to come back; if it stays away for more than a minute, start it",
         ..down("gateway.lifecycle.restarting", ActOn::Nobody, restarting)
-    },
-    Rule {
-        title: "The gateway shut down while the client waited",
-        explanation: "The gateway never answered the handshake until somebody gave up waiting, and less \
-                      than a minute before that it had told another session that it restarts or stops. \
-                      Gateways before 2026.4 keep sessions whose handshake is under way open until the \
-                      process ends, and answer nothing on them.",
-        evidence: "a handshake without an answer until somebody gave up, and in the context a shutdown event or a Close 1012 of another session less than a minute before",
-        versions: Versions::Any,
-        action: "connect again; if it is refused for more than a minute, check whether the gateway runs",
-        ..down(
-            "gateway.lifecycle.unanswered_in_shutdown",
-            ActOn::Nobody,
-            unanswered,
-        )
     },
     Rule {
         title: "The gateway is stopping",
@@ -159,7 +143,7 @@ fn explained<'a>(view: &View<'a>, met: Met) -> Option<&'a GoingDown> {
     (in_time && alone).then_some(down)
 }
 
-fn ago(view: &View<'_>, down: &GoingDown) -> String {
+pub(super) fn ago(view: &View<'_>, down: &GoingDown) -> String {
     let until = view.decided_at().unwrap_or(view.closed_at);
     #[expect(clippy::cast_precision_loss, reason = "a minute at most")]
     let ago = until.millis_since(down.at).max(0) as f64;
@@ -167,7 +151,7 @@ fn ago(view: &View<'_>, down: &GoingDown) -> String {
 }
 
 /// What the gateway had announced or done, as evidence.
-fn before(down: &GoingDown) -> Vec<Evidence> {
+pub(super) fn before(down: &GoingDown) -> Vec<Evidence> {
     let what = match (down.announced, down.lost) {
         (true, _) if down.stops => "the gateway said that it stops",
         (true, _) => "the gateway said that it restarts or stops",
@@ -233,25 +217,6 @@ fn found(view: &View<'_>, confidence: Confidence, summary: String, down: &GoingD
         .because(view.kept_evidence())
         .because(view.retry_evidence())
         .because(view.answer_evidence())
-}
-
-fn unanswered(view: &View<'_>) -> Option<Finding> {
-    let down = view.announced_to_others()?;
-    let waited = silent::no_challenge(view).or_else(|| silent::no_hello(view))?;
-    let what = if down.stops {
-        "stops"
-    } else {
-        "restarts or stops"
-    };
-    let summary = format!(
-        "the gateway never answered the handshake: it had said {} before that it {what}",
-        ago(view, down)
-    );
-    Some(Finding {
-        summary,
-        confidence: Confidence::Likely,
-        ..waited.because(before(down))
-    })
 }
 
 /// The announcement that explains why this session was lost.

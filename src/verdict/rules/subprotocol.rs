@@ -1,51 +1,36 @@
 //! Clients that offered subprotocols and got none: browsers close such a connection right after the
 //! 101 (RFC 6455 section 4.1, WHATWG), without a Close and without a byte.
 
-use super::hop::hop;
 use crate::session::party::{Direction, Leg, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
-use crate::verdict::hops::{Need, mend};
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms};
 
 /// They leave as soon as they have read the 101: one round trip later.
 const AT_ONCE_MS: f64 = 2000.0;
 
-pub(super) const RULES: &[Rule] = &[
-    Rule {
-        id: "client.left.subprotocol",
-        class: Class::ClientLeft,
-        party: Party::Client,
-        act_on: ActOn::Client,
-        title: "The client left because no subprotocol was agreed",
-        explanation: "The client offered subprotocols (Sec-WebSocket-Protocol), the 101 chose none, \
+pub(super) const RULES: &[Rule] = &[Rule {
+    id: "client.left.subprotocol",
+    class: Class::ClientLeft,
+    party: Party::Client,
+    act_on: ActOn::Client,
+    title: "The client left because no subprotocol was agreed",
+    explanation: "The client offered subprotocols (Sec-WebSocket-Protocol), the 101 chose none, \
                       and the client left at once without having sent one byte. Browsers must do \
                       that, and so do Node's WebSockets; their scripts see 1006. Other clients \
                       stay.",
-        evidence: "subprotocols in the request, none in the 101, and the end of the client's connection within two seconds without a Close and without one byte",
-        versions: Versions::Any,
-        action: "let the client offer no subprotocol (new WebSocket(url) without a second argument), or one that the gateway agrees to",
-        find: none_agreed,
-    },
-    Rule {
-        title: "A proxy took the subprotocol away",
-        explanation: "An OpenClaw gateway agrees to the first subprotocol that a client offers. The \
-                      client offered one, the gateway's challenge came, and the 101 that reached us \
-                      chose none: a proxy between tap and gateway drops Sec-WebSocket-Protocol. \
-                      Browsers leave at once then.",
-        evidence: "subprotocols in the request, a challenge of an OpenClaw gateway and no subprotocol in its 101, and the end of the client's connection within two seconds without one byte",
-        versions: Versions::Seen,
-        action: "let the proxy between tap and gateway pass Sec-WebSocket-Protocol in both directions, or let the client offer none",
-        ..hop("hop.fault.subprotocol_stripped", stripped)
-    },
-];
+    evidence: "subprotocols in the request, none in the 101, and the end of the client's connection within two seconds without a Close and without one byte",
+    versions: Versions::Any,
+    action: "let the client offer no subprotocol (new WebSocket(url) without a second argument), or one that the gateway agrees to",
+    find: none_agreed,
+}];
 
 /// Evidence for a client that left right after a 101 with none of the subprotocols that it had
 /// offered.
-fn left_without(view: &View<'_>) -> Option<Vec<Evidence>> {
+pub(super) fn left_without(view: &View<'_>) -> Option<Vec<Evidence>> {
     let request = view.record().request.as_ref()?;
     let gateway = view.record().gateway.as_ref()?;
     let sent = view.frames_of(Direction::ToGateway)?.wire_bytes;
@@ -77,7 +62,7 @@ fn left_without(view: &View<'_>) -> Option<Vec<Evidence>> {
 }
 
 /// A page's WebSocket must leave; many other clients do.
-fn confidence(view: &View<'_>) -> Confidence {
+pub(super) fn confidence(view: &View<'_>) -> Confidence {
     if view.page_origin().is_some() {
         Confidence::Likely
     } else {
@@ -92,22 +77,5 @@ fn none_agreed(view: &View<'_>) -> Option<Finding> {
         Finding::new(confidence(view), summary)
             .because(facts)
             .because(view.both_legs()),
-    )
-}
-
-fn stripped(view: &View<'_>) -> Option<Finding> {
-    view.dialect.as_ref()?.challenge_at?;
-    let facts = left_without(view)?;
-    let summary =
-        "a proxy between us and the gateway took the agreed subprotocol away, and the client left";
-    Some(
-        Finding::new(confidence(view), summary)
-            .because(facts)
-            .because([fact(
-                "the challenge of an OpenClaw gateway came, which agrees to the first subprotocol that is offered",
-            )])
-            .because(view.both_legs())
-            .ended_by(Party::Client)
-            .next(mend(view.foreign_server(), Need::Handshake)),
     )
 }

@@ -3,7 +3,6 @@
 use crate::session::memory::{FAR_FROM_CHANCE, ONE_EVENT, WAVES_ALIKE, lost};
 use crate::session::party::{Leg, Party};
 use crate::session::record::context::{Cadence, ContextFacts, Measure, SAME_PROCESS_MS};
-use crate::session::record::dialect::DialectFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::finding::Finding;
@@ -160,9 +159,8 @@ fn crash_loop(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
 
 /// Another process of the gateway was there right after this session's had gone.
 fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
-    let dialect = view.record().dialect.as_ref()?;
-    let own = dialect.server.as_ref()?.boot_id.as_ref();
-    let began = dialect.process_began_at();
+    let gateway = view.application().gateway?;
+    let (own, began) = (gateway.boot, gateway.began_at);
     if own.is_none() && began.is_none() {
         return None;
     }
@@ -271,7 +269,7 @@ fn sure(view: &View<'_>, found: &Cadence) -> Confidence {
         // Programs that end after a time of their own are clients, too, wherever they run.
         Leg::Client => found.known_s.is_some() && found.clients > 1 && proxy_in_front(view),
         // Of any other gateway it is not known whether it has such a timer itself.
-        Leg::Gateway => view.is_openclaw() || view.foreign_server().is_some(),
+        Leg::Gateway => view.spoken().has_no_time_limit || view.foreign_server().is_some(),
     };
     if of_a_hop && is_far_from_chance(found) {
         Confidence::Likely
@@ -315,7 +313,7 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
     };
     let or_own = match leg {
         Leg::Client => ", or the clients' own",
-        Leg::Gateway if view.is_openclaw() || server.is_some() => "",
+        Leg::Gateway if view.spoken().has_no_time_limit || server.is_some() => "",
         Leg::Gateway => ", or the gateway's own",
     };
     let summary = format!(
@@ -349,11 +347,8 @@ fn cadence(view: &View<'_>) -> Option<Finding> {
         Leg::Gateway if or_own.is_empty() => next,
         Leg::Gateway => format!("if the gateway has no such limit itself: {next}"),
     };
-    let dialect = view.record().dialect.as_ref();
-    let server = dialect.and_then(|dialect| dialect.server.as_ref());
-    let boot = server.and_then(|server| server.boot_id.as_ref());
-    let began = dialect.and_then(DialectFacts::process_began_at);
-    let process = match (boot, began) {
+    let gateway = view.application().gateway.unwrap_or_default();
+    let process = match (gateway.boot, gateway.began_at) {
         (Some(boot), _) => Some(format!("boot id {}", short(boot))),
         (None, Some(began)) => Some(format!("by its uptime it began at {began}")),
         (None, None) => None,

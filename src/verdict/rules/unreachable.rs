@@ -464,7 +464,7 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     );
     let found = error(view, Kind::Refused, summary)?;
     if !is_loopback(view) {
-        if !view.expects_openclaw() {
+        if !view.expected().listens_on_loopback {
             return Some(found);
         }
         // Its host is there. A gateway that runs on it and refuses listens on its loopback only.

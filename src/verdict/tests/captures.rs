@@ -80,14 +80,15 @@ fn a_good_session_is_ok() {
             let Some(dialect) = &record.dialect else {
                 continue;
             };
-            let rpc = dialect.rpc.as_ref();
+            let said = dialect.application();
+            let rpc = said.requests;
             let worked = rpc.is_none_or(|rpc| rpc.requests == 0 || rpc.errors < rpc.responses);
             let ended_well = record
                 .close
                 .gateway
                 .as_ref()
                 .is_none_or(|one| one.code.is_none());
-            if dialect.result == ConnectResult::Accepted && worked && ended_well {
+            if said.result == ConnectResult::Accepted && worked && ended_well {
                 assert_eq!(verdict.class, Class::Ok, "{scenario} with {version}");
                 count += 1;
             }

@@ -7,6 +7,7 @@ use super::*;
 use crate::session::memory::{Living, Memory};
 use crate::session::moment::Moment;
 use crate::session::party::Leg;
+use crate::session::record::dialect::DialectFacts;
 use crate::session::record::{Confidence, TransportEnd};
 
 /// `SplitMix64`: a repeatable random generator.
@@ -81,8 +82,8 @@ fn record(base: &SessionRecord, number: usize, life: &Life) -> SessionRecord {
     let last = life.silence_ms.map(|silence| at(life.ends_ms() - silence));
     frames.to_gateway.last_at = last;
     frames.to_client.last_at = last;
-    if let Some(dialect) = &mut record.dialect {
-        dialect.answered_at = Some(at(life.opened_ms));
+    if let Some(DialectFacts::OpenClaw(facts)) = &mut record.dialect {
+        facts.answered_at = Some(at(life.opened_ms));
     }
     record
 }

@@ -160,7 +160,7 @@ fn nobody_ended_what_has_not_ended() {
 #[test]
 fn a_refusal_comes_before_the_close_that_it_brings_about() {
     let mut refused = fixture("gateway.auth.token_mismatch");
-    let at = refused.dialect.as_ref().unwrap().answered_at.unwrap();
+    let at = refused.application().answered_at.unwrap();
     refused.note_first_act(Default::default());
     let act = refused.close.first_act.unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::session::record::Class;
-use crate::verdict::said;
+use crate::verdict::openclaw::said;
 
 /// Longest summary: it stands in one line of a terminal.
 const MOST: usize = 160;

@@ -11,6 +11,7 @@ use super::properties::assert_sound;
 use super::*;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;
+use crate::session::record::dialect::{DialectFacts, PlainFacts};
 use crate::session::record::{Class, CloseSeen, TimerFact, TimerKey, TransportEnd};
 use crate::session::text::PeerText;
 use crate::ws::CloseCode;
@@ -166,8 +167,10 @@ fn every_combination_of_endings_has_a_verdict() {
         })
     };
     let mut count = 0;
-    for name in ["openclaw", "plain"] {
-        record.dialect.as_mut().unwrap().name = name.to_owned();
+    let openclaw = record.dialect.clone().unwrap();
+    assert_eq!(openclaw.name(), "openclaw");
+    for dialect in [openclaw, DialectFacts::Plain(PlainFacts)] {
+        record.dialect = Some(dialect);
         for phase in [Phase::Handshake, Phase::Open, Phase::Closing] {
             record.phase = phase;
             for (client, gateway) in ENDS.iter().flat_map(|c| ENDS.map(|g| (*c, g))) {

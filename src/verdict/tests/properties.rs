@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use self::dice::{Dice, ERRORS};
 use super::*;
 use crate::session::party::Phase;
-use crate::session::record::dialect::ConnectResult;
+use crate::session::record::dialect::{ConnectResult, DialectFacts};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Kind};
 use crate::session::text::must_escape;
@@ -58,9 +58,13 @@ proptest! {
     ) {
         let mut record = Dice(bytes.iter()).record();
         record.close.gateway = None;
-        if let Some(dialect) = &mut record.dialect {
-            dialect.result = ConnectResult::None;
-            dialect.error = None;
+        match &mut record.dialect {
+            Some(DialectFacts::OpenClaw(facts)) => {
+                facts.result = ConnectResult::None;
+                facts.error = None;
+            }
+            Some(DialectFacts::Other(facts)) => facts.result = ConnectResult::None,
+            Some(DialectFacts::Plain(_)) | None => {}
         }
         let class = assert_sound(&record);
         let second = [

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::session::record::Confidence;
+use crate::session::record::dialect::DialectFacts;
 use crate::session::record::verdict::ActOn;
-use crate::verdict::names::Names;
+use crate::verdict::openclaw::names::Names;
 
 /// A refused session of a client of this version, at a gateway that told another session its release.
 fn refused(id: &str, message: &str, client: &str, gateway: Option<&str>) -> SessionRecord {
@@ -323,9 +324,9 @@ fn a_gateway_of_the_predecessor_gets_its_own_names() {
         // The whole way: a gateway that told its release to another session.
         let of = |version: &str, max_payload: u64| {
             let mut record = fixture.clone();
-            if let Some(dialect) = &mut record.dialect {
-                dialect.server = None;
-                dialect.max_payload = None;
+            if let Some(DialectFacts::OpenClaw(facts)) = &mut record.dialect {
+                facts.server = None;
+                facts.max_payload = None;
             }
             let context = record.context.get_or_insert_default();
             context.boots.clear();

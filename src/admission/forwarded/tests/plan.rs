@@ -129,6 +129,10 @@ fn who_never_asks_is_not_made_to() {
 #[test]
 fn only_the_gateways_own_words_are_an_answer() {
     let refusal = br#"{"error":{"message":"..","type":"proxy_attribution_required"}}"#;
+    let dialect = crate::dialect::openclaw::PROFILE
+        .attribution
+        .as_ref()
+        .unwrap();
     for (status, body, outcome) in [
         (403, &refusal[..], Answer::Refused),
         (200, br#"{"ready":true}"#, Answer::Taken),
@@ -150,7 +154,7 @@ fn only_the_gateways_own_words_are_an_answer() {
         (502, &refusal[..], Answer::None),
         (404, b"", Answer::None),
     ] {
-        assert_eq!(Answer::of(status, body), outcome, "{status}");
+        assert_eq!(Answer::of(dialect, status, body), outcome, "{status}");
     }
 }
 

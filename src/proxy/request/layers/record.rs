@@ -16,8 +16,6 @@ use tracing::Instrument as _;
 use crate::admission::credentials;
 use crate::admission::forwarded::client_of;
 use crate::admission::head::{Asks, Checked};
-use crate::dialect::Choice;
-use crate::dialect::openclaw::endpoint;
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::heads::Seen;
 use crate::proxy::connection::session::Shared;
@@ -27,7 +25,6 @@ use crate::proxy::request::layers::respond;
 use crate::proxy::request::{facts, forwarded, headers};
 use crate::proxy::tap::Tap;
 use crate::session::credential::Credential;
-use crate::session::record::dialect::Endpoint;
 use crate::session::record::{HeadFault, Kind, TimerKey};
 use crate::session::text::PeerText;
 use crate::transport::clock;
@@ -159,13 +156,10 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
         refusal,
     } = &seen.checked;
     let target = String::from_utf8_lossy(head.target());
-    // Other services of the gateway do look at the request's headers.
-    let challenges =
-        endpoint::of(&target) == Endpoint::Gateway && !endpoint::may_be_canvas(&target);
     let about = credentials::Request {
         target: &target,
         websocket: *asks != Asks::Nothing,
-        openclaw: tap.dialect() == Choice::OpenClaw && challenges,
+        ignored: (tap.dialect().profile().ignores_head)(&target),
     };
     let found = credentials::scan(head.fields(), about, &tap.fingerprinter);
     let too_slow = refusal

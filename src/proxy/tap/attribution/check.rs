@@ -14,20 +14,15 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use crate::admission::forwarded::acceptance::{
-    Answer, CHECK_CLIENT, NOBODY, Outcome, Plan, takes_us_for_local,
-};
+use crate::admission::forwarded::acceptance::{Answer, CHECK_CLIENT, NOBODY, Outcome, Plan};
 use crate::admission::forwarded::write::{Keep, write};
 use crate::admission::forwarded::{Action, Mode};
+use crate::dialect::profile::Attribution as Dialect;
 use crate::proxy::tap::Tap;
 use crate::session::dial::DialFacts;
 use crate::session::record::gateway::Acceptance;
 use crate::transport::stream::Stream;
 use crate::verdict::trust::{trust_line, trust_line_of_any_version};
-
-/// Not exempt from attribution, needs no credential, and answers both on a loopback gateway and
-/// elsewhere (seen with 2026.9.6; `/healthz` is exempt).
-const PATH: &str = "/readyz";
 
 /// How much of an answer is looked at.
 const LOOK: usize = 2048;
@@ -111,11 +106,12 @@ enum Says {
 /// nobody: only one that refuses that checks at all. Where a refusal would let requests go on without
 /// headers, it asks first what the gateway takes those for; without an answer to that nothing changes.
 async fn check(tap: &Tap) -> Option<Found> {
-    let (status, body, facts) = ask(tap, Says::Client).await?;
-    let named = Answer::of(status.as_u16(), &body);
+    let dialect = tap.dialect().profile().attribution.as_ref()?;
+    let (status, body, facts) = ask(tap, dialect, Says::Client).await?;
+    let named = Answer::of(dialect, status.as_u16(), &body);
     let nobody = if named == Answer::Taken {
-        let (status, body, _) = ask(tap, Says::Nobody).await?;
-        Some(Answer::of(status.as_u16(), &body))
+        let (status, body, _) = ask(tap, dialect, Says::Nobody).await?;
+        Some(Answer::of(dialect, status.as_u16(), &body))
     } else {
         None
     };
@@ -124,8 +120,8 @@ async fn check(tap: &Tap) -> Option<Found> {
         && tap.config.gateway().forwarded() == Mode::Auto
         && !facts.is_local();
     let forwarded_to_loopback = if falls_back {
-        let (status, body, _) = ask(tap, Says::Nothing).await?;
-        takes_us_for_local(status.as_u16(), &body)
+        let (status, body, _) = ask(tap, dialect, Says::Nothing).await?;
+        (dialect.takes_us_for_local)(status.as_u16(), &body)
     } else {
         false
     };
@@ -136,9 +132,9 @@ async fn check(tap: &Tap) -> Option<Found> {
     })
 }
 
-async fn ask(tap: &Tap, says: Says) -> Option<(StatusCode, Vec<u8>, DialFacts)> {
+async fn ask(tap: &Tap, dialect: &Dialect, says: Says) -> Option<(StatusCode, Vec<u8>, DialFacts)> {
     let (stream, facts) = tap.dialler.dial().await.ok()?;
-    let request = request(&tap.config.gateway().authority(), says)?;
+    let request = request(&tap.config.gateway().authority(), dialect.path, says)?;
     let asked = tokio::time::timeout(ANSWER_LIMIT, exchange(stream, request));
     let (status, body) = asked.await.ok()??;
     Some((status, body, facts))
@@ -170,7 +166,7 @@ async fn exchange(stream: Stream, request: Request<Empty<Bytes>>) -> Option<(Sta
 }
 
 /// In the shape of a client's request with which this is done.
-fn request(host: &str, says: Says) -> Option<Request<Empty<Bytes>>> {
+fn request(host: &str, path: &str, says: Says) -> Option<Request<Empty<Bytes>>> {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::HOST, host.parse().ok()?);
     let keep = Keep {
@@ -188,7 +184,7 @@ fn request(host: &str, says: Says) -> Option<Request<Empty<Bytes>>> {
     headers.insert(http::header::CONNECTION, "close".parse().ok()?);
     let agent = concat!("wstap/", env!("CARGO_PKG_VERSION"), " (attribution check)");
     headers.insert(http::header::USER_AGENT, agent.parse().ok()?);
-    let mut request = Request::get(PATH).body(Empty::new()).ok()?;
+    let mut request = Request::get(path).body(Empty::new()).ok()?;
     *request.headers_mut() = headers;
     Some(request)
 }

@@ -19,9 +19,10 @@ impl Relay {
         let event = self.dialect.going_down();
         let record = self.session.record();
         let event = event.map(|(at, expected)| (record.at(at), expected));
-        let close = (record.at(at), close.code, close.reason.as_slice());
+        let announces = self.dialect.announces(close.code, &close.reason);
+        let close = announces.then(|| record.at(at));
         drop(record);
-        if let Some(down) = memory::announcement(event, Some(close)) {
+        if let Some(down) = memory::announcement(event, close) {
             self.session.announce(self.dialect.process(), down);
         }
     }

@@ -98,14 +98,17 @@ fn handshakes_and_announced_ends_do_not_count() {
     assert_eq!(cadence_of(&records), None, "health checks end there");
     let mut records = of_ages(&CUTS);
     for record in &mut records {
-        record.dialect = Some(DialectFacts {
-            shutdown: Some(ShutdownFacts {
-                reason: None,
-                restart_expected_ms: None,
-                at: record.closed_at,
-            }),
-            ..DialectFacts::default()
-        });
+        record.dialect = Some(
+            OpenClawFacts {
+                shutdown: Some(ShutdownFacts {
+                    reason: None,
+                    restart_expected_ms: None,
+                    at: record.closed_at,
+                }),
+                ..OpenClawFacts::default()
+            }
+            .into(),
+        );
     }
     assert_eq!(cadence_of(&records), None);
 }

@@ -16,14 +16,17 @@ fn a_shutdown_event_says_more_than_a_bare_close() {
             at: at(ms),
             breaks: Vec::new(),
         });
-        record.dialect = Some(DialectFacts {
-            shutdown: expected.map(|restart_expected_ms| ShutdownFacts {
-                reason: None,
-                restart_expected_ms,
-                at: at(ms - 5),
-            }),
-            ..DialectFacts::default()
-        });
+        record.dialect = Some(
+            OpenClawFacts {
+                shutdown: expected.map(|restart_expected_ms| ShutdownFacts {
+                    reason: None,
+                    restart_expected_ms,
+                    at: at(ms - 5),
+                }),
+                ..OpenClawFacts::default()
+            }
+            .into(),
+        );
         record
     };
     let mut refused = session(9, 12_000, 12_010);
@@ -141,10 +144,7 @@ fn a_gateway_that_let_somebody_in_since_is_back() {
 #[test]
 fn one_announcement_to_many_sessions_is_one() {
     let mut announced = Announced::default();
-    let bare = |ms| {
-        let close = (at(ms), Some(CloseCode(1012)), b"service restart".as_slice());
-        announcement(None, Some(close)).unwrap()
-    };
+    let bare = |ms| announcement(None, Some(at(ms))).unwrap();
     for nth in 0..100 {
         announced.note("http://gw", None, bare(10_000 + nth));
     }
@@ -239,7 +239,7 @@ fn of_two_gateways_behind_one_url_one_does_not_explain_the_losses_of_the_other()
 
     // The same from the record of a session that was told.
     let mut said = of_process("A", session(2, 0, 10_000));
-    said.dialect.as_mut().unwrap().shutdown = Some(ShutdownFacts {
+    openclaw(&mut said).shutdown = Some(ShutdownFacts {
         reason: None,
         restart_expected_ms: Some(1500),
         at: at(10_000),

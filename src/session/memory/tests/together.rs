@@ -205,8 +205,9 @@ fn processes_that_went_on_or_said_so_did_not_end_in_a_loop() {
 /// A session at a gateway without boot ids, whose process began at this time by its uptime.
 fn of_uptime(began: i64, mut record: SessionRecord) -> SessionRecord {
     record = of_process("", record);
-    let dialect = record.dialect.as_mut().unwrap();
-    let uptime = record.opened_at.millis_since(at(began));
+    let opened = record.opened_at;
+    let dialect = openclaw(&mut record);
+    let uptime = opened.millis_since(at(began));
     let server = dialect.server.as_mut().unwrap();
     server.boot_id = None;
     server.version = Some(PeerText::new("2026.5.7", 64));
@@ -257,7 +258,7 @@ fn a_process_without_boot_id_that_answers_afterwards_has_not_ended() {
 #[test]
 fn the_gateways_release_is_remembered_without_boot_ids_and_uptimes() {
     let mut known = of_uptime(0, session(0, 60_000, 61_000));
-    let server = known.dialect.as_mut().unwrap().server.as_mut().unwrap();
+    let server = openclaw(&mut known).server.as_mut().unwrap();
     server.uptime_ms = None;
     let refused = session(1, 70_000, 71_000);
     let release = last_context(&[known, refused]).release.unwrap();

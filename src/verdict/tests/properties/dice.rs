@@ -5,9 +5,10 @@ use crate::session::credential::{Credential, Shape};
 use crate::session::moment::Moment;
 use crate::session::party::{Direction, Party, Phase};
 use crate::session::record::close::TransportEnds;
+use crate::session::record::dialect::openclaw::{DialectError, FirstMessage, OpenClawFacts};
 use crate::session::record::dialect::{
-    ConnectResult, DialectError, DialectFacts, FirstMessage, RpcFacts, RpcFailure, ShutdownFacts,
-    UnansweredRequest,
+    ConnectResult, DialectFacts, OtherError, OtherFacts, PlainFacts, RpcFacts, RpcFailure,
+    ShutdownFacts, UnansweredRequest,
 };
 use crate::session::record::frames::{InProgress, TcpFacts, ViolationCount};
 use crate::session::record::gateway::{
@@ -24,7 +25,7 @@ use crate::session::record::{
     HeadFault, LastRecord, PassedAlert, PassedFacts, PassthroughFacts, RefusedHead,
 };
 use crate::session::text::PeerText;
-use crate::verdict::said;
+use crate::verdict::openclaw::said;
 use crate::ws::{CloseCode, Opcode, Violation};
 
 const WHY: [ForwardedWhy; 11] = [
@@ -156,8 +157,43 @@ impl Dice<'_> {
         }
     }
     fn dialect(&mut self) -> DialectFacts {
-        DialectFacts {
-            name: self.pick(&["openclaw", "plain"]).to_owned(),
+        match self.pick(&["openclaw", "plain", "other"]) {
+            "openclaw" => self.openclaw().into(),
+            "plain" => DialectFacts::Plain(PlainFacts),
+            _ => self.other().into(),
+        }
+    }
+    fn other(&mut self) -> OtherFacts {
+        OtherFacts {
+            name: "other".to_owned(),
+            asked_at: self.maybe(Self::moment),
+            answered_at: self.maybe(Self::moment),
+            result: self.result(),
+            error: self.maybe(|dice| OtherError {
+                code: dice.maybe(Self::text),
+                message: dice.maybe(Self::text),
+                retry_after_ms: dice.maybe(|dice| u64::from(dice.byte())),
+            }),
+            shutdown: self.maybe(Self::shutdown),
+            ..OtherFacts::default()
+        }
+    }
+    fn result(&mut self) -> ConnectResult {
+        self.pick(&[
+            ConnectResult::None,
+            ConnectResult::Accepted,
+            ConnectResult::Refused,
+        ])
+    }
+    fn shutdown(&mut self) -> ShutdownFacts {
+        ShutdownFacts {
+            reason: self.maybe(Self::text),
+            restart_expected_ms: self.maybe(|dice| u64::from(dice.byte())),
+            at: self.moment(),
+        }
+    }
+    fn openclaw(&mut self) -> OpenClawFacts {
+        OpenClawFacts {
             challenge_at: self.maybe(Self::moment),
             connect_at: self.maybe(Self::moment),
             answered_at: self.maybe(Self::moment),
@@ -172,11 +208,7 @@ impl Dice<'_> {
                     FirstMessage::Compressed,
                 ])
             }),
-            result: self.pick(&[
-                ConnectResult::None,
-                ConnectResult::Accepted,
-                ConnectResult::Refused,
-            ]),
+            result: self.result(),
             error: self.maybe(|dice| DialectError {
                 code: dice.maybe(Self::text),
                 details_code: dice.maybe(|dice| PeerText::new(dice.pick(&said::CODES), 64)),
@@ -187,16 +219,12 @@ impl Dice<'_> {
                 retry_after_ms: dice.maybe(|dice| u64::from(dice.byte())),
                 expected_protocol: dice.maybe(|dice| u64::from(dice.byte())),
             }),
-            shutdown: self.maybe(|dice| ShutdownFacts {
-                reason: dice.maybe(Self::text),
-                restart_expected_ms: dice.maybe(|dice| u64::from(dice.byte())),
-                at: dice.moment(),
-            }),
+            shutdown: self.maybe(Self::shutdown),
             max_payload: self.maybe(|_| 26_214_400),
             scopes_asked: self.maybe(|dice| vec![dice.text()]),
             scopes_granted: self.maybe(|_| Vec::new()),
             rpc: self.maybe(Self::rpc),
-            ..DialectFacts::default()
+            ..OpenClawFacts::default()
         }
     }
     fn rpc(&mut self) -> RpcFacts {

@@ -5,12 +5,11 @@
 //! the text counts only where there is no code, or none that is known: reasons are cut after 120
 //! bytes and their hints differ from client to client.
 
-use super::view::{Decisive, View, short};
-use crate::session::credential::sends;
 use crate::session::party::Leg;
-use crate::session::record::dialect::DialectError;
+use crate::session::record::dialect::openclaw::{DialectError, sends};
 use crate::session::record::{CloseSeen, Evidence};
 use crate::session::text::PeerText;
+use crate::verdict::view::{Decisive, View, short};
 
 /// Every `details.code` that some rule asks for (gateway 2026.9.6).
 pub const CODES: [&str; 33] = [
@@ -66,7 +65,7 @@ impl<'a> View<'a> {
         let close = self.close_of(Leg::Gateway);
         match self.decisive() {
             Decisive::Refusal => Some(Said {
-                error: self.refusal(),
+                error: self.connect_error(),
                 close,
             }),
             Decisive::GatewayClose => Some(Said { error: None, close }),
@@ -173,36 +172,7 @@ impl<'a> Said<'a> {
     /// The answer as evidence, with the codes that it carried.
     #[must_use]
     pub fn evidence(&self, view: &View<'_>) -> Vec<Evidence> {
-        let mut all = Vec::new();
-        if let Some(error) = self.error {
-            let part = |name: &str, text: &Option<PeerText>| {
-                text.as_ref()
-                    .map(|text| format!(", {name} {}", short(text)))
-            };
-            let mut text = format!(
-                "the gateway answered connect with ok: false ({}",
-                self.words()
-            );
-            for part in [
-                part("code", &error.code),
-                part("details.code", &error.details_code),
-                part("reason", &error.details_reason),
-                part("its advice", &error.next_step),
-            ] {
-                text.push_str(&part.unwrap_or_default());
-            }
-            text.push(')');
-            let when = view
-                .dialect
-                .as_ref()
-                .and_then(|dialect| dialect.answered_at);
-            all.push(Evidence {
-                at: when,
-                fact: text,
-            });
-        }
-        all.extend(view.both_legs());
-        all
+        view.refusal_evidence()
     }
 
     fn texts(&self) -> impl Iterator<Item = &'a PeerText> + use<'a> {

@@ -5,12 +5,13 @@
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
-use crate::verdict::credential::{
-    client_recipe, comparable, compare, gateway_recipe, inner_that_works, mark, odd_form,
-};
+use crate::verdict::credential::mark;
 use crate::verdict::finding::Finding;
+use crate::verdict::openclaw::credential::{
+    client_recipe, comparable, compare, gateway_recipe, inner_that_works, odd_form,
+};
+use crate::verdict::openclaw::said::Said;
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, human_ms};
 
 pub(super) const fn auth(id: &'static str, act_on: ActOn, find: Find) -> Rule {
@@ -211,7 +212,7 @@ fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding 
 /// A gateway never locks a local client out; it makes it wait, from 250 ms up to 5 s.
 fn slowed(view: &View<'_>) -> Option<Evidence> {
     const NOTICED_MS: i64 = 200;
-    let dialect = view.record().dialect.as_ref()?;
+    let dialect = view.openclaw()?;
     let waited = dialect.answered_at?.millis_since(dialect.connect_at?);
     #[expect(clippy::cast_precision_loss, reason = "seconds at most")]
     (waited >= NOTICED_MS).then(|| {

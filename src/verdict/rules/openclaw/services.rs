@@ -1,7 +1,7 @@
 //! What else is served on the gateway's port, and what is no gateway at all.
 
 use crate::session::party::Party;
-use crate::session::record::dialect::{Endpoint, FirstMessage, FirstOfGateway};
+use crate::session::record::dialect::openclaw::{Endpoint, FirstMessage, FirstOfGateway};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Class, Confidence};
 use crate::verdict::finding::Finding;
@@ -93,7 +93,7 @@ fn service_unavailable(view: &View<'_>) -> Option<Finding> {
 }
 
 fn not_openclaw(view: &View<'_>) -> Option<Finding> {
-    let dialect = view.dialect.as_ref()?;
+    let dialect = view.openclaw()?;
     let what = match dialect.first_of_gateway? {
         FirstOfGateway::Challenge | FirstOfGateway::Unread => return None,
         FirstOfGateway::Json => "JSON, and not a challenge",

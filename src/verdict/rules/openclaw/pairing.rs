@@ -4,8 +4,8 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
+use crate::verdict::openclaw::said::Said;
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, paste_safe, short};
 
 const fn pairing(id: &'static str, find: Find) -> Rule {
@@ -85,7 +85,7 @@ fn because<'a>(view: &View<'a>, reason: &str, words: &str) -> Option<Said<'a>> {
 }
 
 fn found(view: &View<'_>, said: &Said<'_>, summary: &str) -> Finding {
-    let dialect = view.dialect.as_ref();
+    let dialect = view.openclaw();
     let device = dialect
         .and_then(|dialect| dialect.device.id.as_ref())
         .map(|id| fact(format!("the device is {}", short(id))));

@@ -9,8 +9,8 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
+use crate::verdict::openclaw::skew::{Older, Release, Skew};
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::skew::{Older, Release, Skew};
 use crate::verdict::view::{View, fact, paste_safe, short};
 
 const fn channel(id: &'static str, act_on: ActOn, find: Find) -> Rule {
@@ -136,7 +136,7 @@ fn names(scopes: &[PeerText]) -> String {
 
 fn locality_lost(view: &View<'_>) -> Option<Finding> {
     let rpc = failures(view)?;
-    let dialect = view.record().dialect.as_ref()?;
+    let dialect = view.openclaw()?;
     let asked = dialect.scopes_asked.as_ref()?;
     let granted = dialect.scopes_granted.as_ref()?;
     let lost = granted.is_empty() && !asked.is_empty() && !dialect.device.present;
@@ -223,7 +223,7 @@ fn scopes_capped(view: &View<'_>) -> Option<Finding> {
                 .as_str()
                 .eq_ignore_ascii_case("x-openclaw-scopes")
         })?;
-    let dialect = view.record().dialect.as_ref()?;
+    let dialect = view.openclaw()?;
     let asked = dialect.scopes_asked.as_ref()?;
     let granted = dialect.scopes_granted.as_ref()?;
     let named = |scope: &PeerText| {
@@ -263,7 +263,7 @@ fn missing_scope(view: &View<'_>) -> Option<Finding> {
             |scope| format!("the scope {}", short(scope))
         ),
     );
-    let dialect = view.record().dialect.as_ref()?;
+    let dialect = view.openclaw()?;
     let granted = dialect
         .scopes_granted
         .as_ref()

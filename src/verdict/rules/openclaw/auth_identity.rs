@@ -5,8 +5,8 @@ use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
+use crate::verdict::openclaw::said::Said;
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::said::Said;
 use crate::verdict::view::{View, close_words, fact, short};
 
 const fn identity(id: &'static str, act_on: ActOn, find: Find) -> Rule {

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::session::party::Party;
-use crate::session::record::dialect::FirstMessage;
+use crate::session::record::dialect::openclaw::FirstMessage;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
+use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::skew::{Older, Release, Skew};
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::said::Said;
-use crate::verdict::skew::{Older, Release, Skew};
 use crate::verdict::view::{Decisive, View, fact, short};
 
 const fn protocol(id: &'static str, find: Find) -> Rule {
@@ -131,8 +131,7 @@ fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Findin
 fn client_version(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&["CLIENT_VERSION_MISMATCH"], &["client version mismatch"])?;
     let version = view
-        .dialect
-        .as_ref()
+        .openclaw()
         .and_then(|dialect| dialect.client.as_ref()?.version.as_ref())
         .map_or_else(String::new, |version| format!(" ({})", short(version)));
     let summary = format!("the client's version{version} is older than the gateway wants");
@@ -237,8 +236,7 @@ fn field(fault: &str) -> Option<&str> {
 fn invalid_role(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&[], &["invalid role"])?;
     let role = view
-        .dialect
-        .as_ref()
+        .openclaw()
         .and_then(|dialect| dialect.role.as_ref())
         .map_or_else(String::new, |role| format!(" {}", short(role)));
     Some(found(
@@ -258,7 +256,7 @@ fn first_message(view: &View<'_>, codes: &[Option<u16>]) -> Option<FirstMessage>
     if !view.was_in_handshake() || !answered {
         return None;
     }
-    view.dialect.as_ref()?.first_message
+    view.openclaw()?.first_message
 }
 
 fn not_connect(view: &View<'_>) -> Option<Finding> {
@@ -300,7 +298,7 @@ fn stale_page(view: &View<'_>) -> Option<Finding> {
 
 fn version(view: &View<'_>) -> Option<Finding> {
     let said = view.refused(&["PROTOCOL_MISMATCH"], &["protocol mismatch"])?;
-    let range = view.dialect.as_ref().map(|dialect| dialect.protocol);
+    let range = view.openclaw().map(|dialect| dialect.protocol);
     let offer = match range.map(|range| (range.min, range.max)) {
         Some((Some(min), Some(max))) if min == max => format!("protocol {min} only"),
         Some((Some(min), Some(max))) => format!("protocol {min} to {max}"),

@@ -106,8 +106,7 @@ fn auth_changed(view: &View<'_>) -> Option<Finding> {
 fn device_removed(view: &View<'_>) -> Option<Finding> {
     let summary = "the gateway removed this device or its token, and closed the session";
     let device = view
-        .dialect
-        .as_ref()
+        .openclaw()
         .and_then(|dialect| dialect.device.id.as_ref())
         .map(|id| fact(format!("the device is {}", short(id))));
     Some(kicked(view, "device removed", summary)?.because(device))

@@ -4,11 +4,11 @@ use crate::session::page::PageOrigin;
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, Evidence};
-use crate::verdict::credential::odd_form;
 use crate::verdict::finding::Finding;
-use crate::verdict::page::NeedsSecureContext;
+use crate::verdict::openclaw::credential::odd_form;
+use crate::verdict::openclaw::releases::NeedsSecureContext;
+use crate::verdict::openclaw::said::Said;
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, short};
 
 const fn device(id: &'static str, find: Find) -> Rule {
@@ -122,7 +122,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Finding {
-    let dialect = view.dialect.as_ref();
+    let dialect = view.openclaw();
     let id = dialect
         .and_then(|dialect| dialect.device.id.as_ref())
         .map(|id| fact(format!("the device is {}", short(id))));
@@ -329,8 +329,7 @@ fn token_scope(view: &View<'_>) -> Option<Finding> {
         &["unauthorized: device token scope mismatch"],
     )?;
     let asked = view
-        .dialect
-        .as_ref()
+        .openclaw()
         .and_then(|dialect| dialect.scopes_asked.as_ref())
         .map(|scopes| {
             let names: Vec<String> = scopes.iter().take(8).map(short).collect();

@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
-use super::finding::Finding;
 use super::said::Said;
-use super::view::{View, fact, short};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, Evidence};
 use crate::session::text::PeerText;
+use crate::verdict::finding::Finding;
+use crate::verdict::view::{View, fact, short};
 
 /// A release, `2026.9.6`. What stands behind a hyphen does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,7 @@ impl View<'_> {
     #[must_use]
     pub fn version_evidence(&self) -> Vec<Evidence> {
         let record = self.record();
-        let dialect = record.dialect.as_ref();
+        let dialect = self.openclaw();
         let client = dialect.and_then(|dialect| dialect.client.as_ref());
         let client = client.map(|client| {
             let part = |text: &Option<_>| text.as_ref().map_or_else(|| "?".to_owned(), short);
@@ -103,7 +103,7 @@ impl View<'_> {
     /// The client is the gateway's own page in a browser.
     #[must_use]
     pub fn is_control_ui(&self) -> bool {
-        let dialect = self.record().dialect.as_ref();
+        let dialect = self.openclaw();
         let client = dialect.and_then(|dialect| dialect.client.as_ref());
         client
             .and_then(|client| client.id.as_ref())
@@ -114,7 +114,7 @@ impl View<'_> {
     #[must_use]
     pub fn skew_of_versions(&self) -> Option<Skew> {
         let (client, gateway) = (self.client_release()?, self.gateway_release()?);
-        let dialect = self.record().dialect.as_ref();
+        let dialect = self.openclaw();
         let is_own = dialect.is_some_and(|dialect| dialect.server.is_some());
         Some(Skew {
             older: match client.cmp(&gateway) {
@@ -183,7 +183,7 @@ impl View<'_> {
     /// By the protocol version that the gateway expects, which it tells whenever that is the reason.
     #[must_use]
     pub fn skew_of_protocol(&self) -> Option<Skew> {
-        let dialect = self.record().dialect.as_ref()?;
+        let dialect = self.openclaw()?;
         let expected = dialect.error.as_ref()?.expected_protocol?;
         let range = dialect.protocol;
         let older = match (range.min, range.max) {

@@ -8,8 +8,8 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, OriginDecision};
 use crate::session::text::{PeerText, is_plain_origin};
 use crate::verdict::finding::Finding;
+use crate::verdict::openclaw::said::Said;
 use crate::verdict::rule::{Find, Rule, Versions};
-use crate::verdict::said::Said;
 use crate::verdict::view::{View, fact, short};
 
 const fn origin(id: &'static str, find: Find) -> Rule {

@@ -5,8 +5,8 @@ use crate::session::record::context::ContextFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
+use crate::verdict::openclaw::said::Said;
 use crate::verdict::rule::{Rule, Versions};
-use crate::verdict::said::Said;
 use crate::verdict::siblings::let_in;
 use crate::verdict::view::{View, at, fact, short};
 

@@ -1,0 +1,74 @@
+//! What the gateway's release calls its command line, variables and files.
+//!
+//! Rules write the names of `OpenClaw`. A verdict on a gateway of the predecessor (2026.1) gets the
+//! predecessor's, here and nowhere else: `decide` passes every next action through [`Names::apply`].
+
+use super::skew::Release;
+use crate::verdict::view::View;
+
+/// The first release under the name `OpenClaw`.
+const RENAMED: Release = Release(2026, 1, 29);
+
+/// `policy.maxPayload` of the predecessor. Every release under the new name has 25 MiB.
+const MAX_PAYLOAD: u64 = 512 * 1024;
+
+/// Each name, and what it was before. In this order.
+const TABLE: [(&str, &str); 7] = [
+    ("`openclaw ", "`clawdbot "),
+    (".openclaw/openclaw.json", ".clawdbot/clawdbot.json"),
+    ("openclaw.json", "clawdbot.json"),
+    ("~/.openclaw", "~/.clawdbot"),
+    ("OPENCLAW_", "CLAWDBOT_"),
+    // A marker that the gateway writes, and not a variable.
+    ("__CLAWDBOT_REDACTED__", "__OPENCLAW_REDACTED__"),
+    (
+        "(--token, or CLAWDBOT_GATEWAY_TOKEN)",
+        "(in CLAWDBOT_GATEWAY_TOKEN: its command line drops a --token behind `clawdbot gateway call`)",
+    ),
+];
+
+/// The names of one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Since 2026.1.29, and where the gateway's release is not known.
+    OpenClaw,
+    /// Before.
+    Clawdbot,
+}
+
+impl View<'_> {
+    /// The names that the gateway of this record knows.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let is_old = match self.gateway_release() {
+            Some(release) => release < RENAMED,
+            // It calls itself "dev".
+            None => self.gateway_max_payload() == Some(MAX_PAYLOAD),
+        };
+        if is_old {
+            Names::Clawdbot
+        } else {
+            Names::OpenClaw
+        }
+    }
+
+    /// `policy.maxPayload` of the gateway, from this session's hello-ok or from the latest of another.
+    fn gateway_max_payload(&self) -> Option<u64> {
+        let record = self.record();
+        let own = record.application().max_message;
+        own.or_else(|| record.context.as_ref()?.release.as_ref()?.max_payload)
+    }
+}
+
+impl Names {
+    /// A text of ours, with these names in it.
+    #[must_use]
+    pub fn apply(self, text: String) -> String {
+        match self {
+            Self::OpenClaw => text,
+            Self::Clawdbot => TABLE
+                .iter()
+                .fold(text, |text, (name, before)| text.replace(name, before)),
+        }
+    }
+}
