@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use wstap::dialect::observer::{Observer, Shared};
+use wstap::dialect::observer::{Observer, SessionReaders};
 use wstap::dialect::{Choice, reader};
 use wstap::session::credential::Fingerprinter;
 use wstap::session::heartbeats::Heartbeats;
@@ -87,7 +87,7 @@ fn observe(bencher: Bencher<'_, '_>, size: usize, choice: Choice) {
     let mut first = vec![0x81, u8::try_from(hello.len()).unwrap()];
     first.extend(hello);
     let now = Instant::now();
-    let mut shared = Shared {
+    let mut shared = SessionReaders {
         dialect: &mut *dialect,
         heartbeats: &mut heartbeats,
     };
@@ -132,7 +132,7 @@ fn calls(bencher: Bencher<'_, '_>, choice: Choice) {
     let mut asking = Observer::new(Direction::ToGateway, Extensions::default());
     let mut answering = Observer::new(Direction::ToClient, Extensions::default());
     let now = Instant::now();
-    let mut shared = Shared {
+    let mut shared = SessionReaders {
         dialect: &mut *dialect,
         heartbeats: &mut heartbeats,
     };
@@ -174,7 +174,7 @@ fn events(bencher: Bencher<'_, '_>, choice: Choice) {
     let mut heartbeats = Heartbeats::default();
     let mut observer = Observer::new(Direction::ToClient, Extensions::default());
     let now = Instant::now();
-    let mut shared = Shared {
+    let mut shared = SessionReaders {
         dialect: &mut *dialect,
         heartbeats: &mut heartbeats,
     };

@@ -5,19 +5,19 @@
 //! records, so no secrets; who may ask is decided in `guard`. `docs/admin.md` is the reference.
 
 pub mod client;
-mod desk;
 mod exposition;
 mod guard;
 pub mod open;
 pub mod ready;
 mod reloads;
 mod server;
+mod service;
 
 use std::net::SocketAddr;
 
-pub use self::desk::{Desk, Now, NowReader, Parts};
 pub use self::reloads::Reloads;
 pub use self::server::serve;
+pub use self::service::{AdminService, Now, NowReader, Parts};
 
 /// Something bound for the admin listener.
 #[derive(Debug)]

@@ -27,18 +27,18 @@ use self::own_gateway::OwnSocket;
 use self::reload::{Outcomes, Reloader, Source};
 use self::slot::Slot;
 use crate::admin::ready::ListenerFacts;
-use crate::admin::{self, Desk, Now, NowReader};
+use crate::admin::{self, AdminService, Now, NowReader};
 use crate::config::{Config, RecordFilter, RepeatedRecords};
 use crate::proxy::connection::accept::Acceptor;
 use crate::proxy::tap::background;
 use crate::proxy::{Current, Tap};
 use crate::session::credential::Fingerprinter;
 use crate::sink::file::RotatingFile;
-use crate::sink::{Filter, Outlet, Queue, SETTLE_EVERY, Wanted};
+use crate::sink::{Filter, Queue, RecordPipeline, SETTLE_EVERY, Wanted};
 use crate::transport::activation::Passed;
-use crate::transport::listening::{Listening, Place};
+use crate::transport::listening::{ListenAddr, Listening};
 use crate::transport::redirected::Redirected;
-use crate::transport::tls::Lasting;
+use crate::transport::tls::ListenerTlsState;
 use crate::transport::tls::key_log::KeyLogFile;
 use crate::transport::tls::leaves::{self, Leaves};
 
@@ -49,7 +49,7 @@ const QUEUE: usize = 8192;
 #[derive(Debug)]
 pub struct BoundListener {
     /// Where it listens.
-    pub place: Place,
+    pub place: ListenAddr,
     /// `None` for plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
     /// What is told of its certificates, live; nothing for plain HTTP.
@@ -124,9 +124,10 @@ impl Bound {
         let (mut listeners, mut slots) = (Vec::new(), Vec::new());
         let mut redirects = false;
         for (index, (wanted, bound)) in config.listeners().iter().zip(sockets).enumerate() {
-            let lasting = Lasting::new(key_log.clone()).map_err(StartError::ServerTls)?;
+            let listener_state =
+                ListenerTlsState::new(key_log.clone()).map_err(StartError::ServerTls)?;
             let name = wanted.listen.to_string();
-            let slot = Slot::new(name, &config, &wanted.tls, lasting)?;
+            let slot = Slot::new(name, &config, &wanted.tls, listener_state)?;
             for listener in bound {
                 let place = listener.place()?;
                 redirects |= matches!(listener, Listening::Redirected(_));
@@ -157,16 +158,16 @@ impl Bound {
             joined: records.repeats == RepeatedRecords::Join,
         };
         let fingerprinter = fingerprinter(&config);
-        let mut outlet = Outlet::new(queues, wanted);
+        let mut pipeline = RecordPipeline::new(queues, wanted);
         // `wstap attach --status` lists them without an admin listener.
         if config.admin().is_some() || redirects {
-            outlet = outlet.keeping_recent();
+            pipeline = pipeline.keeping_recent();
         }
-        let outlet = Arc::new(outlet);
+        let pipeline = Arc::new(pipeline);
         let tap = Arc::new(Tap::new(
             config,
             fingerprinter,
-            outlet,
+            pipeline,
             host_name(),
             key_log,
         )?);
@@ -203,7 +204,7 @@ impl Bound {
     }
 
     /// What the admin listener tells, if there is one.
-    fn desk(&self) -> Option<Arc<Desk>> {
+    fn service(&self) -> Option<Arc<AdminService>> {
         let tap = self.current.tap();
         let admin = tap.config().admin()?.clone();
         let facts = |listener: &BoundListener| ListenerFacts {
@@ -215,7 +216,7 @@ impl Bound {
             admin,
             listeners: self.listeners.iter().map(facts).collect(),
             draining: tap.draining().clone(),
-            outlet: Arc::clone(tap.outlet()),
+            pipeline: Arc::clone(tap.pipeline()),
             tls_keylog: tap.config().tls_keylog().map(Path::to_path_buf),
             now: NowReader(Box::new(move || {
                 let tap = current.tap();
@@ -227,13 +228,13 @@ impl Bound {
                 }
             })),
         };
-        Some(Arc::new(Desk::new(parts)))
+        Some(Arc::new(AdminService::new(parts)))
     }
 
     /// Serves until `shutdown` completes, then drains. Tasks that remain after the drain end with the
-    /// runtime. Call [`Outlet::close`] only after that, or records are lost.
+    /// runtime. Call [`RecordPipeline::close`] only after that, or records are lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let desk = self.desk();
+        let service = self.service();
         let Self {
             listeners,
             admin,
@@ -247,10 +248,10 @@ impl Bound {
         let tap = current.tap();
         background::begin(&tap);
         let mut accepting = tokio::task::JoinSet::new();
-        if let Some(desk) = desk {
+        if let Some(service) = service {
             // It answers until the drain is over: that is when people look.
             for socket in admin {
-                accepting.spawn(admin::serve(Arc::clone(&desk), socket.listener));
+                accepting.spawn(admin::serve(Arc::clone(&service), socket.listener));
             }
         }
         let leaves = listeners
@@ -274,12 +275,12 @@ impl Bound {
         if watches_gateway {
             accepting.spawn(gateway_watch::run(Arc::clone(&current)));
         }
-        let outlet = Arc::clone(tap.outlet());
+        let pipeline = Arc::clone(tap.pipeline());
         accepting.spawn(async move {
             let mut every = tokio::time::interval(SETTLE_EVERY);
             loop {
                 every.tick().await;
-                while outlet.settle_one(Instant::now()) || outlet.release_one(Instant::now()) {
+                while pipeline.settle_one(Instant::now()) || pipeline.release_one(Instant::now()) {
                     tokio::task::yield_now().await;
                 }
             }

@@ -68,7 +68,7 @@ pub use self::warnings::warning::Warning;
 
 pub(crate) use self::scalar::{duration_text, size_text};
 
-use self::error::{Place, Spot};
+use self::error::{LineColumn, Spot};
 use self::written::Written;
 
 /// A larger file is not a configuration.
@@ -175,7 +175,7 @@ fn read_file(file: &Path) -> Result<String, ConfigError> {
             .count()
             + 1;
         let number = |value| u32::try_from(value).unwrap_or(u32::MAX);
-        let place = Place {
+        let place = LineColumn {
             line: number(line),
             column: number(column),
         };

@@ -20,12 +20,12 @@ use tokio::time::timeout;
 use self::client::Trust;
 use self::error::DemoError;
 use self::gateway::StandIn;
-use self::scenes::{SCENES, Scene, Way};
+use self::scenes::{SCENES, Scene, TapSetup};
 use crate::app::Bound;
 use crate::config::{self, Config, Overrides};
 use crate::exit;
 use crate::serve::Signals;
-use crate::serve::ending::{Outlets, run_to_the_end};
+use crate::serve::ending::{RecordPipelines, run_to_the_end};
 use crate::session::SessionRecord;
 use crate::session::record::Kind;
 use crate::sink::line::session_lines;
@@ -62,9 +62,9 @@ pub fn run(options: &Options) -> u8 {
     };
     let mut out = Output { json: options.json };
     let (sender, mut records) = unbounded_channel();
-    let outlets = Outlets::default();
-    let playing = play(options, &mut out, (&sender, &mut records), &outlets);
-    let played = run_to_the_end(runtime, &outlets, playing);
+    let pipelines = RecordPipelines::default();
+    let playing = play(options, &mut out, (&sender, &mut records), &pipelines);
+    let played = run_to_the_end(runtime, &pipelines, playing);
     // The records of sessions that were opened by hand.
     while let Ok(record) = records.try_recv() {
         out.record(&record);
@@ -107,7 +107,7 @@ async fn play(
         &UnboundedSender<SessionRecord>,
         &mut UnboundedReceiver<SessionRecord>,
     ),
-    outlets: &Outlets,
+    pipelines: &RecordPipelines,
 ) -> Result<bool, DemoError> {
     let mut shutdown = Signals::listen()?;
     let stand_in = StandIn::start().await?;
@@ -117,7 +117,7 @@ async fn play(
         let config = stage_config(gateway, more, options.state_dir.as_deref())?;
         let queue = Queue::start("demo", 1024, ToScript(sender.clone()))?;
         let bound = Bound::bind(config, vec![queue]).await?;
-        outlets.add(bound.tap().outlet());
+        pipelines.add(bound.tap().pipeline());
         let addr = bound
             .listeners
             .first()
@@ -154,10 +154,10 @@ async fn play(
     let mut played = Vec::new();
     for scene in SCENES {
         let addr = match scene.way {
-            Way::Usual => addresses[0],
-            Way::Impatient => addresses[1],
-            Way::Orphan => addresses[2],
-            Way::Guarded => addresses[3],
+            TapSetup::Usual => addresses[0],
+            TapSetup::Impatient => addresses[1],
+            TapSetup::Orphan => addresses[2],
+            TapSetup::Guarded => addresses[3],
         };
         out.say(&format!("▸ {}", scene.title));
         let record = perform(scene, addr, &trust, records).await?;

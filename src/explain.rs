@@ -5,7 +5,7 @@
 //! same function as in the running tap.
 
 mod offset;
-mod paper;
+mod page_writer;
 pub mod phases;
 pub mod rules;
 pub mod search;
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use self::paper::{Paper, count, inert};
+use self::page_writer::{PageWriter, count, inert};
 use self::rules::{named, near};
 use self::search::{PartOfId, Search};
 use self::session::{Story, one_line};
@@ -76,7 +76,7 @@ pub enum ExplainError {
 }
 
 /// An explanation, for people or for programs.
-struct Told {
+struct Explanation {
     page: String,
     json: Value,
 }
@@ -108,13 +108,13 @@ pub fn run(
     }
 }
 
-fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Told, ExplainError> {
+fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Explanation, ExplainError> {
     let what = options.what.as_str();
     if what == "-" {
         return summarise("standard input", input, 0, options.width);
     }
     if let Some(named) = named(what) {
-        return Ok(Told {
+        return Ok(Explanation {
             page: named.page(options.width),
             json: named.json(),
         });
@@ -127,7 +127,7 @@ fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Told, ExplainEr
     // No session has an id that begins like a Close code or a status: ids begin with their time.
     let symptom = Symptom::read(what).filter(|_| !is_file && options.records.is_none());
     if let Some(found) = symptom.and_then(Symptom::candidates) {
-        return Ok(Told {
+        return Ok(Explanation {
             page: found.page(options.width),
             json: found.json(),
         });
@@ -152,7 +152,7 @@ fn summarise(
     reader: Box<dyn BufRead>,
     older: usize,
     width: usize,
-) -> Result<Told, ExplainError> {
+) -> Result<Explanation, ExplainError> {
     let (mut summary, mut unread) = (Summary::default(), Unread::default());
     let read = source::each(name, reader, &mut unread, |_, text| {
         summary.add(&source::record(text)?);
@@ -171,7 +171,7 @@ fn summarise(
             perhaps: Vec::new(),
         });
     }
-    Ok(Told {
+    Ok(Explanation {
         page: summary.page(name, &unread, older, width),
         json: summary.json(name, &unread),
     })
@@ -181,7 +181,7 @@ fn one_session(
     options: &Options,
     part: &PartOfId,
     input: Box<dyn BufRead>,
-) -> Result<Told, ExplainError> {
+) -> Result<Explanation, ExplainError> {
     let path = records_path(options)?;
     let name = path.display().to_string();
     let failed = |error| ExplainError::Read(name.clone(), error);
@@ -208,12 +208,12 @@ fn one_session(
             }
             let mut page = story.page(options.width);
             if !broken.is_empty() {
-                let mut paper = Paper::new(options.width);
-                paper.gap();
-                paper.text("", &format!("looked at {looked_at}{broken}"));
-                page.push_str(&paper.finish());
+                let mut writer = PageWriter::new(options.width);
+                writer.gap();
+                writer.text("", &format!("looked at {looked_at}{broken}"));
+                page.push_str(&writer.finish());
             }
-            Ok(Told { page, json })
+            Ok(Explanation { page, json })
         }
         [] => {
             let joined = if search.among.is_empty() {
@@ -261,19 +261,19 @@ impl ExplainError {
     }
 
     fn page(&self, width: usize) -> String {
-        let mut paper = Paper::new(width);
+        let mut writer = PageWriter::new(width);
         for line in self.to_string().lines() {
-            paper.text("", &format!("wstap: {line}"));
+            writer.text("", &format!("wstap: {line}"));
         }
         if let Self::NotFound { perhaps, .. } = self
             && !perhaps.is_empty()
         {
-            paper.text("", "Did you mean");
+            writer.text("", "Did you mean");
             for one in perhaps {
-                paper.item("  ", one);
+                writer.item("  ", one);
             }
         }
-        anstream::adapter::strip_str(&paper.finish()).to_string()
+        anstream::adapter::strip_str(&writer.finish()).to_string()
     }
 
     fn json(&self) -> Value {

@@ -204,7 +204,7 @@ impl fmt::Display for Format {
 }
 
 /// Line and column, both from 1.
-type Place = Option<(usize, usize)>;
+type LineColumn = Option<(usize, usize)>;
 
 fn parse(content: &[u8], path: &Path) -> Result<Value, FingerprintError> {
     let shown = path.display().to_string();
@@ -242,7 +242,7 @@ fn parse(content: &[u8], path: &Path) -> Result<Value, FingerprintError> {
 }
 
 /// The parsers' own messages may quote the file, so only the position survives.
-fn parse_as(format: Format, text: &str) -> Result<Value, Place> {
+fn parse_as(format: Format, text: &str) -> Result<Value, LineColumn> {
     match format {
         Format::Json => {
             serde_json::from_str(text).map_err(|error| Some((error.line(), error.column())))

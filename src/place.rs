@@ -10,6 +10,6 @@ pub mod sharing;
 
 #[cfg(target_os = "linux")]
 pub use self::enter::{
-    EnterError, Seen, current, enter, enter_with_names, has_interface, netns_of, read_in,
+    EnterError, NamespaceFacts, current, enter, enter_with_names, has_interface, netns_of, read_in,
 };
-pub use self::namespace::{Place, PlaceError};
+pub use self::namespace::{NamespaceOwner, NamespaceOwnerError};

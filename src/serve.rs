@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use self::ending::{Outlets, run_to_the_end};
+use self::ending::{RecordPipelines, run_to_the_end};
 use self::manager::Watched;
 use crate::app::reload::Source;
 use crate::app::{Bound, BoundListener, StartError};
@@ -24,7 +24,7 @@ use crate::sink::jsonl::JsonLines;
 use crate::sink::line::Lines;
 use crate::terminal::{Look, log};
 use crate::transport::activation::Passed;
-use crate::transport::listening::Place;
+use crate::transport::listening::ListenAddr;
 use crate::transport::{notify, open_files};
 
 /// Records that may wait for whoever reads stdout.
@@ -53,9 +53,9 @@ pub fn run(file: Option<&Path>, overrides: &Overrides) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let outlets = Outlets::default();
-    let serving = serve(config, source, passed, &outlets);
-    match run_to_the_end(runtime, &outlets, serving) {
+    let pipelines = RecordPipelines::default();
+    let serving = serve(config, source, passed, &pipelines);
+    match run_to_the_end(runtime, &pipelines, serving) {
         Ok(()) => exit::OK,
         Err(error) => {
             log::say(&format!("wstap: {error}"));
@@ -82,7 +82,7 @@ async fn serve(
     config: Config,
     source: Source,
     passed: Passed,
-    outlets: &Outlets,
+    pipelines: &RecordPipelines,
 ) -> Result<(), StartError> {
     let queues = stdout_queue(config.output())?.into_iter().collect();
     let shutdown = Signals::listen()?;
@@ -95,7 +95,7 @@ async fn serve(
     let mut start = Vec::new();
     let _ = announce(&bound, &mut start);
     log::say(String::from_utf8_lossy(&start).trim_end());
-    outlets.add(bound.tap().outlet());
+    pipelines.add(bound.tap().pipeline());
     let (shutdown, again) = shutdown.split();
     let status = manager::status(&bound);
     let shutdown = async move {
@@ -239,10 +239,10 @@ pub(crate) fn announce(bound: &Bound, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// `http://127.0.0.1:8443`, `http+unix:/run/wstap.sock`
-fn url(scheme: &str, place: &Place) -> String {
+fn url(scheme: &str, place: &ListenAddr) -> String {
     match place {
-        Place::Tcp(addr) => format!("{scheme}://{addr}"),
-        Place::Unix(_) => format!("{scheme}+{place}"),
+        ListenAddr::Tcp(addr) => format!("{scheme}://{addr}"),
+        ListenAddr::Unix(_) => format!("{scheme}+{place}"),
     }
 }
 

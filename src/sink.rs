@@ -47,7 +47,7 @@ const MAX_WAITING_VISITS: usize = MAX_WAITING / 2;
 
 /// Takes finished records, judges them and hands them to every consumer.
 #[derive(Debug)]
-pub struct Outlet {
+pub struct RecordPipeline {
     queues: Vec<Queue>,
     wanted: Wanted,
     metrics: Metrics,
@@ -102,8 +102,8 @@ impl Wanted {
     };
 }
 
-impl Outlet {
-    /// An outlet with these consumers.
+impl RecordPipeline {
+    /// An pipeline with these consumers.
     #[must_use]
     pub fn new(queues: Vec<Queue>, wanted: Wanted) -> Self {
         Self {

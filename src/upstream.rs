@@ -5,8 +5,8 @@
 //! that answers counts, see `race`.
 
 pub mod dial;
+pub mod dial_health;
 pub mod errno;
-pub mod lately;
 pub mod pinned;
 pub mod pool;
 mod race;
@@ -14,5 +14,5 @@ mod resolver;
 pub mod tls;
 
 pub use dial::{DialFailed, Dialler};
-pub use lately::{Lately, Reached};
+pub use dial_health::{DialHealth, Reached};
 pub use pool::Pool;

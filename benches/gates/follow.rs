@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::Instant;
 
-use wstap::dialect::observer::{Observer, Shared};
+use wstap::dialect::observer::{Observer, SessionReaders};
 use wstap::dialect::{Choice, Dialect, reader};
 use wstap::session::credential::Fingerprinter;
 use wstap::session::heartbeats::Heartbeats;
@@ -153,7 +153,7 @@ impl Watched {
     }
 
     fn of_client(&mut self, bytes: &[u8]) {
-        let mut shared = Shared {
+        let mut shared = SessionReaders {
             dialect: &mut *self.dialect,
             heartbeats: &mut self.heartbeats,
         };
@@ -161,7 +161,7 @@ impl Watched {
     }
 
     fn of_gateway(&mut self, bytes: &[u8]) {
-        let mut shared = Shared {
+        let mut shared = SessionReaders {
             dialect: &mut *self.dialect,
             heartbeats: &mut self.heartbeats,
         };

@@ -10,7 +10,7 @@ use crate::session::moment::Moment;
 use crate::session::party::Phase;
 use crate::session::record::{Kind, Repeats, Verdict};
 use crate::session::text::PeerText;
-use crate::sink::Outlet;
+use crate::sink::RecordPipeline;
 use crate::sink::live::{Flow, Snapshot};
 
 /// Open sessions that are listed at most, the oldest first: those that hang are among them.
@@ -51,14 +51,14 @@ pub struct Open {
     /// Path and query, masked.
     pub path: Option<PeerText>,
     /// What the client sent.
-    pub to_gateway: Way,
+    pub to_gateway: DirectionTraffic,
     /// What the gateway sent.
-    pub to_client: Way,
+    pub to_client: DirectionTraffic,
 }
 
 /// One direction of an open session.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Way {
+pub struct DirectionTraffic {
     /// Finished messages.
     pub messages: u64,
     /// Bytes after the upgrade; of a connection that passes unread, all.
@@ -99,9 +99,9 @@ pub struct Ended {
 
 /// Looks at a tap.
 #[must_use]
-pub fn look(outlet: &Outlet, at: Moment) -> Sessions {
-    let (open, open_count) = outlet.live().look(LISTED, Instant::now());
-    let recent = outlet.recent();
+pub fn look(pipeline: &RecordPipeline, at: Moment) -> Sessions {
+    let (open, open_count) = pipeline.live().look(LISTED, Instant::now());
+    let recent = pipeline.recent();
     Sessions {
         at,
         open_count,
@@ -112,7 +112,7 @@ pub fn look(outlet: &Outlet, at: Moment) -> Sessions {
 
 impl From<Snapshot> for Open {
     fn from(seen: Snapshot) -> Self {
-        let way = |flow: Flow, last_ms_ago| Way {
+        let way = |flow: Flow, last_ms_ago| DirectionTraffic {
             messages: flow.messages,
             bytes: flow.bytes,
             waiting: flow.waiting,

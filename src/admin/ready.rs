@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::transport::listening::Place;
+use crate::transport::listening::ListenAddr;
 use crate::transport::tls::leaves::Leaves;
 use crate::upstream::{Dialler, Reached};
 
 /// A connection to the gateway that came through within this time says that it can be reached.
-const LATELY: Duration = Duration::from_mins(1);
+const RECENT: Duration = Duration::from_mins(1);
 
 /// How often the gateway is dialled for the check's own sake, at most.
 const DIAL_EVERY: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct ListenerFacts {
     /// Where it listens.
-    pub place: Place,
+    pub place: ListenAddr,
     /// What it shows now; `None` for plain HTTP.
     pub certificates: Option<Leaves>,
 }
@@ -144,13 +144,13 @@ impl Ready {
             return told(dialler);
         }
         let mut last_try = self.last_try.lock().await;
-        // Where nothing is known it was not this gateway that was tried lately: a reload has come.
+        // Where nothing is known it was not this gateway that was tried dial_health: a reload has come.
         let unknown = reached(dialler) == Reached::Unknown;
         let may = unknown || last_try.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
         if may && !matches!(reached(dialler), Reached::Answered(_)) {
             if timeout(DIAL_LIMIT, dialler.dial()).await.is_err() {
                 let why = format!("no answer within {}", seconds(DIAL_LIMIT));
-                dialler.lately().failed(&why, Instant::now());
+                dialler.dial_health().failed(&why, Instant::now());
             }
             *last_try = Some(Instant::now());
         }
@@ -169,7 +169,7 @@ pub(super) fn gateway_is_up(dialler: &Dialler) -> Option<bool> {
 }
 
 fn reached(dialler: &Dialler) -> Reached {
-    dialler.lately().reached(LATELY, Instant::now())
+    dialler.dial_health().reached(RECENT, Instant::now())
 }
 
 fn told(dialler: &Dialler) -> Check {
@@ -245,7 +245,7 @@ mod tests {
         let old = leaf("2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         let leaves = Leaves::new(vec![good.clone(), old.clone()]);
         let listeners = [ListenerFacts {
-            place: Place::Tcp(([127, 0, 0, 1], 1).into()),
+            place: ListenAddr::Tcp(([127, 0, 0, 1], 1).into()),
             certificates: Some(leaves.clone()),
         }];
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
@@ -261,14 +261,14 @@ mod tests {
     #[test]
     fn every_certificate_has_to_be_valid_now() {
         let listener = |port: u16, from: &str, to: &str| ListenerFacts {
-            place: Place::Tcp(([127, 0, 0, 1], port).into()),
+            place: ListenAddr::Tcp(([127, 0, 0, 1], port).into()),
             certificates: Some(Leaves::new(vec![leaf(from, to)])),
         };
         let good = listener(1, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
         let old = listener(2, "2025-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         let early = listener(3, "2026-12-01T00:00:00Z", "2027-02-01T00:00:00Z");
         let plain = ListenerFacts {
-            place: Place::Tcp(([127, 0, 0, 1], 4).into()),
+            place: ListenAddr::Tcp(([127, 0, 0, 1], 4).into()),
             certificates: None,
         };
         let now: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::timeout;
 
-use super::desk::Desk;
+use super::service::AdminService;
 use crate::transport::listener;
 
 /// Connections at the same time. When one more comes, the oldest goes of the address that has most:
@@ -31,7 +31,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
 
 /// Accepts until it is dropped, and every connection ends with it.
-pub async fn serve(desk: Arc<Desk>, listener: TcpListener) {
+pub async fn serve(service: Arc<AdminService>, listener: TcpListener) {
     let mut tasks = JoinSet::new();
     let mut open = Open::default();
     loop {
@@ -41,7 +41,7 @@ pub async fn serve(desk: Arc<Desk>, listener: TcpListener) {
         open.make_room();
         let reached = stream.local_addr().map(|addr| addr.ip().to_canonical());
         let reached = reached.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let task = tasks.spawn(connection(Arc::clone(&desk), stream, reached));
+        let task = tasks.spawn(connection(Arc::clone(&service), stream, reached));
         open.0.push_back((peer.ip(), task));
         // Accepting goes on when what has come was looked at. Otherwise as many as wait in the backlog
         // would be accepted in one go, and the first ones put out before their request was read.
@@ -72,13 +72,13 @@ impl Open {
     }
 }
 
-async fn connection<S>(desk: Arc<Desk>, stream: S, reached: IpAddr)
+async fn connection<S>(service: Arc<AdminService>, stream: S, reached: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, std::convert::Infallible>(desk.answer(request, reached).await) }
+        let service = Arc::clone(&service);
+        async move { Ok::<_, std::convert::Infallible>(service.answer(request, reached).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -105,10 +105,10 @@ mod tests {
     use super::*;
     use crate::admin::{Now, NowReader, Parts, Reloads};
     use crate::config::{self, Overrides};
-    use crate::sink::{Outlet, Wanted};
+    use crate::sink::{RecordPipeline, Wanted};
     use crate::upstream::Dialler;
 
-    fn desk() -> Arc<Desk> {
+    fn service() -> Arc<AdminService> {
         let text = "gateway: { url: 'http://127.0.0.1:1' }\nadmin: {}";
         let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
         let limit = config.timeouts().connect;
@@ -118,7 +118,7 @@ mod tests {
             listeners: Vec::new(),
             tls_keylog: None,
             draining: CancellationToken::new(),
-            outlet: Arc::new(Outlet::new(Vec::new(), Wanted::ALL)),
+            pipeline: Arc::new(RecordPipeline::new(Vec::new(), Wanted::ALL)),
             now: NowReader(Box::new(move || Now {
                 connections: 0,
                 handshakes: 0,
@@ -126,14 +126,14 @@ mod tests {
                 reloads: Reloads::default(),
             })),
         };
-        Arc::new(Desk::new(parts))
+        Arc::new(AdminService::new(parts))
     }
 
     /// A client on loopback with room for 64 bytes, and how long the server keeps it.
     fn serve() -> (DuplexStream, impl Future<Output = Duration>) {
         let (client, server) = duplex(64);
         let started = Instant::now();
-        let serving = connection(desk(), server, Ipv4Addr::LOCALHOST.into());
+        let serving = connection(service(), server, Ipv4Addr::LOCALHOST.into());
         (client, async move {
             serving.await;
             started.elapsed()

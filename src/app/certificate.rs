@@ -6,7 +6,7 @@ use super::start_error::StartError;
 use crate::config::identity::Identity;
 use crate::config::{Config, ListenerTls, TlsPolicy};
 use crate::transport::dev_ca::{self, DevFiles};
-use crate::transport::tls::{Lasting, Terminator};
+use crate::transport::tls::{ListenerTlsState, Terminator};
 
 /// The certificates of a listener.
 #[derive(Clone, Debug)]
@@ -59,8 +59,11 @@ impl Certificate {
     }
 
     /// What serves it.
-    pub(super) fn terminator(&self, lasting: &Lasting) -> Result<Terminator, StartError> {
-        Terminator::new(self.identities.clone(), self.policy.clone(), lasting)
+    pub(super) fn terminator(
+        &self,
+        listener_state: &ListenerTlsState,
+    ) -> Result<Terminator, StartError> {
+        Terminator::new(self.identities.clone(), self.policy.clone(), listener_state)
             .map_err(StartError::ServerTls)
     }
 }

@@ -58,13 +58,13 @@ pub(super) async fn run(current: Arc<Current>) {
             (of, state) = (url, State::new(Instant::now()));
             dialled = Instant::now();
         }
-        let reached = tap.dialler().lately().reached(SLOW, Instant::now());
+        let reached = tap.dialler().dial_health().reached(SLOW, Instant::now());
         let pause = match reached {
             Reached::Failed(..) if state.up => Duration::ZERO,
             _ => state.pause(),
         };
         let seen = match reached {
-            Reached::Answered(_) => Some(Seen::Up),
+            Reached::Answered(_) => Some(Observation::Up),
             _ if dialled.elapsed() >= pause => observe(&tap, &mut dialled).await,
             _ => None,
         };
@@ -76,26 +76,26 @@ pub(super) async fn run(current: Arc<Current>) {
 }
 
 /// Dials. `None` where the dial says nothing about the gateway.
-async fn observe(tap: &Tap, dialled: &mut Instant) -> Option<Seen> {
+async fn observe(tap: &Tap, dialled: &mut Instant) -> Option<Observation> {
     let outcome = timeout(DIAL_LIMIT, tap.dialler().dial()).await;
     *dialled = Instant::now();
     match outcome {
-        Ok(Ok(_)) => Some(Seen::Up),
+        Ok(Ok(_)) => Some(Observation::Up),
         Ok(Err(failed)) => match failed.error.kind {
             // Our own want.
             Kind::OpenFiles | Kind::SystemFiles | Kind::Memory | Kind::Watches | Kind::Ports => {
                 None
             }
-            kind => Some(Seen::Down {
+            kind => Some(Observation::Down {
                 why: failed.error.detail.clone(),
                 nobody: matches!(kind, Kind::Refused | Kind::SocketMissing),
             }),
         },
         Err(_) => {
             let why = format!("no answer within {} s", DIAL_LIMIT.as_secs());
-            tap.dialler().lately().failed(&why, Instant::now());
+            tap.dialler().dial_health().failed(&why, Instant::now());
             let nobody = false;
-            Some(Seen::Down { why, nobody })
+            Some(Observation::Down { why, nobody })
         }
     }
 }
@@ -109,12 +109,12 @@ fn report(tap: &Tap, text: &str, is_up: bool) {
     } else {
         tracing::warn!(reachable = false, "{text}");
     }
-    tap.outlet().notice(text, Moment(Timestamp::now()));
+    tap.pipeline().notice(text, Moment(Timestamp::now()));
 }
 
 /// One observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
+enum Observation {
     Up,
     Down {
         why: String,
@@ -217,9 +217,9 @@ impl State {
         }
     }
 
-    fn observe(&mut self, seen: Seen, now: Instant) -> Option<Change> {
-        let up = seen == Seen::Up;
-        if let Seen::Down { nobody, .. } = &seen {
+    fn observe(&mut self, seen: Observation, now: Instant) -> Option<Change> {
+        let up = seen == Observation::Up;
+        if let Observation::Down { nobody, .. } = &seen {
             // The first failure of an outage starts over.
             let begins = self.up && self.against == 0;
             self.nobody = *nobody && (begins || self.nobody);
@@ -237,11 +237,11 @@ impl State {
         }
         (self.up, self.against, self.changed) = (up, 0, now);
         let change = match seen {
-            Seen::Down { why, .. } => {
+            Observation::Down { why, .. } => {
                 self.down_since = self.turned;
                 Change::Unreachable { why }
             }
-            Seen::Up => Change::Reachable {
+            Observation::Up => Change::Reachable {
                 after: self.turned.saturating_duration_since(self.down_since),
                 refused: self.nobody,
             },
@@ -287,13 +287,13 @@ impl State {
 mod tests {
     use super::*;
 
-    fn down(nobody: bool) -> Seen {
+    fn down(nobody: bool) -> Observation {
         let why = "why".to_owned();
-        Seen::Down { why, nobody }
+        Observation::Down { why, nobody }
     }
 
     /// What is reported when these are seen, one a second.
-    fn reports(seen: impl IntoIterator<Item = Seen>) -> Vec<(u64, Change)> {
+    fn reports(seen: impl IntoIterator<Item = Observation>) -> Vec<(u64, Change)> {
         let start = Instant::now();
         let mut state = State::new(start);
         let mut found = Vec::new();
@@ -304,21 +304,21 @@ mod tests {
         found
     }
 
-    fn times(seen: &Seen, count: usize) -> Vec<Seen> {
+    fn times(seen: &Observation, count: usize) -> Vec<Observation> {
         vec![seen.clone(); count]
     }
 
     #[test]
     fn a_steady_gateway_is_not_reported() {
-        assert_eq!(reports(times(&Seen::Up, 1000)), []);
+        assert_eq!(reports(times(&Observation::Up, 1000)), []);
         // And one failed dial is no news, however often.
-        let single = [times(&Seen::Up, 9), vec![down(true)]].concat();
+        let single = [times(&Observation::Up, 9), vec![down(true)]].concat();
         assert_eq!(reports(vec![single; 50].concat()), []);
     }
 
     #[test]
     fn each_change_is_reported_once() {
-        let (up, gone) = (times(&Seen::Up, 10), times(&down(true), 10));
+        let (up, gone) = (times(&Observation::Up, 10), times(&down(true), 10));
         let found = reports([up.clone(), gone, up].concat());
         let why = "why".to_owned();
         let after = Duration::from_secs(10);
@@ -352,7 +352,14 @@ mod tests {
             (vec![down(true), down(true), down(false)], false),
             (vec![down(false), down(true), down(true)], false),
         ] {
-            let found = reports([times(&Seen::Up, 2), outage, times(&Seen::Up, 2)].concat());
+            let found = reports(
+                [
+                    times(&Observation::Up, 2),
+                    outage,
+                    times(&Observation::Up, 2),
+                ]
+                .concat(),
+            );
             let told = found.iter().find_map(|(_, change)| match change {
                 Change::Reachable { refused, .. } => Some(*refused),
                 _ => None,
@@ -360,8 +367,9 @@ mod tests {
             assert_eq!(told, Some(refused));
         }
         // Another outage before does not count.
-        let timed_out = [times(&down(false), 3), times(&Seen::Up, 3)].concat();
-        let found = reports([timed_out, times(&down(true), 3), times(&Seen::Up, 3)].concat());
+        let timed_out = [times(&down(false), 3), times(&Observation::Up, 3)].concat();
+        let found =
+            reports([timed_out, times(&down(true), 3), times(&Observation::Up, 3)].concat());
         let last = &found.last().unwrap().1;
         assert!(
             matches!(last, Change::Reachable { refused: true, .. }),
@@ -371,8 +379,8 @@ mod tests {
 
     #[test]
     fn a_flapping_gateway_does_not_flood_and_is_summed_up() {
-        let flap = [times(&down(true), 3), times(&Seen::Up, 3)].concat();
-        let found = reports([vec![flap; 100].concat(), times(&Seen::Up, 100)].concat());
+        let flap = [times(&down(true), 3), times(&Observation::Up, 3)].concat();
+        let found = reports([vec![flap; 100].concat(), times(&Observation::Up, 100)].concat());
         let changes = MOST as usize..=MOST as usize + 4;
         assert!(changes.contains(&(found.len() - 1)), "{found:?}");
         let (_, last) = found.last().unwrap();

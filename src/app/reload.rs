@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::files::Files;
 use super::locality::locality;
 use super::own_gateway::{self, OwnSocket};
-use super::slot::{Change, Slot, Told};
+use super::slot::{Change, ReloadNote, Slot};
 use super::start_error::StartError;
 use crate::admin::Reloads;
 use crate::config::{self, Config, ConfigErrors, Named, Overrides, ReloadOn};
@@ -128,7 +128,7 @@ impl Reloader {
                 };
                 if by_signal {
                     // `logrotate` and people who move the records file send SIGHUP.
-                    self.current.tap().outlet().look();
+                    self.current.tap().pipeline().look();
                 }
                 let changed;
                 (files, changed) = look(files).await;
@@ -207,7 +207,7 @@ impl Reloader {
     }
 
     /// What was different and is in force now.
-    async fn try_to(&self, files: &mut Vec<Named>) -> Result<Vec<Told>, ReloadError> {
+    async fn try_to(&self, files: &mut Vec<Named>) -> Result<Vec<ReloadNote>, ReloadError> {
         let source = self.source.clone();
         // Files can stand on a disk that hangs.
         let loading = tokio::task::spawn_blocking(move || source.load());
@@ -223,20 +223,22 @@ impl Reloader {
             let running = old.serves_this_host_only();
             return Err(ReloadError::Reach { running });
         }
-        let mut told: Vec<Told> = old
+        let mut told: Vec<ReloadNote> = old
             .differences(&new, &self.source.overrides)
             .iter()
-            .map(|difference| Told::Info(difference.to_string()))
+            .map(|difference| ReloadNote::Info(difference.to_string()))
             .collect();
         let news = new
             .warnings()
             .iter()
             .filter(|it| !old.warnings().contains(it));
-        told.extend(news.map(|warning| Told::Warn(warning.to_string())));
+        told.extend(news.map(|warning| ReloadNote::Warn(warning.to_string())));
         let connections = new.limits().connections;
         if connections != old.limits().connections {
             let shortage = open_files::shortage(connections);
-            told.extend(shortage.map(|text| Told::Warn(format!("limits.connections: {text}"))));
+            told.extend(
+                shortage.map(|text| ReloadNote::Warn(format!("limits.connections: {text}"))),
+            );
         }
         let new = new.keeping_what_runs(old);
         locality(&new).await?;

@@ -9,16 +9,16 @@ use super::certificate::Certificate;
 use super::start_error::StartError;
 use crate::config::{Config, ListenerTls};
 use crate::transport::tls::leaves::{Leaves, leaf_change};
-use crate::transport::tls::{Lasting, Terminator};
+use crate::transport::tls::{ListenerTlsState, Terminator};
 
 /// What a reload has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum ReloadNote {
     Info(String),
     Warn(String),
 }
 
-impl Told {
+impl ReloadNote {
     /// `what` came to this.
     pub(super) fn tell(&self, what: &str) {
         match self {
@@ -39,7 +39,7 @@ pub(super) struct Slot {
     pub(super) leaves: Leaves,
     certificate: Arc<ArcSwapOption<Certificate>>,
     /// Tickets of clients stay good.
-    lasting: Lasting,
+    listener_state: ListenerTlsState,
 }
 
 /// What a slot is to hold.
@@ -53,14 +53,14 @@ impl Slot {
         name: String,
         config: &Config,
         wanted: &ListenerTls,
-        lasting: Lasting,
+        listener_state: ListenerTlsState,
     ) -> Result<Self, StartError> {
         let slot = Self {
             name,
             tls: Arc::default(),
             leaves: Leaves::new(Vec::new()),
             certificate: Arc::default(),
-            lasting,
+            listener_state,
         };
         let change = slot.prepare(config, wanted, Timestamp::now())?;
         slot.put(change);
@@ -80,7 +80,9 @@ impl Slot {
         now: Timestamp,
     ) -> Result<Change, StartError> {
         let certificate = Certificate::load(config, wanted, now)?;
-        let tls = certificate.as_ref().map(|it| it.terminator(&self.lasting));
+        let tls = certificate
+            .as_ref()
+            .map(|it| it.terminator(&self.listener_state));
         Ok(Change {
             tls: tls.transpose()?.map(Arc::new),
             certificate: certificate.map(Arc::new),
@@ -102,15 +104,15 @@ impl Slot {
     }
 
     /// For the connections that come from now on.
-    pub(super) fn replace(&self, change: Change) -> Option<Told> {
+    pub(super) fn replace(&self, change: Change) -> Option<ReloadNote> {
         let (before, shown) = (self.certificate(), self.leaves.now());
         self.put(change);
         let name = &self.name;
         match (before, self.certificate()) {
-            (None, Some(_)) => Some(Told::Info(format!("{name}: speaks TLS now"))),
-            (Some(_), None) => Some(Told::Warn(format!("{name}: speaks plain HTTP now"))),
+            (None, Some(_)) => Some(ReloadNote::Info(format!("{name}: speaks TLS now"))),
+            (Some(_), None) => Some(ReloadNote::Warn(format!("{name}: speaks plain HTTP now"))),
             _ => leaf_change(&shown, &self.leaves.now())
-                .map(|line| Told::Warn(format!("{name}: {line}"))),
+                .map(|line| ReloadNote::Warn(format!("{name}: {line}"))),
         }
     }
 

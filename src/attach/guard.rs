@@ -81,9 +81,9 @@ pub(super) struct Progress {
 
 /// [`Progress`], shared between the guard and the control socket.
 #[derive(Clone, Debug)]
-pub(super) struct Shared(Arc<Mutex<Progress>>);
+pub(super) struct SharedProgress(Arc<Mutex<Progress>>);
 
-impl Default for Shared {
+impl Default for SharedProgress {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Progress {
             state: State::Starting,
@@ -94,7 +94,7 @@ impl Default for Shared {
     }
 }
 
-impl Shared {
+impl SharedProgress {
     /// The state, also where the task that keeps it is stuck.
     pub(super) fn state(&self) -> State {
         let progress = self.lock();
@@ -121,7 +121,7 @@ pub(super) struct Guard {
     pub(super) max_sessions: usize,
     /// Notified when a connection cannot be accepted.
     pub(super) exhausted: Arc<Notify>,
-    pub(super) progress: Shared,
+    pub(super) progress: SharedProgress,
     /// All tables but ours, as they were last.
     pub(super) tables: BTreeSet<String>,
 }
@@ -151,8 +151,8 @@ impl Guard {
                 () = self.exhausted.notified() => Some(Pause::Exhausted),
                 checked = checked => checked.err().map(|error| Pause::SelfCheck(error.to_string())),
             };
-            let lately = self.tap.dialler().lately();
-            let pause = if lately.has_seen_other_certificate() {
+            let dial_health = self.tap.dialler().dial_health();
+            let pause = if dial_health.has_seen_other_certificate() {
                 Some(Pause::Certificate)
             } else {
                 pause

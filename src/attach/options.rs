@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 #[cfg(target_os = "linux")]
 use crate::config::{Dialect, OutputFormat, duration_text};
-use crate::place::Place;
+use crate::place::NamespaceOwner;
 
 /// The longest `--for`.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -40,7 +40,7 @@ pub struct Options {
         help = "The network namespace to enter: container:NAME, compose:SERVICE, pid:N or netns:PATH; \
                 without it, this one"
     )]
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<NamespaceOwner>,
     #[arg(
         long,
         value_name = "TIME",

@@ -21,7 +21,7 @@ use super::config::{Tls, config};
 use super::control::{Asked, Control, Question, ask};
 use super::filter::{self, Filter};
 use super::gateway::{self, Listeners, Spoken};
-use super::guard::{BeginError, Guard, Shared, State};
+use super::guard::{BeginError, Guard, SharedProgress, State};
 use super::iproute::RouteError;
 use super::nft::{Holder, NftError};
 use super::obstacle::Obstacle;
@@ -38,7 +38,7 @@ use crate::config::{Config, ConfigErrors, duration_text};
 use crate::exit;
 use crate::place::{self, EnterError};
 use crate::proxy::Tap;
-use crate::serve::ending::{Outlets, run_to_the_end};
+use crate::serve::ending::{RecordPipelines, run_to_the_end};
 use crate::serve::{Signals, stdout_queue};
 use crate::sink::Queue;
 use crate::terminal::{Look, log};
@@ -229,10 +229,10 @@ fn attach(options: &Options, time: Duration) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    let outlets = Outlets::default();
+    let pipelines = RecordPipelines::default();
     let tally = Tally::default();
-    let attached = attached(options, time, &outlets, &tally);
-    match run_to_the_end(runtime, &outlets, attached) {
+    let attached = attached(options, time, &pipelines, &tally);
+    match run_to_the_end(runtime, &pipelines, attached) {
         Ok(()) => {
             say::summary(options, &tally);
             exit::OK
@@ -250,7 +250,7 @@ fn attach(options: &Options, time: Duration) -> u8 {
 async fn attached(
     options: &Options,
     time: Duration,
-    outlets: &Outlets,
+    pipelines: &RecordPipelines,
     tally: &Tally,
 ) -> Result<(), AttachError> {
     let records = absolute(options.records.as_deref())?;
@@ -283,7 +283,7 @@ async fn attached(
     );
     let bound = Bound::bind_redirected(config, queues.collect(), redirected)?;
     let tap = bound.tap();
-    outlets.add(tap.outlet());
+    pipelines.add(tap.pipeline());
     let control = Control::bind().map_err(|error| match error.kind() {
         // One that was started at the same time.
         io::ErrorKind::AddrInUse => AttachError::another(),
@@ -306,7 +306,7 @@ async fn attached(
         records: records.map(|path| path.display().to_string()),
         fewer_sessions: Some(capacity.sessions).filter(|most| *most < options.max_sessions),
     };
-    let progress = Shared::default();
+    let progress = SharedProgress::default();
     let mut guard = Guard {
         holder,
         routes,
@@ -455,12 +455,12 @@ fn answers(
     tap: Arc<Tap>,
     tally: Tally,
     fixed: Fixed,
-    progress: Shared,
+    progress: SharedProgress,
     detach: mpsc::Sender<()>,
 ) -> impl Fn(Question) -> String {
     move |question| match question {
         Question::Status => {
-            let sessions = open::look(tap.outlet(), now());
+            let sessions = open::look(tap.pipeline(), now());
             let ended = tally.summary().records();
             let status = fixed.status(&progress, sessions, ended);
             serde_json::to_string(&status).unwrap_or_default()

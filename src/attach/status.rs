@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::guard::{Change, Pause, Shared, State};
+use super::guard::{Change, Pause, SharedProgress, State};
 use super::rules::TABLE;
 use crate::admin::open::Sessions;
 use crate::config::duration_text;
@@ -115,7 +115,12 @@ impl Fixed {
     }
 
     /// The status now.
-    pub(super) fn status(&self, progress: &Shared, sessions: Sessions, ended: u64) -> Status {
+    pub(super) fn status(
+        &self,
+        progress: &SharedProgress,
+        sessions: Sessions,
+        ended: u64,
+    ) -> Status {
         let now = Instant::now();
         let state = progress.state();
         let progress = progress.lock();

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::error::{ConfigError, Place, Spot, key_name};
+use super::error::{ConfigError, LineColumn, Spot, key_name};
 
 /// Deeper nesting than this is refused; the schema needs five levels.
 const MAX_DEPTH: usize = 32;
@@ -23,7 +23,7 @@ const BYTES_A_NODE: usize = 64;
 /// A value and where it starts.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: LineColumn,
     pub(super) value: Value,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Value {
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) place: Place,
+    pub(super) place: LineColumn,
     pub(super) node: Node,
 }
 
@@ -96,7 +96,7 @@ impl<'text> Builder<'text, '_> {
             }
         }
         Ok(root.unwrap_or(Node {
-            place: Place::START,
+            place: LineColumn::START,
             value: Value::Null,
         }))
     }
@@ -106,7 +106,7 @@ impl<'text> Builder<'text, '_> {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
                 let marker = error.marker();
-                let place = Place {
+                let place = LineColumn {
                     line: number(marker.line()),
                     column: number(marker.col() + 1),
                 };
@@ -183,7 +183,7 @@ impl<'text> Builder<'text, '_> {
 
     fn map(&mut self, path: &str, depth: usize) -> Result<Value, ConfigError> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut seen: HashMap<String, Place> = HashMap::new();
+        let mut seen: HashMap<String, LineColumn> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             let key_place = place(&span);
@@ -219,7 +219,7 @@ impl<'text> Builder<'text, '_> {
         }
     }
 
-    fn count(&mut self, nodes: usize, place: Place, path: &str) -> Result<(), ConfigError> {
+    fn count(&mut self, nodes: usize, place: LineColumn, path: &str) -> Result<(), ConfigError> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
             let spot = Spot::new(place, path);
@@ -305,8 +305,8 @@ fn is_other_number(text: &str) -> bool {
     starts_like_a_number && only_number_characters && unsigned.parse::<f64>().is_ok()
 }
 
-fn place(span: &Span) -> Place {
-    Place {
+fn place(span: &Span) -> LineColumn {
+    LineColumn {
         line: number(span.start.line()),
         column: number(span.start.col() + 1),
     }
@@ -361,15 +361,15 @@ mod tests {
         let Value::Map(entries) = root.value else {
             panic!("not a mapping")
         };
-        assert_eq!(entries[1].place, Place { line: 2, column: 1 });
+        assert_eq!(entries[1].place, LineColumn { line: 2, column: 1 });
         let Value::List(items) = &entries[1].node.value else {
             panic!("not a list")
         };
         let Value::Map(inner) = &items[0].value else {
             panic!("not a mapping")
         };
-        assert_eq!(inner[0].node.place, Place { line: 3, column: 8 });
-        assert_eq!(inner[1].place, Place { line: 4, column: 5 });
+        assert_eq!(inner[0].node.place, LineColumn { line: 3, column: 8 });
+        assert_eq!(inner[1].place, LineColumn { line: 4, column: 5 });
     }
 
     #[test]

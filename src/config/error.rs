@@ -189,7 +189,7 @@ impl ConfigError {
     }
 
     /// The same error with a line and column.
-    pub(super) fn with_place(self, place: Place) -> ConfigError {
+    pub(super) fn with_place(self, place: LineColumn) -> ConfigError {
         Self {
             line: Some(place.line),
             column: Some(place.column),
@@ -360,24 +360,24 @@ impl Complaint {
 
 /// Line and column (in characters), both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LineColumn {
     pub(super) line: u32,
     pub(super) column: u32,
 }
 
-impl Place {
+impl LineColumn {
     pub(super) const START: Self = Self { line: 1, column: 1 };
 }
 
 /// A place together with the path of the key that stands there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spot {
-    pub(super) place: Place,
+    pub(super) place: LineColumn,
     pub(super) key_path: String,
 }
 
 impl Spot {
-    pub(super) fn new(place: Place, key_path: impl Into<String>) -> Self {
+    pub(super) fn new(place: LineColumn, key_path: impl Into<String>) -> Self {
         Self {
             place,
             key_path: key_path.into(),
@@ -428,7 +428,8 @@ mod tests {
 
     #[test]
     fn the_file_comes_first_in_order_then_flags() {
-        let error = |line| ConfigError::at(&Spot::new(Place { line, column: 1 }, "k"), "a", "b");
+        let error =
+            |line| ConfigError::at(&Spot::new(LineColumn { line, column: 1 }, "k"), "a", "b");
         let flag = ConfigError::given(OverrideSource::Flag("--listen"), Complaint::new("x", "y"));
         let errors = ConfigErrors::collect(vec![flag, error(9), error(2)]);
         let file: Arc<Path> = Path::new("f.yaml").into();

@@ -8,7 +8,7 @@ mod correction;
 
 use schemars::{Schema, json_schema};
 
-use self::copied::Place;
+use self::copied::EntrySource;
 use self::correction::{EXPECTED, correct, shown};
 use super::error::Complaint;
 use super::overrides::Override;
@@ -41,7 +41,7 @@ impl FromScalar for OriginEntry {
     }
 
     fn from_text(text: &str) -> Result<Self, Complaint> {
-        Self::read(text, Place::File)
+        Self::read(text, EntrySource::File)
     }
 
     fn schema() -> Schema {
@@ -56,10 +56,10 @@ impl FromScalar for OriginEntry {
 impl OriginEntry {
     /// Reads an entry of a variable or flag; an error shows the corrected line for that place.
     pub(super) fn given(given: &Override) -> Result<Self, Complaint> {
-        Self::read(given.value.trim(), Place::Override(given.source))
+        Self::read(given.value.trim(), EntrySource::Override(given.source))
     }
 
-    fn read(text: &str, place: Place) -> Result<Self, Complaint> {
+    fn read(text: &str, place: EntrySource) -> Result<Self, Complaint> {
         if let Some(complaint) = copied::complaint(text, place) {
             return Err(complaint);
         }

@@ -21,7 +21,7 @@ use serde::forward_to_deserialize_any;
 
 use self::error::ReadError;
 use super::document::{Entry, Node, Value, join};
-use super::error::{ConfigError, Place, Spot, key_name};
+use super::error::{ConfigError, LineColumn, Spot, key_name};
 use super::schema::at;
 use super::suggest;
 
@@ -94,7 +94,7 @@ impl Session {
 /// A node, where to point when it is wrong, and its path.
 struct Reader<'a> {
     node: &'a Node,
-    place: Place,
+    place: LineColumn,
     path: String,
     session: &'a Session,
 }

@@ -12,7 +12,7 @@ use crate::session::record::Class;
 
 /// Which tap a scene goes through.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
+pub(super) enum TapSetup {
     /// With the defaults, in front of the stand-in gateway.
     Usual,
     /// With `timeouts.idle` of one second.
@@ -27,7 +27,7 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) title: &'static str,
-    pub(super) way: Way,
+    pub(super) way: TapSetup,
     pub(super) expected: Class,
     path: &'static str,
     play: Play,
@@ -77,7 +77,7 @@ pub(super) const SCENES: &[Scene] = &[
         Class::GatewayOrigin,
     ),
     Scene {
-        way: Way::Guarded,
+        way: TapSetup::Guarded,
         ..Scene::new(
             "an origin the tap refuses",
             "/",
@@ -99,7 +99,7 @@ pub(super) const SCENES: &[Scene] = &[
     ),
     Scene::new("the client vanishes", "/", Play::Vanish, Class::ClientLeft),
     Scene {
-        way: Way::Impatient,
+        way: TapSetup::Impatient,
         ..Scene::new(
             "nobody speaks: idle timeout",
             "/",
@@ -108,7 +108,7 @@ pub(super) const SCENES: &[Scene] = &[
         )
     },
     Scene {
-        way: Way::Orphan,
+        way: TapSetup::Orphan,
         ..Scene::new(
             "nobody listens at the gateway",
             "/",
@@ -152,7 +152,7 @@ impl Scene {
     const fn new(title: &'static str, path: &'static str, play: Play, expected: Class) -> Self {
         Self {
             title,
-            way: Way::Usual,
+            way: TapSetup::Usual,
             expected,
             path,
             play,

@@ -23,7 +23,7 @@ pub struct Observer {
 }
 
 /// What an [`Observer`] needs besides the bytes; shared by both directions of a session.
-pub struct Shared<'a> {
+pub struct SessionReaders<'a> {
     /// Reads messages.
     pub dialect: &'a mut dyn Dialect,
     /// Matches pings with pongs.
@@ -46,7 +46,7 @@ impl Observer {
     }
 
     /// Shows bytes that were read at `now`.
-    pub fn observe(&mut self, bytes: &[u8], now: Instant, shared: &mut Shared<'_>) {
+    pub fn observe(&mut self, bytes: &[u8], now: Instant, shared: &mut SessionReaders<'_>) {
         self.stats.add_wire_bytes(bytes.len(), now);
         let mut sink = Sink {
             end: self.stats.wire_bytes(),
@@ -85,7 +85,7 @@ impl Observer {
 struct Sink<'a, 'b> {
     counting: CountingSink<'a>,
     collector: &'a mut Collector,
-    shared: &'a mut Shared<'b>,
+    shared: &'a mut SessionReaders<'b>,
     now: Instant,
     /// Where the slice ends, counted in bytes of the direction.
     end: u64,

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::offset::{between_ms, offset_ms};
-use super::paper::inert;
+use super::page_writer::inert;
 use crate::session::SessionRecord;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;

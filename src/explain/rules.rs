@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use strsim::osa_distance;
 
 use super::offset::offset_ms;
-use super::paper::{Paper, pad_left, word};
+use super::page_writer::{PageWriter, pad_left, word};
 use crate::session::SessionRecord;
 use crate::session::record::{Class, Layer, Verdict};
 use crate::verdict::{self, Rule, Stage, rules};
@@ -120,26 +120,26 @@ impl Named {
     /// For people, so many columns wide.
     #[must_use]
     pub fn page(&self, width: usize) -> String {
-        let mut paper = Paper::new(width);
+        let mut writer = PageWriter::new(width);
         match self {
-            Self::Rule(rule) => rule_page(rule, &mut paper),
+            Self::Rule(rule) => rule_page(rule, &mut writer),
             Self::Several { name, classes } => {
                 for (index, class) in classes.iter().enumerate() {
                     if index > 0 {
-                        paper.gap();
+                        writer.gap();
                     }
-                    class_list(*class, &mut paper);
+                    class_list(*class, &mut writer);
                 }
                 let first = classes
                     .iter()
                     .find_map(|class| of_class(*class).first().copied());
                 if let Some(first) = first {
-                    paper.gap();
-                    paper.dim("", &format!("one of {name}: `wstap explain {}`", first.id));
+                    writer.gap();
+                    writer.dim("", &format!("one of {name}: `wstap explain {}`", first.id));
                 }
             }
         }
-        paper.finish()
+        writer.finish()
     }
 }
 
@@ -170,13 +170,13 @@ pub(super) fn rule_json(rule: &Rule) -> Value {
     })
 }
 
-fn class_list(class: Class, paper: &mut Paper) {
-    paper.class(class, class.as_str());
-    paper.text("  ", &format!("{}{}", class.about(), layer(class, ", ")));
+fn class_list(class: Class, writer: &mut PageWriter) {
+    writer.class(class, class.as_str());
+    writer.text("  ", &format!("{}{}", class.about(), layer(class, ", ")));
     let found = of_class(class);
     let width = found.iter().map(|rule| rule.id.len()).max().unwrap_or(0);
     for rule in found {
-        paper.row(rule.id, width, rule.title);
+        writer.row(rule.id, width, rule.title);
     }
 }
 
@@ -189,39 +189,39 @@ fn layer(class: Class, before: &str) -> String {
     }
 }
 
-fn rule_page(rule: &Rule, paper: &mut Paper) {
-    paper.class(rule.class, rule.id);
-    paper.text("  ", rule.title);
-    paper.gap();
+fn rule_page(rule: &Rule, writer: &mut PageWriter) {
+    writer.class(rule.class, rule.id);
+    writer.text("  ", rule.title);
+    writer.gap();
     let class = format!("{}: {}", rule.class, rule.class.about());
-    paper.row("class", NAME, &class);
+    writer.row("class", NAME, &class);
     let layer = layer(rule.class, "");
     if !layer.is_empty() {
-        paper.row("layer", NAME, &layer);
+        writer.row("layer", NAME, &layer);
     }
-    paper.row("ended by", NAME, rule.party.as_str());
-    paper.row("to act", NAME, &word(&rule.act_on));
-    paper.row("needs", NAME, rule.evidence);
+    writer.row("ended by", NAME, rule.party.as_str());
+    writer.row("to act", NAME, &word(&rule.act_on));
+    writer.row("needs", NAME, rule.evidence);
     if let Some(stage) = rule.stage() {
-        paper.row("looks at", NAME, stage.looks_at());
+        writer.row("looks at", NAME, stage.looks_at());
     }
-    paper.row("known of", NAME, &rule.known_of());
-    paper.heading("What it means");
-    paper.text("  ", rule.explanation);
+    writer.row("known of", NAME, &rule.known_of());
+    writer.heading("What it means");
+    writer.text("  ", rule.explanation);
     if let Some((record, verdict)) = example(rule.id) {
-        paper.heading("What it looks like");
-        paper.text("  ", &verdict.summary);
+        writer.heading("What it looks like");
+        writer.text("  ", &verdict.summary);
         for evidence in &verdict.evidence {
             let time = match evidence.at {
                 Some(at) => format!("{:.1} ms", offset_ms(&record, at)),
                 None => "-".to_owned(),
             };
-            paper.item(&format!("  {}  ", pad_left(&time, 12)), &evidence.fact);
+            writer.item(&format!("  {}  ", pad_left(&time, 12)), &evidence.fact);
         }
-        paper.next(&verdict.next);
+        writer.next(&verdict.next);
     }
-    paper.heading("What to do");
-    paper.text("  ", rule.action);
+    writer.heading("What to do");
+    writer.text("  ", rule.action);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
-use super::paper::count;
+use super::page_writer::count;
 use super::source::{self, Unread};
 use crate::session::record::Repeats;
 use crate::session::{SessionRecord, short_id};

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::offset::offset_ms;
-use super::paper::{NAME, Paper, count, inert, pad, pad_left, word};
+use super::page_writer::{NAME, PageWriter, count, inert, pad, pad_left, word};
 use super::phases::phases;
 use super::steps::{LANES, Step, credential_words, lane, steps};
 use crate::session::SessionRecord;
@@ -67,31 +67,31 @@ impl<'a> Story<'a> {
     #[must_use]
     pub fn page(&self, width: usize) -> String {
         let record = self.record;
-        let mut paper = Paper::new(width);
-        paper.title(&format!("session {}", record.id));
-        self.parties(&mut paper);
-        paper.heading("Step by step");
-        paper.table_row(&format!("  {}  {LANES}", pad_left("+ms", TIME)));
+        let mut writer = PageWriter::new(width);
+        writer.title(&format!("session {}", record.id));
+        self.parties(&mut writer);
+        writer.heading("Step by step");
+        writer.table_row(&format!("  {}  {LANES}", pad_left("+ms", TIME)));
         for step in steps(record) {
-            paper.item(&margin(&step), &step.text);
+            writer.item(&margin(&step), &step.text);
         }
         let spans = phases(record);
         if !spans.is_empty() {
-            paper.heading("Phases");
+            writer.heading("Phases");
         }
         for span in spans {
             let ms = span.ms.map_or_else(String::new, human_ms);
             let name = pad(span.phase.as_str(), NAME);
             let first = format!("  {name}  {}  ", pad_left(&ms, 8));
-            paper.item(&first, &span.parts);
+            writer.item(&first, &span.parts);
         }
-        self.facts(&mut paper);
-        self.ends(&mut paper);
-        self.judgement(&mut paper);
-        paper.finish()
+        self.facts(&mut writer);
+        self.ends(&mut writer);
+        self.judgement(&mut writer);
+        writer.finish()
     }
 
-    fn parties(&self, paper: &mut Paper) {
+    fn parties(&self, writer: &mut PageWriter) {
         let record = self.record;
         let text = format!(
             "{}, {}, reached {}",
@@ -99,33 +99,33 @@ impl<'a> Story<'a> {
             human_ms(record.duration_ms),
             record.phase.as_str()
         );
-        paper.row(&word(&record.kind), NAME, &text);
+        writer.row(&word(&record.kind), NAME, &text);
         let mut client = record.client.addr.clone();
         let said = record.application();
         if let Some(words) = said.client_words() {
             let _ = write!(client, ", {words}");
         }
-        paper.row("client", NAME, &client);
+        writer.row("client", NAME, &client);
         let tap = &record.tap;
         let text = format!("{}, wstap {}, {}", tap.name, tap.version, tap.listener);
-        paper.row("tap", NAME, &text);
+        writer.row("tap", NAME, &text);
         if let Some(gateway) = &record.gateway {
-            paper.row("gateway", NAME, &gateway_words(gateway));
+            writer.row("gateway", NAME, &gateway_words(gateway));
         }
         if let Some(repeats) = &record.repeats {
-            paper.row("repeats", NAME, &repeats_words(repeats));
+            writer.row("repeats", NAME, &repeats_words(repeats));
         }
     }
 
-    fn facts(&self, paper: &mut Paper) {
+    fn facts(&self, writer: &mut PageWriter) {
         let record = self.record;
         if !record.auth.is_empty() {
-            paper.heading("Credentials");
+            writer.heading("Credentials");
             for credential in &record.auth {
-                paper.item("  ", &credential_words(credential));
+                writer.item("  ", &credential_words(credential));
             }
             if record.auth_dropped > 0 {
-                paper.item("  ", &format!("and {} more", record.auth_dropped));
+                writer.item("  ", &format!("and {} more", record.auth_dropped));
             }
         }
         if let Some(forwarded) = record
@@ -133,65 +133,65 @@ impl<'a> Story<'a> {
             .as_ref()
             .and_then(|one| one.forwarded.as_ref())
         {
-            paper.heading("Attribution headers");
+            writer.heading("Attribution headers");
             let why = forwarded.why.map_or_else(String::new, |why| {
                 format!(", because: {}", word(&why).replace('_', " "))
             });
             let text = format!("{}{why}", word(&forwarded.mode));
-            paper.row("mode", NAME, &text);
+            writer.row("mode", NAME, &text);
             let brought: Vec<&str> = forwarded.brought.iter().map(AsRef::as_ref).collect();
-            paper.row("brought", NAME, &none_or(&brought.join(", ")));
+            writer.row("brought", NAME, &none_or(&brought.join(", ")));
             for header in &forwarded.sent {
-                paper.row("sent", NAME, &format!("{}: {}", header.name, header.value));
+                writer.row("sent", NAME, &format!("{}: {}", header.name, header.value));
             }
             let believed = word(&forwarded.acceptance).replace('_', " ");
-            paper.row("believed", NAME, &believed);
+            writer.row("believed", NAME, &believed);
         }
         if let Some(frames) = &record.frames {
-            moved(paper, frames, record.latency.as_ref());
+            moved(writer, frames, record.latency.as_ref());
         }
         if let Some(rpc) = record.application().requests {
-            around::requests(paper, rpc);
+            around::requests(writer, rpc);
         }
         if let Some(context) = &record.context {
-            around::recent(paper, context);
+            around::recent(writer, context);
         }
     }
 
-    fn ends(&self, paper: &mut Paper) {
+    fn ends(&self, writer: &mut PageWriter) {
         let record = self.record;
         let close = &record.close;
-        paper.heading("What each end saw");
+        writer.heading("What each end saw");
         if record.had_tunnel() {
-            paper.row("client", NAME, &saw_words(close.client_saw));
-            paper.row("gateway", NAME, &saw_words(close.gateway_saw));
+            writer.row("client", NAME, &saw_words(close.client_saw));
+            writer.row("gateway", NAME, &saw_words(close.gateway_saw));
         } else {
             let text = match &record.answer {
                 Some(answer) => format!("HTTP {} by the {}", answer.status, word(&answer.by)),
                 None if record.passthrough.is_some() => "not known: it passed unread".to_owned(),
                 None => "no answer".to_owned(),
             };
-            paper.row("client", NAME, &text);
+            writer.row("client", NAME, &text);
         }
         if let Some(first) = record.first_act() {
             let text = format!("the {} ended it", first.party.as_str());
-            paper.row("first", NAME, &text);
+            writer.row("first", NAME, &text);
         }
-        paper.row("transport", NAME, &transport_words(close));
+        writer.row("transport", NAME, &transport_words(close));
     }
 
-    fn judgement(&self, paper: &mut Paper) {
+    fn judgement(&self, writer: &mut PageWriter) {
         let verdict = &self.verdict;
-        paper.gap();
+        writer.gap();
         let text = format!("{} ({})", verdict.rule, word(&verdict.confidence));
-        paper.class(verdict.class, &text);
-        paper.text("  ", &verdict.summary);
+        writer.class(verdict.class, &text);
+        writer.text("  ", &verdict.summary);
         for evidence in &verdict.evidence {
             let mark = match evidence.at {
                 Some(at) => format!("  {}  ", time(Some(offset_ms(self.record, at)))),
                 None => format!("  {}  ", pad_left("-", TIME)),
             };
-            paper.item(&mark, &evidence.fact);
+            writer.item(&mark, &evidence.fact);
         }
         let layer = verdict
             .layer
@@ -201,11 +201,11 @@ impl<'a> Story<'a> {
             verdict.party.as_str(),
             word(&verdict.act_on)
         );
-        paper.text("  ", &text);
+        writer.text("  ", &text);
         if let Some(text) = self.differs() {
-            paper.text("  ", &text);
+            writer.text("  ", &text);
         }
-        paper.next(&verdict.next);
+        writer.next(&verdict.next);
     }
 }
 
@@ -244,8 +244,8 @@ fn gateway_words(gateway: &GatewayFacts) -> String {
     text
 }
 
-fn moved(paper: &mut Paper, frames: &Frames, latency: Option<&Latency>) {
-    paper.heading("Frames");
+fn moved(writer: &mut PageWriter, frames: &Frames, latency: Option<&Latency>) {
+    writer.heading("Frames");
     let blocked = latency.map(|latency| latency.blocked_ms);
     let rtt = latency.map(|latency| latency.ping_rtt);
     let unanswered = latency.map(|latency| latency.unanswered_pings);
@@ -283,7 +283,7 @@ fn moved(paper: &mut Paper, frames: &Frames, latency: Option<&Latency>) {
             let pings = count(unanswered.count, "ping");
             let _ = write!(text, "; {pings} there without an answer at the end");
         }
-        paper.row(name, NAME, &text);
+        writer.row(name, NAME, &text);
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::paper::inert;
+use super::page_writer::inert;
 use crate::session::SessionRecord;
 use crate::session::record::{Repeats, SCHEMA};
 

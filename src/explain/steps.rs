@@ -10,7 +10,7 @@ mod passthrough;
 mod step;
 mod tunnel;
 
-pub use step::{Event, Place, Step};
+pub use step::{Event, Step, StepEnd};
 
 pub(super) use lanes::{LANES, lane};
 pub(super) use opening::credential_words;

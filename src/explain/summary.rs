@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::paper::inert;
+use super::page_writer::inert;
 use crate::session::SessionRecord;
 use crate::session::moment::Moment;
 use crate::session::record::Class;

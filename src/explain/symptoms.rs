@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::paper::{Paper, count};
+use super::page_writer::{PageWriter, count};
 use super::rules::{example, rule_json};
 use crate::session::SessionRecord;
 use crate::session::record::{Class, Kind};
@@ -181,11 +181,11 @@ impl Candidates {
     /// For people.
     #[must_use]
     pub fn page(&self, width: usize) -> String {
-        let mut paper = Paper::new(width);
+        let mut writer = PageWriter::new(width);
         let Symptom { asked, .. } = &self.symptom;
         let many = count(self.rules.len() as u64, "verdict");
-        paper.title(&format!("{asked}: {many} can look like this to the client"));
-        paper.text(
+        writer.title(&format!("{asked}: {many} can look like this to the client"));
+        writer.text(
             "",
             "The record of the session says which one it was. What tells them apart:",
         );
@@ -202,30 +202,30 @@ impl Candidates {
             }
         }
         for class in classes {
-            paper.gap();
-            paper.class(class, class.as_str());
-            paper.text("  ", class.about());
+            writer.gap();
+            writer.class(class, class.as_str());
+            writer.text("  ", class.about());
             for rule in self.rules.iter().filter(|rule| rule.class == class) {
-                paper.row(rule.id, width, rule.evidence);
+                writer.row(rule.id, width, rule.evidence);
             }
         }
         if !self.unopened.is_empty() {
-            paper.heading("Browsers report 1006 also when no WebSocket opened");
+            writer.heading("Browsers report 1006 also when no WebSocket opened");
             let width = self.unopened.iter().map(|class| class.as_str().len()).max();
             for class in &self.unopened {
-                paper.row(class.as_str(), width.unwrap_or(0), class.about());
+                writer.row(class.as_str(), width.unwrap_or(0), class.about());
             }
         }
-        paper.gap();
+        writer.gap();
         if let Some(first) = self.rules.first() {
             let act = format!("what to do about one: `wstap explain {}`", first.id);
-            paper.dim("", &act);
+            writer.dim("", &act);
         }
-        paper.dim(
+        writer.dim(
             "",
             "which one it was: `wstap explain SESSION-ID --records FILE`",
         );
-        paper.finish()
+        writer.finish()
     }
 
     /// For programs; see `docs/explain.md`.

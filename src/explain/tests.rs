@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::paper::columns;
+use super::page_writer::columns;
 use super::*;
 use crate::session::SessionRecord;
 use crate::session::record::Repeats;
@@ -364,7 +364,7 @@ fn docs_explain_page_names_every_field_and_event() {
         names.extend(
             steps::steps(&record)
                 .iter()
-                .map(|step| paper::word(&step.event)),
+                .map(|step| page_writer::word(&step.event)),
         );
         fields(&Story::new(&record).json(), &mut names);
         let mut other = crate::verdict::decide(&record);

@@ -3,7 +3,7 @@
 use super::facts::{Facts, described};
 use super::graph::{InContainer, Kind, Node, netns_words};
 use super::scan::{Netns, Scan};
-use crate::place::Place;
+use crate::place::NamespaceOwner;
 use crate::place::sharing::{Owner, Sharing, sharing};
 use crate::probe::whereabouts::Whereabouts;
 
@@ -17,7 +17,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        place: Option<&Place>,
+        place: Option<&NamespaceOwner>,
         pid: Option<u32>,
         whereabouts: &Whereabouts,
         (scan, home): (&Scan, Netns),
@@ -34,8 +34,10 @@ impl Client {
             .and_then(|it| facts.by_id(&it.id))
             .map(|container| sharing(container, home, |id| owner_of(id, facts, scan)));
         let who = match (place, process) {
-            (Some(Place::Netns(path)), _) => format!("namespace {}", path.display()),
-            (Some(Place::Container(_) | Place::Compose(_)), _) if container.is_some() => {
+            (Some(NamespaceOwner::Netns(path)), _) => format!("namespace {}", path.display()),
+            (Some(NamespaceOwner::Container(_) | NamespaceOwner::Compose(_)), _)
+                if container.is_some() =>
+            {
                 String::new()
             }
             (_, Some(process)) => format!("{}, pid {}", process.name, process.pid),

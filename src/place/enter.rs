@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, stat};
 
 use super::engine::{self, Container, EngineError};
-use super::namespace::Place;
+use super::namespace::NamespaceOwner;
 
 /// The namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum EnterError {
 }
 
 /// Moves this thread into the network namespace. Threads that it starts later are in it as well.
-pub fn enter(place: &Place) -> Result<(), EnterError> {
+pub fn enter(place: &NamespaceOwner) -> Result<(), EnterError> {
     let path = match find(place, engine::LIMIT)? {
         Found::Process(pid, _) => format!("/proc/{pid}/ns/net").into(),
         Found::File(path) => path.to_owned(),
@@ -42,7 +42,7 @@ pub fn enter(place: &Place) -> Result<(), EnterError> {
 
 /// What was seen of a place on the way in.
 #[derive(Clone, Default)]
-pub struct Seen {
+pub struct NamespaceFacts {
     /// Its process; `None` for a file.
     pub pid: Option<u32>,
     /// Of its process, as in `/proc/PID/environ`: `NAME=value` with a NUL after each.
@@ -54,9 +54,9 @@ pub struct Seen {
 }
 
 /// The environment has secrets.
-impl fmt::Debug for Seen {
+impl fmt::Debug for NamespaceFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seen")
+        f.debug_struct("NamespaceFacts")
             .field("pid", &self.pid)
             .finish_non_exhaustive()
     }
@@ -68,14 +68,17 @@ impl fmt::Debug for Seen {
 /// No other file of the process is used: the C library loads code that its `nsswitch.conf` names, and in a
 /// container that would be the container's code with our rights. For a file as `ip netns` makes them, the files in
 /// `/etc/netns/NAME` are put over those in `/etc` (ip-netns(8)). An engine has this long to answer.
-pub fn enter_with_names(place: &Place, limit: Duration) -> Result<Seen, EnterError> {
+pub fn enter_with_names(
+    place: &NamespaceOwner,
+    limit: Duration,
+) -> Result<NamespaceFacts, EnterError> {
     // Two questions at most.
     let (pid, container) = match find(place, engine::LIMIT.min(limit / 3))? {
         Found::Process(pid, container) => (pid, container),
         Found::File(path) => {
             join(&open(path.to_owned())?, CloneFlags::CLONE_NEWNET)?;
             cover(path)?;
-            return Ok(Seen::default());
+            return Ok(NamespaceFacts::default());
         }
     };
     let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
@@ -86,7 +89,7 @@ pub fn enter_with_names(place: &Place, limit: Duration) -> Result<Seen, EnterErr
             EnterError::Open { path, source }
         })
     };
-    let seen = Seen {
+    let seen = NamespaceFacts {
         pid: Some(pid),
         environment: read("environ")?,
         mounts: String::from_utf8_lossy(&read("mountinfo")?).into_owned(),
@@ -160,12 +163,12 @@ enum Found<'a> {
     File(&'a Path),
 }
 
-fn find(place: &Place, limit: Duration) -> Result<Found<'_>, EnterError> {
+fn find(place: &NamespaceOwner, limit: Duration) -> Result<Found<'_>, EnterError> {
     let container = match place {
-        Place::Container(name) => engine::container(name, limit)?,
-        Place::Compose(service) => engine::container_of_service(service, limit)?,
-        Place::Pid(pid) => return Ok(Found::Process(*pid, None)),
-        Place::Netns(path) => return Ok(Found::File(path)),
+        NamespaceOwner::Container(name) => engine::container(name, limit)?,
+        NamespaceOwner::Compose(service) => engine::container_of_service(service, limit)?,
+        NamespaceOwner::Pid(pid) => return Ok(Found::Process(*pid, None)),
+        NamespaceOwner::Netns(path) => return Ok(Found::File(path)),
     };
     let pid = engine::main_process(&container)?;
     Ok(Found::Process(pid, Some(Box::new(container))))

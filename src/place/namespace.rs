@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Whose network namespace to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum NamespaceOwner {
     /// That of a container, by name or id.
     Container(String),
     /// That of the only container of a Compose service.
@@ -19,20 +19,20 @@ pub enum Place {
 /// The value of `--in` has none of its forms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected container:NAME, compose:SERVICE, pid:N or netns:PATH")]
-pub struct PlaceError;
+pub struct NamespaceOwnerError;
 
-impl FromStr for Place {
-    type Err = PlaceError;
+impl FromStr for NamespaceOwner {
+    type Err = NamespaceOwnerError;
 
-    fn from_str(text: &str) -> Result<Self, PlaceError> {
-        let (kind, rest) = text.split_once(':').ok_or(PlaceError)?;
+    fn from_str(text: &str) -> Result<Self, NamespaceOwnerError> {
+        let (kind, rest) = text.split_once(':').ok_or(NamespaceOwnerError)?;
         match kind {
-            _ if rest.is_empty() => Err(PlaceError),
+            _ if rest.is_empty() => Err(NamespaceOwnerError),
             "container" => Ok(Self::Container(rest.to_owned())),
             "compose" => Ok(Self::Compose(rest.to_owned())),
-            "pid" => rest.parse().map(Self::Pid).map_err(|_| PlaceError),
+            "pid" => rest.parse().map(Self::Pid).map_err(|_| NamespaceOwnerError),
             "netns" => Ok(Self::Netns(rest.into())),
-            _ => Err(PlaceError),
+            _ => Err(NamespaceOwnerError),
         }
     }
 }
@@ -43,15 +43,19 @@ mod tests {
 
     #[test]
     fn each_form_is_read_and_others_are_refused() {
-        let container = Place::Container("openclaw-gateway".to_owned());
+        let container = NamespaceOwner::Container("openclaw-gateway".to_owned());
         assert_eq!("container:openclaw-gateway".parse(), Ok(container));
-        let service = Place::Compose("gateway".to_owned());
+        let service = NamespaceOwner::Compose("gateway".to_owned());
         assert_eq!("compose:gateway".parse(), Ok(service));
-        assert_eq!("pid:12".parse(), Ok(Place::Pid(12)));
-        let file = Place::Netns("/run/netns/a:b".into());
+        assert_eq!("pid:12".parse(), Ok(NamespaceOwner::Pid(12)));
+        let file = NamespaceOwner::Netns("/run/netns/a:b".into());
         assert_eq!("netns:/run/netns/a:b".parse(), Ok(file));
         for wrong in ["", "gateway", "container:", "pid:x", "pid:-1", "docker:x"] {
-            assert_eq!(wrong.parse::<Place>(), Err(PlaceError), "{wrong}");
+            assert_eq!(
+                wrong.parse::<NamespaceOwner>(),
+                Err(NamespaceOwnerError),
+                "{wrong}"
+            );
         }
     }
 }

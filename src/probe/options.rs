@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::target::{Given, TargetError};
 use super::whereabouts::Environment;
-use crate::place::{self, EnterError, Place, Seen};
+use crate::place::{self, EnterError, NamespaceFacts, NamespaceOwner};
 
 /// No gateway's token is longer.
 const MOST: usize = 16 * 1024;
@@ -107,12 +107,15 @@ pub(crate) struct Route {
         help = "Start from the network namespace of PLACE, with its hosts file and resolv.conf: container:NAME, compose:SERVICE, \
                 pid:N or netns:PATH"
     )]
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<NamespaceOwner>,
 }
 
 impl Route {
     /// Enters the place, and reads the environment of its process. The engine has this long to answer.
-    pub(crate) fn enter(&self, limit: Duration) -> Result<(Environment, Option<Seen>), EnterError> {
+    pub(crate) fn enter(
+        &self,
+        limit: Duration,
+    ) -> Result<(Environment, Option<NamespaceFacts>), EnterError> {
         let seen = match &self.place {
             Some(at) => Some(place::enter_with_names(at, limit)?),
             None => None,

@@ -152,12 +152,12 @@ pub(super) struct Heard {
     /// `channels.status` was asked for.
     pub(super) asked: bool,
     /// The answer to it, and how long it took in milliseconds.
-    pub(super) channels: Option<(Said, f64)>,
+    pub(super) channels: Option<(GatewayMessage, f64)>,
 }
 
 /// A message of the gateway's.
 #[derive(Debug, Deserialize)]
-pub(super) struct Said {
+pub(super) struct GatewayMessage {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
@@ -426,7 +426,7 @@ struct Socket(WebSocketStream<TokioIo<Upgraded>>);
 
 impl Socket {
     /// The next message that is JSON.
-    async fn next(&mut self) -> io::Result<Said> {
+    async fn next(&mut self) -> io::Result<GatewayMessage> {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Text(text))) => {
@@ -442,7 +442,7 @@ impl Socket {
     }
 
     /// The challenge; what comes before it is passed over.
-    async fn challenge(&mut self) -> io::Result<Said> {
+    async fn challenge(&mut self) -> io::Result<GatewayMessage> {
         loop {
             let message = self.next().await?;
             if message.event.as_deref() == Some("connect.challenge") {
@@ -452,7 +452,7 @@ impl Socket {
     }
 
     /// The answer to the request with this id; events before it are passed over.
-    async fn answer(&mut self, id: &str) -> io::Result<Said> {
+    async fn answer(&mut self, id: &str) -> io::Result<GatewayMessage> {
         loop {
             let message = self.next().await?;
             if message.kind == "res" && message.id.as_deref() == Some(id) {

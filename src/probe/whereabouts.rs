@@ -14,7 +14,7 @@ use url::Url;
 use crate::app::{ephemeral_fingerprinter, host_name};
 use crate::place::engine::{self, Container, EngineError};
 use crate::place::sharing::{Owner, Sharing, sharing};
-use crate::place::{self, Seen};
+use crate::place::{self, NamespaceFacts};
 use crate::session::text::PeerText;
 
 /// Lines of a hosts file that are kept.
@@ -155,13 +155,13 @@ impl InContainer {
 
 impl Whereabouts {
     /// Of the place where this process is now, and what was `seen` of it on the way in.
-    pub(crate) fn here(environment: &Environment, seen: Option<Seen>) -> Self {
+    pub(crate) fn here(environment: &Environment, seen: Option<NamespaceFacts>) -> Self {
         let entered = seen.is_some();
         let container_seen = seen.as_ref().and_then(|seen| seen.container.as_ref());
         let stale = container_seen.and_then(stale);
-        let seen = seen.unwrap_or_else(|| Seen {
+        let seen = seen.unwrap_or_else(|| NamespaceFacts {
             mounts: fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
-            ..Seen::default()
+            ..NamespaceFacts::default()
         });
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self {
@@ -208,7 +208,7 @@ fn without_comment(line: &str) -> &str {
     line.split('#').next().unwrap_or_default().trim()
 }
 
-fn container(seen: &Seen, entered: bool) -> Option<InContainer> {
+fn container(seen: &NamespaceFacts, entered: bool) -> Option<InContainer> {
     if let Some(container) = &seen.container {
         let text = |text: &str| Some(kept(text)).filter(|text| !text.is_empty());
         return Some(InContainer {

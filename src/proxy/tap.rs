@@ -5,10 +5,10 @@ pub(crate) mod background;
 pub(crate) mod clients;
 pub mod current;
 pub mod drain;
+pub(crate) mod logged_once;
 pub(crate) mod loops;
 pub(crate) mod open_connections;
 pub(crate) mod origins;
-pub(crate) mod told;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,20 +23,20 @@ use crate::admission::peer::Peer;
 use crate::config::Config;
 use crate::dialect::Choice;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::body::Body;
 use crate::proxy::tap::attribution::Attribution;
-use crate::proxy::tap::clients::{Clients, Counted, Place};
+use crate::proxy::tap::clients::{ClientSlot, Clients, Counted};
 use crate::proxy::tap::drain::Drain;
+use crate::proxy::tap::logged_once::LoggedOnce;
 use crate::proxy::tap::loops::Loops;
 use crate::proxy::tap::open_connections::{ConnectionGuard, OpenConnections};
 use crate::proxy::tap::origins::Origins;
-use crate::proxy::tap::told::Told;
 use crate::session::credential::Fingerprinter;
 use crate::session::moment::Anchor;
 use crate::session::record::{ClientFacts, DeniedFact, DeniedKey, TapMode};
 use crate::session::{Recorder, Tapped};
-use crate::sink::{Outlet, Wanted};
+use crate::sink::{RecordPipeline, Wanted};
 use crate::upstream::tls::TlsSetupError;
 use crate::upstream::{Dialler, Pool};
 
@@ -49,9 +49,9 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 pub struct Tap {
     pub(crate) config: Config,
     pub(crate) fingerprinter: Arc<Fingerprinter>,
-    pub(crate) outlet: Arc<Outlet>,
+    pub(crate) pipeline: Arc<RecordPipeline>,
     /// Takes the records of self-checks, which nobody reads.
-    unread: Arc<Outlet>,
+    unread: Arc<RecordPipeline>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) dialler: Dialler,
     pub(crate) pool: Pool<Body>,
@@ -69,7 +69,7 @@ pub struct Tap {
     check_counts: Arc<OpenConnections>,
     clients: Arc<Clients>,
     /// Clients that were told of for a token in their URL.
-    pub(crate) url_tokens: Arc<Told<IpAddr>>,
+    pub(crate) url_tokens: Arc<LoggedOnce<IpAddr>>,
 }
 
 impl Tap {
@@ -78,7 +78,7 @@ impl Tap {
     pub fn new(
         config: Config,
         fingerprinter: Fingerprinter,
-        outlet: Arc<Outlet>,
+        pipeline: Arc<RecordPipeline>,
         name: String,
         key_log: Option<Arc<dyn KeyLog>>,
     ) -> Result<Self, TlsSetupError> {
@@ -93,8 +93,8 @@ impl Tap {
             dialler,
             config,
             fingerprinter: Arc::new(fingerprinter),
-            outlet,
-            unread: Arc::new(Outlet::new(Vec::new(), Wanted::ALL)),
+            pipeline,
+            unread: Arc::new(RecordPipeline::new(Vec::new(), Wanted::ALL)),
             tasks: TaskTracker::new(),
             loops: Arc::default(),
             name: name.into(),
@@ -128,7 +128,7 @@ impl Tap {
             key_log: self.key_log.clone(),
             config,
             fingerprinter: Arc::clone(&self.fingerprinter),
-            outlet: Arc::clone(&self.outlet),
+            pipeline: Arc::clone(&self.pipeline),
             unread: Arc::clone(&self.unread),
             origins,
             dialler,
@@ -163,8 +163,8 @@ impl Tap {
 
     /// Where records go.
     #[must_use]
-    pub fn outlet(&self) -> &Arc<Outlet> {
-        &self.outlet
+    pub fn pipeline(&self) -> &Arc<RecordPipeline> {
+        &self.pipeline
     }
 
     /// The way to the gateway, with what its last dials came to.
@@ -241,7 +241,11 @@ impl Tap {
     }
 
     /// A new record for something that happens on this connection.
-    pub(crate) fn open_record(&self, connection: &Arc<Connection>, anchor: Anchor) -> Shared {
+    pub(crate) fn open_record(
+        &self,
+        connection: &Arc<Connection>,
+        anchor: Anchor,
+    ) -> SessionHandle {
         let mut recorder = Recorder::new(Uuid::now_v7(), anchor);
         let tapped = Tapped {
             name: Arc::clone(&self.name),
@@ -260,15 +264,15 @@ impl Tap {
         };
         connection.ends.note(&mut client);
         recorder.accepted(tapped, mode, client);
-        let outlet = if connection.is_self_check() {
+        let pipeline = if connection.is_self_check() {
             &self.unread
         } else {
-            &self.outlet
+            &self.pipeline
         };
-        Shared::new(
+        SessionHandle::new(
             recorder,
             Arc::clone(&connection.state),
-            Arc::clone(outlet),
+            Arc::clone(pipeline),
             Arc::clone(&self.origins),
         )
     }
@@ -319,7 +323,7 @@ impl Tap {
     }
 
     /// A place for one more connection or session of a client.
-    pub(crate) fn place_for(&self, client: Counted) -> Result<Place, DeniedFact> {
+    pub(crate) fn place_for(&self, client: Counted) -> Result<ClientSlot, DeniedFact> {
         let limit = self.config.limits().per_client;
         let place = self.clients.enter(client, limit);
         place.ok_or_else(|| DeniedFact {

@@ -15,8 +15,8 @@ pub struct Heartbeats(Option<Box<Beats>>);
 struct Beats {
     to_client: Option<Pending>,
     to_gateway: Option<Pending>,
-    client: Option<Seen>,
-    gateway: Option<Seen>,
+    client: Option<RttCounts>,
+    gateway: Option<RttCounts>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ struct Pending {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct RttCounts {
     count: u64,
     min: Duration,
     max: Duration,
@@ -85,7 +85,7 @@ impl Heartbeats {
             Leg::Client => &mut beats.client,
             Leg::Gateway => &mut beats.gateway,
         };
-        let seen = seen.get_or_insert(Seen {
+        let seen = seen.get_or_insert(RttCounts {
             count: 0,
             min: rtt,
             max: rtt,
@@ -100,7 +100,7 @@ impl Heartbeats {
     /// The record's form.
     #[must_use]
     pub fn summary(&self) -> PingRtt {
-        let rtt = |seen: &Seen| Rtt {
+        let rtt = |seen: &RttCounts| Rtt {
             count: seen.count,
             min_ms: millis(seen.min),
             max_ms: millis(seen.max),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::admin::open::{Open, Sessions, Way};
+use crate::admin::open::{DirectionTraffic, Open, Sessions};
 use crate::session::party::Phase;
 use crate::session::record::Kind;
 use crate::session::short_id;
@@ -88,7 +88,7 @@ fn row(text: &mut String, open: &Open, width: usize) {
 }
 
 /// `3 msg 1.2 KiB 4 s ago`, and what is stuck.
-fn way(way: &Way) -> String {
+fn way(way: &DirectionTraffic) -> String {
     let last = match way.last_ms_ago {
         Some(ago) => format!(
             "{} msg {} {} ago",
@@ -139,7 +139,7 @@ mod tests {
     use uuid::Uuid;
 
     fn open(id: u128, phase: Phase, path: &str) -> Open {
-        let way = |last_ms_ago, waiting| Way {
+        let way = |last_ms_ago, waiting| DirectionTraffic {
             messages: 12,
             bytes: 34_567,
             waiting,

@@ -72,8 +72,8 @@ pub struct Live {
     waited_ms: AtomicU32,
     let_in: Since,
     about: OnceLock<About>,
-    to_gateway: Way,
-    to_client: Way,
+    to_gateway: DirectionCounters,
+    to_client: DirectionCounters,
     /// Only a tunnel has it.
     added: OnceLock<Box<Counting>>,
 }
@@ -93,7 +93,7 @@ struct Since(AtomicU32);
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Way {
+struct DirectionCounters {
     messages: AtomicU64,
     bytes: AtomicU64,
     /// Microseconds from the session's beginning to the last byte, and one; 0: none came.
@@ -171,8 +171,8 @@ impl Registry {
             waited_ms: AtomicU32::new(0),
             let_in: Since::default(),
             about: OnceLock::new(),
-            to_gateway: Way::default(),
-            to_client: Way::default(),
+            to_gateway: DirectionCounters::default(),
+            to_client: DirectionCounters::default(),
             added: OnceLock::new(),
         });
         self.lock().open.insert(id, Arc::clone(&live));
@@ -369,7 +369,7 @@ impl Live {
             .unwrap_or_default()
     }
 
-    fn way(&self, direction: Direction) -> &Way {
+    fn way(&self, direction: Direction) -> &DirectionCounters {
         match direction {
             Direction::ToGateway => &self.to_gateway,
             Direction::ToClient => &self.to_client,
@@ -377,7 +377,7 @@ impl Live {
     }
 
     fn traffic(&self) -> Traffic {
-        let flow = |way: &Way| Flow {
+        let flow = |way: &DirectionCounters| Flow {
             messages: way.messages.load(Relaxed),
             bytes: way.bytes.load(Relaxed),
             waiting: way.waiting.load(Relaxed),
@@ -390,7 +390,7 @@ impl Live {
 
     fn look(&self, now: Instant) -> Snapshot {
         let age = self.opened.since(now);
-        let quiet = |way: &Way| {
+        let quiet = |way: &DirectionCounters| {
             let last = way.last.load(Relaxed).checked_sub(1)?;
             let last = Duration::from_micros(last);
             Some(millis(age.saturating_sub(last)))

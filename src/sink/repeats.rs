@@ -52,7 +52,7 @@ pub(super) struct Joiner {
     clients: usize,
     swept: Option<Instant>,
     /// When held records are due, in this order.
-    due: VecDeque<(Instant, Place)>,
+    due: VecDeque<(Instant, HeldKey)>,
 }
 
 /// The endings of one rule.
@@ -74,7 +74,7 @@ struct Of {
 
 /// Key of a held record.
 #[derive(Debug)]
-struct Place {
+struct HeldKey {
     kind: Kind,
     rule: Box<str>,
     /// `None`: for many clients.
@@ -292,7 +292,7 @@ impl Joiner {
             None => (None, of_rule.all.join(record)),
         };
         if is_first {
-            let place = Place {
+            let place = HeldKey {
                 kind: record.kind,
                 rule: rule.into(),
                 client: place,
@@ -321,7 +321,7 @@ impl Joiner {
         self.release(&place)
     }
 
-    fn release(&mut self, place: &Place) -> Option<Arc<SessionRecord>> {
+    fn release(&mut self, place: &HeldKey) -> Option<Arc<SessionRecord>> {
         let of_rule = self.rules.get_mut(&place.kind)?.get_mut(&place.rule)?;
         let of = match place.client {
             Some(client) => of_rule.clients.get_mut(&client)?,

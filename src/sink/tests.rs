@@ -24,17 +24,17 @@ fn at(time: &str) -> Moment {
     Moment(time.parse().unwrap())
 }
 
-fn outlet() -> Outlet {
-    Outlet::new(Vec::new(), Wanted::ALL).keeping_recent()
+fn pipeline() -> RecordPipeline {
+    RecordPipeline::new(Vec::new(), Wanted::ALL).keeping_recent()
 }
 
 /// A session that this gateway let in as soon as it came, and that is open.
-fn open(outlet: &Outlet, id: u128, began: &str, url: &str) -> Entry {
+fn open(pipeline: &RecordPipeline, id: u128, began: &str, url: &str) -> Entry {
     let start = Instant::now();
     let anchor = Anchor::new(at(began).0, start);
     // By their ids newer ones come later.
     let id = uuid::Uuid::from_u128(id);
-    let entry = outlet.live().open(id, anchor, "127.0.0.1:40000");
+    let entry = pipeline.live().open(id, anchor, "127.0.0.1:40000");
     let mut facts = Facts {
         kind: Kind::Websocket,
         gateway: Some(GatewayFacts {
@@ -58,20 +58,20 @@ fn open(outlet: &Outlet, id: u128, began: &str, url: &str) -> Entry {
 }
 
 /// The rule of a record that comes now, once others that die with it have had their time.
-fn rule(outlet: &Outlet, record: &SessionRecord) -> String {
+fn rule(pipeline: &RecordPipeline, record: &SessionRecord) -> String {
     let now = Instant::now();
     let id = record.id;
-    outlet.publish(record.clone(), now);
-    outlet.settle_one(now + 2 * SIBLINGS);
-    let recent = outlet.recent();
+    pipeline.publish(record.clone(), now);
+    pipeline.settle_one(now + 2 * SIBLINGS);
+    let recent = pipeline.recent();
     let judged = recent.iter().find(|it| it.id == id).expect("it was judged");
     judged.verdict.as_ref().unwrap().rule.clone()
 }
 
-fn restart(outlet: &Outlet) {
+fn restart(pipeline: &RecordPipeline) {
     let at = at("2026-11-21T09:59:20Z");
     let down = memory::announcement(Some((at, Some(7000))), None).unwrap();
-    outlet.announce(URL, None, down);
+    pipeline.announce(URL, None, down);
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn an_announced_restart_is_over_once_sessions_are_open_again() {
             "gateway.lifecycle.restarting"
         };
         let with = |came: Option<(&str, &str)>| {
-            let outlet = outlet();
-            restart(&outlet);
+            let pipeline = pipeline();
+            restart(&pipeline);
             let all: Vec<Entry> = came
-                .map(|(began, url)| (0..50).map(|n| open(&outlet, n, began, url)).collect())
+                .map(|(began, url)| (0..50).map(|n| open(&pipeline, n, began, url)).collect())
                 .unwrap_or_default();
-            let rule = rule(&outlet, &record);
+            let rule = rule(&pipeline, &record);
             drop(all);
             rule
         };
@@ -127,18 +127,18 @@ fn an_announced_restart_is_over_once_sessions_are_open_again() {
 fn three_reloads_behind_an_address_with_open_sessions_are_no_client_that_cancels_again_and_again() {
     let record = fixture!("client.left.again");
     let third = |came: Option<(&str, &str)>, down: bool| {
-        let outlet = outlet();
+        let pipeline = pipeline();
         if down {
-            restart(&outlet);
+            restart(&pipeline);
         }
         let all: Vec<Entry> = came
-            .map(|(began, url)| (0..20).map(|n| open(&outlet, n, began, url)).collect())
+            .map(|(began, url)| (0..20).map(|n| open(&pipeline, n, began, url)).collect())
             .unwrap_or_default();
         let mut last = String::new();
         for nth in 1..=3 {
             let mut record = record.clone();
             record.id = uuid::Uuid::from_u128(nth);
-            last = rule(&outlet, &record);
+            last = rule(&pipeline, &record);
         }
         drop(all);
         last
@@ -168,18 +168,18 @@ fn left_at_certificate(id: u128) -> SessionRecord {
 #[test]
 fn a_request_that_comes_right_after_a_spare_connection_explains_it() {
     for (asks, expected) in [(true, "probe.tls"), (false, "tap.certificate.untrusted")] {
-        let outlet = outlet();
+        let pipeline = pipeline();
         let now = Instant::now();
         let record = left_at_certificate(1);
         let client = record.client.clone();
         let later = record.closed_at;
-        assert!(outlet.publish(record, now).is_none(), "it waits");
+        assert!(pipeline.publish(record, now).is_none(), "it waits");
         if asks {
-            outlet.asked(&client, later);
+            pipeline.asked(&client, later);
         }
-        assert!(!outlet.settle_one(now), "it waits for a second");
-        assert!(outlet.settle_one(now + 2 * SIBLINGS));
-        let rule = outlet.recent()[0].verdict.as_ref().unwrap().rule.clone();
+        assert!(!pipeline.settle_one(now), "it waits for a second");
+        assert!(pipeline.settle_one(now + 2 * SIBLINGS));
+        let rule = pipeline.recent()[0].verdict.as_ref().unwrap().rule.clone();
         assert_eq!(rule, expected);
     }
 }
@@ -187,12 +187,15 @@ fn a_request_that_comes_right_after_a_spare_connection_explains_it() {
 /// Anybody can leave such connections: they do not take the place of sessions that wait.
 #[test]
 fn connections_without_a_request_leave_room_for_sessions() {
-    let outlet = outlet();
+    let pipeline = pipeline();
     let now = Instant::now();
     for id in 0..=MAX_WAITING_VISITS {
-        let judged = outlet.publish(left_at_certificate(id as u128), now);
+        let judged = pipeline.publish(left_at_certificate(id as u128), now);
         assert_eq!(judged.is_some(), id == MAX_WAITING_VISITS, "{id}");
     }
     let lost = fixture!("gateway.left.open");
-    assert!(outlet.publish(lost, now).is_none(), "a session still waits");
+    assert!(
+        pipeline.publish(lost, now).is_none(),
+        "a session still waits"
+    );
 }

@@ -46,10 +46,10 @@ pub struct Refused {
 
 /// What was seen; shared with whoever serves the connection.
 #[derive(Debug, Default)]
-pub struct Watch(Mutex<Seen>);
+pub struct Watch(Mutex<WatchState>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct WatchState {
     /// Opened by the client and not handed to us yet.
     new: VecDeque<u32>,
     last: u32,
@@ -104,7 +104,7 @@ impl Watch {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, WatchState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -48,14 +48,14 @@ pub struct Accepted {
 
 /// Where a socket listens: displays as `address:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ListenAddr {
     /// TCP.
     Tcp(SocketAddr),
     /// A unix socket.
     Unix(PathBuf),
 }
 
-impl Place {
+impl ListenAddr {
     /// The TCP address.
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
@@ -77,11 +77,11 @@ impl fmt::Display for Place {
 
 impl Listening {
     /// Where it listens.
-    pub fn place(&self) -> io::Result<Place> {
+    pub fn place(&self) -> io::Result<ListenAddr> {
         match self {
-            Self::Tcp(tcp) => tcp.local_addr().map(Place::Tcp),
-            Self::Unix { path, .. } => Ok(Place::Unix(path.clone())),
-            Self::Redirected(redirected) => redirected.local_addr().map(Place::Tcp),
+            Self::Tcp(tcp) => tcp.local_addr().map(ListenAddr::Tcp),
+            Self::Unix { path, .. } => Ok(ListenAddr::Unix(path.clone())),
+            Self::Redirected(redirected) => redirected.local_addr().map(ListenAddr::Tcp),
         }
     }
 

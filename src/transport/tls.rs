@@ -1,6 +1,6 @@
 //! TLS with clients: the handshake, and what is noted of it. What is served stands in `terminator`.
 
-mod chooser;
+mod certificate_resolver;
 mod greeting;
 mod handshake;
 pub mod key_log;
@@ -25,7 +25,7 @@ pub use self::handshake::first;
 use self::offered::{H2, SNI_CAP};
 use self::session::{Session, of_tls};
 pub use self::stream::TlsStream;
-pub use self::terminator::{Lasting, Terminator};
+pub use self::terminator::{ListenerTlsState, Terminator};
 
 use super::cause;
 use super::socket::ClientSocket;

@@ -13,8 +13,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
+use super::dial_health::DialHealth;
 use super::errno;
-use super::lately::Lately;
 use super::race::{interleaved, race};
 use super::resolver;
 use super::tls::{self, TlsSetupError};
@@ -64,7 +64,7 @@ pub struct Dialler {
     /// The connection of which client this is for; `None`: any.
     course: Option<Course>,
     /// Of every copy of this dialler.
-    lately: Arc<Lately>,
+    dial_health: Arc<DialHealth>,
 }
 
 impl std::fmt::Debug for Dialler {
@@ -100,7 +100,7 @@ impl Dialler {
             tcp,
             lookup: Arc::new(|name, port| Box::pin(by_system(name, port))),
             course: None,
-            lately: Arc::default(),
+            dial_health: Arc::default(),
         })
     }
 
@@ -133,8 +133,8 @@ impl Dialler {
 
     /// How the last dials came out.
     #[must_use]
-    pub fn lately(&self) -> &Lately {
-        &self.lately
+    pub fn dial_health(&self) -> &DialHealth {
+        &self.dial_health
     }
 
     /// Resolves, connects and does TLS.
@@ -147,11 +147,12 @@ impl Dialler {
             tracing::debug!(name = dns.name, resolver = ?dns.resolver, "a name has no address");
         }
         match &dialled {
-            Ok(_) => self.lately.answered(Instant::now()),
+            Ok(_) => self.dial_health.answered(Instant::now()),
             Err(failed) => {
-                self.lately.failed(&failed.error.detail, Instant::now());
+                self.dial_health
+                    .failed(&failed.error.detail, Instant::now());
                 if failed.error.kind == Kind::CertificatePin {
-                    self.lately.saw_other_certificate();
+                    self.dial_health.saw_other_certificate();
                 }
             }
         }

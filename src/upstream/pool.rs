@@ -100,7 +100,7 @@ pub enum SendError {
 /// Sends plain requests.
 #[derive(Debug)]
 pub struct Pool<B> {
-    shared: Arc<Shared<B>>,
+    shared: Arc<PoolInner<B>>,
 }
 
 /// Another handle of the same pool.
@@ -113,7 +113,7 @@ impl<B> Clone for Pool<B> {
 }
 
 #[derive(Debug)]
-struct Shared<B> {
+struct PoolInner<B> {
     dialler: Dialler,
     /// Last in, first out.
     idle: Mutex<Vec<Idle<B>>>,
@@ -147,7 +147,7 @@ where
     #[must_use]
     pub fn new(dialler: Dialler) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PoolInner {
                 dialler,
                 idle: Mutex::default(),
             }),
@@ -289,7 +289,7 @@ where
 
 /// Keeps a connection after its answer until it is used or expires.
 async fn keep_for<B>(
-    shared: Weak<Shared<B>>,
+    shared: Weak<PoolInner<B>>,
     mut sender: SendRequest<B>,
     connection: PooledConnection,
     keep: Duration,
@@ -329,7 +329,7 @@ async fn keep_for<B>(
     }
 }
 
-impl<B> Shared<B> {
+impl<B> PoolInner<B> {
     fn take_kept(&self, reach: Reach) -> Option<Out<B>> {
         let now = Instant::now();
         let mut idle = self.idle();

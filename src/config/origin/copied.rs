@@ -10,7 +10,7 @@ use crate::config::overrides::OverrideSource;
 
 /// Where an entry was written.
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum EntrySource {
     /// A line of the list in the file.
     File,
     /// A variable or a flag.
@@ -18,7 +18,7 @@ pub(super) enum Place {
 }
 
 /// What is wrong with such an entry, and the corrected line; `None` for all other entries.
-pub(super) fn complaint(text: &str, place: Place) -> Option<Complaint> {
+pub(super) fn complaint(text: &str, place: EntrySource) -> Option<Complaint> {
     let text = text.trim();
     if is_template(text) {
         let found = format!("{}, a variable that nobody filled in", shown(text));
@@ -62,7 +62,7 @@ pub(super) fn complaint(text: &str, place: Place) -> Option<Complaint> {
 }
 
 /// The entries in the syntax of the place where they were written.
-fn line(parts: &[&str], place: Place) -> String {
+fn line(parts: &[&str], place: EntrySource) -> String {
     let corrected: Option<Vec<String>> = parts
         .iter()
         .map(|part| Some(correct(part).ok()?.0.to_string()))
@@ -71,31 +71,31 @@ fn line(parts: &[&str], place: Place) -> String {
         return EXPECTED.to_owned();
     };
     match place {
-        Place::File => {
+        EntrySource::File => {
             let quoted: Vec<String> = origins.iter().map(|one| format!("\"{one}\"")).collect();
             format!("`allowed: [{}]`", quoted.join(", "))
         }
-        Place::Override(OverrideSource::Env(name)) => {
+        EntrySource::Override(OverrideSource::Env(name)) => {
             format!(
                 "`{name}={}`, separated by commas, no quotes",
                 origins.join(",")
             )
         }
-        Place::Override(OverrideSource::Flag(name)) => {
+        EntrySource::Override(OverrideSource::Flag(name)) => {
             let each: Vec<String> = origins.iter().map(|one| format!("{name} {one}")).collect();
             format!("`{}`", each.join(" "))
         }
     }
 }
 
-fn unexpanded(place: Place) -> String {
+fn unexpanded(place: EntrySource) -> String {
     const EXAMPLE: &str = "`https://claw.example.com`";
     match place {
-        Place::File => format!(
+        EntrySource::File => format!(
             "the origin itself, such as {EXAMPLE} (variables are not expanded in this file; set \
              WSTAP_ALLOWED_ORIGINS instead)"
         ),
-        Place::Override(source) => format!(
+        EntrySource::Override(source) => format!(
             "the origin itself, such as {EXAMPLE} (set the variable for whatever fills in {source}: \
              Compose takes it from its own environment or `.env`, `docker run --env-file` and systemd \
              expand nothing)"
@@ -136,8 +136,8 @@ fn bare(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    const ENV: Place = Place::Override(OverrideSource::Env("WSTAP_ALLOWED_ORIGINS"));
-    const FLAG: Place = Place::Override(OverrideSource::Flag("--allowed-origin"));
+    const ENV: EntrySource = EntrySource::Override(OverrideSource::Env("WSTAP_ALLOWED_ORIGINS"));
+    const FLAG: EntrySource = EntrySource::Override(OverrideSource::Flag("--allowed-origin"));
 
     #[test]
     fn separators_of_other_programs() {
@@ -169,7 +169,7 @@ mod tests {
                     "`--allowed-origin https://a.example --allowed-origin https://b.example:8443`",
                 ),
                 (
-                    Place::File,
+                    EntrySource::File,
                     "`allowed: [\"https://a.example\", \"https://b.example:8443\"]`",
                 ),
             ] {
@@ -223,7 +223,7 @@ mod tests {
             for (place, hint) in [
                 (ENV, "whatever fills in WSTAP_ALLOWED_ORIGINS"),
                 (FLAG, "whatever fills in --allowed-origin"),
-                (Place::File, "not expanded in this file"),
+                (EntrySource::File, "not expanded in this file"),
             ] {
                 let complaint = complaint(text, place).expect(text);
                 assert!(complaint.expected.contains(hint), "{}", complaint.expected);
@@ -249,7 +249,7 @@ mod tests {
             "",
             "chrome-extension://abcdefghijklmnop",
         ] {
-            for place in [ENV, FLAG, Place::File] {
+            for place in [ENV, FLAG, EntrySource::File] {
                 assert_eq!(complaint(text, place), None, "{text}");
             }
         }

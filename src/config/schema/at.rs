@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-use crate::config::error::{Place, Spot};
+use crate::config::error::{LineColumn, Spot};
 
 /// The name by which the reader knows that it has to hand out the place as well.
 pub(in crate::config) const NAME: &str = "wstap::config::At";
@@ -49,7 +49,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for AtVisitor<T> {
         let key_path: String = parts.next_element()?.ok_or_else(incomplete)?;
         let value = parts.next_element()?.ok_or_else(incomplete)?;
         Ok(At {
-            spot: Spot::new(Place { line, column }, key_path),
+            spot: Spot::new(LineColumn { line, column }, key_path),
             value,
         })
     }

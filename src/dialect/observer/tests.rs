@@ -42,7 +42,7 @@ fn listen(wants: usize, pieces: &[&[u8]]) -> Vec<(Opcode, Vec<u8>, bool)> {
     let mut heartbeats = Heartbeats::default();
     let mut observer = Observer::new(Direction::ToGateway, Extensions::default());
     for piece in pieces {
-        let mut shared = Shared {
+        let mut shared = SessionReaders {
             dialect: &mut listener,
             heartbeats: &mut heartbeats,
         };
@@ -150,7 +150,7 @@ proptest! {
         let mut listener = Listener { wants, ..Listener::default() };
         let mut heartbeats = Heartbeats::default();
         for piece in bytes.chunks(size) {
-            let mut shared = Shared { dialect: &mut listener, heartbeats: &mut heartbeats };
+            let mut shared = SessionReaders { dialect: &mut listener, heartbeats: &mut heartbeats };
             observer.observe(piece, Instant::now(), &mut shared);
         }
         let wanted: Vec<_> = texts
@@ -177,7 +177,7 @@ fn what_cannot_be_inflated_is_told_and_not_shown() {
             ..Listener::default()
         };
         let mut heartbeats = Heartbeats::default();
-        let mut shared = Shared {
+        let mut shared = SessionReaders {
             dialect: &mut listener,
             heartbeats: &mut heartbeats,
         };
@@ -234,7 +234,7 @@ fn session(calls: &[(u8, bool)], takeover: bool, plain: &[bool], size: usize) ->
         let masked = direction == Direction::ToGateway;
         let mut observer = Observer::new(direction, agreed);
         for piece in compressed(texts, plain, takeover, masked).chunks(size) {
-            let mut shared = Shared {
+            let mut shared = SessionReaders {
                 dialect: &mut *dialect,
                 heartbeats: &mut heartbeats,
             };

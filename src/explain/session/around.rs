@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::explain::paper::{NAME, Paper, count, word};
+use crate::explain::page_writer::{NAME, PageWriter, count, word};
 use crate::session::record::ContextFacts;
 use crate::session::record::dialect::{MethodFacts, RpcFacts};
 use crate::verdict::words::human_ms;
@@ -11,11 +11,11 @@ use crate::verdict::words::human_ms;
 const SHOWN: usize = 12;
 
 /// The requests after the handshake, by method.
-pub(super) fn requests(paper: &mut Paper, rpc: &RpcFacts) {
+pub(super) fn requests(writer: &mut PageWriter, rpc: &RpcFacts) {
     if rpc.requests == 0 {
         return;
     }
-    paper.heading("Requests");
+    writer.heading("Requests");
     let mut text = format!(
         "{}, {}, {} of them failed",
         count(rpc.requests, "request"),
@@ -25,13 +25,13 @@ pub(super) fn requests(paper: &mut Paper, rpc: &RpcFacts) {
     if let Some(unanswered) = rpc.unanswered_count.filter(|count| *count > 0) {
         let _ = write!(text, "; {unanswered} without an answer at the end");
     }
-    paper.text("  ", &text);
+    writer.text("  ", &text);
     for method in rpc.methods.iter().take(SHOWN) {
-        paper.item("  ", &method_words(method));
+        writer.item("  ", &method_words(method));
     }
     let rest = rpc.methods.len().saturating_sub(SHOWN);
     if rest > 0 {
-        paper.text("  ", &format!("and {}", count(rest as u64, "more method")));
+        writer.text("  ", &format!("and {}", count(rest as u64, "more method")));
     }
 }
 
@@ -58,7 +58,7 @@ fn method_words(method: &MethodFacts) -> String {
 }
 
 /// What other sessions of the same tap show.
-pub(super) fn recent(paper: &mut Paper, context: &ContextFacts) {
+pub(super) fn recent(writer: &mut PageWriter, context: &ContextFacts) {
     let mut rows = Vec::new();
     if context.lost_together > 0 {
         let others = count(u64::from(context.lost_together), "other session");
@@ -144,8 +144,8 @@ pub(super) fn recent(paper: &mut Paper, context: &ContextFacts) {
         return;
     }
     let remembered = count(context.remembered as u64, "session");
-    paper.heading(&format!("From {remembered} before it"));
+    writer.heading(&format!("From {remembered} before it"));
     for (name, text) in rows {
-        paper.row(name, NAME + 1, &text);
+        writer.row(name, NAME + 1, &text);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::step::Place::{Client, Gateway, Tap};
-use super::step::{Event, Place, Steps};
+use super::step::StepEnd::{Client, Gateway, Tap};
+use super::step::{Event, StepEnd, Steps};
 use crate::session::moment::Moment;
 use crate::session::party::Direction;
 use crate::session::record::{Saw, SawBasis, StreamFault, TransportEnd};
@@ -112,7 +112,7 @@ struct Ended<'a> {
     fault: Option<&'a StreamFault>,
 }
 
-fn leg(steps: &mut Steps<'_>, (far, near): (Place, Place), ended: Ended<'_>) {
+fn leg(steps: &mut Steps<'_>, (far, near): (StepEnd, StepEnd), ended: Ended<'_>) {
     let Ended {
         end,
         at,

@@ -1,13 +1,13 @@
 //! `client`, `tap` and `gateway` as lines on the terminal.
 
-use super::step::{Event, Place, Step};
+use super::step::{Event, Step, StepEnd};
 
 /// Above the lanes.
 pub(in crate::explain) const LANES: &str = "client tap    gateway";
 
 /// `client`, `tap` and `gateway` as lines, and the step as an arrow between them.
 pub(in crate::explain) fn lane(step: &Step) -> &'static str {
-    use Place::{Client, Gateway, Tap};
+    use StepEnd::{Client, Gateway, Tap};
     let ended = step.event == Event::LegEnded;
     match (step.from, step.to, step.delivered) {
         (Client, Tap, _) if ended => "✕─────▶│      │",

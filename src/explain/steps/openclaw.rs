@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::opening::credential_words;
-use super::step::Place::{Client, Gateway};
+use super::step::StepEnd::{Client, Gateway};
 use super::step::{Event, Steps};
 use crate::session::record::dialect::ConnectResult;
 use crate::session::record::dialect::openclaw::{FirstMessage, OpenClawFacts};

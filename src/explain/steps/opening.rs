@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::step::Place::{Client, Gateway, Tap};
+use super::step::StepEnd::{Client, Gateway, Tap};
 use super::step::{Event, Steps};
-use crate::explain::paper::word;
+use crate::explain::page_writer::word;
 use crate::session::credential::Credential;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::step::Place::{Client, Gateway, Tap};
+use super::step::StepEnd::{Client, Gateway, Tap};
 use super::step::{Event, Steps};
 use crate::session::record::{LastRecord, PassedFacts};
 use crate::verdict::words::human_bytes;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::explain::offset::offset_ms;
-use crate::explain::paper::inert;
+use crate::explain::page_writer::inert;
 use crate::session::SessionRecord;
 use crate::session::moment::Moment;
 use crate::session::party::Phase;
@@ -11,7 +11,7 @@ use crate::session::party::Phase;
 /// Where a step begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub enum StepEnd {
     /// The downstream peer.
     Client,
     /// This program.
@@ -69,9 +69,9 @@ pub struct Step {
     /// Milliseconds since the session began.
     pub ms: Option<f64>,
     /// From where.
-    pub from: Place,
+    pub from: StepEnd,
     /// To where; the same place for what happened there.
-    pub to: Place,
+    pub to: StepEnd,
     /// It got there, as far as the tap knows.
     pub delivered: bool,
     /// What kind.
@@ -91,7 +91,7 @@ impl Steps<'_> {
     pub(super) fn add(
         &mut self,
         at: Option<Moment>,
-        (from, to): (Place, Place),
+        (from, to): (StepEnd, StepEnd),
         event: Event,
         text: impl AsRef<str>,
     ) {

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::openclaw;
-use super::step::Place::{Client, Gateway, Tap};
-use super::step::{Event, Place, Steps};
-use crate::explain::paper::{count, word};
+use super::step::StepEnd::{Client, Gateway, Tap};
+use super::step::{Event, StepEnd, Steps};
+use crate::explain::page_writer::{count, word};
 use crate::session::party::{Direction, Phase};
 use crate::session::record::dialect::{ConnectResult, RpcFacts};
 use crate::session::record::{Application, DialectFacts, DirectionFrames};
@@ -100,7 +100,7 @@ fn requests(steps: &mut Steps<'_>, rpc: &RpcFacts) {
 }
 
 fn moved(steps: &mut Steps<'_>, direction: Direction, frames: &DirectionFrames) {
-    let way: (Place, Place) = match direction {
+    let way: (StepEnd, StepEnd) = match direction {
         Direction::ToGateway => (Client, Gateway),
         Direction::ToClient => (Gateway, Client),
     };

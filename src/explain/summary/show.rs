@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{MANY, OfRule, Summary};
-use crate::explain::paper::{Paper, count, cut, pad, pad_left, word};
+use crate::explain::page_writer::{PageWriter, count, cut, pad, pad_left, word};
 use crate::explain::source::Unread;
 use crate::session::moment::Moment;
 
@@ -66,23 +66,23 @@ impl Summary {
     /// For people. `older` is how many rotated files stand beside the file.
     #[must_use]
     pub fn page(&self, file: &str, unread: &Unread, older: usize, width: usize) -> String {
-        let mut paper = Paper::new(width);
-        paper.title(file);
+        let mut writer = PageWriter::new(width);
+        writer.title(file);
         if let Some((first, last)) = self.times {
             let sessions = count(self.records, "session");
             let text = format!("{sessions}, {} to {}", short(first), short(last));
-            paper.text("  ", &text);
+            writer.text("  ", &text);
         }
         let text = format!(
             "{} fine, {} to look at",
             self.fine,
             self.records - self.fine
         );
-        paper.text("  ", &text);
+        writer.text("  ", &text);
         if let Some(first) = &unread.first {
             let lines = count(unread.count, "unreadable line");
             let text = format!("{lines}; the first: {first}");
-            paper.text("  ", &text);
+            writer.text("  ", &text);
         }
         if older > 0 {
             let files = count(older as u64, "older file");
@@ -92,24 +92,24 @@ impl Summary {
             if file.chars().all(plain) {
                 let _ = write!(text, ": `cat {file}* | wstap explain -`");
             }
-            paper.text("  ", &text);
+            writer.text("  ", &text);
         }
-        self.verdicts(&mut paper);
-        self.client_list(&mut paper);
-        self.action_list(&mut paper);
-        self.changes(&mut paper);
-        paper.finish()
+        self.verdicts(&mut writer);
+        self.client_list(&mut writer);
+        self.action_list(&mut writer);
+        self.changes(&mut writer);
+        writer.finish()
     }
 
-    fn verdicts(&self, paper: &mut Paper) {
-        paper.heading("Verdicts");
+    fn verdicts(&self, writer: &mut PageWriter) {
+        writer.heading("Verdicts");
         for (class, number) in self.classes() {
             let name = format!("  {}  ", pad_left(&number.to_string(), COUNT));
-            paper.class_after(class, &name, class.as_str());
+            writer.class_after(class, &name, class.as_str());
             for (id, rule) in self.of_class(class) {
                 let tail = id.strip_prefix(class.as_str()).unwrap_or(id);
                 let line = self.rule_line(id, tail.trim_start_matches('.'), rule);
-                paper.table_row(&line);
+                writer.table_row(&line);
             }
         }
     }
@@ -130,9 +130,9 @@ impl Summary {
         of_rule.count() as u64
     }
 
-    fn client_list(&self, paper: &mut Paper) {
+    fn client_list(&self, writer: &mut PageWriter) {
         let clients = self.clients();
-        paper.heading("Clients");
+        writer.heading("Clients");
         for one in clients.iter().take(SHOWN) {
             let mut text = count(one.records, "session");
             if let Some(rule) = &one.mostly {
@@ -140,55 +140,55 @@ impl Summary {
                 text = format!("{text}, {bad} to look at, mostly {rule}");
             }
             let name = pad(&cut(&one.client, 24), 15);
-            paper.item(&format!("  {name}  "), &text);
+            writer.item(&format!("  {name}  "), &text);
         }
         let rest = clients.len().saturating_sub(SHOWN);
         if rest > 0 {
-            paper.text("  ", &format!("and {rest} more clients"));
+            writer.text("  ", &format!("and {rest} more clients"));
         }
         if self.clients_left_out > 0 {
             let text = format!(
                 "{} sessions of further clients are not counted by client",
                 self.clients_left_out
             );
-            paper.text("  ", &text);
+            writer.text("  ", &text);
         }
     }
 
-    fn action_list(&self, paper: &mut Paper) {
+    fn action_list(&self, writer: &mut PageWriter) {
         let actions = self.actions();
         if actions.is_empty() {
             return;
         }
-        paper.heading("What to do, the most frequent first");
+        writer.heading("What to do, the most frequent first");
         for (id, rule) in actions.iter().take(SHOWN) {
             let head = format!("  {}  ", pad_left(&rule.count.to_string(), COUNT));
-            paper.item(&head, &format!("{id}, to act: {}", word(&rule.act_on)));
-            paper.next(&rule.next);
-            paper.dim("  ", &format!("the last: {}", rule.last_id));
+            writer.item(&head, &format!("{id}, to act: {}", word(&rule.act_on)));
+            writer.next(&rule.next);
+            writer.dim("  ", &format!("the last: {}", rule.last_id));
         }
         let rest = actions.len().saturating_sub(SHOWN);
         if rest > 0 {
-            paper.text("  ", &format!("and {rest} more rules"));
+            writer.text("  ", &format!("and {rest} more rules"));
         }
     }
 
-    fn changes(&self, paper: &mut Paper) {
+    fn changes(&self, writer: &mut PageWriter) {
         if self.unjudged > 0 {
-            paper.gap();
+            writer.gap();
             let records = count(self.unjudged, "record");
-            paper.text("", &format!("without a verdict in the file: {records}"));
+            writer.text("", &format!("without a verdict in the file: {records}"));
         }
         if self.changed.is_empty() {
             return;
         }
-        paper.heading("Judged otherwise than in the file, which another version wrote");
+        writer.heading("Judged otherwise than in the file, which another version wrote");
         for ((stored, now), number) in &self.changed {
             let head = format!("  {}  ", pad_left(&number.to_string(), COUNT));
-            paper.item(&head, &format!("{stored}, now {now}"));
+            writer.item(&head, &format!("{stored}, now {now}"));
         }
         if self.changed_left_out > 0 {
-            paper.text("  ", &format!("and {} more records", self.changed_left_out));
+            writer.text("  ", &format!("and {} more records", self.changed_left_out));
         }
     }
 }

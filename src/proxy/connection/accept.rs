@@ -11,7 +11,7 @@ use tokio::time::{timeout, timeout_at};
 use tracing::Instrument as _;
 
 use crate::proxy::connection::early::{self, Awaited, Early, Why};
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::connection::{Connection, Ends, http1, http2, passthrough};
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::current::Current;
@@ -96,7 +96,7 @@ impl Acceptor {
                 Some(course) if course.is_check => (tap.admit_check(), Ok(())),
                 _ => tap.admit_connection(&peer, relays),
             };
-            let arrival = Arrival {
+            let arrival = AcceptedConnection {
                 current: Arc::clone(&current),
                 tap: Arc::clone(&tap),
                 ends: Ends {
@@ -128,7 +128,7 @@ impl Acceptor {
 }
 
 /// A connection that was just accepted.
-pub(crate) struct Arrival {
+pub(crate) struct AcceptedConnection {
     current: Arc<Current>,
     /// As it was when the connection came.
     pub(crate) tap: Arc<Tap>,
@@ -139,7 +139,7 @@ pub(crate) struct Arrival {
     tls: Option<Arc<Terminator>>,
 }
 
-impl Arrival {
+impl AcceptedConnection {
     /// The span of everything that happens on the connection before its requests.
     fn span(&self) -> tracing::Span {
         let peer = self.ends.peer;
@@ -267,7 +267,7 @@ impl Arrival {
         first: FirstBytes,
         why: Why,
         end: Option<(TransportEnd, Option<EndCause>)>,
-    ) -> Shared {
+    ) -> SessionHandle {
         let (tap, connection) = self.connection(tls, Arc::default());
         let early = Early {
             awaited: Awaited::Tls,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Connection;
-use super::session::Shared;
+use super::session::SessionHandle;
 use crate::proxy::tap::Tap;
 use crate::session::end_cause::EndCause;
 use crate::session::moment::Anchor;
@@ -59,7 +59,7 @@ pub(super) fn record(
     connection: &Arc<Connection>,
     anchor: Anchor,
     early: Early,
-) -> Shared {
+) -> SessionHandle {
     let session = begin(tap, connection, anchor, early.awaited, early.first);
     let now = Instant::now();
     let mut record = session.record();
@@ -86,7 +86,7 @@ pub(super) fn begin(
     anchor: Anchor,
     awaited: Awaited,
     first: Option<FirstBytes>,
-) -> Shared {
+) -> SessionHandle {
     let session = tap.open_record(connection, anchor);
     let mut record = session.record();
     match awaited {

@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 use crate::admission::head::{Checked, Limits, Requests, Step};
 use crate::config::Timeouts;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::heads::{GaveUp, Seen};
+use crate::proxy::connection::heads::{CheckedHead, GaveUp};
 use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
 
@@ -431,7 +431,10 @@ impl Gate {
             .take()
             .map(|deadline| deadline.since.elapsed());
         let waited = waited.unwrap_or_default();
-        self.connection.state.heads.push(Seen { checked, waited });
+        self.connection
+            .state
+            .heads
+            .push(CheckedHead { checked, waited });
         self.unflushed = true;
     }
 
@@ -444,7 +447,10 @@ impl Gate {
     }
 
     fn refuse_after(&mut self, checked: Checked, waited: Duration) {
-        self.connection.state.heads.push(Seen { checked, waited });
+        self.connection
+            .state
+            .heads
+            .push(CheckedHead { checked, waited });
         self.connection.state.heads.is_partial(0);
         self.refused = true;
         self.stand_in = STAND_IN;

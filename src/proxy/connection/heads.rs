@@ -9,7 +9,7 @@ use crate::admission::head::{Checked, Refusal};
 
 /// A head that hyper was given, or was given a stand-in for.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct CheckedHead {
     pub(crate) checked: Checked,
     /// How long we waited for it.
     pub(crate) waited: Duration,
@@ -22,7 +22,7 @@ pub(crate) struct Heads(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// Not yet taken by the service; hyper asks for one at a time.
-    waiting: VecDeque<Seen>,
+    waiting: VecDeque<CheckedHead>,
     /// Heads that were handed on, in total.
     begun: u64,
     /// Requests that are under way.
@@ -52,7 +52,7 @@ pub(crate) struct GaveUp {
 }
 
 impl Heads {
-    pub(crate) fn push(&self, seen: Seen) {
+    pub(crate) fn push(&self, seen: CheckedHead) {
         let mut inner = self.inner();
         inner.begun += 1;
         inner.busy += 1;
@@ -62,7 +62,7 @@ impl Heads {
     }
 
     /// The head of the request that hyper dispatches now.
-    pub(crate) fn take(&self) -> Option<Seen> {
+    pub(crate) fn take(&self) -> Option<CheckedHead> {
         self.inner().waiting.pop_front()
     }
 

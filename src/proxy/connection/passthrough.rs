@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::proxy::connection::Connection;
 use crate::proxy::connection::gate::REDIRECTED_WAIT;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::exchange::dial;
 use crate::proxy::tap::Tap;
 use crate::session::Tunnelled;
@@ -63,8 +63,8 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
     };
     connection.state.establish();
     session.record().session_opened();
-    let seen = Seen::default();
-    let way = Way {
+    let seen = PassthroughState::default();
+    let way = UnreadConnection {
         session: &session,
         live: &session.live(),
         seen: &seen,
@@ -92,19 +92,19 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
 }
 
 /// Has this leg reset when its socket is dropped, and notes that as our end, if the far end has not left already.
-fn reset(session: &Shared, leg: Leg, stream: &TcpStream) {
+fn reset(session: &SessionHandle, leg: Leg, stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     session.record().leg_ended_by_tap(leg, Instant::now());
 }
 
 /// One connection that is passed on.
-struct Way<'a> {
-    session: &'a Shared,
+struct UnreadConnection<'a> {
+    session: &'a SessionHandle,
     live: &'a Live,
-    seen: &'a Seen,
+    seen: &'a PassthroughState,
 }
 
-impl Way<'_> {
+impl UnreadConnection<'_> {
     /// Relays until both ends have sent FIN; `Err`: the leg that broke first, or was given up.
     async fn pass(&self, client: &mut TcpStream, gateway: &mut TcpStream) -> Result<(), Leg> {
         let (from_client, to_client) = client.split();
@@ -227,7 +227,7 @@ async fn reset_of(stream: &TcpStream) -> io::Error {
 
 /// What was seen of both directions. Both are driven by one task, so the locks are never contended.
 #[derive(Debug, Default)]
-struct Seen {
+struct PassthroughState {
     greeting: Mutex<Greeting>,
     /// The first FIN.
     fin: Mutex<Option<(Leg, Instant)>>,
@@ -246,7 +246,7 @@ struct OneWay {
     outside: Outside,
 }
 
-impl Seen {
+impl PassthroughState {
     fn of<T>(&self, direction: Direction, look: impl FnOnce(&mut OneWay) -> T) -> T {
         let way = match direction {
             Direction::ToGateway => &self.to_gateway,

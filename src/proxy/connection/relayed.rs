@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 use crate::admission::peer::Peer;
 use crate::admission::proxy_header::Reader;
 use crate::proxy::connection::Ends;
-use crate::proxy::connection::accept::Arrival;
+use crate::proxy::connection::accept::AcceptedConnection;
 use crate::proxy::connection::early::{self, Awaited, Early, Why};
 use crate::proxy::tap::clients::Counted;
 use crate::session::end_cause::EndCause;
@@ -19,7 +19,7 @@ use crate::session::record::{FirstBytes, TimerKey, TransportEnd};
 use crate::transport::cause;
 use crate::transport::socket::{ClientSocket, NoHeader};
 
-impl Arrival {
+impl AcceptedConnection {
     /// A connection of a peer that must send a header.
     pub(crate) async fn relayed(mut self, mut socket: ClientSocket) {
         let limit = self.tap.config.timeouts().proxy_header;
@@ -28,7 +28,7 @@ impl Arrival {
         let mut reader = Reader::default();
         let read = tokio::select! {
             read = timeout_at(deadline, socket.read_header(&mut reader)) => read,
-            () = drain.token().cancelled() => return self.unheard(reader.first_bytes(), Unheard::Drained),
+            () = drain.token().cancelled() => return self.unheard(reader.first_bytes(), MissingHeader::Drained),
         };
         let first = reader.first_bytes();
         match read {
@@ -46,24 +46,24 @@ impl Arrival {
                 }
                 self.serve(socket).await;
             }
-            Ok(Err(NoHeader::Fault(fault))) => self.unheard(first, Unheard::Fault(fault)),
+            Ok(Err(NoHeader::Fault(fault))) => self.unheard(first, MissingHeader::Fault(fault)),
             Ok(Err(NoHeader::Ended(fault))) => {
-                self.unheard(first, Unheard::Ended(fault, TransportEnd::Fin, None));
+                self.unheard(first, MissingHeader::Ended(fault, TransportEnd::Fin, None));
             }
             Ok(Err(NoHeader::Broke(error))) => {
                 let (end, words) = cause::of_error(&error);
-                self.unheard(first, Unheard::Ended(reader.cut(), end, Some(words)));
+                self.unheard(first, MissingHeader::Ended(reader.cut(), end, Some(words)));
             }
-            Err(_) => self.unheard(first, Unheard::Late(reader.late(), limit)),
+            Err(_) => self.unheard(first, MissingHeader::Late(reader.late(), limit)),
         }
     }
 
     /// Writes the record of a connection that ends without a header.
-    fn unheard(mut self, first: FirstBytes, why: Unheard) {
+    fn unheard(mut self, first: FirstBytes, why: MissingHeader) {
         let fault = match &why {
-            Unheard::Fault(fault) | Unheard::Late(fault, _) => Some(fault.clone()),
-            Unheard::Ended(fault, ..) => fault.clone(),
-            Unheard::Drained => None,
+            MissingHeader::Fault(fault) | MissingHeader::Late(fault, _) => Some(fault.clone()),
+            MissingHeader::Ended(fault, ..) => fault.clone(),
+            MissingHeader::Drained => None,
         };
         self.ends.header = fault.map(|fault| {
             Box::new(ProxyProtocolFacts {
@@ -74,13 +74,13 @@ impl Arrival {
         let (tap, connection) = self.connection(None, Arc::default());
         let now = Instant::now();
         let (why, end) = match why {
-            Unheard::Fault(_) => (Why::Acted, None),
-            Unheard::Ended(_, end, cause) => (Why::Left, Some((end, cause, now))),
-            Unheard::Late(_, limit) => {
+            MissingHeader::Fault(_) => (Why::Acted, None),
+            MissingHeader::Ended(_, end, cause) => (Why::Left, Some((end, cause, now))),
+            MissingHeader::Late(_, limit) => {
                 let waited = connection.accepted.since(now);
                 (Why::TimedOut(TimerKey::ProxyHeader, limit, waited), None)
             }
-            Unheard::Drained => (Why::Drained, None),
+            MissingHeader::Drained => (Why::Drained, None),
         };
         let early = Early {
             awaited: Awaited::Nothing,
@@ -93,7 +93,7 @@ impl Arrival {
 }
 
 /// Why there is no header.
-enum Unheard {
+enum MissingHeader {
     Fault(ProxyFault),
     Ended(Option<ProxyFault>, TransportEnd, Option<EndCause>),
     Late(ProxyFault, Duration),

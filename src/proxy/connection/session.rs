@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::proxy::connection::heads::GaveUp;
 use crate::proxy::connection::state::{AwaitsEnd, ConnectionState};
-use crate::proxy::tap::clients::Place;
+use crate::proxy::tap::clients::ClientSlot;
 use crate::proxy::tap::open_connections::ConnectionGuard;
 use crate::proxy::tap::origins::Origins;
 use crate::session::Recorder;
@@ -20,13 +20,13 @@ use crate::session::party::{Leg, Phase};
 use crate::session::record::context::GoingDown;
 use crate::session::record::{Kind, TimerKey};
 use crate::session::text::PeerText;
-use crate::sink::Outlet;
+use crate::sink::RecordPipeline;
 use crate::sink::live::{Entry, Live};
 use crate::transport::sensed::End;
 
 /// A handle on one session's record. The record is finished when the last handle is dropped.
 #[derive(Clone, Debug)]
-pub struct Shared(Arc<Mutex<Session>>);
+pub struct SessionHandle(Arc<Mutex<Session>>);
 
 #[derive(Debug)]
 struct Session {
@@ -34,7 +34,7 @@ struct Session {
     /// Its place among the open sessions, left when the record is out.
     entry: Entry,
     connection: Held,
-    outlet: Arc<Outlet>,
+    pipeline: Arc<RecordPipeline>,
     origins: Arc<Origins>,
     /// The request was answered, or the tunnel took over: the client's connection is not part of
     /// what remains.
@@ -44,7 +44,7 @@ struct Session {
     /// Its record waits for the end of the connection, or has waited for it.
     parts: bool,
     /// Its place among those of its client, where the connection has none.
-    place: Option<Place>,
+    place: Option<ClientSlot>,
 }
 
 /// The connection that a session is on.
@@ -57,22 +57,22 @@ enum Held {
     Counted(Arc<ConnectionGuard>),
 }
 
-impl Shared {
+impl SessionHandle {
     /// Takes charge of a record.
     #[must_use]
     pub(crate) fn new(
         recorder: Recorder,
         connection: Arc<ConnectionState>,
-        outlet: Arc<Outlet>,
+        pipeline: Arc<RecordPipeline>,
         origins: Arc<Origins>,
     ) -> Self {
         let (facts, opened) = (recorder.facts(), *recorder.anchor());
-        let entry = outlet.live().open(facts.id, opened, &facts.client.addr);
+        let entry = pipeline.live().open(facts.id, opened, &facts.client.addr);
         let session = Session {
             recorder,
             entry,
             connection: Held::Whole(connection),
-            outlet,
+            pipeline,
             origins,
             settled: false,
             serves: false,
@@ -107,7 +107,7 @@ impl Shared {
         let session = self.lock();
         if let Some(gateway) = &session.recorder.facts().gateway {
             tracing::debug!(at = %down.at, stops = down.stops, "the gateway announced that it goes down");
-            session.outlet.announce(&gateway.url, boot, down);
+            session.pipeline.announce(&gateway.url, boot, down);
         }
     }
 
@@ -135,7 +135,7 @@ impl Shared {
     }
 
     /// Counts for its client until it is over.
-    pub(crate) fn keep(&self, place: Place) {
+    pub(crate) fn keep(&self, place: ClientSlot) {
         self.lock().place = Some(place);
     }
 
@@ -175,7 +175,7 @@ impl Shared {
     }
 }
 
-impl AwaitsEnd for Shared {
+impl AwaitsEnd for SessionHandle {
     fn ended(&self, end: End) {
         client_ended(&mut self.record(), end);
     }
@@ -209,7 +209,7 @@ impl Drop for Session {
             return connection.heads.request_ended();
         }
         // A session that vanished says nothing of its origin.
-        if let Some(record) = self.outlet.publish(recorder.finish(now), now) {
+        if let Some(record) = self.pipeline.publish(recorder.finish(now), now) {
             self.origins.observe(&record);
         }
         if let Held::Whole(connection) = &self.connection
@@ -233,14 +233,14 @@ impl Session {
             recorder,
             entry: self.entry.hand_over(),
             connection: Held::Whole(Arc::clone(connection)),
-            outlet: Arc::clone(&self.outlet),
+            pipeline: Arc::clone(&self.pipeline),
             origins: Arc::clone(&self.origins),
             settled: true,
             serves: false,
             parts: true,
             place: None,
         };
-        connection.keep(Box::new(Shared(Arc::new(Mutex::new(session)))));
+        connection.keep(Box::new(SessionHandle(Arc::new(Mutex::new(session)))));
     }
 }
 
@@ -354,7 +354,7 @@ mod tests {
         }
     }
 
-    fn open() -> (Shared, Receiver<SessionRecord>) {
+    fn open() -> (SessionHandle, Receiver<SessionRecord>) {
         let (tap, receiver) = tap();
         let connection = tap.connection_of("127.0.0.1:1".parse().unwrap());
         (tap.open_record(&connection, clock::anchor()), receiver)
@@ -363,12 +363,12 @@ mod tests {
     fn tap() -> (Arc<Tap>, Receiver<SessionRecord>) {
         let (sender, receiver) = channel();
         let queue = Queue::start("test", 16, Keep(sender)).unwrap();
-        let outlet = Arc::new(Outlet::new(vec![queue], Wanted::ALL));
+        let pipeline = Arc::new(RecordPipeline::new(vec![queue], Wanted::ALL));
         let text = "gateway: { url: \"http://127.0.0.1:1\" }";
         let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
-            Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
+            Arc::new(Tap::new(config, fingerprinter, pipeline, "test".to_owned(), None).unwrap());
         (tap, receiver)
     }
 

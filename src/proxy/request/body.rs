@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::dialect;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::from_client::{BodyError, FromClient};
 use crate::proxy::request::pace::{Pace, TooSlow};
 use crate::proxy::request::page;
@@ -49,7 +49,7 @@ pub struct Counted {
 #[derive(Debug)]
 pub struct Answered {
     inner: Incoming,
-    session: Shared,
+    session: SessionHandle,
     progress: Arc<Progress>,
     /// `timeouts.idle`, while the gateway is waited for.
     idle: Duration,
@@ -83,7 +83,7 @@ impl Body {
     #[must_use]
     pub fn response(
         inner: Incoming,
-        session: Shared,
+        session: SessionHandle,
         (progress, idle): (Arc<Progress>, Duration),
         look: Option<HeaderMap>,
         unframed: bool,
@@ -195,7 +195,7 @@ impl Counted {
 }
 
 /// Notes that a request ended because its body came too slowly.
-pub(crate) fn note_slow(session: &Shared, slow: TooSlow) {
+pub(crate) fn note_slow(session: &SessionHandle, slow: TooSlow) {
     let (key, now) = (TimerKey::RequestBody, Instant::now());
     session
         .record()

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{timeout, timeout_at};
 use tracing::Instrument as _;
 
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::body::Body;
 use crate::proxy::request::error::DENIED;
 use crate::proxy::request::from_client::FromClient;
@@ -40,7 +40,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
 /// request lacks what a 101 needs; the check of its head lets no such one pass.
 pub(crate) fn by_close(
     tap: &Arc<Tap>,
-    session: &Shared,
+    session: &SessionHandle,
     request: &mut Request<FromClient>,
     reason: String,
 ) -> Option<Response<Body>> {
@@ -85,7 +85,7 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 
 struct Refused {
     tap: Arc<Tap>,
-    session: Shared,
+    session: SessionHandle,
     reason: String,
 }
 

@@ -14,7 +14,7 @@ use super::headers::strip_hop_by_hop;
 use super::progress::Progress;
 use crate::admission::credentials;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::loops::Turn;
 use crate::session::dial::DialFacts;
@@ -32,7 +32,12 @@ use crate::upstream::DialFailed;
 
 /// Prepares a head for the gateway: hop-by-hop headers out. Attribution headers wait until it is
 /// known by which way the request goes.
-pub(crate) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep_upgrade: bool) {
+pub(crate) fn prepare(
+    tap: &Tap,
+    session: &SessionHandle,
+    headers: &mut HeaderMap,
+    keep_upgrade: bool,
+) {
     strip_hop_by_hop(headers, keep_upgrade);
     if !headers.contains_key(HOST)
         && let Ok(host) = HeaderValue::from_str(&tap.config.gateway().authority())
@@ -50,7 +55,7 @@ pub(crate) fn prepare(tap: &Tap, session: &Shared, headers: &mut HeaderMap, keep
 pub(crate) async fn dial(
     tap: &Tap,
     connection: &Connection,
-    session: &Shared,
+    session: &SessionHandle,
 ) -> Result<(Stream, DialFacts), Failure> {
     let dialled = tap.dialler_for(connection).dial().await;
     let (stream, facts) = dialled.map_err(|failed| {
@@ -68,14 +73,14 @@ pub(crate) async fn dial(
 }
 
 /// Records how the gateway was reached, and that the request is on its way.
-pub(crate) fn note_dial(session: &Shared, dial: &DialFacts) {
+pub(crate) fn note_dial(session: &SessionHandle, dial: &DialFacts) {
     let mut record = session.record();
     record.dialled(dial);
     record.request_sent();
 }
 
 /// Records the head of the gateway's answer to a request that went out at `sent`.
-pub(crate) fn note_head(session: &Shared, response: &Response<Incoming>, sent: Instant) {
+pub(crate) fn note_head(session: &SessionHandle, response: &Response<Incoming>, sent: Instant) {
     let headers = response.headers();
     let server = headers.get(http::header::SERVER);
     let head = AnswerHead {
@@ -102,7 +107,7 @@ pub(crate) fn note_head(session: &Shared, response: &Response<Incoming>, sent: I
 }
 
 /// Records a dial that failed.
-pub(crate) fn dial_failed(session: &Shared, failed: &DialFailed, limit: Duration) {
+pub(crate) fn dial_failed(session: &SessionHandle, failed: &DialFailed, limit: Duration) {
     tracing::debug!(kind = ?failed.error.kind, error = %failed.error.detail, "dialling the gateway failed");
     let mut record = session.record();
     record.dial_failed(&failed.facts, failed.error.clone());
@@ -124,7 +129,7 @@ pub(crate) fn is_no_turn_of_a_loop(
 
 /// An answer on its way to the client. With `look`, its body says whose it is.
 pub(crate) fn pass_on(
-    session: Shared,
+    session: SessionHandle,
     response: Response<Incoming>,
     progress: (Arc<Progress>, Duration),
     look: bool,
@@ -146,7 +151,7 @@ pub(crate) fn pass_on(
 /// Why there is no head of an answer: by how the gateway's connection ended and what came on it
 /// since `came_before`.
 pub(crate) fn no_answer(
-    session: &Shared,
+    session: &SessionHandle,
     sensed: Option<&Sensed>,
     came_before: u64,
     error: &str,

@@ -9,14 +9,14 @@ use http::{Request, Response, Version};
 
 use crate::admission::head::Asks;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::body::{Body, note_slow};
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::exchange::{
     dial, dial_failed, is_no_turn_of_a_loop, no_answer, note_dial, note_head, pass_on, prepare,
 };
 use crate::proxy::request::forwarded;
-use crate::proxy::request::forwarded::Way;
+use crate::proxy::request::forwarded::GatewayPath;
 use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::layers::asks;
 use crate::proxy::request::progress::Progress;
@@ -55,7 +55,7 @@ impl tower::Service<Request<FromClient>> for Forward {
     fn call(&mut self, mut request: Request<FromClient>) -> Self::Future {
         let tap = Arc::clone(&self.tap);
         let extensions = request.extensions_mut();
-        let session = extensions.remove::<Shared>();
+        let session = extensions.remove::<SessionHandle>();
         let connection = extensions.remove::<Arc<Connection>>();
         Box::pin(async move {
             let (Some(session), Some(connection)) = (session, connection) else {
@@ -85,7 +85,7 @@ impl tower::Service<Request<FromClient>> for Forward {
 async fn plain(
     tap: &Tap,
     connection: &Connection,
-    session: Shared,
+    session: SessionHandle,
     request: Request<FromClient>,
     turn: &Turn,
 ) -> Result<Response<Body>, Failure> {
@@ -135,7 +135,7 @@ async fn plain(
 /// Why the client's body could not be read to its end, when that is why there is no answer.
 fn unreadable_body(
     connection: &Connection,
-    session: &Shared,
+    session: &SessionHandle,
     error: &SendError,
 ) -> Option<Failure> {
     if let Some(refusal) = connection.state.heads.broken_body() {
@@ -151,16 +151,20 @@ fn unreadable_body(
 
 /// The way of a plain request: by the pool. A client on our own host needs the address that a
 /// gateway elsewhere sees us under; when no connection has told it yet, one is made to learn it.
-async fn way(tap: &Tap, connection: &Connection, session: &Shared) -> Result<Way, Failure> {
+async fn way(
+    tap: &Tap,
+    connection: &Connection,
+    session: &SessionHandle,
+) -> Result<GatewayPath, Failure> {
     let own_host = connection.peer().ip().is_loopback();
     if own_host && !tap.config.gateway().is_local() && tap.attribution.our_ip().is_none() {
         dial(tap, connection, session).await?;
     }
-    Ok(Way::pooled(tap))
+    Ok(GatewayPath::pooled(tap))
 }
 
 /// Notes the steps of a request on its way to the gateway.
-fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
+fn note_step(tap: &Tap, session: &SessionHandle, step: &Step<'_>) {
     match step {
         Step::Connected { connection, kept } => {
             note_dial(session, &connection.facts);
@@ -185,7 +189,7 @@ fn note_step(tap: &Tap, session: &Shared, step: &Step<'_>) {
 }
 
 /// Why a request on a pooled connection failed.
-fn failed(tap: &Tap, session: &Shared, error: SendError) -> Failure {
+fn failed(tap: &Tap, session: &SessionHandle, error: SendError) -> Failure {
     match error {
         SendError::Dial(failed) => {
             tap.attribution.lost();

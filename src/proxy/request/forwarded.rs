@@ -12,7 +12,7 @@ use crate::admission::forwarded::{
 };
 use crate::admission::hop;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::error::Failure;
 use crate::proxy::tap::Tap;
 use crate::proxy::tap::clients::Counted;
@@ -30,13 +30,13 @@ const MAX_NAMES: usize = 16;
 
 /// What is known of the connection that a request goes out on.
 #[derive(Clone, Debug)]
-pub(crate) struct Way {
+pub(crate) struct GatewayPath {
     addr: String,
     local: bool,
     our_ip: Option<IpAddr>,
 }
 
-impl Way {
+impl GatewayPath {
     /// One that was dialled for this request.
     pub(crate) fn dialled(tap: &Tap, facts: &DialFacts) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Way {
 pub(crate) fn note_client(
     tap: &Arc<Tap>,
     connection: &Connection,
-    session: &Shared,
+    session: &SessionHandle,
     headers: &HeaderMap,
 ) -> Result<(), DeniedFact> {
     let proxies = tap.config.trusted_proxies();
@@ -92,9 +92,9 @@ pub(crate) fn note_client(
 pub(crate) fn apply(
     tap: &Tap,
     connection: &Connection,
-    session: &Shared,
+    session: &SessionHandle,
     headers: &mut HeaderMap,
-    way: &Way,
+    way: &GatewayPath,
 ) -> Result<Reach, Failure> {
     if connection.is_redirected() {
         let facts = ForwardedFacts {
@@ -176,20 +176,20 @@ mod tests {
     use super::*;
     use crate::config::{self, Overrides};
     use crate::session::credential::Fingerprinter;
-    use crate::sink::{Outlet, Wanted};
+    use crate::sink::{RecordPipeline, Wanted};
     use crate::transport::clock;
 
     /// Where a request of this peer may go out, and the header lines that it has then.
     fn sent(mode: &str, peer: &str, local: bool) -> (Result<Reach, Failure>, usize) {
         let text = format!("gateway: {{ url: 'http://gw', forwarded: {mode} }}");
         let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
-        let outlet = Arc::new(Outlet::new(Vec::new(), Wanted::ALL));
+        let pipeline = Arc::new(RecordPipeline::new(Vec::new(), Wanted::ALL));
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
-            Arc::new(Tap::new(config, fingerprinter, outlet, "test".to_owned(), None).unwrap());
+            Arc::new(Tap::new(config, fingerprinter, pipeline, "test".to_owned(), None).unwrap());
         let connection = tap.connection_of(peer.parse().unwrap());
         let session = tap.open_record(&connection, clock::anchor());
-        let way = Way {
+        let way = GatewayPath {
             addr: "127.0.0.1:80".to_owned(),
             local,
             our_ip: None,

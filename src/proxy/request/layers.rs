@@ -40,7 +40,7 @@ pub(crate) mod timeout;
 use http::Request;
 
 use crate::admission::head::Asks;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
 
@@ -51,10 +51,10 @@ pub(crate) fn asks(request: &Request<FromClient>) -> Asks {
 }
 
 /// The session that the outermost layer opened for a request.
-fn session(request: &Request<FromClient>) -> Result<Shared, Failure> {
+fn session(request: &Request<FromClient>) -> Result<SessionHandle, Failure> {
     request
         .extensions()
-        .get::<Shared>()
+        .get::<SessionHandle>()
         .cloned()
         .ok_or_else(|| Failure::Internal("a request has no session".to_owned()))
 }

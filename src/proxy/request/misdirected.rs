@@ -13,7 +13,7 @@ use http::header::HOST;
 use http::uri::Authority;
 
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
 use crate::session::record::{DeniedFact, DeniedKey};
@@ -21,7 +21,7 @@ use crate::session::text::PeerText;
 use crate::transport::tls::terminator::Misdirected;
 
 /// Notes it, and refuses it where it matters.
-pub(crate) fn check(request: &Request<FromClient>, session: &Shared) -> Result<(), Failure> {
+pub(crate) fn check(request: &Request<FromClient>, session: &SessionHandle) -> Result<(), Failure> {
     let Some(Differs { sni, host, why }) = differs(request) else {
         return Ok(());
     };

@@ -47,14 +47,14 @@ impl fmt::Display for Counted {
 
 /// One connection, or one session through a trusted proxy, of a client; gone when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ClientSlot {
     clients: Arc<Clients>,
     key: Counted,
 }
 
 impl Clients {
     /// A place for one more of `client`, or `None` when `limit` are taken.
-    pub(crate) fn enter(self: &Arc<Self>, client: Counted, limit: usize) -> Option<Place> {
+    pub(crate) fn enter(self: &Arc<Self>, client: Counted, limit: usize) -> Option<ClientSlot> {
         let key = bucket(client);
         let mut counts = self.counts();
         let count = counts.entry(key).or_default();
@@ -62,7 +62,7 @@ impl Clients {
             return None;
         }
         *count += 1;
-        Some(Place {
+        Some(ClientSlot {
             clients: Arc::clone(self),
             key,
         })
@@ -73,7 +73,7 @@ impl Clients {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = self.clients.counts().entry(self.key) {
             *entry.get_mut() -= 1;

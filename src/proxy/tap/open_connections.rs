@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use super::clients::Place;
+use super::clients::ClientSlot;
 use super::drain::Drain;
 
 /// Counts of open connections, and whether they must end.
@@ -82,12 +82,12 @@ pub struct ConnectionGuard {
     counts: Arc<OpenConnections>,
     /// It counts among the handshakes.
     handshake: AtomicBool,
-    place: Option<Place>,
+    place: Option<ClientSlot>,
 }
 
 impl ConnectionGuard {
     /// Keeps the place of its client.
-    pub(crate) fn keep(&mut self, place: Place) {
+    pub(crate) fn keep(&mut self, place: ClientSlot) {
         self.place = Some(place);
     }
 

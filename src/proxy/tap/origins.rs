@@ -13,7 +13,7 @@ use crate::admission::origin::gateway::Around;
 use crate::admission::origin::policy::{Asked, Ruling};
 use crate::config::{self, GatewayFile};
 use crate::proxy::request::headers::values;
-use crate::proxy::tap::told::Told;
+use crate::proxy::tap::logged_once::LoggedOnce;
 use crate::session::SessionRecord;
 use crate::session::record::OriginDecision;
 
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Origins {
     settings: config::Origins,
     file: Option<RwLock<Arc<GatewayFile>>>,
-    told: Told<String>,
+    told: LoggedOnce<String>,
     /// Another configuration has taken its place.
     retired: CancellationToken,
 }
@@ -46,7 +46,7 @@ impl Origins {
         Self {
             settings,
             file: file.map(|file| RwLock::new(Arc::new(file))),
-            told: Told::default(),
+            told: LoggedOnce::default(),
             retired: CancellationToken::new(),
         }
     }

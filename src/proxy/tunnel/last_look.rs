@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::transport::sensed::Sensed;
 use crate::transport::sensor::Sensor;
 use crate::transport::stream::Stream;
@@ -19,13 +19,13 @@ pub(crate) struct LastLook {
     /// `None` once it was taken out.
     sensor: Option<Sensor>,
     sensed: Arc<Sensed>,
-    session: Shared,
+    session: SessionHandle,
     /// Packets that had come before the request.
     came: Option<u32>,
 }
 
 impl LastLook {
-    pub(crate) fn new(stream: Stream, session: Shared) -> (Self, Arc<Sensed>) {
+    pub(crate) fn new(stream: Stream, session: SessionHandle) -> (Self, Arc<Sensed>) {
         let came = stream.tcp_facts().map(|facts| facts.came);
         let (sensor, sensed) = Sensor::for_answers(stream);
         let look = Self {

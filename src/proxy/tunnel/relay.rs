@@ -24,9 +24,9 @@ use tokio::time::sleep_until;
 
 use self::timers::Timers;
 use crate::config::Timeouts;
-use crate::dialect::observer::{Observer, Shared as ObserverShared};
+use crate::dialect::observer::{Observer, SessionReaders};
 use crate::dialect::{Dialect, Ending};
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::tap::drain::Drain;
 use crate::session::Tunnelled;
 use crate::session::caps::{Caps, Meter};
@@ -85,7 +85,7 @@ pub(crate) struct Relay {
     /// wake-up, by a second look at the clock.
     woken: Option<Instant>,
     tcp_noted: bool,
-    session: Shared,
+    session: SessionHandle,
     live: Arc<Live>,
     open: bool,
 }
@@ -168,7 +168,7 @@ impl Relay {
         extensions: Extensions,
         dialect: Box<dyn Dialect>,
         (timeouts, caps): (Timeouts, &Caps),
-        session: Shared,
+        session: SessionHandle,
     ) -> Self {
         Self {
             client: Some(client),
@@ -411,7 +411,7 @@ impl Relay {
             Direction::ToClient => &mut self.to_client,
         };
         let before = half.observer.stats().rare();
-        let mut shared = ObserverShared {
+        let mut shared = SessionReaders {
             dialect: &mut *self.dialect,
             heartbeats: &mut self.heartbeats,
         };

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::dialect::{self, Dialect};
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::{Shared, client_ended};
+use crate::proxy::connection::session::{SessionHandle, client_ended};
 use crate::proxy::request::body::Body;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::exchange::{
@@ -29,7 +29,7 @@ use crate::proxy::request::exchange::{
 };
 use crate::proxy::request::facts;
 use crate::proxy::request::forwarded;
-use crate::proxy::request::forwarded::Way;
+use crate::proxy::request::forwarded::GatewayPath;
 use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::headers::values;
 use crate::proxy::request::layers::respond::SESSION_HEADER;
@@ -50,7 +50,7 @@ use crate::ws::handshake::{accept_key, list_has_token};
 pub(crate) async fn attempt(
     tap: &Arc<Tap>,
     connection: &Arc<Connection>,
-    session: Shared,
+    session: SessionHandle,
     mut request: Request<FromClient>,
     turn: &Turn,
 ) -> Result<Response<Body>, Failure> {
@@ -63,7 +63,7 @@ pub(crate) async fn attempt(
     let (stream, facts) = dial(tap, connection, &session).await?;
     note_dial(&session, &facts);
     // Only now it is known how the gateway sees us.
-    let way = Way::dialled(tap, &facts);
+    let way = GatewayPath::dialled(tap, &facts);
     forwarded::apply(tap, connection, &session, &mut head.headers, &way)?;
     let (stream, sensed) = LastLook::new(stream, session.clone());
     let handshake = http1::Builder::new()
@@ -196,7 +196,7 @@ struct Tunnel {
     tap: Arc<Tap>,
     extensions: Extensions,
     reader: Box<dyn Dialect>,
-    session: Shared,
+    session: SessionHandle,
     /// How the client's connection has ended, if it has.
     sensed: Arc<Sensed>,
 }
@@ -253,7 +253,7 @@ impl Tunnel {
     }
 }
 
-fn fault(session: &Shared, what: &str) {
+fn fault(session: &SessionHandle, what: &str) {
     tracing::error!(what, "a tunnel could not be opened");
     session.record().faulted(what.to_owned(), Instant::now());
 }

@@ -35,7 +35,7 @@ pub(super) struct Around<'a> {
     /// Those that tell of an end.
     pub(super) ends: &'a [&'a Remembered],
     /// What open sessions were told.
-    pub(super) announced: Vec<&'a Said>,
+    pub(super) announced: Vec<&'a Announcement>,
     /// When the first of them began.
     pub(super) since: Moment,
     /// Those that were let in within the last minute.
@@ -125,11 +125,11 @@ pub(super) fn going_down(around: &Around<'_>) -> Option<GoingDown> {
 /// Announcements of open sessions, whose records are written later: they explain callers that are
 /// refused in the meantime.
 #[derive(Debug, Default)]
-pub(super) struct Announced(std::collections::VecDeque<Said>);
+pub(super) struct Announced(std::collections::VecDeque<Announcement>);
 
 /// One announcement.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct Announcement {
     gateway: String,
     /// The process that said it, where it is known: two may share an address.
     boot: Option<PeerText>,
@@ -142,7 +142,7 @@ impl Announced {
 
     /// A process announces it to all of its sessions at the same time: that is one announcement.
     pub(super) fn note(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
-        let is_same = |known: &&mut Said| {
+        let is_same = |known: &&mut Announcement| {
             let process = known.boot.as_ref().zip(boot.as_ref());
             known.gateway == gateway
                 && process.is_none_or(|(its, this)| its == this)
@@ -158,14 +158,14 @@ impl Announced {
         if self.0.len() >= Self::MOST {
             self.0.pop_front();
         }
-        self.0.push_back(Said {
+        self.0.push_back(Announcement {
             gateway: gateway.to_owned(),
             boot,
             down,
         });
     }
 
-    pub(super) fn of(&self, gateway: &str) -> Vec<&Said> {
+    pub(super) fn of(&self, gateway: &str) -> Vec<&Announcement> {
         let all = self.0.iter();
         all.filter(|said| said.gateway == gateway).collect()
     }

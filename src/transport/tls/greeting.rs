@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::server::{Accepted, Acceptor};
 
 use super::offered::SNI_CAP;
-use super::terminator::{Asked, Noted, Terminator};
+use super::terminator::{Asked, HandshakeFacts, Terminator};
 use crate::session::record::{ClientTls, SniMatch};
 use crate::session::text::PeerText;
 
@@ -16,8 +16,8 @@ use crate::session::text::PeerText;
 pub(super) struct Greeting<'a> {
     terminator: &'a Terminator,
     facts: &'a mut ClientTls,
-    noted: Arc<Noted>,
-    /// What has come, as long as nothing is noted.
+    handshake: Arc<HandshakeFacts>,
+    /// What has come, as long as nothing is handshake.
     read: Vec<u8>,
     is_noted: bool,
     offered: Vec<PeerText>,
@@ -27,20 +27,20 @@ impl<'a> Greeting<'a> {
     pub(super) fn new(
         terminator: &'a Terminator,
         facts: &'a mut ClientTls,
-        noted: Arc<Noted>,
+        handshake: Arc<HandshakeFacts>,
         read: &[u8],
     ) -> Self {
         Self {
             terminator,
             facts,
-            noted,
+            handshake,
             read: read.to_vec(),
             is_noted: false,
             offered: Vec::new(),
         }
     }
 
-    /// Where it is noted.
+    /// Where it is handshake.
     pub(super) fn facts(&mut self) -> &mut ClientTls {
         self.facts
     }
@@ -55,7 +55,7 @@ impl<'a> Greeting<'a> {
     /// The library has looked at what has come.
     pub(super) fn looked(&mut self) {
         if !self.is_noted
-            && let Some(asked) = self.noted.asked()
+            && let Some(asked) = self.handshake.asked()
         {
             self.note(asked.clone());
         }
@@ -106,14 +106,14 @@ mod tests {
     use crate::session::record::TlsFailureKind;
     use crate::transport::socket::ClientSocket;
     use crate::transport::tls::tests::{Server, VERSIONS};
-    use crate::transport::tls::{Lasting, accept_read};
+    use crate::transport::tls::{ListenerTlsState, accept_read};
 
     #[tokio::test]
     async fn a_greeting_is_noted_also_where_no_certificate_is_chosen_by_it() {
         let server = Server::new();
         let only_new = ", min_version: '1.3'";
         for (policy, failure) in [("", None), (only_new, Some(TlsFailureKind::Version))] {
-            let terminator = server.terminator(policy, &Lasting::new(None).unwrap());
+            let terminator = server.terminator(policy, &ListenerTlsState::new(None).unwrap());
             let mut config = server.client(VERSIONS[0]).as_ref().clone();
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             let name = "gw.example".try_into().unwrap();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::config::identity::expiry::{self, Stage};
 use crate::config::identity::{Identity, KeyKind};
-use crate::transport::listening::Place;
+use crate::transport::listening::ListenAddr;
 
 /// How often the ends of certificates are looked at.
 const EVERY: Duration = Duration::from_hours(1);
@@ -119,8 +119,8 @@ fn shares_a_name(one: &Leaf, other: &Leaf) -> bool {
 
 /// Warns once an hour of certificates that came nearer to their end; never ends by itself. What is
 /// wrong already at the start has been told.
-pub async fn watch(listeners: Vec<(Place, Leaves)>) {
-    let mut told = Told::default();
+pub async fn watch(listeners: Vec<(ListenAddr, Leaves)>) {
+    let mut told = ReportedStages::default();
     told.news(&listeners, Timestamp::now());
     let mut every = tokio::time::interval(EVERY);
     loop {
@@ -133,11 +133,11 @@ pub async fn watch(listeners: Vec<(Place, Leaves)>) {
 
 /// What was told of, by fingerprint.
 #[derive(Debug, Default)]
-struct Told(Vec<(String, Stage)>);
+struct ReportedStages(Vec<(String, Stage)>);
 
-impl Told {
+impl ReportedStages {
     /// Lines about certificates that came nearer to their end since the last look.
-    fn news(&mut self, listeners: &[(Place, Leaves)], now: Timestamp) -> Vec<String> {
+    fn news(&mut self, listeners: &[(ListenAddr, Leaves)], now: Timestamp) -> Vec<String> {
         let (mut lines, mut seen) = (Vec::new(), Vec::new());
         for (place, leaves) in listeners {
             for leaf in leaves.now().iter() {
@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn each_step_towards_the_end_is_told_once_and_a_new_certificate_is_seen() {
         let leaves = Leaves::new(vec![leaf("aa", KeyKind::Ecdsa, &["gw.example"])]);
-        let place = Place::Tcp(([127, 0, 0, 1], 8443).into());
+        let place = ListenAddr::Tcp(([127, 0, 0, 1], 8443).into());
         let listeners = [(place, leaves.clone())];
-        let mut told = Told::default();
+        let mut told = ReportedStages::default();
         let mut at = |time: &str| told.news(&listeners, time.parse().unwrap());
         assert!(at("2026-06-01T00:00:00Z").is_empty());
         let first = at("2026-12-20T00:00:00Z");

@@ -1,6 +1,6 @@
 //! What a listener serves TLS with: certificates, policy, and what outlives both.
 //!
-//! A [`Terminator`] is made anew whenever the configuration is loaded again; [`Lasting`] is what a
+//! A [`Terminator`] is made anew whenever the configuration is loaded again; [`ListenerTlsState`] is what a
 //! listener keeps all the while, so that clients can go on resuming their sessions.
 //!
 //! # Client certificates and resumption
@@ -29,7 +29,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::chooser::Chooser;
+use super::certificate_resolver::CertificateResolver;
 use super::leaves::Leaf;
 use super::misfit::Misfit;
 use super::offered::{ALPN_CAP, SNI_CAP, alpn_protocols};
@@ -49,13 +49,13 @@ const SESSIONS: usize = 1024;
 /// What a listener keeps while its configuration changes: the keys of its session tickets, its
 /// sessions, and where secrets are logged to.
 #[derive(Clone, Debug)]
-pub struct Lasting {
+pub struct ListenerTlsState {
     ticketer: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
     key_log: Option<Arc<dyn KeyLog>>,
 }
 
-impl Lasting {
+impl ListenerTlsState {
     /// New keys, for one listener: what it has issued is good nowhere else.
     pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> Result<Self, Error> {
         Ok(Self {
@@ -69,9 +69,9 @@ impl Lasting {
 /// Serves TLS by one loaded configuration.
 #[derive(Debug)]
 pub struct Terminator {
-    chooser: Arc<Chooser>,
+    resolver: Arc<CertificateResolver>,
     policy: TlsPolicy,
-    lasting: Lasting,
+    listener_state: ListenerTlsState,
     provider: Arc<CryptoProvider>,
     config: Arc<ServerConfig>,
 }
@@ -81,16 +81,16 @@ impl Terminator {
     pub fn new(
         identities: Vec<Identity>,
         policy: TlsPolicy,
-        lasting: &Lasting,
+        listener_state: &ListenerTlsState,
     ) -> Result<Self, Error> {
         let provider = crypto::provider();
-        let chooser = Arc::new(Chooser::new(identities));
-        let noted = Arc::<Noted>::default();
-        let config = configured(&provider, &policy, lasting, &chooser, &noted)?;
+        let resolver = Arc::new(CertificateResolver::new(identities));
+        let handshake = Arc::<HandshakeFacts>::default();
+        let config = configured(&provider, &policy, listener_state, &resolver, &handshake)?;
         Ok(Self {
-            chooser,
+            resolver,
             policy,
-            lasting: lasting.clone(),
+            listener_state: listener_state.clone(),
             provider,
             config: Arc::new(config),
         })
@@ -105,17 +105,17 @@ impl Terminator {
     /// What is told of its certificates, in their order.
     #[must_use]
     pub fn leaves(&self) -> Vec<Leaf> {
-        self.chooser.identities().iter().map(Leaf::of).collect()
+        self.resolver.identities().iter().map(Leaf::of).collect()
     }
 
-    pub(super) fn for_one_handshake(&self) -> (Arc<ServerConfig>, Arc<Noted>) {
-        let noted = Arc::<Noted>::default();
+    pub(super) fn for_one_handshake(&self) -> (Arc<ServerConfig>, Arc<HandshakeFacts>) {
+        let handshake = Arc::<HandshakeFacts>::default();
         let made = match self.policy.client_auth {
             None => {
                 let mut config = ServerConfig::clone(&self.config);
                 config.cert_resolver = Arc::new(Choosing {
-                    chooser: Arc::clone(&self.chooser),
-                    noted: Arc::clone(&noted),
+                    resolver: Arc::clone(&self.resolver),
+                    handshake: Arc::clone(&handshake),
                 });
                 Ok(config)
             }
@@ -123,30 +123,30 @@ impl Terminator {
             Some(_) => configured(
                 &self.provider,
                 &self.policy,
-                &self.lasting,
-                &self.chooser,
-                &noted,
+                &self.listener_state,
+                &self.resolver,
+                &handshake,
             ),
         };
         // What could be made once can be made again; the first one only notes nothing.
         let config = made.map_or_else(|_| Arc::clone(&self.config), Arc::new);
-        (config, noted)
+        (config, handshake)
     }
 
     pub(super) fn sni_match(&self, name: &str) -> SniMatch {
-        self.chooser.candidates(name).0
+        self.resolver.candidates(name).0
     }
 
-    pub(super) fn shown(&self, noted: &Noted) -> Option<String> {
-        let position = *noted.shown.get()?;
-        let identity = self.chooser.identities().get(position)?;
+    pub(super) fn shown(&self, handshake: &HandshakeFacts) -> Option<String> {
+        let position = *handshake.shown.get()?;
+        let identity = self.resolver.identities().get(position)?;
         Some(identity.sha256_hex())
     }
 
     /// Whether clients must be configured to trust the certificate with this SHA-256.
     #[must_use]
     pub fn self_made(&self, sha256: &str) -> Option<Box<SelfMade>> {
-        let mut all = self.chooser.identities().iter();
+        let mut all = self.resolver.identities().iter();
         let shown = all.find(|identity| identity.sha256_hex() == sha256)?;
         shown.self_made.clone()
     }
@@ -154,7 +154,7 @@ impl Terminator {
     /// The names of all its certificates.
     pub(super) fn names(&self) -> Vec<PeerText> {
         let names: BTreeSet<&String> = self
-            .chooser
+            .resolver
             .identities()
             .iter()
             .flat_map(|identity| &identity.names)
@@ -173,7 +173,7 @@ impl Terminator {
         } else if auth == Some(ClientAuthMode::Required) {
             // The certificate was shown for one name; nothing says that it is meant for another.
             Some(Misdirected::ClientAuth)
-        } else if self.chooser.sends_elsewhere(sni, host) {
+        } else if self.resolver.sends_elsewhere(sni, host) {
             Some(Misdirected::OtherCertificate)
         } else {
             None
@@ -193,9 +193,9 @@ pub enum Misdirected {
 fn configured(
     provider: &Arc<CryptoProvider>,
     policy: &TlsPolicy,
-    lasting: &Lasting,
-    chooser: &Arc<Chooser>,
-    noted: &Arc<Noted>,
+    listener_state: &ListenerTlsState,
+    resolver: &Arc<CertificateResolver>,
+    handshake: &Arc<HandshakeFacts>,
 ) -> Result<ServerConfig, Error> {
     let versions: &[&SupportedProtocolVersion] = match policy.min_version {
         MinVersion::Tls12 => &[&TLS13, &TLS12],
@@ -204,20 +204,20 @@ fn configured(
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions)?;
     let resolver = Arc::new(Choosing {
-        chooser: Arc::clone(chooser),
-        noted: Arc::clone(noted),
+        resolver: Arc::clone(resolver),
+        handshake: Arc::clone(handshake),
     });
     let mut config = match &policy.client_auth {
         None => {
             let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
-            config.ticketer = Arc::clone(&lasting.ticketer);
-            config.session_storage = Arc::clone(&lasting.sessions);
+            config.ticketer = Arc::clone(&listener_state.ticketer);
+            config.session_storage = Arc::clone(&listener_state.sessions);
             config
         }
         Some(ClientAuth { verifier, .. }) => {
             let verifier = Arc::new(Verifying {
                 verifier: Arc::clone(verifier),
-                noted: Arc::clone(noted),
+                handshake: Arc::clone(handshake),
             });
             let mut config = builder
                 .with_client_cert_verifier(verifier)
@@ -231,7 +231,7 @@ fn configured(
     config.alpn_protocols = alpn_protocols(policy.http2);
     // To ourselves: see `records`.
     config.enable_secret_extraction = true;
-    if let Some(key_log) = &lasting.key_log {
+    if let Some(key_log) = &listener_state.key_log {
         config.key_log = Arc::clone(key_log);
     }
     Ok(config)
@@ -239,14 +239,14 @@ fn configured(
 
 /// What one handshake did.
 #[derive(Debug, Default)]
-pub(super) struct Noted {
+pub(super) struct HandshakeFacts {
     asked: OnceLock<Asked>,
     shown: OnceLock<usize>,
     refused: OnceLock<ClientCert>,
     misfit: OnceLock<Misfit>,
 }
 
-impl Noted {
+impl HandshakeFacts {
     /// What the client asked for, once a certificate was to be chosen by it.
     pub(super) fn asked(&self) -> Option<&Asked> {
         self.asked.get()
@@ -286,26 +286,26 @@ impl Asked {
 
 #[derive(Debug)]
 struct Choosing {
-    chooser: Arc<Chooser>,
-    noted: Arc<Noted>,
+    resolver: Arc<CertificateResolver>,
+    handshake: Arc<HandshakeFacts>,
 }
 
 impl ResolvesServerCert for Choosing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // The first one tells: a second hello of the same handshake asks for the same.
-        let _ = self.noted.asked.set(Asked::of(&hello));
+        let _ = self.handshake.asked.set(Asked::of(&hello));
         let (name, schemes) = (hello.server_name(), hello.signature_schemes());
-        let Some((position, identity)) = self.chooser.choose(name, schemes) else {
-            let ours: Vec<_> = self.chooser.for_name(name).map(|(_, own)| own).collect();
+        let Some((position, identity)) = self.resolver.choose(name, schemes) else {
+            let ours: Vec<_> = self.resolver.for_name(name).map(|(_, own)| own).collect();
             if let Some(misfit) = Misfit::of(&hello, &ours) {
-                let _ = self.noted.misfit.set(misfit);
+                let _ = self.handshake.misfit.set(misfit);
             }
             // Return one that does not fit: without a certificate rustls would answer
             // `access_denied`, where `handshake_failure` is right.
             return ours.first().map(|own| Arc::clone(&own.certified));
         };
         // A second hello of the same handshake is chosen for alike.
-        let _ = self.noted.shown.set(position);
+        let _ = self.handshake.shown.set(position);
         Some(Arc::clone(&identity.certified))
     }
 }
@@ -313,7 +313,7 @@ impl ResolvesServerCert for Choosing {
 /// Verifies as it is configured, and keeps what was refused for the record.
 struct Verifying {
     verifier: Arc<dyn ClientCertVerifier>,
-    noted: Arc<Noted>,
+    handshake: Arc<HandshakeFacts>,
 }
 
 impl fmt::Debug for Verifying {
@@ -343,7 +343,7 @@ impl ClientCertVerifier for Verifying {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.verifier.verify_client_cert(leaf, intermediates, now);
         if verified.is_err() {
-            let _ = self.noted.refused.set(peer::facts(leaf));
+            let _ = self.handshake.refused.set(peer::facts(leaf));
         }
         verified
     }

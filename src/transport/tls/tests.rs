@@ -49,7 +49,7 @@ impl Server {
         self.identity.certified.cert[0].clone()
     }
 
-    pub(super) fn terminator(&self, rest: &str, lasting: &Lasting) -> Terminator {
+    pub(super) fn terminator(&self, rest: &str, listener_state: &ListenerTlsState) -> Terminator {
         let pair = self.folder.path().join("pair");
         let pair = pair.display();
         let text = format!(
@@ -61,7 +61,7 @@ impl Server {
         let file = std::path::Path::new("f.yaml");
         let config = config::parse(&text, file, &Overrides::default()).unwrap();
         let policy = config.listeners()[0].tls.policy().unwrap().clone();
-        Terminator::new(vec![self.identity.clone()], policy, lasting).unwrap()
+        Terminator::new(vec![self.identity.clone()], policy, listener_state).unwrap()
     }
 }
 
@@ -106,14 +106,14 @@ pub(super) const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
 fn a_session_is_resumed_after_a_reload() {
     for version in VERSIONS {
         let server = Server::new();
-        let lasting = Lasting::new(None).unwrap();
+        let listener_state = ListenerTlsState::new(None).unwrap();
         let client = server.client(version);
-        let before = server.terminator("", &lasting);
+        let before = server.terminator("", &listener_state);
         assert_eq!(shake(&client, &before), Ok(HandshakeKind::Full));
         assert_eq!(shake(&client, &before), Ok(HandshakeKind::Resumed));
-        let after = server.terminator("", &lasting);
+        let after = server.terminator("", &listener_state);
         assert_eq!(shake(&client, &after), Ok(HandshakeKind::Resumed));
-        let elsewhere = Lasting::new(None).unwrap();
+        let elsewhere = ListenerTlsState::new(None).unwrap();
         let elsewhere = server.terminator("", &elsewhere);
         assert_eq!(
             shake(&client, &elsewhere),
@@ -127,17 +127,17 @@ fn a_session_is_resumed_after_a_reload() {
 fn a_session_from_before_client_certificates_gets_nobody_past_them() {
     for version in VERSIONS {
         let server = Server::new();
-        let lasting = Lasting::new(None).unwrap();
+        let listener_state = ListenerTlsState::new(None).unwrap();
         let client = server.client(version);
-        let before = server.terminator("", &lasting);
+        let before = server.terminator("", &listener_state);
         assert_eq!(shake(&client, &before), Ok(HandshakeKind::Full));
-        let after = server.terminator(", client_auth: { ca: PAIR }", &lasting);
+        let after = server.terminator(", client_auth: { ca: PAIR }", &listener_state);
         assert_eq!(
             shake(&client, &after),
             Err(rustls::Error::NoCertificatesPresented)
         );
         let optional = ", client_auth: { ca: PAIR, mode: optional }";
-        let optional = server.terminator(optional, &lasting);
+        let optional = server.terminator(optional, &listener_state);
         assert_eq!(shake(&client, &optional), Ok(HandshakeKind::Full));
         assert_eq!(
             shake(&client, &optional),
@@ -150,11 +150,11 @@ fn a_session_from_before_client_certificates_gets_nobody_past_them() {
 #[test]
 fn the_oldest_version_can_be_raised() {
     let server = Server::new();
-    let lasting = Lasting::new(None).unwrap();
+    let listener_state = ListenerTlsState::new(None).unwrap();
     let old = server.client(&rustls::version::TLS12);
-    let any = server.terminator("", &lasting);
+    let any = server.terminator("", &listener_state);
     assert_eq!(shake(&old, &any), Ok(HandshakeKind::Full));
-    let only = server.terminator(", min_version: '1.3'", &lasting);
+    let only = server.terminator(", min_version: '1.3'", &listener_state);
     assert!(
         matches!(shake(&old, &only), Err(rustls::Error::PeerIncompatible(_))),
         "neither a handshake nor its session"
@@ -176,9 +176,9 @@ fn requests_for_another_host_are_sent_away_where_it_matters() {
         std::fs::write(&path, pem).unwrap();
         Identity::load(&path, &path).unwrap()
     };
-    let lasting = Lasting::new(None).unwrap();
+    let listener_state = ListenerTlsState::new(None).unwrap();
     let with = |identities: Vec<Identity>| {
-        Terminator::new(identities, TlsPolicy::default(), &lasting).unwrap()
+        Terminator::new(identities, TlsPolicy::default(), &listener_state).unwrap()
     };
     let one = with(vec![make(&["a.example"])]);
     assert_eq!(
@@ -203,13 +203,13 @@ fn requests_for_another_host_are_sent_away_where_it_matters() {
         assert_eq!(two.misdirected(sni, host), wanted, "{sni} {host}");
     }
     let server = Server::new();
-    let strict = server.terminator(", client_auth: { ca: PAIR }", &lasting);
+    let strict = server.terminator(", client_auth: { ca: PAIR }", &listener_state);
     assert_eq!(
         strict.misdirected("gw.example", "b.example"),
         Some(ClientAuth)
     );
     assert_eq!(strict.misdirected("gw.example", "gw.example"), None);
     let lax = ", client_auth: { ca: PAIR, mode: optional }";
-    let lax = server.terminator(lax, &lasting);
+    let lax = server.terminator(lax, &listener_state);
     assert_eq!(lax.misdirected("gw.example", "b.example"), None);
 }

@@ -32,8 +32,8 @@ async fn pair() -> Pair {
     let names = ["localhost".to_owned()];
     let files = dev_ca::ensure(folder.path(), &names, jiff::Timestamp::now()).unwrap();
     let identity = Identity::load(&files.cert, &files.key).unwrap();
-    let lasting = tls::Lasting::new(None).unwrap();
-    let server = Terminator::new(vec![identity], TlsPolicy::default(), &lasting).unwrap();
+    let listener_state = tls::ListenerTlsState::new(None).unwrap();
+    let server = Terminator::new(vec![identity], TlsPolicy::default(), &listener_state).unwrap();
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(&files.ca).unwrap())

@@ -50,7 +50,7 @@ pub const CODES: [&str; 33] = [
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
+pub struct GatewayRefusal<'a> {
     error: Option<&'a DialectError>,
     close: Option<&'a CloseSeen>,
 }
@@ -58,17 +58,17 @@ pub struct Said<'a> {
 impl<'a> View<'a> {
     /// What the gateway said, when that is the decisive fact and the dialect is `OpenClaw`'s.
     #[must_use]
-    pub fn said(&self) -> Option<Said<'a>> {
+    pub fn said(&self) -> Option<GatewayRefusal<'a>> {
         if !self.is_openclaw() {
             return None;
         }
         let close = self.close_of(Leg::Gateway);
         match self.decisive() {
-            Decisive::Refusal => Some(Said {
+            Decisive::Refusal => Some(GatewayRefusal {
                 error: self.connect_error(),
                 close,
             }),
-            Decisive::GatewayClose => Some(Said { error: None, close }),
+            Decisive::GatewayClose => Some(GatewayRefusal { error: None, close }),
             _ => None,
         }
     }
@@ -76,7 +76,7 @@ impl<'a> View<'a> {
     /// What the gateway said, when it has one of these codes, or (without a known code) begins
     /// with one of these texts.
     #[must_use]
-    pub fn refused(&self, codes: &[&str], prefixes: &[&str]) -> Option<Said<'a>> {
+    pub fn refused(&self, codes: &[&str], prefixes: &[&str]) -> Option<GatewayRefusal<'a>> {
         self.said().filter(|said| said.is(codes, prefixes))
     }
 }
@@ -86,7 +86,7 @@ impl<'a> View<'a> {
     /// token of a client with a device a wrong *device* token, without a code: what the client sent shows
     /// which it was.
     #[must_use]
-    pub fn token_refused(&self) -> Option<Said<'a>> {
+    pub fn token_refused(&self) -> Option<GatewayRefusal<'a>> {
         let said = self.refused(
             &["AUTH_TOKEN_MISMATCH"],
             &["unauthorized: gateway token mismatch"],
@@ -96,7 +96,7 @@ impl<'a> View<'a> {
 
     /// The gateway speaks of a device token, and the client sent the shared one alone.
     #[must_use]
-    pub fn calls_it_device_token(&self, said: &Said<'_>) -> bool {
+    pub fn calls_it_device_token(&self, said: &GatewayRefusal<'_>) -> bool {
         let sent = |key| sends(&self.auth, key);
         said.code().is_none()
             && said.begins_with(&["unauthorized: device token mismatch"])
@@ -105,7 +105,7 @@ impl<'a> View<'a> {
     }
 }
 
-impl<'a> Said<'a> {
+impl<'a> GatewayRefusal<'a> {
     /// See [`View::refused`].
     #[must_use]
     pub fn is(&self, codes: &[&str], prefixes: &[&str]) -> bool {

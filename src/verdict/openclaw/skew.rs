@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::said::Said;
+use super::said::GatewayRefusal;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Confidence, Evidence};
 use crate::session::text::PeerText;
@@ -281,7 +281,7 @@ fn older_by_complaint(complaint: &str) -> Option<Older> {
     }
 }
 
-impl<'a> Said<'a> {
+impl<'a> GatewayRefusal<'a> {
     /// `at /device/nonce: must not have fewer than 1 characters`: what the gateway's schema found in the
     /// connect request.
     #[must_use]

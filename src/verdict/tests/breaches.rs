@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::*;
-use crate::dialect::observer::{Observer, Shared};
+use crate::dialect::observer::{Observer, SessionReaders};
 use crate::dialect::plain::Plain;
 use crate::dialect::{Dialect as _, Ending};
 use crate::session::heartbeats::Heartbeats;
@@ -65,7 +65,7 @@ impl Tunnel {
             Leg::Gateway => &mut self.to_client,
         };
         let (mut dialect, mut heartbeats) = (Plain, Heartbeats::default());
-        let mut shared = Shared {
+        let mut shared = SessionReaders {
             dialect: &mut dialect,
             heartbeats: &mut heartbeats,
         };

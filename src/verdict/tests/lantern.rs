@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::dialect::lantern::{PROFILE, rules};
-use crate::dialect::observer::{Observer, Shared};
+use crate::dialect::observer::{Observer, SessionReaders};
 use crate::dialect::{Choice, Ending, reader};
 use crate::session::credential::Fingerprinter;
 use crate::session::heartbeats::Heartbeats;
@@ -59,7 +59,7 @@ fn session(dialect: Choice, messages: &[(Leg, &str)], code: u16) -> SessionRecor
         };
         // Byte by byte: a message may come in any pieces.
         for byte in bytes.chunks(1) {
-            let mut shared = Shared {
+            let mut shared = SessionReaders {
                 dialect: &mut *dialect,
                 heartbeats: &mut heartbeats,
             };
@@ -71,7 +71,7 @@ fn session(dialect: Choice, messages: &[(Leg, &str)], code: u16) -> SessionRecor
     }
     now += Duration::from_millis(1);
     let bytes = encode_close(CloseCode(code), "", Masking::Unmasked);
-    let mut shared = Shared {
+    let mut shared = SessionReaders {
         dialect: &mut *dialect,
         heartbeats: &mut heartbeats,
     };

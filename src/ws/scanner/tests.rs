@@ -9,7 +9,7 @@ use crate::ws::frame::encode_close;
 
 /// What a scanner told, with the payload of each frame put together again.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Events {
     headers: Vec<FrameHeader>,
     payloads: Vec<Vec<u8>>,
     ends: usize,
@@ -18,7 +18,7 @@ struct Told {
     violations: Vec<(usize, Violation)>,
 }
 
-impl FrameSink for Told {
+impl FrameSink for Events {
     fn header(&mut self, header: &FrameHeader) {
         self.headers.push(*header);
         self.payloads.push(Vec::new());
@@ -42,22 +42,22 @@ impl FrameSink for Told {
     }
 }
 
-impl Told {
+impl Events {
     fn kinds(&self) -> Vec<Violation> {
         self.violations.iter().map(|(_, kind)| *kind).collect()
     }
 }
 
-fn scan(masking: Masking, pieces: &[&[u8]]) -> (Told, Scanner) {
+fn scan(masking: Masking, pieces: &[&[u8]]) -> (Events, Scanner) {
     let mut scanner = Scanner::new(masking, Extensions::default());
-    let mut told = Told::default();
+    let mut told = Events::default();
     for piece in pieces {
         scanner.scan(piece, &mut told);
     }
     (told, scanner)
 }
 
-fn from_gateway(bytes: &[u8]) -> Told {
+fn from_gateway(bytes: &[u8]) -> Events {
     scan(Masking::Unmasked, &[bytes]).0
 }
 
@@ -90,7 +90,7 @@ fn rfc_7692_section_6_rsv1_is_legal_on_first_frames_only() {
         ..Extensions::default()
     };
     let mut scanner = Scanner::new(Masking::Unmasked, agreed);
-    let mut told = Told::default();
+    let mut told = Events::default();
     scanner.scan(b"\x41\x01\xff\x80\x01\xff", &mut told);
     assert_eq!(told.kinds(), []);
     scanner.scan(b"\x01\x00\xc0\x00", &mut told);
@@ -101,7 +101,7 @@ fn rfc_7692_section_6_rsv1_is_legal_on_first_frames_only() {
 fn per_frame_compression_sets_rsv1_on_any_data_frame() {
     let agreed = Extensions::from_response([b"x-webkit-deflate-frame".as_slice()]);
     let mut scanner = Scanner::new(Masking::Unmasked, agreed);
-    let mut told = Told::default();
+    let mut told = Events::default();
     // Text whose second frame is compressed, then a compressed message.
     scanner.scan(b"\x01\x01a\x40\x01\xff\x80\x01b\xc2\x01\xff", &mut told);
     assert_eq!(told.kinds(), []);
@@ -117,7 +117,7 @@ fn per_frame_compression_sets_rsv1_on_any_data_frame() {
 fn an_extension_that_is_not_known_may_mean_anything() {
     let agreed = Extensions::from_response([b"x-unknown".as_slice()]);
     let mut scanner = Scanner::new(Masking::Unmasked, agreed);
-    let mut told = Told::default();
+    let mut told = Events::default();
     scanner.scan(b"\xf1\x01\xff\x83\x00\x81\x01\xff\x9b\x00", &mut told);
     assert_eq!(told.kinds(), []);
     scanner.scan(b"\x89\x7e\x00\x7e", &mut told);

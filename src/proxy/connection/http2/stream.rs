@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 
 use crate::admission::head::{Asks, Limits, Refusal};
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::heads::Seen;
+use crate::proxy::connection::heads::CheckedHead;
 use crate::proxy::connection::http2::request::translate;
 use crate::proxy::connection::state::EndOfConnection;
 use crate::proxy::request::body::Body;
@@ -103,7 +103,10 @@ impl Exchange {
         let checked = translate(&mut head, limits);
         let opens = checked.asks == Asks::WebSocket && checked.refusal.is_none();
         let waited = Duration::ZERO;
-        self.stream.state.heads.push(Seen { checked, waited });
+        self.stream
+            .state
+            .heads
+            .push(CheckedHead { checked, waited });
         if opens {
             let (promised, promise) = Promised::new();
             head.extensions.insert(promised);

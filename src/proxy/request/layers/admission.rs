@@ -13,7 +13,7 @@ use crate::admission::origin::policy::{Key, Ruling};
 use crate::admission::origin::refusal;
 use crate::config::DenyWith;
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::body::Body;
 use crate::proxy::request::denial;
 use crate::proxy::request::error::Failure;
@@ -84,7 +84,7 @@ fn rule(tap: &Tap, request: &Request<FromClient>) -> Ruling {
 /// Refuses an upgrade in the configured way. `sent` is the Origin as it may be shown.
 fn deny(
     tap: &Arc<Tap>,
-    session: &Shared,
+    session: &SessionHandle,
     request: &mut Request<FromClient>,
     ruling: &Ruling,
     sent: Option<&str>,

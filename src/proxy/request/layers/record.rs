@@ -17,8 +17,8 @@ use crate::admission::credentials;
 use crate::admission::forwarded::client_of;
 use crate::admission::head::{Asks, Checked};
 use crate::proxy::connection::Connection;
-use crate::proxy::connection::heads::Seen;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::heads::CheckedHead;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::body::Body;
 use crate::proxy::request::from_client::FromClient;
 use crate::proxy::request::layers::respond;
@@ -93,7 +93,7 @@ where
         let dropped = dropped.iter();
         let dropped = dropped.map(|name| PeerText::new(name.as_str(), 64));
         session.record().dropped_headers(dropped.collect());
-        let Seen { checked, .. } = seen;
+        let CheckedHead { checked, .. } = seen;
         let denied = if checked.refusal.is_none() {
             forwarded::note_client(&tap, &connection, &session, request.headers()).err()
         } else {
@@ -135,14 +135,14 @@ where
 
 /// Writes the record of a request whose client was gone before it was served: hyper drops such a
 /// request unseen when it finds the end of the connection right behind its head.
-pub(crate) fn never_served(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) {
+pub(crate) fn never_served(tap: &Tap, connection: &Arc<Connection>, seen: &CheckedHead) {
     let session = open(tap, connection, seen);
     if let Some(refusal) = &seen.checked.refusal {
         respond::refused_head(&mut session.record(), refusal, Instant::now());
     }
 }
 
-fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
+fn open(tap: &Tap, connection: &Arc<Connection>, seen: &CheckedHead) -> SessionHandle {
     let anchor = if connection.state.heads.is_on_first() {
         connection.accepted
     } else {
@@ -181,7 +181,7 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
         };
         record.requested(kind, facts::request(head, *asks));
         if connection.state.heads.is_on_first() && refusal.is_none() {
-            tap.outlet()
+            tap.pipeline()
                 .asked(&record.facts().client, anchor.at(anchor.opened()));
         }
         record.brought_credentials(found.credentials, found.dropped as u64);
@@ -195,7 +195,12 @@ fn open(tap: &Tap, connection: &Arc<Connection>, seen: &Seen) -> Shared {
 }
 
 /// A secret in a URL ends up in histories and in the logs of every hop. Told once per client.
-fn warn_of_url_tokens(tap: &Tap, connection: &Connection, session: &Shared, headers: &HeaderMap) {
+fn warn_of_url_tokens(
+    tap: &Tap,
+    connection: &Connection,
+    session: &SessionHandle,
+    headers: &HeaderMap,
+) {
     let in_url = |one: &&Credential| one.place.starts_with("query:");
     let found = session.record().facts().auth.iter().find(in_url).cloned();
     let Some(credential) = found else {
@@ -219,7 +224,7 @@ fn warn_of_url_tokens(tap: &Tap, connection: &Connection, session: &Shared, head
     }
 }
 
-fn note_answer(session: &Shared, response: &Response<Body>) {
+fn note_answer(session: &SessionHandle, response: &Response<Body>) {
     let status = response.status();
     let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
     session.record().answer_began(status.as_u16(), upgraded);

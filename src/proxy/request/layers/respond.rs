@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::admission::head::Refusal;
-use crate::proxy::connection::session::Shared;
+use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::request::body::Body;
 use crate::proxy::request::error::Failure;
 use crate::proxy::request::from_client::FromClient;
@@ -56,12 +56,12 @@ where
     }
 }
 
-fn respond(tap: &Tap, session: Option<&Shared>, failure: &Failure) -> Response<Body> {
+fn respond(tap: &Tap, session: Option<&SessionHandle>, failure: &Failure) -> Response<Body> {
     let answer = failure.answer();
     if let Failure::Internal(what) = failure {
         tracing::error!(%what, "a request failed inside wstap");
     }
-    let id = session.map(Shared::id).unwrap_or_default();
+    let id = session.map(SessionHandle::id).unwrap_or_default();
     let mut text = answer.text.as_ref().to_owned();
     if let Some(session) = session {
         text = session.masked(text);
@@ -117,7 +117,7 @@ pub(crate) fn refused_head(record: &mut Recorder, refusal: &Refusal, now: std::t
 
 fn note(
     tap: &Tap,
-    session: &Shared,
+    session: &SessionHandle,
     failure: &Failure,
     answer: &crate::proxy::request::error::Answer,
 ) {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rustls::{AlertDescription, ClientConnection};
 
 use super::*;
-use crate::transport::tls::Lasting;
+use crate::transport::tls::ListenerTlsState;
 use crate::transport::tls::tests::{Server, VERSIONS};
 
 /// A session, and a client whose records the test carries to it.
@@ -26,7 +26,7 @@ impl Pair {
         change: impl FnOnce(&mut rustls::ClientConfig),
     ) -> Self {
         let server = Server::new();
-        let terminator = server.terminator("", &Lasting::new(None).unwrap());
+        let terminator = server.terminator("", &ListenerTlsState::new(None).unwrap());
         let (config, _) = terminator.for_one_handshake();
         let mut client = server.client(version);
         change(Arc::make_mut(&mut client));

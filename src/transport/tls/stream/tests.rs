@@ -13,13 +13,13 @@ use tokio_rustls::client::TlsStream as Client;
 use super::*;
 use crate::session::record::ClientTls;
 use crate::transport::tls::tests::{Server, VERSIONS};
-use crate::transport::tls::{Lasting, Terminator, accept_read};
+use crate::transport::tls::{ListenerTlsState, Terminator, accept_read};
 
 async fn pair(
     version: &'static rustls::SupportedProtocolVersion,
 ) -> (TlsStream, Client<UnixStream>) {
     let server = Server::new();
-    let terminator = server.terminator("", &Lasting::new(None).unwrap());
+    let terminator = server.terminator("", &ListenerTlsState::new(None).unwrap());
     pair_of(&terminator, server.client(version)).await
 }
 
@@ -147,7 +147,7 @@ async fn plaintext_for_which_there_is_no_room_waits() {
 async fn tickets_come_with_whatever_is_said_first() {
     for closes in [false, true] {
         let server = Server::new();
-        let terminator = server.terminator("", &Lasting::new(None).unwrap());
+        let terminator = server.terminator("", &ListenerTlsState::new(None).unwrap());
         let config = server.client(VERSIONS[1]);
         for wanted in [HandshakeKind::Full, HandshakeKind::Resumed] {
             let (mut stream, mut client) = pair_of(&terminator, Arc::clone(&config)).await;
@@ -177,7 +177,7 @@ async fn tickets_that_nothing_was_written_behind_are_handed_on() {
 #[tokio::test]
 async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
     let server = Server::new();
-    let terminator = server.terminator("", &Lasting::new(None).unwrap());
+    let terminator = server.terminator("", &ListenerTlsState::new(None).unwrap());
     let name = "gw.example".try_into().unwrap();
     let mut client = rustls::ClientConnection::new(server.client(VERSIONS[1]), name).unwrap();
     let (near, mut far) = UnixStream::pair().unwrap();

@@ -7,7 +7,7 @@ use crate::session::record::{Class, Confidence, Evidence};
 use crate::verdict::finding::Finding;
 use crate::verdict::openclaw::credential::odd_form;
 use crate::verdict::openclaw::releases::NeedsSecureContext;
-use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, short};
 
@@ -121,7 +121,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
     let dialect = view.openclaw();
     let id = dialect
         .and_then(|dialect| dialect.device.id.as_ref())
@@ -137,7 +137,7 @@ const OLD_WORDS: &str = "control ui requires HTTPS or localhost";
 
 /// The gateway refused a Control UI because it has no device identity. Gateways before 2026.3 sent
 /// no code and mentioned only the secure context.
-fn control_ui<'a>(view: &View<'a>) -> Option<Said<'a>> {
+fn control_ui<'a>(view: &View<'a>) -> Option<GatewayRefusal<'a>> {
     view.refused(
         &["CONTROL_UI_DEVICE_IDENTITY_REQUIRED"],
         &["control ui requires device identity", OLD_WORDS],

@@ -5,7 +5,7 @@ use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, close_words, fact, short};
 
@@ -132,7 +132,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
     Finding::new(Confidence::Certain, summary)
         .because(said.evidence(view))
         .because(view.attribution_evidence())

@@ -10,7 +10,7 @@ use crate::verdict::finding::Finding;
 use crate::verdict::openclaw::credential::{
     client_recipe, comparable, compare, gateway_recipe, inner_that_works, odd_form,
 };
-use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms};
 
@@ -153,7 +153,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
     Finding::new(Confidence::Certain, summary)
         .because(said.evidence(view))
         .because(view.credential_evidence())
@@ -185,7 +185,7 @@ fn ignored_place(view: &View<'_>) -> Option<Finding> {
 }
 
 /// `it does not match gateway.auth.token` with the fingerprint, or what is odd about the value.
-fn mismatch(view: &View<'_>, said: &Said<'_>, what: &str, key: &str) -> Finding {
+fn mismatch(view: &View<'_>, said: &GatewayRefusal<'_>, what: &str, key: &str) -> Finding {
     let credential = view.compared_secret(what);
     if let Some((form, mend)) = credential.and_then(odd_form) {
         let summary = format!("the client's {what} {form}; the gateway refused it as a mismatch");
@@ -287,7 +287,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-fn missing(view: &View<'_>, said: &Said<'_>, what: &str) -> Finding {
+fn missing(view: &View<'_>, said: &GatewayRefusal<'_>, what: &str) -> Finding {
     let empty = view
         .compared_secret(what)
         .and_then(odd_form)

@@ -8,7 +8,7 @@ use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence, OriginDecision};
 use crate::session::text::{PeerText, is_plain_origin};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, short};
 
@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &Said<'_>, summary: String) -> Finding {
+fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: String) -> Finding {
     let request = view.request.as_ref();
     let sent = request
         .and_then(|request| request.origin.as_ref())
@@ -146,7 +146,7 @@ fn name(view: &View<'_>) -> String {
         .map_or_else(|| "of this client".to_owned(), short)
 }
 
-fn refused<'a>(view: &View<'a>) -> Option<Said<'a>> {
+fn refused<'a>(view: &View<'a>) -> Option<GatewayRefusal<'a>> {
     view.refused(
         &["CONTROL_UI_ORIGIN_NOT_ALLOWED"],
         &["origin not allowed", "origin missing"],

@@ -4,7 +4,7 @@ use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, paste_safe, short};
 
@@ -74,7 +74,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The refusal, when it is about pairing and has this reason.
-fn because<'a>(view: &View<'a>, reason: &str, words: &str) -> Option<Said<'a>> {
+fn because<'a>(view: &View<'a>, reason: &str, words: &str) -> Option<GatewayRefusal<'a>> {
     let said = view.refused(&["PAIRING_REQUIRED"], &["pairing required"])?;
     let given = said.reason();
     let fits = match given {
@@ -84,7 +84,7 @@ fn because<'a>(view: &View<'a>, reason: &str, words: &str) -> Option<Said<'a>> {
     fits.then_some(said)
 }
 
-fn found(view: &View<'_>, said: &Said<'_>, summary: &str) -> Finding {
+fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: &str) -> Finding {
     let dialect = view.openclaw();
     let device = dialect
         .and_then(|dialect| dialect.device.id.as_ref())

@@ -7,7 +7,7 @@ use crate::session::record::dialect::openclaw::FirstMessage;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::openclaw::skew::{Older, Release, Skew};
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, short};
@@ -122,7 +122,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &Said<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
     Finding::new(Confidence::Certain, summary)
         .because(said.evidence(view))
         .because(view.version_evidence())

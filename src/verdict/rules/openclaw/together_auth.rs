@@ -5,7 +5,7 @@ use crate::session::record::context::ContextFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::Said;
+use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::siblings::let_in;
 use crate::verdict::view::{View, at, fact, short};
@@ -63,12 +63,17 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// A token that the gateway compared and found different, with what other sessions showed.
-fn mismatch<'a>(view: &View<'a>) -> Option<(Said<'a>, &'a ContextFacts)> {
+fn mismatch<'a>(view: &View<'a>) -> Option<(GatewayRefusal<'a>, &'a ContextFacts)> {
     let said = view.token_refused()?;
     Some((said, view.record().context.as_ref()?))
 }
 
-fn found(view: &View<'_>, said: &Said<'_>, confidence: Confidence, summary: String) -> Finding {
+fn found(
+    view: &View<'_>,
+    said: &GatewayRefusal<'_>,
+    confidence: Confidence,
+    summary: String,
+) -> Finding {
     Finding::new(confidence, summary)
         .because(said.evidence(view))
         .because(view.credential_evidence())

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use uuid::Uuid;
 
 use super::read::{Frame, Scenario, Session, What};
-use crate::dialect::observer::{Observer, Shared};
+use crate::dialect::observer::{Observer, SessionReaders};
 use crate::dialect::{Choice, Ending as DialectEnding, reader};
 use crate::session::credential::Fingerprinter;
 use crate::session::heartbeats::Heartbeats;
@@ -198,7 +198,7 @@ fn tunnel(
             Direction::ToGateway => &mut to_gateway,
             Direction::ToClient => &mut to_client,
         };
-        let mut shared = Shared {
+        let mut shared = SessionReaders {
             dialect: &mut *dialect,
             heartbeats: &mut heartbeats,
         };

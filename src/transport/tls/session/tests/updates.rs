@@ -15,7 +15,7 @@ struct Library {
 impl Library {
     fn new() -> Self {
         let made = Server::new();
-        let terminator = made.terminator("", &Lasting::new(None).unwrap());
+        let terminator = made.terminator("", &ListenerTlsState::new(None).unwrap());
         let (config, _) = terminator.for_one_handshake();
         let mut server = ServerConnection::new(config).unwrap();
         let mut client = made.client(VERSIONS[1]);

@@ -1,7 +1,7 @@
 //! Pages for people, as wide as it is asked for, with styles that the writer strips where they do
 //! not belong.
 //!
-//! Whatever is put on paper is made inert first: a records file may have been written by anyone.
+//! Whatever is put on writer is made inert first: a records file may have been written by anyone.
 
 use std::fmt::Write as _;
 
@@ -19,13 +19,13 @@ pub(super) const NAME: usize = 10;
 
 /// A page that grows.
 #[derive(Debug)]
-pub(super) struct Paper {
+pub(super) struct PageWriter {
     text: String,
     /// In columns.
     width: usize,
 }
 
-impl Paper {
+impl PageWriter {
     /// An empty page, so many columns wide.
     pub(super) fn new(width: usize) -> Self {
         let text = String::new();
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_put_on_paper_is_inert() {
-        let mut paper = Paper::new(80);
-        paper.row("a\u{1b}[2J", 4, "x\u{202e}y\nz");
-        let page = anstream::adapter::strip_str(&paper.finish()).to_string();
+        let mut writer = PageWriter::new(80);
+        writer.row("a\u{1b}[2J", 4, "x\u{202e}y\nz");
+        let page = anstream::adapter::strip_str(&writer.finish()).to_string();
         assert_eq!(page, "  a\\u{1b}[2J  x\\u{202e}y\\u{a}z\n");
     }
 }

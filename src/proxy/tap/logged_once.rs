@@ -10,15 +10,15 @@ const MAX: usize = 1024;
 
 /// A bounded memory of what was told.
 #[derive(Debug)]
-pub(crate) struct Told<T>(Mutex<HashSet<T>>);
+pub(crate) struct LoggedOnce<T>(Mutex<HashSet<T>>);
 
-impl<T> Default for Told<T> {
+impl<T> Default for LoggedOnce<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Eq + Hash> Told<T> {
+impl<T: Eq + Hash> LoggedOnce<T> {
     /// Whether this is to be told now.
     pub(crate) fn is_news(&self, what: T) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn each_thing_once_and_not_without_end() {
-        let told = Told::default();
+        let told = LoggedOnce::default();
         assert!(told.is_news(0) && !told.is_news(0));
         assert_eq!((1..5000).filter(|n| told.is_news(*n)).count(), MAX - 1);
     }

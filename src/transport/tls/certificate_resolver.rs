@@ -10,7 +10,7 @@ use crate::session::record::SniMatch;
 
 /// The certificates of a listener by name.
 #[derive(Debug)]
-pub(super) struct Chooser {
+pub(super) struct CertificateResolver {
     identities: Vec<Identity>,
     /// Positions in `identities`, the preferred kind of key first.
     exact: HashMap<String, Vec<usize>>,
@@ -19,7 +19,7 @@ pub(super) struct Chooser {
     defaults: Vec<usize>,
 }
 
-impl Chooser {
+impl CertificateResolver {
     pub(super) fn new(identities: Vec<Identity>) -> Self {
         let mut exact: HashMap<String, Vec<usize>> = HashMap::new();
         let mut wildcard: HashMap<String, Vec<usize>> = HashMap::new();

@@ -1,11 +1,11 @@
-//! Whether the gateway has answered lately: every dial leaves its outcome here.
+//! Whether the gateway has answered dial_health: every dial leaves its outcome here.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How the last dials came out.
 #[derive(Debug, Default)]
-pub struct Lately(Mutex<Outcomes>);
+pub struct DialHealth(Mutex<Outcomes>);
 
 #[derive(Debug, Default)]
 struct Outcomes {
@@ -26,7 +26,7 @@ pub enum Reached {
     Failed(Duration, String),
 }
 
-impl Lately {
+impl DialHealth {
     /// A dial came through.
     pub fn answered(&self, now: Instant) {
         self.lock().answered = Some(now);
@@ -77,22 +77,25 @@ mod tests {
 
     #[test]
     fn the_last_outcome_counts_while_it_is_fresh() {
-        let (lately, start) = (Lately::default(), Instant::now());
+        let (dial_health, start) = (DialHealth::default(), Instant::now());
         let window = Duration::from_mins(1);
         let at = |seconds| start + Duration::from_secs(seconds);
         let seconds = Duration::from_secs;
-        assert_eq!(lately.reached(window, at(0)), Reached::Unknown);
-        lately.answered(at(0));
+        assert_eq!(dial_health.reached(window, at(0)), Reached::Unknown);
+        dial_health.answered(at(0));
         assert_eq!(
-            lately.reached(window, at(60)),
+            dial_health.reached(window, at(60)),
             Reached::Answered(seconds(60))
         );
-        assert_eq!(lately.reached(window, at(61)), Reached::Unknown);
-        lately.failed("refused", at(5));
+        assert_eq!(dial_health.reached(window, at(61)), Reached::Unknown);
+        dial_health.failed("refused", at(5));
         let failed = Reached::Failed(seconds(1), "refused".to_owned());
-        assert_eq!(lately.reached(window, at(6)), failed);
-        lately.answered(at(7));
-        assert_eq!(lately.reached(window, at(8)), Reached::Answered(seconds(1)));
-        assert_eq!(lately.reached(window, at(100)), Reached::Unknown);
+        assert_eq!(dial_health.reached(window, at(6)), failed);
+        dial_health.answered(at(7));
+        assert_eq!(
+            dial_health.reached(window, at(8)),
+            Reached::Answered(seconds(1))
+        );
+        assert_eq!(dial_health.reached(window, at(100)), Reached::Unknown);
     }
 }

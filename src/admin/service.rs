@@ -20,7 +20,7 @@ use super::ready::{self, ListenerFacts, Ready};
 use super::reloads::Reloads;
 use crate::config::Admin;
 use crate::session::moment::Moment;
-use crate::sink::Outlet;
+use crate::sink::RecordPipeline;
 use crate::upstream::Dialler;
 
 /// The paths that it answers.
@@ -31,11 +31,11 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// What the admin listener knows of the tap.
 #[derive(Debug)]
-pub struct Desk {
+pub struct AdminService {
     admin: Admin,
     ready: Ready,
     draining: CancellationToken,
-    outlet: Arc<Outlet>,
+    pipeline: Arc<RecordPipeline>,
     now: NowReader,
     started: Instant,
     started_at: Timestamp,
@@ -63,7 +63,7 @@ impl std::fmt::Debug for NowReader {
     }
 }
 
-/// What a desk is made of.
+/// What a service is made of.
 #[derive(Debug)]
 pub struct Parts {
     /// The listener's section of the configuration.
@@ -73,14 +73,14 @@ pub struct Parts {
     /// Cancelled when the tap shuts down.
     pub draining: CancellationToken,
     /// What counts records and knows the open sessions.
-    pub outlet: Arc<Outlet>,
+    pub pipeline: Arc<RecordPipeline>,
     /// Where TLS secrets are written to, if anywhere.
     pub tls_keylog: Option<PathBuf>,
     /// The rest, which changes.
     pub now: NowReader,
 }
 
-impl Desk {
+impl AdminService {
     /// Everything that is bound is known.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
@@ -88,7 +88,7 @@ impl Desk {
             admin,
             listeners,
             draining,
-            outlet,
+            pipeline,
             tls_keylog,
             now,
         } = parts;
@@ -96,7 +96,7 @@ impl Desk {
             admin,
             ready: Ready::new(listeners, tls_keylog),
             draining,
-            outlet,
+            pipeline,
             now,
             started: Instant::now(),
             started_at: Timestamp::now(),
@@ -138,15 +138,15 @@ impl Desk {
             dialler,
             reloads,
         } = (self.now.0)();
-        let live = self.outlet.live();
+        let live = self.pipeline.live();
         let facts = Facts {
-            counts: self.outlet.metrics().counts(),
+            counts: self.pipeline.metrics().counts(),
             traffic: live.traffic(),
             added: live.added(),
             phases: live.phases().to_vec(),
             connections,
             handshakes,
-            dropped: self.outlet.lost(),
+            dropped: self.pipeline.lost(),
             certificates: self.ready.expiries(),
             gateway: ready::gateway_is_up(&dialler),
             reloads,
@@ -159,9 +159,9 @@ impl Desk {
 
     /// Made by a thread of its own: a long list must not keep a thread from its sessions.
     async fn sessions(&self) -> Response<Full<Bytes>> {
-        let outlet = Arc::clone(&self.outlet);
+        let pipeline = Arc::clone(&self.pipeline);
         let made = tokio::task::spawn_blocking(move || {
-            let sessions = open::look(&outlet, Moment(Timestamp::now()));
+            let sessions = open::look(&pipeline, Moment(Timestamp::now()));
             as_json(StatusCode::OK, &sessions)
         });
         made.await.unwrap_or_else(|error| {
