@@ -144,7 +144,7 @@ impl Ready {
             return told(dialler);
         }
         let mut last_try = self.last_try.lock().await;
-        // Where nothing is known it was not this gateway that was tried dial_health: a reload has come.
+        // Where nothing is known it was not this gateway that was tried recently: a reload has come.
         let unknown = reached(dialler) == Reached::Unknown;
         let may = unknown || last_try.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
         if may && !matches!(reached(dialler), Reached::Answered(_)) {

@@ -1,4 +1,4 @@
-//! Whether the gateway has answered dial_health: every dial leaves its outcome here.
+//! Whether the gateway has answered recently: every dial leaves its outcome here.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
