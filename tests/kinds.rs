@@ -53,7 +53,7 @@ const ALLOWED: &[Allowed] = &[
         OURS,
     ),
     allow(
-        "explain/steps/tunnel.rs",
+        "explain/steps/openclaw.rs",
         &[".starts_with(\"frame:\")"],
         OURS,
     ),

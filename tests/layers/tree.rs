@@ -9,13 +9,6 @@ use super::source::{Named, Source};
 /// A module by its path from the crate's root: `["ws", "frame"]`.
 type ModulePath = Vec<String>;
 
-/// The rule files are declared by `build.rs`, inside this inline module of the registry.
-const RULES: (&str, &[&str], &str) = (
-    "src/verdict/registry.rs",
-    &["verdict", "registry", "files"],
-    "src/verdict/rules",
-);
-
 /// The modules of one crate. Files that only tests have are not in it.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
@@ -46,18 +39,6 @@ impl Tree {
         let read = |name: &str| fs::read_to_string(repository.join(name));
         let is_file = |name: &str| repository.join(name).is_file();
         tree.add(&read, &is_file, root, Vec::new(), true);
-        let (registry, within, folder) = RULES;
-        if tree.files.iter().any(|file| file.name == registry) {
-            let within: ModulePath = within.iter().map(|&name| name.to_owned()).collect();
-            tree.modules.insert(within.clone(), registry.to_owned());
-            for entry in fs::read_dir(repository.join(folder)).expect("the rules") {
-                let name = entry.expect("an entry").file_name();
-                let name = name.to_string_lossy();
-                let module = name.trim_end_matches(".rs").to_owned();
-                let module = [within.as_slice(), &[module]].concat();
-                tree.add(&read, &is_file, &format!("{folder}/{name}"), module, false);
-            }
-        }
         tree
     }
 
@@ -141,15 +122,6 @@ impl Tree {
                     });
                 }
             }
-        }
-        // The generated list names each rule file.
-        let (registry, _, folder) = RULES;
-        for to in self.files().filter(|file| file.starts_with(folder)) {
-            imports.insert(Import {
-                from: registry.to_owned(),
-                to: to.to_owned(),
-                written: "include!".to_owned(),
-            });
         }
         imports
     }

@@ -63,6 +63,9 @@ fn handshake(steps: &mut Steps<'_>, said: &Application<'_>) {
             if let Some(message) = refusal.message {
                 let _ = write!(text, " {}", quoted(message));
             }
+            if let Some(ms) = refusal.retry_after_ms {
+                let _ = write!(text, ", retry after {ms} ms");
+            }
             steps.add(said.answered_at, way, Event::Refusal, text);
         }
     }
