@@ -1,8 +1,9 @@
 //! Imports point downward only (`ARCHITECTURE.md`, "Layers"): a module may use what stands below it, and
 //! nothing else. Tests may import what they like. Within a folder, and anywhere else, no files import each other in
-//! a circle (`circles`).
+//! a circle (`circles`). The interfaces of rustls that handle a client's TLS are named in one module (`seam`).
 
 mod circles;
+mod seam;
 mod source;
 mod tree;
 

@@ -1,17 +1,15 @@
 //! TLS with clients: the handshake, and what is noted of it. What is served stands in `terminator`.
 
 mod certificate_resolver;
+pub mod engine;
 mod greeting;
 mod handshake;
 pub mod key_log;
 pub mod leaves;
 mod misfit;
 mod offered;
-pub mod out;
 pub mod outside;
 mod peer;
-mod records;
-pub mod session;
 pub mod stream;
 pub mod terminator;
 
@@ -20,10 +18,10 @@ use std::sync::Arc;
 
 use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
+use self::engine::TlsEngine;
 use self::greeting::Greeting;
 pub use self::handshake::first;
 use self::offered::{H2, SNI_CAP};
-use self::session::{Session, of_tls};
 pub use self::stream::TlsStream;
 pub use self::terminator::{ListenerTlsState, Terminator};
 
@@ -107,15 +105,15 @@ async fn shake(
     greeting: &mut Greeting<'_>,
     learned: impl FnOnce(&CommonState, &mut ClientTls),
 ) -> io::Result<TlsStream> {
-    let mut session = Session::new(config, read).map_err(of_tls)?;
+    let mut engine = TlsEngine::new(config, read)?;
     let mut ahead = Vec::new();
-    let tickets = handshake::complete(&mut socket, &mut session, &mut ahead, greeting).await?;
+    let tickets = handshake::complete(&mut socket, &mut engine, &mut ahead, greeting).await?;
     let mut http2 = false;
-    if let Some(state) = session.state() {
+    if let Some(state) = engine.facts() {
         http2 = state.alpn_protocol() == Some(H2);
         learned(state, greeting.facts());
     }
-    TlsStream::new(socket, session, ahead, tickets, http2).map_err(of_tls)
+    TlsStream::new(socket, engine, ahead, tickets, http2)
 }
 
 fn failed(mut facts: ClientTls, error: io::Error) -> Failed {

@@ -19,8 +19,7 @@ use self::gateway::Gateway;
 use self::socket::{Raw, Socket};
 use super::cause;
 use super::stream::Stream;
-use super::tls::out::{End, Out};
-use super::tls::session::{KEPT, Session, of_tls};
+use super::tls::engine::{End, KEPT, Out, TlsEngine};
 use super::tls::stream::Parts;
 use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
@@ -99,7 +98,7 @@ pub struct Wire {
 #[derive(Debug)]
 enum Tls {
     None,
-    Client(Box<Session>),
+    Client(Box<TlsEngine>),
     Gateway(Box<Gateway>),
 }
 
@@ -118,7 +117,7 @@ impl Wire {
                     ahead = [ahead, parts.ahead].concat().into();
                 }
                 spill = parts.spill.into();
-                (Raw::from(parts.socket), Tls::Client(parts.session))
+                (Raw::from(parts.socket), Tls::Client(parts.engine))
             }
             Stream::TlsClient(tls) => {
                 let (tcp, state) = tls.into_inner();
@@ -210,10 +209,10 @@ impl Wire {
                 self.spill.extend_from_slice(left);
                 self.waiting += left.len();
             }
-            Tls::Client(session) => {
+            Tls::Client(engine) => {
                 let (socket, spill) = (&mut self.socket, &mut self.spill);
                 let left = Out::lent(|out| {
-                    session.seal(bytes, out)?;
+                    engine.seal(bytes, out)?;
                     send(socket, spill, cx, out.bytes())
                 })?;
                 if left {
@@ -290,10 +289,10 @@ impl Wire {
         match &mut self.tls {
             Tls::None => {}
             Tls::Gateway(tls) => tls.close(),
-            Tls::Client(session) => {
+            Tls::Client(engine) => {
                 let (socket, spill) = (&mut self.socket, &mut self.spill);
                 Out::lent(|out| {
-                    session.close(out);
+                    engine.close(out);
                     send(socket, spill, cx, out.bytes())
                 })?;
             }
@@ -342,7 +341,7 @@ impl Wire {
     fn poll_read_client(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
         let Self {
             socket,
-            tls: Tls::Client(session),
+            tls: Tls::Client(engine),
             spill,
             end,
             broken,
@@ -352,7 +351,7 @@ impl Wire {
             return Poll::Pending;
         };
         loop {
-            let ended = session.end().map(end_of_session);
+            let ended = engine.end().map(end_of_engine);
             if let Some((end, cause)) = ended.or_else(|| end.clone()) {
                 return Poll::Ready(Readout::End(end, cause));
             }
@@ -362,7 +361,7 @@ impl Wire {
                 Err(end) => return Poll::Ready(end),
             };
             // What was kept comes to stand right before what was read.
-            let kept = session.kept();
+            let kept = engine.kept();
             let start = KEPT - kept.len();
             if let Some(front) = scratch.cipher.get_mut(start..KEPT) {
                 front.copy_from_slice(kept);
@@ -377,7 +376,7 @@ impl Wire {
                         filled = next;
                     }
                 };
-                opened = session.receive_in_place(input.unwrap_or_default(), plain, out);
+                opened = engine.receive_in_place(input.unwrap_or_default(), plain, out);
                 // An alert, or the answer to a key update, may have to go out without any data.
                 send(socket, spill, cx, out.bytes())
             });
@@ -452,10 +451,10 @@ fn end_of(error: &io::Error) -> Readout {
     Readout::End(end, cause)
 }
 
-fn end_of_session(end: &End) -> Ended {
-    match end {
-        End::Closed => (TransportEnd::TlsClose, None),
-        End::Failed(error) => of_error(&of_tls(error.clone())),
+fn end_of_engine(end: &End) -> Ended {
+    match end.failure() {
+        Some(error) => of_error(&error),
+        None => (TransportEnd::TlsClose, None),
     }
 }
 

@@ -1,59 +1,53 @@
-//! The handshake with a client: reads, has them looked at, and writes what is to be answered.
+//! I/O of the handshake with a client.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use rustls::{CommonState, ProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
+use super::engine::{Out, TlsEngine};
 use super::greeting::Greeting;
-use super::out::{End, Out};
-use super::session::{Session, of_tls};
 use crate::transport::socket::ClientSocket;
 
 /// Bytes that are read at once.
 const READ: usize = 4096;
 
-/// Does the handshake, once everything that has come is in the session. `ahead` gets what the client
-/// has sent behind its part of it. Returns what can wait for the first answer.
+/// Does the handshake; everything read so far is in the engine. `ahead` gets the plaintext that the client sent
+/// after its part of it. Returns records that can wait for the first answer.
 pub(super) async fn complete(
     socket: &mut ClientSocket,
-    session: &mut Session,
+    engine: &mut TlsEngine,
     ahead: &mut Vec<u8>,
     greeting: &mut Greeting<'_>,
 ) -> io::Result<Vec<u8>> {
     loop {
         let mut out = Out::default();
-        session.receive_kept(|bytes| ahead.extend_from_slice(bytes), &mut out);
+        engine.receive_kept(|bytes| ahead.extend_from_slice(bytes), &mut out);
         greeting.looked();
-        match session.end() {
-            Some(End::Failed(error)) => {
-                let error = of_tls(error.clone());
+        let is_done = !engine.is_handshaking();
+        if let Some(end) = engine.end() {
+            if let Some(error) = end.failure() {
                 last_words(socket, out.bytes()).await;
                 return Err(error);
             }
-            Some(End::Closed) if session.is_handshaking() => {
+            if !is_done {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            Some(End::Closed) | None => {}
         }
-        let is_done = !session.is_handshaking();
-        let version = session.state().and_then(CommonState::protocol_version);
-        // With TLS 1.3 the client has the last word of the handshake: what follows are tickets for
-        // later sessions. By themselves they would cost a packet and wake the client.
-        if is_done && version == Some(ProtocolVersion::TLSv1_3) {
+        // In TLS 1.3 the client completes the handshake. What follows are tickets for later sessions: alone they
+        // would cost a packet and wake the client.
+        if is_done && engine.is_tls13() {
             return Ok(out.bytes().to_vec());
         }
         socket.write_all(out.bytes()).await?;
         if is_done {
             return Ok(Vec::new());
         }
-        let kept = session.kept_mut();
-        let before = kept.len();
-        read_more(socket, kept).await?;
-        greeting.came(kept.get(before..).unwrap_or_default());
+        let before = engine.kept().len();
+        read_more(socket, engine).await?;
+        greeting.came(engine.kept().get(before..).unwrap_or_default());
     }
 }
 
@@ -64,9 +58,9 @@ pub async fn first(socket: &mut ClientSocket) -> io::Result<Vec<u8>> {
     Ok(read)
 }
 
-async fn read_more(socket: &mut ClientSocket, read: &mut Vec<u8>) -> io::Result<()> {
-    read.reserve(READ);
-    match socket.read_buf(read).await? {
+async fn read_more(socket: &mut ClientSocket, engine: &mut TlsEngine) -> io::Result<()> {
+    let count = poll_fn(|cx| engine.read_with(READ, |kept| pin!(socket.read_buf(kept)).poll(cx)));
+    match count.await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }

@@ -6,11 +6,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use rustls::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-use super::out::{End, Out};
-use super::session::{Session, of_tls};
+use super::engine::{Out, TlsEngine};
 use crate::transport::socket::ClientSocket;
 
 /// Bytes that are read at once: a record and a little more, or less where there is no room for it.
@@ -26,7 +24,7 @@ const WRITE: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct TlsStream {
     socket: ClientSocket,
-    session: Box<Session>,
+    engine: Box<TlsEngine>,
     /// Plaintext for which there was no room.
     ahead: Bytes,
     /// Records that could not be written yet.
@@ -44,7 +42,7 @@ pub struct Parts {
     /// The socket.
     pub socket: ClientSocket,
     /// The state of its TLS.
-    pub session: Box<Session>,
+    pub engine: Box<TlsEngine>,
     /// Plaintext that nobody has read.
     pub ahead: Bytes,
     /// Records that are not written.
@@ -55,19 +53,19 @@ impl TlsStream {
     /// After the handshake; `ahead` is what came behind it, `with_first` can wait for the first answer.
     pub(super) fn new(
         socket: ClientSocket,
-        session: Session,
+        engine: TlsEngine,
         mut ahead: Vec<u8>,
         mut with_first: Vec<u8>,
         http2: bool,
-    ) -> Result<Self, Error> {
-        let mut session = Box::new(session.settle()?);
+    ) -> io::Result<Self> {
+        let mut engine = Box::new(engine.settle()?);
         Out::lent(|out| {
-            session.receive_kept(|bytes| ahead.extend_from_slice(bytes), out);
+            engine.receive_kept(|bytes| ahead.extend_from_slice(bytes), out);
             with_first.extend_from_slice(out.bytes());
         });
         Ok(Self {
             socket,
-            session,
+            engine,
             ahead: ahead.into(),
             spill: Bytes::new(),
             with_first,
@@ -96,7 +94,7 @@ impl TlsStream {
         }
         Parts {
             socket: self.socket,
-            session: self.session,
+            engine: self.engine,
             ahead: self.ahead,
             spill: self.spill,
         }
@@ -172,16 +170,14 @@ impl AsyncRead for TlsStream {
                 }
                 return Poll::Ready(Ok(()));
             }
-            match this.session.end() {
-                Some(End::Closed) => return Poll::Ready(Ok(())),
-                Some(End::Failed(error)) => return Poll::Ready(Err(of_tls(error.clone()))),
-                None => {}
+            if let Some(end) = this.engine.end() {
+                return Poll::Ready(end.failure().map_or(Ok(()), Err));
             }
-            let kept = this.session.kept_mut();
-            kept.reserve(buf.remaining().clamp(READ_MIN, READ));
-            let read = pin!(this.socket.read_buf(kept)).poll(cx);
+            let (engine, socket) = (&mut this.engine, &mut this.socket);
+            let read = engine.read_with(buf.remaining().clamp(READ_MIN, READ), |kept| {
+                pin!(socket.read_buf(kept)).poll(cx)
+            });
             let Poll::Ready(Ok(1..)) = read else {
-                this.session.give_back();
                 return read.map(|read| match read {
                     Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
                     Err(error) => Err(error),
@@ -194,14 +190,14 @@ impl AsyncRead for TlsStream {
                     buf.put_slice(now);
                     more.extend_from_slice(later);
                 };
-                this.session.receive_kept(plain, out);
+                this.engine.receive_kept(plain, out);
                 this.send(cx, out.bytes())
             });
             this.ahead = more.into();
             if buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
-            if this.session.end().is_none() {
+            if this.engine.end().is_none() {
                 sent?;
             }
         }
@@ -218,7 +214,7 @@ impl AsyncWrite for TlsStream {
         ready!(this.poll_spill(cx))?;
         let buf = buf.get(..WRITE).unwrap_or(buf);
         Out::lent(|out| {
-            this.session.seal(buf, out)?;
+            this.engine.seal(buf, out)?;
             this.send(cx, out.bytes())
         })?;
         Poll::Ready(Ok(buf.len()))
@@ -239,7 +235,7 @@ impl AsyncWrite for TlsStream {
             some
         });
         Out::lent(|out| {
-            this.session.seal_all(pieces, out)?;
+            this.engine.seal_all(pieces, out)?;
             this.send(cx, out.bytes())
         })?;
         Poll::Ready(Ok(count))
@@ -259,7 +255,7 @@ impl AsyncWrite for TlsStream {
         let this = self.get_mut();
         if !std::mem::replace(&mut this.closing, true) {
             Out::lent(|out| {
-                this.session.close(out);
+                this.engine.close(out);
                 this.send(cx, out.bytes())
             })?;
             // Without an answer: an alert may be among it.

@@ -30,6 +30,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::certificate_resolver::CertificateResolver;
+use super::engine::TlsEngine;
 use super::leaves::Leaf;
 use super::misfit::Misfit;
 use super::offered::{ALPN_CAP, SNI_CAP, alpn_protocols};
@@ -229,8 +230,7 @@ fn configured(
         }
     };
     config.alpn_protocols = alpn_protocols(policy.http2);
-    // To ourselves: see `records`.
-    config.enable_secret_extraction = true;
+    TlsEngine::configure(&mut config);
     if let Some(key_log) = &listener_state.key_log {
         config.key_log = Arc::clone(key_log);
     }

@@ -140,7 +140,7 @@ async fn plaintext_for_which_there_is_no_room_waits() {
     assert_eq!(&few, b"0123");
     let parts = stream.into_parts();
     assert_eq!(parts.ahead, b"456789"[..]);
-    assert!(parts.session.kept().is_empty());
+    assert!(parts.engine.kept().is_empty());
 }
 
 #[tokio::test]
@@ -226,5 +226,5 @@ async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
         heard = client.process_new_packets().map(drop);
     }
     let alert = rustls::AlertDescription::BadRecordMac;
-    assert_eq!(heard, Err(Error::AlertReceived(alert)));
+    assert_eq!(heard, Err(rustls::Error::AlertReceived(alert)));
 }

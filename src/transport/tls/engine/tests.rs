@@ -6,15 +6,15 @@ mod updates;
 use std::io::{Read as _, Write as _};
 
 use proptest::prelude::*;
-use rustls::{AlertDescription, ClientConnection};
+use rustls::{AlertDescription, ClientConnection, Error};
 
 use super::*;
 use crate::transport::tls::ListenerTlsState;
 use crate::transport::tls::tests::{Server, VERSIONS};
 
-/// A session, and a client whose records the test carries to it.
+/// An engine, and a client whose records the test carries to it.
 struct Pair {
-    session: Session,
+    engine: TlsEngine,
     client: ClientConnection,
     plain: Vec<u8>,
     out: Out,
@@ -32,7 +32,7 @@ impl Pair {
         change(Arc::make_mut(&mut client));
         let name = "gw.example".try_into().unwrap();
         Self {
-            session: Session::new(config, Vec::new()).unwrap(),
+            engine: TlsEngine::new(config, Vec::new()).unwrap(),
             client: ClientConnection::new(client, name).unwrap(),
             plain: Vec::new(),
             out: Out::default(),
@@ -47,22 +47,22 @@ impl Pair {
 
     /// With TLS 1.3, and the library's part in it over.
     fn records(&mut self) -> &mut Records {
-        match &mut self.session.conn {
-            Conn::Records(records) => records,
-            Conn::Library(_) => panic!("not settled"),
+        match &mut self.engine.layer {
+            Layer::Records(records) => records,
+            Layer::Library(_) => panic!("not settled"),
         }
     }
 
     /// The handshake, in pieces of so many bytes.
     fn shake(&mut self, piece: usize) {
-        while self.client.is_handshaking() || self.session.is_handshaking() {
+        while self.client.is_handshaking() || self.engine.is_handshaking() {
             for bytes in self.unsent().chunks(piece) {
                 self.feed(bytes);
                 self.answer().unwrap();
             }
         }
         self.settle();
-        assert!(self.session.kept().is_empty() && self.session.kept.capacity() == 0);
+        assert!(self.engine.kept().is_empty() && self.engine.kept.capacity() == 0);
     }
 
     /// Until the client has only its last message left to send.
@@ -76,11 +76,11 @@ impl Pair {
 
     /// As a stream begins.
     fn settle(&mut self) {
-        let spare = Self::begun(VERSIONS[0], |_| {}).session;
-        let session = std::mem::replace(&mut self.session, spare);
-        self.session = session.settle().unwrap();
+        let spare = Self::begun(VERSIONS[0], |_| {}).engine;
+        let engine = std::mem::replace(&mut self.engine, spare);
+        self.engine = engine.settle().unwrap();
         let plain = |bytes: &[u8]| self.plain.extend_from_slice(bytes);
-        self.session.receive_kept(plain, &mut self.out);
+        self.engine.receive_kept(plain, &mut self.out);
     }
 
     /// What the client has to send.
@@ -104,9 +104,9 @@ impl Pair {
 
     /// As a leg does it: behind what was kept.
     fn feed(&mut self, bytes: &[u8]) {
-        let mut input = [self.session.kept(), bytes].concat();
+        let mut input = [self.engine.kept(), bytes].concat();
         let plain = |bytes: &[u8]| self.plain.extend_from_slice(bytes);
-        self.session.receive(&mut input, plain, &mut self.out);
+        self.engine.receive(&mut input, plain, &mut self.out);
     }
 
     /// Hands the client what waits for it and returns what that says.
@@ -138,12 +138,12 @@ impl Pair {
     }
 
     fn says(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.session.seal(bytes, &mut self.out).unwrap();
+        self.engine.seal(bytes, &mut self.out).unwrap();
         self.answer().unwrap()
     }
 
     fn failed(&self) -> &Error {
-        match self.session.end() {
+        match self.engine.end() {
             Some(End::Failed(error)) => error,
             other => panic!("{other:?}"),
         }
@@ -178,7 +178,7 @@ fn much_can_come_right_behind_the_handshake() {
                 burst.extend(pair.data(b"second"));
                 let (burst, tail) = burst.split_at(burst.len() - cut);
                 pair.feed(burst);
-                assert!(!pair.session.is_handshaking());
+                assert!(!pair.engine.is_handshaking());
                 pair.answer().unwrap();
                 pair.settle();
                 pair.feed(tail);
@@ -202,7 +202,7 @@ fn an_end_can_come_right_behind_the_handshake() {
         pair.answer().unwrap();
         pair.settle();
         assert_eq!(pair.plain, b"all there is");
-        assert!(matches!(pair.session.end(), Some(End::Closed)));
+        assert!(matches!(pair.engine.end(), Some(End::Closed)));
         assert_eq!(pair.says(b"ours"), b"ours");
     }
 }
@@ -230,7 +230,7 @@ fn a_hello_that_is_broken_off() {
     pair.feed(&[0x16, 3, 1, 0, 2, hello[5], hello[6]]);
     pair.feed(&[0x17, 3, 3, 0, 1, 0]);
     pair.failed();
-    assert!(pair.session.seal(b"x", &mut pair.out).is_err());
+    assert!(pair.engine.seal(b"x", &mut pair.out).is_err());
     let mut pair = Pair::begun(VERSIONS[1], |_| {});
     pair.feed(b"GET / HTTP/1.1\r\n\r\n");
     assert!(matches!(pair.failed(), Error::InvalidMessage(_)));
@@ -257,7 +257,7 @@ fn a_record_can_be_cut_at_every_byte() {
                 b"onetwo and a half",
                 "{at}"
             );
-            assert_eq!(pair.session.kept.capacity(), 0);
+            assert_eq!(pair.engine.kept.capacity(), 0);
         }
     }
 }
@@ -277,8 +277,8 @@ fn an_end_behind_data_can_be_cut_anywhere() {
             pair.feed(&burst[..at]);
             pair.feed(&burst[at..]);
             assert_eq!(pair.plain, b"onetwo and a half", "{at}");
-            assert!(matches!(pair.session.end(), Some(End::Closed)), "{at}");
-            assert_eq!(pair.session.kept.capacity(), 0);
+            assert!(matches!(pair.engine.end(), Some(End::Closed)), "{at}");
+            assert_eq!(pair.engine.kept.capacity(), 0);
             assert_eq!(pair.says(b"still heard"), b"still heard");
             at += 7;
         }
@@ -294,15 +294,15 @@ fn both_sides_can_say_that_they_end() {
             if client_first {
                 pair.feed(&bytes);
             }
-            pair.session.close(&mut pair.out);
+            pair.engine.close(&mut pair.out);
             assert!(!pair.out.bytes().is_empty());
             pair.answer().unwrap();
             assert_eq!(pair.client.reader().read(&mut [0; 8]).unwrap(), 0);
             if !client_first {
                 pair.feed(&bytes);
             }
-            assert!(matches!(pair.session.end(), Some(End::Closed)));
-            pair.session.close(&mut pair.out);
+            assert!(matches!(pair.engine.end(), Some(End::Closed)));
+            pair.engine.close(&mut pair.out);
             assert!(pair.out.bytes().is_empty(), "said once");
         }
     }
@@ -322,9 +322,9 @@ fn a_broken_record_ends_it_with_an_alert_behind_the_good_ones() {
             pair.answer(),
             Err(Error::AlertReceived(AlertDescription::BadRecordMac))
         );
-        let error = pair.session.seal(b"x", &mut pair.out).unwrap_err();
+        let error = pair.engine.seal(b"x", &mut pair.out).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        pair.session.close(&mut pair.out);
+        pair.engine.close(&mut pair.out);
         assert!(pair.out.bytes().is_empty());
     }
 }
@@ -370,7 +370,7 @@ fn long_writes_are_several_records() {
         assert_eq!(pair.says(&long), long);
         assert_eq!(pair.says(b""), b"");
         let pieces = long.chunks(999);
-        pair.session.seal_all(pieces, &mut pair.out).unwrap();
+        pair.engine.seal_all(pieces, &mut pair.out).unwrap();
         assert_eq!(pair.answer().unwrap(), long);
     }
 }
@@ -387,10 +387,10 @@ fn key_updates_without_data_are_few_and_are_answered_once() {
     for _ in 0..32 {
         update(&mut pair);
     }
-    assert!(pair.session.end().is_none());
+    assert!(pair.engine.end().is_none());
     assert!(pair.out.bytes().is_empty(), "nothing to say it before");
     let data = b"written meanwhile";
-    pair.session.seal(data, &mut pair.out).unwrap();
+    pair.engine.seal(data, &mut pair.out).unwrap();
     let unread = pair.out.bytes().to_vec();
     let lengths: Vec<usize> = pair.answers().iter().map(Vec::len).collect();
     assert_eq!(lengths, [5 + 1 + 16, data.len() + 1 + 16]);
@@ -404,7 +404,7 @@ fn key_updates_without_data_are_few_and_are_answered_once() {
     for _ in 0..32 {
         update(&mut pair);
     }
-    assert!(pair.session.end().is_none());
+    assert!(pair.engine.end().is_none());
     update(&mut pair);
     let many = rustls::PeerMisbehaved::TooManyKeyUpdateRequests;
     assert_eq!(*pair.failed(), many.into());
@@ -439,24 +439,24 @@ proptest! {
         for chunk in chunks.into_iter().cycle() {
             let (now, later) = rest.split_at(chunk.min(rest.len()));
             pair.feed(now);
-            prop_assert!(pair.session.kept().len() < 17 * 1024);
+            prop_assert!(pair.engine.kept().len() < 17 * 1024);
             rest = later;
             if rest.is_empty() {
                 break;
             }
         }
         prop_assert!(pair.plain == wanted);
-        prop_assert_eq!(matches!(pair.session.end(), Some(End::Closed)), closes);
-        prop_assert!(pair.session.kept().is_empty());
+        prop_assert_eq!(matches!(pair.engine.end(), Some(End::Closed)), closes);
+        prop_assert!(pair.engine.kept().is_empty());
         prop_assert_eq!(pair.says(b"answer"), b"answer");
     }
 }
 
-/// Every idle session has one.
+/// Every idle session over TLS has one.
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn a_session_grows_by_nobodys_oversight() {
-    let (session, records) = (size_of::<Session>(), size_of::<Records>());
-    assert!(session <= 112, "a session takes {session} bytes");
+fn an_engine_grows_by_nobodys_oversight() {
+    let (engine, records) = (size_of::<TlsEngine>(), size_of::<Records>());
+    assert!(engine <= 112, "an engine takes {engine} bytes");
     assert!(records <= 1728, "its records take {records} bytes");
 }

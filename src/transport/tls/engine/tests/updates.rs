@@ -75,11 +75,11 @@ fn sent(server: &mut ServerConnection) -> Vec<u8> {
 fn ours(records: &[(ContentType, &[u8])]) -> (Option<AlertDescription>, bool) {
     let mut hostile = Hostile::new();
     for (typ, payload) in records {
-        if hostile.pair.session.end().is_none() {
+        if hostile.pair.engine.end().is_none() {
             hostile.feed(*typ, payload);
         }
     }
-    let goes_on = hostile.pair.session.end().is_none();
+    let goes_on = hostile.pair.engine.end().is_none();
     let alert = hostile.alert();
     (alert.map(|(_, alert)| alert), goes_on)
 }

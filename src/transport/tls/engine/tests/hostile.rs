@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use rustls::crypto::cipher::{
     InboundOpaqueMessage, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
 };
-use rustls::{AlertDescription, ConnectionTrafficSecrets, ContentType, ExtractedSecrets};
+use rustls::{
+    AlertDescription, ConnectionTrafficSecrets, ContentType, ExtractedSecrets, ProtocolVersion,
+};
 
 use super::*;
 
@@ -108,8 +110,8 @@ impl Hostile {
     }
 
     fn writes(&mut self) -> io::Result<()> {
-        let Pair { session, out, .. } = &mut self.pair;
-        session.seal(b"written meanwhile", out)
+        let Pair { engine, out, .. } = &mut self.pair;
+        engine.seal(b"written meanwhile", out)
     }
 }
 
@@ -158,7 +160,7 @@ fn a_fatal_alert_is_the_last_word() {
         *hostile.pair.failed(),
         Error::AlertReceived(AlertDescription::InternalError)
     );
-    hostile.pair.session.close(&mut hostile.pair.out);
+    hostile.pair.engine.close(&mut hostile.pair.out);
     assert_eq!(hostile.alert(), None);
 }
 
@@ -167,7 +169,7 @@ fn warnings_that_mean_nothing_are_few() {
     let mut hostile = Hostile::new();
     for _ in 0..4 {
         hostile.feed(ContentType::Alert, &[1, 90]);
-        assert!(hostile.pair.session.end().is_none());
+        assert!(hostile.pair.engine.end().is_none());
     }
     hostile.feed(ContentType::Alert, &[1, 90]);
     let many = rustls::PeerMisbehaved::TooManyWarningAlertsReceived;
@@ -218,7 +220,7 @@ fn a_record_that_cannot_be_one() {
         hostile.pair.feed(&[0; 15]);
         hostile.pair.failed();
         assert_eq!(hostile.alert(), Some((2, alert)), "{header:?}");
-        assert_eq!(hostile.pair.session.kept.capacity(), 0);
+        assert_eq!(hostile.pair.engine.kept.capacity(), 0);
     }
 }
 
@@ -237,7 +239,7 @@ fn padded_records() {
         hostile.pair.feed(&record);
     }
     assert_eq!(hostile.pair.plain, b"abc");
-    assert!(hostile.pair.session.end().is_none());
+    assert!(hostile.pair.engine.end().is_none());
     let record = hostile.padded(b"c", 16_384);
     hostile.pair.feed(&record);
     assert_eq!(*hostile.pair.failed(), Error::PeerSentOversizedRecord);
@@ -272,10 +274,10 @@ proptest! {
         }
         for bytes in burst.chunks(chunk) {
             hostile.pair.feed(bytes);
-            let failed = matches!(hostile.pair.session.end(), Some(End::Failed(_)));
+            let failed = matches!(hostile.pair.engine.end(), Some(End::Failed(_)));
             prop_assert_eq!(hostile.writes().is_err(), failed);
-            prop_assert!(hostile.pair.session.kept().len() <= KEPT);
+            prop_assert!(hostile.pair.engine.kept().len() <= KEPT);
         }
-        hostile.pair.session.close(&mut hostile.pair.out);
+        hostile.pair.engine.close(&mut hostile.pair.out);
     }
 }

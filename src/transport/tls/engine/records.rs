@@ -1,14 +1,13 @@
-//! Records of TLS 1.3 behind the handshake (RFC 8446 section 5), protected where they lie.
+//! Opens and seals the records of TLS 1.3 after the handshake (RFC 8446 section 5), in place.
 //!
-//! The library makes the keys, and every new one. But it opens and seals each record by way of a
-//! buffer of its own. Here a record is opened in the buffer that it was read into, right behind the
-//! plaintext of the one before, and sealed in the buffer that it is written from. Nonces, what is
-//! authenticated besides, and what stands around the plaintext are the library's functions; the
-//! ciphers are those of its provider.
+//! The library makes all keys, but it opens and seals each record through a buffer of its own. Here a
+//! record is opened in the buffer into which it was read, with its plaintext directly after that of the
+//! record before, and sealed in the buffer from which it is written. Nonces, additional data and padding
+//! are handled by functions of the library; the ciphers are those of its provider.
 //!
-//! A client may send data, alerts, and `KeyUpdate`. All but the last byte of that message are
-//! always the same, so that of one which is cut only their number is kept. What is wrong with one
-//! gets the alert that the library gives.
+//! A client may send data, alerts and `KeyUpdate`. All but the last byte of a `KeyUpdate` are always the
+//! same, so only their number is kept of one that is split over records. A broken one gets the alert
+//! that the library would send.
 
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, Nonce, make_tls13_aad,
@@ -28,25 +27,25 @@ use crate::crypto::aead::{
 /// Type, version and length.
 const HEADER: usize = 5;
 
-/// Of all three ciphers.
+/// Length of the tag, the same for all three ciphers.
 const TAG: usize = 16;
 
-/// Plaintext of one record.
+/// Most plaintext in one record.
 const PLAIN: usize = 16 * 1024;
 
-/// What a protected record is longer at most.
+/// Most bytes by which a protected record is longer than its plaintext.
 const EXPANSION: usize = 256;
 
-/// `KeyUpdate` without data between; each costs the making of a key.
+/// Most `KeyUpdate`s without data between them: each costs the derivation of a key.
 const UPDATES: u8 = 32;
 
-/// Warnings of a client; each is good for nothing.
+/// Most warnings of a client, which have no effect.
 const WARNINGS: u8 = 4;
 
-/// Records of data without any, one after another: whoever reads does not come to an end over them.
+/// Most empty data records in a row: the read that skips them does not return.
 const EMPTY: u8 = 32;
 
-/// `KeyUpdate` up to its one byte of content.
+/// `KeyUpdate` without its last byte, which says whether the sender asks for our new key.
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
 
 const WARNING: u8 = 1;
@@ -59,21 +58,21 @@ pub(super) struct Records {
     sealing: Protection,
     /// Records that one key may seal.
     limit: u64,
-    /// The client has asked for a new key of ours: it comes before the next data.
+    /// The client has asked for a new key of ours, which we take before the next data.
     owes_update: bool,
-    /// How much of a [`KEY_UPDATE`] has come, until the rest has.
+    /// Bytes of an unfinished [`KEY_UPDATE`].
     begun: u8,
-    /// How many of each may still come.
+    /// How many of each the client may still send.
     updates: u8,
     warnings: u8,
     empty: u8,
-    /// `close_notify` or a fatal alert.
+    /// `close_notify` or a fatal alert has been sent.
     said_last: bool,
 }
 
 impl Records {
-    /// Of a connection whose handshake is done and whose records are all sent, in TLS 1.3 with
-    /// `enable_secret_extraction`.
+    /// For a TLS 1.3 connection with `enable_secret_extraction`, after its handshake and once all its records
+    /// have been taken.
     pub(super) fn new(conn: UnbufferedServerConnection) -> Result<Self, Error> {
         let (secrets, keys) = conn.dangerous_into_kernel_connection()?;
         let suite = keys.negotiated_cipher_suite();
@@ -92,8 +91,8 @@ impl Records {
         })
     }
 
-    /// Opens the whole records of `input`. Returns how many bytes were taken, and how many of
-    /// plaintext now stand at the front of `input`. `out` gets what has to be answered.
+    /// Opens the whole records of `input`. Returns how many bytes were taken, and the length of the plaintext,
+    /// which is at the front of `input`. `out` gets the answers.
     pub(super) fn receive(
         &mut self,
         input: &mut [u8],
@@ -128,7 +127,7 @@ impl Records {
         (taken, filled)
     }
 
-    /// Seals data, in as many records as it takes.
+    /// Seals data, in as many records as needed.
     pub(super) fn seal(&mut self, plain: &[u8], out: &mut Out) -> Result<(), Error> {
         if self.said_last {
             return Err(Error::EncryptError);
@@ -145,12 +144,12 @@ impl Records {
         Ok(())
     }
 
-    /// Says `close_notify`, unless there is nothing more to say.
+    /// Sends `close_notify`, unless the last alert has been sent.
     pub(super) fn close(&mut self, out: &mut Out) {
         self.alert(WARNING, AlertDescription::CloseNotify, out);
     }
 
-    /// Takes a new key, and may ask for the client's (RFC 8446 section 4.6.3).
+    /// Takes a new key, and asks for the client's if `asks` (RFC 8446 section 4.6.3).
     fn update(&mut self, asks: bool, out: &mut Out) -> Result<(), Error> {
         let next = Protection::new(self.keys.update_tx_secret()?)?;
         let message = [24, 0, 0, 1, u8::from(asks)];
@@ -159,7 +158,7 @@ impl Records {
         Ok(())
     }
 
-    /// What brings no data.
+    /// A record without data.
     fn control(&mut self, message: &InboundPlainMessage<'_>, out: &mut Out) -> Option<End> {
         let looked_at = match message.typ {
             // RFC 8446 section 5.1. The library ends such a connection too, without an alert.
@@ -199,7 +198,7 @@ impl Records {
                     }
                 }
             }
-            // Neither a warning (section 6.2 knows no other) nor a level that there is.
+            // An alert that is no warning (section 6.2 has no other), or an unknown level.
             _ => {
                 let answer = match level {
                     WARNING => AlertDescription::DecodeError,
@@ -220,7 +219,7 @@ impl Records {
         Ok(())
     }
 
-    /// What a record of handshake messages holds: a `KeyUpdate`, or a piece of one.
+    /// The content of a handshake record: a `KeyUpdate`, or a piece of one.
     fn handshake(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let begun = std::mem::take(&mut self.begun);
         let missing = KEY_UPDATE.get(usize::from(begun)..).unwrap_or_default();
@@ -232,7 +231,7 @@ impl Records {
         let asked = match (bytes.strip_prefix(missing), bytes) {
             (Some([asked @ (0 | 1)]), _) => *asked == 1,
             (Some([_]), _) => return Err(InvalidMessage::InvalidKeyUpdate.into()),
-            // A new key begins with a record.
+            // The next key is for the next record: nothing may follow in this one.
             (Some(_), _) => return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into()),
             (None, [typ, ..]) if begun == 0 && *typ != KEY_UPDATE[0] => {
                 return Err(Error::InappropriateHandshakeMessage {
@@ -260,7 +259,7 @@ impl Records {
     fn alert(&mut self, level: u8, alert: AlertDescription, out: &mut Out) {
         if !std::mem::replace(&mut self.said_last, true) {
             let message = [level, alert.into()];
-            // It can fail for want of a key only, and then there is no way to say so.
+            // Sealing fails only without a usable key, and then no alert can be sent.
             let _ = self.sealing.seal(ContentType::Alert, &message, out);
         }
     }
@@ -278,7 +277,7 @@ impl Records {
     }
 }
 
-/// The alert that tells of an error (RFC 8446 section 6.2).
+/// The alert for an error (RFC 8446 section 6.2).
 fn alert_of(error: &Error) -> AlertDescription {
     match error {
         Error::DecryptError => AlertDescription::BadRecordMac,
@@ -296,8 +295,7 @@ fn alert_of(error: &Error) -> AlertDescription {
     }
 }
 
-/// How long the record is that `bytes` begin with, once they hold all of it. What can be told to be
-/// wrong by the header is.
+/// Length of the record at the front of `bytes`, once all of it is there. A wrong header is an error at once.
 fn whole(bytes: &[u8]) -> Result<Option<usize>, Error> {
     let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);
@@ -306,7 +304,7 @@ fn whole(bytes: &[u8]) -> Result<Option<usize>, Error> {
     match ContentType::from(typ) {
         ContentType::ApplicationData => {}
         ContentType::Unknown(_) => return Err(InvalidMessage::InvalidContentType.into()),
-        // Nothing comes unprotected any more.
+        // After the handshake every record is protected.
         got_type => {
             return Err(Error::InappropriateMessage {
                 expect_types: vec![ContentType::ApplicationData],
@@ -348,7 +346,7 @@ impl Protection {
         })
     }
 
-    /// Never the same twice under one key: the number is counted here and nowhere else.
+    /// Never the same twice under one key: nothing else changes `next`.
     fn nonce(&mut self) -> aead::Nonce {
         const { assert!(NONCE_LEN == 12) };
         let nonce = Nonce::new(&self.iv, self.next);
@@ -356,8 +354,7 @@ impl Protection {
         aead::Nonce::assume_unique_for_key(nonce.0)
     }
 
-    /// Opens the ciphertext that stands at `from` of `room` and goes on to its end; the plaintext
-    /// comes to stand at the front of `room`.
+    /// Opens the ciphertext from `from` to the end of `room`; its plaintext is then at the front of `room`.
     fn open<'a>(
         &mut self,
         room: &'a mut [u8],
@@ -378,7 +375,7 @@ impl Protection {
         message.into_tls13_unpadded_message()
     }
 
-    /// One record, behind what is in `out`.
+    /// Appends one record to `out`.
     fn seal(&mut self, typ: ContentType, plain: &[u8], out: &mut Out) -> Result<(), Error> {
         let length = plain.len() + 1 + TAG;
         let [high, low] = u16::try_from(length)
@@ -400,7 +397,7 @@ impl Protection {
     }
 }
 
-/// Only suites of ours are agreed on.
+/// Cannot happen: the handshake agrees only on suites that we offer.
 fn unknown() -> Error {
     Error::General("a cipher suite without a cipher".to_owned())
 }

@@ -1,0 +1,95 @@
+//! Records to send, and how a TLS connection ended.
+
+use std::cell::Cell;
+use std::io;
+
+use rustls::Error;
+
+thread_local! {
+    static OUT: Cell<Option<Box<Out>>> = const { Cell::new(None) };
+}
+
+/// Records to send. The buffer grows as needed and is kept, one for each thread.
+#[derive(Debug, Default)]
+pub struct Out {
+    bytes: Vec<u8>,
+    filled: usize,
+    /// Joins pieces that belong into one record.
+    pub(super) gathered: Vec<u8>,
+}
+
+impl Out {
+    /// Lends the thread's own, empty.
+    pub fn lent<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut out = OUT.take().unwrap_or_default();
+        out.clear();
+        let result = work(&mut out);
+        OUT.set(Some(out));
+        result
+    }
+
+    /// Drops the records, and keeps their room.
+    pub(super) fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// The records.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Appends `count` bytes that `write` fills in, or nothing if it fails.
+    pub(super) fn append(
+        &mut self,
+        count: usize,
+        write: impl FnOnce(&mut [u8]) -> Option<()>,
+    ) -> Option<()> {
+        let end = self.filled + count;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        write(self.bytes.get_mut(self.filled..end)?)?;
+        self.filled = end;
+        Some(())
+    }
+
+    /// The free room after the records.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    /// Makes [`Out::room`] this long.
+    pub(super) fn make_room(&mut self, count: usize) {
+        self.bytes.resize(self.filled + count, 0);
+    }
+
+    /// The first `count` bytes of [`Out::room`] are records now.
+    pub(super) fn fill(&mut self, count: usize) {
+        self.filled += count;
+    }
+}
+
+/// How a connection ended. Nothing that comes after it is looked at.
+#[derive(Debug)]
+pub enum End {
+    /// By `close_notify`.
+    Closed,
+    /// By a fault of either side.
+    Failed(Error),
+}
+
+impl End {
+    /// The failure, as I/O fails by it.
+    #[must_use]
+    pub fn failure(&self) -> Option<io::Error> {
+        match self {
+            Self::Closed => None,
+            Self::Failed(error) => Some(of_tls(error.clone())),
+        }
+    }
+}
+
+pub(super) fn of_tls(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
