@@ -10,6 +10,7 @@ pub mod dev_ca;
 pub mod holder;
 pub mod http2_stream;
 pub mod http2_watch;
+pub mod impossible;
 pub mod listener;
 pub mod listening;
 pub mod notify;

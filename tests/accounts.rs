@@ -119,9 +119,9 @@ impl Inside {
         within("the tap's end", self.task)
             .await
             .expect("the app itself does not panic");
-        self.tap.outlet().close(Duration::from_secs(5));
-        assert_eq!(self.tap.outlet().live().count(), 0, "without a record");
-        let lost = self.tap.outlet().lost().iter().map(|(_, lost)| lost).sum();
+        self.tap.pipeline().close(Duration::from_secs(5));
+        assert_eq!(self.tap.pipeline().live().count(), 0, "without a record");
+        let lost = self.tap.pipeline().lost().iter().map(|(_, lost)| lost).sum();
         (self.records.try_iter().collect(), lost)
     }
 }

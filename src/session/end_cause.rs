@@ -14,6 +14,7 @@ struct Inner {
     words: String,
     fault: Option<StreamFault>,
     reset: Option<Http2Error>,
+    bug: bool,
 }
 
 impl EndCause {
@@ -25,6 +26,18 @@ impl EndCause {
             words,
             fault,
             reset: None,
+            bug: false,
+        }))
+    }
+
+    /// An assumption of ours did not hold.
+    #[must_use]
+    pub fn bug(words: String) -> Self {
+        Self(Box::new(Inner {
+            words,
+            fault: None,
+            reset: None,
+            bug: true,
         }))
     }
 
@@ -35,6 +48,7 @@ impl EndCause {
             words,
             fault: None,
             reset: Some(reset),
+            bug: false,
         }))
     }
 
@@ -42,6 +56,12 @@ impl EndCause {
     #[must_use]
     pub fn words(&self) -> &str {
         &self.0.words
+    }
+
+    /// Whether a bug of ours ended the transport.
+    #[must_use]
+    pub fn is_bug(&self) -> bool {
+        self.0.bug
     }
 
     /// What was wrong in the stream.

@@ -206,7 +206,7 @@ impl Ending {
         received.map(|(close, _)| close)
     }
 
-    /// The transport of `leg` ended; only the first ending counts.
+    /// The transport of `leg` ended; only the first ending counts. Where a bug ended it, the session has a fault.
     pub fn transport_ended(
         &mut self,
         leg: Leg,
@@ -214,6 +214,9 @@ impl Ending {
         cause: Option<EndCause>,
         at: Instant,
     ) {
+        if let Some(bug) = cause.as_ref().filter(|cause| cause.is_bug()) {
+            self.fault(bug.words().to_owned(), at);
+        }
         let leg = self.acts().leg(leg);
         if leg.transport == TransportEnd::None {
             leg.transport = end;

@@ -4,6 +4,7 @@ use std::io;
 
 use rustls::{AlertDescription, Error, InvalidMessage};
 
+use super::impossible::Impossible;
 use crate::session::end_cause::EndCause;
 use crate::session::record::{StreamFault, StreamFaultKind, TlsAlert, TransportEnd};
 
@@ -12,6 +13,9 @@ use crate::session::record::{StreamFault, StreamFaultKind, TlsAlert, TransportEn
 #[must_use]
 pub fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
     use io::ErrorKind as Kind;
+    if let Some(impossible) = Impossible::of(error) {
+        return (TransportEnd::Local, impossible.into());
+    }
     let cause = match carried(error) {
         Some(cause) => cause.clone(),
         None => EndCause::new(words(error), tls_error(error).and_then(stream_fault)),

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -27,8 +27,6 @@ pub struct Http2Stream {
     ahead: Bytes,
     /// Our side has ended.
     ended: bool,
-    /// Whoever was waiting last.
-    waker: Waker,
     /// The connection that carries it.
     connection: Arc<Sensed>,
 }
@@ -42,7 +40,6 @@ impl Http2Stream {
             recv,
             ahead: Bytes::new(),
             ended: false,
-            waker: Waker::noop().clone(),
             connection,
         }
     }
@@ -52,11 +49,10 @@ impl Http2Stream {
         self.send.send_reset(Reason::CANCEL);
     }
 
-    /// Whether the client has broken it off, without reading.
-    pub fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
-        // The library remembers one task only: the one that it knows must stay.
-        let waker = self.waker.clone();
-        match self.send.poll_reset(&mut Context::from_waker(&waker)) {
+    /// Whether the client has broken it off, without reading. The library remembers one task for this and for writes:
+    /// `task`, which writes.
+    pub fn broke(&mut self, task: &Waker) -> Option<(TransportEnd, EndCause)> {
+        match self.send.poll_reset(&mut Context::from_waker(task)) {
             Poll::Pending => None,
             Poll::Ready(Ok(reason)) => Some((TransportEnd::Rst, reset_cause(reason))),
             Poll::Ready(Err(error)) => Some(cause::of_error(&self.error(&error))),
@@ -70,12 +66,6 @@ impl Http2Stream {
             return io::Error::new(io::ErrorKind::ConnectionReset, reset_cause(reason));
         }
         of_connection(&self.connection, error)
-    }
-
-    fn waits(&mut self, cx: &Context<'_>) {
-        if !self.waker.will_wake(cx.waker()) {
-            self.waker.clone_from(cx.waker());
-        }
     }
 }
 
@@ -110,7 +100,6 @@ impl AsyncRead for Http2Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        stream.waits(cx);
         while stream.ahead.is_empty() {
             match std::task::ready!(stream.recv.poll_data(cx)) {
                 Some(Ok(bytes)) => stream.ahead = bytes,
@@ -126,8 +115,7 @@ impl AsyncRead for Http2Stream {
             }
         }
         let count = stream.ahead.len().min(buf.remaining());
-        buf.put_slice(stream.ahead.get(..count).unwrap_or_default());
-        stream.ahead.advance(count);
+        buf.put_slice(&stream.ahead.split_to(count));
         // Fails only where there is nothing left to control.
         let _ = stream.recv.flow_control().release_capacity(count);
         Poll::Ready(Ok(()))
@@ -141,7 +129,6 @@ impl AsyncWrite for Http2Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
-        stream.waits(cx);
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -162,7 +149,7 @@ impl AsyncWrite for Http2Stream {
             }
         }
         let count = stream.send.capacity().min(bytes.len());
-        let now = bytes.get(..count).unwrap_or_default();
+        let (now, _) = bytes.split_at(count);
         let sent = stream.send.send_data(Bytes::copy_from_slice(now), false);
         Poll::Ready(match sent {
             Ok(()) => Ok(count),

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cause;
+use super::impossible::{Impossible, slice};
 use super::sensed::Sensed;
 use super::stream::Stream;
 use crate::session::end_cause::EndCause;
@@ -126,9 +127,15 @@ impl AsyncRead for Sensor {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
         if matches!(poll, Poll::Ready(Ok(()))) {
-            match buf.filled().get(before..) {
-                Some(bytes) if !bytes.is_empty() => self.sensed.read(bytes),
-                _ if buf.capacity() > before => {
+            let read = slice(buf.filled(), before.., Impossible::Read);
+            match read {
+                Err(bug) => {
+                    let poll = Poll::Ready(Err(bug.into()));
+                    self.note(&poll);
+                    return poll;
+                }
+                Ok(bytes) if !bytes.is_empty() => self.sensed.read(bytes),
+                Ok(_) if buf.capacity() > before => {
                     if let Writes::Refused(end, words) = &self.writes {
                         // The system tells an error once, and the write had it.
                         self.ended(*end, Some(words.clone()));
@@ -141,7 +148,7 @@ impl AsyncRead for Sensor {
                     };
                     self.ended(end, None);
                 }
-                _ => {}
+                Ok(_) => {}
             }
         }
         self.note(&poll);
@@ -195,5 +202,26 @@ impl AsyncWrite for Sensor {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::transport::impossible::test_only;
+
+    /// It would be taken for a FIN.
+    #[tokio::test]
+    async fn a_wrong_count_of_read_bytes_is_a_bug_and_no_end() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let (mut sensor, sensed) = Sensor::new(Stream::Unix(near));
+        far.write_all(b"bytes").await.unwrap();
+        test_only::make_wrong(Impossible::Read, 0);
+        let error = sensor.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(Impossible::of(&error), Some(Impossible::Read));
+        assert!(sensed.end().unwrap().cause.unwrap().is_bug());
     }
 }

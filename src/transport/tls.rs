@@ -195,3 +195,5 @@ fn in_common(missing: &PeerIncompatible) -> TlsFailureKind {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::Server;

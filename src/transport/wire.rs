@@ -8,16 +8,18 @@
 pub mod end;
 mod gateway;
 mod socket;
+mod waking;
 
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{BufMut as _, Bytes};
 
 use self::end::{Ended, WriteEnd, of_error};
 use self::gateway::Gateway;
 use self::socket::{Raw, Socket};
 use super::cause;
+use super::impossible::{Impossible, at_most, slice, slice_mut};
 use super::stream::Stream;
 use super::tls::engine::{End, KEPT, Out, TlsEngine};
 use super::tls::stream::Parts;
@@ -56,13 +58,11 @@ impl Default for Scratch {
 
 impl Scratch {
     /// The bytes of the last [`Wire::poll_read`].
-    #[must_use]
-    pub fn plain(&self, count: usize) -> &[u8] {
-        let bytes = match self.opened {
-            Some(at) => self.cipher.get(at..at + count),
-            None => self.plain.get(..count),
-        };
-        bytes.unwrap_or_default()
+    pub fn plain(&self, count: usize) -> Result<&[u8], Impossible> {
+        match self.opened {
+            Some(at) => slice(&self.cipher, at..at + count, Impossible::Read),
+            None => slice(&self.plain, ..count, Impossible::Read),
+        }
     }
 }
 
@@ -144,10 +144,9 @@ impl Wire {
     pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
         scratch.opened = None;
         if !self.ahead.is_empty() {
-            let count = self.ahead.len().min(scratch.plain.len());
-            if let Some(room) = scratch.plain.get_mut(..count) {
-                self.ahead.copy_to_slice(room);
-            }
+            let mut room = &mut *scratch.plain;
+            let count = self.ahead.len().min(room.len());
+            room.put(self.ahead.split_to(count));
             if self.ahead.is_empty() {
                 // Even an empty one holds on to the whole buffer that hyper had read into.
                 self.ahead = Bytes::new();
@@ -156,7 +155,11 @@ impl Wire {
         }
         match &mut self.tls {
             Tls::None => {
-                let room = scratch.plain.get_mut(..READ_SIZE).unwrap_or_default();
+                let room = slice_mut(&mut scratch.plain, ..READ_SIZE, Impossible::Buffer);
+                let room = match room {
+                    Ok(room) => room,
+                    Err(bug) => return Poll::Ready(end_of(&bug.into())),
+                };
                 match self.socket.poll_read(cx, room) {
                     Poll::Pending => Poll::Pending,
                     Poll::Ready(Ok(0)) => Poll::Ready(self.ended(TransportEnd::Fin, None)),
@@ -172,7 +175,7 @@ impl Wire {
     /// From now on reading asks the kernel itself: when the tunnel ends at once there is no time to
     /// wait until the reactor has heard of what came last.
     pub fn read_at_once(&mut self) {
-        self.socket.at_once = true;
+        self.socket.read_at_once();
     }
 
     /// How the leg ended whose reading found `end`.
@@ -205,7 +208,7 @@ impl Wire {
         match &mut self.tls {
             Tls::None => {
                 let count = self.socket.write(cx, bytes)?;
-                let left = bytes.get(count..).unwrap_or_default();
+                let left = slice(bytes, count.., Impossible::Written)?;
                 self.spill.extend_from_slice(left);
                 self.waiting += left.len();
             }
@@ -213,7 +216,7 @@ impl Wire {
                 let (socket, spill) = (&mut self.socket, &mut self.spill);
                 let left = Out::lent(|out| {
                     engine.seal(bytes, out)?;
-                    send(socket, spill, cx, out.bytes())
+                    send(socket, spill, cx, out.bytes()?)
                 })?;
                 if left {
                     self.waiting += bytes.len();
@@ -293,7 +296,7 @@ impl Wire {
                 let (socket, spill) = (&mut self.socket, &mut self.spill);
                 Out::lent(|out| {
                     engine.close(out);
-                    send(socket, spill, cx, out.bytes())
+                    send(socket, spill, cx, out.bytes()?)
                 })?;
             }
         }
@@ -323,11 +326,12 @@ impl Wire {
         if let Tls::Gateway(tls) = &mut self.tls {
             return tls.flush(&mut self.socket, cx);
         }
-        let left = self.spill.get(self.spilled..).unwrap_or_default();
+        let left = slice(&self.spill, self.spilled.., Impossible::Spill)?;
         let (count, all) = (self.socket.write(cx, left)?, left.len());
         self.spilled += count;
         if matches!(self.tls, Tls::None) {
-            self.waiting = self.waiting.saturating_sub(count);
+            let left = self.waiting.checked_sub(count);
+            self.waiting = left.ok_or(Impossible::Spill)?;
         }
         Ok(if count == all {
             Poll::Ready(())
@@ -355,32 +359,36 @@ impl Wire {
             if let Some((end, cause)) = ended.or_else(|| end.clone()) {
                 return Poll::Ready(Readout::End(end, cause));
             }
-            let room = scratch.cipher.get_mut(KEPT..).unwrap_or_default();
-            let count = match ready!(poll_records(socket, cx, room, broken)) {
+            let count = match ready!(poll_records(socket, cx, &mut scratch.cipher, KEPT, broken)) {
                 Ok(count) => count,
                 Err(end) => return Poll::Ready(end),
             };
-            // What was kept comes to stand right before what was read.
-            let kept = engine.kept();
-            let start = KEPT - kept.len();
-            if let Some(front) = scratch.cipher.get_mut(start..KEPT) {
-                front.copy_from_slice(kept);
-            }
-            let input = scratch.cipher.get_mut(start..KEPT + count);
+            let (start, input) = match behind(engine.kept(), &mut scratch.cipher, count) {
+                Ok(behind) => behind,
+                Err(bug) => return Poll::Ready(end_of(&bug.into())),
+            };
             let (mut filled, mut opened) = (0, 0);
+            let mut copied = Ok(());
             let sent = Out::lent(|out| {
                 let plain = |bytes: &[u8]| {
                     let next = filled + bytes.len();
-                    if let Some(room) = scratch.plain.get_mut(filled..next) {
-                        room.copy_from_slice(bytes);
-                        filled = next;
+                    match slice_mut(&mut scratch.plain, filled..next, Impossible::Plaintext) {
+                        Ok(room) if copied.is_ok() => {
+                            room.copy_from_slice(bytes);
+                            filled = next;
+                        }
+                        Ok(_) => {}
+                        Err(bug) => copied = Err(bug),
                     }
                 };
-                opened = engine.receive_in_place(input.unwrap_or_default(), plain, out);
+                opened = engine.receive_in_place(input, plain, out);
                 // An alert, or the answer to a key update, may have to go out without any data.
-                send(socket, spill, cx, out.bytes())
+                send(socket, spill, cx, out.bytes()?)
             });
-            if let Err(error) = sent {
+            if let Err(error) = copied.map_err(io::Error::from).and(sent) {
+                if Impossible::of(&error).is_some() {
+                    return Poll::Ready(end_of(&error));
+                }
                 end.get_or_insert(of_error(&error));
             }
             if opened > 0 {
@@ -405,15 +413,15 @@ impl Wire {
             return Poll::Pending;
         };
         loop {
-            let filled = tls.take_plaintext(&mut scratch.plain, 0, end);
-            if filled > 0 {
-                return Poll::Ready(Readout::Bytes(filled));
+            match tls.take_plaintext(&mut scratch.plain, 0, end) {
+                Ok(0) => {}
+                Ok(filled) => return Poll::Ready(Readout::Bytes(filled)),
+                Err(bug) => return Poll::Ready(end_of(&bug.into())),
             }
             if let Some((end, cause)) = end.clone() {
                 return Poll::Ready(Readout::End(end, cause));
             }
-            let room = scratch.cipher.get_mut(..READ_SIZE).unwrap_or_default();
-            let count = match poll_records(socket, cx, room, broken) {
+            let count = match poll_records(socket, cx, &mut scratch.cipher, 0, broken) {
                 Poll::Pending => {
                     tls.shrink();
                     return Poll::Pending;
@@ -421,7 +429,10 @@ impl Wire {
                 Poll::Ready(Ok(count)) => count,
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
             };
-            let fed = scratch.cipher.get(..count).unwrap_or_default();
+            let fed = match slice(&scratch.cipher, ..count, Impossible::Read) {
+                Ok(fed) => fed,
+                Err(bug) => return Poll::Ready(end_of(&bug.into())),
+            };
             let filled = tls.decrypt(socket, cx, fed, &mut scratch.plain, end);
             if filled > 0 {
                 return Poll::Ready(Readout::Bytes(filled));
@@ -442,7 +453,7 @@ fn send(
     } else {
         0
     };
-    spill.extend_from_slice(bytes.get(count..).unwrap_or_default());
+    spill.extend_from_slice(slice(bytes, count.., Impossible::Written)?);
     Ok(!spill.is_empty())
 }
 
@@ -458,14 +469,32 @@ fn end_of_engine(end: &End) -> Ended {
     }
 }
 
-/// Reads records from the socket of a TLS leg, or how the leg ended: without `close_notify`, which
-/// would have been learned before, or as it broke before.
+/// Puts what was `kept` right before the `count` bytes that were read to [`KEPT`]. Returns where that begins, and all of
+/// it.
+fn behind<'a>(
+    kept: &[u8],
+    cipher: &'a mut [u8],
+    count: usize,
+) -> Result<(usize, &'a mut [u8]), Impossible> {
+    let start = KEPT - at_most(kept.len(), KEPT, Impossible::KeptRecord)?;
+    let input = slice_mut(cipher, start..KEPT + count, Impossible::Read)?;
+    slice_mut(input, ..kept.len(), Impossible::KeptRecord)?.copy_from_slice(kept);
+    Ok((start, input))
+}
+
+/// Reads records from the socket of a TLS leg, to `from` of `cipher`. Or how the leg ended: without `close_notify`,
+/// which would have been learned before, or as it broke before.
 fn poll_records(
     socket: &mut Socket,
     cx: &mut Context<'_>,
-    room: &mut [u8],
+    cipher: &mut [u8],
+    from: usize,
     broken: &mut Option<(TransportEnd, EndCause)>,
 ) -> Poll<Result<usize, Readout>> {
+    let room = match slice_mut(cipher, from..from + READ_SIZE, Impossible::Buffer) {
+        Ok(room) => room,
+        Err(bug) => return Poll::Ready(Err(end_of(&bug.into()))),
+    };
     Poll::Ready(match ready!(socket.poll_read(cx, room)) {
         Err(error) => Err(end_of(&error)),
         Ok(0) => {

@@ -45,6 +45,12 @@ impl FrameHeader {
     /// Reads a header from the front of `bytes`; `None` when more bytes are needed.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::split(bytes).map(|(header, _)| header)
+    }
+
+    /// Like [`FrameHeader::parse`], with the bytes behind the header.
+    #[must_use]
+    pub fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
         let (len, rest, non_minimal) = match second & 0x7f {
             126 => {
@@ -59,12 +65,13 @@ impl FrameHeader {
             }
             short => (u64::from(short), rest, false),
         };
-        let mask = if second & 0x80 != 0 {
-            Some(*rest.first_chunk::<4>()?)
+        let (mask, rest) = if second & 0x80 != 0 {
+            let (key, rest) = rest.split_first_chunk::<4>()?;
+            (Some(*key), rest)
         } else {
-            None
+            (None, rest)
         };
-        Some(Self {
+        let header = Self {
             fin: first & 0x80 != 0,
             rsv: (first >> 4) & 0x07,
             opcode: Opcode::from_bits(first),
@@ -72,7 +79,8 @@ impl FrameHeader {
             len,
             header_len: u8::try_from(Self::size_of(second)).unwrap_or(u8::MAX),
             non_minimal,
-        })
+        };
+        Some((header, rest))
     }
 
     /// RSV1: with permessage-deflate agreed, this message is compressed (RFC 7692 section 6).

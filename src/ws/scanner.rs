@@ -157,28 +157,37 @@ impl Scanner {
         sink: &mut impl FrameSink,
     ) -> &'a [u8] {
         if have == 0
-            && let Some(header) = FrameHeader::parse(bytes)
+            && let Some((header, rest)) = FrameHeader::split(bytes)
         {
             self.begin(header, sink);
-            return bytes
-                .get(usize::from(header.header_len)..)
-                .unwrap_or_default();
+            return rest;
         }
-        let mut filled = usize::from(have);
-        for (taken, byte) in bytes.iter().enumerate() {
-            if let Some(slot) = partial.get_mut(filled) {
-                *slot = *byte;
+        // The second byte says how long the header is.
+        let mut size = if have < 2 {
+            MAX_HEADER
+        } else {
+            FrameHeader::size_of(partial[1])
+        };
+        let (mut rest, mut filled) = (bytes.iter(), have);
+        for (count, slot) in (1..).zip(&mut partial).skip(usize::from(have)) {
+            let Some(byte) = rest.next() else { break };
+            (*slot, filled) = (*byte, count);
+            if count == 2 {
+                size = FrameHeader::size_of(*byte);
             }
-            filled += 1;
-            if let Some(header) = partial.get(..filled).and_then(FrameHeader::parse) {
-                self.begin(header, sink);
-                return bytes.get(taken + 1..).unwrap_or_default();
+            if usize::from(count) == size {
+                break;
             }
         }
-        // `filled` is below MAX_HEADER here: a complete header would have returned.
+        if usize::from(filled) == size
+            && let Some(header) = FrameHeader::parse(&partial)
+        {
+            self.begin(header, sink);
+            return rest.as_slice();
+        }
         self.state = State::Header {
             bytes: partial,
-            have: u8::try_from(filled).unwrap_or(0),
+            have: filled,
         };
         &[]
     }
@@ -312,9 +321,7 @@ impl Scanner {
                     if self.utf8.is_between() && is_masked_ascii(chunk, key, from) {
                         return true;
                     }
-                    let Some(plain) = plain.get_mut(..chunk.len()) else {
-                        return true;
-                    };
+                    let (plain, _) = plain.split_at_mut(chunk.len());
                     plain.copy_from_slice(chunk);
                     apply_mask(plain, key, from);
                     self.utf8.push(plain)
@@ -342,15 +349,16 @@ impl Scanner {
     }
 
     fn finish_control(&mut self, header: &FrameHeader, sink: &mut impl FrameSink) {
-        let mut body = [0; MAX_CONTROL_PAYLOAD as usize];
-        let Some(body) = body.get_mut(..self.control.len()) else {
-            return;
-        };
-        body.copy_from_slice(&self.control);
-        self.control.clear();
+        let mut control = std::mem::take(&mut self.control);
         if let Some(key) = header.mask {
-            apply_mask(body, key, 0);
+            apply_mask(&mut control, key, 0);
         }
+        self.finish_unmasked(header, &control, sink);
+        control.clear();
+        self.control = control;
+    }
+
+    fn finish_unmasked(&mut self, header: &FrameHeader, body: &[u8], sink: &mut impl FrameSink) {
         match header.opcode {
             Opcode::Close => {
                 // A second Close was reported as data after Close; the first one stands.

@@ -44,7 +44,7 @@ impl Utf8Stream {
         match std::str::from_utf8(bytes) {
             Ok(_) => true,
             Err(error) if error.error_len().is_none() => {
-                let tail = bytes.get(error.valid_up_to()..).unwrap_or_default();
+                let (_, tail) = bytes.split_at(error.valid_up_to());
                 for (slot, byte) in self.carry.iter_mut().zip(tail) {
                     *slot = *byte;
                     self.carried += 1;

@@ -284,7 +284,8 @@ impl Gate {
         }
         // By way of the stack, so that a connection that says nothing holds no memory.
         let mut space = [MaybeUninit::uninit(); CHUNK];
-        let mut bytes = ReadBuf::uninit(space.get_mut(..room).unwrap_or_default());
+        let mut bytes = ReadBuf::uninit(&mut space);
+        let mut bytes = bytes.take(room);
         std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut bytes))?;
         self.ended = bytes.filled().is_empty();
         self.buffer.extend_from_slice(bytes.filled());

@@ -193,3 +193,58 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
             .answered_by_tap(400, Some("http_request_error"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::proxy::connection::session::tests::tap_before;
+    use crate::transport::impossible::{Impossible, test_only};
+    use crate::transport::stream::Stream;
+    use crate::ws::handshake::accept_key;
+
+    async fn head(stream: &mut TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+    }
+
+    /// They would be lost with hyper's buffer.
+    #[tokio::test]
+    async fn bytes_that_hyper_keeps_behind_a_head_are_a_fault() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gateway = listener.local_addr().unwrap();
+        let (tap, records) = tap_before(&gateway.to_string());
+        let connection = tap.connection_of("127.0.0.1:1".parse().unwrap());
+        let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = clients.local_addr().unwrap();
+        let (near, client) = tokio::join!(clients.accept(), TcpStream::connect(addr));
+        let (sensor, _) = Sensor::new(Stream::Tcp(near.unwrap().0));
+        let current = Arc::new(Current::new(Arc::clone(&tap)));
+        // The same thread: lengths are made wrong on one.
+        let serving = tokio::spawn(async move { serve(&current, &tap, connection, sensor).await });
+        let mut client = client.unwrap();
+        let asks = "GET / HTTP/1.1\r\nHost: gw\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+        client.write_all(asks.as_bytes()).await.unwrap();
+        let (mut gateway, _) = listener.accept().await.unwrap();
+        head(&mut gateway).await;
+        test_only::make_wrong(Impossible::ReadAhead, 0);
+        let accept = accept_key(b"AAAAAAAAAAAAAAAAAAAAAA==");
+        let switches = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        gateway.write_all(switches.as_bytes()).await.unwrap();
+        head(&mut client).await;
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        serving.await.unwrap();
+        let record = records.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(record.verdict.unwrap().rule, "tap.fault.bug");
+        let bug = Impossible::ReadAhead.to_string();
+        assert_eq!(record.close.fault, Some(bug));
+    }
+}

@@ -329,7 +329,7 @@ impl Drop for Recording<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::proxy) mod tests {
     use std::path::Path;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Duration;
@@ -360,12 +360,18 @@ mod tests {
         (tap.open_record(&connection, clock::anchor()), receiver)
     }
 
-    fn tap() -> (Arc<Tap>, Receiver<SessionRecord>) {
+    /// A tap without listeners, and the records of its sessions.
+    pub(in crate::proxy) fn tap() -> (Arc<Tap>, Receiver<SessionRecord>) {
+        tap_before("127.0.0.1:1")
+    }
+
+    /// The same before this gateway.
+    pub(in crate::proxy) fn tap_before(gateway: &str) -> (Arc<Tap>, Receiver<SessionRecord>) {
         let (sender, receiver) = channel();
         let queue = Queue::start("test", 16, Keep(sender)).unwrap();
         let pipeline = Arc::new(RecordPipeline::new(vec![queue], Wanted::ALL));
-        let text = "gateway: { url: \"http://127.0.0.1:1\" }";
-        let config = config::parse(text, Path::new("test"), &Overrides::default()).unwrap();
+        let text = format!("gateway: {{ url: 'http://{gateway}', dialect: plain }}");
+        let config = config::parse(&text, Path::new("test"), &Overrides::default()).unwrap();
         let fingerprinter = Fingerprinter::with_key(b"a key for the tests");
         let tap =
             Arc::new(Tap::new(config, fingerprinter, pipeline, "test".to_owned(), None).unwrap());

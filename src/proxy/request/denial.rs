@@ -96,13 +96,13 @@ impl Refused {
             return;
         };
         self.session.settle();
-        let Some((stream, ahead)) = upgraded.into_parts() else {
-            let what = "an upgraded connection is of a foreign type";
-            tracing::error!(what, "a WebSocket could not be refused");
-            self.session
-                .record()
-                .faulted(what.to_owned(), Instant::now());
-            return;
+        let (stream, ahead) = match upgraded.into_parts() {
+            Ok(parts) => parts,
+            Err(bug) => {
+                tracing::error!(%bug, "a WebSocket could not be refused");
+                let mut record = self.session.record();
+                return record.faulted(bug.to_string(), Instant::now());
+            }
         };
         let (mut stream, sensed) = Sensor::new(stream);
         self.close(&mut stream, &ahead).await;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::proxy::connection::gate::Gate;
 use crate::proxy::request::from_client::FromClient;
 use crate::transport::http2_stream::Http2Stream;
+use crate::transport::impossible::{Impossible, at_most};
 use crate::transport::stream::Stream;
 
 /// Stands in the extensions of a request that may become a tunnel on HTTP/2.
@@ -106,15 +107,16 @@ pub(crate) enum Ready {
 }
 
 impl Ready {
-    /// Its stream, and what came behind the upgrade, which the gate has kept. `None` is a bug.
-    pub(crate) fn into_parts(self) -> Option<(Stream, Bytes)> {
+    /// Its stream, and what came behind the upgrade, which the gate has kept.
+    pub(crate) fn into_parts(self) -> Result<(Stream, Bytes), Impossible> {
         match self {
             Self::Http1(upgraded) => {
-                let parts = upgraded.downcast::<TokioIo<Gate>>().ok()?;
-                debug_assert!(parts.read_buf.is_empty(), "the gate gives hyper one head");
-                Some(parts.io.into_inner().into_parts())
+                let parts = upgraded.downcast::<TokioIo<Gate>>();
+                let parts = parts.map_err(|_| Impossible::Upgraded)?;
+                at_most(parts.read_buf.len(), 0, Impossible::ReadAhead)?;
+                Ok(parts.io.into_inner().into_parts())
             }
-            Self::Http2(stream) => Some((Stream::Http2(stream), Bytes::new())),
+            Self::Http2(stream) => Ok((Stream::Http2(stream), Bytes::new())),
         }
     }
 }

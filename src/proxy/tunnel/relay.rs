@@ -9,6 +9,8 @@
 mod caps;
 mod ending;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod size;
 mod timers;
 
@@ -371,7 +373,10 @@ impl Relay {
         match source.poll_read(cx, scratch) {
             Poll::Pending => Turn::Waiting,
             Poll::Ready(Readout::Bytes(count)) => {
-                let bytes = scratch.plain(count);
+                let bytes = match scratch.plain(count) {
+                    Ok(bytes) => bytes,
+                    Err(bug) => return self.faulted(&bug.into()),
+                };
                 if let Some(meter) = half.meter.as_mut().filter(|_| !self.closing_ourselves)
                     && let Some(over) = meter.look(bytes, now)
                 {
@@ -498,6 +503,9 @@ impl Relay {
         cause: Option<EndCause>,
         now: Instant,
     ) -> Turn {
+        if let Some(bug) = cause.as_ref().filter(|cause| cause.is_bug()) {
+            return self.faulted(bug);
+        }
         let leg = direction.from();
         self.note_tcp();
         let at = self.at();

@@ -41,6 +41,7 @@ use crate::proxy::tunnel::last_look::LastLook;
 use crate::proxy::tunnel::relay::Relay;
 use crate::session::party::Leg;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
+use crate::transport::impossible::Impossible;
 use crate::transport::sensed::Sensed;
 use crate::transport::wire::Wire;
 use crate::ws::extensions::Extensions;
@@ -241,10 +242,15 @@ impl Tunnel {
                 return None;
             }
         };
-        let client = client.into_parts();
-        let (Some((client, ahead)), Some(gateway)) = (client, gateway_wire(gateway)) else {
-            fault(&session, "an upgraded connection is of a foreign type");
-            return None;
+        let legs = client
+            .into_parts()
+            .and_then(|client| Ok((client, gateway_wire(gateway)?)));
+        let ((client, ahead), gateway) = match legs {
+            Ok(legs) => legs,
+            Err(bug) => {
+                fault(&session, &bug.to_string());
+                return None;
+            }
         };
         let bounds = (tap.config.timeouts(), &tap.config.limits().session);
         let client = Wire::new(client, ahead);
@@ -259,10 +265,12 @@ fn fault(session: &SessionHandle, what: &str) {
 }
 
 /// The gateway's stream out of hyper, with the bytes that it had read already.
-fn gateway_wire(upgraded: Upgraded) -> Option<Wire> {
-    let parts = upgraded.downcast::<TokioIo<LastLook>>().ok()?;
-    Some(Wire::new(
-        parts.io.into_inner().into_inner()?,
+fn gateway_wire(upgraded: Upgraded) -> Result<Wire, Impossible> {
+    let parts = upgraded.downcast::<TokioIo<LastLook>>();
+    let parts = parts.map_err(|_| Impossible::Upgraded)?;
+    let stream = parts.io.into_inner().into_inner();
+    Ok(Wire::new(
+        stream.ok_or(Impossible::Upgraded)?,
         parts.read_buf,
     ))
 }

@@ -226,3 +226,22 @@ fn without_a_tunnel_nobody_saw_a_code() {
     let facts = story.ending.facts(false, &anchor);
     assert_eq!((facts.client_saw, facts.gateway_saw), (None, None));
 }
+
+/// The transport looks as if we had ended it, and so it is: by a bug.
+#[test]
+fn a_leg_that_a_bug_ended_is_a_fault_of_ours() {
+    let mut story = story();
+    let at = story.at(5);
+    let bug = EndCause::bug("a wrong length".to_owned());
+    story
+        .ending
+        .transport_ended(Leg::Gateway, TransportEnd::Local, Some(bug), at);
+    assert_eq!(story.facts().fault.as_deref(), Some("a wrong length"));
+    let peers = EndCause::from("its error".to_owned());
+    let mut other = self::story();
+    let at = other.at(5);
+    other
+        .ending
+        .transport_ended(Leg::Gateway, TransportEnd::Rst, Some(peers), at);
+    assert_eq!(other.facts().fault, None);
+}

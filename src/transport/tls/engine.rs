@@ -15,12 +15,13 @@ mod records;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use rustls::{CommonState, InvalidMessage, ServerConfig};
+use rustls::{CommonState, Error, InvalidMessage, ServerConfig};
 
 use self::library::Library;
 use self::out::of_tls;
 pub use self::out::{End, Out};
 use self::records::Records;
+use crate::transport::impossible::{Impossible, slice};
 
 /// Most bytes that are kept until the rest of what they begin has arrived. A record has 18 KiB at most,
 /// and no useful handshake message is longer than this.
@@ -136,7 +137,10 @@ impl TlsEngine {
     fn receive(&mut self, input: &mut [u8], mut plain: impl FnMut(&[u8]), out: &mut Out) {
         let count = self.receive_in_place(input, &mut plain, out);
         if count > 0 {
-            plain(input.get(..count).unwrap_or_default());
+            match slice(input, ..count, Impossible::Plaintext) {
+                Ok(bytes) => plain(bytes),
+                Err(bug) => self.fail(bug.into(), out),
+            }
         }
     }
 
@@ -152,22 +156,34 @@ impl TlsEngine {
             Layer::Library(library) => (library.receive(input, plain, out, &mut self.end), 0),
             Layer::Records(records) => records.receive(input, out, &mut self.end),
         };
-        let rest = input.get(taken..).unwrap_or_default();
+        let rest = match slice(input, taken.., Impossible::Consumed) {
+            Ok(rest) => rest,
+            Err(bug) => {
+                self.fail(bug.into(), out);
+                return 0;
+            }
+        };
         if self.end.is_some() || rest.is_empty() {
             self.kept = Vec::new();
         } else if rest.len() > KEPT {
-            self.kept = Vec::new();
-            let error = InvalidMessage::HandshakePayloadTooLarge.into();
-            self.end = Some(match &mut self.layer {
-                Layer::Library(library) => library.fail(error, out),
-                // A whole record is always taken, and is never that long.
-                Layer::Records(_) => End::Failed(error),
-            });
+            self.fail(InvalidMessage::HandshakePayloadTooLarge.into(), out);
         } else {
             self.kept.clear();
             self.kept.extend_from_slice(rest);
         }
         count
+    }
+}
+
+impl TlsEngine {
+    /// Ends the connection by `error`, after the alert that says so.
+    fn fail(&mut self, error: Error, out: &mut Out) {
+        self.kept = Vec::new();
+        self.end = Some(match &mut self.layer {
+            Layer::Library(library) => library.fail(error, out),
+            // No error of the input: a whole record is always taken, and is never too long.
+            Layer::Records(_) => End::Failed(error),
+        });
     }
 }
 

@@ -29,7 +29,9 @@ pub(super) async fn complete(
         let is_done = !engine.is_handshaking();
         if let Some(end) = engine.end() {
             if let Some(error) = end.failure() {
-                last_words(socket, out.bytes()).await;
+                if let Ok(alert) = out.bytes() {
+                    last_words(socket, alert).await;
+                }
                 return Err(error);
             }
             if !is_done {
@@ -39,9 +41,9 @@ pub(super) async fn complete(
         // In TLS 1.3 the client completes the handshake. What follows are tickets for later sessions: alone they
         // would cost a packet and wake the client.
         if is_done && engine.is_tls13() {
-            return Ok(out.bytes().to_vec());
+            return Ok(out.bytes()?.to_vec());
         }
-        socket.write_all(out.bytes()).await?;
+        socket.write_all(out.bytes()?).await?;
         if is_done {
             return Ok(Vec::new());
         }

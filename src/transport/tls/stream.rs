@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::engine::{Out, TlsEngine};
+use crate::transport::impossible::{Impossible, at_most, slice};
 use crate::transport::socket::ClientSocket;
 
 /// Bytes that are read at once: a record and a little more, or less where there is no room for it.
@@ -61,8 +62,9 @@ impl TlsStream {
         let mut engine = Box::new(engine.settle()?);
         Out::lent(|out| {
             engine.receive_kept(|bytes| ahead.extend_from_slice(bytes), out);
-            with_first.extend_from_slice(out.bytes());
-        });
+            with_first.extend_from_slice(out.bytes()?);
+            Ok::<_, Impossible>(())
+        })?;
         Ok(Self {
             socket,
             engine,
@@ -126,7 +128,7 @@ impl TlsStream {
         while !blocked && !bytes.is_empty() {
             match Pin::new(&mut self.socket).poll_write(cx, bytes) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => bytes = bytes.get(count..).unwrap_or_default(),
+                Poll::Ready(Ok(count)) => bytes = slice(bytes, count.., Impossible::Written)?,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
@@ -143,6 +145,7 @@ impl TlsStream {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            let count = at_most(count, self.spill.len(), Impossible::Written)?;
             self.spill.advance(count);
         }
         // An empty one would hold on to its buffer.
@@ -191,7 +194,7 @@ impl AsyncRead for TlsStream {
                     more.extend_from_slice(later);
                 };
                 this.engine.receive_kept(plain, out);
-                this.send(cx, out.bytes())
+                this.send(cx, out.bytes()?)
             });
             this.ahead = more.into();
             if buf.filled().len() > before {
@@ -215,7 +218,7 @@ impl AsyncWrite for TlsStream {
         let buf = buf.get(..WRITE).unwrap_or(buf);
         Out::lent(|out| {
             this.engine.seal(buf, out)?;
-            this.send(cx, out.bytes())
+            this.send(cx, out.bytes()?)
         })?;
         Poll::Ready(Ok(buf.len()))
     }
@@ -236,7 +239,7 @@ impl AsyncWrite for TlsStream {
         });
         Out::lent(|out| {
             this.engine.seal_all(pieces, out)?;
-            this.send(cx, out.bytes())
+            this.send(cx, out.bytes()?)
         })?;
         Poll::Ready(Ok(count))
     }
@@ -256,7 +259,7 @@ impl AsyncWrite for TlsStream {
         if !std::mem::replace(&mut this.closing, true) {
             Out::lent(|out| {
                 this.engine.close(out);
-                this.send(cx, out.bytes())
+                this.send(cx, out.bytes()?)
             })?;
             // Without an answer: an alert may be among it.
             let waits = std::mem::take(&mut this.with_first);

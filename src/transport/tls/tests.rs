@@ -11,13 +11,13 @@ use super::*;
 use crate::config::identity::Identity;
 use crate::config::{self, Overrides, TlsPolicy};
 
-pub(super) struct Server {
+pub(crate) struct Server {
     identity: Identity,
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["gw.example".to_owned()]).unwrap();
@@ -29,7 +29,7 @@ impl Server {
     }
 
     /// A client that remembers its sessions.
-    pub(super) fn client(
+    pub(crate) fn client(
         &self,
         version: &'static rustls::SupportedProtocolVersion,
     ) -> Arc<ClientConfig> {
@@ -49,7 +49,13 @@ impl Server {
         self.identity.certified.cert[0].clone()
     }
 
-    pub(super) fn terminator(&self, rest: &str, listener_state: &ListenerTlsState) -> Terminator {
+    /// What a server of another library needs.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        let terminator = self.terminator("", &ListenerTlsState::new(None).unwrap());
+        terminator.for_one_handshake().0
+    }
+
+    pub(crate) fn terminator(&self, rest: &str, listener_state: &ListenerTlsState) -> Terminator {
         let pair = self.folder.path().join("pair");
         let pair = pair.display();
         let text = format!(
@@ -99,7 +105,7 @@ fn shake(
     Ok(server.handshake_kind().expect("a finished handshake"))
 }
 
-pub(super) const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
+pub(crate) const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
     [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[test]

@@ -9,6 +9,7 @@ use rustls::ClientConnection;
 use super::end::{Ended, of_error};
 use super::socket::Socket;
 use crate::session::record::TransportEnd;
+use crate::transport::impossible::{Impossible, slice_mut};
 
 /// The state of its TLS.
 #[derive(Debug)]
@@ -81,7 +82,13 @@ impl Gateway {
             }
             let processed = self.tls.process_new_packets();
             let mut closed = None;
-            filled = self.take_plaintext(plain, filled, &mut closed);
+            filled = match self.take_plaintext(plain, filled, &mut closed) {
+                Ok(filled) => filled,
+                Err(bug) => {
+                    failed(&bug.into());
+                    break;
+                }
+            };
             // An alert, or the answer to a key update, may have to go out without any data.
             let flushed = self.flush(socket, cx);
             match (processed, flushed) {
@@ -102,9 +109,13 @@ impl Gateway {
         plain: &mut [u8],
         filled: usize,
         end: &mut Option<Ended>,
-    ) -> usize {
+    ) -> Result<usize, Impossible> {
         let mut at = filled;
-        while let Some(room) = plain.get_mut(at..).filter(|room| !room.is_empty()) {
+        loop {
+            let room = slice_mut(plain, at.., Impossible::Plaintext)?;
+            if room.is_empty() {
+                break;
+            }
             match self.tls.reader().read(room) {
                 Ok(0) => {
                     end.get_or_insert((TransportEnd::TlsClose, None));
@@ -118,7 +129,7 @@ impl Gateway {
                 }
             }
         }
-        at
+        Ok(at)
     }
 
     pub(super) fn flush(

@@ -2,18 +2,18 @@
 
 use std::io::{self, Read as _};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::waking::Waking;
 use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 use crate::transport::http2_stream::Http2Stream;
+use crate::transport::impossible::{Impossible, at_most, slice};
 use crate::transport::socket::ClientSocket;
 use crate::transport::{cause, tcp_info};
 
@@ -22,57 +22,7 @@ pub(super) struct Socket {
     pub(super) stream: Raw,
     /// Bytes that the kernel has taken.
     pub(super) written: u64,
-    /// The kernel is asked even if the reactor knows of nothing to read.
-    pub(super) at_once: bool,
-    /// Made when it is first waited for; a stream of HTTP/2 has none.
-    waiting: Option<Waiting>,
-}
-
-/// How the reactor wakes the task because of this socket and no other: a task that has two of them
-/// then need not ask the one that nothing has happened to.
-#[derive(Debug)]
-struct Waiting {
-    reader: Arc<Reader>,
-    waker: Waker,
-    /// There was nothing to read, and `waker` is with the reactor.
-    promised: bool,
-}
-
-#[derive(Debug)]
-struct Reader {
-    woken: AtomicBool,
-    task: Waker,
-}
-
-impl Wake for Reader {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        self.task.wake_by_ref();
-    }
-}
-
-impl Waiting {
-    fn new(task: &Waker) -> Self {
-        let reader = Arc::new(Reader {
-            woken: AtomicBool::new(false),
-            task: task.clone(),
-        });
-        Self {
-            waker: Arc::clone(&reader).into(),
-            reader,
-            promised: false,
-        }
-    }
-
-    /// Whether the promise stands. What the reactor knows of the socket would not tell: it notes that
-    /// first and takes the waker afterwards, which may be another one by then.
-    fn goes_on(&self) -> bool {
-        self.promised && !self.reader.woken.load(Ordering::Acquire)
-    }
+    waking: Waking,
 }
 
 #[derive(Debug)]
@@ -96,38 +46,29 @@ impl Socket {
         Self {
             stream,
             written: 0,
-            at_once: false,
-            waiting: None,
+            waking: Waking::default(),
         }
     }
 
-    /// Always by the same task, and outside of the runtime's budget for a task: by that `Pending` would
-    /// not mean that the reactor knows of us.
+    /// From now on reading asks the kernel itself, even if the reactor knows of nothing to read.
+    pub(super) fn read_at_once(&mut self) {
+        self.waking.read_at_once();
+    }
+
+    /// Always by the same task.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         room: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(room);
-        if let Raw::Http2(stream) = &mut self.stream {
-            let poll = Pin::new(stream).poll_read(cx, &mut buf);
-            return poll.map_ok(|()| buf.filled().len());
-        }
-        let waiting = self.waiting.get_or_insert_with(|| Waiting::new(cx.waker()));
-        debug_assert!(self.at_once || waiting.reader.task.will_wake(cx.waker()));
-        if !self.at_once && waiting.goes_on() {
-            return Poll::Pending;
-        }
-        waiting.reader.woken.store(false, Ordering::Relaxed);
-        let mut own = Context::from_waker(&waiting.waker);
-        let poll = match &mut self.stream {
-            Raw::Tcp(tcp) => Pin::new(tcp).poll_read(&mut own, &mut buf),
-            Raw::Unix(unix) => Pin::new(unix).poll_read(&mut own, &mut buf),
-            Raw::Http2(_) => Poll::Pending,
-        };
+        let poll = self.waking.ask(cx, |cx| match &mut self.stream {
+            Raw::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut buf),
+            Raw::Unix(unix) => Pin::new(unix).poll_read(cx, &mut buf),
+            Raw::Http2(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+        })?;
         let poll = poll.map_ok(|()| buf.filled().len());
-        waiting.promised = poll.is_pending();
-        if poll.is_ready() || !self.at_once {
+        if poll.is_ready() || !self.waking.is_at_once() {
             return poll;
         }
         let socket = match &self.stream {
@@ -151,7 +92,7 @@ impl Socket {
             Raw::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
             Raw::Http2(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
-        self.count(poll)
+        self.count(poll, bytes.len())
     }
 
     pub(super) fn poll_write_vectored(
@@ -164,14 +105,18 @@ impl Socket {
             Raw::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
             Raw::Http2(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         };
-        self.count(poll)
+        self.count(poll, bufs.iter().map(|buf| buf.len()).sum())
     }
 
-    fn count(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = &poll {
-            self.written += *count as u64;
-        }
-        poll
+    /// Counts a write of `given` bytes. The TLS library takes the count as it is: with a larger one it would drop records
+    /// that it makes later.
+    fn count(&mut self, poll: Poll<io::Result<usize>>, given: usize) -> Poll<io::Result<usize>> {
+        let Poll::Ready(Ok(count)) = poll else {
+            return poll;
+        };
+        let count = at_most(count, given, Impossible::Written)?;
+        self.written += count as u64;
+        Poll::Ready(Ok(count))
     }
 
     /// Writes as much as is taken at once and returns how much that was.
@@ -180,7 +125,7 @@ impl Socket {
         while !left.is_empty() {
             match self.poll_write(cx, left) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => left = left.get(count..).unwrap_or_default(),
+                Poll::Ready(Ok(count)) => left = slice(left, count.., Impossible::Written)?,
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
@@ -210,7 +155,7 @@ impl Socket {
 
     pub(super) fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
         let error = match &mut self.stream {
-            Raw::Http2(stream) => return stream.broke(),
+            Raw::Http2(stream) => return stream.broke(self.waking.task()),
             Raw::Tcp(tcp) => tcp.take_error(),
             Raw::Unix(unix) => unix.take_error(),
         };
@@ -240,12 +185,12 @@ mod tests {
         let (near, mut far) = UnixStream::pair().unwrap();
         let mut socket = Socket::new(Raw::Unix(near));
         let mut room = [0; 8];
-        let promised = |socket: &Socket| socket.waiting.as_ref().is_some_and(Waiting::goes_on);
+        let promised = |socket: &Socket| socket.waking.is_promised();
         poll_fn(|cx| {
             assert!(socket.poll_read(cx, &mut room).is_pending());
             assert!(promised(&socket));
             assert!(socket.poll_read(cx, &mut room).is_pending());
-            socket.waiting.as_ref().unwrap().waker.wake_by_ref();
+            socket.waking.wake();
             assert!(!promised(&socket));
             assert!(socket.poll_read(cx, &mut room).is_pending());
             assert!(promised(&socket), "made anew");

@@ -83,7 +83,7 @@ async fn pair() -> Pair {
 #[cfg(target_pointer_width = "64")]
 fn a_leg_grows_by_nobodys_oversight() {
     let wire = size_of::<Wire>();
-    assert!(wire <= 248, "a leg takes {wire} bytes");
+    assert!(wire <= 240, "a leg takes {wire} bytes");
 }
 
 /// hyper reads into 8 KiB, and the smallest rest of that keeps all of it.
@@ -107,7 +107,7 @@ async fn what_hyper_had_read_is_given_back_once_it_is_passed_on() {
     let mut scratch = Scratch::default();
     let read = poll_fn(|cx| wire.poll_read(cx, &mut scratch)).await;
     assert!(matches!(read, Readout::Bytes(7)));
-    assert_eq!(scratch.plain(7), b"a frame");
+    assert_eq!(scratch.plain(7).unwrap(), b"a frame");
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
@@ -134,7 +134,7 @@ async fn read_all(mut wire: Wire) -> (Vec<u8>, TransportEnd) {
     let reading = async {
         loop {
             match poll_fn(|cx| wire.poll_read(cx, &mut scratch)).await {
-                Readout::Bytes(count) => all.extend_from_slice(scratch.plain(count)),
+                Readout::Bytes(count) => all.extend_from_slice(scratch.plain(count).unwrap()),
                 Readout::End(end, _) => return end,
             }
         }

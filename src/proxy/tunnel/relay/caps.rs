@@ -7,6 +7,8 @@ use crate::proxy::tunnel::relay::{Relay, Turn};
 use crate::session::caps::Over;
 use crate::session::party::Direction;
 use crate::session::record::CapKey;
+use crate::transport::impossible::{Impossible, at_most};
+use crate::transport::wire::end::WriteEnd;
 use crate::ws::CloseCode;
 
 impl Relay {
@@ -19,7 +21,11 @@ impl Relay {
         bytes: &[u8],
         now: Instant,
     ) -> Turn {
-        let (front, rest) = bytes.split_at(over.passes.min(bytes.len()));
+        let cut = match at_most(over.passes, bytes.len(), Impossible::Passes) {
+            Ok(cut) => cut,
+            Err(bug) => return self.faulted(&bug.into()),
+        };
+        let (front, rest) = bytes.split_at(cut);
         let (half, sink) = match direction {
             Direction::ToGateway => (&mut self.to_gateway, &mut self.gateway),
             Direction::ToClient => (&mut self.to_client, &mut self.client),
@@ -28,8 +34,11 @@ impl Relay {
             let mut passed = false;
             if let Some(sink) = sink.as_mut().filter(|_| !half.sink_gone) {
                 // Where this fails, or not all of it can be written, no Close can follow it.
-                half.sink_gone = sink.write(cx, front).is_err();
-                passed = !half.sink_gone && sink.is_flushed();
+                match sink.write(cx, front) {
+                    Ok(()) => passed = sink.is_flushed(),
+                    Err(WriteEnd(_, cause)) if cause.is_bug() => return self.faulted(&cause),
+                    Err(_) => half.sink_gone = true,
+                }
             }
             self.observed(direction, front, passed, now);
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::proxy::tunnel::relay::timers::Due;
 use crate::proxy::tunnel::relay::{Lent, READS_PER_POLL, Relay, Turn};
+use crate::session::end_cause::EndCause;
 use crate::session::memory;
 use crate::session::party::{Direction, Leg};
 use crate::session::record::{TimerKey, TransportEnd};
@@ -57,6 +58,9 @@ impl Relay {
         half.sink_gone = true;
         half.unblocked(now);
         let WriteEnd(end, cause) = end;
+        if cause.is_bug() {
+            return self.faulted(&cause);
+        }
         if back.ended {
             // It had sent its FIN, and now refuses what the other end still sends.
             if end == TransportEnd::Rst {
@@ -126,18 +130,24 @@ impl Relay {
         match source.poll_read(cx, scratch) {
             Poll::Pending => Turn::Waiting,
             Poll::Ready(Readout::Bytes(count)) => {
-                let bytes = scratch.plain(count);
+                let bytes = match scratch.plain(count) {
+                    Ok(bytes) => bytes,
+                    Err(bug) => return self.faulted(&bug.into()),
+                };
                 let capped = !self.closing_ourselves
                     && half
                         .meter
                         .as_mut()
                         .is_some_and(|meter| meter.look(bytes, now).is_some());
-                let written = !half.sink_gone
-                    && !self.closing_ourselves
-                    && !capped
-                    && sink.is_flushed()
-                    && sink.write(cx, bytes).is_ok()
-                    && sink.is_flushed();
+                let mut written =
+                    !half.sink_gone && !self.closing_ourselves && !capped && sink.is_flushed();
+                if written {
+                    written = match sink.write(cx, bytes) {
+                        Ok(()) => sink.is_flushed(),
+                        Err(WriteEnd(_, cause)) if cause.is_bug() => return self.faulted(&cause),
+                        Err(_) => false,
+                    };
+                }
                 self.observed(direction, bytes, written, now);
                 Turn::Moved
             }
@@ -191,9 +201,14 @@ impl Relay {
             // A Close that the broken leg had sent before goes out ahead of the reset if it can.
             if let Some(wire) = wire
                 && !wire.is_flushed()
-                && matches!(wire.poll_flush(cx), Poll::Ready(Ok(())))
             {
-                self.session.record().written(leg, now);
+                match wire.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => self.session.record().written(leg, now),
+                    Poll::Ready(Err(WriteEnd(_, cause))) if cause.is_bug() => {
+                        self.faulted(&cause);
+                    }
+                    _ => {}
+                }
             }
         }
         self.note_tcp();
@@ -283,11 +298,14 @@ impl Relay {
             let Some(wire) = wire else { continue };
             let legal =
                 half.observer.scanner().at_frame_boundary() && !half.sink_gone && wire.is_flushed();
-            if !legal
-                || wire
-                    .write(cx, &encode_close(code, reason, masking))
-                    .is_err()
-            {
+            if !legal {
+                aborted.push(leg);
+                continue;
+            }
+            if let Err(WriteEnd(_, cause)) = wire.write(cx, &encode_close(code, reason, masking)) {
+                if cause.is_bug() {
+                    self.faulted(&cause);
+                }
                 aborted.push(leg);
                 continue;
             }
@@ -336,14 +354,43 @@ impl Relay {
         self.note_tcp();
         // In order as far as that goes without waiting: close_notify before FIN.
         let mut cx = Context::from_waker(Waker::noop());
+        let mut bug = None;
         for (wire, notified) in [
             (self.client.take(), &mut self.to_client.notified),
             (self.gateway.take(), &mut self.to_gateway.notified),
         ] {
-            if let Some(mut wire) = wire {
-                let _ = wire.poll_shutdown(&mut cx, notified);
+            let shut = wire.map(|mut wire| wire.poll_shutdown(&mut cx, notified));
+            // Where it fails otherwise, the far end is gone.
+            if let Some(Poll::Ready(Err(WriteEnd(_, cause)))) = shut
+                && cause.is_bug()
+            {
+                bug = Some(cause);
             }
         }
+        if let Some(bug) = bug {
+            self.faulted(&bug);
+        }
+    }
+
+    /// Ends the tunnel because of a bug of ours. Bytes may be missing, so nothing more is read or written: what follows
+    /// them would be taken for something else.
+    pub(super) fn faulted(&mut self, bug: &EndCause) -> Turn {
+        tracing::error!(%bug, "a tunnel ends because of a bug of wstap");
+        self.note_tcp();
+        let now = Instant::now();
+        let mut record = self.session.record();
+        record.faulted(bug.words().to_owned(), now);
+        for leg in [Leg::Client, Leg::Gateway] {
+            record.leg_ended_by_tap(leg, now);
+        }
+        drop(record);
+        for wire in [self.client.take(), self.gateway.take()]
+            .into_iter()
+            .flatten()
+        {
+            wire.reset();
+        }
+        Turn::Broken
     }
 
     /// Asks the kernel whether bytes sent to a leg that had already sent FIN were answered with a

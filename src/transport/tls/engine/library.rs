@@ -14,6 +14,7 @@ use rustls::unbuffered::{
 use rustls::{CommonState, Error, ProtocolVersion, ServerConfig};
 
 use super::out::{End, Out};
+use crate::transport::impossible::{Impossible, slice, slice_mut};
 
 /// The library's connection, and how far it has looked.
 pub(super) struct Library {
@@ -59,7 +60,13 @@ impl Library {
             input.len()
         };
         while end.is_none() {
-            let rest = input.get_mut(taken..shown).unwrap_or_default();
+            let rest = match slice_mut(input, taken..shown, Impossible::Consumed) {
+                Ok(rest) => rest,
+                Err(bug) => {
+                    *end = Some(self.fail(bug.into(), out));
+                    break;
+                }
+            };
             let UnbufferedStatus { mut discard, state } = self.conn.process_tls_records(rest);
             let failed = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -87,12 +94,17 @@ impl Library {
                     if shown == input.len() || (self.is_tls13() && !self.conn.is_handshaking()) {
                         break;
                     }
-                    shown = match whole_record(input.get(whole..).unwrap_or_default()) {
-                        Some(length) => {
+                    let unseen = slice(input, whole.., Impossible::Consumed);
+                    shown = match unseen.map(whole_record) {
+                        Ok(Some(length)) => {
                             whole += length;
                             whole
                         }
-                        None => input.len(),
+                        Ok(None) => input.len(),
+                        Err(bug) => {
+                            *end = Some(self.fail(bug.into(), out));
+                            break;
+                        }
                     };
                     continue;
                 }
@@ -101,7 +113,7 @@ impl Library {
                     None
                 }
                 // Early data is not enabled.
-                Ok(_) => Some(unexpected()),
+                Ok(_) => Some(Impossible::TlsState.into()),
                 Err(error) => Some(error),
             };
             taken += discard;
@@ -109,6 +121,7 @@ impl Library {
                 *end = Some(self.fail(error, out));
             }
         }
+        // After the handshake whole records are taken without being counted in `whole`.
         self.looked_at = whole.saturating_sub(taken);
         taken
     }
@@ -162,8 +175,8 @@ impl Library {
                     *end = Some(End::Closed);
                     continue;
                 }
-                Ok(ConnectionState::Closed) => return Err(unexpected()),
-                Ok(_) => unexpected(),
+                Ok(ConnectionState::Closed) => return Err(Impossible::TlsState.into()),
+                Ok(_) => Impossible::TlsState.into(),
                 Err(error) => error,
             };
             *end = Some(self.fail(error.clone(), out));
@@ -202,16 +215,13 @@ fn put<E: Into<Refused>>(
 ) -> Result<(), Error> {
     // The first refusal says how much room is needed.
     for _ in 0..2 {
-        match write(out.room()).map_err(Into::into) {
-            Ok(count) => {
-                out.fill(count);
-                return Ok(());
-            }
+        match write(out.room()?).map_err(Into::into) {
+            Ok(count) => return Ok(out.fill(count)?),
             Err(Refused::Room(needed)) => out.make_room(needed),
             Err(Refused::Error(error)) => return Err(error),
         }
     }
-    Err(unexpected())
+    Err(Impossible::TlsState.into())
 }
 
 /// Why the library wrote nothing into a buffer.
@@ -227,7 +237,7 @@ impl From<EncodeError> for Refused {
             EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
                 Self::Room(required_size)
             }
-            EncodeError::AlreadyEncoded => Self::Error(unexpected()),
+            EncodeError::AlreadyEncoded => Self::Error(Impossible::TlsState.into()),
         }
     }
 }
@@ -241,9 +251,4 @@ impl From<EncryptError> for Refused {
             EncryptError::EncryptExhausted => Self::Error(Error::EncryptError),
         }
     }
-}
-
-/// The library's contract rules it out.
-fn unexpected() -> Error {
-    Error::General("unexpected state of the TLS connection".to_owned())
 }

@@ -5,6 +5,8 @@ use std::io;
 
 use rustls::Error;
 
+use crate::transport::impossible::{Impossible, at_most, slice, slice_mut};
+
 thread_local! {
     static OUT: Cell<Option<Box<Out>>> = const { Cell::new(None) };
 }
@@ -34,9 +36,8 @@ impl Out {
     }
 
     /// The records.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.filled).unwrap_or_default()
+    pub fn bytes(&self) -> Result<&[u8], Impossible> {
+        slice(&self.bytes, ..self.filled, Impossible::Records)
     }
 
     /// Appends `count` bytes that `write` fills in, or nothing if it fails.
@@ -44,19 +45,20 @@ impl Out {
         &mut self,
         count: usize,
         write: impl FnOnce(&mut [u8]) -> Option<()>,
-    ) -> Option<()> {
+    ) -> Result<(), Error> {
         let end = self.filled + count;
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
-        write(self.bytes.get_mut(self.filled..end)?)?;
+        let room = slice_mut(&mut self.bytes, self.filled..end, Impossible::Records)?;
+        write(room).ok_or(Error::EncryptError)?;
         self.filled = end;
-        Some(())
+        Ok(())
     }
 
     /// The free room after the records.
-    pub(super) fn room(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    pub(super) fn room(&mut self) -> Result<&mut [u8], Impossible> {
+        slice_mut(&mut self.bytes, self.filled.., Impossible::Records)
     }
 
     /// Makes [`Out::room`] this long.
@@ -65,8 +67,10 @@ impl Out {
     }
 
     /// The first `count` bytes of [`Out::room`] are records now.
-    pub(super) fn fill(&mut self, count: usize) {
-        self.filled += count;
+    pub(super) fn fill(&mut self, count: usize) -> Result<(), Impossible> {
+        let most = self.bytes.len().saturating_sub(self.filled);
+        self.filled += at_most(count, most, Impossible::Records)?;
+        Ok(())
     }
 }
 

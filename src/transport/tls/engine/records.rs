@@ -23,6 +23,7 @@ use super::out::{End, Out};
 use crate::crypto::aead::{
     self, AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, UnboundKey,
 };
+use crate::transport::impossible::{Impossible, slice, slice_mut};
 
 /// Type, version and length.
 const HEADER: usize = 5;
@@ -101,7 +102,8 @@ impl Records {
     ) -> (usize, usize) {
         let (mut taken, mut filled) = (0, 0);
         while end.is_none() {
-            let record = whole(input.get(taken..).unwrap_or_default());
+            let rest = slice(input, taken.., Impossible::Consumed);
+            let record = rest.map_err(Error::from).and_then(whole);
             let length = match record {
                 Ok(Some(length)) => length,
                 Ok(None) => break,
@@ -112,8 +114,11 @@ impl Records {
             };
             let ciphertext = taken + HEADER - filled;
             taken += length;
-            let room = input.get_mut(filled..taken).unwrap_or_default();
-            match self.opening.open(room, ciphertext) {
+            let room = slice_mut(input, filled..taken, Impossible::Consumed);
+            let opened = room
+                .map_err(Error::from)
+                .and_then(|room| self.opening.open(room, ciphertext));
+            match opened {
                 Ok(message) => match (message.typ, message.payload.len()) {
                     (ContentType::ApplicationData, count @ 1..) if self.begun == 0 => {
                         (self.updates, self.empty) = (UPDATES, EMPTY);
@@ -360,7 +365,8 @@ impl Protection {
         room: &'a mut [u8],
         from: usize,
     ) -> Result<InboundPlainMessage<'a>, Error> {
-        let length = room.len().saturating_sub(from);
+        let length = room.len().checked_sub(from);
+        let length = length.ok_or(Impossible::Consumed)?;
         if length < TAG {
             return Err(Error::DecryptError);
         }
@@ -382,7 +388,7 @@ impl Protection {
             .map_err(|_| Error::EncryptError)?
             .to_be_bytes();
         let (nonce, aad) = (self.nonce(), Aad::from(make_tls13_aad(length)));
-        let sealed = out.append(HEADER + length, |room| {
+        out.append(HEADER + length, |room| {
             let (header, room) = room.split_first_chunk_mut::<HEADER>()?;
             let (text, tag) = room.split_last_chunk_mut::<TAG>()?;
             *header = [ContentType::ApplicationData.into(), 3, 3, high, low];
@@ -392,8 +398,7 @@ impl Protection {
             let computed = self.key.seal_in_place_separate_tag(nonce, aad, text).ok()?;
             tag.copy_from_slice(computed.as_ref());
             Some(())
-        });
-        sealed.ok_or(Error::EncryptError)
+        })
     }
 }
 

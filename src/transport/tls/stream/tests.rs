@@ -228,3 +228,34 @@ async fn an_alert_right_behind_the_handshake_goes_out_with_the_end() {
     let alert = rustls::AlertDescription::BadRecordMac;
     assert_eq!(heard, Err(rustls::Error::AlertReceived(alert)));
 }
+
+/// A socket that claims more than it was given: the rest would be taken for written.
+#[tokio::test]
+async fn a_wrong_count_of_written_bytes_is_an_error() {
+    use crate::transport::impossible::test_only;
+
+    let (mut stream, _client) = pair(VERSIONS[1]).await;
+    test_only::make_wrong(Impossible::Written, 0);
+    let error = stream.write_all(b"lost").await.unwrap_err();
+    assert_eq!(Impossible::of(&error), Some(Impossible::Written));
+
+    // The same of records that had to wait.
+    let (mut stream, mut client) = pair(VERSIONS[1]).await;
+    let data = long();
+    let written = async {
+        loop {
+            stream.write_all(&data).await?;
+            if !stream.spill.is_empty() {
+                test_only::make_wrong(Impossible::Written, 0);
+                return stream.flush().await;
+            }
+        }
+    };
+    let reading = async { client.read_to_end(&mut Vec::new()).await };
+    let error = tokio::select! {
+        written = in_time(written) => written.unwrap_err(),
+        _ = reading => unreachable!("the stream is open"),
+    };
+    assert_eq!(Impossible::of(&error), Some(Impossible::Written));
+    assert!(!test_only::is_left());
+}
