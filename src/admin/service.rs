@@ -29,7 +29,7 @@ const PATHS: &str = "/healthz, /readyz, /metrics, /sessions";
 /// Browsers must not give the answers to other pages; for the same reason there are no CORS headers.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What the admin listener knows of the tap.
+/// Answers the requests of the admin listener.
 #[derive(Debug)]
 pub struct AdminService {
     admin: Admin,
@@ -63,7 +63,7 @@ impl std::fmt::Debug for NowReader {
     }
 }
 
-/// What a service is made of.
+/// The parts of an [`AdminService`].
 #[derive(Debug)]
 pub struct Parts {
     /// The listener's section of the configuration.

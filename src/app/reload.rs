@@ -161,7 +161,7 @@ impl Reloader {
             Ok(told) if told.is_empty() => tracing::info!("reload: nothing is different"),
             Ok(told) => {
                 for line in &told {
-                    line.tell("reload");
+                    line.log("reload");
                 }
                 tracing::info!("reload: done; sessions that begin from now on are under it");
             }
@@ -192,7 +192,7 @@ impl Reloader {
                 for (slot, change) in self.slots.iter().zip(changes) {
                     let told = change.and_then(|change| slot.replace(change));
                     if let Some(told) = told {
-                        told.tell("renewal");
+                        told.log("renewal");
                     }
                 }
             }

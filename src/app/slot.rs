@@ -11,7 +11,7 @@ use crate::config::{Config, ListenerTls};
 use crate::transport::tls::leaves::{Leaves, leaf_change};
 use crate::transport::tls::{ListenerTlsState, Terminator};
 
-/// What a reload has to say.
+/// A line that a reload logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReloadNote {
     Info(String),
@@ -19,8 +19,8 @@ pub(super) enum ReloadNote {
 }
 
 impl ReloadNote {
-    /// `what` came to this.
-    pub(super) fn tell(&self, what: &str) {
+    /// Logs it, about `what`.
+    pub(super) fn log(&self, what: &str) {
         match self {
             Self::Info(line) => tracing::info!("{what}: {line}"),
             Self::Warn(line) => tracing::warn!("{what}: {line}"),

@@ -10,7 +10,7 @@ use super::client::{Client, Trust};
 use super::gateway::TOKEN;
 use crate::session::record::Class;
 
-/// Which tap a scene goes through.
+/// The configuration of the tap that a scene goes through.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TapSetup {
     /// With the defaults, in front of the stand-in gateway.

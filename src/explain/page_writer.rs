@@ -17,7 +17,7 @@ pub(super) use crate::terminal::text::{columns, cut, pad, pad_left};
 /// Columns of names before their values, on the page of a session.
 pub(super) const NAME: usize = 10;
 
-/// A page that grows.
+/// Writes a page line by line.
 #[derive(Debug)]
 pub(super) struct PageWriter {
     text: String,

@@ -40,7 +40,7 @@ pub fn enter(place: &NamespaceOwner) -> Result<(), EnterError> {
     join(&open(path)?, CloneFlags::CLONE_NEWNET)
 }
 
-/// What was seen of a place on the way in.
+/// Facts about a namespace and its process, read before it is entered.
 #[derive(Clone, Default)]
 pub struct NamespaceFacts {
     /// Its process; `None` for a file.

@@ -1,9 +1,9 @@
-//! Whether the gateway has answered recently: every dial leaves its outcome here.
+//! Whether the gateway has answered recently: every dial reports its outcome here.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How the last dials came out.
+/// Outcomes of the latest dials.
 #[derive(Debug, Default)]
 pub struct DialHealth(Mutex<Outcomes>);
 
@@ -15,19 +15,19 @@ struct Outcomes {
     other_certificate: bool,
 }
 
-/// What the last dials tell.
+/// Health of the gateway by the latest dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// Nobody has dialled, or the last success is too old to mean anything.
+    /// No dial yet, or the last success is too old to mean anything.
     Unknown,
-    /// The last dial came through, so long ago.
+    /// Time since the last successful dial.
     Answered(Duration),
-    /// The last dial failed, so long ago and for this reason.
+    /// Time since the last failed dial, and its error.
     Failed(Duration, String),
 }
 
 impl DialHealth {
-    /// A dial came through.
+    /// A dial succeeded.
     pub fn answered(&self, now: Instant) {
         self.lock().answered = Some(now);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::admission::head::{Checked, Refusal};
 
-/// A head that hyper was given, or was given a stand-in for.
+/// A head that was checked. hyper got it, or a substitute if it was refused.
 #[derive(Debug)]
 pub(crate) struct CheckedHead {
     pub(crate) checked: Checked,

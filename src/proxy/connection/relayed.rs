@@ -92,7 +92,7 @@ impl AcceptedConnection {
     }
 }
 
-/// Why there is no header.
+/// Why no PROXY header came.
 enum MissingHeader {
     Fault(ProxyFault),
     Ended(Option<ProxyFault>, TransportEnd, Option<EndCause>),

@@ -28,7 +28,7 @@ const NAME_CAP: usize = 64;
 /// Most names that are kept in a record.
 const MAX_NAMES: usize = 16;
 
-/// What is known of the connection that a request goes out on.
+/// The connection that a request goes out on, as far as it is known.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayPath {
     addr: String,

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// Most things that are remembered; beyond them nothing new is told, so that nobody can flood a
-/// log by being many.
+/// Most messages that are remembered. After that nothing new is logged, so that many clients cannot flood
+/// the log.
 const MAX: usize = 1024;
 
-/// A bounded memory of what was told.
+/// A bounded set of messages that have been logged.
 #[derive(Debug)]
 pub(crate) struct LoggedOnce<T>(Mutex<HashSet<T>>);
 
@@ -19,10 +19,10 @@ impl<T> Default for LoggedOnce<T> {
 }
 
 impl<T: Eq + Hash> LoggedOnce<T> {
-    /// Whether this is to be told now.
-    pub(crate) fn is_news(&self, what: T) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.len() < MAX && told.insert(what)
+    /// Whether this has not been logged yet; from now on it has.
+    pub(crate) fn insert(&self, what: T) -> bool {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.len() < MAX && logged.insert(what)
     }
 }
 
@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn each_thing_once_and_not_without_end() {
-        let told = LoggedOnce::default();
-        assert!(told.is_news(0) && !told.is_news(0));
-        assert_eq!((1..5000).filter(|n| told.is_news(*n)).count(), MAX - 1);
+        let logged = LoggedOnce::default();
+        assert!(logged.insert(0) && !logged.is_news(0));
+        assert_eq!((1..5000).filter(|n| logged.insert(*n)).count(), MAX - 1);
     }
 }

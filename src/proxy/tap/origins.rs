@@ -125,7 +125,7 @@ impl Origins {
 
     /// Warns, once for each origin: a client could make up any number.
     fn tell(&self, origin: &str, text: impl FnOnce() -> String) {
-        if self.told.is_news(origin.to_owned()) {
+        if self.told.insert(origin.to_owned()) {
             tracing::warn!("{}", text());
         }
     }

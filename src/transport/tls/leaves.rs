@@ -131,7 +131,7 @@ pub async fn watch(listeners: Vec<(ListenAddr, Leaves)>) {
     }
 }
 
-/// What was told of, by fingerprint.
+/// The last reported stage of each certificate, by fingerprint.
 #[derive(Debug, Default)]
 struct ReportedStages(Vec<(String, Stage)>);
 

@@ -47,8 +47,8 @@ const NAMES: usize = 16;
 /// Sessions that can be resumed by their id (TLS 1.2 without tickets).
 const SESSIONS: usize = 1024;
 
-/// What a listener keeps while its configuration changes: the keys of its session tickets, its
-/// sessions, and where secrets are logged to.
+/// TLS state of a listener that outlives a reload: the keys of its session tickets, its sessions, and
+/// the key log.
 #[derive(Clone, Debug)]
 pub struct ListenerTlsState {
     ticketer: Arc<dyn ProducesTickets>,
@@ -237,7 +237,7 @@ fn configured(
     Ok(config)
 }
 
-/// What one handshake did.
+/// Facts of one TLS handshake.
 #[derive(Debug, Default)]
 pub(super) struct HandshakeFacts {
     asked: OnceLock<Asked>,

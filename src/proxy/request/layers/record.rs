@@ -208,7 +208,7 @@ fn warn_of_url_tokens(
     };
     // Behind a trusted proxy many clients come from one address.
     let client = client_of(connection.peer(), headers, tap.config.trusted_proxies()).ip;
-    if tap.url_tokens.is_news(client) {
+    if tap.url_tokens.insert(client) {
         let place = credential.place.as_str();
         let ignored = credential.effective == Some(false);
         let ignored = if ignored {
