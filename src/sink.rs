@@ -103,7 +103,7 @@ impl Wanted {
 }
 
 impl RecordPipeline {
-    /// An pipeline with these consumers.
+    /// A pipeline with these consumers.
     #[must_use]
     pub fn new(queues: Vec<Queue>, wanted: Wanted) -> Self {
         Self {

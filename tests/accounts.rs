@@ -121,7 +121,13 @@ impl Inside {
             .expect("the app itself does not panic");
         self.tap.pipeline().close(Duration::from_secs(5));
         assert_eq!(self.tap.pipeline().live().count(), 0, "without a record");
-        let lost = self.tap.pipeline().lost().iter().map(|(_, lost)| lost).sum();
+        let lost = self
+            .tap
+            .pipeline()
+            .lost()
+            .iter()
+            .map(|(_, lost)| lost)
+            .sum();
         (self.records.try_iter().collect(), lost)
     }
 }
@@ -146,6 +152,9 @@ async fn a_session_whose_task_panics_is_accounted_for() {
             conn.send_masked(Frame::close(1000, "")).await.unwrap();
             conn.frames_to_end().await;
         }
+        // The end of a session is logged from the same module.
+        let over = poll(STEP, || (tap.tap.connections() == 0).then_some(())).await;
+        assert!(over.is_some(), "a session does not end");
         let buggy = tracing::subscriber::set_default(Panics("wstap::proxy::tunnel::relay"));
         for _ in 0..PANICS {
             let (mut conn, status) = tap.upgrade().await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::proxy::request::pace::TooSlow;
 
-/// One request and its answer. SessionHandle by the bodies of both.
+/// One request and its answer. Shared by the bodies of both.
 #[derive(Debug)]
 pub struct Progress {
     begun: Instant,

@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn each_thing_once_and_not_without_end() {
         let logged = LoggedOnce::default();
-        assert!(logged.insert(0) && !logged.is_news(0));
+        assert!(logged.insert(0) && !logged.insert(0));
         assert_eq!((1..5000).filter(|n| logged.insert(*n)).count(), MAX - 1);
     }
 }

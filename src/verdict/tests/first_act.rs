@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::session::first_act::Unrecorded;
 use crate::session::memory::lost;
 use crate::session::party::{Leg, Party, Phase};
 use crate::session::record::close::{ActKind, FirstAct};
@@ -161,7 +162,7 @@ fn nobody_ended_what_has_not_ended() {
 fn a_refusal_comes_before_the_close_that_it_brings_about() {
     let mut refused = fixture("gateway.auth.token_mismatch");
     let at = refused.application().answered_at.unwrap();
-    refused.note_first_act(Default::default());
+    refused.note_first_act(Unrecorded::default());
     let act = refused.close.first_act.unwrap();
     assert_eq!(
         (act.party, act.kind, act.at),
