@@ -21,7 +21,7 @@ use crate::crowds::{accounts_for, silent};
 use crate::peers::{Peer, Via, echo, no_status_line, tunnel};
 use crate::support::client::connect;
 use crate::support::conn::Conn;
-use crate::support::deadline::within;
+use crate::support::deadline::{STEP, poll, within};
 use crate::support::frame::Frame;
 use crate::support::head;
 use crate::support::records::class;

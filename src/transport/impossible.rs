@@ -97,7 +97,7 @@ where
     bytes.get(range).ok_or(wrong)
 }
 
-/// Like [`slice`], to write into.
+/// Like [`slice()`], to write into.
 pub fn slice_mut<R>(bytes: &mut [u8], range: R, wrong: Impossible) -> Result<&mut [u8], Impossible>
 where
     R: SliceIndex<[u8], Output = [u8]> + RangeBounds<usize>,
