@@ -235,7 +235,7 @@ impl RecordPipeline {
     }
 
     fn hand_on(&self, record: &Arc<SessionRecord>) {
-        tracing::debug!(id = %record.id, "record written");
+        tracing::debug!(id = %record.id, "record queued");
         for queue in &self.queues {
             queue.offer(Arc::clone(record));
         }

@@ -74,7 +74,7 @@ async fn one_session_can_be_followed_through_the_log() {
             "Close seen",
             "leg ended",
             "session judged",
-            "record written",
+            "record queued",
         ];
         let all = of_session(&events, id);
         assert_in_order(&all, &wanted);
@@ -84,7 +84,7 @@ async fn one_session_can_be_followed_through_the_log() {
             1,
             "not those of the other session"
         );
-        assert_eq!(count("record written"), 1);
+        assert_eq!(count("record queued"), 1);
     }
     // What comes before the request is in the span of the connection.
     let of_connection = |message: &str| {

@@ -59,6 +59,15 @@ impl SessionRecord {
             tap,
             ..Unrecorded::default()
         });
+        // The time of a fault is in no other field.
+        if close.fault.is_some() && close.first == Some(Party::Tap) {
+            let of_tap = found.filter(|act| act.party == Party::Tap);
+            return of_tap.or(Some(FirstAct {
+                party: Party::Tap,
+                kind: ActKind::Tap,
+                at: self.closed_at,
+            }));
+        }
         if self.had_tunnel()
             || self.passthrough.is_some()
             || found.map(|act| act.party) == close.first

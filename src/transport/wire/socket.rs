@@ -155,7 +155,8 @@ impl Socket {
 
     pub(super) fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
         let error = match &mut self.stream {
-            Raw::Http2(stream) => return stream.broke(self.waking.task()),
+            // Asking a stream replaces the waker of a write that waits, so it must be the task's own.
+            Raw::Http2(stream) => return stream.broke(self.waking.task()?),
             Raw::Tcp(tcp) => tcp.take_error(),
             Raw::Unix(unix) => unix.take_error(),
         };

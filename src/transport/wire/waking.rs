@@ -134,11 +134,11 @@ impl<F: Flag> Waking<F> {
         matches!(self, Self::AtOnce)
     }
 
-    /// The task that is woken.
-    pub(super) fn task(&self) -> &Waker {
+    /// The task that is woken; `None` before the first read, and when reads do not wait.
+    pub(super) fn task(&self) -> Option<&Waker> {
         match self {
-            Self::Asked(leg) => &leg.promise.task,
-            Self::New | Self::AtOnce => Waker::noop(),
+            Self::Asked(leg) => Some(&leg.promise.task),
+            Self::New | Self::AtOnce => None,
         }
     }
 }

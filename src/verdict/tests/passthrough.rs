@@ -188,6 +188,14 @@ fn a_bare_connect_that_the_gateway_ended_is_no_probe() {
     assert_eq!(with("client", 0), "probe.passed");
     assert_eq!(with("gateway", 0), "ok.passed");
     assert_eq!(with("client", 3), "ok.passed");
+    // The gateway ended TLS by an alert before the client left.
+    let alert = judged("probe.passed", |record| {
+        let at = record["opened_at"].clone();
+        record["passthrough"]["to_gateway"] = json!({ "bytes": 0 });
+        record["passthrough"]["to_client"] =
+            json!({ "bytes": 7, "last_record": "alert", "last_at": at });
+    });
+    assert_eq!(alert, "ok.passed");
 }
 
 #[test]

@@ -304,7 +304,9 @@ impl Relay {
             }
             if let Err(WriteEnd(_, cause)) = wire.write(cx, &encode_close(code, reason, masking)) {
                 if cause.is_bug() {
+                    // Both legs are gone.
                     self.faulted(&cause);
+                    return false;
                 }
                 aborted.push(leg);
                 continue;

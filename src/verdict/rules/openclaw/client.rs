@@ -55,6 +55,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn connect_failed(view: &View<'_>) -> Option<Finding> {
+    // Also without the dialect: with `gateway.dialect: plain` the client's own words are enough.
     let (close, code) = view.client_close()?;
     let words = match code? {
         4008 | 1008 => "connect failed",

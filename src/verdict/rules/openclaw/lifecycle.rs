@@ -114,6 +114,7 @@ fn starting(view: &View<'_>) -> Option<Finding> {
 }
 
 fn unavailable(view: &View<'_>) -> Option<Finding> {
+    // Also without the dialect: with `gateway.dialect: plain` the code alone is enough.
     let later = view
         .gateway_close()
         .is_some_and(|(_, code)| code == Some(1013));

@@ -78,7 +78,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn first_frame(view: &View<'_>) -> Option<Finding> {
-    if !too_big(view) || !view.was_in_handshake() {
+    if !view.is_openclaw() || !too_big(view) || !view.was_in_handshake() {
         return None;
     }
     let size = largest(view).map_or_else(String::new, |size| format!(" ({})", human_bytes(size)));
