@@ -1,8 +1,8 @@
-//! What a running tap tells whoever runs it: HTTP, read-only, on a listener of its own.
+//! Status of a running tap for its operator: read-only HTTP, on a listener of its own.
 //!
-//! It stands beside the data path and never in its way: tasks of its own, few connections, one
-//! request each, and nothing here that a session waits for. What it may tell is what stands in
-//! records, so no secrets; who may ask is decided in `guard`. `docs/admin.md` is the reference.
+//! It is separate from the data path and never blocks it: its own tasks, few connections, one
+//! request each, and nothing here that a session waits for. It shows only what records contain, so
+//! no secrets; `guard` decides who may ask. `docs/admin.md` is the reference.
 
 pub mod client;
 mod exposition;
@@ -19,7 +19,7 @@ pub use self::reloads::Reloads;
 pub use self::server::serve;
 pub use self::service::{AdminService, Now, NowReader, Parts};
 
-/// Something bound for the admin listener.
+/// A bound socket of the admin listener.
 #[derive(Debug)]
 pub struct Socket {
     /// Where it listens.

@@ -52,7 +52,7 @@ pub struct BoundListener {
     pub place: ListenAddr,
     /// `None` for plain HTTP.
     pub certificate: Option<Arc<Certificate>>,
-    /// What is told of its certificates, live; nothing for plain HTTP.
+    /// Its current certificates, as metrics and the log show them; empty for plain HTTP.
     pub leaves: Leaves,
     acceptor: Acceptor,
 }
@@ -79,7 +79,7 @@ impl Bound {
         Self::bind_with(config, queues, Passed::default()).await
     }
 
-    /// The same, with sockets that the service manager has opened for us.
+    /// Like [`Self::bind`], with sockets that the service manager has opened for us.
     pub async fn bind_with(
         config: Config,
         queues: Vec<Queue>,
@@ -93,8 +93,8 @@ impl Bound {
         Self::assemble(config, queues, sockets, admin, own)
     }
 
-    /// With connections that the packet filter redirects to us, for a configuration whose only listener
-    /// stands for them. They go where their clients had wanted, from the clients' own addresses.
+    /// Serves connections that the packet filter redirects to us, in place of the configuration's only listener. They
+    /// continue to the destinations that their clients had dialled, from the clients' own addresses.
     pub fn bind_redirected(
         config: Config,
         queues: Vec<Queue>,
@@ -103,7 +103,7 @@ impl Bound {
         Self::bind_to(config, queues, Listening::Redirected(redirected))
     }
 
-    /// With a socket that is open already, for a configuration whose only listener stands for it.
+    /// Serves a socket that is already open, in place of the configuration's only listener.
     pub fn bind_to(
         config: Config,
         queues: Vec<Queue>,
@@ -183,14 +183,14 @@ impl Bound {
         })
     }
 
-    /// Reads the configuration again when `asked` says so or its files have changed.
+    /// Reloads the configuration on each message from `asked`, and when its files have changed.
     #[must_use]
     pub fn reloading(mut self, source: Source, asked: mpsc::Receiver<()>) -> Self {
         self.reloads = Some((source, asked));
         self
     }
 
-    /// Reports when the gateway stops or starts to be reachable.
+    /// Also reports when the gateway becomes unreachable or reachable.
     #[must_use]
     pub fn watching_the_gateway(mut self) -> Self {
         self.watches_gateway = true;
@@ -203,7 +203,7 @@ impl Bound {
         self.current.tap()
     }
 
-    /// What the admin listener tells, if there is one.
+    /// The service of the admin listener, if there is one.
     fn service(&self) -> Option<Arc<AdminService>> {
         let tap = self.current.tap();
         let admin = tap.config().admin()?.clone();
@@ -319,7 +319,7 @@ pub fn ephemeral_fingerprinter() -> Fingerprinter {
     Fingerprinter::ephemeral(key)
 }
 
-/// Opens the file of TLS secrets, if there is to be one, and says so where nobody can miss it.
+/// Opens the file of TLS secrets, if one is configured, and warns about it.
 fn key_log(config: &Config) -> Result<Option<Arc<dyn KeyLog>>, StartError> {
     let Some(path) = config.tls_keylog() else {
         return Ok(None);

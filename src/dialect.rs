@@ -1,4 +1,5 @@
-//! What the application says inside the tunnel, read in passing, and what is known of it otherwise.
+//! Dialects: what an application says inside the tunnel, read in passing, and facts about the
+//! application itself.
 //!
 //! A dialect is pure and bounded: it is shown the first bytes of the data messages it asks for,
 //! and tells facts. Broken input is a fact, never a failure, and nothing it does can touch the
@@ -40,7 +41,7 @@ const ALL: &[Choice] = &[
 ];
 
 impl Choice {
-    /// What is known of the dialect.
+    /// The dialect's profile.
     #[must_use]
     pub fn profile(self) -> &'static Profile {
         match self {
@@ -57,7 +58,8 @@ pub fn profiles() -> impl Iterator<Item = &'static Profile> {
     ALL.iter().map(|choice| choice.profile())
 }
 
-/// The profile of the dialect with this name. Of a dialect of another version nothing is known.
+/// The profile of the dialect with this name. A dialect that this version does not know gets the
+/// profile of `plain`.
 #[must_use]
 pub fn named(name: &str) -> &'static Profile {
     profiles()
@@ -71,8 +73,8 @@ pub fn reader(choice: Choice, fingerprinter: &Fingerprinter, target: &str) -> Bo
     (choice.profile().reader)(fingerprinter, target)
 }
 
-/// What an answer is whose body begins like this, if surely a gateway itself made it, of whichever dialect:
-/// a gateway shows by its answers what it is, also where the configuration names another dialect.
+/// The kind of an answer by the beginning of its body, if a gateway of any dialect certainly made it: an answer
+/// identifies its gateway, also where the configuration names another dialect.
 #[must_use]
 pub fn body(front: &[u8], content_type: &str) -> Option<BodyKind> {
     profiles().find_map(|profile| (profile.body)(front, content_type))

@@ -1,8 +1,8 @@
 //! `wstap explain`: a rule's page, one session told step by step, or a whole file summarised.
 //!
-//! Telling is pure and stands apart ([`steps`], [`phases`], [`session`], [`rules`], [`summary`]);
-//! only [`source`] and this file read. Verdicts are made anew by [`crate::verdict::decide`], the
-//! same function as in the running tap.
+//! The explanation itself is pure and separate ([`steps`], [`phases`], [`session`], [`rules`],
+//! [`summary`]); only [`source`] and this file read. Verdicts are made anew by
+//! [`crate::verdict::decide`], the same function as in the running tap.
 
 mod offset;
 mod page_writer;
@@ -121,7 +121,7 @@ fn explain(options: &Options, input: Box<dyn BufRead>) -> Result<Explanation, Ex
     }
     let path = Path::new(what);
     let part = PartOfId::read(what);
-    // An id is meant where somebody says in which file it stands.
+    // With a records file given, the argument is an id.
     let exists = path.exists() && !path.is_dir();
     let is_file = exists && (part.is_none() || options.records.is_none());
     // No session has an id that begins like a Close code or a status: ids begin with their time.

@@ -117,7 +117,7 @@ fn alive_line(told: &Result<Liveness, String>, look: Look, out: &mut dyn Write) 
     }
 }
 
-/// What fails, or where the gateway stands when nothing does. A terminal breaks it at its width.
+/// The failed checks, or the gateway's state if none failed. A terminal breaks it at its width.
 fn one_line(told: &Result<Readiness, String>, look: Look, out: &mut dyn Write) -> io::Result<()> {
     let mut say = |text: String| writeln!(out, "{}", look.fit(&text));
     let told = match told {

@@ -1,4 +1,4 @@
-//! `--in`: into the network namespace of a container, a Compose service, a process, or a network namespace's file.
+//! `--in`: enters the network namespace of a container, a Compose service or a process, or one named by a file.
 
 #[cfg(target_os = "linux")]
 pub mod engine;

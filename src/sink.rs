@@ -1,8 +1,8 @@
 //! Where finished records go.
 //!
-//! Every consumer has a bounded queue and a thread of its own: a slow or full disk, or a reader
-//! that does not read, costs records (counted and shown), never traffic. Repeated endings are joined
-//! first (`repeats`), so that a flood of them costs no evidence.
+//! Every consumer has a bounded queue and a thread of its own: a slow or full disk, or a reader that does not read,
+//! loses records (counted and shown), but never slows traffic. Repeated endings are joined first (`repeats`), so that a
+//! flood of them costs no evidence.
 
 mod batch;
 pub mod file;
@@ -36,13 +36,14 @@ use repeats::Joiner;
 /// certificate and left for a request of its address.
 const SIBLINGS: Duration = Duration::from_secs(1);
 
-/// How often the waiting ones are looked at.
+/// Interval at which waiting records are checked.
 pub const SETTLE_EVERY: Duration = Duration::from_millis(200);
 
-/// Sessions that wait at most; further ones are judged at once.
+/// Maximum number of waiting records; further ones are judged at once.
 const MAX_WAITING: usize = 4096;
 
-/// Connections without a request wait only below this, so that anybody's cannot keep sessions from waiting.
+/// Connections without a request wait only while fewer than this wait, so that strangers cannot take the places of
+/// sessions.
 const MAX_WAITING_VISITS: usize = MAX_WAITING / 2;
 
 /// Takes finished records, judges them and hands them to every consumer.
@@ -52,10 +53,10 @@ pub struct RecordPipeline {
     wanted: Wanted,
     metrics: Metrics,
     live: Arc<Registry>,
-    /// Only where somebody can look at them.
+    /// The last records; only kept if something can show them.
     last: Option<Recent>,
     ended: Mutex<Ended>,
-    /// `None`: each record is handed on by itself.
+    /// `None`: repeated endings are not joined.
     joiner: Mutex<Option<Joiner>>,
     visits: Mutex<Visits>,
 }
@@ -85,11 +86,11 @@ pub struct Wanted {
 /// Which records of a kind consumers get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// Those that did not end well.
+    /// Only records of sessions that did not end well.
     Errors,
     /// Every one.
     All,
-    /// Not one.
+    /// No record.
     None,
 }
 
@@ -103,7 +104,7 @@ impl Wanted {
 }
 
 impl RecordPipeline {
-    /// A pipeline with these consumers.
+    /// A pipeline that hands records to these consumers.
     #[must_use]
     pub fn new(queues: Vec<Queue>, wanted: Wanted) -> Self {
         Self {
@@ -125,11 +126,10 @@ impl RecordPipeline {
         self
     }
 
-    /// Judges a record, hands it on, and gives it back with its verdict. One that vanished without
-    /// a word is judged a little later, because others that die with it explain it: then there is
-    /// nothing to give back. So is a client that was shown our certificate and left: a browser that opens
-    /// two connections leaves one of them in the moment in which its request goes out on the other. Never
-    /// waits.
+    /// Judges a record, hands it on, and returns it with its verdict. The record of a session that vanished is judged a
+    /// little later, because others that end with it may explain it; then this returns `None`. The same holds for a
+    /// client that was shown our certificate and left: a browser that opens two connections drops one of them when its
+    /// request goes out on the other. Never blocks.
     pub fn publish(&self, record: SessionRecord, now: Instant) -> Option<Arc<SessionRecord>> {
         let mut ended = self.ended();
         ended.memory.note(&record);
@@ -165,7 +165,8 @@ impl RecordPipeline {
         true
     }
 
-    /// The gateway told an open session that it goes down; `boot` is its process.
+    /// Records that the gateway announced to an open session that it goes down; `boot` identifies
+    /// its process.
     pub fn announce(&self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
         self.ended().memory.announce(gateway, boot, down);
     }
@@ -279,7 +280,7 @@ impl RecordPipeline {
         self.last.as_ref().map(Recent::look).unwrap_or_default()
     }
 
-    /// Records that every consumer has lost so far.
+    /// Number of records that each consumer has lost so far.
     #[must_use]
     pub fn lost(&self) -> Vec<(String, u64)> {
         self.queues
@@ -303,7 +304,7 @@ impl RecordPipeline {
         }
     }
 
-    /// Tells people of something that happened without a session.
+    /// Passes on an event that belongs to no session, for the lines for people.
     pub fn notice(&self, text: &str, at: Moment) {
         for queue in &self.queues {
             queue.notice(text, at);

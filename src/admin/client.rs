@@ -1,4 +1,4 @@
-//! Asks the admin listener of a running tap: what `wstap health` and `wstap sessions` stand on.
+//! Client of a running tap's admin listener, used by `wstap health` and `wstap sessions`.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,7 +22,7 @@ use crate::terminal::Look;
 /// For connecting, asking and the whole answer. The tap may dial its gateway meanwhile.
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// No answer is longer.
+/// Maximum length of an answer.
 const MOST: usize = 32 << 20;
 
 /// How the tap to ask is found.
@@ -44,13 +44,13 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Client {
     admin: Admin,
-    /// Nobody said where it is.
+    /// No address was given.
     assumed: bool,
-    /// Mistakes of the configuration that would say where it is.
+    /// Errors in the configuration that contains its address.
     mistakes: Option<String>,
 }
 
-/// What it said.
+/// The answer of the admin listener.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -59,10 +59,10 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// The listener gave no answer that can be used.
+/// The admin listener gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens there, or nobody that can be reached.
+    /// Nobody listens there, or the address cannot be reached.
     #[error("failed to reach the admin listener {addr}: {source}{hint}")]
     Connect {
         /// Where.
@@ -78,7 +78,7 @@ pub enum CallError {
         /// Where.
         addr: String,
     },
-    /// What came is no HTTP.
+    /// The answer is not HTTP.
     #[error("failed to ask the admin listener {addr}: {detail}")]
     Http {
         /// Where.
@@ -86,7 +86,7 @@ pub enum CallError {
         /// What went wrong.
         detail: String,
     },
-    /// It does not answer us.
+    /// The admin listener refused the request.
     #[error("the admin listener {addr} refused: {status} {said}")]
     Refused {
         /// Where.
@@ -98,7 +98,7 @@ pub enum CallError {
     },
 }
 
-/// A client and a runtime for it to work in; else the problem is told and the exit code returned.
+/// A client and its runtime. On failure prints the problem and returns the exit code.
 pub fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, Runtime), u8> {
     let client = Client::find(options).map_err(|error| {
         let text = Look::stderr().fit(&format!("wstap: {error}"));
@@ -172,7 +172,7 @@ impl Client {
                 "admin.listen has port 0, which the system chooses: give --admin ADDR".to_owned(),
             );
         }
-        // What listens on every address is asked on this host.
+        // A listener on every address is asked over loopback.
         match host.ip() {
             Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => *host = Host::Ip(Ipv4Addr::LOCALHOST.into()),
             Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => *host = Host::Ip(Ipv6Addr::LOCALHOST.into()),
@@ -252,7 +252,7 @@ impl Client {
     }
 }
 
-/// Nobody said where the listener is, and it is not where it is by default.
+/// No address was given, and nothing answers at the default one.
 const NOT_NAMED: &str = "; start the tap with `--admin 127.0.0.1:8480` (or `admin: {}` in its \
                          configuration), or say where it is by --admin, WSTAP_ADMIN or --config";
 

@@ -1,7 +1,7 @@
 //! `/metrics` in the text format of Prometheus (version 0.0.4).
 //!
-//! Written by hand: it is a few lines a family, and `prometheus-client` writes `OpenMetrics`, where a
-//! counter's family has another name than its samples; `promtool check metrics` does not read that.
+//! Written by hand: it is a few lines per family, and `prometheus-client` writes `OpenMetrics`, where a counter's
+//! family has another name than its samples, which `promtool check metrics` rejects.
 
 use std::fmt::{Display, Write as _};
 
@@ -16,7 +16,7 @@ use crate::sink::metrics::{BUCKETS, Counts};
 /// The media type of the format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Everything that is told.
+/// All values of one scrape.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) counts: Counts,
@@ -258,7 +258,7 @@ fn flows(page: &mut Page, counts: &Counts, traffic: &Traffic) {
     }
 }
 
-/// Bounds in microseconds that are shown; each is a bound of [`Added`] too.
+/// Bucket bounds in microseconds; each is also a bound of [`Added`].
 const SHOWN_US: [u32; 12] = [
     5, 10, 25, 50, 100, 250, 500, 1000, 5000, 25_000, 100_000, 1_000_000,
 ];

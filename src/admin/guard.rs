@@ -1,5 +1,5 @@
-//! Who may ask: a request that names the listener as its operator does, brings the token where one
-//! is configured, and only wants to read.
+//! Access to the admin listener: a request must name the listener as its operator does, carry the
+//! token if one is configured, and only read.
 
 use std::net::IpAddr;
 
@@ -17,10 +17,10 @@ pub(super) enum Refusal {
     /// A name that does not belong to the listener: a page may have made it point here.
     #[error("this Host is not known; if it is a name of this listener, add it to admin.hosts")]
     Host,
-    /// No token, or another one. Which of the two is not told.
+    /// No token, or a wrong one. The answer does not say which.
     #[error("expected the token of admin.token_file, as `Authorization: Bearer TOKEN`")]
     Token,
-    /// Nothing can be changed here.
+    /// The method is not GET or HEAD; the listener is read-only.
     #[error("only GET and HEAD")]
     Method,
 }
@@ -70,7 +70,7 @@ fn brings(headers: &HeaderMap, token: &AdminToken) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer ") && token.is(given)
 }
 
-/// The value of a header that is there exactly once.
+/// The value of a header that occurs exactly once.
 fn sole<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> Option<&'h [u8]> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {

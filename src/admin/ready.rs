@@ -12,13 +12,13 @@ use crate::transport::listening::ListenAddr;
 use crate::transport::tls::leaves::Leaves;
 use crate::upstream::{Dialler, Reached};
 
-/// A connection to the gateway that came through within this time says that it can be reached.
+/// If a connection to the gateway succeeded within this time, the gateway counts as reachable.
 const RECENT: Duration = Duration::from_mins(1);
 
-/// How often the gateway is dialled for the check's own sake, at most.
+/// Minimum interval between dials that the check itself makes.
 const DIAL_EVERY: Duration = Duration::from_secs(5);
 
-/// How long such a dial may take; whoever asks waits for it.
+/// Time limit for such a dial; the request waits for it.
 const DIAL_LIMIT: Duration = Duration::from_secs(3);
 
 /// A listener of the tap.
@@ -33,9 +33,9 @@ pub struct ListenerFacts {
 /// The answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// Every check is fine.
+    /// Every check passed.
     pub ready: bool,
-    /// What was looked at.
+    /// The single checks.
     pub checks: Vec<Check>,
 }
 
@@ -60,7 +60,7 @@ impl Check {
     }
 }
 
-/// The end of a certificate, for metrics.
+/// The expiry of a certificate, for metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expiry {
     /// The address that shows it.
@@ -71,11 +71,11 @@ pub(super) struct Expiry {
     pub(super) at: i64,
 }
 
-/// What readiness is judged by.
+/// The inputs of the readiness check.
 #[derive(Debug)]
 pub(super) struct Ready {
     listeners: Vec<ListenerFacts>,
-    /// Where TLS secrets are written to: it keeps nothing from working, and nobody may forget it.
+    /// Where TLS secrets are written. It fails no check, but the operator must not forget it.
     tls_keylog: Option<PathBuf>,
     /// When the check itself dialled last; held while it does.
     last_try: Mutex<Option<Instant>>,
@@ -90,7 +90,7 @@ impl Ready {
         }
     }
 
-    /// When each certificate ends to be valid.
+    /// When each certificate expires.
     pub(super) fn expiries(&self) -> Vec<Expiry> {
         let mut all = Vec::new();
         for listener in &self.listeners {
@@ -128,7 +128,7 @@ impl Ready {
         }
     }
 
-    /// Sockets are bound before anything is served, so that this only tells where.
+    /// Sockets are bound before anything is served, so this check only lists them.
     fn bound(&self) -> Check {
         let all: Vec<String> = self
             .listeners
@@ -138,13 +138,14 @@ impl Ready {
         Check::new("listeners", !all.is_empty(), all.join(", "))
     }
 
-    /// Sessions tell whether the gateway can be reached; only while there are none it is dialled.
+    /// The dials of sessions show whether the gateway can be reached; without recent ones the check
+    /// dials.
     async fn gateway(&self, dialler: &Dialler) -> Check {
         if let Reached::Answered(_) = reached(dialler) {
             return told(dialler);
         }
         let mut last_try = self.last_try.lock().await;
-        // Where nothing is known it was not this gateway that was tried recently: a reload has come.
+        // If nothing is known, the recent try was for another gateway, before a reload.
         let unknown = reached(dialler) == Reached::Unknown;
         let may = unknown || last_try.is_none_or(|at| at.elapsed() >= DIAL_EVERY);
         if may && !matches!(reached(dialler), Reached::Answered(_)) {
@@ -159,7 +160,7 @@ impl Ready {
     }
 }
 
-/// Whether the last connection to the gateway came through, without trying.
+/// Whether the last connection to the gateway succeeded. Does not dial.
 pub(super) fn gateway_is_up(dialler: &Dialler) -> Option<bool> {
     match reached(dialler) {
         Reached::Unknown => None,
@@ -197,7 +198,7 @@ fn certificates(listeners: &[ListenerFacts], now: Timestamp) -> Check {
         let leaves = certificates.as_ref().map(Leaves::now);
         for (position, leaf) in leaves.iter().flat_map(|leaves| leaves.iter()).enumerate() {
             let (not_before, not_after) = (leaf.not_before, leaf.not_after);
-            // The only one needs no number.
+            // A single certificate needs no number.
             let which = if leaves.as_ref().is_some_and(|leaves| leaves.len() > 1) {
                 format!("{position} of {place}")
             } else {

@@ -1,15 +1,15 @@
-//! What reloads of the configuration came to.
+//! Outcomes of configuration reloads.
 
 use jiff::Timestamp;
 
-/// What reloads of the configuration came to.
+/// Outcomes of configuration reloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reloads {
-    /// Those that are in force, or found nothing different.
+    /// Reloads that were applied, or found nothing different.
     pub applied: u64,
-    /// Those that changed nothing because something was wrong.
+    /// Reloads that were refused because of an error.
     pub refused: u64,
-    /// The last one was refused: what runs is not what the files say.
+    /// The last one was refused: the running configuration is not the one in the files.
     pub last_failed: bool,
     /// When the last one was applied.
     pub applied_at: Option<Timestamp>,

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::service::AdminService;
 use crate::transport::listener;
 
-/// Connections at the same time. When one more comes, the oldest goes of the address that has most:
-/// an address that opens many cannot keep a health check out.
+/// Maximum number of connections at a time. One more evicts the oldest of the address with the most
+/// connections, so that an address that opens many cannot keep a health check out.
 const CONNECTIONS: usize = 64;
 
 /// From accept to the end of a request's head.
@@ -30,7 +30,7 @@ const LIFETIME: Duration = Duration::from_secs(15);
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
 
-/// Accepts until it is dropped, and every connection ends with it.
+/// Accepts until it is dropped, which also ends every connection.
 pub async fn serve(service: Arc<AdminService>, listener: TcpListener) {
     let mut tasks = JoinSet::new();
     let mut open = Open::default();
@@ -43,25 +43,25 @@ pub async fn serve(service: Arc<AdminService>, listener: TcpListener) {
         let reached = reached.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let task = tasks.spawn(connection(Arc::clone(&service), stream, reached));
         open.0.push_back((peer.ip(), task));
-        // Accepting goes on when what has come was looked at. Otherwise as many as wait in the backlog
-        // would be accepted in one go, and the first ones put out before their request was read.
+        // Let the new connection read its request first. Otherwise the whole backlog would be accepted at once, and its
+        // first connections evicted before their requests were read.
         yield_now().await;
     }
 }
 
-/// The open connections in their order, and whose they are.
+/// The open connections, oldest first, each with its client's address.
 #[derive(Debug, Default)]
 struct Open(VecDeque<(IpAddr, AbortHandle)>);
 
 impl Open {
-    /// Sees to it that there is room for one more.
+    /// Evicts a connection if there is no room for one more.
     fn make_room(&mut self) {
         self.0.retain(|(_, task)| !task.is_finished());
         if self.0.len() < CONNECTIONS {
             return;
         }
         let all = |of: IpAddr| self.0.iter().filter(|(from, _)| *from == of).count();
-        // From the newest to the oldest: of those that are equal the last one is taken.
+        // Newest first, because `max_by_key` returns the last of equals: the oldest.
         let places = self.0.iter().enumerate().rev();
         let most = places.max_by_key(|(_, (from, _))| all(*from));
         let place = most.map(|(place, _)| place);

@@ -1,4 +1,4 @@
-//! The pages of the admin listener: what is asked for, and the answer.
+//! The pages of the admin listener: maps requests to answers.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -46,11 +46,11 @@ pub struct AdminService {
 pub struct Now {
     /// Client connections and tunnels that are open.
     pub connections: usize,
-    /// Those that have no session yet.
+    /// Connections that have no session yet.
     pub handshakes: usize,
-    /// The way to the gateway.
+    /// Dials the gateway.
     pub dialler: Dialler,
-    /// What reloads came to.
+    /// Outcomes of reloads.
     pub reloads: Reloads,
 }
 
@@ -81,7 +81,7 @@ pub struct Parts {
 }
 
 impl AdminService {
-    /// Everything that is bound is known.
+    /// A service for a tap whose sockets are bound.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts {
@@ -157,7 +157,7 @@ impl AdminService {
         response(StatusCode::OK, exposition::CONTENT_TYPE, page)
     }
 
-    /// Made by a thread of its own: a long list must not keep a thread from its sessions.
+    /// Built on a blocking thread: a long list must not hold up the sessions of a worker.
     async fn sessions(&self) -> Response<Full<Bytes>> {
         let pipeline = Arc::clone(&self.pipeline);
         let made = tokio::task::spawn_blocking(move || {

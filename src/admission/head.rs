@@ -45,7 +45,7 @@ pub enum Step {
     Head(usize, Box<Checked>),
     /// So many bytes at the front belong to a body and may pass.
     Body(usize),
-    /// This head may not pass, and nothing behind it may.
+    /// Neither this head nor anything after it may pass.
     Refused(Box<Checked>),
     /// The body of a request that has passed already is broken.
     BrokenBody(Refusal),

@@ -1,4 +1,5 @@
-//! Opens the sockets of a configuration: all of them, or every error with what to do about it.
+//! Opens the sockets of a configuration: either all of them, or it returns every error with its
+//! remedy.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use crate::transport::{holder, listener, unix};
 #[derive(Debug, PartialEq, Eq)]
 struct Unbound {
     failed: String,
-    /// Empty where that says all.
+    /// What to do about it; empty if `failed` is enough.
     to_do: String,
 }
 
@@ -62,7 +63,7 @@ async fn bind_admin(wanted: &Admin) -> Result<Vec<admin::Socket>, Unbound> {
     let mut sockets = Vec::new();
     for listener in bind_one(&wanted.listen).await? {
         let addr = listener.local_addr().map_err(|error| error.to_string())?;
-        // `localhost` is what the hosts file says.
+        // The hosts file decides where `localhost` leads.
         if wanted.token.is_none() && !addr.ip().to_canonical().is_loopback() {
             let name = &wanted.listen.host;
             return Err(format!(
@@ -110,7 +111,7 @@ async fn bind_one(listen: &ListenAddr) -> Result<Vec<TcpListener>, Unbound> {
     addresses.into_iter().map(bind).collect()
 }
 
-/// In words. Who holds a port, and what this process may do, is found out only now.
+/// The error in words. Only a failed bind looks up who holds the port and what this process may do.
 fn unbound(addr: SocketAddr, error: &io::Error) -> Unbound {
     let (why, to_do) = match error.kind() {
         io::ErrorKind::AddrInUse => match holder::of(addr) {

@@ -1,4 +1,4 @@
-//! From a listener's configuration to what it serves TLS with.
+//! Loads or makes the certificates that a listener is configured with.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::transport::tls::{ListenerTlsState, Terminator};
 pub struct Certificate {
     /// The leaves and their keys; at least one. The first is the default.
     pub identities: Vec<Identity>,
-    /// What clients have to bring.
+    /// TLS policy: versions, and which client certificates are required.
     pub policy: TlsPolicy,
     /// The development CA's files, when it is self-signed.
     pub development: Option<DevFiles>,
@@ -52,13 +52,13 @@ impl Certificate {
         })
     }
 
-    /// It is one of ours, and the time has come to make another.
+    /// Whether it is a development certificate that is due for renewal.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let mut all = self.identities.iter();
         self.development.is_some() && all.any(|one| dev_ca::is_due(one.not_after, now))
     }
 
-    /// What serves it.
+    /// The TLS terminator that serves it.
     pub(super) fn terminator(
         &self,
         listener_state: &ListenerTlsState,

@@ -9,18 +9,18 @@ use std::path::PathBuf;
 
 use crate::config::{Named, Stamp};
 
-/// The files of a configuration, and what the last looks saw.
+/// The files of a configuration, and their states at the last two checks.
 #[derive(Debug)]
 pub(super) struct Files {
     paths: Vec<PathBuf>,
-    /// As they were when they were read last.
+    /// Their state when they were last read.
     read: Vec<Option<Stamp>>,
-    /// As the last look saw them.
+    /// Their state at the last check.
     seen: Vec<Option<Stamp>>,
 }
 
 impl Files {
-    /// Begins with files as they were when they began to be read.
+    /// Starts with the state that the files had when reading them began.
     pub(super) fn new(named: &[Named]) -> Self {
         let read: Vec<_> = named.iter().map(|file| file.stamp).collect();
         Self {
@@ -30,7 +30,7 @@ impl Files {
         }
     }
 
-    /// Whether they have changed and are at rest. What it tells of once it does not tell again.
+    /// Checks the files; whether they have changed and are at rest. Each change is reported once.
     pub(super) fn have_changed(&mut self) -> bool {
         let now: Vec<_> = self.paths.iter().map(|path| Stamp::of(path)).collect();
         let at_rest = now == self.seen;

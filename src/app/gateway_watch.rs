@@ -1,8 +1,8 @@
-//! Reports when the gateway stops or starts to be reachable, also while no client is there to notice.
+//! Reports when the gateway becomes unreachable or reachable, also while no client is connected to notice.
 //!
-//! Sessions tell most of the time, for nothing is dialled while they get through. Otherwise the gateway
-//! is dialled every [`SLOW`], as the readiness check does it, and more often while something is about
-//! to be reported: one failed dial is no news, two in a row are.
+//! Most of the time the dials of sessions are enough: while they succeed, nothing else is dialled. Otherwise the
+//! gateway is dialled every [`SLOW`], as in the readiness check, and more often while a change is being confirmed: one
+//! failed dial is not reported, two in a row are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,19 +25,19 @@ const AWAY: Duration = Duration::from_secs(3);
 /// Time between two looks at what sessions found, and between the dials that confirm a change.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// Time limit for a dial. An answer that takes longer is none for clients either.
+/// Time limit for a dial. Clients would not wait longer for an answer either.
 const DIAL_LIMIT: Duration = Duration::from_secs(3);
 
-/// Observations that a change needs.
+/// Number of observations in a row that confirm a change.
 const CONFIRMED: u32 = 2;
 
 /// Changes that are reported one after the other; further ones are counted.
 const MOST: u32 = 6;
 
-/// Time after which one more may be reported.
+/// Time after which one more change may be reported.
 const REFILL: Duration = Duration::from_secs(30);
 
-/// Time without a change after which those that were only counted are summed up.
+/// Time without a change after which the changes that were only counted are reported as one.
 const STEADY: Duration = Duration::from_mins(1);
 
 /// Follows the gateway until the tap shuts down.
@@ -75,14 +75,14 @@ pub(super) async fn run(current: Arc<Current>) {
     }
 }
 
-/// Dials. `None` where the dial says nothing about the gateway.
+/// Dials the gateway. `None` if the outcome says nothing about it.
 async fn observe(tap: &Tap, dialled: &mut Instant) -> Option<Observation> {
     let outcome = timeout(DIAL_LIMIT, tap.dialler().dial()).await;
     *dialled = Instant::now();
     match outcome {
         Ok(Ok(_)) => Some(Observation::Up),
         Ok(Err(failed)) => match failed.error.kind {
-            // Our own want.
+            // A limit of this process or host, not the gateway.
             Kind::OpenFiles | Kind::SystemFiles | Kind::Memory | Kind::Watches | Kind::Ports => {
                 None
             }
@@ -101,7 +101,7 @@ async fn observe(tap: &Tap, dialled: &mut Instant) -> Option<Observation> {
 }
 
 fn report(tap: &Tap, text: &str, is_up: bool) {
-    // Where people read lines the event would say the same twice.
+    // With line output, the notice below already says it.
     if tap.config().output() == OutputFormat::Line {
         tracing::debug!(reachable = is_up, "{text}");
     } else if is_up {
@@ -123,7 +123,7 @@ enum Observation {
     },
 }
 
-/// What is to be reported.
+/// A change to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Change {
     Unreachable {
@@ -134,7 +134,7 @@ enum Change {
         /// Every dial in between was refused: the process was away, or its port was closed off.
         refused: bool,
     },
-    /// Changes that were not reported, and what it has been since.
+    /// Changes that were not reported one by one, and the state since then.
     Flapped {
         changes: u32,
         over: Duration,
@@ -175,10 +175,10 @@ impl Change {
 /// From observations to reports. Pure.
 #[derive(Debug)]
 struct State {
-    /// What has been confirmed. A gateway that was never seen counts as reachable: only its absence
-    /// is news.
+    /// The confirmed state. A gateway that was never reached counts as reachable, so that only its
+    /// absence is reported.
     up: bool,
-    /// Observations in a row that say otherwise.
+    /// Observations in a row that contradict it.
     against: u32,
     /// When the first of them came.
     turned: Instant,

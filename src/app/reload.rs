@@ -1,5 +1,5 @@
-//! Another configuration for a tap that runs: read, checked as a whole, and then put in place for
-//! the sessions that begin from then on. Whatever is wrong with it, nothing changes.
+//! Reloads the configuration of a running tap. It is read, checked as a whole, and then applied to
+//! the sessions that begin from then on. If anything is wrong with it, nothing changes.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +20,10 @@ use crate::config::{self, Config, ConfigErrors, Named, Overrides, ReloadOn};
 use crate::proxy::Current;
 use crate::transport::{notify, open_files};
 
-/// How often the files are looked at.
+/// Interval at which the files are checked for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the ends of development certificates are looked at.
+/// Interval at which development certificates are checked for renewal.
 const RENEW_EVERY: Duration = Duration::from_hours(1);
 
 /// Where a configuration comes from, to read it again.
@@ -56,14 +56,14 @@ enum ReloadError {
         words(!*running)
     )]
     Reach {
-        /// Only clients of this host are served by what runs.
+        /// The running configuration serves only clients of this host.
         running: bool,
     },
     #[error("reading the configuration panicked")]
     Panic,
 }
 
-/// Whom the listeners serve.
+/// Which clients the listeners serve, in words.
 fn words(this_host_only: bool) -> &'static str {
     if this_host_only {
         "clients of this host only, as at the start (every `listen` a loopback address or a unix \
@@ -74,7 +74,7 @@ fn words(this_host_only: bool) -> &'static str {
     }
 }
 
-/// What reloads came to, for `/metrics`.
+/// Outcomes of reloads, for `/metrics`.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes(Mutex<Reloads>);
 
@@ -145,8 +145,8 @@ impl Reloader {
         }
     }
 
-    /// Answers with the files to follow from now on: those that were read, also for a configuration
-    /// that was refused, which can be mended in one of them.
+    /// Returns the files to watch from now on: those that were read. That includes the files of a
+    /// refused configuration, because one of them has to be corrected.
     async fn reload(&self) -> Vec<Named> {
         notify::reloading();
         let mut files = self.current.tap().config().files().to_vec();
@@ -175,8 +175,8 @@ impl Reloader {
         files
     }
 
-    /// A tap that runs for a year must not show a certificate of its own that has ended. What keeps
-    /// it from being renewed is told once.
+    /// Renews development certificates: a tap that runs for a year must not show an expired one. An
+    /// error that prevents the renewal is logged once.
     async fn renew(&self, unable: &mut Option<String>) {
         let (tap, slots, now) = (self.current.tap(), self.slots.clone(), (self.clock)());
         let renewing = tokio::task::spawn_blocking(move || {
@@ -206,10 +206,10 @@ impl Reloader {
         }
     }
 
-    /// What was different and is in force now.
+    /// Applies the configuration; returns the differences that are in force now.
     async fn try_to(&self, files: &mut Vec<Named>) -> Result<Vec<ReloadNote>, ReloadError> {
         let source = self.source.clone();
-        // Files can stand on a disk that hangs.
+        // Files can be on a disk that hangs.
         let loading = tokio::task::spawn_blocking(move || source.load());
         let loaded = loading.await.map_err(|_| ReloadError::Panic)?;
         let read = loaded.as_ref();
@@ -262,7 +262,7 @@ impl Reloader {
     }
 }
 
-/// Looks at files, which may take long.
+/// Checks the files on a blocking thread, because a disk can hang.
 async fn look(mut files: Files) -> (Files, bool) {
     let looking = tokio::task::spawn_blocking(move || {
         let changed = files.have_changed();

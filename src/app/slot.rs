@@ -1,4 +1,4 @@
-//! What is spoken on a listener, in a place where a reload can change it.
+//! A listener's TLS settings, kept where a reload can replace them.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) enum ReloadNote {
 }
 
 impl ReloadNote {
-    /// Logs it, about `what`.
+    /// Logs it, with `what` in front.
     pub(super) fn log(&self, what: &str) {
         match self {
             Self::Info(line) => tracing::info!("{what}: {line}"),
@@ -31,18 +31,18 @@ impl ReloadNote {
 /// The TLS of one configured listener, which may have several sockets.
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
-    /// As configured.
+    /// The listener's address, as configured.
     name: String,
-    /// Read for each connection; `None` in it for plain HTTP.
+    /// Read for each connection; holds `None` for plain HTTP.
     pub(super) tls: Arc<ArcSwapOption<Terminator>>,
-    /// What is told of its certificates; none for plain HTTP.
+    /// Its certificates, as metrics and the log show them; empty for plain HTTP.
     pub(super) leaves: Leaves,
     certificate: Arc<ArcSwapOption<Certificate>>,
-    /// Tickets of clients stay good.
+    /// Kept across reloads, so that clients' tickets stay valid.
     listener_state: ListenerTlsState,
 }
 
-/// What a slot is to hold.
+/// The new contents of a slot.
 pub(super) struct Change {
     tls: Option<Arc<Terminator>>,
     certificate: Option<Arc<Certificate>>,
@@ -72,7 +72,7 @@ impl Slot {
         self.certificate.load_full()
     }
 
-    /// Everything that can fail. Blocks.
+    /// Does every part of a change that can fail. Blocks.
     pub(super) fn prepare(
         &self,
         config: &Config,
@@ -89,7 +89,7 @@ impl Slot {
         })
     }
 
-    /// A new development certificate, if the one that is shown ends soon. Blocks.
+    /// A new development certificate, if the present one expires soon. Blocks.
     pub(super) fn renewal(
         &self,
         config: &Config,
@@ -103,7 +103,7 @@ impl Slot {
         self.prepare(config, wanted, now).map(Some)
     }
 
-    /// For the connections that come from now on.
+    /// Applies a change to the connections that come from now on.
     pub(super) fn replace(&self, change: Change) -> Option<ReloadNote> {
         let (before, shown) = (self.certificate(), self.leaves.now());
         self.put(change);

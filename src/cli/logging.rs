@@ -15,7 +15,7 @@ pub(super) enum LogFormat {
 }
 
 impl LogFormat {
-    /// The flag, or else the environment's value.
+    /// The value of the flag, or else of the environment.
     pub(super) fn chosen(flag: Option<Self>) -> Result<Self, String> {
         let Some(value) = std::env::var_os("WSTAP_LOG_FORMAT").filter(|value| !value.is_empty())
         else {
@@ -34,16 +34,16 @@ impl LogFormat {
     }
 }
 
-/// The program's own log, on stderr: `RUST_LOG`, by default what an operator should know. The guard
-/// writes out what is left when it is dropped.
+/// Starts the program's own log on stderr, at the level of `RUST_LOG` (default `wstap=info`). The
+/// guard flushes what is left when it is dropped.
 pub(super) fn start(format: LogFormat) -> LogGuard {
     let (writer, guard) = log::start();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("wstap=info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        // Plain on a terminal too: colours of log lines are a feature of that library that the program
-        // is built without, and asking for them makes it complain.
+        // No colours on a terminal either: the program is built without tracing-subscriber's `ansi` feature, and the
+        // library warns if it is asked for colours.
         .with_ansi(false);
     let _ = match format {
         LogFormat::Text => lines.try_init(),

@@ -1,8 +1,7 @@
-//! What differs between two readings of a configuration, for whoever reads the log after a reload.
+//! Differences between two versions of a configuration, for the log of a reload.
 //!
-//! It compares what stands in the file, key by key, so that a new key needs nothing here, and what
-//! stands in the files that it names ([`contents`]). A listener is known by its address, wherever it
-//! stands in the list.
+//! It compares the file, key by key, so that a new key needs nothing here, and the contents of the files that it names
+//! ([`contents`]). A listener is identified by its address, not by its position in the list.
 
 use std::collections::BTreeSet;
 use std::fmt;

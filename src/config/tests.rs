@@ -1,5 +1,4 @@
-//! What a whole configuration comes to: defaults, every key, overrides, warnings, and texts
-//! that nobody thought of.
+//! Whole configurations: defaults, every key, overrides, warnings, and random texts.
 
 mod certificates;
 mod locality;

@@ -119,7 +119,7 @@ fn plain(index: usize, listener: &Listener) -> Option<Warning> {
     })
 }
 
-/// Certificates of a listener that end soon, and names that one has in vain.
+/// Certificates of a listener that expire soon, and names that have no effect.
 fn certificates(index: usize, listener: &Listener, now: Timestamp) -> Vec<Warning> {
     let ListenerTls::Files { identities, .. } = &listener.tls else {
         return Vec::new();

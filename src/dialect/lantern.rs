@@ -61,7 +61,7 @@ impl Lantern {
     fn gateway_said(&mut self, text: &str, now: Instant) {
         let words: Vec<&str> = text.splitn(3, ' ').collect();
         match (words.as_slice(), self.answered) {
-            // An answer to nothing is none.
+            // Without a question it is not an answer.
             (_, None) if self.asked.is_none() => {}
             (["WELCOME"], None) => self.answered = Some(now),
             (["DENIED", code, words], None) => {

@@ -90,7 +90,7 @@ const AUTH_KEYS: [&str; 6] = [
     "agentRuntimeIdentityToken",
 ];
 
-/// So many events behind a connect request show that it was accepted.
+/// Number of events after a connect request that show that it was accepted.
 const EVENTS_THAT_PROVE: u32 = 3;
 
 /// Most credentials taken from one connect frame.
@@ -281,7 +281,7 @@ impl OpenClaw {
         }
     }
 
-    /// A message of the client behind its first.
+    /// A message of the client after its first.
     fn read_request(&mut self, message: &Message<'_>, now: Instant) {
         if message.compressed {
             self.rpc.unseen_to_gateway();
@@ -359,7 +359,7 @@ impl OpenClaw {
         }
     }
 
-    /// A message of the gateway behind its answer to connect.
+    /// A message of the gateway after its answer to connect.
     fn read_later(&mut self, message: &Message<'_>, now: Instant) {
         if let Some(name) = message.bytes.strip_prefix(EVENT)
             && !matches!(name.first(), Some(b's' | b'\\'))

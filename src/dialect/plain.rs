@@ -29,7 +29,7 @@ impl Dialect for Plain {
         true
     }
 
-    /// Many a gateway that is not read is one of `OpenClaw` all the same.
+    /// Gateways whose messages are not read are often `OpenClaw` gateways.
     fn announces(&self, code: Option<CloseCode>, reason: &[u8]) -> bool {
         announces(code, reason)
     }

@@ -1,4 +1,4 @@
-//! What is known of the applications that speak a dialect, apart from the messages of one session.
+//! Facts about the applications that speak a dialect, apart from the messages of one session.
 
 use super::protocol::Dialect;
 use crate::session::credential::Fingerprinter;
@@ -9,26 +9,26 @@ use crate::session::record::BodyKind;
 pub struct Profile {
     /// Its name in the configuration and in records.
     pub name: &'static str,
-    /// Makes the reader of a session that was asked for with this request target.
+    /// Makes the reader for a session with this request target.
     pub reader: fn(&Fingerprinter, &str) -> Box<dyn Dialect>,
     /// Whether its gateway is known to ignore credentials in the head (a Bearer header, `?token=`) of an
     /// upgrade request with this target.
     pub ignores_head: fn(&str) -> bool,
-    /// What an answer is whose body begins like this, if surely the gateway itself made it. The second
-    /// argument is its content type in lower case.
+    /// The kind of an answer by the beginning of its body, if the gateway itself certainly made it. The second argument
+    /// is its content type in lower case.
     pub body: fn(&[u8], &str) -> Option<BodyKind>,
     /// Reads the gateway's answer to the check of attribution headers; `None` where its gateways have
     /// no rules for such headers.
     pub attribution: Option<Attribution>,
     /// Header fields that carry a credential, in lower case.
     pub credential_headers: &'static [&'static str],
-    /// Header fields that say what a request may do, in lower case: no hop may take them out.
+    /// Header fields that say what a request may do, in lower case: no hop may remove them.
     pub protected_headers: &'static [&'static str],
     /// The two path segments before a credential in the path, in lower case.
     pub capability_path: Option<[&'static str; 2]>,
-    /// Every answer of its gateways to an upgrade is known, so that any other one is somebody else's.
+    /// Every answer of its gateways to an upgrade is known, so that any other answer comes from somebody else.
     pub answers_are_known: bool,
-    /// Its gateways listen on their own loopback address unless told otherwise.
+    /// Its gateways listen on their own loopback address by default.
     pub listens_on_loopback: bool,
     /// Its gateways ping, and end a session whose client has not answered for this long.
     pub ping_limit_ms: Option<f64>,
@@ -36,19 +36,19 @@ pub struct Profile {
     pub has_no_time_limit: bool,
 }
 
-/// How a gateway's answer to the check of attribution headers reads.
+/// How to interpret a gateway's answer to the check of attribution headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribution {
     /// Path of the check: one where attribution counts, and that needs no credential.
     pub path: &'static str,
-    /// Whether it took the request: by status and front of the body; `None` for an answer that is not
-    /// surely the gateway's own.
+    /// Whether it took the request, by status and the beginning of the body; `None` if the answer may not be the
+    /// gateway's own.
     pub takes: fn(u16, &[u8]) -> Option<bool>,
     /// Whether its answer to a request without such headers shows that it takes us for its own host.
     pub takes_us_for_local: fn(u16, &[u8]) -> bool,
 }
 
-/// A dialect of which nothing is known but how to read its messages.
+/// A profile without facts: only the reader is known.
 pub const fn profile(
     name: &'static str,
     reader: fn(&Fingerprinter, &str) -> Box<dyn Dialect>,

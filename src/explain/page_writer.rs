@@ -1,7 +1,7 @@
 //! Pages for people, as wide as it is asked for, with styles that the writer strips where they do
 //! not belong.
 //!
-//! Whatever is put on writer is made inert first: a records file may have been written by anyone.
+//! All text is made inert before it is written: a records file may come from anyone.
 
 use std::fmt::Write as _;
 

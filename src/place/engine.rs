@@ -66,7 +66,7 @@ pub enum EngineError {
     Several { service: String, names: Vec<String> },
 }
 
-/// A container, as an engine tells of it.
+/// A container, according to its engine.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Container {
@@ -217,7 +217,7 @@ where
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// All containers, running ones first, so many at most, and how many are left out. It ends at the deadline with those
+/// All containers, running ones first, up to a maximum, and how many are left out. It ends at the deadline with those
 /// that it has; what cannot be read until then is left out.
 pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usize), EngineError> {
     let left = || deadline.saturating_duration_since(Instant::now());

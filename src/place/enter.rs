@@ -49,7 +49,7 @@ pub struct NamespaceFacts {
     pub environment: Vec<u8>,
     /// Of its process, as in `/proc/PID/mountinfo`.
     pub mounts: String,
-    /// What the engine tells of the container.
+    /// The container, according to the engine.
     pub container: Option<Container>,
 }
 

@@ -6,17 +6,17 @@ use std::str::FromStr;
 /// Whose network namespace to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceOwner {
-    /// That of a container, by name or id.
+    /// The namespace of a container, by name or id.
     Container(String),
-    /// That of the only container of a Compose service.
+    /// The namespace of the only container of a Compose service.
     Compose(String),
-    /// That of a process.
+    /// The namespace of a process.
     Pid(u32),
     /// A file, such as those that `ip netns` makes.
     Netns(PathBuf),
 }
 
-/// The value of `--in` has none of its forms.
+/// The value of `--in` has none of the expected forms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected container:NAME, compose:SERVICE, pid:N or netns:PATH")]
 pub struct NamespaceOwnerError;

@@ -52,7 +52,7 @@ pub(super) struct HeaderDifference {
 /// Why the second path gets no connect request.
 pub(super) const NOT_TWICE: &str = "tried on the first path, and not sent again";
 
-/// What a rung comes to. Whether a path has TLS, or a name, is no difference in itself.
+/// Result of a rung. Whether a path has TLS, or a name, is not a difference in itself.
 #[derive(PartialEq, Eq)]
 enum Outcome<'a> {
     Works,

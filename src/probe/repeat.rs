@@ -10,7 +10,7 @@ use super::report::{Report, Rung};
 use crate::terminal::Look;
 use crate::verdict::words::human_ms;
 
-/// One line for a run like the one before, else a line for each rung that came to something else.
+/// One line for a run like the one before, else a line for each rung with another result.
 pub(super) fn changes(before: &Report, now: &Report, look: Look) -> String {
     let at = now.at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ");
     let state = match now.first_failing {

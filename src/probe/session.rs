@@ -122,7 +122,7 @@ impl Consumer for ToProbe {
     }
 }
 
-/// What a plain request came to.
+/// Result of a plain request.
 pub(super) struct Answered {
     /// The gateway's; 0 without an answer of its own.
     pub(super) status: u16,
@@ -213,7 +213,7 @@ impl OwnTap {
         tokio::net::UnixStream::from_std(stream)
     }
 
-    /// At most so long, and within the budget.
+    /// The deadline of a step: `limit` from now, within the budget.
     fn until(&self, limit: Duration) -> tokio::time::Instant {
         (Instant::now() + limit).min(self.deadline).into()
     }

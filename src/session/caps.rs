@@ -41,7 +41,7 @@ pub struct Rate {
 /// What would have gone over a cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Over {
-    /// So many bytes of the slice stand before the frame and may pass.
+    /// Number of bytes of the slice before the frame, which may pass.
     pub passes: usize,
     /// Which cap.
     pub key: CapKey,
@@ -76,7 +76,7 @@ enum State {
     Payload {
         left: u64,
     },
-    /// Its Close frame passes: nothing that comes behind it is asked about.
+    /// Its Close frame passes; nothing after it is checked.
     Closing,
     /// A cap was met: nothing passes any more.
     Stopped(Over),

@@ -1,5 +1,5 @@
-//! Who ended a session first, by what, and when: the one answer that verdicts, the memory of recent
-//! sessions and `explain` read.
+//! Who ended a session first, how, and when. Computed once and stored; verdicts, the memory of
+//! recent sessions and `explain` all read it.
 
 use super::moment::Moment;
 use super::party::{Leg, Party};
@@ -20,8 +20,7 @@ pub struct Unrecorded {
 }
 
 impl SessionRecord {
-    /// Who ended the session first. Records of versions that did not store it are asked by their other
-    /// fields.
+    /// Who ended the session first. For records of versions that did not store it, it is derived from the other fields.
     #[must_use]
     pub fn first_act(&self) -> Option<FirstAct> {
         self.close.first_act.or_else(|| self.derived_first_act())
@@ -86,8 +85,8 @@ impl SessionRecord {
         })
     }
 
-    /// The acts whose times are in the record. The gateway's come first: of acts of one kind at the same
-    /// moment its own was on its way before the others could know.
+    /// The acts whose times are in the record. The gateway's come first: of acts of one kind at the same moment, the
+    /// gateway's was already on its way when the others acted.
     fn acts(&self) -> impl Iterator<Item = (Option<Moment>, ActKind, Party)> {
         let close = &self.close;
         let said = self.application();

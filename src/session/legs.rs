@@ -247,7 +247,7 @@ impl Ending {
             .map_or(TransportEnd::None, |leg| leg.transport)
     }
 
-    /// The tap ended or refused it of its own accord, for a reason that stands elsewhere.
+    /// The tap ended or refused it of its own accord, for a reason that is recorded elsewhere.
     pub fn acted(&mut self, at: Instant) {
         self.acts().acted.get_or_insert(at);
     }
@@ -323,7 +323,7 @@ impl Ending {
         }
     }
 
-    /// The acts that [`Ending::facts`] has no times of.
+    /// The acts whose times [`Ending::facts`] does not contain.
     #[must_use]
     pub fn unrecorded(&self, anchor: &Anchor) -> Unrecorded {
         let Some(acts) = &self.0 else {

@@ -62,7 +62,7 @@ impl Moment {
         Some(shown)
     }
 
-    /// So many milliseconds earlier; `None` where no calendar has that time.
+    /// The moment this many milliseconds earlier; `None` if it is out of range.
     #[must_use]
     pub fn before(self, ms: u64) -> Option<Self> {
         let ms = i64::try_from(ms).ok()?;

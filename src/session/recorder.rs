@@ -50,7 +50,7 @@ pub struct Facts {
     pub origin: Option<OriginFacts>,
     pub gateway: Option<GatewayFacts>,
     pub answer: Option<AnswerFacts>,
-    /// Told by a tunnel when it ends.
+    /// Set by a tunnel when it ends.
     pub tunnel: Option<Box<Tunnelled>>,
 }
 
@@ -75,7 +75,7 @@ impl From<Tapped> for TapFacts {
     }
 }
 
-/// What a tunnel tells when it ends.
+/// What a tunnel reports when it ends.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "documented in the record")]
 #[expect(clippy::large_enum_variant, reason = "it is only ever boxed")]
@@ -139,7 +139,7 @@ impl Recorder {
         self.facts.phase = self.facts.phase.max(phase);
     }
 
-    /// Notes that the phase that it has reached began at `now`, once for each phase.
+    /// Records that the phase that it has reached began at `now`, once for each phase.
     pub fn began(&mut self, now: Instant) {
         let phase = self.facts.phase;
         let last = self.facts.phases.last().map(|began| began.phase);
@@ -153,7 +153,7 @@ impl Recorder {
         }
     }
 
-    /// Whether the record tells of an upgrade attempt.
+    /// Whether the record is of an upgrade attempt.
     #[must_use]
     pub fn is_websocket(&self) -> bool {
         self.facts.kind == Kind::Websocket

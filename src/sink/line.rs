@@ -1,10 +1,9 @@
 //! Lines about sessions, for people.
 //!
-//! The first says who it was, how long it lasted, what each end saw and why; the second what to do
-//! (or, when all is well, what it was about) and by which id `wstap explain` tells more. On a terminal
-//! both are broken at its width and the id is the short one; elsewhere each stays one line, with the
-//! whole id, for `grep`. What repeats is said in short (`again`). Everything that a peer wrote was
-//! escaped when it was recorded.
+//! The first line says who it was, how long it lasted, what each end saw and why; the second what to do (or, when all
+//! is well, what it was about) and the id for `wstap explain`. On a terminal both are broken at its width and the id is
+//! the short one; elsewhere each stays one line, with the whole id, for `grep`. What repeats is said in short
+//! (`again`). Everything that a peer wrote was escaped when it was recorded.
 
 mod again;
 
@@ -25,16 +24,16 @@ use crate::terminal::Look;
 use crate::terminal::text::{columns, cut, fit, wrap};
 use crate::verdict::view::{human_bytes, human_ms};
 
-/// What follows a line's time stands behind so many columns.
+/// Column at which the text after a line's time begins.
 const INDENT: usize = 10;
 
-/// How often it is looked whether a repeated ending has to be told of.
+/// Interval at which repeated endings are checked for a line that is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes lines to a writer: those of all sessions that wait, at once.
 pub struct Lines<W> {
     writer: W,
-    /// Asked for every session: a terminal can change its size.
+    /// Queried for every session: a terminal can change its size.
     look: Box<dyn Fn() -> Look + Send>,
     again: Again,
     batch: Batch,
@@ -164,7 +163,7 @@ fn why(record: &SessionRecord, summary: &str) -> String {
     format!("{summary} ({} times{of} since {since})", repeats.count)
 }
 
-/// One line for an ending that was told in full before.
+/// One line for an ending that was printed in full before.
 fn again_line(record: &SessionRecord, look: Look, count: u64, over: Duration) -> String {
     let mut text = String::new();
     let Some(verdict) = &record.verdict else {
@@ -300,7 +299,7 @@ fn saw(record: &SessionRecord) -> Option<String> {
         Some(saw) => format!("{who} saw {}", saw.code),
     };
     let client = one("client", record.close.client_saw);
-    // Where the tap answered in its place there was no gateway.
+    // If the tap answered by itself, no gateway was involved.
     Some(match record.gateway {
         Some(_) => format!("{client}, {}", one("gateway", record.close.gateway_saw)),
         None => client,
@@ -354,7 +353,7 @@ const NEXT: Style = Style::new()
     .fg_color(Some(Color::Ansi(AnsiColor::Cyan)))
     .bold();
 
-/// What is there for those who look for it.
+/// Details for those who look for them.
 const DIM: Style = Style::new().dimmed();
 
 fn style(class: Class) -> Style {

@@ -1,4 +1,4 @@
-//! The sessions that are open: what will stand in their records, as far as it is known by now.
+//! The open sessions, with what is known so far of their records.
 //!
 //! A record is written at the end, and a session that hangs has no end. So each one has an entry
 //! here from its beginning on. The relay updates its entry with relaxed stores into memory of its
@@ -38,8 +38,8 @@ pub const PHASES: [Phase; 9] = [
     Phase::Closing,
 ];
 
-/// Open sessions that one question looks at: thousands may be on their way out at once, and each of
-/// them asks.
+/// Maximum number of open sessions that one query looks at: thousands may end at once, and each of
+/// them queries.
 const LOOKED_AT: usize = 1024;
 
 /// All open sessions of a tap.
@@ -50,9 +50,9 @@ pub struct Registry(Mutex<Sessions>);
 struct Sessions {
     /// By `UUIDv7`, so by age.
     open: BTreeMap<Uuid, Arc<Live>>,
-    /// What ended sessions had relayed.
+    /// Total traffic of the sessions that have ended.
     ended: Traffic,
-    /// What the tap had added to them.
+    /// Latency that the tap added to them.
     added: Added,
 }
 
@@ -65,7 +65,7 @@ pub struct Live {
     phase: AtomicU8,
     /// An event that ends the session has happened.
     ending: AtomicBool,
-    /// Stands for the gateway's URL; 0: it is not known yet.
+    /// Hash of the gateway's URL; 0: not known yet.
     gateway: AtomicU32,
     answered: Since,
     /// Milliseconds that it had waited for that answer.
@@ -74,7 +74,7 @@ pub struct Live {
     about: OnceLock<About>,
     to_gateway: DirectionCounters,
     to_client: DirectionCounters,
-    /// Only a tunnel has it.
+    /// Set for tunnels only.
     added: OnceLock<Box<Counting>>,
 }
 
@@ -87,7 +87,7 @@ struct About {
     path: Option<PeerText>,
 }
 
-/// Milliseconds from the session's beginning until something happened, and one; 0: it did not.
+/// Milliseconds from the session's beginning until an event, plus one; 0: it has not happened.
 #[derive(Debug, Default)]
 struct Since(AtomicU32);
 
@@ -96,7 +96,7 @@ struct Since(AtomicU32);
 struct DirectionCounters {
     messages: AtomicU64,
     bytes: AtomicU64,
-    /// Microseconds from the session's beginning to the last byte, and one; 0: none came.
+    /// Microseconds from the session's beginning to the last byte, plus one; 0: no byte came.
     last: AtomicU64,
     waiting: AtomicU64,
 }
@@ -138,7 +138,7 @@ pub struct Snapshot {
     pub kind: Kind,
     /// When it began.
     pub opened_at: Moment,
-    /// For how long it is open.
+    /// How long it has been open.
     pub age_ms: f64,
     /// How far it got.
     pub phase: Phase,
@@ -150,7 +150,7 @@ pub struct Snapshot {
     pub path: Option<PeerText>,
     /// What it relayed.
     pub traffic: Traffic,
-    /// Time since the last byte from the client; `None`: none came behind the 101.
+    /// Time since the last byte from the client; `None`: no byte came after the 101.
     pub client_quiet_ms: Option<f64>,
     /// The same of the gateway.
     pub gateway_quiet_ms: Option<f64>,
@@ -321,7 +321,7 @@ impl Live {
         self.answered.note(&self.opened, now);
     }
 
-    /// Notes how far it got, and once it is known what it is about.
+    /// Updates the phase and, once it is known, what the session is about.
     pub fn reached(&self, facts: &Facts, now: Instant) {
         self.phase.store(facts.phase as u8, Relaxed);
         match (facts.phase, &facts.gateway) {
@@ -329,7 +329,7 @@ impl Live {
             (Phase::Open, _) => self.let_in.note(&self.opened, now),
             _ => {}
         }
-        // By then a trusted proxy's word about the client is in.
+        // By now the trusted proxy's headers have named the client.
         if facts.phase >= Phase::Admission {
             self.about.get_or_init(|| About {
                 kind: facts.kind,
@@ -355,7 +355,8 @@ impl Live {
         way.waiting.store(bytes as u64, Relaxed);
     }
 
-    /// A slice was written so long after it could be read. Only the session's own task calls this.
+    /// Counts the time between reading a slice and writing it. Only the session's own task calls
+    /// this.
     pub fn took(&self, time: Duration) {
         self.added.get_or_init(Box::default).count(time);
     }
@@ -425,7 +426,7 @@ impl Since {
     }
 }
 
-/// Stands for a URL; never 0.
+/// Hash of a URL; never 0.
 fn number(url: &str) -> u32 {
     let mut hasher = DefaultHasher::new();
     url.hash(&mut hasher);
@@ -434,7 +435,7 @@ fn number(url: &str) -> u32 {
 }
 
 impl Entry {
-    /// What is noted of the session.
+    /// The session's entry.
     #[must_use]
     pub fn live(&self) -> &Arc<Live> {
         &self.live
@@ -458,7 +459,7 @@ impl Drop for Entry {
         let mut sessions = registry.lock();
         sessions.open.remove(&self.live.id);
         let mut last = self.live.traffic();
-        // What waited went to its receiver or nowhere.
+        // Nothing waits any more: it was delivered or dropped.
         last.to_gateway.waiting = 0;
         last.to_client.waiting = 0;
         sessions.ended.add(last);

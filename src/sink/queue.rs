@@ -1,7 +1,7 @@
 //! A bounded queue in front of a consumer's own thread.
 //!
-//! Waking a thread costs whoever wakes it more than writing a record does. So where one record follows
-//! the other the thread rests a moment between two looks, and takes what has come meanwhile at once.
+//! Waking a thread costs the caller more than writing a record does. So while records come in quick succession the
+//! thread sleeps briefly between checks, and then takes everything that has arrived.
 //!
 //! Every record that is offered is written or counted as lost, also at the end of the process:
 //! records that still wait when [`Queue::close`] reaches its limit are lost.
@@ -21,7 +21,7 @@ use crate::session::{Moment, SessionRecord};
 /// more than writing it. A process that is killed loses what came in that time, so it is short.
 const REST: Duration = Duration::from_millis(2);
 
-/// Records that are no further apart do.
+/// Maximum time between records that come in quick succession.
 const BUSY: Duration = Duration::from_millis(20);
 
 /// Takes records, one at a time, on a thread of its own.
@@ -34,7 +34,7 @@ pub trait Consumer: Send + 'static {
         false
     }
 
-    /// The queue is empty for now, or much was taken.
+    /// Called when the queue is empty for now, or much was taken.
     fn flush(&mut self) -> Result<Flushed, Unwritten> {
         Ok(Flushed::All)
     }
@@ -49,12 +49,12 @@ pub trait Consumer: Send + 'static {
         Ok(())
     }
 
-    /// Something happened without a session. Only what is written for people says so.
+    /// Takes an event that belongs to no session. Only lines for people show it.
     fn notice(&mut self, _text: &str, _at: Moment) -> io::Result<()> {
         Ok(())
     }
 
-    /// No more records come, and all that came are flushed.
+    /// Called when no more records come and all have been flushed.
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -156,7 +156,7 @@ impl Queue {
             None => Err(TrySendError::Disconnected(Message::Record(record))),
         };
         if sent.is_err() {
-            // Counted only: whoever writes a line here could be made to wait. The thread tells.
+            // Only count: writing a log line here could block the caller. The thread logs it.
             self.counts.lost(1);
             self.counts.settled(1);
         } else if waiting == self.many {
@@ -173,7 +173,7 @@ impl Queue {
         }
     }
 
-    /// Hands on that something happened without a session; a full queue drops it.
+    /// Queues an event that belongs to no session; a full queue drops it.
     pub fn notice(&self, text: &str, at: Moment) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = &*sender {
@@ -205,8 +205,8 @@ impl Queue {
         self.thread.unpark();
     }
 
-    /// Stops taking records and waits until then at most for the queued ones. Records that are not
-    /// written by then are lost.
+    /// Stops taking records and waits for the queued ones, at most until the deadline. Records that
+    /// are not written by then are lost.
     pub fn close(&self, until: Instant) {
         self.end();
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,7 +227,7 @@ struct Thread<C> {
     /// Taken since the last flush.
     unflushed: u64,
     failing: bool,
-    /// How many losses have been told of.
+    /// Number of losses that have been logged.
     told: u64,
     next_look: Option<Instant>,
 }

@@ -1,11 +1,11 @@
-//! The last records, for whoever looks at a running tap.
+//! The last records, for `/sessions` of a running tap.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::session::SessionRecord;
 
-/// So many are kept; the oldest goes when one more comes.
+/// Maximum number of records; one more drops the oldest.
 pub const KEPT: usize = 256;
 
 /// The last records that were handed on to consumers.

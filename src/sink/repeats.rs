@@ -1,11 +1,11 @@
 //! Joins repeated endings, so that a flood cannot rotate the evidence out of the records file.
 //!
-//! Records are kept for as long as the file's rotation has room for them. Whoever lets a thousand
-//! upgrades a second be refused would fill it with copies of one ending. So each client has a budget of
-//! records of each rule, which fills up again slowly, and all clients together have one for each rule. The
-//! first ending of a client is not taken from the common one: a few addresses could use that up, and what
-//! another client fails of would be seen once and never again. An ending beyond them is joined with those that follow within [`WINDOW`]: the last of them is
-//! recorded, in full and with their number. The first ones have been recorded by then.
+//! Records are kept for as long as the file's rotation has room for them. A client that causes a thousand refused
+//! upgrades a second would fill it with copies of one ending. So each client has a budget of records per rule, which
+//! refills slowly, and all clients together have one per rule. A client's first ending is not charged to the shared
+//! budget: otherwise a few addresses could use it up and hide the failures of other clients. An ending beyond the
+//! budgets is joined with those that follow within [`WINDOW`]: the last of them is recorded, in full and with their
+//! number. The first ones have already been recorded.
 //!
 //! Endings of different rules or kinds are never joined. Sessions that the gateway's application has
 //! accepted have a far larger budget per client and no common one: a stranger cannot have such
@@ -30,18 +30,18 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// some KiB.
 const MAX_CLIENTS: usize = 1024;
 
-/// For how long a client's ending is its first: after that another one of the same rule is news.
+/// Time after which an ending of the same client and rule counts as its first again.
 const NEWS: Duration = Duration::from_hours(1);
 
-/// First endings of one rule, of all clients: as many as are told apart. Beyond that it takes a flood of
-/// addresses.
+/// Budget of first endings per rule, for all clients: as many as there are separate clients. Only a flood of addresses
+/// exceeds it.
 const FIRSTS: Allowance = Allowance {
     most: 1024,
     per_minute: 10,
 };
 
-/// How often pairs that have their whole budget again are forgotten when the table is full: to look for
-/// them takes time, and a flood of addresses asks for it at every ending.
+/// Minimum interval between sweeps of a full table, which drop pairs with a full budget. A sweep takes time, and a
+/// flood of addresses would cause one at every ending.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Joins repeated endings.
@@ -214,7 +214,7 @@ impl Of {
         self.first.is_none_or(old)
     }
 
-    /// Joins an ending with those that are held; whether it is the first.
+    /// Joins an ending with those that are held. Returns whether it is the first.
     fn join(&mut self, record: &Arc<SessionRecord>) -> bool {
         let (began, ended) = (record.opened_at, record.closed_at);
         let Some(held) = &mut self.held else {

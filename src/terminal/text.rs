@@ -26,7 +26,7 @@ pub fn pad_left(text: &str, width: usize) -> String {
     format!("{}{text}", blanks(width.saturating_sub(columns(text))))
 }
 
-/// At most so many columns of a text; `…` stands for what was cut off.
+/// Cuts a text to at most `width` columns; `…` marks the cut.
 #[must_use]
 pub fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {

@@ -1,4 +1,4 @@
-//! What an I/O error says of how a connection ended.
+//! Maps an I/O error to how a connection ended.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use super::impossible::Impossible;
 use crate::session::end_cause::EndCause;
 use crate::session::record::{StreamFault, StreamFaultKind, TlsAlert, TransportEnd};
 
-/// How a connection ended whose read or write failed with `error`: the kind, the error's text, and
+/// How a connection ended, given the `error` of its read or write: the kind, the error's text, and
 /// what the peer had sent if that was the cause.
 #[must_use]
 pub fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {

@@ -11,10 +11,10 @@ use std::path::Path;
 
 use crate::session::text::PeerText;
 
-/// No more is read of a table: a hundred thousand sockets.
+/// Maximum number of bytes read of a table: a hundred thousand sockets.
 const MOST: u64 = 16 << 20;
 
-/// The kernel's own limit of a process's name.
+/// The kernel's limit for the length of a process's name.
 const NAME: usize = 16;
 
 /// First port that every process may use, unless the system says otherwise.
@@ -79,7 +79,7 @@ pub enum Holder {
     Unseen,
 }
 
-/// Who listens where `addr` was to be bound.
+/// Who listens on the address that could not be bound.
 #[must_use]
 pub fn of(addr: SocketAddr) -> Holder {
     let sockets = tcp_sockets(Path::new("/proc/net"));

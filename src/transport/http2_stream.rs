@@ -49,8 +49,8 @@ impl Http2Stream {
         self.send.send_reset(Reason::CANCEL);
     }
 
-    /// Whether the client has broken it off, without reading. The library remembers one task for this and for writes:
-    /// `task`, which writes.
+    /// Whether the client has reset the stream, without reading. The library keeps one waker for this and for writes,
+    /// so `task` must be the task that writes.
     pub fn broke(&mut self, task: &Waker) -> Option<(TransportEnd, EndCause)> {
         match self.send.poll_reset(&mut Context::from_waker(task)) {
             Poll::Pending => None,

@@ -1,6 +1,6 @@
 //! A passive look at the frames of an HTTP/2 connection (RFC 9113 section 4.1): only their heads.
 //!
-//! The library answers some requests by itself and tells nobody: what is malformed gets a
+//! The library answers some requests by itself without reporting it: a malformed request gets a
 //! `RST_STREAM`, a head that is much too large a 431. A stream that a client has opened, that was
 //! never handed to us, and that the library answers is one of those.
 
@@ -23,7 +23,7 @@ const PREFACE: usize = 24;
 /// Streams that may be on their way to us; more than the library lets wait.
 const MAX_NEW: usize = 4096;
 
-/// Refused streams that are told one by one before somebody asks; the others are counted.
+/// Maximum number of refused streams that are kept one by one; further ones are only counted.
 const MAX_TOLD: usize = 32;
 
 /// How long we read what a client still sends after our GOAWAY.
@@ -76,7 +76,7 @@ impl Watch {
 
     fn came(&self, frame: &Frame) {
         let mut seen = self.seen();
-        // Trailers are HEADERS too, on a stream that is no news.
+        // Trailers are HEADERS too, but on a stream that is already known.
         if frame.kind == HEADERS && frame.stream % 2 == 1 && frame.stream > seen.last {
             seen.last = frame.stream;
             seen.new.push_back(frame.stream);

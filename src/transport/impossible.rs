@@ -26,7 +26,8 @@ pub enum Impossible {
     /// More bytes were written from the spill than it holds.
     #[error("more unwritten bytes were counted as written than there are")]
     Spill,
-    /// The kept front of a TLS record does not fit in front of what is read behind it.
+    /// The kept beginning of a TLS record does not fit in front of the bytes that are read after
+    /// it.
     #[error("the kept front of a TLS record is too long")]
     KeptRecord,
     /// TLS returned more plaintext than there is room for.
@@ -44,19 +45,21 @@ pub enum Impossible {
     /// A cap lets more bytes pass than were read.
     #[error("a cap lets more bytes pass than were read")]
     Passes,
-    /// A leg is read by another task than the one that its waker wakes, which would sleep for ever.
+    /// A leg is read by a task other than the one that its waker wakes; the reading task would
+    /// sleep for ever.
     #[error("a leg is read by another task than the one that it wakes")]
     OtherTask,
-    /// hyper returned an upgraded connection that is not the one that it was given.
+    /// hyper returned an upgraded connection of a type that it was not given.
     #[error("an upgraded connection is of a foreign type")]
     Upgraded,
-    /// hyper holds bytes of a client although the gate gives it nothing behind a head.
+    /// hyper holds bytes of a client, although the gate gives it nothing after the head of an
+    /// upgrade.
     #[error("hyper holds bytes behind the head of an upgrade")]
     ReadAhead,
 }
 
 impl Impossible {
-    /// The reason in `error`, if a bug is what it reports.
+    /// The bug that `error` reports, if it reports one.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         let inner = error.get_ref()?;
@@ -97,7 +100,7 @@ where
     bytes.get(range).ok_or(wrong)
 }
 
-/// Like [`slice()`], to write into.
+/// Like [`slice()`], but mutable.
 pub fn slice_mut<R>(bytes: &mut [u8], range: R, wrong: Impossible) -> Result<&mut [u8], Impossible>
 where
     R: SliceIndex<[u8], Output = [u8]> + RangeBounds<usize>,
@@ -110,7 +113,7 @@ where
     bytes.get_mut(range).ok_or(wrong)
 }
 
-/// Checks that another part of the program handled `count` of at most `most` bytes.
+/// Checks a `count` of bytes from another part of the program, which must be at most `most`.
 pub fn at_most(count: usize, most: usize, wrong: Impossible) -> Result<usize, Impossible> {
     #[cfg(test)]
     let count = if test_only::is_wrong(wrong) {
@@ -132,12 +135,12 @@ pub(crate) mod test_only {
         static WRONG: Cell<Option<(Impossible, usize)>> = const { Cell::new(None) };
     }
 
-    /// Of the lengths that are checked for `wrong` from now on, the one after the first `right` is too long.
+    /// Makes one of the lengths checked for `wrong` too long from now on: the one after the first `right`.
     pub(crate) fn make_wrong(wrong: Impossible, right: usize) {
         WRONG.set(Some((wrong, right)));
     }
 
-    /// Whether the length made wrong was not checked; it no longer is.
+    /// Takes back [`make_wrong`]; returns whether its length was never checked.
     pub(crate) fn is_left() -> bool {
         WRONG.take().is_some()
     }

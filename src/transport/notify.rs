@@ -1,5 +1,6 @@
-//! Tells the service manager how far we are (`NOTIFY_SOCKET`, `sd_notify(3)`). Without one nothing
-//! happens. Nobody's traffic depends on it: a message that cannot be sent is a line in the log.
+//! Notifies the service manager of our state (`NOTIFY_SOCKET`, `sd_notify(3)`). Without a service
+//! manager it does nothing. Nobody's traffic depends on it: a message that cannot be sent is a line
+//! in the log.
 
 use std::env;
 use std::ffi::OsStr;
@@ -27,7 +28,7 @@ pub fn reloading() {
     }
 }
 
-/// The drain begins.
+/// Notifies that the drain begins.
 pub fn stopping(status: &str) {
     send(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
@@ -41,7 +42,7 @@ pub fn watchdog() -> Option<Duration> {
     (limit > Duration::from_millis(1)).then(|| limit / 2)
 }
 
-/// For the watchdog.
+/// Notifies the watchdog.
 pub fn alive() {
     send(&[NotifyState::Watchdog]);
 }

@@ -2,16 +2,16 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is open beside the connections of sessions: listeners, the admin listener's 64 connections,
-/// kept connections to the gateway, files, lookups of names.
+/// Descriptors reserved for everything but sessions: listeners, the admin listener's 64
+/// connections, kept connections to the gateway, files, name lookups.
 const RESERVE: u64 = 256;
 
-/// Sockets that a session takes: one a leg.
+/// Sockets per session: one per leg.
 const PER_CONNECTION: u64 = 2;
 
-/// Raises the soft limit to the hard one. The soft one is low for the sake of programs that use
-/// `select(2)`; here nothing does. Where that is not allowed, what was stays: [`shortage`] tells
-/// whether it is enough.
+/// Raises the soft limit to the hard one. The soft limit is low for programs that use `select(2)`;
+/// here nothing does. If raising it is not allowed, it stays: [`shortage`] reports whether it is
+/// enough.
 pub fn raise() {
     let now = getrlimit(Resource::Nofile);
     if now.current == now.maximum {

@@ -1,5 +1,5 @@
-//! Options of TCP sockets, the same on both legs: small frames go out at once, and a peer that is
-//! gone without a word is found.
+//! Options of TCP sockets, the same on both legs: small frames go out at once, and a peer that
+//! vanished is detected.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Tcp;
 
-/// Sets them on a connected socket. One that the system does not take is no reason not to go on.
+/// Sets the options on a connected socket. An option that the system refuses is skipped.
 pub fn apply(stream: &TcpStream, tcp: &Tcp) {
     if let Err(error) = try_apply(&SockRef::from(stream), tcp) {
         tracing::debug!(%error, "failed to set options of a TCP socket");

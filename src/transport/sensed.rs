@@ -103,7 +103,7 @@ impl Sensed {
         self.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// It has ended; the first who tells it is right.
+    /// Records the end; the first report counts.
     pub fn ended(&self, end: TransportEnd, cause: Option<EndCause>) {
         self.ended_with(end, cause, None);
     }

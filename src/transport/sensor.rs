@@ -16,7 +16,7 @@ use crate::session::end_cause::EndCause;
 use crate::session::record::TransportEnd;
 use crate::session::record::frames::TcpFacts;
 
-/// A stream that is looked at.
+/// A stream whose reads and writes are observed.
 #[derive(Debug)]
 pub struct Sensor {
     stream: Stream,
@@ -137,7 +137,7 @@ impl AsyncRead for Sensor {
                 Ok(bytes) if !bytes.is_empty() => self.sensed.read(bytes),
                 Ok(_) if buf.capacity() > before => {
                     if let Writes::Refused(end, words) = &self.writes {
-                        // The system tells an error once, and the write had it.
+                        // The system reports an error once, and the write got it.
                         self.ended(*end, Some(words.clone()));
                     }
                     let tls = self.stream.is_tls();
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::transport::impossible::test_only;
 
-    /// It would be taken for a FIN.
+    /// An empty buffer would be taken for a FIN.
     #[tokio::test]
     async fn a_wrong_count_of_read_bytes_is_a_bug_and_no_end() {
         let (near, mut far) = UnixStream::pair().unwrap();

@@ -1,4 +1,5 @@
-//! TLS with clients: the handshake, and what is noted of it. What is served stands in `terminator`.
+//! TLS with clients: the handshake, and the facts recorded about it. `terminator` has the
+//! certificates and the policy.
 
 mod certificate_resolver;
 pub mod engine;
@@ -30,7 +31,7 @@ use super::socket::ClientSocket;
 use crate::session::record::{ClientTls, StreamFaultKind, TlsFailure, TlsFailureKind};
 use crate::session::text::PeerText;
 
-/// A handshake that did not complete: what is known of it, and the error itself.
+/// A handshake that did not complete: its facts, and the error.
 #[derive(Debug)]
 pub struct Failed {
     /// For the record; `failure` is set.
@@ -83,8 +84,8 @@ pub async fn accept_read(
     }
 }
 
-/// Does the handshake of a client of which nothing has been read, and waits with nothing for the first
-/// answer.
+/// Does the handshake with a client of which nothing has been read, and sends everything at once instead of waiting for
+/// the first answer.
 #[cfg(test)]
 pub async fn accept(
     socket: ClientSocket,
@@ -97,7 +98,8 @@ pub async fn accept(
     Ok(stream)
 }
 
-/// The handshake of a client of which `read` has come; `learned` hears what it agreed.
+/// Does the handshake with a client of which `read` has arrived; `learned` gets the negotiated
+/// facts.
 async fn shake(
     mut socket: ClientSocket,
     config: Arc<ServerConfig>,
@@ -121,7 +123,7 @@ fn failed(mut facts: ClientTls, error: io::Error) -> Failed {
     Failed { facts, error }
 }
 
-/// Notes what a finished handshake agreed.
+/// Records what a finished handshake negotiated.
 pub fn agreed(state: &CommonState, facts: &mut ClientTls) {
     facts.version = state.protocol_version().map(version_name);
     facts.cipher = state
@@ -156,7 +158,7 @@ fn failure(error: &io::Error) -> TlsFailure {
     }
 }
 
-/// The faults that we found ourselves; what a client finds fault with, it says by an alert.
+/// Faults that we found ourselves. What the client rejects, it reports with an alert.
 fn kind(error: &rustls::Error) -> Option<TlsFailureKind> {
     use rustls::Error;
     match error {

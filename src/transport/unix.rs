@@ -1,4 +1,4 @@
-//! Listening unix sockets: the file that stands for one, who may open it, and who removes it.
+//! Listening unix sockets: their file, its permissions, and its removal.
 //!
 //! A file of the same name is removed only if it is a socket on which nobody listens: what an
 //! earlier run left behind. A regular file, or a socket that answers, is never touched.

@@ -31,7 +31,7 @@ use crate::session::record::frames::TcpFacts;
 /// they are a little longer than that: a read of 64 KiB would leave a few bytes for another one.
 pub const READ_SIZE: usize = 128 * 1024;
 
-/// Ciphertext that is looked at together: what was read, behind what was kept from before.
+/// Size of the ciphertext buffer: the bytes kept from before, followed by what was read.
 const CIPHER_SIZE: usize = KEPT + READ_SIZE;
 
 /// Plaintext is never longer than its records.
@@ -42,7 +42,7 @@ const PLAIN_SIZE: usize = CIPHER_SIZE;
 pub struct Scratch {
     cipher: Box<[u8]>,
     plain: Box<[u8]>,
-    /// Where in `cipher` the plaintext of the last read stands, if it was opened there.
+    /// Offset in `cipher` of the plaintext of the last read, if it was decrypted in place.
     opened: Option<usize>,
 }
 
@@ -66,10 +66,10 @@ impl Scratch {
     }
 }
 
-/// What a read brought.
+/// Result of a read.
 #[derive(Debug)]
 pub enum Readout {
-    /// So many bytes, in [`Scratch::plain`].
+    /// Number of bytes, which are in [`Scratch::plain`].
     Bytes(usize),
     /// The far end ended its side of the stream.
     End(TransportEnd, Option<EndCause>),
@@ -82,16 +82,16 @@ pub struct Wire {
     tls: Tls,
     /// Plaintext that hyper had read past the head.
     ahead: Bytes,
-    /// What could not be written, as the socket is to get it (but the library keeps the gateway's
-    /// TLS records).
+    /// Bytes that could not be written yet, in the form in which the socket gets them. (The
+    /// gateway's TLS records are kept by the library.)
     spill: Vec<u8>,
     spilled: usize,
-    /// Plaintext that waits to be written, for the record.
+    /// Number of plaintext bytes that wait to be written, for the record.
     waiting: usize,
     /// An end that was learned while bytes that came before it were still to be handed out.
     end: Option<Ended>,
-    /// How the leg broke, as a write was told. The kernel tells it once: reading then finds
-    /// nothing but what looks like a FIN.
+    /// How the leg broke, according to a failed write. The kernel reports it only once; reading
+    /// then finds what looks like a FIN.
     broken: Option<(TransportEnd, EndCause)>,
 }
 
@@ -103,7 +103,7 @@ enum Tls {
 }
 
 impl Wire {
-    /// From the stream that hyper gave back, and the bytes it had read already.
+    /// Takes over the stream that hyper gave back, and the bytes that hyper had read already.
     #[must_use]
     pub fn new(stream: Stream, mut ahead: Bytes) -> Self {
         let mut spill = Vec::new();
@@ -140,7 +140,8 @@ impl Wire {
         }
     }
 
-    /// Reads what is there. The caller must have written the last bytes somewhere.
+    /// Reads the available bytes into `scratch`. The caller must have used the bytes of the last
+    /// read.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
         scratch.opened = None;
         if !self.ahead.is_empty() {
@@ -172,13 +173,13 @@ impl Wire {
         }
     }
 
-    /// From now on reading asks the kernel itself: when the tunnel ends at once there is no time to
-    /// wait until the reactor has heard of what came last.
+    /// From now on every read asks the kernel: when the tunnel ends at once there is no time to
+    /// wait until the reactor learns of the last bytes.
     pub fn read_at_once(&mut self) {
         self.socket.read_at_once();
     }
 
-    /// How the leg ended whose reading found `end`.
+    /// How the leg ended, after reading found `end`: an earlier failed write takes precedence.
     fn ended(&mut self, end: TransportEnd, cause: Option<EndCause>) -> Readout {
         match self.broken.take() {
             Some((end, cause)) => Readout::End(end, Some(cause)),
@@ -187,7 +188,7 @@ impl Wire {
     }
 
     fn write_failed(&mut self, error: io::Error) -> WriteEnd {
-        // EPIPE: it had ended its side before, which reading tells.
+        // EPIPE: the far end had ended its side before; reading shows how.
         let told = error.kind() != io::ErrorKind::BrokenPipe;
         let failed = WriteEnd::from(error);
         if told {
@@ -441,7 +442,7 @@ impl Wire {
     }
 }
 
-/// Writes records behind what waits already; whether anything waits then.
+/// Writes records after those that already wait. Returns whether anything waits then.
 fn send(
     socket: &mut Socket,
     spill: &mut Vec<u8>,
@@ -469,8 +470,8 @@ fn end_of_engine(end: &End) -> Ended {
     }
 }
 
-/// Puts what was `kept` right before the `count` bytes that were read to [`KEPT`]. Returns where that begins, and all of
-/// it.
+/// Copies the `kept` bytes right before the `count` bytes that were read to offset [`KEPT`]. Returns the offset of the
+/// first byte, and the whole slice.
 fn behind<'a>(
     kept: &[u8],
     cipher: &'a mut [u8],
@@ -482,8 +483,8 @@ fn behind<'a>(
     Ok((start, input))
 }
 
-/// Reads records from the socket of a TLS leg, to `from` of `cipher`. Or how the leg ended: without `close_notify`,
-/// which would have been learned before, or as it broke before.
+/// Reads records from the socket of a TLS leg into `cipher` at `from`. The error is how the leg ended: as an earlier
+/// write failed, or else without `close_notify`, which the engine would have reported.
 fn poll_records(
     socket: &mut Socket,
     cx: &mut Context<'_>,

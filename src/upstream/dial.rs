@@ -35,9 +35,9 @@ use crate::transport::stream::Stream;
 pub struct DialFailed {
     /// How far it got.
     pub facts: Box<DialFacts>,
-    /// Why.
+    /// Why it failed.
     pub error: GatewayError,
-    /// How long it took, when the connect timer ended it.
+    /// How long it took, if the connect timer ended it.
     pub timed_out: Option<Duration>,
 }
 
@@ -55,15 +55,15 @@ async fn by_system(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
 pub struct Dialler {
     target: Target,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// Only loopback addresses are dialled: the name promised so, and the gateway will take what
-    /// comes over it for local.
+    /// Only loopback addresses are dialled: the name implies it, and the gateway treats connections
+    /// over loopback as local.
     loopback_only: bool,
     limit: Duration,
     tcp: Tcp,
     lookup: Lookup,
-    /// The connection of which client this is for; `None`: any.
+    /// The redirected client connection that this dials for; `None`: any client.
     course: Option<Course>,
-    /// Of every copy of this dialler.
+    /// Shared by every copy of this dialler.
     dial_health: Arc<DialHealth>,
 }
 
@@ -76,8 +76,8 @@ impl std::fmt::Debug for Dialler {
 }
 
 impl Dialler {
-    /// For this gateway; `limit` bounds resolving, connecting and TLS together. TLS secrets go to
-    /// `key_log`.
+    /// A dialler for this gateway. `limit` bounds resolving, connecting and TLS together. TLS
+    /// secrets go to `key_log`.
     pub fn new(
         gateway: &Gateway,
         limit: Duration,
@@ -104,8 +104,8 @@ impl Dialler {
         })
     }
 
-    /// The same for one redirected connection: to the destination that its client had dialled, from the
-    /// client's address.
+    /// A dialler for one redirected connection: it dials the destination that the client had dialled, from the client's
+    /// address.
     #[must_use]
     pub fn along(&self, course: Course) -> Self {
         let (host, port) = (Host::Ip(course.to.ip()), course.to.port());
@@ -131,7 +131,7 @@ impl Dialler {
         &self.tcp
     }
 
-    /// How the last dials came out.
+    /// Outcomes of the last dials.
     #[must_use]
     pub fn dial_health(&self) -> &DialHealth {
         &self.dial_health
@@ -214,7 +214,7 @@ impl Dialler {
         Ok(Stream::TlsClient(Box::new(stream)))
     }
 
-    /// The first address that answers; what became of each is told.
+    /// Connects to the first address that answers, and records the outcome of each attempt.
     async fn connect_first(
         &self,
         addresses: &[SocketAddr],
@@ -241,7 +241,7 @@ impl Dialler {
         Ok(tcp)
     }
 
-    /// The limit passed before all was done.
+    /// The error of a dial that its time limit ended.
     fn too_late(&self, facts: &mut DialFacts, started: Instant) -> GatewayError {
         let limit = self.limit;
         let waiting: Vec<&str> = facts
@@ -261,7 +261,7 @@ impl Dialler {
                 detail: format!("{name} does not resolve: no answer within {limit:?}"),
             };
         }
-        // Connected, TLS did not get on.
+        // Connected, but TLS did not finish.
         let connected = facts.connect_ms.and(facts.addr.as_deref());
         let tried = match (connected, waiting.as_slice()) {
             (Some(addr), _) => addr.to_owned(),
@@ -319,7 +319,7 @@ async fn connect_unix(path: &Path, facts: &mut DialFacts) -> Result<Stream, Gate
 }
 
 impl Dialler {
-    /// Asks anew each time: a gateway that was started again may have another address.
+    /// Resolves the name for each dial: a gateway that was restarted may have another address.
     async fn resolve(
         &self,
         host: &Host,

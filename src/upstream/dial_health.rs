@@ -11,11 +11,11 @@ pub struct DialHealth(Mutex<Outcomes>);
 struct Outcomes {
     answered: Option<Instant>,
     failed: Option<(Instant, String)>,
-    /// The gateway has shown another certificate than the pinned one.
+    /// The gateway has shown a certificate other than the pinned one.
     other_certificate: bool,
 }
 
-/// Health of the gateway by the latest dials.
+/// Health of the gateway, according to the latest dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reached {
     /// No dial yet, or the last success is too old to mean anything.
@@ -27,28 +27,28 @@ pub enum Reached {
 }
 
 impl DialHealth {
-    /// A dial succeeded.
+    /// Records that a dial succeeded.
     pub fn answered(&self, now: Instant) {
         self.lock().answered = Some(now);
     }
 
-    /// A dial failed.
+    /// Records that a dial failed, and why.
     pub fn failed(&self, why: &str, now: Instant) {
         self.lock().failed = Some((now, why.to_owned()));
     }
 
-    /// The gateway showed another certificate than the pinned one.
+    /// Records that the gateway showed a certificate other than the pinned one.
     pub fn saw_other_certificate(&self) {
         self.lock().other_certificate = true;
     }
 
-    /// Whether it ever did.
+    /// Whether the gateway ever showed a certificate other than the pinned one.
     #[must_use]
     pub fn has_seen_other_certificate(&self) -> bool {
         self.lock().other_certificate
     }
 
-    /// The later of the two, if it is no older than `window`.
+    /// The later of the last success and the last failure, if it is no older than `window`.
     #[must_use]
     pub fn reached(&self, window: Duration, now: Instant) -> Reached {
         let last = self.lock();

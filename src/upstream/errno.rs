@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::session::record::GatewayErrorKind as Kind;
 use crate::transport::own_address;
 
-/// The limit of our own that the error shows, if it shows one.
+/// The limit of this process or host that the error reports, if it reports one.
 fn own_limit(errno: Errno) -> Option<Kind> {
     Some(match errno {
         Errno::MFILE => Kind::OpenFiles,
@@ -36,7 +36,7 @@ pub fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
         Some(Errno::ADDRNOTAVAIL) => of_no_address(own_address::source_for(ip)),
         // The kernel does not support this address family at all.
         Some(Errno::AFNOSUPPORT) => Kind::NoAddress,
-        // A packet filter or a `prohibit` route of this host: nothing was sent.
+        // A packet filter or a `prohibit` route on this host: nothing was sent.
         Some(Errno::ACCESS | Errno::PERM) => Kind::Forbidden,
         // A `blackhole` route.
         Some(Errno::INVAL) if !needs_scope(ip) => Kind::Unreachable,

@@ -21,13 +21,13 @@ pub type Fingerprint = [u8; 32];
 /// still has to be signed by its key.
 #[derive(Debug)]
 pub struct Pinned {
-    /// `None`: any certificate, to learn which it is.
+    /// `None`: any certificate is accepted, to learn its fingerprint.
     to: Option<Fingerprint>,
-    /// The first that was shown, and how many certificates came with it.
+    /// The first certificate that was shown, and the length of its chain.
     shown: OnceLock<(Fingerprint, usize)>,
 }
 
-/// The gateway shows another certificate.
+/// The gateway showed a certificate other than the pinned one.
 #[derive(Debug, thiserror::Error)]
 #[error("its certificate has the fingerprint sha256:{shown}, and sha256:{pinned} is expected")]
 pub(super) struct NotPinned {
@@ -51,7 +51,7 @@ impl Pinned {
         })
     }
 
-    /// Accepts any certificate: for connections that carry nothing.
+    /// Accepts any certificate: only for connections that carry no data.
     #[must_use]
     pub fn to_any() -> Arc<Self> {
         Arc::new(Self {
@@ -66,7 +66,7 @@ impl Pinned {
         self.shown.get().copied()
     }
 
-    /// A TLS client that accepts what this accepts.
+    /// A TLS client configuration with this verifier.
     pub fn client(self: &Arc<Self>) -> Result<ClientConfig, Error> {
         let builder = ClientConfig::builder_with_provider(crypto::provider());
         let builder = builder.with_safe_default_protocol_versions()?.dangerous();

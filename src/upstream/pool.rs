@@ -25,7 +25,7 @@ use crate::session::dial::DialFacts;
 use crate::session::record::TransportEnd;
 use crate::transport::sensed::Sensed;
 
-/// Kept connections at most.
+/// Maximum number of kept connections.
 const MAX_IDLE: usize = 64;
 
 /// Facts about the connection that a request goes out on.
@@ -33,7 +33,7 @@ const MAX_IDLE: usize = 64;
 pub struct PooledConnection {
     /// How it was dialled.
     pub facts: Arc<DialFacts>,
-    /// What was sensed of it.
+    /// What its sensor observed.
     pub sensed: Arc<Sensed>,
     again: Again,
 }
@@ -103,7 +103,7 @@ pub struct Pool<B> {
     shared: Arc<PoolInner<B>>,
 }
 
-/// Another handle of the same pool.
+/// Another handle to the same pool.
 impl<B> Clone for Pool<B> {
     fn clone(&self) -> Self {
         Self {

@@ -1,8 +1,9 @@
 //! A connection to whichever of a name's addresses answers first (Happy Eyeballs, RFC 8305).
 //!
-//! One address is tried after the other, the families in turn, each with a head start before the
-//! next: a dead one among them costs that much and no more. The first connection wins, the other
-//! attempts are dropped. What became of each is noted, also when the caller gives up.
+//! Addresses are tried one after another, alternating between the families, each with a head start
+//! over the next: a dead address costs that much and no more. The first connection wins, and the
+//! other attempts are dropped. The outcome of each attempt is recorded, also when the caller gives
+//! up.
 
 use std::fmt::Write as _;
 use std::io;
@@ -19,16 +20,17 @@ use crate::session::moment::millis;
 use crate::session::record::gateway::DialAttempt;
 use crate::session::record::{GatewayError, GatewayErrorKind as Kind};
 
-/// Before the next address is tried as well (RFC 8305 section 5).
+/// Delay before the next address is tried as well (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// So many attempts are noted.
+/// Maximum number of attempts that are recorded.
 const MOST_NOTED: usize = 16;
 
-/// So many are named in an error.
+/// Maximum number of addresses that an error names.
 const MOST_TOLD: usize = 4;
 
-/// The families in turn, in the order that the resolver has put them in (RFC 8305 section 4).
+/// Alternates between the address families, in the resolver's order within each (RFC 8305 section
+/// 4).
 pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
         return addresses;
@@ -63,7 +65,7 @@ where
     let mut more = true;
     while more || !running.is_empty() {
         tokio::select! {
-            // An answer that is there counts before another attempt.
+            // Take an answer that has arrived before starting another attempt.
             biased;
             Some((number, addr, begun, result)) = running.next(), if !running.is_empty() => {
                 let attempt = attempts.get_mut::<usize>(number);
@@ -111,8 +113,8 @@ where
     Err(told(&failures))
 }
 
-/// The time of an attempt. The runtime's timers count whole milliseconds, up: one that is to end at
-/// once would hold the first attempt, and so every session, for up to one.
+/// Waits until an attempt is due. The runtime's timers round up to whole milliseconds: a timer that
+/// is already due would delay the first attempt, and so every session, by up to one.
 async fn its_turn(at: Instant) {
     if at > Instant::now() {
         sleep_until(at).await;

@@ -11,7 +11,7 @@ const FILE: &str = "/etc/resolv.conf";
 /// The file has a few lines; more are not read.
 const MOST: usize = 16 * 1024;
 
-/// The resolver in this file; `None` where it cannot be read.
+/// The resolver named in this file; `None` if the file cannot be read.
 pub(super) async fn configured() -> Option<Resolver> {
     let reading = tokio::task::spawn_blocking(|| std::fs::read(FILE));
     let text = reading.await.ok()?.ok()?;

@@ -19,13 +19,13 @@ use crate::transport::{cause, tls::version_name};
 /// The client configuration could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSetupError {
-    /// The system trusts nothing, and no CA is configured.
+    /// The system has no root certificates, and no CA is configured.
     #[error("failed to load the system's root certificates ({0}); set gateway.tls.ca")]
     NoRoots(String),
     /// The gateway is a name that no certificate can carry.
     #[error("failed to use {0:?} as a TLS server name; set gateway.tls.server_name")]
     ServerName(String),
-    /// The TLS library refuses.
+    /// The TLS library refused the configuration.
     #[error("failed to configure TLS for the gateway: {0}")]
     Rustls(#[from] Error),
 }
@@ -76,7 +76,7 @@ fn roots(gateway: &Gateway) -> Result<RootCertStore, TlsSetupError> {
     Ok(roots)
 }
 
-/// Notes what a finished handshake agreed.
+/// Records the version and cipher suite of a finished handshake.
 pub(super) fn agreed(state: &CommonState, facts: &mut GatewayTlsFacts) {
     facts.version = state.protocol_version().map(version_name);
     facts.cipher = state

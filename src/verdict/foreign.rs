@@ -164,7 +164,7 @@ impl View<'_> {
     }
 }
 
-/// Whom people know by a `Server` value like this.
+/// The product name for a `Server` value like this.
 fn known_server(server: &PeerText) -> Option<&'static str> {
     let server = server.as_str().to_ascii_lowercase();
     let mut known = SERVERS.iter();

@@ -118,7 +118,7 @@ pub fn mend(server: Option<&str>, need: Need) -> &'static str {
     }
 }
 
-/// What raises the idle limit of the proxy of this name, which stands between tap and gateway.
+/// How to raise the idle limit of the proxy with this name, between tap and gateway.
 #[must_use]
 pub fn raise_idle_limit(server: &str) -> String {
     match software(Some(server)) {
@@ -127,7 +127,7 @@ pub fn raise_idle_limit(server: &str) -> String {
     }
 }
 
-/// Where a proxy on this leg stands.
+/// The position of a proxy on this leg, in words.
 #[must_use]
 pub fn side(leg: Leg) -> &'static str {
     match leg {
@@ -178,7 +178,7 @@ impl View<'_> {
         let mut all: Vec<Evidence> = marks
             .take(MOST)
             .map(|header| {
-                // Where a Via comes from stands in it; the rest would be somebody's address.
+                // A Via names its proxy; the other headers would show somebody's address.
                 let via = header.name.as_str().eq_ignore_ascii_case("via");
                 let value = header.value.as_ref().filter(|_| via);
                 let value = value.map_or_else(String::new, |value| format!(": {}", short(value)));
@@ -193,7 +193,7 @@ impl View<'_> {
         all
     }
 
-    /// That proxies stand in the path, for verdicts that could be theirs.
+    /// Evidence of proxies in the path, for verdicts that a proxy could have caused.
     pub(super) fn hop_evidence(&self, class: Class) -> Vec<Evidence> {
         let of_gateway = matches!(
             class,

@@ -1,4 +1,4 @@
-//! What an attached tap and a probe call the settings that rules name.
+//! Names of settings for an attached tap and for a probe, in place of those that rules use.
 
 use crate::session::record::{TapMode, Verdict};
 

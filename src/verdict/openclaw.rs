@@ -1,4 +1,4 @@
-//! What the rules ask about `OpenClaw` in particular: its refusals, and its releases.
+//! Facts about `OpenClaw` that its rules use: refusals, and differences between releases.
 
 pub mod credential;
 pub mod facts;

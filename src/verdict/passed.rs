@@ -35,7 +35,7 @@ impl<'a> Passed<'a> {
         self.ended_by() == Some(leg)
     }
 
-    /// When the far end of this leg ended TLS.
+    /// Time at which the far end of this leg ended TLS.
     pub(super) fn said_last(&self, leg: Leg) -> Option<Moment> {
         self.view.record().tls_ended(leg)
     }

@@ -10,11 +10,11 @@ use crate::session::text::PeerText;
 /// Most unanswered requests named in a verdict.
 const NAMED: usize = 3;
 
-/// After so long the kernel has sent again what was not acknowledged (RFC 6298: about a second).
+/// After this time the kernel has retransmitted unacknowledged bytes (RFC 6298: about a second).
 const SENT_AGAIN_MS: f64 = 2000.0;
 
 impl<'a> View<'a> {
-    /// What is known of its requests; only of dialects that have requests, and only after the client was let in.
+    /// Facts about its requests; `None` for dialects without requests, and unless the client was let in.
     #[must_use]
     pub fn rpc(&self) -> Option<&'a RpcFacts> {
         self.record().application().requests
@@ -29,7 +29,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether the gateway's host has acknowledged a request of this age; `None` where the kernel
-    /// could not be asked or does not tell.
+    /// could not be asked or does not know.
     #[must_use]
     pub fn acknowledged(&self, age_ms: f64) -> Option<bool> {
         self.acknowledged_by(Leg::Gateway, age_ms)

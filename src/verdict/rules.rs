@@ -1,4 +1,4 @@
-//! The rules, one file for each family; those that only one dialect has are in its folder.
+//! The rules, one file per family; rules that only one dialect has are in that dialect's folder.
 //!
 //! A file has a `RULES` list: what each rule says of itself, and the function that finds it. Which
 //! rule is asked first is not decided here but in [`precedence`](super::precedence).

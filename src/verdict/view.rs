@@ -24,7 +24,7 @@ pub struct View<'a> {
     decided_at: Option<Moment>,
 }
 
-/// The first act of a tunnel's ending ([`SessionRecord::first_act`]), as rules ask for it.
+/// The first act of a tunnel's ending ([`SessionRecord::first_act`]), in the form that rules match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decisive {
     /// The gateway refused the client inside the WebSocket.
@@ -92,15 +92,15 @@ impl<'a> View<'a> {
     }
 
     /// How long ago the session had entered `phase` when the decisive fact came, in milliseconds;
-    /// `None` where the record does not tell when it did.
+    /// `None` if the record does not have the time.
     #[must_use]
     pub fn ms_since(&self, phase: Phase) -> Option<f64> {
         let end = self.decided_at.unwrap_or(self.record.closed_at);
         Some(since_ms(end, self.record.began(phase)?))
     }
 
-    /// How long the tunnel had been there when the decisive fact came, in milliseconds: about, where
-    /// the record does not tell when it began.
+    /// How long the tunnel had been there when the decisive fact came, in milliseconds: an estimate, if the record does
+    /// not have the time when it began.
     #[must_use]
     pub fn tunnel_ms(&self) -> f64 {
         if let Some(ms) = self.ms_since(Phase::Handshake) {
@@ -192,14 +192,14 @@ impl<'a> View<'a> {
         self.record.had_tunnel() && self.record.phase == Phase::Handshake
     }
 
-    /// What is known of the gateway that is configured, tunnel or not.
+    /// Profile of the configured dialect, whether or not there was a tunnel.
     #[must_use]
     pub fn expected(&self) -> &'static Profile {
         let gateway = self.record.gateway.as_ref();
         dialect::named(gateway.map_or("", |gateway| gateway.expects.as_str()))
     }
 
-    /// What is known of the application whose messages were read.
+    /// Profile of the dialect whose messages were read.
     #[must_use]
     pub fn spoken(&self) -> &'static Profile {
         dialect::named(self.record.dialect.as_ref().map_or("", DialectFacts::name))

@@ -48,7 +48,7 @@ impl FrameHeader {
         Self::split(bytes).map(|(header, _)| header)
     }
 
-    /// Like [`FrameHeader::parse`], with the bytes behind the header.
+    /// Like [`FrameHeader::parse`], and also returns the bytes after the header.
     #[must_use]
     pub fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;

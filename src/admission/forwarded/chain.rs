@@ -214,7 +214,7 @@ fn elements(line: &[u8]) -> Vec<Hop<'_>> {
     }
 }
 
-/// One element and what stands behind its comma; `None` when it is not well-formed.
+/// One element, and the rest after its comma; `None` if it is not well-formed.
 fn element(mut rest: &[u8]) -> Option<(Hop<'_>, Option<&[u8]>)> {
     let mut node: Option<Hop<'_>> = None;
     loop {
@@ -250,7 +250,7 @@ fn element(mut rest: &[u8]) -> Option<(Hop<'_>, Option<&[u8]>)> {
     }
 }
 
-/// A token or a quoted string, and what stands behind it.
+/// A token or a quoted string, and the rest after it.
 fn value_of(text: &[u8]) -> Option<(Hop<'_>, &[u8])> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text

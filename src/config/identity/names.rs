@@ -68,7 +68,8 @@ pub fn defaults(identities: &[Identity]) -> Vec<usize> {
     chosen
 }
 
-/// Names that a certificate has in vain, because an earlier one with the same kind of key has them.
+/// Names of a certificate that have no effect, because an earlier certificate with the same kind of
+/// key has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clash {
     /// Which certificate, counted from 0.

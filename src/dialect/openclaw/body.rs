@@ -1,4 +1,4 @@
-//! What the gateway answers over HTTP, known by the front of its bodies (gateway 2026.9.6).
+//! The gateway's HTTP answers, recognised by the beginning of their bodies (gateway 2026.9.6).
 
 use super::page::is_control_ui;
 use crate::session::record::BodyKind;
@@ -22,7 +22,7 @@ const SERVICES: [&str; 4] = [
     "node portal attach unavailable",
 ];
 
-/// What an answer is whose body begins like this, if surely the gateway itself made it.
+/// The kind of an answer by the beginning of its body, if the gateway itself certainly made it.
 pub(super) fn kind_of(front: &[u8], content_type: &str) -> Option<BodyKind> {
     let contains = |needle: &str| contains(front, needle);
     Some(if contains(REFUSED) {
@@ -52,8 +52,8 @@ pub(super) fn kind_of(front: &[u8], content_type: &str) -> Option<BodyKind> {
 /// The type of the error for attribution headers that the gateway does not accept.
 const REFUSED: &str = "\"proxy_attribution_required\"";
 
-/// Whether the gateway took a request with attribution headers. What is not surely its own is no answer:
-/// the gateway may be starting behind another proxy.
+/// Whether the gateway took a request with attribution headers. `None` if the answer may not be its own: the gateway
+/// may be starting behind another proxy.
 pub(super) fn takes_attribution(status: u16, body: &[u8]) -> Option<bool> {
     match status {
         403 if contains(body, REFUSED) => Some(false),
@@ -63,9 +63,9 @@ pub(super) fn takes_attribution(status: u16, body: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether an answer to a request without attribution headers shows that the gateway takes us for
-/// local: only then it tells details. Something between us, such as a port forwarding, may end at its
-/// loopback address, whatever our own address is.
+/// Whether an answer to a request without attribution headers shows that the gateway takes us for local: only then does
+/// it give details. A hop in between, such as a port forwarding, may reach it over loopback, whatever our own address
+/// is.
 pub(super) fn takes_us_for_local(status: u16, body: &[u8]) -> bool {
     status == 200 && contains(body, "\"failing\"")
 }

@@ -1,4 +1,4 @@
-//! The rungs below the first byte: where the probe stands, the name, and connections.
+//! The rungs before the first byte: the probe's own location, the name, and connections.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;

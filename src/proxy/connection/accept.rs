@@ -140,7 +140,7 @@ pub(crate) struct AcceptedConnection {
 }
 
 impl AcceptedConnection {
-    /// The span of everything that happens on the connection before its requests.
+    /// The tracing span of the connection, up to its requests.
     fn span(&self) -> tracing::Span {
         let peer = self.ends.peer;
         let span = tracing::debug_span!("connection", client = %peer.text(), listener = %self.ends.listener);

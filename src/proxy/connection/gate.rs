@@ -1,5 +1,5 @@
-//! Stands between a client's stream and hyper: hyper sees only heads that have passed the check
-//! of [`crate::admission::head`], one at a time, and the bodies between them.
+//! Sits between a client's stream and hyper: hyper sees only heads that have passed the check of
+//! [`crate::admission::head`], one at a time, and the bodies between them.
 //!
 //! For each head there is one entry in the connection's [`Heads`](crate::proxy::connection::heads::Heads), in order, so that the service
 //! knows what was really on the wire. A head that may not pass is replaced by a stand-in, whose
@@ -29,15 +29,15 @@ use crate::transport::stream::Stream;
 /// Bytes that are read at once.
 const CHUNK: usize = 8 * 1024;
 
-/// Bytes that are kept while hyper may not have them: a request behind one that is under way, or
-/// what a hasty client sends behind its upgrade. Beyond this the client has to wait.
+/// Maximum number of bytes that are kept back from hyper: a request after one that is under way, or
+/// what a hasty client sends after its upgrade. Beyond this the client has to wait.
 const HELD: usize = 64 * 1024;
 
 /// How long we read what a client still sends after a refusal, so that a reset does not destroy
 /// the answer on its way.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Bytes that are read for that at most.
+/// Maximum number of bytes that are read for that.
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// How soon after its request a client's FIN counts as a half-close, so that the answer is still awaited.
@@ -59,7 +59,7 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50
 /// What hyper parses in place of a head that may not pass.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// A client's stream behind the check.
+/// A client's stream, with the check of heads.
 #[derive(Debug)]
 pub(crate) struct Gate {
     io: Sensor,
@@ -69,7 +69,7 @@ pub(crate) struct Gate {
     buffer: BytesMut,
     /// Bytes at the front of the buffer that hyper may have.
     passed: usize,
-    /// What of the stand-in hyper has not had yet.
+    /// The rest of the stand-in that hyper has not read yet.
     stand_in: &'static [u8],
     /// Nothing is read any more.
     refused: bool,
@@ -115,8 +115,7 @@ struct HalfClosed {
     shut: Option<Instant>,
 }
 
-/// When to look at the connection again: after a FIN, the reactor has no event that stands for a
-/// reset.
+/// When to look at the connection again: after a FIN, the reactor has no event for a reset.
 #[derive(Debug)]
 struct Looks {
     sleep: Pin<Box<Sleep>>,
@@ -182,7 +181,7 @@ impl Gate {
         }
     }
 
-    /// The stream again, and what was read behind an upgrade.
+    /// Returns the stream, and the bytes that were read after an upgrade.
     pub(crate) fn into_parts(self) -> (Stream, bytes::Bytes) {
         (self.io.into_inner(), self.buffer.freeze())
     }
@@ -233,7 +232,7 @@ impl Gate {
                     }
                 }
             };
-            // What was let in just now is whole; behind an upgrade nobody would look again.
+            // The head that was just passed is whole; after an upgrade nobody would look again.
             if at_head && self.passed == 0 {
                 self.connection.state.heads.is_partial(self.buffer.len());
             }
@@ -273,8 +272,8 @@ impl Gate {
         }
     }
 
-    /// Reads once, as much as there is `room` for. Without any, whoever waits for the end of the
-    /// request under way is woken by that.
+    /// Reads once, as much as there is `room` for. Without room it is pending; the end of the
+    /// request under way wakes the task.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
         if self.ended {
             return Poll::Ready(Ok(()));
@@ -292,9 +291,9 @@ impl Gate {
         Poll::Ready(Ok(()))
     }
 
-    /// Pending while the answer to a complete request is awaited although the client's FIN has come. A
-    /// FIN alone does not tell a client that still reads from one that is gone: only what is sent to it
-    /// does. With `later`, another request waits for its turn.
+    /// Pending while the answer to a complete request is awaited although the client's FIN has come. A FIN alone does
+    /// not distinguish a client that still reads from one that is gone; only sending to it does. With `later`, another
+    /// request waits for its turn.
     fn poll_half_closed(&mut self, later: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let now = Instant::now();
         let half = match &mut self.half_closed {
@@ -344,7 +343,7 @@ impl Gate {
         Poll::Ready(Ok(()))
     }
 
-    /// Notes when the request under way had arrived whole.
+    /// Records when the request under way had arrived whole.
     fn is_whole(&mut self) {
         if self.requests.is_in_body() {
             return;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::admission::head::{Checked, Refusal};
 
-/// A head that was checked. hyper got it, or a substitute if it was refused.
+/// A checked head. hyper got it, or a substitute if it was refused.
 #[derive(Debug)]
 pub(crate) struct CheckedHead {
     pub(crate) checked: Checked,
@@ -107,7 +107,7 @@ impl Heads {
         self.begun() == 1
     }
 
-    /// So many bytes wait of a head that is not handed on.
+    /// Number of bytes that wait, of a head that is not handed on.
     pub(crate) fn is_partial(&self, bytes: usize) {
         self.inner().partial = bytes;
     }

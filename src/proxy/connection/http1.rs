@@ -156,7 +156,7 @@ fn unexplained(
     let ours = end.is_none();
     let drained = connection.state.is_draining() && ours;
     if ours && !drained && !never_used {
-        // The answer before has ended the connection; what came behind that is no request.
+        // The previous answer ended the connection; bytes after it are not a request.
         return None;
     }
     Some(if drained {
@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    /// They would be lost with hyper's buffer.
+    /// These bytes would be lost with hyper's buffer.
     #[tokio::test]
     async fn bytes_that_hyper_keeps_behind_a_head_are_a_fault() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -43,7 +43,7 @@ use crate::transport::sensor::Sensor;
 /// What a client may send on one stream before somebody has read it.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// What we keep for a client that is slow to read one stream.
+/// Maximum number of bytes that we keep for a client that is slow to read one stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// Malformed requests that one connection may send.
@@ -53,8 +53,8 @@ const MAX_MALFORMED: usize = 64;
 const LAST_WORDS: Duration = LINGER.saturating_add(Duration::from_secs(1));
 
 /// Serves the streams of a connection and records an ending that no request explains. Each request
-/// is served under the configuration of its time; what was told to the client at the connection's
-/// beginning stays.
+/// is served under the configuration of its time; the settings sent to the client at the beginning
+/// of the connection stay.
 pub(crate) async fn serve(
     current: &Current,
     tap: &Arc<Tap>,

@@ -1,8 +1,8 @@
 //! Interim answers (RFC 9110 section 15.2) on their way from the gateway to the client: 102, 103
 //! and whatever else is no 100 and no 101.
 //!
-//! hyper's server cannot send them. The gate writes them, and only when hyper flushes: then its
-//! own buffer is empty, so that they stand whole between two of its messages. With HTTP/2 the
+//! hyper's server cannot send them. The gate writes them, and only when hyper flushes: then its own
+//! buffer is empty, so that they are written whole between two of its messages. With HTTP/2 the
 //! stream sends them. The final answer waits for that.
 
 use std::fmt::Write as _;

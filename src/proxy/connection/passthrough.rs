@@ -34,14 +34,14 @@ const READ: usize = 16 * 1024;
 pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: TcpStream) {
     let session = tap.open_record(&connection, connection.accepted);
     let gateway = tap.config.gateway();
-    // What is passed unread is TLS.
+    // Only TLS is passed unread.
     let url = gateway.url().replacen("http://", "https://", 1);
     session
         .record()
         .dialling(url, gateway.dialect().to_string());
     let dialled = tokio::select! {
         dialled = dial(tap, &connection, &session) => dialled,
-        // The record is not settled, and tells by itself that we shut down.
+        // The record is not settled, so it says that we shut down.
         () = tap.drain.token().cancelled() => return,
     };
     session.settle();
@@ -72,7 +72,7 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
     tokio::select! {
         passed = way.pass(&mut client, &mut gateway) => {
             if passed.is_err() {
-                // What has not ended by itself by now is ended in kind.
+                // Reset the leg that has not ended by itself by now.
                 reset(&session, Leg::Client, &client);
                 reset(&session, Leg::Gateway, &gateway);
             }
@@ -91,7 +91,7 @@ pub(crate) async fn serve(tap: &Tap, connection: Arc<Connection>, mut client: Tc
     record.tunnel_ended(Tunnelled::Unread(passed));
 }
 
-/// Has this leg reset when its socket is dropped, and notes that as our end, if the far end has not left already.
+/// Makes the drop of this leg's socket reset it, and records that as our end, if the far end has not left already.
 fn reset(session: &SessionHandle, leg: Leg, stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     session.record().leg_ended_by_tap(leg, Instant::now());

@@ -92,7 +92,7 @@ impl AcceptedConnection {
     }
 }
 
-/// Why no PROXY header came.
+/// Why no PROXY header was read.
 enum MissingHeader {
     Fault(ProxyFault),
     Ended(Option<ProxyFault>, TransportEnd, Option<EndCause>),
@@ -101,7 +101,7 @@ enum MissingHeader {
 }
 
 impl Ends {
-    /// Notes who the client is, and by whose word.
+    /// Records who the client is, and who said so.
     pub(crate) fn note(&self, client: &mut ClientFacts) {
         client.addr = self.peer.text();
         client.proxy_protocol.clone_from(&self.header);

@@ -90,9 +90,9 @@ impl SessionHandle {
         Recording { session, phase }
     }
 
-    /// The span of everything that is done for this session.
+    /// The tracing span of this session.
     pub(crate) fn span(&self) -> tracing::Span {
-        // The id is made into text only if somebody traces.
+        // Format the id only if the span is enabled.
         tracing::debug_span!("session", id = %self.record().facts().id)
     }
 

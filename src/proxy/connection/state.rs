@@ -70,7 +70,7 @@ impl ConnectionState {
         self.counted.establish();
     }
 
-    /// What counts it for as long as it is open, for those who outlast its requests.
+    /// The guard that counts it while it is open, for tasks that outlast its requests.
     pub(crate) fn counted(&self) -> Arc<ConnectionGuard> {
         Arc::clone(&self.counted)
     }
@@ -86,8 +86,8 @@ impl ConnectionState {
     }
 }
 
-/// On drop, tells the session that waits for it how its connection ended: by then it has ended, or
-/// the task that served it was dropped.
+/// On drop, reports to the waiting session how its connection ended: by then it has ended, or the
+/// task that served it was dropped.
 #[derive(Debug)]
 pub(crate) struct EndOfConnection(Arc<ConnectionState>);
 

@@ -295,8 +295,8 @@ impl Drop for Answered {
     }
 }
 
-/// Whose an answer's body seems to be. What a gateway sends itself is known to its dialect; the rest is
-/// told apart by content type.
+/// Who an answer's body seems to come from. The dialects recognise a gateway's own answers; the rest is classified by
+/// content type.
 pub(crate) fn kind_of(front: &[u8], headers: &HeaderMap) -> BodyKind {
     let content_type = headers
         .get(http::header::CONTENT_TYPE)

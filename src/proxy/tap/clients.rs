@@ -45,7 +45,8 @@ impl fmt::Display for Counted {
     }
 }
 
-/// One connection, or one session through a trusted proxy, of a client; gone when dropped.
+/// A client's slot for one connection, or for one session through a trusted proxy; released when
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct ClientSlot {
     clients: Arc<Clients>,
@@ -53,7 +54,7 @@ pub(crate) struct ClientSlot {
 }
 
 impl Clients {
-    /// A place for one more of `client`, or `None` when `limit` are taken.
+    /// Takes a slot for `client`, or returns `None` when all `limit` are taken.
     pub(crate) fn enter(self: &Arc<Self>, client: Counted, limit: usize) -> Option<ClientSlot> {
         let key = bucket(client);
         let mut counts = self.counts();

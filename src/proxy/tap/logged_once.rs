@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// Most messages that are remembered. After that nothing new is logged, so that many clients cannot flood
+/// Maximum number of messages that are remembered. Beyond it nothing new is logged, so that many clients cannot flood
 /// the log.
 const MAX: usize = 1024;
 
@@ -19,7 +19,7 @@ impl<T> Default for LoggedOnce<T> {
 }
 
 impl<T: Eq + Hash> LoggedOnce<T> {
-    /// Whether this has not been logged yet; from now on it has.
+    /// Marks this as logged; returns whether it is to be logged now.
     pub(crate) fn insert(&self, what: T) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logged.len() < MAX && logged.insert(what)

@@ -17,7 +17,7 @@ use crate::transport::http2_stream::Http2Stream;
 use crate::transport::impossible::{Impossible, at_most};
 use crate::transport::stream::Stream;
 
-/// Stands in the extensions of a request that may become a tunnel on HTTP/2.
+/// Extension of a request that may become a tunnel on HTTP/2.
 #[derive(Clone, Debug)]
 pub(crate) struct Promised(Arc<Mutex<Option<oneshot::Receiver<Http2Stream>>>>);
 
@@ -107,7 +107,7 @@ pub(crate) enum Ready {
 }
 
 impl Ready {
-    /// Its stream, and what came behind the upgrade, which the gate has kept.
+    /// Its stream, and the bytes after the upgrade, which the gate has kept.
     pub(crate) fn into_parts(self) -> Result<(Stream, Bytes), Impossible> {
         match self {
             Self::Http1(upgraded) => {

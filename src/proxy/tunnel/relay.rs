@@ -100,7 +100,7 @@ struct Half {
     meter: Option<Box<Meter>>,
     /// The source has ended its side.
     ended: bool,
-    /// The sink has been told so.
+    /// The sink has been notified of it.
     passed_on: bool,
     notified: bool,
     /// The sink takes nothing any more.
@@ -152,7 +152,7 @@ impl Asked {
     };
 }
 
-/// What one turn of a direction came to.
+/// Result of one turn of a direction.
 enum Turn {
     /// Something moved; ask again.
     Moved,
@@ -253,7 +253,8 @@ impl Relay {
         self.woken = Some(now);
         let mut lent = Lent::take();
         let scratch = lent.get();
-        // Who has nothing to read has the reactor's promise to be woken, and is not asked again.
+        // A direction without anything to read will be woken by the reactor, and is not asked
+        // again.
         let mut asked = Asked::BOTH;
         for _ in 0..READS_PER_POLL {
             // The gateway's direction first: what it says explains the rest.
@@ -291,8 +292,8 @@ impl Relay {
                 _ => asked = Asked::BOTH,
             }
         }
-        // Other sessions wait for this thread too, and so does what the sockets have to tell: to be woken
-        // at once would be to be ready always, and then the runtime looks at sockets only now and then.
+        // Yield instead of waking ourselves: an always-ready task starves other sessions and keeps the runtime from
+        // polling the I/O driver.
         pin!(yield_now()).poll(cx)
     }
 
@@ -304,8 +305,7 @@ impl Relay {
         self.to_client.blocked_since.is_some() || self.to_gateway.blocked_since.is_some()
     }
 
-    /// Nothing waits to be written or has ended, so that what one direction does is nothing to the
-    /// other one.
+    /// Nothing waits to be written and nothing has ended, so neither direction affects the other.
     fn sails(&self) -> bool {
         let flushed = |leg: &Option<Wire>| leg.as_ref().is_some_and(Wire::is_flushed);
         !(self.to_client.ended || self.to_gateway.ended || self.is_blocked())
@@ -403,8 +403,8 @@ impl Relay {
         }
     }
 
-    /// The time of something that decides. Legs answer each other within one turn, so that the
-    /// turn's time would not tell who was first.
+    /// The time of an event that may decide who was first. Legs answer each other within one turn,
+    /// so the turn's time is too coarse.
     fn at(&self) -> Instant {
         self.broke_at.unwrap_or_else(Instant::now)
     }

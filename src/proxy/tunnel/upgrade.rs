@@ -106,7 +106,7 @@ pub(crate) async fn attempt(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         session.record().leg_refused(Leg::Gateway, Instant::now());
         let mut response = pass_on(session, response, (progress, timeouts.idle), true);
-        // What the client may have sent behind the upgrade is not a request to us.
+        // Bytes that the client sent after the upgrade are not a request to us.
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

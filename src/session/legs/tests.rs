@@ -227,7 +227,7 @@ fn without_a_tunnel_nobody_saw_a_code() {
     assert_eq!((facts.client_saw, facts.gateway_saw), (None, None));
 }
 
-/// The transport looks as if we had ended it, and so it is: by a bug.
+/// The transport looks as if we had ended it, and we did: because of a bug.
 #[test]
 fn a_leg_that_a_bug_ended_is_a_fault_of_ours() {
     let mut story = story();

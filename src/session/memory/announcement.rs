@@ -4,8 +4,8 @@ use crate::session::moment::Moment;
 use crate::session::record::SessionRecord;
 use crate::session::record::context::GoingDown;
 
-/// The gateway's own announcement: its words (when they came, and after how many milliseconds the
-/// gateway expects to be back), or a Close that announces it, by the dialect.
+/// The gateway's own announcement: a message (when it came, and after how many milliseconds the
+/// gateway expects to be back), or a Close that the dialect recognises as one.
 #[must_use]
 pub fn announcement(
     event: Option<(Moment, Option<u64>)>,

@@ -33,7 +33,7 @@ impl Recorder {
         self.facts.client.first_bytes = Some(first);
     }
 
-    /// So many bytes have been read from the client, after TLS.
+    /// Sets the number of bytes read from the client, after TLS.
     pub fn client_sent(&mut self, bytes: u64) {
         self.facts.client.bytes_read = Some(bytes);
     }

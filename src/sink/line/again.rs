@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use crate::session::SessionRecord;
 use crate::session::address::host;
 
-/// For how long endings are counted together. A window without any ends the series.
+/// Period over which endings are counted together. A window without one ends the series.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Pairs of client and rule that are told apart. Endings of further ones are told in full.
+/// Maximum number of pairs of client and rule. Endings of further pairs are printed in full.
 const MOST: usize = 256;
 
-/// How an ending is told.
+/// How an ending is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Say {
     InFull,
     Again {
-        /// So many since the window began.
+        /// Endings since the window began.
         count: u64,
         over: Duration,
     },
@@ -44,17 +44,17 @@ pub(super) type Untold = (SessionRecord, u64, Duration);
 #[derive(Debug)]
 struct Series {
     since: Instant,
-    /// The next action that was told in full.
+    /// The next action that was printed in full.
     next: String,
-    /// Endings in this window, after the one that was told in full.
+    /// Endings in this window, after the one that was printed in full.
     count: u64,
-    /// How many of them a line has told of.
+    /// How many of them a line has reported.
     told: u64,
     last: Option<SessionRecord>,
 }
 
 impl Again {
-    /// How to tell a judged record.
+    /// How to print a judged record.
     pub(super) fn say(&mut self, record: &SessionRecord, now: Instant) -> Say {
         let Some(verdict) = record.verdict.as_ref().filter(|it| !it.class.is_fine()) else {
             return Say::InFull;
@@ -102,7 +102,7 @@ impl Again {
         !self.series.is_empty() || !self.replaced.is_empty()
     }
 
-    /// Ends the windows that are over, and returns what they have to tell.
+    /// Ends the windows that are over, and returns their unreported endings.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Untold> {
         let mut due = std::mem::take(&mut self.replaced);
         self.series.retain(|_, series| {
@@ -117,7 +117,7 @@ impl Again {
         due
     }
 
-    /// What has not been told, at the end.
+    /// The unreported endings, at the end.
     pub(super) fn rest(&mut self, now: Instant) -> Vec<Untold> {
         let mut rest = std::mem::take(&mut self.replaced);
         let all = self.series.drain();

@@ -1,5 +1,5 @@
-//! Which certificate a client gets: by the name that it asks for (SNI), then by the keys that it
-//! can work with.
+//! Chooses the certificate for a client: by the requested name (SNI), then by the key types that
+//! the client supports.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,7 @@ impl CertificateResolver {
         &self.identities
     }
 
-    /// Who may be shown for a name, best first, and why.
+    /// The certificates that may be shown for a name, best first, and how the name matched.
     pub(super) fn candidates(&self, name: &str) -> (SniMatch, Vec<usize>) {
         let name = names::normal(name);
         let exact = self.exact.get(&name);
@@ -68,7 +68,7 @@ impl CertificateResolver {
         }
     }
 
-    /// The certificate for a client; `None` when it can work with no key of ours.
+    /// The certificate for a client; `None` if the client supports none of our key types.
     pub(super) fn choose(
         &self,
         name: Option<&str>,
@@ -92,8 +92,8 @@ impl CertificateResolver {
         })
     }
 
-    /// Whether a request for `host` is served by another certificate than the connection, which
-    /// asked for `name`, was: then it belongs on a connection of its own.
+    /// Whether `host` has another certificate than `name`, which the connection asked for: then the
+    /// request belongs on a connection of its own.
     pub(super) fn sends_elsewhere(&self, name: &str, host: &str) -> bool {
         let shown = self.candidates(name).1;
         let covered = shown

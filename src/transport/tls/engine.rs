@@ -1,5 +1,5 @@
-//! TLS with one client, without I/O: records in and plaintext out, and the reverse. This is all that the
-//! rest of the program knows of it; which interface of the library does the work is decided here.
+//! TLS with one client, without I/O: records in and plaintext out, and the reverse. The rest of the program uses only
+//! this interface, and does not depend on the TLS library's own.
 //!
 //! * `library.rs` drives the library's connection: the handshake, and all of TLS 1.2.
 //! * `records.rs` opens and seals the records of TLS 1.3 after the handshake.
@@ -23,8 +23,8 @@ pub use self::out::{End, Out};
 use self::records::Records;
 use crate::transport::impossible::{Impossible, slice};
 
-/// Most bytes that are kept until the rest of what they begin has arrived. A record has 18 KiB at most,
-/// and no useful handshake message is longer than this.
+/// Maximum number of bytes that are kept of an unfinished record or handshake message. A record has 18 KiB at most, and
+/// no useful handshake message is longer than this.
 pub const KEPT: usize = 64 * 1024;
 
 /// TLS of one connection.
@@ -50,14 +50,14 @@ impl fmt::Debug for TlsEngine {
 
 /// From the first byte to the end of the handshake.
 impl TlsEngine {
-    /// Sets what an engine needs of a configuration.
+    /// Sets the options of a configuration that an engine needs.
     pub(super) fn configure(config: &mut ServerConfig) {
         // `records.rs` gets the keys.
         config.enable_secret_extraction = true;
     }
 
-    /// For a connection from which `read` has been read. It is not looked at before
-    /// [`TlsEngine::receive_kept`].
+    /// An engine for a connection of which `read` has already been read.
+    /// [`TlsEngine::receive_kept`] processes it.
     pub(super) fn new(config: Arc<ServerConfig>, read: Vec<u8>) -> io::Result<Self> {
         let library = Library::new(config).map_err(of_tls)?;
         Ok(Self {
@@ -67,7 +67,7 @@ impl TlsEngine {
         })
     }
 
-    /// What the handshake has agreed on so far. Gone after [`TlsEngine::settle`].
+    /// What the handshake has negotiated so far; `None` after [`TlsEngine::settle`].
     pub(super) fn facts(&self) -> Option<&CommonState> {
         match &self.layer {
             Layer::Library(library) => Some(library.facts()),
@@ -110,14 +110,14 @@ impl TlsEngine {
         self.end.as_ref()
     }
 
-    /// Bytes that come before those that are read next.
+    /// The kept bytes, which come before those that are read next.
     #[must_use]
     pub fn kept(&self) -> &[u8] {
         &self.kept
     }
 
-    /// Lets `read` append to what is kept, with room for `more` bytes. [`TlsEngine::receive_kept`] takes
-    /// them; if there are none, no buffer stays.
+    /// Lets `read` append to the kept bytes, with room for `more`. [`TlsEngine::receive_kept`] processes them. If
+    /// nothing is kept, the buffer is freed.
     pub(super) fn read_with<R>(&mut self, more: usize, read: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         self.kept.reserve(more);
         let result = read(&mut self.kept);
@@ -176,12 +176,12 @@ impl TlsEngine {
 }
 
 impl TlsEngine {
-    /// Ends the connection by `error`, after the alert that says so.
+    /// Ends the connection with `error`, and queues the alert for it.
     fn fail(&mut self, error: Error, out: &mut Out) {
         self.kept = Vec::new();
         self.end = Some(match &mut self.layer {
             Layer::Library(library) => library.fail(error, out),
-            // No error of the input: a whole record is always taken, and is never too long.
+            // This is not an input error: a whole record is always taken, and is never too long.
             Layer::Records(_) => End::Failed(error),
         });
     }
@@ -189,7 +189,7 @@ impl TlsEngine {
 
 /// Plaintext to records.
 impl TlsEngine {
-    /// Seals `plain`, after whatever else there is to send.
+    /// Seals `plain`, after the records that already wait to be sent.
     pub fn seal(&mut self, plain: &[u8], out: &mut Out) -> io::Result<()> {
         if let Some(End::Failed(error)) = &self.end {
             return Err(of_tls(error.clone()));

@@ -1,7 +1,7 @@
-//! What a client asks for in its first message, for the record.
+//! What a client asks for in its `ClientHello`, for the record.
 //!
-//! The library tells it to whatever chooses the certificate, which is nearly always. Where a
-//! handshake ends before that, the message is read once more, by itself.
+//! The library passes it to the certificate resolver, which nearly every handshake reaches. If a
+//! handshake ends before that, the message is parsed once more, by itself.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) struct Greeting<'a> {
     terminator: &'a Terminator,
     facts: &'a mut ClientTls,
     handshake: Arc<HandshakeFacts>,
-    /// What has come, as long as nothing is handshake.
+    /// The bytes received so far; empty once `handshake` has the facts.
     read: Vec<u8>,
     is_noted: bool,
     offered: Vec<PeerText>,
@@ -40,19 +40,19 @@ impl<'a> Greeting<'a> {
         }
     }
 
-    /// Where it is handshake.
+    /// The facts that this fills in.
     pub(super) fn facts(&mut self) -> &mut ClientTls {
         self.facts
     }
 
-    /// More has come.
+    /// Takes in bytes that have arrived.
     pub(super) fn came(&mut self, bytes: &[u8]) {
         if !self.is_noted {
             self.read.extend_from_slice(bytes);
         }
     }
 
-    /// The library has looked at what has come.
+    /// Records the facts, once the library has parsed the message.
     pub(super) fn looked(&mut self) {
         if !self.is_noted
             && let Some(asked) = self.handshake.asked()
@@ -61,7 +61,7 @@ impl<'a> Greeting<'a> {
         }
     }
 
-    /// There will be no more of it. What the client offered by ALPN.
+    /// Ends the greeting; returns the protocols that the client offered by ALPN.
     pub(super) fn done(mut self) -> Vec<PeerText> {
         if !self.is_noted
             && let Some(accepted) = hello(&self.read)
@@ -84,8 +84,8 @@ impl<'a> Greeting<'a> {
     }
 }
 
-/// The first message of a client, of which `read` has come: what it asks for. `None` where there is
-/// none, or none that can be read.
+/// Parses the `ClientHello` at the beginning of `read`; `None` if there is none, or none that can
+/// be parsed.
 pub(super) fn hello(mut read: &[u8]) -> Option<Accepted> {
     let mut acceptor = Acceptor::default();
     while !read.is_empty() && acceptor.read_tls(&mut read).ok()? > 0 {
@@ -121,7 +121,7 @@ mod tests {
             let mut hello = Vec::new();
             client.write_tls(&mut hello).unwrap();
             let (near, mut far) = UnixStream::pair().unwrap();
-            // In pieces, and not a word behind it.
+            // In pieces, and with nothing after it.
             let (front, rest) = hello.split_at(40);
             far.write_all(rest).await.unwrap();
             far.shutdown().await.unwrap();

@@ -14,8 +14,8 @@ use crate::transport::socket::ClientSocket;
 /// Bytes that are read at once.
 const READ: usize = 4096;
 
-/// Does the handshake; everything read so far is in the engine. `ahead` gets the plaintext that the client sent
-/// after its part of it. Returns records that can wait for the first answer.
+/// Does the handshake; everything read so far is in the engine. `ahead` gets the plaintext that the client sent right
+/// after its part of the handshake. Returns records that can wait for the first answer.
 pub(super) async fn complete(
     socket: &mut ClientSocket,
     engine: &mut TlsEngine,
@@ -38,8 +38,8 @@ pub(super) async fn complete(
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        // In TLS 1.3 the client completes the handshake. What follows are tickets for later sessions: alone they
-        // would cost a packet and wake the client.
+        // In TLS 1.3 the client completes the handshake. The server then sends only session tickets, which by
+        // themselves would cost a packet and wake the client.
         if is_done && engine.is_tls13() {
             return Ok(out.bytes()?.to_vec());
         }
@@ -53,7 +53,7 @@ pub(super) async fn complete(
     }
 }
 
-/// Reads what has come of a connection, whatever it is; nothing when it has ended.
+/// Reads the available bytes; an empty result means that the connection has ended.
 pub async fn first(socket: &mut ClientSocket) -> io::Result<Vec<u8>> {
     let mut read = Vec::with_capacity(READ);
     socket.read_buf(&mut read).await?;

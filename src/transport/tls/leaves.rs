@@ -1,5 +1,5 @@
-//! What is told of a listener's certificates while it runs, whoever asks: metrics, readiness, the
-//! log. A reload puts a new set in place; readers see it at once.
+//! The facts about a running listener's certificates that metrics, readiness and the log show. A
+//! reload swaps in a new set; readers see it at once.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::config::identity::expiry::{self, Stage};
 use crate::config::identity::{Identity, KeyKind};
 use crate::transport::listening::ListenAddr;
 
-/// How often the ends of certificates are looked at.
+/// Interval at which expiry dates are checked.
 const EVERY: Duration = Duration::from_hours(1);
 
-/// What is told of one certificate.
+/// Facts about one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// Its names.
@@ -31,7 +31,7 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Of a certificate that is served.
+    /// The facts about a certificate that is served.
     #[must_use]
     pub fn of(identity: &Identity) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Leaf {
 pub struct Leaves(Arc<ArcSwap<Vec<Leaf>>>);
 
 impl Leaves {
-    /// These, until others are put in their place.
+    /// Starts with these certificates, until [`Self::swap`].
     #[must_use]
     pub fn new(leaves: Vec<Leaf>) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(leaves)))
@@ -61,15 +61,15 @@ impl Leaves {
         self.0.load_full()
     }
 
-    /// Puts others in their place.
+    /// Replaces them.
     pub fn swap(&self, leaves: Vec<Leaf>) {
         self.0.store(Arc::new(leaves));
     }
 }
 
-/// What to tell when a reload changes certificates: clients that pin one (the OpenClaw command line
-/// tool and its nodes can) refuse until they are given the new fingerprint, and say only that it
-/// differs. `None` when every certificate is still there.
+/// The warning to log when a reload changes certificates. Clients that pin a fingerprint (the
+/// OpenClaw command line tool and its nodes can) refuse the new one until it is configured, and
+/// report only that it differs. `None` when every certificate is still served.
 #[must_use]
 pub fn leaf_change(old: &[Leaf], new: &[Leaf]) -> Option<String> {
     let has = |all: &[Leaf], leaf: &Leaf| all.iter().any(|one| one.sha256 == leaf.sha256);
@@ -117,8 +117,8 @@ fn shares_a_name(one: &Leaf, other: &Leaf) -> bool {
         || (one.names.is_empty() && other.names.is_empty())
 }
 
-/// Warns once an hour of certificates that came nearer to their end; never ends by itself. What is
-/// wrong already at the start has been told.
+/// Checks hourly for certificates that have reached the next stage before expiry, and logs a
+/// warning; never returns. Stages already reached at the start have been reported.
 pub async fn watch(listeners: Vec<(ListenAddr, Leaves)>) {
     let mut told = ReportedStages::default();
     told.news(&listeners, Timestamp::now());
@@ -136,7 +136,7 @@ pub async fn watch(listeners: Vec<(ListenAddr, Leaves)>) {
 struct ReportedStages(Vec<(String, Stage)>);
 
 impl ReportedStages {
-    /// Lines about certificates that came nearer to their end since the last look.
+    /// Warnings about certificates that have reached a later stage since the last check.
     fn news(&mut self, listeners: &[(ListenAddr, Leaves)], now: Timestamp) -> Vec<String> {
         let (mut lines, mut seen) = (Vec::new(), Vec::new());
         for (place, leaves) in listeners {

@@ -1,4 +1,4 @@
-//! TLS with a client as hyper sees it. The relay takes it apart again.
+//! TLS with a client, as the stream that hyper drives. The relay takes it apart again.
 
 use std::future::Future as _;
 use std::io;
@@ -12,13 +12,13 @@ use super::engine::{Out, TlsEngine};
 use crate::transport::impossible::{Impossible, at_most, slice};
 use crate::transport::socket::ClientSocket;
 
-/// Bytes that are read at once: a record and a little more, or less where there is no room for it.
+/// Bytes per read: a record and a little more, or less if there is no room.
 const READ: usize = 17 * 1024;
 
-/// Fewer are not asked for.
+/// Minimum room for a read.
 const READ_MIN: usize = 4 * 1024;
 
-/// Plaintext that one write takes.
+/// Maximum plaintext per write.
 const WRITE: usize = 64 * 1024;
 
 /// A connection after its handshake.
@@ -30,14 +30,14 @@ pub struct TlsStream {
     ahead: Bytes,
     /// Records that could not be written yet.
     spill: Bytes,
-    /// Records that go out with whatever is written first, and not by themselves.
+    /// Records that are sent together with the first write, not by themselves.
     with_first: Vec<u8>,
-    /// `close_notify` is said.
+    /// `close_notify` has been queued.
     closing: bool,
     http2: bool,
 }
 
-/// What a stream consists of.
+/// The parts of a stream.
 #[derive(Debug)]
 pub struct Parts {
     /// The socket.
@@ -51,7 +51,8 @@ pub struct Parts {
 }
 
 impl TlsStream {
-    /// After the handshake; `ahead` is what came behind it, `with_first` can wait for the first answer.
+    /// A stream after its handshake. `ahead` is plaintext that came after it; `with_first` can wait for the first
+    /// answer.
     pub(super) fn new(
         socket: ClientSocket,
         engine: TlsEngine,
@@ -88,7 +89,7 @@ impl TlsStream {
         &self.socket
     }
 
-    /// For the relay.
+    /// Takes the stream apart for the relay.
     #[must_use]
     pub fn into_parts(mut self) -> Parts {
         if !self.with_first.is_empty() {
@@ -102,7 +103,7 @@ impl TlsStream {
         }
     }
 
-    /// What would go out with the first answer goes out now.
+    /// Sends at once what would wait for the first answer.
     #[cfg(test)]
     pub(super) async fn send_what_waits(&mut self) -> io::Result<()> {
         std::future::poll_fn(|cx| {
@@ -113,7 +114,7 @@ impl TlsStream {
         .await
     }
 
-    /// Writes `bytes` behind what is left of others, and keeps what the socket does not take.
+    /// Writes `bytes` after the records that still wait, and keeps what the socket does not take.
     fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() || self.with_first.is_empty() {
             return self.send_all(cx, bytes);
@@ -148,7 +149,7 @@ impl TlsStream {
             let count = at_most(count, self.spill.len(), Impossible::Written)?;
             self.spill.advance(count);
         }
-        // An empty one would hold on to its buffer.
+        // An empty `Bytes` would hold on to its buffer.
         self.spill = Bytes::new();
         Poll::Ready(Ok(()))
     }

@@ -1,14 +1,14 @@
-//! What a listener serves TLS with: certificates, policy, and what outlives both.
+//! Serves TLS on a listener: certificates, policy, and the state that outlives a reload.
 //!
-//! A [`Terminator`] is made anew whenever the configuration is loaded again; [`ListenerTlsState`] is what a
-//! listener keeps all the while, so that clients can go on resuming their sessions.
+//! Each reload makes a new [`Terminator`]; [`ListenerTlsState`] is kept across reloads, so that clients can still
+//! resume their sessions.
 //!
 //! # Client certificates and resumption
-//! A resumed session is believed to be whoever it was made by: nothing is verified again. So where
-//! client certificates are asked for no session can be resumed, and none that was made without them
-//! is taken. Every connection is verified against what is configured now: a certificate that has
-//! expired or was revoked since does not go on by its ticket, and a listener that begins to ask for
-//! certificates has no way around them. Connections live long here; this costs a signature for each.
+//! A resumed session keeps the identity that its first handshake verified; nothing is verified again. So where client
+//! certificates are requested, no session can be resumed, and a session that was made without them is not accepted.
+//! Every connection is verified against the present configuration: a certificate that has since expired or been revoked
+//! is not accepted because of a ticket, and a listener that starts to request certificates cannot be bypassed. This
+//! costs one signature per connection, and connections are long-lived.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -41,14 +41,13 @@ use crate::crypto;
 use crate::session::record::{ClientCert, SelfMade, SniMatch};
 use crate::session::text::PeerText;
 
-/// Names of ours that a record holds.
+/// Maximum number of our certificates' names in a record.
 const NAMES: usize = 16;
 
 /// Sessions that can be resumed by their id (TLS 1.2 without tickets).
 const SESSIONS: usize = 1024;
 
-/// TLS state of a listener that outlives a reload: the keys of its session tickets, its sessions, and
-/// the key log.
+/// TLS state of a listener that outlives a reload: ticket keys, resumable sessions, and the key log.
 #[derive(Clone, Debug)]
 pub struct ListenerTlsState {
     ticketer: Arc<dyn ProducesTickets>,
@@ -57,7 +56,7 @@ pub struct ListenerTlsState {
 }
 
 impl ListenerTlsState {
-    /// New keys, for one listener: what it has issued is good nowhere else.
+    /// New ticket keys for one listener: its tickets are not valid for any other.
     pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> Result<Self, Error> {
         Ok(Self {
             ticketer: crypto::ticketer()?,
@@ -67,7 +66,7 @@ impl ListenerTlsState {
     }
 }
 
-/// Serves TLS by one loaded configuration.
+/// Serves TLS with one loaded configuration.
 #[derive(Debug)]
 pub struct Terminator {
     resolver: Arc<CertificateResolver>,
@@ -97,13 +96,14 @@ impl Terminator {
         })
     }
 
-    /// The configuration; [`super::accept_read`] uses copies of it that note what they did.
+    /// The rustls configuration. [`super::accept_read`] uses copies that record the facts of one
+    /// handshake.
     #[must_use]
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
     }
 
-    /// What is told of its certificates, in their order.
+    /// Its certificates, in order, as metrics and the log show them.
     #[must_use]
     pub fn leaves(&self) -> Vec<Leaf> {
         self.resolver.identities().iter().map(Leaf::of).collect()
@@ -129,7 +129,7 @@ impl Terminator {
                 &handshake,
             ),
         };
-        // What could be made once can be made again; the first one only notes nothing.
+        // Cannot fail, since it succeeded at the start; the fallback records no facts.
         let config = made.map_or_else(|_| Arc::clone(&self.config), Arc::new);
         (config, handshake)
     }
@@ -247,23 +247,23 @@ pub(super) struct HandshakeFacts {
 }
 
 impl HandshakeFacts {
-    /// What the client asked for, once a certificate was to be chosen by it.
+    /// What the client asked for; set when the certificate is chosen.
     pub(super) fn asked(&self) -> Option<&Asked> {
         self.asked.get()
     }
 
-    /// The client's certificate that was found not to be good.
+    /// The client certificate that was refused.
     pub(super) fn refused(&self) -> Option<ClientCert> {
         self.refused.get().cloned()
     }
 
-    /// Why no certificate of ours suits the client.
+    /// Why none of our certificates suits the client.
     pub(super) fn misfit(&self) -> Option<&Misfit> {
         self.misfit.get()
     }
 }
 
-/// What a client asks for by its first message.
+/// What a client asks for in its `ClientHello`.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// The server name.
@@ -292,7 +292,7 @@ struct Choosing {
 
 impl ResolvesServerCert for Choosing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // The first one tells: a second hello of the same handshake asks for the same.
+        // The first ClientHello counts: a second one of the same handshake asks for the same.
         let _ = self.handshake.asked.set(Asked::of(&hello));
         let (name, schemes) = (hello.server_name(), hello.signature_schemes());
         let Some((position, identity)) = self.resolver.choose(name, schemes) else {
@@ -304,13 +304,13 @@ impl ResolvesServerCert for Choosing {
             // `access_denied`, where `handshake_failure` is right.
             return ours.first().map(|own| Arc::clone(&own.certified));
         };
-        // A second hello of the same handshake is chosen for alike.
+        // A second ClientHello of the same handshake gets the same certificate.
         let _ = self.handshake.shown.set(position);
         Some(Arc::clone(&identity.certified))
     }
 }
 
-/// Verifies as it is configured, and keeps what was refused for the record.
+/// Verifies as configured, and keeps a refused certificate for the record.
 struct Verifying {
     verifier: Arc<dyn ClientCertVerifier>,
     handshake: Arc<HandshakeFacts>,

@@ -15,7 +15,7 @@ use crate::transport::impossible::{Impossible, slice_mut};
 #[derive(Debug)]
 pub(super) struct Gateway {
     tls: ClientConnection,
-    /// It was fed since it last had to make its buffer fit.
+    /// The library was fed since its buffer was last shrunk.
     fed: bool,
 }
 
@@ -38,9 +38,8 @@ impl Gateway {
         self.tls.send_close_notify();
     }
 
-    /// Has the TLS state give back the room that a long record took in it. It would do so by
-    /// itself, but only when it is fed again: an idle session would keep up to twice the length of
-    /// a record.
+    /// Makes the TLS state free the room that a long record took. It would do so by itself, but
+    /// only when it is fed again: an idle session would hold up to twice the length of a record.
     pub(super) fn shrink(&mut self) {
         struct NotNow;
         impl io::Read for NotNow {
@@ -54,8 +53,8 @@ impl Gateway {
         }
     }
 
-    /// Decrypts what was read into `plain` and returns how much that gave. An end that is learned
-    /// on the way is noted in `end`; bytes behind it are nobody's (RFC 8446 section 6.1).
+    /// Decrypts what was read into `plain` and returns the number of plaintext bytes. An end of the
+    /// stream is stored in `end`; bytes after it are ignored (RFC 8446 section 6.1).
     pub(super) fn decrypt(
         &mut self,
         socket: &mut Socket,
@@ -102,8 +101,8 @@ impl Gateway {
         filled
     }
 
-    /// Moves decrypted bytes behind the first `filled` of `plain` and returns the new fill; notes
-    /// `close_notify` once nothing stands before it.
+    /// Appends decrypted bytes after the first `filled` of `plain` and returns the new fill. Stores
+    /// a `close_notify` once all bytes before it are moved.
     pub(super) fn take_plaintext(
         &mut self,
         plain: &mut [u8],

@@ -50,12 +50,12 @@ impl Socket {
         }
     }
 
-    /// From now on reading asks the kernel itself, even if the reactor knows of nothing to read.
+    /// From now on every read asks the kernel, even if the reactor reports nothing to read.
     pub(super) fn read_at_once(&mut self) {
         self.waking.read_at_once();
     }
 
-    /// Always by the same task.
+    /// Must always be called by the same task.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -108,8 +108,8 @@ impl Socket {
         self.count(poll, bufs.iter().map(|buf| buf.len()).sum())
     }
 
-    /// Counts a write of `given` bytes. The TLS library takes the count as it is: with a larger one it would drop records
-    /// that it makes later.
+    /// Counts a write of `given` bytes. The TLS library trusts the count: too large a count would make it drop later
+    /// records.
     fn count(&mut self, poll: Poll<io::Result<usize>>, given: usize) -> Poll<io::Result<usize>> {
         let Poll::Ready(Ok(count)) = poll else {
             return poll;

@@ -1,8 +1,8 @@
 //! How a leg's task is woken when there is something to read, and when its socket need not be asked.
 //!
-//! A relay's task has two legs, and each wake-up is because of one of them. So a leg gives the reactor a waker of its own,
-//! which withdraws the leg's *promise* and then wakes the task. While the promise stands nothing has come since a read
-//! found nothing, and [`Waking::ask`] does not ask the socket.
+//! A relay's task has two legs, and most wake-ups concern only one of them. So a leg gives the reactor a waker of its
+//! own, which withdraws the leg's *promise* and then wakes the task. While the promise holds, nothing has arrived since
+//! a read found nothing, and [`Waking::ask`] does not ask the socket.
 //!
 //! | state | its meaning | next state |
 //! |---|---|---|
@@ -15,8 +15,9 @@
 //!
 //! * The promise is made before the socket is asked. Made afterwards, it would cover up a wake-up in between.
 //! * The waker withdraws the promise before it wakes the task, which would otherwise still see it.
-//! * A read that found something leaves no promise: there may be more.
-//! * One task asks: the waker wakes the task that asked first. Another one gets an error, and would sleep for ever without.
+//! * A read that found something leaves no promise, because there may be more.
+//! * Only one task asks: the waker wakes the task that asked first. Another task gets an error; without it, that task
+//!   would sleep for ever.
 //!
 //! Writes need no promise: they wake the task itself, and a leg that waits for its peer to read is asked at every wake-up.
 
@@ -41,7 +42,7 @@ pub(super) enum Waking<F = AtomicBool> {
 #[derive(Debug)]
 pub(super) struct Leg<F> {
     promise: Arc<Promise<F>>,
-    /// Of `promise`.
+    /// The waker for the reactor; it holds `promise`.
     waker: Waker,
 }
 
@@ -51,7 +52,7 @@ struct Promise<F> {
     task: Waker,
 }
 
-/// An atomic `bool`; the model has another one.
+/// An atomic `bool`; the loom model has its own.
 pub(super) trait Flag: Send + Sync + 'static {
     fn new(value: bool) -> Self;
     fn load(&self, order: Ordering) -> bool;
@@ -97,8 +98,8 @@ impl<F: Flag> Leg<F> {
 }
 
 impl<F: Flag> Waking<F> {
-    /// Reads by `read`, unless the promise tells that nothing has come. `read` has to keep the waker that it is given
-    /// whenever it is pending.
+    /// Calls `read`, unless the promise holds, which means that nothing has arrived. Whenever `read` returns pending,
+    /// it must have registered the waker that it was given.
     pub(super) fn ask<T>(
         &mut self,
         task: &mut Context<'_>,
@@ -110,7 +111,7 @@ impl<F: Flag> Waking<F> {
         let Self::Asked(Leg { promise, waker }) = self else {
             return Ok(read(task));
         };
-        // Not `will_wake`: it also compares the tables of functions, and a compiler may make several of one.
+        // Not `will_wake`: it also compares vtables, and the compiler may emit several copies of one.
         if promise.task.data() != task.waker().data() {
             return Err(Impossible::OtherTask);
         }
@@ -145,7 +146,7 @@ impl<F: Flag> Waking<F> {
 
 #[cfg(test)]
 impl Waking {
-    /// As the reactor does.
+    /// Wakes as the reactor does.
     pub(super) fn wake(&self) {
         if let Self::Asked(leg) = self {
             leg.waker.wake_by_ref();

@@ -13,7 +13,7 @@ fn config(url: &str) -> Config {
     config::parse(&text, Path::new("test"), &Overrides::default()).unwrap()
 }
 
-/// A dialler of `http://gateway.test:PORT` whose name has the addresses that stand in the list.
+/// A dialler of `http://gateway.test:PORT` whose name resolves to the addresses in the list.
 fn dialler(port: u16, answers: &Arc<Mutex<Vec<IpAddr>>>) -> Dialler {
     let config = config(&format!("http://gateway.test:{port}"));
     let limit = Duration::from_secs(5);

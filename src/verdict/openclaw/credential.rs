@@ -6,14 +6,14 @@ use crate::session::credential::{CHECK_RECIPE, Credential, Shape};
 use crate::session::record::Evidence;
 use crate::verdict::view::{View, fact, short};
 
-/// Where `OpenClaw` keeps its configuration unless told otherwise.
+/// Default path of `OpenClaw`'s configuration.
 const CONFIG_FILE: &str = "~/.openclaw/openclaw.json";
 
 /// The first release of which the precedence is known (read in 2026.9.6).
 const CONFIG_FIRST: Release = Release(2026, 9, 0);
 
 impl View<'_> {
-    /// Which of two sources of a token wins, which differs between versions.
+    /// Which of two sources of a token takes precedence; this differs between versions.
     #[must_use]
     pub fn precedence(&self) -> String {
         let text = match (self.gateway_version(), self.gateway_release()) {
@@ -38,7 +38,7 @@ impl View<'_> {
     }
 }
 
-/// What is odd about a value and how to mend it; the worst first.
+/// What is odd about a value and how to correct it; the worst first.
 #[must_use]
 pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)> {
     const FORMS: [(Shape, &str, &str); 8] = [
@@ -201,10 +201,9 @@ fn shell_recipe(variable: &str) -> String {
 }
 
 /// Node evaluates the gateway's configuration (JSON5 is a subset of JavaScript; `node -e` has its modules as
-/// globals) and prints the hash of a secret. It follows `$NAME` and `${NAME}` as the gateway does
-/// (2026.9.6) and prints the name of a variable that is not set. Of a `SecretRef` it prints source and id. What
-/// goes wrong is not shown: V8 quotes the line that it cannot read. No blank stands inside, where a terminal
-/// could wrap it.
+/// globals) and prints the hash of a secret. It follows `$NAME` and `${NAME}` as the gateway does (2026.9.6) and prints
+/// the name of a variable that is not set. Of a `SecretRef` it prints source and id. Errors are not shown, because V8
+/// quotes the line that it cannot parse. It contains no blanks, where a terminal could wrap it.
 const NODE_RECIPE: &str = r#"node -e 'try{e=process.env;v=vm.runInNewContext("("+fs.readFileSync(e.OPENCLAW_CONFIG_PATH||os.homedir()+"/.openclaw/openclaw.json")+")").KEY;console.log(v.source?v.source+":"+v.id:(n=/^\$([A-Z][A-Z\d_]{0,127}|\{[A-Z_][A-Z\d_]*})$/.exec(v=v.trim()))&&!(v=e[n=n[1].match(/\w+/)])?n+":unset":crypto.createHash("sha256").update(v.trim()).digest("hex").slice(0,8))}catch{console.log("unreadable")}'"#;
 
 fn node_recipe(key: &str) -> String {

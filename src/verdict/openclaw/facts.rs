@@ -11,20 +11,20 @@ impl<'a> View<'a> {
         self.record().dialect.as_ref()?.openclaw()
     }
 
-    /// Messages are read as those of `OpenClaw`.
+    /// Whether messages are read as those of `OpenClaw`.
     #[must_use]
     pub fn is_openclaw(&self) -> bool {
         self.openclaw().is_some()
     }
 
-    /// An `OpenClaw` gateway is configured, tunnel or not.
+    /// Whether an `OpenClaw` gateway is configured, whether or not there was a tunnel.
     #[must_use]
     pub fn expects_openclaw(&self) -> bool {
         let gateway = self.record().gateway.as_ref();
         gateway.is_some_and(|gateway| gateway.expects == "openclaw")
     }
 
-    /// The gateway's answer to connect, when that is the decisive fact.
+    /// The gateway's answer to connect, if it is the decisive fact.
     #[must_use]
     pub fn connect_error(&self) -> Option<&'a DialectError> {
         if self.decisive() != Decisive::Refusal {
@@ -33,8 +33,8 @@ impl<'a> View<'a> {
         self.openclaw()?.error.as_ref()
     }
 
-    /// The secret that the gateway compared: it takes what stands under the key of its own mode
-    /// (`token` or `password`), and what stands under the other one where that is missing.
+    /// The secret that the gateway compared: the value under the key of its own mode (`token` or
+    /// `password`), or the value under the other key if that is missing.
     #[must_use]
     pub fn compared_secret(&self, mode: &str) -> Option<&'a Credential> {
         let other = if mode == "token" { "password" } else { "token" };

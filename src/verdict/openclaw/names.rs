@@ -1,4 +1,4 @@
-//! What the gateway's release calls its command line, variables and files.
+//! Names of the command line, variables and files, by the gateway's release.
 //!
 //! Rules write the names of `OpenClaw`. A verdict on a gateway of the predecessor (2026.1) gets the
 //! predecessor's, here and nowhere else: `decide` passes every next action through [`Names::apply`].
@@ -12,14 +12,14 @@ const RENAMED: Release = Release(2026, 1, 29);
 /// `policy.maxPayload` of the predecessor. Every release under the new name has 25 MiB.
 const MAX_PAYLOAD: u64 = 512 * 1024;
 
-/// Each name, and what it was before. In this order.
+/// Each name and its predecessor's, in the order of replacement.
 const TABLE: [(&str, &str); 7] = [
     ("`openclaw ", "`clawdbot "),
     (".openclaw/openclaw.json", ".clawdbot/clawdbot.json"),
     ("openclaw.json", "clawdbot.json"),
     ("~/.openclaw", "~/.clawdbot"),
     ("OPENCLAW_", "CLAWDBOT_"),
-    // A marker that the gateway writes, and not a variable.
+    // A marker that the gateway writes, not a variable.
     ("__CLAWDBOT_REDACTED__", "__OPENCLAW_REDACTED__"),
     (
         "(--token, or CLAWDBOT_GATEWAY_TOKEN)",
@@ -27,12 +27,12 @@ const TABLE: [(&str, &str); 7] = [
     ),
 ];
 
-/// The names of one time.
+/// A set of names, by the time of the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// Since 2026.1.29, and where the gateway's release is not known.
+    /// Names since 2026.1.29, also if the gateway's release is not known.
     OpenClaw,
-    /// Before.
+    /// Names before 2026.1.29.
     Clawdbot,
 }
 
@@ -52,7 +52,8 @@ impl View<'_> {
         }
     }
 
-    /// `policy.maxPayload` of the gateway, from this session's hello-ok or from the latest of another.
+    /// `policy.maxPayload` of the gateway, from this session's hello-ok, or else from the latest hello-ok of another
+    /// session.
     fn gateway_max_payload(&self) -> Option<u64> {
         let record = self.record();
         let own = record.application().max_message;
@@ -61,7 +62,7 @@ impl View<'_> {
 }
 
 impl Names {
-    /// A text of ours, with these names in it.
+    /// Our text, with these names put in.
     #[must_use]
     pub fn apply(self, text: String) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! What differs between releases: device identities of pages, and the words of a gateway that stops.
+//! Differences between releases: device identities of pages, and the messages of a gateway that stops.
 
 use super::skew::Release;
 use crate::session::record::BodyKind;
@@ -32,12 +32,12 @@ impl View<'_> {
         }
     }
 
-    /// The answer to the upgrade has the exact form in which the `ws` library of Node refuses while its
-    /// server is closing: `OpenClaw` before 2026.8 while it stops. A gateway that is known to be newer
-    /// says it in words of its own.
+    /// Whether the answer to the upgrade is exactly the refusal of Node's `ws` library while its server is closing,
+    /// which `OpenClaw` before 2026.8 sends while it stops. A gateway that is known to be newer has a message of its
+    /// own.
     #[must_use]
     pub fn library_closes(&self) -> bool {
-        /// Nothing else stands in its head, and in no other order.
+        /// Its head has exactly these fields, in this order.
         const HEAD: [&str; 3] = ["connection", "content-type", "content-length"];
         /// The first release with words of its own.
         const OWN_WORDS: Release = Release(2026, 8, 0);

@@ -48,7 +48,7 @@ pub const CODES: [&str; 33] = [
     "PROTOCOL_MISMATCH",
 ];
 
-/// A refusal of the gateway: in its answer to `connect`, in its Close, or in both.
+/// The gateway's refusal: in its answer to `connect`, in its Close, or in both.
 #[derive(Clone, Copy, Debug)]
 pub struct GatewayRefusal<'a> {
     error: Option<&'a DialectError>,

@@ -9,7 +9,7 @@ use crate::session::text::PeerText;
 use crate::verdict::finding::Finding;
 use crate::verdict::view::{View, fact, short};
 
-/// A release, `2026.9.6`. What stands behind a hyphen does not count.
+/// A release, `2026.9.6`. The part after a hyphen is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release(pub u16, pub u16, pub u16);
 

@@ -1,6 +1,6 @@
-//! Another proxy in the path that is at fault. Which side of us it stands on is said where it is
-//! known: a request that comes mangled was mangled in front of us, a foreign answer comes from
-//! behind us.
+//! Another proxy in the path that is at fault. A rule says which side of us it is on, where that is
+//! known: a mangled request was mangled between the client and us, a foreign answer comes from
+//! between us and the gateway.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;

@@ -102,7 +102,7 @@ fn not_allowed(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-/// What to do, with the exact line; nothing that a peer wrote stands in it unless it is plain.
+/// What to do, with the exact line; it contains text of a peer only if that is plain.
 fn action(origin: &OriginFacts, nearest: Option<&NearestEntry>) -> Option<String> {
     let Some(normalised) = &origin.normalised else {
         return Some(

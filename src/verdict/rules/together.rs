@@ -1,4 +1,4 @@
-//! Endings that only other sessions explain: what they showed stands in the record's `context`.
+//! Endings that only other sessions explain: what they showed is in the record's `context`.
 
 use crate::session::memory::{FAR_FROM_CHANCE, ONE_EVENT, WAVES_ALIKE, lost};
 use crate::session::party::{Leg, Party};
@@ -166,7 +166,7 @@ fn fresh_process(view: &View<'_>, context: &ContextFacts) -> Option<Finding> {
     }
     let fresh = context.boots.last().filter(|boot| !boot.is(own, began))?;
     let ended_at = view.decided_at()?;
-    // Uptimes stand still while a host sleeps, so that one alone does not tell two processes apart.
+    // Uptimes stop while a host sleeps, so an uptime alone does not distinguish two processes.
     let began_later = fresh
         .began_at
         .is_none_or(|began| began.millis_since(ended_at) >= -SAME_PROCESS_MS);

@@ -1,4 +1,4 @@
-//! Who ended a session first: whatever happened, and whoever asks, the answer is the same.
+//! Who ended a session first: all users of the answer agree, whatever happened.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ enum Event {
 }
 
 impl Event {
-    /// The same with the ends exchanged.
+    /// The same event with the ends swapped.
     fn mirrored(self) -> Self {
         match self {
             Self::Close(leg) => Self::Close(leg.other()),
@@ -60,7 +60,7 @@ fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
     prop::collection::vec((0..4_u64, event), 0..10)
 }
 
-/// The record of a tunnel that ended so.
+/// The record of a tunnel that ended with these events.
 fn record(events: &[(u64, Event)]) -> SessionRecord {
     let start = Instant::now();
     let wall = "2026-12-01T00:00:00Z".parse().unwrap();
@@ -96,7 +96,7 @@ fn party(decisive: Decisive) -> Option<Party> {
     }
 }
 
-/// What everyone who asks says about this record.
+/// The answers of all users of this record.
 fn assert_one_answer(record: &SessionRecord) {
     let act = record.close.first_act;
     assert_eq!(record.first_act(), act, "reading finds what was stored");
@@ -117,7 +117,7 @@ fn assert_one_answer(record: &SessionRecord) {
     for at in times {
         assert!(act.is_some_and(|act| act.at <= at), "{act:?} is not first");
     }
-    // Records of older versions lack the answer: there the other fields tell.
+    // Records of older versions lack the answer; it is derived from the other fields.
     let mut older = record.clone();
     older.close.first_act = None;
     let derived = older.first_act();

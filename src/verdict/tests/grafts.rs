@@ -1,5 +1,5 @@
 //! Records made of pieces of others, and every combination of two legs' endings: `decide` never
-//! panics and gives one sound verdict, whatever stands in which field.
+//! panics and gives one sound verdict, whatever the fields contain.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! A dialect of the tests alone, from bytes to verdicts: the observer, the recorder and `judge` know
-//! nothing of it but its profile and its rules.
+//! A dialect that only tests have, from bytes to verdicts: the observer, the recorder and `judge` know only its profile
+//! and its rules.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ fn session(dialect: Choice, messages: &[(Leg, &str)], code: u16) -> SessionRecor
             Leg::Client => &mut to_gateway,
             Leg::Gateway => &mut to_client,
         };
-        // Byte by byte: a message may come in any pieces.
+        // Byte by byte: a message may be split anywhere.
         for byte in bytes.chunks(1) {
             let mut shared = SessionReaders {
                 dialect: &mut *dialect,
@@ -137,7 +137,8 @@ fn its_acceptance_refusal_and_close_code_are_judged() {
 #[test]
 fn what_it_does_not_say_is_not_heard() {
     let lantern = |messages: &[_], code| rule(Choice::Lantern, messages, code);
-    // A refusal before the client asked refuses nothing, and who was not let in is not moved.
+    // A refusal before the client asked refuses nothing, and a client that was not let in cannot be
+    // moved.
     assert_eq!(lantern(&[DENIED, HELLO], 1008), "gateway.closed.code");
     assert_eq!(lantern(&[WELCOME, HELLO], 4700), "gateway.closed.code");
     assert_eq!(lantern(&[HELLO], 1000), "gateway.closed.before_hello");
@@ -198,7 +199,7 @@ fn its_profile_is_found_by_its_name() {
     assert_eq!(crate::dialect::named("newer").name, "plain");
 }
 
-/// A dialect is its own folder and few files beside it.
+/// A dialect needs only its own folder and a few other files.
 #[test]
 fn few_files_know_it() {
     const KNOW: [&str; 3] = ["dialect.rs", "verdict/tests.rs", "verdict/tests/lantern.rs"];

@@ -1,5 +1,4 @@
-//! Records keep their JSON: what stands under `dialect` is written as the first version with a dialect
-//! wrote it.
+//! Records keep their JSON: `dialect` is written as the first version with a dialect wrote it.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +27,8 @@ fn records_are_written_as_before() {
     }
 }
 
-/// What a newer version, or one with another dialect, wrote: every field survives, also one of a name that
-/// is known here in a form that is not.
+/// Records of a newer version, or of a version with another dialect: every field survives, also a field whose name is
+/// known here but whose form is not.
 #[test]
 fn records_of_unknown_dialects_are_written_as_they_were_read() {
     for written in [

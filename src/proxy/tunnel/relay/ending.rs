@@ -78,7 +78,7 @@ impl Relay {
         );
         self.note_tcp();
         let at = *self.broke_at.get_or_insert_with(Instant::now);
-        // Told as the leg's ending only if reading it tells no other.
+        // Recorded as the leg's ending only if reading finds no other.
         let leg = direction.to();
         if !self.read_what_is_left(leg, scratch, at) {
             self.session.record().leg_ended(leg, end, Some(cause), at);
@@ -86,8 +86,8 @@ impl Relay {
         Turn::Broken
     }
 
-    /// Reads without waiting what a leg had sent before it broke, as evidence. Tells whether that
-    /// told how the leg ended.
+    /// Reads, without waiting, what a leg had sent before it broke, as evidence. Returns whether
+    /// this recorded how the leg ended.
     pub(super) fn read_what_is_left(
         &mut self,
         leg: Leg,
@@ -291,7 +291,7 @@ impl Relay {
                 Leg::Gateway => (&self.to_gateway, &mut self.gateway, Masking::Masked),
             };
             if half.observer.stats().close().is_some() || half.passed_on {
-                // It has been told to close, or that the other end is gone: nothing to add.
+                // It has already been sent a Close or an end: nothing to add.
                 any = true;
                 continue;
             }
@@ -332,7 +332,7 @@ impl Relay {
         true
     }
 
-    /// Resets one leg, in the middle of a frame where no Close may stand.
+    /// Resets one leg, in the middle of a frame where no Close is allowed.
     pub(super) fn abort(&mut self, leg: Leg, now: Instant) {
         self.note_tcp();
         let (wire, from, to) = match leg {
@@ -362,7 +362,7 @@ impl Relay {
             (self.gateway.take(), &mut self.to_gateway.notified),
         ] {
             let shut = wire.map(|mut wire| wire.poll_shutdown(&mut cx, notified));
-            // Where it fails otherwise, the far end is gone.
+            // If it fails otherwise, the far end is gone.
             if let Some(Poll::Ready(Err(WriteEnd(_, cause)))) = shut
                 && cause.is_bug()
             {
@@ -374,8 +374,8 @@ impl Relay {
         }
     }
 
-    /// Ends the tunnel because of a bug of ours. Bytes may be missing, so nothing more is read or written: what follows
-    /// them would be taken for something else.
+    /// Ends the tunnel because of a bug of ours. Bytes may be missing, so nothing more is read or written: the receiver
+    /// would misread what follows.
     pub(super) fn faulted(&mut self, bug: &EndCause) -> Turn {
         tracing::error!(%bug, "a tunnel ends because of a bug of wstap");
         self.note_tcp();

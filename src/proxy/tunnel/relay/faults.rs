@@ -1,5 +1,5 @@
-//! Every length on the path of relayed bytes, made wrong once: the tunnel ends as a fault of the tap, and neither end gets
-//! bytes that are not the other's next ones.
+//! Makes every length on the path of relayed bytes wrong once: the tunnel ends as a fault of the tap, and what each end
+//! received is a prefix of what the other sent.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -27,11 +27,11 @@ use crate::transport::tls::{self, ListenerTlsState, Server};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// What a leg is.
+/// What carries a leg.
 #[derive(Clone, Copy, Debug)]
 enum Over {
     Tcp,
-    /// TLS 1.2, whose records the library looks after.
+    /// TLS 1.2, whose records the library handles.
     Tls12,
     Tls13,
 }
@@ -97,10 +97,10 @@ const TO_GATEWAY: &[u8] = &[0x82, 0x82, 0, 0, 0, 0, b'u', b'p'];
 const TO_CLIENT: &[u8] = &[0x82, 4, b'd', b'o', b'w', b'n'];
 
 impl Tunnel {
-    /// One message has passed each way.
+    /// Opens a tunnel; one message has passed each way.
     async fn open(client: Over, gateway: Over, caps: &Caps) -> Self {
         let (relay, mut tunnel) = Self::prepare(client, gateway, caps).await;
-        // The same thread: lengths are made wrong on one.
+        // Spawned on this thread: lengths are made wrong per thread.
         let relay = tokio::spawn(relay.run(Arc::clone(&tunnel.tap.drain)));
         tunnel.relay = Some(relay);
         tunnel.client.write_all(TO_GATEWAY).await.unwrap();
@@ -114,7 +114,7 @@ impl Tunnel {
         tunnel
     }
 
-    /// A relay that nobody runs yet.
+    /// Makes a relay that is not running yet.
     async fn prepare(client_over: Over, gateway_over: Over, caps: &Caps) -> (Relay, Self) {
         let (tap, records) = tap();
         let connection = tap.connection_of("127.0.0.1:1".parse().unwrap());
@@ -146,7 +146,8 @@ impl Tunnel {
         (relay, tunnel)
     }
 
-    /// The end, whose cause was the `wrong` length. What each end got since it was opened.
+    /// Waits for the end and checks that `wrong` caused it. Returns what each end received since
+    /// the tunnel was opened.
     async fn ends_as_a_fault(mut self, wrong: Impossible, what: &str) -> (Vec<u8>, Vec<u8>) {
         let (mut up, mut down) = (Vec::new(), Vec::new());
         // It ends with a reset, which may overtake bytes.
@@ -166,7 +167,7 @@ impl Tunnel {
     }
 }
 
-/// Where bytes come from in a case.
+/// Which end sends the bytes in a case.
 #[derive(Clone, Copy, Debug)]
 enum From {
     Client,
@@ -271,12 +272,12 @@ async fn what_waits_for_a_slow_gateway_is_not_written_from_a_wrong_place() {
         test_only::make_wrong(wrong, right);
         let (up, down) = tunnel.ends_as_a_fault(wrong, "a spill").await;
         assert!(frame.starts_with(&up) && down.is_empty());
-        // It may have ended well: the kernel takes much.
+        // The write may have succeeded: the kernel buffers a lot.
         let _ = writing.await.unwrap();
     }
 }
 
-/// Its waker would wake nobody.
+/// Its waker would not wake the task that reads.
 #[tokio::test]
 async fn a_leg_that_another_task_reads_ends_as_a_fault() {
     let (relay, mut tunnel) = Tunnel::prepare(Over::Tcp, Over::Tcp, &Caps::default()).await;

@@ -1,4 +1,4 @@
-//! Drives the library's connection without buffers of its own: the handshake, and all of TLS 1.2.
+//! Drives the TLS library's unbuffered connection: the handshake, and all of TLS 1.2.
 //!
 //! * On each call, also on calls to write, the library must see the bytes that are kept. It remembers the
 //!   position of a handshake message in them, and panics if the message is not there.
@@ -16,10 +16,10 @@ use rustls::{CommonState, Error, ProtocolVersion, ServerConfig};
 use super::out::{End, Out};
 use crate::transport::impossible::{Impossible, slice, slice_mut};
 
-/// The library's connection, and how far it has looked.
+/// The library's connection, and how many of the kept bytes it has already processed.
 pub(super) struct Library {
     conn: UnbufferedServerConnection,
-    /// Bytes of whole records that are kept although the library has looked at them: it must see them again.
+    /// Bytes of whole records that the library has processed, but must be shown again.
     looked_at: usize,
 }
 
@@ -43,9 +43,9 @@ impl Library {
         self.conn
     }
 
-    /// Returns how many bytes of `input` were taken. During the handshake the library is shown one more
-    /// record at a time, and none after the last one of TLS 1.3: what it has looked at cannot be taken back
-    /// from it, and a new key that it was about to announce would be lost.
+    /// Returns how many bytes of `input` were taken. During the handshake the library is shown one more record at a
+    /// time, and none after the last one of a TLS 1.3 handshake: it cannot give back a record that it has processed,
+    /// and a new key that it was about to announce would be lost.
     pub(super) fn receive(
         &mut self,
         input: &mut [u8],
@@ -137,7 +137,7 @@ impl Library {
     }
 
     pub(super) fn close(&mut self, kept: &mut [u8], out: &mut Out, end: &mut Option<End>) {
-        // It fails if close_notify has been sent.
+        // Fails if close_notify has already been sent.
         let _ = self.write(kept, out, end, |traffic, room| {
             traffic.queue_close_notify(room)
         });
@@ -184,7 +184,7 @@ impl Library {
         }
     }
 
-    /// The end by `error`, after the alert that says so.
+    /// Ends the connection with `error`, after writing the alert for it.
     pub(super) fn fail(&mut self, error: Error, out: &mut Out) -> End {
         // While the library has something to send it does not look at its input, and nothing is left for it.
         while self.conn.wants_write() {

@@ -16,12 +16,12 @@ thread_local! {
 pub struct Out {
     bytes: Vec<u8>,
     filled: usize,
-    /// Joins pieces that belong into one record.
+    /// Scratch buffer in which pieces of one record are joined.
     pub(super) gathered: Vec<u8>,
 }
 
 impl Out {
-    /// Lends the thread's own, empty.
+    /// Lends the thread's buffer, emptied.
     pub fn lent<R>(work: impl FnOnce(&mut Self) -> R) -> R {
         let mut out = OUT.take().unwrap_or_default();
         out.clear();
@@ -30,7 +30,7 @@ impl Out {
         result
     }
 
-    /// Drops the records, and keeps their room.
+    /// Drops the records, and keeps the allocation.
     pub(super) fn clear(&mut self) {
         self.filled = 0;
     }
@@ -74,7 +74,7 @@ impl Out {
     }
 }
 
-/// How a connection ended. Nothing that comes after it is looked at.
+/// How a connection ended. Input after the end is ignored.
 #[derive(Debug)]
 pub enum End {
     /// By `close_notify`.
@@ -84,7 +84,7 @@ pub enum End {
 }
 
 impl End {
-    /// The failure, as I/O fails by it.
+    /// The failure as an I/O error; `None` after `close_notify`.
     #[must_use]
     pub fn failure(&self) -> Option<io::Error> {
         match self {

@@ -5,9 +5,9 @@
 //! record before, and sealed in the buffer from which it is written. Nonces, additional data and padding
 //! are handled by functions of the library; the ciphers are those of its provider.
 //!
-//! A client may send data, alerts and `KeyUpdate`. All but the last byte of a `KeyUpdate` are always the
-//! same, so only their number is kept of one that is split over records. A broken one gets the alert
-//! that the library would send.
+//! A client may send data, alerts and `KeyUpdate`. All bytes of a `KeyUpdate` but the last are always the same, so of a
+//! `KeyUpdate` that is split over records only the number of bytes is kept. A malformed one gets the alert that the
+//! library would send.
 
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, Nonce, make_tls13_aad,
@@ -37,13 +37,13 @@ const PLAIN: usize = 16 * 1024;
 /// Most bytes by which a protected record is longer than its plaintext.
 const EXPANSION: usize = 256;
 
-/// Most `KeyUpdate`s without data between them: each costs the derivation of a key.
+/// Maximum number of `KeyUpdate`s without data between them: each costs a key derivation.
 const UPDATES: u8 = 32;
 
-/// Most warnings of a client, which have no effect.
+/// Maximum number of warning alerts from a client; they have no effect.
 const WARNINGS: u8 = 4;
 
-/// Most empty data records in a row: the read that skips them does not return.
+/// Maximum number of empty data records in a row: a read that skips them does not return.
 const EMPTY: u8 = 32;
 
 /// `KeyUpdate` without its last byte, which says whether the sender asks for our new key.
@@ -59,7 +59,7 @@ pub(super) struct Records {
     sealing: Protection,
     /// Records that one key may seal.
     limit: u64,
-    /// The client has asked for a new key of ours, which we take before the next data.
+    /// The client has asked us to update our key; we do so before the next data.
     owes_update: bool,
     /// Bytes of an unfinished [`KEY_UPDATE`].
     begun: u8,
@@ -154,7 +154,8 @@ impl Records {
         self.alert(WARNING, AlertDescription::CloseNotify, out);
     }
 
-    /// Takes a new key, and asks for the client's if `asks` (RFC 8446 section 4.6.3).
+    /// Switches to a new sending key, and asks for a new key of the client's if `asks` (RFC 8446
+    /// section 4.6.3).
     fn update(&mut self, asks: bool, out: &mut Out) -> Result<(), Error> {
         let next = Protection::new(self.keys.update_tx_secret()?)?;
         let message = [24, 0, 0, 1, u8::from(asks)];
@@ -203,7 +204,7 @@ impl Records {
                     }
                 }
             }
-            // An alert that is no warning (section 6.2 has no other), or an unknown level.
+            // A fatal alert, or one with an unknown level.
             _ => {
                 let answer = match level {
                     WARNING => AlertDescription::DecodeError,
@@ -224,7 +225,7 @@ impl Records {
         Ok(())
     }
 
-    /// The content of a handshake record: a `KeyUpdate`, or a piece of one.
+    /// Handles the content of a handshake record: a `KeyUpdate`, or a piece of one.
     fn handshake(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let begun = std::mem::take(&mut self.begun);
         let missing = KEY_UPDATE.get(usize::from(begun)..).unwrap_or_default();
@@ -236,7 +237,7 @@ impl Records {
         let asked = match (bytes.strip_prefix(missing), bytes) {
             (Some([asked @ (0 | 1)]), _) => *asked == 1,
             (Some([_]), _) => return Err(InvalidMessage::InvalidKeyUpdate.into()),
-            // The next key is for the next record: nothing may follow in this one.
+            // The new key applies from the next record on, so nothing may follow in this one.
             (Some(_), _) => return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into()),
             (None, [typ, ..]) if begun == 0 && *typ != KEY_UPDATE[0] => {
                 return Err(Error::InappropriateHandshakeMessage {
@@ -244,7 +245,7 @@ impl Records {
                     got_type: (*typ).into(),
                 });
             }
-            // One of another length.
+            // A handshake message of another length.
             (None, _) => return Err(InvalidMessage::TrailingData("KeyUpdate").into()),
         };
         let Some(left) = self.updates.checked_sub(1) else {
@@ -300,7 +301,7 @@ fn alert_of(error: &Error) -> AlertDescription {
     }
 }
 
-/// Length of the record at the front of `bytes`, once all of it is there. A wrong header is an error at once.
+/// Length of the record at the front of `bytes`, once all of it is there. An invalid header is an error at once.
 fn whole(bytes: &[u8]) -> Result<Option<usize>, Error> {
     let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);

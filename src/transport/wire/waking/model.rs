@@ -1,5 +1,5 @@
-//! The orders of events between a task, the reactor and the far end, with up to two preemptions: no wake-up is lost. loom
-//! reports a deadlock when the task waits and nobody is left to wake it.
+//! A loom model: in no order of events between the task, the reactor and the far end, with up to two preemptions, is a
+//! wake-up lost. loom reports a deadlock when the task waits and nobody is left to wake it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -37,7 +37,7 @@ impl Wake for Task {
 struct Socket {
     /// Bytes that the kernel has.
     bytes: AtomicUsize,
-    /// Whether there is something to read, in the last bit, below the number of events.
+    /// Readiness in the lowest bit, and above it the number of events.
     readiness: AtomicUsize,
     reader: Mutex<Option<Waker>>,
 }
@@ -71,7 +71,7 @@ impl Socket {
         }
         let mut reader = self.reader.lock().unwrap();
         *reader = Some(cx.waker().clone());
-        // It may have come before the reader was there.
+        // The event may have come before the reader registered its waker.
         let readiness = self.readiness.load(Ordering::Acquire);
         if readiness & 1 == 1 {
             Poll::Ready(readiness)
@@ -104,14 +104,14 @@ impl Socket {
     }
 }
 
-/// What is modelled: a read of `Socket` by way of a leg's waking.
+/// The modelled operation: a read of `Socket` through a leg's `Waking`.
 type Ask = fn(&mut Waking<AtomicBool>, &mut Context<'_>, &Socket) -> Poll<()>;
 
 /// A task reads `BYTES`, which come one by one, while its other leg wakes it too.
 fn every_byte_is_read(ask: Ask) {
     const BYTES: usize = 2;
     let mut model = loom::model::Builder::new();
-    // Each lost wake-up takes one; without a bound there are millions of orders.
+    // A lost wake-up needs only one preemption; without a bound there are millions of orders.
     model.preemption_bound = Some(2);
     model.check(move || {
         let socket = Arc::new(Socket::new());
@@ -146,7 +146,7 @@ fn no_wake_up_is_lost() {
     });
 }
 
-/// The model finds what it is for: a promise that is made when the read has found nothing.
+/// The model finds a promise that is made only after the read has found nothing.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_promise_made_too_late_loses_a_wake_up() {
@@ -166,7 +166,7 @@ fn a_promise_made_too_late_loses_a_wake_up() {
     });
 }
 
-/// And one that is not withdrawn when a read has found something.
+/// The model finds a promise that is not withdrawn when a read has found something.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_promise_that_outlives_a_read_loses_what_is_left() {
@@ -194,7 +194,7 @@ fn another_task_is_an_error() {
     let mut other = Context::from_waker(&other);
     let asked = waking.ask(&mut other, wait);
     assert_eq!(asked, Err(Impossible::OtherTask));
-    // At its end a session is nobody's to wake.
+    // At the end of a session there is no task to wake.
     waking.read_at_once();
     assert_eq!(
         waking.ask(&mut other, |_| Poll::Ready(1)),

@@ -1,4 +1,4 @@
-//! What the gateway's own clients say in their Close, and a client that said nothing.
+//! Close reasons of the gateway's own clients, and clients that sent no message.
 
 use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
@@ -62,7 +62,7 @@ fn connect_failed(view: &View<'_>) -> Option<Finding> {
         4013 => "gateway starting",
         _ => return None,
     };
-    // Behind hello-ok the words would be about something else.
+    // After hello-ok the reason would mean something else.
     let accepted = view.rpc().is_some();
     if accepted || !close.reason.as_str().starts_with(words) {
         return None;

@@ -1,4 +1,4 @@
-//! The gateway says in its own words that it starts, drains or is not available.
+//! The gateway reports in a message that it is starting, draining or unavailable.
 
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{BodyKind, Confidence};

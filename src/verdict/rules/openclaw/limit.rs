@@ -115,7 +115,7 @@ fn smaller_limit(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let frames = view.frames_of(Direction::ToGateway)?;
-    // Then a frame's size is not its message's.
+    // With fragments or compression, a frame's size is not its message's size.
     if frames.opcodes.continuation > 0 || frames.compressed_messages > 0 {
         return None;
     }

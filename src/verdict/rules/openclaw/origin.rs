@@ -1,7 +1,7 @@
 //! The gateway's own check of the Origin header.
 //!
-//! Its list is compared as text: no wildcards in names, no slash at the end, no default port. A
-//! browser's Origin must stand in it exactly as the browser sends it.
+//! Its list is compared as text: no wildcards in names, no slash at the end, no default port. The
+//! list must contain a browser's Origin exactly as the browser sends it.
 
 use crate::session::party::Party;
 use crate::session::record::verdict::ActOn;
@@ -98,7 +98,7 @@ fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: String) -> Finding
         .because(allowed)
 }
 
-/// The origin as the gateway compares it, if it may stand in a line that people paste.
+/// The origin as the gateway compares it, if it is safe in a line that people paste.
 fn line(view: &View<'_>) -> Option<String> {
     let normalised = view.record().origin.as_ref()?.normalised.as_ref()?;
     is_plain_origin(normalised).then(|| {

@@ -1,8 +1,7 @@
-//! The gateway sent no challenge, no answer to connect, or no ticks, and whether it had said that it
-//! goes down.
+//! The gateway sent no challenge, no answer to connect, or no ticks; and whether it had announced a shutdown.
 //!
-//! Who ended the wait differs (the client gave up, a timer of ours, the gateway's own), so the
-//! findings say it.
+//! The wait may be ended by the client, by our timer or by the gateway's own, so the findings say
+//! who ended it.
 
 use crate::dialect::openclaw::endpoint::may_be_canvas;
 use crate::session::party::{Direction, Party};
@@ -125,7 +124,7 @@ fn no_hello(view: &View<'_>) -> Option<Finding> {
     if !view.was_in_handshake() || dialect.answered_at.is_some() {
         return None;
     }
-    // What came and could not be read may have been the answer.
+    // A message that could not be read may have been the answer.
     let said = view.frames_of(Direction::ToClient)?;
     if said.messages > 1 && said.last_at.is_some_and(|last| last > asked) {
         return None;
@@ -133,7 +132,7 @@ fn no_hello(view: &View<'_>) -> Option<Finding> {
     let party = gave_up(view)?;
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one session")]
     let waited = ended.millis_since(asked).max(0) as f64;
-    // What waits for the client to read may hold the answer back, or be the beginning of it.
+    // Bytes that wait for the client to read may hold the answer back, or be its beginning.
     let unread = view.held_up_ms(Direction::ToClient, waited).is_some();
     if waited < HELLO_MS || unread {
         return None;
@@ -195,7 +194,7 @@ fn ticks(view: &View<'_>) -> Option<Finding> {
     if !fits || silence < interval as f64 * 1.5 {
         return None;
     }
-    // While the client does not read, its gateway's ticks wait where we do not see them.
+    // While the client does not read, the gateway's ticks wait where we do not see them.
     if view.held_up_ms(Direction::ToClient, silence).is_some() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Refusals that only other sessions explain: what they showed stands in the record's `context`.
+//! Refusals that only other sessions explain: what they showed is in the record's `context`.
 
 use super::auth_secret::auth;
 use crate::session::record::context::ContextFacts;
