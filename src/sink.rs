@@ -218,7 +218,7 @@ impl RecordPipeline {
             return record;
         }
         let is_for_itself = match self.joiner().as_mut() {
-            Some(joiner) => joiner.is_for_itself(&record, now),
+            Some(joiner) => joiner.admit(&record, now),
             None => true,
         };
         if is_for_itself {

@@ -66,7 +66,7 @@ impl Open {
         let most = places.max_by_key(|(_, (from, _))| all(*from));
         let place = most.map(|(place, _)| place);
         if let Some((_, task)) = place.and_then(|place| self.0.remove(place)) {
-            tracing::debug!("a connection of the admin listener had to make room");
+            tracing::debug!("evicted a connection of the admin listener");
             task.abort();
         }
     }

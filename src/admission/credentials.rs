@@ -172,7 +172,7 @@ impl Scan<'_> {
         let mut capability = CapabilityPath::default();
         for segment in path.split('/') {
             let segment = suspects::percent_decode(segment);
-            if capability.is_token(&segment) {
+            if capability.next_is_token(&segment) {
                 self.add("path", segment.as_bytes(), |credential| credential);
             }
         }
@@ -238,7 +238,7 @@ pub fn remember_url(url: &str, seen: &mut SeenSecrets) {
     let mut walk = SecretPath::default();
     for segment in path.split('/') {
         let segment = suspects::percent_decode(segment);
-        if walk.is_secret(&segment) {
+        if walk.next_is_secret(&segment) {
             seen.add(segment.as_bytes());
         }
     }

@@ -232,7 +232,7 @@ fn path_like(path: &str) -> String {
         .split('/')
         .map(|segment| {
             let plain = suspects::percent_decode(segment);
-            if walk.is_secret(&plain) {
+            if walk.next_is_secret(&plain) {
                 return masked(&plain);
             }
             // Parameters of a segment, as in `/page;jsessionid=…`

@@ -125,7 +125,7 @@ pub(super) struct CapabilityPath {
 
 impl CapabilityPath {
     /// True when this (percent-decoded) segment is the token.
-    pub(super) fn is_token(&mut self, segment: &str) -> bool {
+    pub(super) fn next_is_token(&mut self, segment: &str) -> bool {
         if segment.is_empty() || segment == "." {
             return false;
         }
@@ -152,11 +152,11 @@ pub(super) struct SecretPath {
 
 impl SecretPath {
     /// True when this segment is a secret, or looks like one.
-    pub(super) fn is_secret(&mut self, segment: &str) -> bool {
+    pub(super) fn next_is_secret(&mut self, segment: &str) -> bool {
         let after_hook = self.after_hook;
         // Holds until the end of the path: ids and service names may come in between.
         self.after_hook |= opens_hook(segment);
-        if self.capability.is_token(segment) {
+        if self.capability.next_is_token(segment) {
             return true;
         }
         // Parameters of a segment are checked one by one.

@@ -42,7 +42,7 @@ impl Certificate {
             ListenerTls::SelfSigned { names, policy } => {
                 let files = dev_ca::ensure(config.state_dir(), names, now)?;
                 let mut identity = Identity::load(&files.cert, &files.key)?;
-                identity.is_signed_by_development_ca(&files.ca);
+                identity.mark_signed_by_development_ca(&files.ca);
                 Some(Self {
                     identities: vec![identity],
                     policy: with(policy),

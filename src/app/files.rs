@@ -31,7 +31,7 @@ impl Files {
     }
 
     /// Checks the files; whether they have changed and are at rest. Each change is reported once.
-    pub(super) fn have_changed(&mut self) -> bool {
+    pub(super) fn check_for_changes(&mut self) -> bool {
         let now: Vec<_> = self.paths.iter().map(|path| Stamp::of(path)).collect();
         let at_rest = now == self.seen;
         self.seen = now;
@@ -57,16 +57,16 @@ mod tests {
         fs::write(&cert, "1").unwrap();
         fs::write(&key, "1").unwrap();
         let mut files = Files::new(&[&cert, &key].map(|path| Named::now(path)));
-        assert!(!files.have_changed());
+        assert!(!files.check_for_changes());
         fs::write(&cert, "22").unwrap();
-        assert!(!files.have_changed(), "the key may follow");
+        assert!(!files.check_for_changes(), "the key may follow");
         fs::write(&key, "22").unwrap();
-        assert!(!files.have_changed(), "it has just come");
-        assert!(files.have_changed());
-        assert!(!files.have_changed(), "told once");
+        assert!(!files.check_for_changes(), "it has just come");
+        assert!(files.check_for_changes());
+        assert!(!files.check_for_changes(), "told once");
         fs::remove_file(&key).unwrap();
-        assert!(!files.have_changed());
-        assert!(files.have_changed(), "gone counts too");
+        assert!(!files.check_for_changes());
+        assert!(files.check_for_changes(), "gone counts too");
     }
 
     #[test]
@@ -83,11 +83,11 @@ mod tests {
         let mut files = Files::new(&[Named::now(&path("tls.crt"))]);
         symlink("v2", path("..new")).unwrap();
         fs::rename(path("..new"), path("..data")).unwrap();
-        assert!(!files.have_changed());
-        assert!(files.have_changed());
+        assert!(!files.check_for_changes());
+        assert!(files.check_for_changes());
         fs::write(path("new"), "v3").unwrap();
         fs::rename(path("new"), path("v2/tls.crt")).unwrap();
-        assert!(!files.have_changed());
-        assert!(files.have_changed());
+        assert!(!files.check_for_changes());
+        assert!(files.check_for_changes());
     }
 }

@@ -163,7 +163,7 @@ impl Reloader {
                 for line in &told {
                     line.log("reload");
                 }
-                tracing::info!("reload: done; sessions that begin from now on are under it");
+                tracing::info!("reload: done; new sessions use it");
             }
             Err(error) => {
                 for line in error.to_string().lines() {
@@ -265,11 +265,11 @@ impl Reloader {
 /// Checks the files on a blocking thread, because a disk can hang.
 async fn look(mut files: Files) -> (Files, bool) {
     let looking = tokio::task::spawn_blocking(move || {
-        let changed = files.have_changed();
+        let changed = files.check_for_changes();
         (files, changed)
     });
     looking.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "files are not looked at any more");
+        tracing::error!(%error, "files are no longer watched");
         (Files::new(&[]), false)
     })
 }

@@ -160,7 +160,7 @@ impl Identity {
     }
 
     /// Marks the certificate as signed by the development CA in this file.
-    pub fn is_signed_by_development_ca(&mut self, ca: &Path) {
+    pub fn mark_signed_by_development_ca(&mut self, ca: &Path) {
         self.self_made = Some(Box::new(self_made(SelfMadeKind::Development, ca)));
     }
 

@@ -237,7 +237,7 @@ impl Of {
 impl Joiner {
     /// Whether this record is to be written by itself. Otherwise it is joined with others, and
     /// [`Joiner::due`] returns them as one.
-    pub(super) fn is_for_itself(&mut self, record: &Arc<SessionRecord>, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, record: &Arc<SessionRecord>, now: Instant) -> bool {
         let rule = record.verdict.as_ref().map_or("", |it| it.rule.as_str());
         let client = (Client::of(record), Standing::of(record));
         let of_kind = self.rules.entry(record.kind).or_default();

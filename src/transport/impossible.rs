@@ -47,10 +47,10 @@ pub enum Impossible {
     Passes,
     /// A leg is read by a task other than the one that its waker wakes; the reading task would
     /// sleep for ever.
-    #[error("a leg is read by another task than the one that it wakes")]
+    #[error("a task reads a leg that wakes another task")]
     OtherTask,
     /// hyper returned an upgraded connection of a type that it was not given.
-    #[error("an upgraded connection is of a foreign type")]
+    #[error("unexpected type of an upgraded connection")]
     Upgraded,
     /// hyper holds bytes of a client, although the gate gives it nothing after the head of an
     /// upgrade.
@@ -94,7 +94,7 @@ where
     R: SliceIndex<[u8], Output = [u8]> + RangeBounds<usize>,
 {
     #[cfg(test)]
-    if test_only::is_wrong(wrong) {
+    if test_only::take_wrong(wrong) {
         return bytes.get(bytes.len() + 1..).ok_or(wrong);
     }
     bytes.get(range).ok_or(wrong)
@@ -106,7 +106,7 @@ where
     R: SliceIndex<[u8], Output = [u8]> + RangeBounds<usize>,
 {
     #[cfg(test)]
-    if test_only::is_wrong(wrong) {
+    if test_only::take_wrong(wrong) {
         let beyond = bytes.len() + 1;
         return bytes.get_mut(beyond..).ok_or(wrong);
     }
@@ -116,7 +116,7 @@ where
 /// Checks a `count` of bytes from another part of the program, which must be at most `most`.
 pub fn at_most(count: usize, most: usize, wrong: Impossible) -> Result<usize, Impossible> {
     #[cfg(test)]
-    let count = if test_only::is_wrong(wrong) {
+    let count = if test_only::take_wrong(wrong) {
         most + 1
     } else {
         count
@@ -141,11 +141,11 @@ pub(crate) mod test_only {
     }
 
     /// Takes back [`make_wrong`]; returns whether its length was never checked.
-    pub(crate) fn is_left() -> bool {
+    pub(crate) fn take_left() -> bool {
         WRONG.take().is_some()
     }
 
-    pub(super) fn is_wrong(checked: Impossible) -> bool {
+    pub(super) fn take_wrong(checked: Impossible) -> bool {
         match WRONG.get() {
             Some((wrong, 0)) if wrong == checked => WRONG.set(None),
             Some((wrong, right)) if wrong == checked => {

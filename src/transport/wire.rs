@@ -364,8 +364,8 @@ impl Wire {
                 Ok(count) => count,
                 Err(end) => return Poll::Ready(end),
             };
-            let (start, input) = match behind(engine.kept(), &mut scratch.cipher, count) {
-                Ok(behind) => behind,
+            let (start, input) = match prepend_kept(engine.kept(), &mut scratch.cipher, count) {
+                Ok(joined) => joined,
                 Err(bug) => return Poll::Ready(end_of(&bug.into())),
             };
             let (mut filled, mut opened) = (0, 0);
@@ -472,7 +472,7 @@ fn end_of_engine(end: &End) -> Ended {
 
 /// Copies the `kept` bytes right before the `count` bytes that were read to offset [`KEPT`]. Returns the offset of the
 /// first byte, and the whole slice.
-fn behind<'a>(
+fn prepend_kept<'a>(
     kept: &[u8],
     cipher: &'a mut [u8],
     count: usize,

@@ -29,7 +29,7 @@ pub struct Pinned {
 
 /// The gateway showed a certificate other than the pinned one.
 #[derive(Debug, thiserror::Error)]
-#[error("its certificate has the fingerprint sha256:{shown}, and sha256:{pinned} is expected")]
+#[error("expected the certificate sha256:{pinned}, found sha256:{shown}")]
 pub(super) struct NotPinned {
     shown: String,
     pinned: String,

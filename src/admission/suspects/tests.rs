@@ -160,7 +160,7 @@ fn capability_paths() {
     let tokens = |path: &str| {
         let mut walk = CapabilityPath::default();
         path.split('/')
-            .filter(|segment| walk.is_token(&percent_decode(segment)))
+            .filter(|segment| walk.next_is_token(&percent_decode(segment)))
             .collect::<Vec<_>>()
             .join(" ")
     };

@@ -198,7 +198,7 @@ impl Gate {
             }
             let at_head = self.requests.is_at_head();
             // One head at a time: while its request is under way the next one waits here.
-            let waits = at_head && self.connection.state.heads.is_busy(cx.waker());
+            let waits = at_head && self.connection.state.heads.wait_if_busy(cx.waker());
             let stuck = if waits {
                 true
             } else {
@@ -211,12 +211,12 @@ impl Gate {
                     Step::Head(count, checked) => {
                         self.let_in(*checked);
                         self.passed = count;
-                        self.is_whole();
+                        self.note_whole();
                         false
                     }
                     Step::Body(count) => {
                         self.passed = count;
-                        self.is_whole();
+                        self.note_whole();
                         false
                     }
                     Step::Refused(checked) => {
@@ -227,14 +227,14 @@ impl Gate {
                         self.refused = true;
                         let error =
                             io::Error::new(io::ErrorKind::InvalidData, refusal.detail.clone());
-                        self.connection.state.heads.body_is_broken(refusal);
+                        self.connection.state.heads.break_body(refusal);
                         return Poll::Ready(Err(error));
                     }
                 }
             };
             // The head that was just passed is whole; after an upgrade nobody would look again.
             if at_head && self.passed == 0 {
-                self.connection.state.heads.is_partial(self.buffer.len());
+                self.connection.state.heads.set_partial(self.buffer.len());
             }
             if !stuck {
                 continue;
@@ -252,7 +252,7 @@ impl Gate {
                     if self.requests.is_in_body() {
                         return Poll::Ready(Ok(()));
                     }
-                    if self.connection.state.heads.is_busy(cx.waker()) {
+                    if self.connection.state.heads.wait_if_busy(cx.waker()) {
                         return self.poll_half_closed(later, cx);
                     }
                     if self.unflushed {
@@ -344,7 +344,7 @@ impl Gate {
     }
 
     /// Records when the request under way had arrived whole.
-    fn is_whole(&mut self) {
+    fn note_whole(&mut self) {
         if self.requests.is_in_body() {
             return;
         }
@@ -451,7 +451,7 @@ impl Gate {
             .state
             .heads
             .push(CheckedHead { checked, waited });
-        self.connection.state.heads.is_partial(0);
+        self.connection.state.heads.set_partial(0);
         self.refused = true;
         self.stand_in = STAND_IN;
         self.buffer = BytesMut::new();

@@ -78,7 +78,7 @@ impl Heads {
     }
 
     /// Whether a request is under way; then `reader` is woken when it ends.
-    pub(crate) fn is_busy(&self, reader: &Waker) -> bool {
+    pub(crate) fn wait_if_busy(&self, reader: &Waker) -> bool {
         let mut inner = self.inner();
         if inner.busy == 0 {
             return false;
@@ -108,7 +108,7 @@ impl Heads {
     }
 
     /// Number of bytes that wait, of a head that is not handed on.
-    pub(crate) fn is_partial(&self, bytes: usize) {
+    pub(crate) fn set_partial(&self, bytes: usize) {
         self.inner().partial = bytes;
     }
 
@@ -116,7 +116,7 @@ impl Heads {
         self.inner().partial > 0
     }
 
-    pub(crate) fn body_is_broken(&self, refusal: Refusal) {
+    pub(crate) fn break_body(&self, refusal: Refusal) {
         self.inner().broken.get_or_insert(refusal);
     }
 

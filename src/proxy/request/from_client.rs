@@ -113,7 +113,7 @@ impl Upload {
                 if error.is_reset() && error.is_library() {
                     let detail = "the body is not as long as its Content-Length says, or its frames \
                                   are malformed";
-                    self.connection.heads.body_is_broken(Refusal {
+                    self.connection.heads.break_body(Refusal {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
                         limit: None,

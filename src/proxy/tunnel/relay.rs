@@ -283,7 +283,7 @@ impl Relay {
                         Poll::Pending
                     };
                 }
-                _ if self.sails() => {
+                _ if self.is_unobstructed() => {
                     asked = Asked {
                         to_client: matches!(to_client, Turn::Moved),
                         to_gateway: matches!(to_gateway, Turn::Moved),
@@ -306,7 +306,7 @@ impl Relay {
     }
 
     /// Nothing waits to be written and nothing has ended, so neither direction affects the other.
-    fn sails(&self) -> bool {
+    fn is_unobstructed(&self) -> bool {
         let flushed = |leg: &Option<Wire>| leg.as_ref().is_some_and(Wire::is_flushed);
         !(self.to_client.ended || self.to_gateway.ended || self.is_blocked())
             && flushed(&self.client)

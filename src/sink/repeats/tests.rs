@@ -30,9 +30,7 @@ fn with(
 
 /// How many of this many endings have a record of their own.
 fn alone(joiner: &mut Joiner, record: &Arc<SessionRecord>, count: usize, now: Instant) -> usize {
-    (0..count)
-        .filter(|_| joiner.is_for_itself(record, now))
-        .count()
+    (0..count).filter(|_| joiner.admit(record, now)).count()
 }
 
 /// All held records, as they would be written.
@@ -54,7 +52,7 @@ fn the_first_and_the_last_are_recorded_in_full_and_all_are_counted() {
         let record = with(&ending("a", "192.0.2.1:5", number), |record| {
             (record.opened_at, record.closed_at) = (at, at);
         });
-        if joiner.is_for_itself(&record, start) {
+        if joiner.admit(&record, start) {
             for_themselves.push(record.id.as_u128());
         }
     }
@@ -92,15 +90,15 @@ fn other_rules_kinds_and_clients_have_their_own() {
         ending("a", "unix:7", 4),
         other_kind,
     ] {
-        assert!(joiner.is_for_itself(&other, now));
+        assert!(joiner.admit(&other, now));
     }
     // The same client from other ports, and from addresses of one IPv6 /64.
-    assert!(!joiner.is_for_itself(&ending("a", "192.0.2.1:6", 5), now));
-    assert!(!joiner.is_for_itself(&ending("a", "[::ffff:192.0.2.1]:7", 5), now));
+    assert!(!joiner.admit(&ending("a", "192.0.2.1:6", 5), now));
+    assert!(!joiner.admit(&ending("a", "[::ffff:192.0.2.1]:7", 5), now));
     let network = |host: u32| ending("a", &format!("[2001:db8::{host:x}]:1"), 6);
-    let recorded = (0..100).filter(|host| joiner.is_for_itself(&network(*host), now));
+    let recorded = (0..100).filter(|host| joiner.admit(&network(*host), now));
     assert_eq!(recorded.count(), 20);
-    assert!(joiner.is_for_itself(&ending("a", "[2001:db8:0:1::1]:1", 7), now));
+    assert!(joiner.admit(&ending("a", "[2001:db8:0:1::1]:1", 7), now));
 }
 
 #[test]
@@ -131,13 +129,13 @@ fn many_clients_have_one_budget_and_one_record() {
     for number in 0..50_000_u32 {
         let addr = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
         let record = ending("a", &format!("{addr}:1"), number.into());
-        recorded += u64::from(joiner.is_for_itself(&record, start));
+        recorded += u64::from(joiner.admit(&record, start));
         assert!(joiner.clients <= MAX_CLIENTS);
     }
     // The first of each that is told apart, and what all have together.
     assert_eq!(recorded, 1024 + 200);
     // Another rule is not touched by it.
-    assert!(joiner.is_for_itself(&ending("b", "192.0.2.1:5", 2), start));
+    assert!(joiner.admit(&ending("b", "192.0.2.1:5", 2), start));
     let last = rest(&mut joiner);
     assert_eq!(last.len(), 1);
     let repeats = last[0].repeats.unwrap();
@@ -177,11 +175,11 @@ fn a_few_clients_cannot_wash_out_the_first_ending_of_another() {
         let minute = start + Duration::from_mins(1);
         flood(&mut joiner, minute);
         let client = of("198.51.100.1:1", 3);
-        assert!(!joiner.is_for_itself(&client, minute));
+        assert!(!joiner.admit(&client, minute));
         let hours = start + Duration::from_hours(5);
         flood(&mut joiner, hours);
-        assert!(joiner.is_for_itself(&client, hours));
-        assert!(!joiner.is_for_itself(&client, hours));
+        assert!(joiner.admit(&client, hours));
+        assert!(!joiner.admit(&client, hours));
     }
 }
 
@@ -194,7 +192,7 @@ fn first_endings_are_bounded_as_well() {
         let addr = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
         let record = ending("a", &format!("{addr}:1"), number.into());
         let now = start + Duration::from_millis(960 * u64::from(number));
-        recorded += u64::from(joiner.is_for_itself(&record, now));
+        recorded += u64::from(joiner.admit(&record, now));
         assert!(joiner.clients <= MAX_CLIENTS);
     }
     let minutes = 4 * 60;
@@ -250,7 +248,7 @@ fn every_ending_is_recorded_or_counted() {
         if state >> 50 & 1 == 1 {
             record = with(&record, |record| record.phase = Phase::Open);
         }
-        seen += u64::from(joiner.is_for_itself(&record, now));
+        seen += u64::from(joiner.admit(&record, now));
         while let Some(record) = joiner.due(now) {
             seen += count(&record);
         }

@@ -93,7 +93,7 @@ pub fn leaf_change(old: &[Leaf], new: &[Leaf]) -> Option<String> {
             .position(|one| one.kind == leaf.kind && shares_a_name(leaf, one))
             .or_else(|| come.iter().position(|one| shares_a_name(leaf, one)));
         let _ = match after.map(|position| come.remove(position)) {
-            Some(new) => write!(text, " gave way to sha256 {}", new.sha256),
+            Some(new) => write!(text, " was replaced by sha256 {}", new.sha256),
             None => write!(text, " is gone"),
         };
     }
@@ -198,8 +198,8 @@ mod tests {
         ];
         assert_eq!(
             leaf_change(&old, &new).unwrap(),
-            "the certificate changed: sha256 aa (for gw.example) gave way to sha256 ee; sha256 bb \
-             (for gw.example) gave way to sha256 dd; clients that pin a fingerprint (OpenClaw: \
+            "the certificate changed: sha256 aa (for gw.example) was replaced by sha256 ee; sha256 bb \
+             (for gw.example) was replaced by sha256 dd; clients that pin a fingerprint (OpenClaw: \
              gateway.remote.tlsFingerprint, --tls-fingerprint) refuse the tap until they are given \
              the new one"
         );

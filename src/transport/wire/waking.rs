@@ -48,7 +48,7 @@ pub(super) struct Leg<F> {
 
 #[derive(Debug)]
 struct Promise<F> {
-    stands: F,
+    holds: F,
     task: Waker,
 }
 
@@ -79,7 +79,7 @@ impl<F: Flag> Wake for Promise<F> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.stands.store(false, Ordering::Release);
+        self.holds.store(false, Ordering::Release);
         self.task.wake_by_ref();
     }
 }
@@ -87,7 +87,7 @@ impl<F: Flag> Wake for Promise<F> {
 impl<F: Flag> Leg<F> {
     fn new(task: &Waker) -> Self {
         let promise = Arc::new(Promise {
-            stands: F::new(false),
+            holds: F::new(false),
             task: task.clone(),
         });
         Self {
@@ -115,13 +115,13 @@ impl<F: Flag> Waking<F> {
         if promise.task.data() != task.waker().data() {
             return Err(Impossible::OtherTask);
         }
-        if promise.stands.load(Ordering::Acquire) {
+        if promise.holds.load(Ordering::Acquire) {
             return Ok(Poll::Pending);
         }
-        promise.stands.store(true, Ordering::Relaxed);
+        promise.holds.store(true, Ordering::Relaxed);
         let poll = read(&mut Context::from_waker(waker));
         if poll.is_ready() {
-            promise.stands.store(false, Ordering::Relaxed);
+            promise.holds.store(false, Ordering::Relaxed);
         }
         Ok(poll)
     }
@@ -154,6 +154,6 @@ impl Waking {
     }
 
     pub(super) fn is_promised(&self) -> bool {
-        matches!(self, Self::Asked(leg) if leg.promise.stands.load(Ordering::Acquire))
+        matches!(self, Self::Asked(leg) if leg.promise.holds.load(Ordering::Acquire))
     }
 }

@@ -165,7 +165,7 @@ impl Exchange {
                 if reason == Reason::PROTOCOL_ERROR {
                     let detail = "the stream broke the protocol: its body is not as long as its \
                                   Content-Length says, or its frames are malformed";
-                    self.stream.state.heads.body_is_broken(Refusal {
+                    self.stream.state.heads.break_body(Refusal {
                         fault: HeadFault::Http2Stream,
                         detail: detail.to_owned(),
                         limit: None,

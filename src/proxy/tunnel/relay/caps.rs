@@ -45,7 +45,7 @@ impl Relay {
         self.note_tcp();
         // The clock anew: what decides must not seem to have come with what came before it.
         let at = Instant::now();
-        tracing::debug!(key = ?over.key, direction = ?direction, "cap of the session met");
+        tracing::debug!(key = ?over.key, direction = ?direction, "session cap reached");
         self.session.record().cap_met(over, direction, at);
         let any = self.send_closes(cx, CloseCode::TOO_BIG, &reason(&over), at);
         // From here on bytes are read and counted and go nowhere.

@@ -174,7 +174,7 @@ impl Relay {
                 leg = leg.party().as_str(),
                 ?end,
                 ?cause,
-                "blocked leg broke"
+                "blocked leg failed"
             );
             half.ended = true;
             self.note_tcp();

@@ -159,7 +159,7 @@ impl Tunnel {
         ended
             .unwrap_or_else(|_| panic!("{what}: it goes on"))
             .unwrap();
-        assert!(!test_only::is_left(), "{what}: not checked");
+        assert!(!test_only::take_left(), "{what}: not checked");
         let record = self.records.recv_timeout(SOON).expect(what);
         assert_eq!(record.close.fault.as_deref(), Some(&*wrong.to_string()));
         assert_eq!(record.verdict.unwrap().rule, "tap.fault.bug", "{what}");

@@ -257,5 +257,5 @@ async fn a_wrong_count_of_written_bytes_is_an_error() {
         _ = reading => unreachable!("the stream is open"),
     };
     assert_eq!(Impossible::of(&error), Some(Impossible::Written));
-    assert!(!test_only::is_left());
+    assert!(!test_only::take_left());
 }

@@ -157,11 +157,11 @@ fn a_promise_made_too_late_loses_a_wake_up() {
         let Waking::Asked(Leg { promise, waker }) = waking else {
             unreachable!("reads wait");
         };
-        if promise.stands.load(Ordering::Acquire) {
+        if promise.holds.load(Ordering::Acquire) {
             return Poll::Pending;
         }
         let poll = socket.poll_read(&Context::from_waker(waker));
-        promise.stands.store(poll.is_pending(), Ordering::Release);
+        promise.holds.store(poll.is_pending(), Ordering::Release);
         poll
     });
 }
@@ -173,7 +173,7 @@ fn a_promise_that_outlives_a_read_loses_what_is_left() {
     every_byte_is_read(|waking, cx, socket| {
         let poll = waking.ask(cx, |cx| socket.poll_read(cx)).expect("one task");
         if let Waking::Asked(leg) = waking {
-            leg.promise.stands.store(true, Ordering::Relaxed);
+            leg.promise.holds.store(true, Ordering::Relaxed);
         }
         poll
     });
