@@ -29,7 +29,7 @@ pub struct Pinned {
 
 /// The gateway showed a certificate other than the pinned one.
 #[derive(Debug, thiserror::Error)]
-#[error("expected the certificate sha256:{pinned}, found sha256:{shown}")]
+#[error("found the certificate sha256:{shown}, expected sha256:{pinned}")]
 pub(super) struct NotPinned {
     shown: String,
     pinned: String,
