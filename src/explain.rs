@@ -1,7 +1,7 @@
 //! `wstap explain`: a rule's page, one session told step by step, or a whole file summarised.
 //!
 //! The explanation itself is pure and separate ([`steps`], [`phases`], [`session`], [`rules`],
-//! [`summary`]); only [`source`] and this file read. Verdicts are made anew by
+//! [`summary`]); only [`source`] and this file read. Verdicts are computed again by
 //! [`crate::verdict::decide`], the same function as in the running tap.
 
 mod offset;

@@ -8,7 +8,7 @@
 //! * `answers`, `breaches`, `origins`, `pages`, `pings`: answers other than a 101, frames that break the
 //!   protocol, Origins that we refuse, Origins of pages, unanswered pings;
 //! * `decided`: a refusal decides over everything that comes after it;
-//! * `first_act`: who ended a session first, whoever asks;
+//! * `first_act`: every part of the program gets the same answer to who ended a session first;
 //! * `old_gateways`: what gateways before 2026.8 say otherwise, and limits that differ by version;
 //! * `passthrough`: connections that pass unread are judged by what shows from outside;
 //! * `placeholders`: no next action has a value to fill in;

@@ -10,6 +10,7 @@ mod caps;
 mod ending;
 #[cfg(test)]
 mod faults;
+mod finish;
 #[cfg(test)]
 mod size;
 mod timers;
@@ -26,19 +27,15 @@ use tokio::time::sleep_until;
 
 use self::timers::Timers;
 use crate::config::Timeouts;
+use crate::dialect::Dialect;
 use crate::dialect::observer::{Observer, SessionReaders};
-use crate::dialect::{Dialect, Ending};
 use crate::proxy::connection::session::SessionHandle;
 use crate::proxy::tap::drain::Drain;
-use crate::session::Tunnelled;
 use crate::session::caps::{Caps, Meter};
 use crate::session::end_cause::EndCause;
 use crate::session::heartbeats::Heartbeats;
-use crate::session::moment::{Anchor, millis};
 use crate::session::party::{Direction, Leg};
-use crate::session::record::dialect::InflateFacts;
-use crate::session::record::frames::BlockedMs;
-use crate::session::record::{Frames, Latency, TransportEnd};
+use crate::session::record::TransportEnd;
 use crate::sink::live::Live;
 use crate::transport::wire::{Readout, Scratch, Wire};
 use crate::ws::extensions::Extensions;
@@ -529,75 +526,6 @@ impl Relay {
             Turn::Moved
         } else {
             Turn::Broken
-        }
-    }
-}
-
-fn inflate(to_gateway: &Half, to_client: &Half, anchor: &Anchor) -> Option<InflateFacts> {
-    let (to_gateway, to_client) = (
-        to_gateway.observer.inflated(anchor),
-        to_client.observer.inflated(anchor),
-    );
-    (to_gateway.is_some() || to_client.is_some()).then_some(InflateFacts {
-        to_gateway,
-        to_client,
-    })
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        if !self.open && self.dialect.was_open() {
-            self.session.record().session_opened();
-        }
-        self.note_tcp();
-        self.note_refusals();
-        for half in [&mut self.to_gateway, &mut self.to_client] {
-            half.unblocked(now);
-        }
-        let (to_gateway, to_client) = (&self.to_gateway, &self.to_client);
-        let (dialect, heartbeats) = (&self.dialect, &self.heartbeats);
-        let buffered_max_bytes = self.buffered_max as u64;
-        let added_us = self.live.added().summary();
-        let mut record = self.session.record();
-        let anchor = *record.anchor();
-        let summary = |half: &Half| {
-            half.observer
-                .stats()
-                .summary(half.observer.scanner(), &anchor)
-        };
-        let frames = Frames {
-            to_gateway: summary(to_gateway),
-            to_client: summary(to_client),
-        };
-        let latency = Latency {
-            added_us,
-            blocked_ms: BlockedMs {
-                to_gateway: millis(to_gateway.blocked),
-                to_client: millis(to_client.blocked),
-            },
-            buffered_max_bytes,
-            ping_rtt: heartbeats.summary(),
-            unanswered_pings: heartbeats.unanswered(&anchor),
-        };
-        let (mut said, credentials) = dialect.facts(&Ending {
-            anchor: &anchor,
-            now,
-            written_to_gateway: to_gateway.written_to,
-        });
-        said.inflated(inflate(to_gateway, to_client, &anchor));
-        record.tunnel_ended(Tunnelled::WebSocket {
-            frames,
-            latency,
-            dialect: said,
-        });
-        if let Some(seen) = dialect.seen() {
-            record.secrets_seen(seen);
-        }
-        record.said_credentials(credentials);
-        for leg in [Leg::Client, Leg::Gateway] {
-            // Ended by neither side nor by a rule of ours: the process is going down.
-            record.leg_ended_by_tap(leg, now);
         }
     }
 }

@@ -84,7 +84,7 @@ pub struct Refusal<'a> {
 pub struct GatewayProcess<'a> {
     /// Its version.
     pub version: Option<&'a PeerText>,
-    /// An id that a new process has anew.
+    /// Identifier of the process; every new process has another one.
     pub boot: Option<&'a PeerText>,
     /// When the process began.
     pub began_at: Option<Moment>,
