@@ -4,20 +4,20 @@
 //! request each, and nothing here that a session waits for. It shows only what records contain, so
 //! no secrets; `guard` decides who may ask. `docs/admin.md` is the reference.
 
-pub mod client;
+pub(crate) mod client;
 mod exposition;
 mod guard;
-pub mod open;
-pub mod ready;
+pub(crate) mod open;
+pub(crate) mod ready;
 mod reloads;
 mod server;
 mod service;
 
 use std::net::SocketAddr;
 
-pub use self::reloads::Reloads;
-pub use self::server::serve;
-pub use self::service::{AdminService, Now, NowReader, Parts};
+pub(crate) use self::reloads::Reloads;
+pub(crate) use self::server::serve;
+pub(crate) use self::service::{AdminService, Now, NowReader, Parts};
 
 /// A bound socket of the admin listener.
 #[derive(Debug)]

@@ -5,12 +5,12 @@
 //! ([`mask`]) before it can reach a record; the test of what counts as a secret is shared by both
 //! (`suspects`), so that what one calls a credential the other never shows.
 
-pub mod credentials;
-pub mod forwarded;
+pub(crate) mod credentials;
+pub(crate) mod forwarded;
 pub mod head;
-pub mod hop;
+pub(crate) mod hop;
 pub mod mask;
-pub mod origin;
-pub mod peer;
-pub mod proxy_header;
+pub(crate) mod origin;
+pub(crate) mod peer;
+pub(crate) mod proxy_header;
 mod suspects;

@@ -6,7 +6,7 @@ mod files;
 mod gateway_watch;
 mod locality;
 mod own_gateway;
-pub mod reload;
+pub(crate) mod reload;
 mod slot;
 mod start_error;
 

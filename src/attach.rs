@@ -27,5 +27,5 @@ mod self_check;
 mod status;
 mod tally;
 
-pub use self::options::Options;
-pub use self::run::run;
+pub(crate) use self::options::Options;
+pub(crate) use self::run::run;

@@ -19,7 +19,7 @@ use crate::terminal::Look;
 
 /// Checks `file` under `overrides` and writes a summary, or every error, to `out`; as one JSON
 /// object with `json`. Returns the exit code of the process: 0 or 2.
-pub fn run(
+pub(crate) fn run(
     file: Option<&Path>,
     overrides: &Overrides,
     json: bool,

@@ -22,7 +22,7 @@ mod origins;
 mod overrides;
 mod paths;
 mod read;
-pub mod records_file;
+pub(crate) mod records_file;
 mod resolve;
 mod resolved;
 mod scalar;

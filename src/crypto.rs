@@ -24,13 +24,13 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(chose
 
 /// The one of this process.
 #[must_use]
-pub fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
 /// A certificate's key. With every feature the same ones are taken: what ring takes, which every
 /// client can verify.
-pub fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+pub(crate) fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
     let taken = ring::default_provider()
         .key_provider
         .load_private_key(key.clone_key())?;
@@ -38,7 +38,7 @@ pub fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, E
 }
 
 /// Keys of session tickets, which nobody else has.
-pub fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
+pub(crate) fn ticketer() -> Result<Arc<dyn ProducesTickets>, Error> {
     ring::Ticketer::new()
 }
 

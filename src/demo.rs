@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the arguments ask for.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Exit after the table.
     pub once: bool,
     /// Records as JSON lines on stdout, everything else on stderr.
@@ -48,7 +48,7 @@ pub struct Options {
 
 /// Runs the demo and tells the exit code: 1 when a verdict was not the expected one.
 #[must_use]
-pub fn run(options: &Options) -> u8 {
+pub(crate) fn run(options: &Options) -> u8 {
     let mut err = io::stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -8,9 +8,9 @@
 #[cfg(test)]
 pub(crate) mod lantern;
 pub mod observer;
-pub mod openclaw;
-pub mod plain;
-pub mod profile;
+pub(crate) mod openclaw;
+pub(crate) mod plain;
+pub(crate) mod profile;
 mod protocol;
 
 use crate::session::credential::Fingerprinter;

@@ -6,14 +6,14 @@
 
 mod offset;
 mod page_writer;
-pub mod phases;
-pub mod rules;
-pub mod search;
-pub mod session;
-pub mod source;
-pub mod steps;
-pub mod summary;
-pub mod symptoms;
+pub(crate) mod phases;
+pub(crate) mod rules;
+pub(crate) mod search;
+pub(crate) mod session;
+pub(crate) mod source;
+pub(crate) mod steps;
+pub(crate) mod summary;
+pub(crate) mod symptoms;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::ops::ControlFlow;
@@ -33,7 +33,7 @@ use crate::exit;
 
 /// What the arguments ask for.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// A rule, a class or its beginning, a Close code, an HTTP status, an error message, a session's id, its
     /// beginning or its end, a file, or `-`.
     pub what: String,
@@ -51,7 +51,7 @@ pub struct Options {
 
 /// Why there is no explanation.
 #[derive(Debug, thiserror::Error)]
-pub enum ExplainError {
+pub(crate) enum ExplainError {
     /// There is nothing of this name: the message, and names that were perhaps meant.
     #[error("{message}")]
     NotFound {
@@ -82,7 +82,7 @@ struct Explanation {
 }
 
 /// Explains, writes to `out` (and to `err` what went wrong), and tells the exit code.
-pub fn run(
+pub(crate) fn run(
     options: &Options,
     input: Box<dyn BufRead>,
     out: &mut dyn Write,

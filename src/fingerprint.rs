@@ -15,8 +15,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-pub use self::error::FingerprintError;
-pub use self::limits::MAX_INPUT;
+pub(crate) use self::error::FingerprintError;
 use serde_json::Value;
 
 use self::input::{Found, drop_newline, read};
@@ -30,7 +29,7 @@ use crate::terminal::Look;
 
 /// Where the secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// An environment variable.
     Env(String),
     /// A file: its whole content, or one value of a JSON, JSON5 or YAML file.
@@ -46,7 +45,7 @@ pub enum Source {
 
 /// How the answer is written.
 #[derive(Clone, Copy, Debug)]
-pub enum Form {
+pub(crate) enum Form {
     /// One JSON object.
     Json,
     /// Lines for people.
@@ -56,7 +55,7 @@ pub enum Form {
 /// Reads the secret, prints its fingerprint, length and odd forms to `out`, and wipes it.
 ///
 /// `input` is read for [`Source::Stdin`] only.
-pub fn run(
+pub(crate) fn run(
     source: Source,
     fingerprinter: &Fingerprinter,
     form: Form,

@@ -12,7 +12,7 @@ use crate::terminal::Look;
 
 /// What the tap is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// Liveness (`/healthz`): the process serves. A gateway that is down does not change it: a restart of
     /// the tap would not help, and would take away what explains the outage.
     Alive,
@@ -40,7 +40,7 @@ struct Liveness {
 
 /// Asks once. Returns the exit code: 0 yes, 1 no (or no tap answers), 2 usage or configuration.
 #[must_use]
-pub fn run(
+pub(crate) fn run(
     options: &Options,
     question: Question,
     json: bool,

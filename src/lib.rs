@@ -3,35 +3,37 @@
 //! `ARCHITECTURE.md` has the picture. Imports point downward only, in this order: `app`, commands,
 //! `proxy` / `admin`, `transport` / `upstream` / `sink`, `config`, `admission`, `verdict`, `dialect`,
 //! `session`, `ws`. Everything from `admission` down is pure.
+//!
+//! Only what the tests and benches use is public: so the compiler finds items that nobody uses.
 
-pub mod admin;
+mod admin;
 pub mod admission;
 pub mod app;
 #[cfg_attr(not(target_os = "linux"), path = "attach/elsewhere.rs")]
-pub mod attach;
-pub mod check;
+mod attach;
+mod check;
 pub mod cli;
 pub mod config;
-pub mod crypto;
-pub mod demo;
+mod crypto;
+mod demo;
 pub mod dialect;
-pub mod exit;
-pub mod explain;
-pub mod fingerprint;
-pub mod health;
+mod exit;
+mod explain;
+mod fingerprint;
+mod health;
 #[cfg(target_os = "linux")]
-pub mod map;
-pub mod place;
+mod map;
+mod place;
 #[cfg(target_os = "linux")]
-pub mod probe;
+mod probe;
 pub mod proxy;
 pub mod serve;
 pub mod session;
-pub mod sessions;
+mod sessions;
 pub mod sink;
-pub mod terminal;
+mod terminal;
 pub mod transport;
-pub mod upstream;
+mod upstream;
 pub mod verdict;
-pub mod version;
+mod version;
 pub mod ws;

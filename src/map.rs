@@ -22,16 +22,15 @@ mod watch;
 
 use tokio::runtime::Builder;
 
-pub use self::enter::{Entered, enter};
-pub use self::graph::{Broken, Edge, Map, Node};
-pub use self::options::Options;
+pub(crate) use self::enter::{Entered, enter};
+pub(crate) use self::options::Options;
 
 use crate::exit;
 use crate::terminal::{Look, log, print};
 
 /// Makes the map, prints it, and returns the exit code.
 #[must_use]
-pub fn run(options: &Options, entered: &Entered) -> u8 {
+pub(crate) fn run(options: &Options, entered: &Entered) -> u8 {
     let target = match &entered.target {
         Ok(target) => target,
         Err(error) => {

@@ -1,15 +1,15 @@
 //! `--in`: enters the network namespace of a container, a Compose service or a process, or one named by a file.
 
 #[cfg(target_os = "linux")]
-pub mod engine;
+pub(crate) mod engine;
 #[cfg(target_os = "linux")]
 mod enter;
 mod namespace;
 #[cfg(target_os = "linux")]
-pub mod sharing;
+pub(crate) mod sharing;
 
 #[cfg(target_os = "linux")]
-pub use self::enter::{
+pub(crate) use self::enter::{
     EnterError, NamespaceFacts, current, enter, enter_with_names, has_interface, netns_of, read_in,
 };
-pub use self::namespace::{NamespaceOwner, NamespaceOwnerError};
+pub(crate) use self::namespace::NamespaceOwner;

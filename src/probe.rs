@@ -32,8 +32,8 @@ use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio::time::sleep_until;
 
-pub use self::options::Options;
-pub use self::report::{Report, Rung, Status, Versions};
+pub(crate) use self::options::Options;
+pub(crate) use self::report::{Report, Rung, Status, Versions};
 
 use self::compare::Comparison;
 use self::device::Device;
@@ -46,7 +46,7 @@ use crate::terminal::{Look, log, print};
 
 /// Where the probe stands, and what it looks for: all that is read before anything is sent.
 #[derive(Debug)]
-pub struct Entered {
+pub(crate) struct Entered {
     started: Instant,
     target: Result<Target, target::TargetError>,
     /// Of `--compare`.
@@ -58,7 +58,7 @@ pub struct Entered {
 
 /// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: threads share
 /// their view of files.
-pub fn enter(options: &Options) -> Result<Entered, EnterError> {
+pub(crate) fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
     let (environment, seen) = options.route.enter(options.budget)?;
     let find = |url: Option<&str>| {
@@ -89,7 +89,7 @@ pub fn enter(options: &Options) -> Result<Entered, EnterError> {
 
 /// Climbs the ladder and returns the exit code.
 #[must_use]
-pub fn run(options: &Options, entered: Entered) -> u8 {
+pub(crate) fn run(options: &Options, entered: Entered) -> u8 {
     let Entered {
         started,
         target,

@@ -3,9 +3,9 @@
 //! Four rooms: what is about a client's connection, a request, a tunnel, and the running tap that
 //! all of them share. Everything in them reports facts to the session's record; nothing here judges.
 
-pub mod connection;
-pub mod request;
-pub mod tap;
+pub(crate) mod connection;
+pub(crate) mod request;
+pub(crate) mod tap;
 mod tunnel;
 
 pub use tap::Tap;

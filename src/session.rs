@@ -4,27 +4,27 @@
 //! Everything here is pure: events and `now` come in as arguments, a record comes out. Nothing
 //! here says whose fault an ending was; that is [`crate::verdict`]'s job alone.
 
-pub mod added;
-pub mod address;
-pub mod caps;
+pub(crate) mod added;
+pub(crate) mod address;
+pub(crate) mod caps;
 pub mod credential;
-pub mod dial;
-pub mod end_cause;
-pub mod first_act;
+pub(crate) mod dial;
+pub(crate) mod end_cause;
+pub(crate) mod first_act;
 pub mod heartbeats;
-pub mod legs;
-pub mod memory;
-pub mod moment;
-pub mod page;
+pub(crate) mod legs;
+pub(crate) mod memory;
+pub(crate) mod moment;
+pub(crate) mod page;
 pub mod party;
 pub mod record;
-pub mod recorder;
-pub mod secrets;
-pub mod short_id;
-pub mod sizes;
-pub mod stats;
+pub(crate) mod recorder;
+pub(crate) mod secrets;
+pub(crate) mod short_id;
+pub(crate) mod sizes;
+pub(crate) mod stats;
 pub mod text;
-pub mod visits;
+pub(crate) mod visits;
 
 pub use moment::{Anchor, Moment};
 pub use party::{Direction, Leg, Party, Phase};

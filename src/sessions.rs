@@ -27,7 +27,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// Asks once, or until Ctrl-C. Returns the exit code: 0, 1 when no tap answers, 2 usage or
 /// configuration.
 #[must_use]
-pub fn run(options: &Options, json: bool, follow: bool, err: &mut dyn Write) -> u8 {
+pub(crate) fn run(options: &Options, json: bool, follow: bool, err: &mut dyn Write) -> u8 {
     let (client, runtime) = match client::start(options, err) {
         Ok(started) => started,
         Err(code) => return code,

@@ -5,13 +5,13 @@
 //! flood of them costs no evidence.
 
 mod batch;
-pub mod file;
-pub mod jsonl;
-pub mod line;
-pub mod live;
-pub mod metrics;
-pub mod queue;
-pub mod recent;
+pub(crate) mod file;
+pub(crate) mod jsonl;
+pub(crate) mod line;
+pub(crate) mod live;
+pub(crate) mod metrics;
+pub(crate) mod queue;
+pub(crate) mod recent;
 mod repeats;
 
 use std::collections::VecDeque;

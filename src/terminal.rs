@@ -2,8 +2,8 @@
 //! styled. Everything that is printed for people asks here, so that all of it obeys `NO_COLOR` and
 //! fits alike.
 
-pub mod log;
-pub mod text;
+pub(crate) mod log;
+pub(crate) mod text;
 
 use std::io::Write as _;
 use std::os::fd::AsFd;
@@ -12,7 +12,7 @@ use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 
 /// The width of pages and tables without a terminal, and on one that does not tell its size.
-pub const USUAL: usize = 80;
+pub(crate) const USUAL: usize = 80;
 
 /// Longer lines are hard to read.
 const MOST: usize = 120;
@@ -21,11 +21,7 @@ const MOST: usize = 120;
 const LEAST: usize = 40;
 
 /// Writes to the standard output; `false` if it is closed.
-#[expect(
-    clippy::must_use_candidate,
-    reason = "a page is printed whether it is read or not"
-)]
-pub fn print(text: &str) -> bool {
+pub(crate) fn print(text: &str) -> bool {
     let stdout = std::io::stdout();
     let choice = AutoStream::choice(&stdout);
     let mut out = AutoStream::new(stdout, choice);
@@ -35,7 +31,7 @@ pub fn print(text: &str) -> bool {
 
 /// How text for people is written to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub(crate) struct Look {
     /// With colours and bold text.
     pub styled: bool,
     /// Lines are broken at this width; `None`: there is no terminal, and lines stay whole.
@@ -44,13 +40,14 @@ pub struct Look {
 
 impl Look {
     /// No terminal, no styles.
-    pub const PLAIN: Self = Self {
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self {
         styled: false,
         width: None,
     };
 
     /// What suits this stream now: a terminal can change its size.
-    pub fn of(stream: &(impl RawStream + AsFd)) -> Self {
+    pub(crate) fn of(stream: &(impl RawStream + AsFd)) -> Self {
         Self {
             styled: AutoStream::choice(stream) != ColorChoice::Never,
             width: stream.is_terminal().then(|| columns(stream)),
@@ -59,25 +56,25 @@ impl Look {
 
     /// What suits the standard output now.
     #[must_use]
-    pub fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         Self::of(&std::io::stdout())
     }
 
     /// What suits the standard error output now.
     #[must_use]
-    pub fn stderr() -> Self {
+    pub(crate) fn stderr() -> Self {
         Self::of(&std::io::stderr())
     }
 
     /// The width of pages and tables.
     #[must_use]
-    pub fn page(&self) -> usize {
+    pub(crate) fn page(&self) -> usize {
         self.width.unwrap_or(USUAL)
     }
 
     /// The text with its long lines broken, where there is a terminal.
     #[must_use]
-    pub fn fit(&self, text: &str) -> String {
+    pub(crate) fn fit(&self, text: &str) -> String {
         match self.width {
             Some(width) => text::fit(text, width),
             None => text.to_owned(),

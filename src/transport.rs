@@ -3,26 +3,26 @@
 //! Nothing here knows of requests or WebSocket. Errors are kept as evidence: a reset, an end without
 //! `close_notify` and a timeout stay different things (see [`cause`]).
 
-pub mod activation;
-pub mod cause;
-pub mod clock;
+pub(crate) mod activation;
+pub(crate) mod cause;
+pub(crate) mod clock;
 pub mod dev_ca;
-pub mod holder;
-pub mod http2_stream;
-pub mod http2_watch;
-pub mod impossible;
-pub mod listener;
-pub mod listening;
-pub mod notify;
-pub mod open_files;
-pub mod options;
-pub mod own_address;
+pub(crate) mod holder;
+pub(crate) mod http2_stream;
+pub(crate) mod http2_watch;
+pub(crate) mod impossible;
+pub(crate) mod listener;
+pub(crate) mod listening;
+pub(crate) mod notify;
+pub(crate) mod open_files;
+pub(crate) mod options;
+pub(crate) mod own_address;
 pub mod redirected;
-pub mod sensed;
-pub mod sensor;
-pub mod socket;
-pub mod stream;
-pub mod tcp_info;
-pub mod tls;
-pub mod unix;
-pub mod wire;
+pub(crate) mod sensed;
+pub(crate) mod sensor;
+pub(crate) mod socket;
+pub(crate) mod stream;
+pub(crate) mod tcp_info;
+pub(crate) mod tls;
+pub(crate) mod unix;
+pub(crate) mod wire;

@@ -4,15 +4,15 @@
 //! container that restarts may come back under another address. Of several addresses the first
 //! that answers counts, see `race`.
 
-pub mod dial;
-pub mod dial_health;
-pub mod errno;
-pub mod pinned;
-pub mod pool;
+pub(crate) mod dial;
+pub(crate) mod dial_health;
+pub(crate) mod errno;
+pub(crate) mod pinned;
+pub(crate) mod pool;
 mod race;
 mod resolver;
-pub mod tls;
+pub(crate) mod tls;
 
-pub use dial::{DialFailed, Dialler};
-pub use dial_health::{DialHealth, Reached};
-pub use pool::Pool;
+pub(crate) use dial::{DialFailed, Dialler};
+pub(crate) use dial_health::Reached;
+pub(crate) use pool::Pool;

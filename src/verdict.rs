@@ -5,31 +5,32 @@
 //! asked.
 
 mod answers;
-pub mod attempts;
-pub mod breach;
-pub mod credential;
-pub mod decided;
-pub mod docs;
+pub(crate) mod attempts;
+pub(crate) mod breach;
+pub(crate) mod credential;
+pub(crate) mod decided;
+#[cfg(test)]
+mod docs;
 mod ends;
-pub mod finding;
-pub mod foreign;
-pub mod hops;
-pub mod names;
-pub mod openclaw;
+pub(crate) mod finding;
+pub(crate) mod foreign;
+pub(crate) mod hops;
+pub(crate) mod names;
+pub(crate) mod openclaw;
 mod page;
 mod passed;
 mod pings;
-pub mod precedence;
+pub(crate) mod precedence;
 mod refusal;
-pub mod registry;
-pub mod requests;
-pub mod rule;
+pub(crate) mod registry;
+pub(crate) mod requests;
+pub(crate) mod rule;
 mod rules;
 mod siblings;
-pub mod trust;
-pub mod view;
-pub mod visits;
-pub mod words;
+pub(crate) mod trust;
+pub(crate) mod view;
+pub(crate) mod visits;
+pub(crate) mod words;
 
 use crate::session::SessionRecord;
 use crate::session::record::Verdict;

@@ -11,7 +11,7 @@ const COMMIT: &str = env!("WSTAP_COMMIT");
 
 /// Prints it; returns the exit code.
 #[must_use]
-pub fn run(json: bool, out: &mut dyn Write) -> u8 {
+pub(crate) fn run(json: bool, out: &mut dyn Write) -> u8 {
     let text = if json {
         as_json().to_string()
     } else {

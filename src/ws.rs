@@ -7,16 +7,16 @@
 //!
 //! It does not reassemble or unmask messages; see [`crate::dialect`] for what is read.
 
-pub mod close;
+pub(crate) mod close;
 pub mod extensions;
 pub mod frame;
 pub mod handshake;
 pub mod inflate;
 pub mod masking;
-pub mod opcode;
-pub mod scanner;
+pub(crate) mod opcode;
+pub(crate) mod scanner;
 mod utf8;
-pub mod violation;
+pub(crate) mod violation;
 
 pub use close::{CloseCode, CloseFrame};
 pub use frame::FrameHeader;

@@ -27,7 +27,7 @@ const MOST: usize = 32 << 20;
 
 /// How the tap to ask is found.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Its admin listener.
     pub admin: Option<String>,
     /// The token of that listener.
@@ -42,7 +42,7 @@ pub struct Options {
 
 /// The admin listener of one tap.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     admin: Admin,
     /// No address was given.
     assumed: bool,
@@ -52,7 +52,7 @@ pub struct Client {
 
 /// The answer of the admin listener.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The body.
@@ -61,7 +61,7 @@ pub struct Answer {
 
 /// The admin listener gave no usable answer.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// Nobody listens there, or the address cannot be reached.
     #[error("failed to reach the admin listener {addr}: {source}{hint}")]
     Connect {
@@ -99,7 +99,7 @@ pub enum CallError {
 }
 
 /// A client and its runtime. On failure prints the problem and returns the exit code.
-pub fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, Runtime), u8> {
+pub(crate) fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, Runtime), u8> {
     let client = Client::find(options).map_err(|error| {
         let text = Look::stderr().fit(&format!("wstap: {error}"));
         let _ = writeln!(err, "{text}");
@@ -120,7 +120,7 @@ pub fn start(options: &Options, err: &mut dyn Write) -> Result<(Client, Runtime)
 impl Client {
     /// Finds the listener by flag, environment or the tap's configuration, else where a tap has it by
     /// default.
-    pub fn find(options: &Options) -> Result<Self, String> {
+    pub(crate) fn find(options: &Options) -> Result<Self, String> {
         let token = options.token_file.as_deref();
         if let Some(listen) = &options.admin {
             return Self::new(Admin::from_flags(listen, token)?);
@@ -186,7 +186,7 @@ impl Client {
     }
 
     /// Asks for a path.
-    pub async fn get(&self, path: &str) -> Result<Answer, CallError> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, CallError> {
         let addr = self.admin.listen.to_string();
         let answer = timeout(LIMIT, self.call(path))
             .await

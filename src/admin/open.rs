@@ -14,11 +14,11 @@ use crate::sink::RecordPipeline;
 use crate::sink::live::{Flow, Snapshot};
 
 /// Open sessions that are listed at most, the oldest first: those that hang are among them.
-pub const LISTED: usize = 1000;
+pub(crate) const LISTED: usize = 1000;
 
 /// The answer of `/sessions`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     /// When it was looked.
     pub at: Moment,
     /// How many sessions are open, those that are not listed included.
@@ -31,7 +31,7 @@ pub struct Sessions {
 
 /// An open session.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Open {
+pub(crate) struct Open {
     /// As in its record.
     pub id: Uuid,
     /// `connection` until its request was admitted.
@@ -58,7 +58,7 @@ pub struct Open {
 
 /// One direction of an open session.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct DirectionTraffic {
+pub(crate) struct DirectionTraffic {
     /// Finished messages.
     pub messages: u64,
     /// Bytes after the upgrade; of a connection that passes unread, all.
@@ -71,7 +71,7 @@ pub struct DirectionTraffic {
 
 /// A session that ended.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// As in its record.
     pub id: Uuid,
     /// What kind of session it was.
@@ -99,7 +99,7 @@ pub struct Ended {
 
 /// Looks at a tap.
 #[must_use]
-pub fn look(pipeline: &RecordPipeline, at: Moment) -> Sessions {
+pub(crate) fn look(pipeline: &RecordPipeline, at: Moment) -> Sessions {
     let (open, open_count) = pipeline.live().look(LISTED, Instant::now());
     let recent = pipeline.recent();
     Sessions {

@@ -23,7 +23,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(3);
 
 /// A listener of the tap.
 #[derive(Clone, Debug)]
-pub struct ListenerFacts {
+pub(crate) struct ListenerFacts {
     /// Where it listens.
     pub place: ListenAddr,
     /// What it shows now; `None` for plain HTTP.
@@ -32,7 +32,7 @@ pub struct ListenerFacts {
 
 /// The answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Every check passed.
     pub ready: bool,
     /// The single checks.
@@ -41,7 +41,7 @@ pub struct Readiness {
 
 /// One thing that the tap needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// `running`, `listeners`, `certificates`, `gateway`, or `tls_keylog` where there is one.
     pub name: String,
     /// It is as it has to be.

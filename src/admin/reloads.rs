@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 /// Outcomes of configuration reloads.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reloads {
+pub(crate) struct Reloads {
     /// Reloads that were applied, or found nothing different.
     pub applied: u64,
     /// Reloads that were refused because of an error.

@@ -31,7 +31,7 @@ const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
 
 /// Accepts until it is dropped, which also ends every connection.
-pub async fn serve(service: Arc<AdminService>, listener: TcpListener) {
+pub(crate) async fn serve(service: Arc<AdminService>, listener: TcpListener) {
     let mut tasks = JoinSet::new();
     let mut open = Open::default();
     loop {

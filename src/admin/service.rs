@@ -31,7 +31,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// Answers the requests of the admin listener.
 #[derive(Debug)]
-pub struct AdminService {
+pub(crate) struct AdminService {
     admin: Admin,
     ready: Ready,
     draining: CancellationToken,
@@ -43,7 +43,7 @@ pub struct AdminService {
 
 /// The tap as it is now.
 #[derive(Clone, Debug)]
-pub struct Now {
+pub(crate) struct Now {
     /// Client connections and tunnels that are open.
     pub connections: usize,
     /// Connections that have no session yet.
@@ -55,7 +55,7 @@ pub struct Now {
 }
 
 /// Reads the state of a tap, whose layer is beside this one.
-pub struct NowReader(pub Box<dyn Fn() -> Now + Send + Sync>);
+pub(crate) struct NowReader(pub Box<dyn Fn() -> Now + Send + Sync>);
 
 impl std::fmt::Debug for NowReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,7 +65,7 @@ impl std::fmt::Debug for NowReader {
 
 /// The parts of an [`AdminService`].
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// The listener's section of the configuration.
     pub admin: Admin,
     /// The listeners of the tap.
@@ -83,7 +83,7 @@ pub struct Parts {
 impl AdminService {
     /// A service for a tap whose sockets are bound.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         let Parts {
             admin,
             listeners,

@@ -18,11 +18,11 @@ use crate::session::credential::{Credential, Fingerprinter, Shape, length};
 use crate::session::secrets::SeenSecrets;
 
 /// At most this many credentials are described per request; further ones are counted.
-pub const MAX_CREDENTIALS: usize = 32;
+pub(crate) const MAX_CREDENTIALS: usize = 32;
 
 /// What has to be known of a request besides its header fields. (No Debug: a target holds secrets.)
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// The request target as sent.
     pub target: &'a str,
     /// It asks for a WebSocket.
@@ -33,7 +33,7 @@ pub struct Request<'a> {
 
 /// The credentials of one request head.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     /// Header fields first, then the subprotocol list, the path, the query and the cookies.
     pub credentials: Vec<Credential>,
     /// How many more there were than [`MAX_CREDENTIALS`].
@@ -44,7 +44,7 @@ pub struct Found {
 
 /// Scans a request head. Names may have any case; values are as received, outer blanks included or not.
 #[must_use]
-pub fn scan<'a>(
+pub(crate) fn scan<'a>(
     headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     request: Request<'_>,
     fingerprinter: &Fingerprinter,
@@ -223,7 +223,7 @@ fn is_secret_parameter(file: &str, name: &str, value: &str) -> bool {
 
 /// Remembers the secrets in a URL other than the request target (Referer, Location,
 /// `X-Forwarded-Uri`), so that they are masked there and wherever a peer quotes them.
-pub fn remember_url(url: &str, seen: &mut SeenSecrets) {
+pub(crate) fn remember_url(url: &str, seen: &mut SeenSecrets) {
     let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if let Some((_, rest)) = path.split_once("//")
@@ -263,7 +263,7 @@ pub fn remember_url(url: &str, seen: &mut SeenSecrets) {
 }
 
 /// Remembers the values of cookies that an answer sets.
-pub fn remember_set_cookie(value: &str, seen: &mut SeenSecrets) {
+pub(crate) fn remember_set_cookie(value: &str, seen: &mut SeenSecrets) {
     let pair = value.split(';').next().unwrap_or_default();
     let (name, value) = pair.split_once('=').unwrap_or(("", pair));
     if suspects::cookie_name(name) || value.len() >= LONG_ITEM {

@@ -6,11 +6,11 @@
 //! the client behind trusted proxies, [`write`](mod@write) makes the headers, and [`acceptance`]
 //! plans how we learn whether the gateway believes them.
 
-pub mod acceptance;
-pub mod chain;
-pub mod page;
-pub mod trusted;
-pub mod write;
+pub(crate) mod acceptance;
+pub(crate) mod chain;
+pub(crate) mod page;
+pub(crate) mod trusted;
+pub(crate) mod write;
 
 #[cfg(test)]
 mod tests;
@@ -21,9 +21,9 @@ use http::{HeaderMap, HeaderName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::chain::{Client, client_of};
+pub(crate) use self::chain::client_of;
 use self::page::is_private;
-pub use self::trusted::Trusted;
+pub(crate) use self::trusted::Trusted;
 use crate::admission::hop;
 use crate::session::record::gateway::{Acceptance, ForwardedWhy as Why};
 
@@ -57,20 +57,20 @@ impl Mode {
 
 /// Headers in which proxies tell who the client is. The gateway looks at all of these.
 #[must_use]
-pub fn is_attribution(name: &HeaderName) -> bool {
+pub(crate) fn is_attribution(name: &HeaderName) -> bool {
     hop::is_attribution(name.as_str())
 }
 
 /// Whether a head has attribution headers, also empty ones.
 #[must_use]
-pub fn brings_attribution(headers: &HeaderMap) -> bool {
+pub(crate) fn brings_attribution(headers: &HeaderMap) -> bool {
     headers.keys().any(is_attribution)
 }
 
 /// Everything that decides what the gateway is told. All addresses are canonical: an IPv4 address
 /// is never written as an IPv6 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Situation {
+pub(crate) struct Situation {
     /// `gateway.forwarded`.
     pub mode: Mode,
     /// `gateway.allow_remote_as_local`.
@@ -104,7 +104,7 @@ impl Situation {
 
 /// What is done with the attribution headers of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// They go out as they came; nothing is added.
     Pass,
     /// They are dropped, and one set is written that names this client.
@@ -117,7 +117,7 @@ pub enum Action {
 
 /// What [`decide`] decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// What to do.
     pub action: Action,
     /// Why.
@@ -129,7 +129,7 @@ pub struct Decision {
 
 /// What is done with the attribution headers of a request.
 #[must_use]
-pub fn decide(situation: &Situation) -> Decision {
+pub(crate) fn decide(situation: &Situation) -> Decision {
     let Situation {
         mode,
         trusted,

@@ -4,7 +4,9 @@ use crate::dialect;
 
 /// The names that `Connection` lines nominate, without empty elements (RFC 9110 sections 5.6.1
 /// and 7.6.1).
-pub fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn nominated<'a>(
+    connection: impl Iterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = &'a [u8]> {
     connection
         .flat_map(|value| value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
@@ -14,7 +16,7 @@ pub fn nominated<'a>(connection: impl Iterator<Item = &'a [u8]>) -> impl Iterato
 /// Headers in which proxies tell who the client is, by their lower-case name. The gateway looks at
 /// all of these (2026.9.6).
 #[must_use]
-pub fn is_attribution(name: &str) -> bool {
+pub(crate) fn is_attribution(name: &str) -> bool {
     name == "forwarded"
         || name == "x-real-ip"
         || name.starts_with("x-forwarded-")
@@ -25,7 +27,7 @@ pub fn is_attribution(name: &str) -> bool {
 /// `trusted-proxy` believes the one that it is configured for from every peer that it trusts: once
 /// that is us, a stranger must not bring one.
 #[must_use]
-pub fn names_user(name: &str) -> bool {
+pub(crate) fn names_user(name: &str) -> bool {
     matches!(
         name,
         "remote-user"
@@ -52,7 +54,7 @@ pub fn names_user(name: &str) -> bool {
 /// Names that nobody may have taken out by nominating them, nor put behind a body: they say where
 /// a request goes, who sends it, what it may do and where it ends.
 #[must_use]
-pub fn is_protected(name: &[u8]) -> bool {
+pub(crate) fn is_protected(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     is_attribution(&name)
         || name.starts_with("sec-websocket-")
@@ -66,7 +68,7 @@ pub fn is_protected(name: &[u8]) -> bool {
 /// A name that a program behind us may take for one of those that matter, because CGI and its
 /// heirs know no difference between `-` and `_`.
 #[must_use]
-pub fn is_underscore_twin(name: &str) -> bool {
+pub(crate) fn is_underscore_twin(name: &str) -> bool {
     if !name.contains('_') {
         return false;
     }

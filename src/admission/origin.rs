@@ -9,19 +9,19 @@
 //! configuration says ([`gateway`]); [`nearest`] says which entry it just missed, and [`refusal`]
 //! how a refused client is told.
 
-pub mod disagree;
-pub mod gateway;
-pub mod list;
-pub mod nearest;
-pub mod policy;
-pub mod refusal;
+pub(crate) mod disagree;
+pub(crate) mod gateway;
+pub(crate) mod list;
+pub(crate) mod nearest;
+pub(crate) mod policy;
+pub(crate) mod refusal;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use url::Url;
 
-pub use crate::session::record::OriginError;
+pub(crate) use crate::session::record::OriginError;
 
 /// Longest accepted value in bytes: a host name has at most 253 characters, an IPv6 address fewer.
 const MAX_LEN: usize = 512;
@@ -103,7 +103,7 @@ impl fmt::Display for Origin {
 
 /// The origin of a request, from all lines of its Origin header; `None` when there is none. An
 /// empty header counts as none, as it does for the gateway.
-pub fn read(lines: &[&[u8]]) -> Result<Option<Origin>, OriginError> {
+pub(crate) fn read(lines: &[&[u8]]) -> Result<Option<Origin>, OriginError> {
     let value = match lines {
         [] => return Ok(None),
         [value] => value,
@@ -120,7 +120,7 @@ pub fn read(lines: &[&[u8]]) -> Result<Option<Origin>, OriginError> {
 }
 
 /// Normalises an Origin value: exactly `scheme://host[:port]`, with at most a lone trailing slash.
-pub fn normalise(value: &[u8]) -> Result<Origin, OriginError> {
+pub(crate) fn normalise(value: &[u8]) -> Result<Origin, OriginError> {
     if value.len() > MAX_LEN {
         return Err(OriginError::TooLong);
     }

@@ -112,15 +112,6 @@ impl Peer {
             Self::Relayed { client, proxy } => client.or(*proxy),
         }
     }
-
-    /// How an entry of a list names it.
-    #[must_use]
-    pub fn entry(&self) -> String {
-        match self {
-            Self::Unix(_) => "unix".to_owned(),
-            Self::Inet(_) | Self::Relayed { .. } => self.ip().to_string(),
-        }
-    }
 }
 
 /// `address:port`, or `unix`. Of a relayed client its own address, or the proxy's where it is not

@@ -21,7 +21,7 @@ use crate::session::text::PeerText;
 
 /// Longest header that is read. Version 1 has at most 107 bytes; version 2 could have 64 KiB, and
 /// none that is in use comes near this.
-pub const MAX_LENGTH: usize = 4096;
+pub(crate) const MAX_LENGTH: usize = 4096;
 
 const V1_PREFIX: &[u8] = b"PROXY ";
 const V1_LONGEST: usize = 107;

@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 /// What the arguments ask for.
 #[derive(Clone, Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[arg(
         long,
         value_name = "PORT",

@@ -127,7 +127,7 @@ fn list(obstacles: &[Obstacle]) -> String {
 
 /// Runs the command and returns the exit code.
 #[must_use]
-pub fn run(options: &Options) -> u8 {
+pub(crate) fn run(options: &Options) -> u8 {
     if let Some(at) = &options.place
         && let Err(error) = place::enter(at)
     {

@@ -59,12 +59,6 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// The key path.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
     /// It counts only when the tap is started again.
     #[must_use]
     pub fn needs_a_start(&self) -> bool {

@@ -152,15 +152,6 @@ impl Scheme {
             Self::Https => 443,
         }
     }
-
-    /// `http` or `https`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 /// What to dial.

@@ -36,12 +36,6 @@ impl Origins {
         self.mode
     }
 
-    /// What becomes of upgrades without an Origin.
-    #[must_use]
-    pub fn missing(&self) -> MissingOrigin {
-        self.missing
-    }
-
     /// How a client is refused.
     #[must_use]
     pub fn deny_with(&self) -> DenyWith {

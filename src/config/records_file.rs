@@ -27,13 +27,13 @@ pub(super) fn complaint(path: &Path) -> Option<Complaint> {
 
 /// The reason in words: `expected …, found …`.
 #[must_use]
-pub fn objection(path: &Path) -> Option<String> {
+pub(crate) fn objection(path: &Path) -> Option<String> {
     complaint(path).map(|it| format!("expected {}, found {}", it.expected, it.found))
 }
 
 /// Name of the file type, for a file that is not regular.
 #[must_use]
-pub fn odd_kind(kind: FileType) -> Option<&'static str> {
+pub(crate) fn odd_kind(kind: FileType) -> Option<&'static str> {
     if kind.is_file() {
         None
     } else if kind.is_dir() {

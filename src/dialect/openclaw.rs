@@ -7,7 +7,7 @@
 //! and to match `req` with `res`.
 
 mod body;
-pub mod endpoint;
+pub(crate) mod endpoint;
 mod front;
 mod page;
 mod read;
@@ -37,7 +37,7 @@ use crate::session::text::PeerText;
 use crate::ws::{CloseCode, Opcode};
 
 /// See [`Profile`].
-pub static PROFILE: Profile = Profile {
+pub(crate) static PROFILE: Profile = Profile {
     // Other services of the gateway do look at the request's headers.
     ignores_head: |target| {
         endpoint::of(target) == Endpoint::Gateway && !endpoint::may_be_canvas(target)
@@ -98,7 +98,7 @@ const MAX_CREDENTIALS: usize = 12;
 
 /// Reads one session.
 #[derive(Debug)]
-pub struct OpenClaw {
+pub(crate) struct OpenClaw {
     fingerprinter: Fingerprinter,
     endpoint: Endpoint,
     /// A plugin may serve this path.
@@ -165,7 +165,7 @@ enum Granted {
 impl OpenClaw {
     /// A reader for one session, which was asked for with this request target.
     #[must_use]
-    pub fn new(fingerprinter: Fingerprinter, target: &str) -> Self {
+    pub(crate) fn new(fingerprinter: Fingerprinter, target: &str) -> Self {
         Self {
             fingerprinter,
             endpoint: endpoint::of(target),

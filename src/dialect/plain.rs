@@ -12,11 +12,11 @@ use crate::session::record::dialect::openclaw::announces;
 use crate::ws::{CloseCode, Opcode};
 
 /// See [`Profile`].
-pub static PROFILE: Profile = profile("plain", |_, _| Box::new(Plain));
+pub(crate) static PROFILE: Profile = profile("plain", |_, _| Box::new(Plain));
 
 /// Reads nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain;
+pub(crate) struct Plain;
 
 impl Dialect for Plain {
     fn wants(&self, _: Direction, _: Opcode) -> usize {

@@ -49,7 +49,7 @@ pub struct Attribution {
 }
 
 /// A profile without facts: only the reader is known.
-pub const fn profile(
+pub(crate) const fn profile(
     name: &'static str,
     reader: fn(&Fingerprinter, &str) -> Box<dyn Dialect>,
 ) -> Profile {

@@ -15,7 +15,7 @@ use crate::verdict::words::human_ms;
 
 /// One phase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Span {
+pub(crate) struct Span {
     /// Which.
     pub phase: Phase,
     /// Milliseconds from the session's begin, where that is known.
@@ -28,7 +28,7 @@ pub struct Span {
 
 /// The phases that a session went through.
 #[must_use]
-pub fn phases(record: &SessionRecord) -> Vec<Span> {
+pub(crate) fn phases(record: &SessionRecord) -> Vec<Span> {
     if record.phases.is_empty() {
         return from_durations(record);
     }

@@ -18,7 +18,7 @@ const NAME: usize = 9;
 
 /// What a name of rules leads to.
 #[derive(Clone, Debug)]
-pub enum Named {
+pub(crate) enum Named {
     /// One rule.
     Rule(&'static Rule),
     /// All whose ids begin with a class's name or a part of it.
@@ -32,7 +32,7 @@ pub enum Named {
 
 /// The rule, class or beginning of classes with this name.
 #[must_use]
-pub fn named(name: &str) -> Option<Named> {
+pub(crate) fn named(name: &str) -> Option<Named> {
     let name = name.trim_end_matches(['.', '*']);
     if let Some(rule) = verdict::registry::rule(name) {
         return Some(Named::Rule(rule));
@@ -50,7 +50,7 @@ pub fn named(name: &str) -> Option<Named> {
 
 /// Ids that somebody may have meant, the likeliest first.
 #[must_use]
-pub fn near(name: &str) -> Vec<&'static str> {
+pub(crate) fn near(name: &str) -> Vec<&'static str> {
     let name = name.to_lowercase();
     let last = name.rsplit('.').next().unwrap_or_default();
     let mut found: Vec<(usize, &'static str)> = rules()
@@ -89,7 +89,7 @@ pub(super) fn example(id: &str) -> Option<(SessionRecord, Verdict)> {
 impl Named {
     /// For programs; see `docs/explain.md`.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         match self {
             Self::Rule(rule) => {
                 let mut page = rule_json(rule);
@@ -119,7 +119,7 @@ impl Named {
 
     /// For people, so many columns wide.
     #[must_use]
-    pub fn page(&self, width: usize) -> String {
+    pub(crate) fn page(&self, width: usize) -> String {
         let mut writer = PageWriter::new(width);
         match self {
             Self::Rule(rule) => rule_page(rule, &mut writer),

@@ -17,12 +17,12 @@ const WHOLE: usize = 32;
 
 /// An id, its beginning, or its end: terminals show the end, which is the random part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartOfId(String);
+pub(crate) struct PartOfId(String);
 
 impl PartOfId {
     /// Reads hexadecimal digits, with or without dashes; `None` for anything else.
     #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
         let hex = digits.chars().all(|c| c.is_ascii_hexdigit());
         let fits = !digits.is_empty() && digits.len() <= WHOLE;
@@ -31,7 +31,7 @@ impl PartOfId {
 
     /// Whether an id begins so, or ends so. Fewer digits than a short id has are only a beginning.
     #[must_use]
-    pub fn is_of(&self, id: Uuid) -> bool {
+    pub(crate) fn is_of(&self, id: Uuid) -> bool {
         let mut buffer = Uuid::encode_buffer();
         let text: &str = id.simple().encode_lower(&mut buffer);
         let ends = self.0.len() >= short_id::DIGITS && text.ends_with(&self.0);
@@ -74,7 +74,7 @@ impl PartOfId {
 
 /// What a search came to.
 #[derive(Debug, Default)]
-pub struct Search {
+pub(crate) struct Search {
     /// Sessions whose id begins or ends so, at most eight, the newest file's first.
     pub found: Vec<SessionRecord>,
     /// How many there are, the kept ones included.
@@ -89,7 +89,7 @@ pub struct Search {
 
 impl Search {
     /// Searches one file after the other; a whole id ends the search where it is found.
-    pub fn run(
+    pub(crate) fn run(
         part: &PartOfId,
         files: impl IntoIterator<Item = (String, Box<dyn BufRead>)>,
     ) -> io::Result<Self> {
@@ -136,7 +136,7 @@ impl Search {
 
     /// `2 files (r.jsonl: 12 records, r.jsonl.1: 40 records)`
     #[must_use]
-    pub fn where_from(&self) -> String {
+    pub(crate) fn where_from(&self) -> String {
         let mut parts: Vec<String> = self
             .looked_at
             .iter()

@@ -23,7 +23,7 @@ const TIME: usize = 9;
 
 /// A record with the verdict that the rules of this version make.
 #[derive(Debug)]
-pub struct Story<'a> {
+pub(crate) struct Story<'a> {
     record: &'a SessionRecord,
     verdict: Verdict,
 }
@@ -31,7 +31,7 @@ pub struct Story<'a> {
 impl<'a> Story<'a> {
     /// Judges a record anew.
     #[must_use]
-    pub fn new(record: &'a SessionRecord) -> Self {
+    pub(crate) fn new(record: &'a SessionRecord) -> Self {
         Self {
             record,
             verdict: verdict::decide(record),
@@ -51,7 +51,7 @@ impl<'a> Story<'a> {
 
     /// For programs; see `docs/explain.md`.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({
             "explains": "session",
             "id": self.record.id,
@@ -65,7 +65,7 @@ impl<'a> Story<'a> {
 
     /// For people, so many columns wide.
     #[must_use]
-    pub fn page(&self, width: usize) -> String {
+    pub(crate) fn page(&self, width: usize) -> String {
         let record = self.record;
         let mut writer = PageWriter::new(width);
         writer.title(&format!("session {}", record.id));
@@ -342,7 +342,7 @@ fn transport_words(close: &CloseFacts) -> String {
 
 /// One line for a list of sessions: `01a1fcb4-…  2026-…Z  127.0.0.1:5  gateway.auth`.
 #[must_use]
-pub fn one_line(record: &SessionRecord) -> String {
+pub(crate) fn one_line(record: &SessionRecord) -> String {
     let verdict = verdict::decide(record);
     let path = match (&record.request, record.kind) {
         (Some(request), Kind::Http | Kind::Websocket) => format!(" {}", request.path),

@@ -19,7 +19,7 @@ const MOST: usize = 4 * 1024 * 1024;
 
 /// Lines that are no records.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Unread {
+pub(crate) struct Unread {
     /// How many.
     pub count: u64,
     /// Where the first stands and why it is none, inert.
@@ -36,12 +36,12 @@ impl Unread {
 
 /// A records file and those that were rotated away from it, opened, the newest first.
 #[derive(Debug)]
-pub struct Files(Vec<(String, File)>);
+pub(crate) struct Files(Vec<(String, File)>);
 
 impl Files {
     /// Opens `path` and its rotated siblings (`path.1`, `path.2` …). All at once: a rotation
     /// meanwhile would move one past us otherwise.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut opened = Vec::new();
         let mut failed = None;
         for path in std::iter::once(path.to_owned()).chain(rotated(path)) {
@@ -57,7 +57,7 @@ impl Files {
     }
 
     /// The files as readers, with their names.
-    pub fn readers(self) -> impl Iterator<Item = (String, Box<dyn BufRead>)> {
+    pub(crate) fn readers(self) -> impl Iterator<Item = (String, Box<dyn BufRead>)> {
         self.0.into_iter().map(|(name, file)| {
             let reader: Box<dyn BufRead> = Box::new(BufReader::with_capacity(64 * 1024, file));
             (name, reader)
@@ -67,7 +67,7 @@ impl Files {
 
 /// The files that were rotated away from `path`, the newest first.
 #[must_use]
-pub fn rotated(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
     let Some(name) = path.file_name() else {
         return Vec::new();
     };
@@ -94,7 +94,7 @@ pub fn rotated(path: &Path) -> Vec<PathBuf> {
 
 /// Shows every record's text with its line to `visit`, until that breaks off. A record may stand
 /// on one line, or indented from a line `{` to a line `}`.
-pub fn each(
+pub(crate) fn each(
     name: &str,
     mut reader: impl BufRead,
     unread: &mut Unread,
@@ -181,7 +181,7 @@ fn line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<(bool, bool
 }
 
 /// Id of a record and the number of sessions that it covers, without parsing the rest.
-pub fn head(text: &[u8]) -> Result<(Uuid, Option<Repeats>), String> {
+pub(crate) fn head(text: &[u8]) -> Result<(Uuid, Option<Repeats>), String> {
     #[derive(Deserialize)]
     struct Head {
         #[serde(default)]
@@ -197,7 +197,7 @@ pub fn head(text: &[u8]) -> Result<(Uuid, Option<Repeats>), String> {
 }
 
 /// A record.
-pub fn record(text: &[u8]) -> Result<SessionRecord, String> {
+pub(crate) fn record(text: &[u8]) -> Result<SessionRecord, String> {
     let record: SessionRecord = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     checked(&record.schema, Some(record.id).filter(|id| !id.is_nil()))?;
     Ok(record)

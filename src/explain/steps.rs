@@ -10,7 +10,7 @@ mod passthrough;
 mod step;
 mod tunnel;
 
-pub use step::{Event, Step, StepEnd};
+pub(crate) use step::Step;
 
 pub(super) use lanes::{LANES, lane};
 pub(super) use opening::credential_words;
@@ -20,7 +20,7 @@ use crate::session::SessionRecord;
 
 /// Everything that happened, in order of time.
 #[must_use]
-pub fn steps(record: &SessionRecord) -> Vec<Step> {
+pub(crate) fn steps(record: &SessionRecord) -> Vec<Step> {
     let mut steps = Steps {
         record,
         found: Vec::new(),

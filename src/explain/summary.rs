@@ -24,7 +24,7 @@ const MANY: &str = "(many clients)";
 
 /// What a file holds.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Records.
     pub(super) records: u64,
     /// Those that went as they should.
@@ -44,7 +44,7 @@ pub struct Summary {
 
 /// The records of one rule.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct OfRule {
+pub(crate) struct OfRule {
     /// Of the rule.
     pub class: Class,
     /// Who has to do something.
@@ -65,7 +65,7 @@ pub struct OfRule {
 
 /// A client and how it fared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct OfClient {
+pub(crate) struct OfClient {
     /// Its address, without a port.
     pub client: String,
     /// Its sessions.
@@ -78,7 +78,7 @@ pub struct OfClient {
 
 impl Summary {
     /// Judges a record anew and counts it.
-    pub fn add(&mut self, record: &SessionRecord) {
+    pub(crate) fn add(&mut self, record: &SessionRecord) {
         let verdict = verdict::decide(record);
         let repeats = record.repeats;
         // A file can claim any number.
@@ -146,7 +146,7 @@ impl Summary {
 
     /// How many records it counts.
     #[must_use]
-    pub fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         self.records
     }
 

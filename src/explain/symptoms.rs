@@ -66,7 +66,7 @@ const SAYINGS: [(&str, &[&str]); 9] = [
 
 /// What somebody saw.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Symptom {
+pub(crate) struct Symptom {
     asked: String,
     /// A Close code that is in it.
     code: Option<u16>,
@@ -77,7 +77,7 @@ pub struct Symptom {
 
 /// The rules that may explain a symptom.
 #[derive(Clone, Debug)]
-pub struct Candidates {
+pub(crate) struct Candidates {
     symptom: Symptom,
     rules: Vec<&'static Rule>,
     /// Classes of sessions that never became a WebSocket, where browsers report the same code.
@@ -87,7 +87,7 @@ pub struct Candidates {
 impl Symptom {
     /// Reads a Close code, an HTTP status, or words with at least one letter; `None` for anything else.
     #[must_use]
-    pub fn read(asked: &str) -> Option<Self> {
+    pub(crate) fn read(asked: &str) -> Option<Self> {
         let words = words(asked);
         let number = |from: u16, to: u16| {
             let mut numbers = words.iter().filter_map(|word| word.parse().ok());
@@ -107,7 +107,7 @@ impl Symptom {
 
     /// The rules that may explain it; `None` without any.
     #[must_use]
-    pub fn candidates(self) -> Option<Candidates> {
+    pub(crate) fn candidates(self) -> Option<Candidates> {
         let rules = if self.words.is_empty() {
             let mut rules: Vec<&Rule> = INDEX
                 .rules()
@@ -180,7 +180,7 @@ impl Symptom {
 impl Candidates {
     /// For people.
     #[must_use]
-    pub fn page(&self, width: usize) -> String {
+    pub(crate) fn page(&self, width: usize) -> String {
         let mut writer = PageWriter::new(width);
         let Symptom { asked, .. } = &self.symptom;
         let many = count(self.rules.len() as u64, "verdict");
@@ -230,7 +230,7 @@ impl Candidates {
 
     /// For programs; see `docs/explain.md`.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({
             "explains": "symptom",
             "asked": self.symptom.asked,
@@ -239,12 +239,6 @@ impl Candidates {
             "candidates": self.rules.iter().map(|rule| rule_json(rule)).collect::<Vec<_>>(),
             "unopened": self.unopened,
         })
-    }
-
-    /// The candidates, the likeliest first.
-    #[must_use]
-    pub fn rules(&self) -> &[&'static Rule] {
-        &self.rules
     }
 }
 

@@ -7,7 +7,7 @@ use crate::session::text::PeerText;
 
 /// Why there is no fingerprint. The texts complete "failed to fingerprint: ".
 #[derive(Debug, thiserror::Error)]
-pub enum FingerprintError {
+pub(crate) enum FingerprintError {
     /// The variable is not in the environment (an empty one is fingerprinted).
     #[error("environment variable {0} is not set")]
     NotSet(PeerText),

@@ -1,7 +1,7 @@
 //! Bounds of what is read, and of what an error shows.
 
 /// A secret or a configuration file is far smaller.
-pub const MAX_INPUT: usize = 1024 * 1024;
+pub(crate) const MAX_INPUT: usize = 1024 * 1024;
 
 /// Deeper nesting than this is refused before parsing: not every parser limits its own recursion.
 pub(super) const MAX_DEPTH: usize = 128;

@@ -4,6 +4,7 @@ use std::io;
 
 use proptest::prelude::*;
 
+use super::limits::MAX_INPUT;
 use super::*;
 
 const TOKEN: &str = "CANARY-0123456789abcdef0123456789";

@@ -12,7 +12,7 @@ use crate::probe::whereabouts::Whereabouts;
 
 /// Where the client is, and what it looks for: all that is read before anything is sent.
 #[derive(Debug)]
-pub struct Entered {
+pub(crate) struct Entered {
     pub(super) started: Instant,
     pub(super) target: Result<Target, TargetError>,
     /// The path of a unix socket as the place's processes name it.
@@ -26,7 +26,7 @@ pub struct Entered {
 
 /// Enters the place of `--in`. To be called while the process has one thread, so before logging starts: threads share
 /// their view of files.
-pub fn enter(options: &Options) -> Result<Entered, EnterError> {
+pub(crate) fn enter(options: &Options) -> Result<Entered, EnterError> {
     let started = Instant::now();
     let host = place::netns_of("self").unwrap_or_default();
     let facts = Facts::ask(started + options.budget / 2);

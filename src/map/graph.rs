@@ -15,7 +15,7 @@ const LENGTH: usize = 120;
 
 /// The whole map: one JSON object.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Map {
+pub(crate) struct Map {
     /// `wstap.map/1`.
     pub schema: &'static str,
     /// When it was made.
@@ -40,7 +40,7 @@ pub struct Map {
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Who connects.
     Client,
     /// A host name.
@@ -77,7 +77,7 @@ impl Kind {
 
 /// A node.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Node {
+pub(crate) struct Node {
     /// Its number, from 0.
     pub id: usize,
     /// What it is.
@@ -120,7 +120,7 @@ impl Node {
 
 /// A container, as its engine tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct InContainer {
+pub(crate) struct InContainer {
     /// Its id.
     pub id: String,
     /// Its name; `null` without an engine.
@@ -148,7 +148,7 @@ impl InContainer {
 /// What an edge was verified by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub(crate) enum By {
     /// A live connection of this run.
     Socket,
     /// The kernel's files: `/proc`, and the hosts file of the place.
@@ -169,7 +169,7 @@ impl By {
 
 /// An edge.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Edge {
+pub(crate) struct Edge {
     /// The id of a node.
     pub from: usize,
     /// The id of a node.
@@ -186,7 +186,7 @@ pub struct Edge {
 
 /// The first broken edge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Broken {
+pub(crate) struct Broken {
     /// Its place in `edges`.
     pub edge: usize,
     /// What is wrong.
@@ -197,7 +197,7 @@ pub struct Broken {
 
 /// Who has the ports that matter.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// Containers that publish or expose the gateway's port, or have `openclaw` in their image's or service's name.
     pub gateways: Vec<Gateway>,
     /// Ports of this host: the gateway's, then those by which webhooks may come.
@@ -208,7 +208,7 @@ pub struct Claims {
 
 /// A container that looks like a gateway's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// It.
     pub container: InContainer,
     /// `running`, `created`, `exited` and the like, by the engine.
@@ -217,7 +217,7 @@ pub struct Gateway {
 
 /// Who has a port of the host.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Its number.
     pub port: u16,
     /// What it is for.
@@ -232,7 +232,7 @@ pub struct Claim {
 
 /// Who has a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// In words.
     pub label: String,
     /// The process that listens.
@@ -245,7 +245,7 @@ pub struct Owner {
 
 /// A container that wants a port and does not run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Wanting {
+pub(crate) struct Wanting {
     /// It.
     pub container: InContainer,
     /// `created`, `exited` and the like, by the engine.

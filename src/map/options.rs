@@ -8,7 +8,7 @@ use crate::probe::options::{Route, budget};
 
 /// The arguments.
 #[derive(Clone, Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
     pub(super) route: Route,
     #[arg(

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 
 /// For one request, unless the caller has less time.
-pub const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 /// No answer is longer.
 const MOST: usize = 8 << 20;
@@ -38,8 +38,7 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// The engine did not say which process it is.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each says what failed")]
-pub enum EngineError {
+pub(crate) enum EngineError {
     #[error("DOCKER_HOST is {0}: only the engine of this host can be asked (unix:///path)")]
     Elsewhere(String),
     #[error(
@@ -69,7 +68,7 @@ pub enum EngineError {
 /// A container, according to its engine.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Container {
+pub(crate) struct Container {
     /// Its id, 64 hexadecimal digits.
     pub id: String,
     /// Its name, with a slash before it.
@@ -89,13 +88,13 @@ pub struct Container {
 impl Container {
     /// The image by the name that it was started by.
     #[must_use]
-    pub fn image_name(&self) -> &str {
+    pub(crate) fn image_name(&self) -> &str {
         &self.config.image
     }
 
     /// Its name, or the beginning of its id.
     #[must_use]
-    pub fn short_name(&self) -> &str {
+    pub(crate) fn short_name(&self) -> &str {
         match self.name.trim_start_matches('/') {
             "" => self.id.get(..12).unwrap_or(&self.id),
             name => name,
@@ -104,14 +103,14 @@ impl Container {
 
     /// A label of Compose's, such as `project`.
     #[must_use]
-    pub fn compose(&self, label: &str) -> Option<&str> {
+    pub(crate) fn compose(&self, label: &str) -> Option<&str> {
         let key = format!("com.docker.compose.{label}");
         self.config.labels.get(&key).map(String::as_str)
     }
 
     /// Its main process, if it runs and is one that this process sees.
     #[must_use]
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         let pid = self.state.pid;
         (pid != 0 && is_process_of(pid, self)).then_some(pid)
     }
@@ -120,7 +119,7 @@ impl Container {
 /// What a container was created with.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Configured {
+pub(crate) struct Configured {
     /// The name of its image.
     pub image: String,
     /// Its labels.
@@ -134,7 +133,7 @@ pub struct Configured {
 /// What a container is doing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct State {
+pub(crate) struct State {
     /// `running`, `created`, `exited` and the like.
     pub status: String,
     /// Its main process; 0 without one.
@@ -152,7 +151,7 @@ const PORT_IS_TAKEN: [&str; 2] = ["port is already allocated", "address already 
 impl State {
     /// Whether it could not be started because somebody else has a port that it wants.
     #[must_use]
-    pub fn port_is_taken(&self) -> bool {
+    pub(crate) fn port_is_taken(&self) -> bool {
         PORT_IS_TAKEN.iter().any(|it| self.error.contains(it))
     }
 }
@@ -160,7 +159,7 @@ impl State {
 /// What its host does for a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct HostConfig {
+pub(crate) struct HostConfig {
     /// `bridge`, `host`, `container:ID` or the name of a network.
     pub network_mode: String,
     /// Ports of the host that it wants, by its own: `18789/tcp`.
@@ -171,7 +170,7 @@ pub struct HostConfig {
 /// Where a container is in its networks.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct NetworkSettings {
+pub(crate) struct NetworkSettings {
     /// Ports of the host that it has, by its own.
     #[serde(deserialize_with = "or_default")]
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
@@ -183,7 +182,7 @@ pub struct NetworkSettings {
 /// A container in one network.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// Its IPv4 address; empty while it does not run.
     #[serde(rename = "IPAddress")]
     pub ip: String,
@@ -201,7 +200,7 @@ pub struct Endpoint {
 /// A port of the host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct PortBinding {
+pub(crate) struct PortBinding {
     /// Empty for all addresses.
     pub host_ip: String,
     /// Digits; empty for any free port.
@@ -219,7 +218,10 @@ where
 
 /// All containers, running ones first, up to a maximum, and how many are left out. It ends at the deadline with those
 /// that it has; what cannot be read until then is left out.
-pub fn containers(most: usize, deadline: Instant) -> Result<(Vec<Container>, usize), EngineError> {
+pub(crate) fn containers(
+    most: usize,
+    deadline: Instant,
+) -> Result<(Vec<Container>, usize), EngineError> {
     let left = || deadline.saturating_duration_since(Instant::now());
     let (path, status, body) = get("/containers/json?all=true", left())?;
     let mut listed: Vec<Listed> = parse(&path, status, &body)?;
@@ -255,7 +257,7 @@ struct Listed {
 }
 
 /// The main process of a container, which is one that this process sees.
-pub fn main_process(container: &Container) -> Result<u32, EngineError> {
+pub(crate) fn main_process(container: &Container) -> Result<u32, EngineError> {
     let name = container.short_name().to_owned();
     match container.state.pid {
         0 => Err(EngineError::NotRunning(name)),
@@ -265,7 +267,7 @@ pub fn main_process(container: &Container) -> Result<u32, EngineError> {
 }
 
 /// A container by its name or id, running or not.
-pub fn container(name: &str, limit: Duration) -> Result<Container, EngineError> {
+pub(crate) fn container(name: &str, limit: Duration) -> Result<Container, EngineError> {
     let name_in_path = utf8_percent_encode(name, NON_ALPHANUMERIC);
     let target = format!("/containers/{name_in_path}/json");
     let (path, status, body) = get(&target, limit)?;
@@ -308,7 +310,10 @@ fn started_at(system: &str, process: &str) -> Option<i64> {
 }
 
 /// The only running container of a Compose service.
-pub fn container_of_service(service: &str, limit: Duration) -> Result<Container, EngineError> {
+pub(crate) fn container_of_service(
+    service: &str,
+    limit: Duration,
+) -> Result<Container, EngineError> {
     container(&id_of_service(service, limit)?, limit)
 }
 

@@ -16,8 +16,7 @@ use super::namespace::NamespaceOwner;
 
 /// The namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each says what failed")]
-pub enum EnterError {
+pub(crate) enum EnterError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("failed to open {path}: {source}\n  to do: run it as root")]
@@ -32,7 +31,7 @@ pub enum EnterError {
 }
 
 /// Moves this thread into the network namespace. Threads that it starts later are in it as well.
-pub fn enter(place: &NamespaceOwner) -> Result<(), EnterError> {
+pub(crate) fn enter(place: &NamespaceOwner) -> Result<(), EnterError> {
     let path = match find(place, engine::LIMIT)? {
         Found::Process(pid, _) => format!("/proc/{pid}/ns/net").into(),
         Found::File(path) => path.to_owned(),
@@ -42,7 +41,7 @@ pub fn enter(place: &NamespaceOwner) -> Result<(), EnterError> {
 
 /// Facts about a namespace and its process, read before it is entered.
 #[derive(Clone, Default)]
-pub struct NamespaceFacts {
+pub(crate) struct NamespaceFacts {
     /// Its process; `None` for a file.
     pub pid: Option<u32>,
     /// Of its process, as in `/proc/PID/environ`: `NAME=value` with a NUL after each.
@@ -68,7 +67,7 @@ impl fmt::Debug for NamespaceFacts {
 /// No other file of the process is used: the C library loads code that its `nsswitch.conf` names, and in a
 /// container that would be the container's code with our rights. For a file as `ip netns` makes them, the files in
 /// `/etc/netns/NAME` are put over those in `/etc` (ip-netns(8)). An engine has this long to answer.
-pub fn enter_with_names(
+pub(crate) fn enter_with_names(
     place: &NamespaceOwner,
     limit: Duration,
 ) -> Result<NamespaceFacts, EnterError> {
@@ -111,7 +110,7 @@ const LARGEST: u64 = 1 << 20;
 /// A regular file below a root that is not ours, to 1 MiB: symbolic links are resolved inside the root. A missing one is
 /// empty.
 #[must_use]
-pub fn read_in(root: &Path, name: &str) -> Vec<u8> {
+pub(crate) fn read_in(root: &Path, name: &str) -> Vec<u8> {
     let folder = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     // Without O_NONBLOCK a FIFO would be waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -220,14 +219,14 @@ fn cover(namespace: &Path) -> Result<(), EnterError> {
 
 /// The inode of a process's network namespace: its number, or `self`.
 #[must_use]
-pub fn netns_of(process: impl fmt::Display) -> Option<u64> {
+pub(crate) fn netns_of(process: impl fmt::Display) -> Option<u64> {
     let found = stat(format!("/proc/{process}/ns/net"));
     found.ok().map(|found| found.st_ino)
 }
 
 /// The network namespace that this process is in, as `/proc/self/ns/net` shows it: `net:[4026531840]`.
 #[must_use]
-pub fn current() -> String {
+pub(crate) fn current() -> String {
     netns_of("self").map_or_else(|| "unknown".to_owned(), |inode| format!("net:[{inode}]"))
 }
 
@@ -239,7 +238,7 @@ const EVERYWHERE: [&str; 10] = [
 
 /// Whether this network namespace has an interface that leads out of it. Without a descriptor to look, it has.
 #[must_use]
-pub fn has_interface() -> bool {
+pub(crate) fn has_interface() -> bool {
     std::fs::read_to_string("/proc/net/dev").map_or(true, |interfaces| leads_out(&interfaces))
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Whose network namespace to enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamespaceOwner {
+pub(crate) enum NamespaceOwner {
     /// The namespace of a container, by name or id.
     Container(String),
     /// The namespace of the only container of a Compose service.
@@ -19,7 +19,7 @@ pub enum NamespaceOwner {
 /// The value of `--in` has none of the expected forms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected container:NAME, compose:SERVICE, pid:N or netns:PATH")]
-pub struct NamespaceOwnerError;
+pub(crate) struct NamespaceOwnerError;
 
 impl FromStr for NamespaceOwner {
     type Err = NamespaceOwnerError;

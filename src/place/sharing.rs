@@ -4,7 +4,7 @@ use super::engine::Container;
 
 /// Whose network a container uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sharing {
+pub(crate) enum Sharing {
     /// Its own, or not known.
     No,
     /// The host's.
@@ -22,7 +22,7 @@ pub enum Sharing {
 
 /// The container that owns a namespace.
 #[derive(Clone, Debug)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// `container a_gateway_1 (project a)`, inert.
     pub words: String,
     /// It has a process.
@@ -34,7 +34,7 @@ pub struct Owner {
 /// A container that shares another's network keeps the namespace of its own start. When the other is restarted it has a
 /// new one. `home`: the inode of the namespace that the container is in; `owner` finds a container by its id: `Ok(None)`
 /// if there is none.
-pub fn sharing(
+pub(crate) fn sharing(
     container: &Container,
     home: u64,
     owner: impl FnOnce(&str) -> Result<Option<Owner>, ()>,

@@ -19,7 +19,7 @@ const MOST: usize = 16 * 1024;
 
 /// The arguments.
 #[derive(Clone, Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
     pub(super) route: Route,
     #[arg(

@@ -33,7 +33,7 @@ const SHORT: usize = 6;
 
 /// The whole probe: one JSON object.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Report {
+pub(crate) struct Report {
     /// `wstap.probe/1`.
     pub schema: &'static str,
     /// When it ended.
@@ -62,7 +62,7 @@ pub struct Report {
 
 /// Versions.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Versions {
+pub(crate) struct Versions {
     /// This program's.
     pub wstap: &'static str,
     /// The gateway's.
@@ -87,7 +87,7 @@ impl Default for Versions {
 /// Result of a rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub(crate) enum Status {
     /// It works.
     Pass,
     /// It works, with a defect.
@@ -121,7 +121,7 @@ impl Status {
 
 /// One rung.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Rung {
+pub(crate) struct Rung {
     /// Its name, such as `L1.tcp`.
     pub id: &'static str,
     /// What it came to.

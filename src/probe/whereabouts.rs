@@ -113,7 +113,7 @@ fn kept(text: &str) -> String {
 
 /// Where the probe ran.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Whereabouts {
+pub(crate) struct Whereabouts {
     /// The host's name.
     pub host: String,
     /// The container, if the probe ran in one.
@@ -137,7 +137,7 @@ pub struct Whereabouts {
 
 /// A container.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct InContainer {
+pub(crate) struct InContainer {
     /// Its id; `null` where only marks of a container were found.
     pub id: Option<String>,
     /// The name of its image; `null` where no engine was asked.

@@ -1,6 +1,6 @@
 //! What all requests of one client connection have in common; of HTTP/2, what one stream has.
 
-pub mod accept;
+pub(crate) mod accept;
 mod early;
 pub(crate) mod gate;
 pub(crate) mod heads;
@@ -9,8 +9,8 @@ mod http2;
 pub(crate) mod interim;
 mod passthrough;
 mod relayed;
-pub mod session;
-pub mod state;
+pub(crate) mod session;
+pub(crate) mod state;
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::upstream::{Dialler, Pool};
 
 /// Who is at the ends of a connection.
 #[derive(Clone, Debug)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// The client, as far as the connection itself tells.
     pub peer: Peer,
     /// Our own address, as records name it.
@@ -52,7 +52,7 @@ struct Redirection {
 
 /// One client connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Who is at its ends.
     pub ends: Ends,
     /// What TLS agreed; `None` on a plain listener.
@@ -80,7 +80,7 @@ pub(crate) struct Http2 {
 impl Connection {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         ends: Ends,
         tls: Option<ClientTls>,
         accepted: Anchor,
@@ -129,7 +129,7 @@ impl Connection {
 
     /// The client, as far as the connection itself tells.
     #[must_use]
-    pub fn peer(&self) -> &Peer {
+    pub(crate) fn peer(&self) -> &Peer {
         &self.ends.peer
     }
 
@@ -166,7 +166,7 @@ impl Connection {
 
     /// Its TLS is served by this.
     #[must_use]
-    pub fn through(mut self, terminator: Option<Arc<Terminator>>) -> Self {
+    pub(crate) fn through(mut self, terminator: Option<Arc<Terminator>>) -> Self {
         self.terminator = terminator;
         self
     }

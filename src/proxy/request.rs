@@ -1,14 +1,14 @@
 //! A request: the stack of `tower` layers that it goes through, each with one job, and the way to
 //! the gateway and back.
 
-pub mod body;
+pub(crate) mod body;
 pub(crate) mod denial;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod facts;
 pub(crate) mod forward;
 pub(crate) mod forwarded;
-pub mod from_client;
+pub(crate) mod from_client;
 pub(crate) mod headers;
 pub(crate) mod layers;
 mod misdirected;

@@ -3,8 +3,8 @@
 pub(crate) mod attribution;
 pub(crate) mod background;
 pub(crate) mod clients;
-pub mod current;
-pub mod drain;
+pub(crate) mod current;
+pub(crate) mod drain;
 pub(crate) mod logged_once;
 pub(crate) mod loops;
 pub(crate) mod open_connections;

@@ -6,14 +6,14 @@
 use super::record::frames::AddedLatency;
 
 /// Upper bounds of the buckets in microseconds; one more bucket holds what is longer.
-pub const BOUNDS_US: [u32; 40] = [
+pub(crate) const BOUNDS_US: [u32; 40] = [
     1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400,
     500, 600, 800, 1000, 1500, 2500, 4000, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 5_000_000,
 ];
 
 /// How many buckets there are.
-pub const BUCKETS: usize = BOUNDS_US.len() + 1;
+pub(crate) const BUCKETS: usize = BOUNDS_US.len() + 1;
 
 /// How often a slice took how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 /// `address:port`, as the standard library shows it.
 #[must_use]
-pub fn text(addr: SocketAddr) -> String {
+pub(crate) fn text(addr: SocketAddr) -> String {
     let SocketAddr::V4(addr) = addr else {
         return addr.to_string();
     };
@@ -23,7 +23,7 @@ pub fn text(addr: SocketAddr) -> String {
 
 /// Of an `address:port` the address.
 #[must_use]
-pub fn host(address: &str) -> &str {
+pub(crate) fn host(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 

@@ -57,7 +57,7 @@ pub struct Over {
 
 /// Follows one direction.
 #[derive(Clone, Debug)]
-pub struct Meter {
+pub(crate) struct Meter {
     bytes: Option<u64>,
     message_bytes: Option<u64>,
     messages: Option<Bucket>,
@@ -92,7 +92,7 @@ impl State {
 impl Meter {
     /// For this direction; `None` when no cap is about it.
     #[must_use]
-    pub fn new(caps: &Caps, direction: Direction, now: Instant) -> Option<Self> {
+    pub(crate) fn new(caps: &Caps, direction: Direction, now: Instant) -> Option<Self> {
         let of_clients = |rate: Option<Rate>| {
             rate.filter(|_| direction == Direction::ToGateway)
                 .map(|rate| Bucket::new(rate, now))
@@ -115,7 +115,7 @@ impl Meter {
 
     /// Looks at the next bytes before they are passed on. `Some` when not all of them may pass;
     /// from then on none may.
-    pub fn look(&mut self, slice: &[u8], now: Instant) -> Option<Over> {
+    pub(crate) fn look(&mut self, slice: &[u8], now: Instant) -> Option<Over> {
         let mut at = 0;
         while let Some(rest) = slice.get(at..).filter(|rest| !rest.is_empty()) {
             match self.state {

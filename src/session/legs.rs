@@ -192,13 +192,6 @@ impl Ending {
         }
     }
 
-    /// Whether a Close for `leg` is known and not wholly written yet.
-    #[must_use]
-    pub fn awaits_write(&self, leg: Leg) -> bool {
-        let under_way = self.looked(leg).and_then(|leg| leg.under_way);
-        under_way.is_some_and(|(_, written)| written.is_none())
-    }
-
     /// The Close frame received from `leg`.
     #[must_use]
     pub fn received(&self, leg: Leg) -> Option<&CloseFrame> {
@@ -238,13 +231,6 @@ impl Ending {
     /// The far end of `leg` refused before there was a tunnel.
     pub fn refused(&mut self, leg: Leg, at: Instant) {
         self.acts().leg(leg).refused.get_or_insert(at);
-    }
-
-    /// How the transport of `leg` ended, so far.
-    #[must_use]
-    pub fn transport(&self, leg: Leg) -> TransportEnd {
-        self.looked(leg)
-            .map_or(TransportEnd::None, |leg| leg.transport)
     }
 
     /// The tap ended or refused it of its own accord, for a reason that is recorded elsewhere.

@@ -22,16 +22,16 @@ mod together;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-pub use self::announcement::announcement;
+pub(crate) use self::announcement::announcement;
 use self::around::Around;
-pub use self::attempt::answered_after_ms;
-pub use self::cadence::{FAR_FROM_CHANCE, PERIODS_S, WAVES_ALIKE};
+pub(crate) use self::attempt::answered_after_ms;
+pub(crate) use self::cadence::{FAR_FROM_CHANCE, PERIODS_S, WAVES_ALIKE};
 use self::cadence::{LEAST_PERIOD_MS, cadence};
 use self::down::{Announced, going_down};
-pub use self::down::{DOWN_MS, ONE_EVENT};
-pub use self::living::{Answer, Asks, LetIn, Living, asks};
+pub(crate) use self::down::{DOWN_MS, ONE_EVENT};
+pub(crate) use self::living::{Answer, LetIn, Living, asks};
 use self::loss::is_unanswered;
-pub use self::loss::lost;
+pub(crate) use self::loss::lost;
 use self::numbers::Numbers;
 use self::remembered::Remembered;
 use self::together::Together;
@@ -48,7 +48,7 @@ const REACH_MS: i64 = 3 * 3600 * 1000;
 /// Recent sessions. Each one that ends is compared with all of them, so what is compared stands in
 /// short rows, as numbers.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     sessions: VecDeque<Remembered>,
     texts: Numbers<String>,
     clients: Numbers<IpAddr>,
@@ -57,7 +57,7 @@ pub struct Memory {
 
 impl Memory {
     /// Remembers an upgrade attempt; other records say nothing here.
-    pub fn note(&mut self, record: &SessionRecord) {
+    pub(crate) fn note(&mut self, record: &SessionRecord) {
         if record.kind != Kind::Websocket {
             return;
         }
@@ -81,14 +81,14 @@ impl Memory {
 
     /// An open session was told that its gateway goes down; `boot` is the process that said so, where
     /// it is known.
-    pub fn announce(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
+    pub(crate) fn announce(&mut self, gateway: &str, boot: Option<PeerText>, down: GoingDown) {
         self.announced.note(gateway, boot, down);
     }
 
     /// What the remembered sessions say about this one, which is among them or not, and what the open
     /// ones do.
     #[must_use]
-    pub fn context(&self, record: &SessionRecord, living: &Living) -> Option<ContextFacts> {
+    pub(crate) fn context(&self, record: &SessionRecord, living: &Living) -> Option<ContextFacts> {
         // A plain request is explained by nothing but a gateway that goes down.
         let only_down = record.kind == Kind::Http && is_unanswered(record);
         if record.kind != Kind::Websocket && !only_down {

@@ -115,7 +115,7 @@ impl Anchor {
 
 /// A duration in milliseconds with three decimals, as records show it.
 #[must_use]
-pub fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     #[expect(
         clippy::cast_precision_loss,
         reason = "2^53 microseconds are 285 years"

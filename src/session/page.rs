@@ -21,7 +21,7 @@ pub enum PageOrigin {
 /// How the page with this origin was loaded; `None` if the origin does not show it (`null`, the
 /// scheme of an app or an extension).
 #[must_use]
-pub fn of(origin: &str) -> Option<PageOrigin> {
+pub(crate) fn of(origin: &str) -> Option<PageOrigin> {
     let url = Url::parse(origin).ok()?;
     match url.scheme() {
         "https" => Some(PageOrigin::Https),
@@ -33,7 +33,7 @@ pub fn of(origin: &str) -> Option<PageOrigin> {
 
 /// Whether a URL's host is loopback, by the rules of browsers.
 #[must_use]
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     // A numeric address under a scheme whose hosts browsers do not parse.
     let is_text = |name: &str| {
         let ip = name.trim_start_matches('[').trim_end_matches(']');

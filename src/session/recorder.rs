@@ -2,7 +2,7 @@
 
 mod answer;
 mod client;
-pub mod gateway;
+pub(crate) mod gateway;
 mod tunnel;
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use super::record::texts::Quoting;
 use escapes::Reading;
 
 /// Shortest part of a secret that is masked. Shorter runs coincide by chance.
-pub const PART: usize = 12;
+pub(crate) const PART: usize = 12;
 
 /// Shorter secrets would match ordinary words.
 const LEAST: usize = 6;

@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 /// Hexadecimal digits of the short form: 32 random bits. Among the 100,000 records of a large file one
 /// of them is another session's in one case of 40,000, and then `wstap explain` shows both.
-pub const DIGITS: usize = 8;
+pub(crate) const DIGITS: usize = 8;
 
 /// The last digits of an id.
 #[must_use]
-pub fn of(id: Uuid) -> String {
+pub(crate) fn of(id: Uuid) -> String {
     let mut buffer = Uuid::encode_buffer();
     let text: &str = id.simple().encode_lower(&mut buffer);
     text.get(text.len() - DIGITS..).unwrap_or(text).to_owned()

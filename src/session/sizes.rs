@@ -1,7 +1,7 @@
 //! A small histogram of frame sizes.
 //!
 //! Sessions have few distinct frame sizes, so the buckets are a sorted list of those that
-//! occurred: nothing is allocated for an idle session, and at most [`MAX_BUCKETS`] entries of
+//! occurred: nothing is allocated for an idle session, and at most 496 entries of
 //! 16 bytes for a hostile one. Buckets are log-linear, eight to a power of two, so a quantile is
 //! at most one eighth above the true value; minimum and maximum are exact.
 
@@ -9,11 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Eight buckets for each of 61 powers of two, and the eight sizes below 8.
-pub const MAX_BUCKETS: usize = 496;
+#[cfg(test)]
+const MAX_BUCKETS: usize = 496;
 
 /// Counts sizes by bucket.
 #[derive(Clone, Debug, Default)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     buckets: Vec<(u16, u64)>,
     count: u64,
     min: u64,
@@ -46,7 +47,7 @@ pub struct SizeSummary {
 
 impl Sizes {
     /// Counts one size.
-    pub fn add(&mut self, size: u64) {
+    pub(crate) fn add(&mut self, size: u64) {
         self.min = if self.count == 0 {
             size
         } else {
@@ -70,7 +71,7 @@ impl Sizes {
 
     /// The summary; `None` when nothing was counted.
     #[must_use]
-    pub fn summary(&self) -> Option<SizeSummary> {
+    pub(crate) fn summary(&self) -> Option<SizeSummary> {
         if self.count == 0 {
             return None;
         }

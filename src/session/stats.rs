@@ -53,12 +53,6 @@ impl DirectionStats {
         self.last_at = Some(now);
     }
 
-    /// When the last byte came.
-    #[must_use]
-    pub fn last_at(&self) -> Option<Instant> {
-        self.last_at
-    }
-
     /// Messages that are finished.
     #[must_use]
     pub fn messages(&self) -> u64 {

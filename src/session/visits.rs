@@ -42,7 +42,7 @@ type Shown = u64;
 
 /// Recent clients.
 #[derive(Debug, Default)]
-pub struct Visits {
+pub(crate) struct Visits {
     /// Addresses that sent a request.
     asked: Bounded<Address, Asked>,
     /// Addresses that completed TLS and left, with the certificate that they were shown.
@@ -67,7 +67,7 @@ struct Left {
 
 impl Visits {
     /// Notes the first request of a connection.
-    pub fn asked(&mut self, client: &ClientFacts, at: Moment) {
+    pub(crate) fn asked(&mut self, client: &ClientFacts, at: Moment) {
         let shown = client.tls.as_ref().and_then(|tls| self.shown(tls));
         let address = address(client);
         let Self { asked, left, .. } = self;
@@ -87,7 +87,7 @@ impl Visits {
 
     /// What other connections from the same address show about a connection without a request,
     /// which counts itself from now on. `None` for every other record.
-    pub fn context(&mut self, record: &SessionRecord) -> Option<ContextFacts> {
+    pub(crate) fn context(&mut self, record: &SessionRecord) -> Option<ContextFacts> {
         let visits = self.facts(record)?;
         Some(ContextFacts {
             visits: Some(Box::new(visits)),

@@ -25,7 +25,7 @@ const ATTEMPTS: usize = 3;
 /// Writes JSON lines to a file, all waiting records at once. At a size limit it is renamed to
 /// `FILE.1`, the one before to `FILE.2`, and so on.
 #[derive(Debug)]
-pub struct RotatingFile {
+pub(crate) struct RotatingFile {
     path: PathBuf,
     rotate_bytes: u64,
     keep: u32,
@@ -83,7 +83,7 @@ impl Open {
 impl RotatingFile {
     /// Opens (and creates) the file, so that a wrong path is found at start. `keep` is how many
     /// old files stay.
-    pub fn open(path: &Path, rotate_bytes: u64, keep: u32) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, rotate_bytes: u64, keep: u32) -> io::Result<Self> {
         let mut file = Self {
             path: path.to_owned(),
             rotate_bytes,

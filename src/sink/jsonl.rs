@@ -8,7 +8,7 @@ use crate::session::SessionRecord;
 
 /// Writes JSON lines to a writer, all waiting records at once.
 #[derive(Debug)]
-pub struct JsonLines<W> {
+pub(crate) struct JsonLines<W> {
     writer: W,
     batch: Batch,
     torn: bool,
@@ -16,7 +16,7 @@ pub struct JsonLines<W> {
 
 impl<W> JsonLines<W> {
     /// Creates a JSON lines consumer for this writer.
-    pub fn new(writer: W) -> Self {
+    pub(crate) fn new(writer: W) -> Self {
         Self {
             writer,
             batch: Batch::default(),

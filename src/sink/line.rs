@@ -31,7 +31,7 @@ const INDENT: usize = 10;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes lines to a writer: those of all sessions that wait, at once.
-pub struct Lines<W> {
+pub(crate) struct Lines<W> {
     writer: W,
     /// Queried for every session: a terminal can change its size.
     look: Box<dyn Fn() -> Look + Send>,
@@ -48,7 +48,7 @@ impl<W> std::fmt::Debug for Lines<W> {
 
 impl<W> Lines<W> {
     /// Lines for this writer, as suits what it leads to.
-    pub fn new(writer: W, look: impl Fn() -> Look + Send + 'static) -> Self {
+    pub(crate) fn new(writer: W, look: impl Fn() -> Look + Send + 'static) -> Self {
         Self {
             writer,
             look: Box::new(look),
@@ -128,7 +128,7 @@ impl<W: Write + Send + 'static> Consumer for Lines<W> {
 
 /// The lines of a judged record with their line ends.
 #[must_use]
-pub fn session_lines(record: &SessionRecord, look: Look) -> String {
+pub(crate) fn session_lines(record: &SessionRecord, look: Look) -> String {
     let mut text = String::new();
     let Some(verdict) = &record.verdict else {
         return text;

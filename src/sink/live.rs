@@ -26,7 +26,7 @@ use crate::session::record::Kind;
 use crate::session::text::PeerText;
 
 /// Every phase, in order.
-pub const PHASES: [Phase; 9] = [
+pub(crate) const PHASES: [Phase; 9] = [
     Phase::Accept,
     Phase::Tls,
     Phase::Request,

@@ -14,7 +14,7 @@ use crate::session::record::{Class, CloseSeen, Kind, Saw, TransportEnd};
 use crate::ws::CloseCode;
 
 /// Upper bounds of the buckets of [`Histogram`], in seconds.
-pub const BUCKETS: [f64; 14] = [
+pub(crate) const BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::session::SessionRecord;
 
 /// Maximum number of records; one more drops the oldest.
-pub const KEPT: usize = 256;
+pub(crate) const KEPT: usize = 256;
 
 /// The last records that were handed on to consumers.
 #[derive(Debug, Default)]
-pub struct Recent(Mutex<VecDeque<Arc<SessionRecord>>>);
+pub(crate) struct Recent(Mutex<VecDeque<Arc<SessionRecord>>>);
 
 impl Recent {
     /// Keeps a record.
-    pub fn keep(&self, record: Arc<SessionRecord>) {
+    pub(crate) fn keep(&self, record: Arc<SessionRecord>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.pop_front();
@@ -24,7 +24,7 @@ impl Recent {
 
     /// All of them, the last one first.
     #[must_use]
-    pub fn look(&self) -> Vec<Arc<SessionRecord>> {
+    pub(crate) fn look(&self) -> Vec<Arc<SessionRecord>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().rev().cloned().collect()
     }

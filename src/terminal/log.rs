@@ -23,18 +23,18 @@ static QUEUE: OnceLock<NonBlocking> = OnceLock::new();
 
 /// Starts the thread, and returns the writer for the log.
 #[must_use]
-pub fn start() -> (NonBlocking, LogGuard) {
+pub(crate) fn start() -> (NonBlocking, LogGuard) {
     let (queue, guard) = queue(NonBlockingBuilder::default(), io::stderr());
     (QUEUE.get_or_init(|| queue).clone(), guard)
 }
 
 /// Writes lines for people: broken at the terminal's width, and with a line end.
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     write(&format!("{}\n", Look::stderr().fit(text)));
 }
 
 /// Writes this, without its styles where stderr shows none.
-pub fn write(text: &str) {
+pub(crate) fn write(text: &str) {
     let plain;
     let text = if Look::stderr().styled {
         text
@@ -65,7 +65,7 @@ fn queue(
 
 /// On drop, writes out the lines that still wait, for a good second at most.
 #[derive(Debug)]
-pub struct LogGuard(Option<WorkerGuard>);
+pub(crate) struct LogGuard(Option<WorkerGuard>);
 
 impl Drop for LogGuard {
     fn drop(&mut self) {

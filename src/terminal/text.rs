@@ -4,31 +4,31 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// How many columns a text takes on a terminal.
 #[must_use]
-pub fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
 /// So many blanks.
 #[must_use]
-pub fn blanks(count: usize) -> String {
+pub(crate) fn blanks(count: usize) -> String {
     " ".repeat(count)
 }
 
 /// `text` and blanks up to `width` columns; a longer one stays as it is.
 #[must_use]
-pub fn pad(text: &str, width: usize) -> String {
+pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", blanks(width.saturating_sub(columns(text))))
 }
 
 /// Blanks and `text`, up to `width` columns.
 #[must_use]
-pub fn pad_left(text: &str, width: usize) -> String {
+pub(crate) fn pad_left(text: &str, width: usize) -> String {
     format!("{}{text}", blanks(width.saturating_sub(columns(text))))
 }
 
 /// Cuts a text to at most `width` columns; `…` marks the cut.
 #[must_use]
-pub fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
@@ -45,7 +45,7 @@ pub fn cut(text: &str, width: usize) -> String {
 /// Lines of at most `room` columns. A command in backquotes stays on one line where it fits, so
 /// that it can be copied; what is longer than a line is broken.
 #[must_use]
-pub fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(8);
     let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
     for word in words(text, room) {
@@ -92,7 +92,7 @@ fn words(text: &str, room: usize) -> Vec<String> {
 /// Breaks the lines that are longer than `width`; what follows a break is indented by two columns
 /// more than the line. Short lines stay as they are, blanks included.
 #[must_use]
-pub fn fit(text: &str, width: usize) -> String {
+pub(crate) fn fit(text: &str, width: usize) -> String {
     let mut fitted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let (line, end) = match line.strip_suffix('\n') {

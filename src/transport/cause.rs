@@ -11,7 +11,7 @@ use crate::session::record::{StreamFault, StreamFaultKind, TlsAlert, TransportEn
 /// How a connection ended, given the `error` of its read or write: the kind, the error's text, and
 /// what the peer had sent if that was the cause.
 #[must_use]
-pub fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
+pub(crate) fn of_error(error: &io::Error) -> (TransportEnd, EndCause) {
     use io::ErrorKind as Kind;
     if let Some(impossible) = Impossible::of(error) {
         return (TransportEnd::Local, impossible.into());
@@ -67,7 +67,7 @@ fn carried(error: &io::Error) -> Option<&EndCause> {
 
 /// The error in words that people know; TLS alerts by their name.
 #[must_use]
-pub fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     match tls_error(error) {
         Some(Error::AlertReceived(alert)) => {
             format!("the peer sent the TLS alert {}", tls_alert(*alert))
@@ -82,13 +82,13 @@ pub fn words(error: &io::Error) -> String {
 
 /// The TLS error inside, if it is one.
 #[must_use]
-pub fn tls_error(error: &io::Error) -> Option<&Error> {
+pub(crate) fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
 /// The alert that the peer sent, if that is what the error says.
 #[must_use]
-pub fn received_alert(error: &io::Error) -> Option<TlsAlert> {
+pub(crate) fn received_alert(error: &io::Error) -> Option<TlsAlert> {
     match tls_error(error)? {
         Error::AlertReceived(alert) => Some(tls_alert(*alert)),
         _ => None,
@@ -97,7 +97,7 @@ pub fn received_alert(error: &io::Error) -> Option<TlsAlert> {
 
 /// The alert by its number: the library has names of its own for some.
 #[must_use]
-pub fn tls_alert(alert: AlertDescription) -> TlsAlert {
+pub(crate) fn tls_alert(alert: AlertDescription) -> TlsAlert {
     TlsAlert::from(u8::from(alert))
 }
 

@@ -8,6 +8,6 @@ use crate::session::moment::Anchor;
 
 /// An anchor at this moment.
 #[must_use]
-pub fn anchor() -> Anchor {
+pub(crate) fn anchor() -> Anchor {
     Anchor::new(Timestamp::now(), Instant::now())
 }

@@ -22,7 +22,7 @@ const UNPRIVILEGED: u16 = 1024;
 
 /// A line of `/proc/net/tcp` or `tcp6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TcpSocket {
+pub(crate) struct TcpSocket {
     /// Its own address. IPv4 addresses of IPv6 sockets are IPv4.
     pub local: SocketAddr,
     /// Its peer's.
@@ -35,7 +35,7 @@ pub struct TcpSocket {
 
 /// States of a TCP socket that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TcpState {
+pub(crate) enum TcpState {
     /// Connected, both ways.
     Established,
     /// It connects and has no answer.
@@ -50,7 +50,7 @@ pub enum TcpState {
 
 /// The TCP sockets of a network namespace, from its folder `net` in `/proc/PID`.
 #[must_use]
-pub fn tcp_sockets(net: &Path) -> Vec<TcpSocket> {
+pub(crate) fn tcp_sockets(net: &Path) -> Vec<TcpSocket> {
     let mut found = Vec::new();
     for table in ["tcp", "tcp6"] {
         let mut bytes = Vec::new();
@@ -65,7 +65,7 @@ pub fn tcp_sockets(net: &Path) -> Vec<TcpSocket> {
 
 /// Who listens on an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// This process.
     Ourselves,
     /// Another one.
@@ -81,7 +81,7 @@ pub enum Holder {
 
 /// Who listens on the address that could not be bound.
 #[must_use]
-pub fn of(addr: SocketAddr) -> Holder {
+pub(crate) fn of(addr: SocketAddr) -> Holder {
     let sockets = tcp_sockets(Path::new("/proc/net"));
     let inodes = listening(&sockets, addr);
     let links: Vec<String> = inodes
@@ -102,7 +102,7 @@ pub fn of(addr: SocketAddr) -> Holder {
 /// The addresses on which processes of this network namespace listen at a port; an unspecified one
 /// stands for all.
 #[must_use]
-pub fn addresses(port: u16) -> Vec<IpAddr> {
+pub(crate) fn addresses(port: u16) -> Vec<IpAddr> {
     let sockets = tcp_sockets(Path::new("/proc/net"));
     let bound = sockets
         .iter()
@@ -115,7 +115,7 @@ pub fn addresses(port: u16) -> Vec<IpAddr> {
 
 /// First port that needs no capability.
 #[must_use]
-pub fn first_unprivileged_port() -> u16 {
+pub(crate) fn first_unprivileged_port() -> u16 {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     text.ok()
         .and_then(|text| text.trim().parse().ok())

@@ -71,7 +71,7 @@ impl Http2Stream {
 
 /// A reset of a stream, for its record.
 #[must_use]
-pub fn reset_cause(reason: Reason) -> EndCause {
+pub(crate) fn reset_cause(reason: Reason) -> EndCause {
     let words = format!("the stream was reset (RST_STREAM {reason:?})");
     EndCause::reset(words, u32::from(reason).into())
 }
@@ -81,7 +81,7 @@ fn of_connection(connection: &Sensed, error: &h2::Error) -> io::Error {
     let Some(end) = connection.end() else {
         return io::Error::other(error.to_string());
     };
-    let kind = match end.end {
+    let kind = match end.kind {
         TransportEnd::Rst => io::ErrorKind::ConnectionReset,
         TransportEnd::Timeout => io::ErrorKind::TimedOut,
         TransportEnd::TlsTruncated => io::ErrorKind::UnexpectedEof,

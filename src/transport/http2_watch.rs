@@ -27,7 +27,7 @@ const MAX_NEW: usize = 4096;
 const MAX_TOLD: usize = 32;
 
 /// How long we read what a client still sends after our GOAWAY.
-pub const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Bytes that are read for that at most.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -37,7 +37,7 @@ const RST_STREAM: u8 = 3;
 
 /// A request that the library has refused by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Its stream.
     pub stream: u32,
     /// The code of the `RST_STREAM`; `None`: it got a 431.
@@ -46,7 +46,7 @@ pub struct Refused {
 
 /// What was seen; shared with whoever serves the connection.
 #[derive(Debug, Default)]
-pub struct Watch(Mutex<WatchState>);
+pub(crate) struct Watch(Mutex<WatchState>);
 
 #[derive(Debug, Default)]
 struct WatchState {
@@ -59,18 +59,18 @@ struct WatchState {
 
 impl Watch {
     /// The library has handed this stream to us.
-    pub fn taken(&self, stream: u32) {
+    pub(crate) fn taken(&self, stream: u32) {
         self.seen().new.retain(|new| *new != stream);
     }
 
     /// The streams that were refused since this was asked last, 32 of them at most.
-    pub fn refused(&self) -> Vec<Refused> {
+    pub(crate) fn refused(&self) -> Vec<Refused> {
         std::mem::take(&mut self.seen().refused)
     }
 
     /// How many were refused in all.
     #[must_use]
-    pub fn refused_total(&self) -> u64 {
+    pub(crate) fn refused_total(&self) -> u64 {
         self.seen().refused_total
     }
 
@@ -165,7 +165,7 @@ impl Frames {
 
 /// A client's stream whose frames are looked at.
 #[derive(Debug)]
-pub struct Watched {
+pub(crate) struct Watched {
     io: Sensor,
     watch: Arc<Watch>,
     inward: Frames,
@@ -184,7 +184,7 @@ struct Linger {
 impl Watched {
     /// Looks at `io` from its first byte on.
     #[must_use]
-    pub fn new(io: Sensor) -> (Self, Arc<Watch>) {
+    pub(crate) fn new(io: Sensor) -> (Self, Arc<Watch>) {
         let watch = Arc::new(Watch::default());
         let watched = Self {
             io,

@@ -89,7 +89,7 @@ impl From<Impossible> for EndCause {
 }
 
 /// The part of `bytes` in `range`; `wrong` if `bytes` is too short.
-pub fn slice<R>(bytes: &[u8], range: R, wrong: Impossible) -> Result<&[u8], Impossible>
+pub(crate) fn slice<R>(bytes: &[u8], range: R, wrong: Impossible) -> Result<&[u8], Impossible>
 where
     R: SliceIndex<[u8], Output = [u8]> + RangeBounds<usize>,
 {
@@ -101,7 +101,11 @@ where
 }
 
 /// Like [`slice()`], but mutable.
-pub fn slice_mut<R>(bytes: &mut [u8], range: R, wrong: Impossible) -> Result<&mut [u8], Impossible>
+pub(crate) fn slice_mut<R>(
+    bytes: &mut [u8],
+    range: R,
+    wrong: Impossible,
+) -> Result<&mut [u8], Impossible>
 where
     R: SliceIndex<[u8], Output = [u8]> + RangeBounds<usize>,
 {
@@ -114,7 +118,7 @@ where
 }
 
 /// Checks a `count` of bytes from another part of the program, which must be at most `most`.
-pub fn at_most(count: usize, most: usize, wrong: Impossible) -> Result<usize, Impossible> {
+pub(crate) fn at_most(count: usize, most: usize, wrong: Impossible) -> Result<usize, Impossible> {
     #[cfg(test)]
     let count = if test_only::take_wrong(wrong) {
         most + 1

@@ -18,7 +18,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Binds one address. `[::]` takes IPv4 clients too, whatever the system's default is.
-pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -32,14 +32,14 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The next connection.
-pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let (stream, peer) = patiently(|| listener.accept()).await;
     (stream, canonical(peer))
 }
 
 /// Accepts until it works. Errors of a single connection are passed over; when the system is out of
 /// descriptors or memory this waits a little instead of spinning.
-pub async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
+pub(crate) async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -> F) -> T {
     let mut pause = ERROR_PAUSE;
     loop {
         match accept().await {
@@ -58,7 +58,7 @@ pub async fn patiently<T, F: Future<Output = io::Result<T>>>(accept: impl Fn() -
 
 /// An IPv4 client of a dual-stack socket by its IPv4 address.
 #[must_use]
-pub fn canonical(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 

@@ -15,12 +15,12 @@ use sd_notify::NotifyState;
 const SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Everything is bound and served; also: a reload is over. The status is a short line for people.
-pub fn ready(status: &str) {
+pub(crate) fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// A reload begins; [`ready`] must follow.
-pub fn reloading() {
+pub(crate) fn reloading() {
     // Without the time systemd 253 would take the reload for failed.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
@@ -29,21 +29,21 @@ pub fn reloading() {
 }
 
 /// Notifies that the drain begins.
-pub fn stopping(status: &str) {
+pub(crate) fn stopping(status: &str) {
     send(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
 /// How often [`alive`] must be called, if the service manager watches us: twice as often as it
 /// looks.
 #[must_use]
-pub fn watchdog() -> Option<Duration> {
+pub(crate) fn watchdog() -> Option<Duration> {
     env::var_os(SOCKET)?;
     let limit = sd_notify::watchdog_enabled()?;
     (limit > Duration::from_millis(1)).then(|| limit / 2)
 }
 
 /// Notifies the watchdog.
-pub fn alive() {
+pub(crate) fn alive() {
     send(&[NotifyState::Watchdog]);
 }
 

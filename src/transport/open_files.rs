@@ -12,7 +12,7 @@ const PER_CONNECTION: u64 = 2;
 /// Raises the soft limit to the hard one. The soft limit is low for programs that use `select(2)`;
 /// here nothing does. If raising it is not allowed, it stays: [`shortage`] reports whether it is
 /// enough.
-pub fn raise() {
+pub(crate) fn raise() {
     let now = getrlimit(Resource::Nofile);
     if now.current == now.maximum {
         return;
@@ -28,14 +28,14 @@ pub fn raise() {
 
 /// How many client connections can be served; `None`: there is no limit.
 #[must_use]
-pub fn room() -> Option<usize> {
+pub(crate) fn room() -> Option<usize> {
     let files = getrlimit(Resource::Nofile).current?;
     usize::try_from(enough_for(files)).ok()
 }
 
 /// What is wrong when so many client connections are allowed, if they cannot all be served.
 #[must_use]
-pub fn shortage(connections: usize) -> Option<String> {
+pub(crate) fn shortage(connections: usize) -> Option<String> {
     getrlimit(Resource::Nofile)
         .current
         .and_then(|files| short_of(files, connections))

@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use crate::config::Tcp;
 
 /// Sets the options on a connected socket. An option that the system refuses is skipped.
-pub fn apply(stream: &TcpStream, tcp: &Tcp) {
+pub(crate) fn apply(stream: &TcpStream, tcp: &Tcp) {
     if let Err(error) = try_apply(&SockRef::from(stream), tcp) {
         tracing::debug!(%error, "failed to set options of a TCP socket");
     }
 }
 
 /// Sets how long the peer may leave sent bytes unacknowledged, from now on. Linux only.
-pub fn set_user_timeout(stream: &TcpStream, limit: Duration) {
+pub(crate) fn set_user_timeout(stream: &TcpStream, limit: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(limit)) {
         tracing::debug!(%error, "failed to set the user timeout of a TCP socket");

@@ -8,7 +8,7 @@ const DISCARD: u16 = 9;
 
 /// The source address that this host would use to connect to `ip`, or the error if it has none.
 /// Connecting a UDP socket makes the kernel choose a route and a source address, and sends nothing.
-pub fn source_for(ip: IpAddr) -> io::Result<IpAddr> {
+pub(crate) fn source_for(ip: IpAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -21,7 +21,7 @@ pub fn source_for(ip: IpAddr) -> io::Result<IpAddr> {
 /// Whether a connection to `ip` stays on this host: the kernel reaches its own addresses from the
 /// same address, and the unspecified address means loopback.
 #[must_use]
-pub fn is_own(ip: IpAddr) -> bool {
+pub(crate) fn is_own(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback() || ip.is_unspecified() || source_for(ip).is_ok_and(|source| source == ip)
 }

@@ -12,7 +12,6 @@ use crate::session::record::{FirstBytes, TransportEnd};
 #[derive(Debug, Default)]
 pub struct Sensed {
     bytes_read: AtomicU64,
-    bytes_written: AtomicU64,
     /// Locked on the first read and on the end only.
     rare: Mutex<Rare>,
 }
@@ -27,7 +26,7 @@ struct Rare {
 #[derive(Clone, Debug)]
 pub struct End {
     /// What the far end, or its kernel, did.
-    pub end: TransportEnd,
+    pub kind: TransportEnd,
     /// Why the stream did not end normally.
     pub cause: Option<EndCause>,
     /// When it was seen.
@@ -43,12 +42,6 @@ impl Sensed {
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
-    }
-
-    /// Bytes written so far, before TLS.
-    #[must_use]
-    pub fn bytes_written(&self) -> u64 {
-        self.bytes_written.load(Ordering::Relaxed)
     }
 
     /// How it ended, once it has.
@@ -73,12 +66,6 @@ impl Sensed {
     #[must_use]
     pub fn began_with_http_answer(&self) -> bool {
         self.rare().first.starts_with(b"HTTP/")
-    }
-
-    /// More was written.
-    pub(super) fn wrote(&self, bytes: usize) {
-        self.bytes_written
-            .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn rare(&self) -> std::sync::MutexGuard<'_, Rare> {
@@ -111,20 +98,20 @@ impl Sensed {
     /// The same, with what the kernel knew of the connection.
     pub(super) fn ended_with(
         &self,
-        end: TransportEnd,
+        kind: TransportEnd,
         cause: Option<EndCause>,
         tcp: Option<TcpFacts>,
     ) {
         let at = Instant::now();
         match &mut self.rare().end {
             // Its FIN ended one direction; the reset shows that it does not read either.
-            Some(before) if before.end.is_orderly() && end == TransportEnd::Rst => {
+            Some(before) if before.kind.is_orderly() && kind == TransportEnd::Rst => {
                 before.refused.get_or_insert(at);
             }
             Some(_) => {}
             none => {
                 *none = Some(End {
-                    end,
+                    kind,
                     cause,
                     at,
                     tcp,

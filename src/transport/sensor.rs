@@ -18,7 +18,7 @@ use crate::session::record::frames::TcpFacts;
 
 /// A stream whose reads and writes are observed.
 #[derive(Debug)]
-pub struct Sensor {
+pub(crate) struct Sensor {
     stream: Stream,
     sensed: Arc<Sensed>,
     writes: Writes,
@@ -39,7 +39,7 @@ enum Writes {
 impl Sensor {
     /// Looks at `stream`.
     #[must_use]
-    pub fn new(stream: Stream) -> (Self, Arc<Sensed>) {
+    pub(crate) fn new(stream: Stream) -> (Self, Arc<Sensed>) {
         let sensed = Arc::new(Sensed::default());
         (
             Self {
@@ -53,7 +53,7 @@ impl Sensor {
 
     /// The wrapped stream.
     #[must_use]
-    pub fn stream(&self) -> &Stream {
+    pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }
 
@@ -62,7 +62,7 @@ impl Sensor {
     /// an answer that has already arrived. So after a failed write, further writes are dropped, and
     /// reading returns the answer or shows how the connection ended.
     #[must_use]
-    pub fn for_answers(stream: Stream) -> (Self, Arc<Sensed>) {
+    pub(crate) fn for_answers(stream: Stream) -> (Self, Arc<Sensed>) {
         let (mut sensor, sensed) = Self::new(stream);
         sensor.writes = Writes::AnswerMatters;
         (sensor, sensed)
@@ -70,7 +70,7 @@ impl Sensor {
 
     /// Whether a reset came for what was sent after the far end's FIN. Reading would not show it: it
     /// returns the FIN again.
-    pub fn refused_after_fin(&self) -> bool {
+    pub(crate) fn refused_after_fin(&self) -> bool {
         if let Some((end, cause)) = self.stream.broke() {
             self.ended(end, Some(cause));
         }
@@ -79,7 +79,7 @@ impl Sensor {
 
     /// The stream again.
     #[must_use]
-    pub fn into_inner(self) -> Stream {
+    pub(crate) fn into_inner(self) -> Stream {
         self.stream
     }
 
@@ -166,9 +166,6 @@ impl AsyncWrite for Sensor {
             return Poll::Ready(Ok(buf.len()));
         }
         let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if let Poll::Ready(Ok(count)) = &poll {
-            self.sensed.wrote(*count);
-        }
         self.written(poll, buf.len())
     }
 
@@ -182,9 +179,6 @@ impl AsyncWrite for Sensor {
             return Poll::Ready(Ok(all));
         }
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Ok(count)) = &poll {
-            self.sensed.wrote(*count);
-        }
         self.written(poll, all)
     }
 

@@ -8,7 +8,7 @@ use crate::session::record::frames::TcpFacts;
 /// Asks the kernel about a connected socket; `None` where it has no answer.
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
+pub(crate) fn read(socket: &impl std::os::fd::AsRawFd) -> Option<TcpFacts> {
     ask(socket).map(|info| facts(&info))
 }
 
@@ -43,7 +43,7 @@ impl From<TcpLook> for TcpFacts {
 /// Like [`read`].
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn look(socket: &impl std::os::fd::AsRawFd) -> Option<TcpLook> {
+pub(crate) fn look(socket: &impl std::os::fd::AsRawFd) -> Option<TcpLook> {
     let info = ask(socket)?;
     Some(TcpLook {
         facts: facts(&info),
@@ -55,7 +55,7 @@ pub fn look(socket: &impl std::os::fd::AsRawFd) -> Option<TcpLook> {
 /// How many bytes the far end has acknowledged, our FIN among them.
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn acknowledged(socket: &impl std::os::fd::AsRawFd) -> Option<u64> {
+pub(crate) fn acknowledged(socket: &impl std::os::fd::AsRawFd) -> Option<u64> {
     ask(socket).map(|info| info.tcpi_bytes_acked)
 }
 

@@ -2,17 +2,17 @@
 //! certificates and the policy.
 
 mod certificate_resolver;
-pub mod engine;
+pub(crate) mod engine;
 mod greeting;
 mod handshake;
-pub mod key_log;
-pub mod leaves;
+pub(crate) mod key_log;
+pub(crate) mod leaves;
 mod misfit;
 mod offered;
-pub mod outside;
+pub(crate) mod outside;
 mod peer;
-pub mod stream;
-pub mod terminator;
+pub(crate) mod stream;
+pub(crate) mod terminator;
 
 use std::io;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use rustls::{CommonState, HandshakeKind, PeerIncompatible, ServerConfig};
 
 use self::engine::TlsEngine;
 use self::greeting::Greeting;
-pub use self::handshake::first;
+pub(crate) use self::handshake::first;
 use self::offered::{H2, SNI_CAP};
-pub use self::stream::TlsStream;
-pub use self::terminator::{ListenerTlsState, Terminator};
+pub(crate) use self::stream::TlsStream;
+pub(crate) use self::terminator::{ListenerTlsState, Terminator};
 
 use super::cause;
 use super::socket::ClientSocket;
@@ -33,7 +33,7 @@ use crate::session::text::PeerText;
 
 /// A handshake that did not complete: its facts, and the error.
 #[derive(Debug)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// For the record; `failure` is set.
     pub facts: ClientTls,
     /// As it was.
@@ -42,7 +42,7 @@ pub struct Failed {
 
 /// Does the handshake of a client of which `read` has come. On failure the facts hold what was
 /// learned, the server name among them; the client was sent its alert.
-pub async fn accept_read(
+pub(crate) async fn accept_read(
     socket: ClientSocket,
     read: Vec<u8>,
     terminator: &Terminator,
@@ -87,7 +87,7 @@ pub async fn accept_read(
 /// Does the handshake with a client of which nothing has been read, and sends everything at once instead of waiting for
 /// the first answer.
 #[cfg(test)]
-pub async fn accept(
+pub(crate) async fn accept(
     socket: ClientSocket,
     terminator: &Terminator,
     facts: &mut ClientTls,
@@ -124,7 +124,7 @@ fn failed(mut facts: ClientTls, error: io::Error) -> Failed {
 }
 
 /// Records what a finished handshake negotiated.
-pub fn agreed(state: &CommonState, facts: &mut ClientTls) {
+pub(crate) fn agreed(state: &CommonState, facts: &mut ClientTls) {
     facts.version = state.protocol_version().map(version_name);
     facts.cipher = state
         .negotiated_cipher_suite()
@@ -137,7 +137,7 @@ pub fn agreed(state: &CommonState, facts: &mut ClientTls) {
 
 /// `TLSv1.3` for `TLSv1_3`.
 #[must_use]
-pub fn version_name(version: rustls::ProtocolVersion) -> String {
+pub(crate) fn version_name(version: rustls::ProtocolVersion) -> String {
     version
         .as_str()
         .map_or_else(|| format!("{version:?}"), |name| name.replace('_', "."))

@@ -36,7 +36,7 @@ impl Drop for SocketFile {
 }
 
 /// Listens at `path`, with these permissions from the first moment on. The error is in words.
-pub fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), String> {
+pub(crate) fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), String> {
     let failed = |what: &str, error: &io::Error| {
         format!("`unix:{}`: failed to {what}: {error}", path.display())
     };

@@ -5,7 +5,7 @@
 //! client's records are decrypted in it. A leg holds bytes of its own only while its peer is slow to
 //! read, or has sent only the front of a record.
 
-pub mod end;
+pub(crate) mod end;
 mod gateway;
 mod socket;
 mod waking;
@@ -29,7 +29,7 @@ use crate::session::record::frames::TcpFacts;
 
 /// Most bytes taken from a socket at once. Messages of 64 KiB are common, and with their header and TLS
 /// they are a little longer than that: a read of 64 KiB would leave a few bytes for another one.
-pub const READ_SIZE: usize = 128 * 1024;
+pub(crate) const READ_SIZE: usize = 128 * 1024;
 
 /// Size of the ciphertext buffer: the bytes kept from before, followed by what was read.
 const CIPHER_SIZE: usize = KEPT + READ_SIZE;
@@ -39,7 +39,7 @@ const PLAIN_SIZE: usize = CIPHER_SIZE;
 
 /// Buffers that one thread lends to the session it is serving.
 #[derive(Debug)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     cipher: Box<[u8]>,
     plain: Box<[u8]>,
     /// Offset in `cipher` of the plaintext of the last read, if it was decrypted in place.
@@ -58,7 +58,7 @@ impl Default for Scratch {
 
 impl Scratch {
     /// The bytes of the last [`Wire::poll_read`].
-    pub fn plain(&self, count: usize) -> Result<&[u8], Impossible> {
+    pub(crate) fn plain(&self, count: usize) -> Result<&[u8], Impossible> {
         match self.opened {
             Some(at) => slice(&self.cipher, at..at + count, Impossible::Read),
             None => slice(&self.plain, ..count, Impossible::Read),
@@ -68,7 +68,7 @@ impl Scratch {
 
 /// Result of a read.
 #[derive(Debug)]
-pub enum Readout {
+pub(crate) enum Readout {
     /// Number of bytes, which are in [`Scratch::plain`].
     Bytes(usize),
     /// The far end ended its side of the stream.
@@ -77,7 +77,7 @@ pub enum Readout {
 
 /// One leg of a tunnel.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     socket: Socket,
     tls: Tls,
     /// Plaintext that hyper had read past the head.
@@ -105,7 +105,7 @@ enum Tls {
 impl Wire {
     /// Takes over the stream that hyper gave back, and the bytes that hyper had read already.
     #[must_use]
-    pub fn new(stream: Stream, mut ahead: Bytes) -> Self {
+    pub(crate) fn new(stream: Stream, mut ahead: Bytes) -> Self {
         let mut spill = Vec::new();
         let (stream, tls) = match stream {
             Stream::Tcp(tcp) => (Raw::Tcp(tcp), Tls::None),
@@ -142,7 +142,11 @@ impl Wire {
 
     /// Reads the available bytes into `scratch`. The caller must have used the bytes of the last
     /// read.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Readout> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Poll<Readout> {
         scratch.opened = None;
         if !self.ahead.is_empty() {
             let mut room = &mut *scratch.plain;
@@ -175,7 +179,7 @@ impl Wire {
 
     /// From now on every read asks the kernel: when the tunnel ends at once there is no time to
     /// wait until the reactor learns of the last bytes.
-    pub fn read_at_once(&mut self) {
+    pub(crate) fn read_at_once(&mut self) {
         self.socket.read_at_once();
     }
 
@@ -200,7 +204,7 @@ impl Wire {
 
     /// Writes as much as the socket takes at once and keeps the rest. The caller must not write
     /// more before [`Wire::poll_flush`] is ready: that is the backpressure.
-    pub fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), WriteEnd> {
+    pub(crate) fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), WriteEnd> {
         self.try_write(cx, bytes)
             .map_err(|error| self.write_failed(error))
     }
@@ -234,7 +238,7 @@ impl Wire {
     }
 
     /// Writes what was kept; ready when nothing is left.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteEnd>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteEnd>> {
         match self.try_flush(cx) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => {
@@ -250,7 +254,7 @@ impl Wire {
 
     /// Whether anything waits to be written.
     #[must_use]
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.waiting == 0
             && self.spilled == self.spill.len()
             && match &self.tls {
@@ -261,18 +265,18 @@ impl Wire {
 
     /// Bytes that the kernel has taken so far, TLS included: whether a slow peer still reads.
     #[must_use]
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.socket.written
     }
 
     /// Plaintext bytes that wait to be written.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 
     /// Ends our side in order: `close_notify` on TLS, then FIN.
-    pub fn poll_shutdown(
+    pub(crate) fn poll_shutdown(
         &mut self,
         cx: &mut Context<'_>,
         notified: &mut bool,
@@ -306,20 +310,20 @@ impl Wire {
 
     /// Ends the leg at once with a reset, as a far end that was reset must see it. On a unix
     /// socket there is no reset; it is closed.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         self.socket.reset();
     }
 
     /// Whether the kernel has learned that the far end broke, without reading: while the other
     /// leg is blocked this leg is not read, and a reset would go unnoticed.
     #[must_use]
-    pub fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
+    pub(crate) fn broke(&mut self) -> Option<(TransportEnd, EndCause)> {
         self.socket.broke()
     }
 
     /// What the kernel knows of this leg.
     #[must_use]
-    pub fn tcp_facts(&self) -> Option<TcpFacts> {
+    pub(crate) fn tcp_facts(&self) -> Option<TcpFacts> {
         self.socket.tcp_facts()
     }
 

@@ -27,7 +27,7 @@ fn own_limit(errno: Errno) -> Option<Kind> {
 
 /// Why a TCP connection to `ip` failed.
 #[must_use]
-pub fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
+pub(crate) fn of_tcp(ip: IpAddr, error: &io::Error) -> Kind {
     let errno = Errno::from_io_error(error);
     if let Some(kind) = errno.and_then(own_limit) {
         return kind;

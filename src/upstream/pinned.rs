@@ -15,12 +15,12 @@ use sha2::{Digest as _, Sha256};
 use crate::crypto;
 
 /// The SHA-256 of a certificate (DER).
-pub type Fingerprint = [u8; 32];
+pub(crate) type Fingerprint = [u8; 32];
 
 /// Accepts the certificate with one fingerprint and no other, whatever its name and dates. The handshake
 /// still has to be signed by its key.
 #[derive(Debug)]
-pub struct Pinned {
+pub(crate) struct Pinned {
     /// `None`: any certificate is accepted, to learn its fingerprint.
     to: Option<Fingerprint>,
     /// The first certificate that was shown, and the length of its chain.
@@ -37,14 +37,14 @@ pub(super) struct NotPinned {
 
 /// The fingerprint of a certificate.
 #[must_use]
-pub fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> Fingerprint {
     Sha256::digest(certificate).into()
 }
 
 impl Pinned {
     /// Accepts only the certificate with this fingerprint.
     #[must_use]
-    pub fn to(fingerprint: Fingerprint) -> Arc<Self> {
+    pub(crate) fn to(fingerprint: Fingerprint) -> Arc<Self> {
         Arc::new(Self {
             to: Some(fingerprint),
             shown: OnceLock::new(),
@@ -53,7 +53,7 @@ impl Pinned {
 
     /// Accepts any certificate: only for connections that carry no data.
     #[must_use]
-    pub fn to_any() -> Arc<Self> {
+    pub(crate) fn to_any() -> Arc<Self> {
         Arc::new(Self {
             to: None,
             shown: OnceLock::new(),
@@ -62,12 +62,12 @@ impl Pinned {
 
     /// The certificate that was shown first, and the length of its chain.
     #[must_use]
-    pub fn shown(&self) -> Option<(Fingerprint, usize)> {
+    pub(crate) fn shown(&self) -> Option<(Fingerprint, usize)> {
         self.shown.get().copied()
     }
 
     /// A TLS client configuration with this verifier.
-    pub fn client(self: &Arc<Self>) -> Result<ClientConfig, Error> {
+    pub(crate) fn client(self: &Arc<Self>) -> Result<ClientConfig, Error> {
         let builder = ClientConfig::builder_with_provider(crypto::provider());
         let builder = builder.with_safe_default_protocol_versions()?.dangerous();
         let verifier = Arc::clone(self) as Arc<dyn ServerCertVerifier>;

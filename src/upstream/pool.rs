@@ -30,7 +30,7 @@ const MAX_IDLE: usize = 64;
 
 /// Facts about the connection that a request goes out on.
 #[derive(Clone, Debug)]
-pub struct PooledConnection {
+pub(crate) struct PooledConnection {
     /// How it was dialled.
     pub facts: Arc<DialFacts>,
     /// What its sensor observed.
@@ -40,7 +40,7 @@ pub struct PooledConnection {
 
 /// Which connections a request may go out on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Any.
     Any,
     /// Only connections that the gateway does not see as coming from its own host: without
@@ -56,7 +56,7 @@ impl Reach {
 
 /// A step of a request on its way to the gateway.
 #[derive(Debug)]
-pub enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// It goes out on this connection.
     Connected {
         /// The connection.
@@ -78,7 +78,7 @@ pub enum Step<'a> {
 
 /// A request that got no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// The gateway was not reached.
     #[error(transparent)]
     Dial(#[from] DialFailed),
@@ -99,7 +99,7 @@ pub enum SendError {
 
 /// Sends plain requests.
 #[derive(Debug)]
-pub struct Pool<B> {
+pub(crate) struct Pool<B> {
     shared: Arc<PoolInner<B>>,
 }
 
@@ -145,7 +145,7 @@ where
 {
     /// A pool for this gateway.
     #[must_use]
-    pub fn new(dialler: Dialler) -> Self {
+    pub(crate) fn new(dialler: Dialler) -> Self {
         Self {
             shared: Arc::new(PoolInner {
                 dialler,
@@ -160,7 +160,7 @@ where
     /// A request that a kept connection did not accept goes out on a new one. So does, once, an
     /// idempotent request without a body (RFC 9110 section 9.2.2) whose kept connection ended before a
     /// byte of an answer: the peer may have closed it while the request was on its way.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<B>,
         reach: Reach,
@@ -184,7 +184,7 @@ where
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
-        let end = connection.sensed.end().map(|end| end.end);
+        let end = connection.sensed.end().map(|end| end.kind);
         if end == Some(TransportEnd::Timeout) {
             // The other kept connections lead to the same host.
             self.shared.forget_kept();

@@ -25,7 +25,7 @@ impl View<'_> {
 
 /// Each in words, where another address was connected after it.
 #[must_use]
-pub fn dead_addresses(gateway: &GatewayFacts) -> Vec<String> {
+pub(crate) fn dead_addresses(gateway: &GatewayFacts) -> Vec<String> {
     let attempts = &gateway.attempts;
     let won = attempts
         .iter()

@@ -58,7 +58,7 @@ impl<'a> View<'a> {
 
 /// `sha256:1a2b3c4d (48 characters)`, with odd forms.
 #[must_use]
-pub fn mark(credential: &Credential) -> String {
+pub(crate) fn mark(credential: &Credential) -> String {
     let shapes: Vec<&str> = credential
         .shape
         .iter()

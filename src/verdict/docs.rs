@@ -8,7 +8,7 @@ use crate::session::record::Class;
 
 /// The page: every class with its rules, then their precedence.
 #[must_use]
-pub fn page() -> String {
+pub(crate) fn page() -> String {
     let mut page = String::from(
         "# Verdicts\n\n\
          Made from the rules themselves; do not edit. A record carries one verdict: that of the\n\

@@ -7,7 +7,7 @@ use crate::session::record::{Class, Evidence};
 
 /// What a proxy has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// To pass upgrades.
     Upgrade,
     /// To leave silent sessions alone.
@@ -51,7 +51,7 @@ fn software(server: Option<&str>) -> Option<Software> {
 /// What to change in the proxy of this name, exact enough to paste; for an unknown one what it is
 /// called in the two that are met most.
 #[must_use]
-pub fn mend(server: Option<&str>, need: Need) -> &'static str {
+pub(crate) fn mend(server: Option<&str>, need: Need) -> &'static str {
     match (need, software(server)) {
         (Need::Upgrade, Some(Software::Haproxy)) => {
             "HAProxy passes upgrades by itself: take `http-request del-header` rules for Upgrade \
@@ -120,7 +120,7 @@ pub fn mend(server: Option<&str>, need: Need) -> &'static str {
 
 /// How to raise the idle limit of the proxy with this name, between tap and gateway.
 #[must_use]
-pub fn raise_idle_limit(server: &str) -> String {
+pub(crate) fn raise_idle_limit(server: &str) -> String {
     match software(Some(server)) {
         Some(_) => mend(Some(server), Need::Idle).to_owned(),
         None => format!("raise the idle timeout of {server} {}", side(Leg::Gateway)),
@@ -129,7 +129,7 @@ pub fn raise_idle_limit(server: &str) -> String {
 
 /// The position of a proxy on this leg, in words.
 #[must_use]
-pub fn side(leg: Leg) -> &'static str {
+pub(crate) fn side(leg: Leg) -> &'static str {
     match leg {
         Leg::Client => "between client and tap",
         Leg::Gateway => "between tap and gateway",

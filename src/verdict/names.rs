@@ -99,7 +99,7 @@ const PROBE: [(&str, &str); 25] = [
 ];
 
 /// Puts the names of settings that a tap of this mode has into our texts.
-pub fn of_tap(mode: TapMode, verdict: &mut Verdict) {
+pub(crate) fn of_tap(mode: TapMode, verdict: &mut Verdict) {
     let replace = |text: &mut String, table: &[(&str, &str)]| {
         for (setting, other) in table {
             if text.contains(setting) {

@@ -1,8 +1,8 @@
 //! Facts about `OpenClaw` that its rules use: refusals, and differences between releases.
 
-pub mod credential;
-pub mod facts;
-pub mod names;
-pub mod releases;
-pub mod said;
-pub mod skew;
+pub(crate) mod credential;
+pub(crate) mod facts;
+pub(crate) mod names;
+pub(crate) mod releases;
+pub(crate) mod said;
+pub(crate) mod skew;

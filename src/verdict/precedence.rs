@@ -9,10 +9,10 @@ mod before_tunnel;
 mod step;
 mod tunnel;
 
-pub use self::step::Step;
+pub(crate) use self::step::Step;
 
 /// Every stage with its steps: the first is asked first.
-pub const PRECEDENCE: &[(Stage, &[Step])] = &[
+pub(crate) const PRECEDENCE: &[(Stage, &[Step])] = &[
     (Stage::Fault, before_tunnel::FAULT),
     (Stage::Denied, before_tunnel::DENIED),
     (Stage::Passthrough, before_tunnel::PASSTHROUGH),
@@ -119,14 +119,14 @@ impl Stage {
 }
 
 /// The ids of all rules, in the order in which they are asked.
-pub fn ids() -> impl Iterator<Item = &'static str> {
+pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
     let steps = PRECEDENCE.iter().flat_map(|(_, steps)| steps.iter());
     steps.flat_map(|step| step.iter().copied())
 }
 
 /// The stage of a rule.
 #[must_use]
-pub fn stage_of(id: &str) -> Option<Stage> {
+pub(crate) fn stage_of(id: &str) -> Option<Stage> {
     let has = |steps: &[Step]| steps.iter().any(|step| step.contains(&id));
     let found = PRECEDENCE.iter().find(|(_, steps)| has(steps));
     found.map(|(stage, _)| *stage)

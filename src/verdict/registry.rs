@@ -30,13 +30,13 @@ pub(super) fn in_order(
 
 /// The rule with this id.
 #[must_use]
-pub fn rule(id: &str) -> Option<&'static Rule> {
+pub(crate) fn rule(id: &str) -> Option<&'static Rule> {
     rules().iter().copied().find(|rule| rule.id == id)
 }
 
 /// Nothing matched: a gap in the rules.
 #[must_use]
-pub fn unknown() -> Verdict {
+pub(crate) fn unknown() -> Verdict {
     Verdict {
         rule: "unknown".to_owned(),
         class: Class::Unknown,

@@ -11,7 +11,7 @@ use crate::session::text::{PeerText, holds_what_must_be_escaped};
 mod seen;
 
 /// How a rule looks at a record.
-pub type Find = fn(&View<'_>) -> Option<Finding>;
+pub(crate) type Find = fn(&View<'_>) -> Option<Finding>;
 
 /// One rule: what it says of itself, and how it is found.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub enum Versions {
 }
 
 /// The gateway that the rules were made with.
-pub const NEWEST: &str = "2026.9.6";
+pub(crate) const NEWEST: &str = "2026.9.6";
 
 impl Rule {
     /// Which gateways it is known of, for people.

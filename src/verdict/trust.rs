@@ -257,14 +257,14 @@ impl View<'_> {
 
 /// The line for the gateway's configuration that makes it believe what comes from this address.
 #[must_use]
-pub fn trust_line(ip: Option<IpAddr>) -> String {
+pub(crate) fn trust_line(ip: Option<IpAddr>) -> String {
     line(ip.map(narrow))
 }
 
 /// The same for a gateway of any version: those of 2026.1 compare addresses as text and know no
 /// networks.
 #[must_use]
-pub fn trust_line_of_any_version(ip: Option<IpAddr>) -> String {
+pub(crate) fn trust_line_of_any_version(ip: Option<IpAddr>) -> String {
     line(ip.map(|ip| ip.to_string()))
 }
 
@@ -290,7 +290,7 @@ fn narrow(ip: IpAddr) -> String {
 
 /// The address of `address:port`.
 #[must_use]
-pub fn address(text: &str) -> Option<IpAddr> {
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
     let socket: std::net::SocketAddr = text.parse().ok()?;
     Some(socket.ip().to_canonical())
 }

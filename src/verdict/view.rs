@@ -14,7 +14,7 @@ use crate::session::record::{
 };
 use crate::ws::Violation;
 
-pub use super::words::*;
+pub(crate) use super::words::*;
 
 /// A finished record, looked at.
 #[derive(Clone, Copy, Debug)]
@@ -314,12 +314,6 @@ impl<'a> View<'a> {
             .iter()
             .map(|violation| violation.kind)
             .find(|kind| kinds.is_empty() || kinds.contains(kind))
-    }
-
-    /// `after 12 ms` or `after 3.4 s`: the session's age at its end.
-    #[must_use]
-    pub fn age(&self) -> String {
-        human_ms(self.record.duration_ms)
     }
 
     /// What each end saw, as evidence.

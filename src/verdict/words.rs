@@ -9,7 +9,7 @@ use crate::ws::{Opcode, Violation};
 
 /// A fact without a time.
 #[must_use]
-pub fn fact(text: impl Into<String>) -> Evidence {
+pub(crate) fn fact(text: impl Into<String>) -> Evidence {
     Evidence {
         at: None,
         fact: text.into(),
@@ -18,7 +18,7 @@ pub fn fact(text: impl Into<String>) -> Evidence {
 
 /// A fact with its time.
 #[must_use]
-pub fn at(when: Moment, text: impl Into<String>) -> Evidence {
+pub(crate) fn at(when: Moment, text: impl Into<String>) -> Evidence {
     Evidence {
         at: Some(when),
         fact: text.into(),
@@ -27,7 +27,7 @@ pub fn at(when: Moment, text: impl Into<String>) -> Evidence {
 
 /// `1008 "pairing required"`, `without a code`.
 #[must_use]
-pub fn close_words(close: &CloseSeen) -> String {
+pub(crate) fn close_words(close: &CloseSeen) -> String {
     let code = match close.code {
         Some(code) => code.to_string(),
         None => "without a code".to_owned(),
@@ -41,7 +41,7 @@ pub fn close_words(close: &CloseSeen) -> String {
 
 /// How a peer broke its TLS stream, as part of a sentence.
 #[must_use]
-pub fn stream_fault_words(fault: &StreamFault) -> String {
+pub(crate) fn stream_fault_words(fault: &StreamFault) -> String {
     match (fault.kind, fault.alert) {
         (StreamFaultKind::Alert, Some(alert)) => {
             return format!("broke off TLS with the alert {alert}");
@@ -57,7 +57,7 @@ pub fn stream_fault_words(fault: &StreamFault) -> String {
 
 /// What a peer did, for sentences.
 #[must_use]
-pub fn violation_words(violation: Violation) -> &'static str {
+pub(crate) fn violation_words(violation: Violation) -> &'static str {
     match violation {
         Violation::Unmasked => "a client's frame without a mask",
         Violation::Masked => "a server's frame with a mask",
@@ -78,7 +78,7 @@ pub fn violation_words(violation: Violation) -> &'static str {
 
 /// What is wrong with a Close frame, as part of a sentence.
 #[must_use]
-pub fn close_violation_words(violation: Violation) -> &'static str {
+pub(crate) fn close_violation_words(violation: Violation) -> &'static str {
     match violation {
         Violation::Unmasked => "it has no mask",
         Violation::Masked => "it has a mask",
@@ -93,7 +93,7 @@ pub fn close_violation_words(violation: Violation) -> &'static str {
 
 /// A frame, for sentences.
 #[must_use]
-pub fn opcode_word(opcode: Opcode) -> &'static str {
+pub(crate) fn opcode_word(opcode: Opcode) -> &'static str {
     match opcode {
         Opcode::Text => "text",
         Opcode::Binary => "binary",
@@ -107,13 +107,13 @@ pub fn opcode_word(opcode: Opcode) -> &'static str {
 
 /// Text of a peer in quotes, cut for a sentence.
 #[must_use]
-pub fn short(text: &PeerText) -> String {
+pub(crate) fn short(text: &PeerText) -> String {
     front(text, 48)
 }
 
 /// At most so many characters of a peer's text, in quotes.
 #[must_use]
-pub fn front(text: &PeerText, most: usize) -> String {
+pub(crate) fn front(text: &PeerText, most: usize) -> String {
     let all = text.as_str().replace('"', "'");
     if all.chars().count() <= most {
         return format!("\"{all}\"");
@@ -124,13 +124,13 @@ pub fn front(text: &PeerText, most: usize) -> String {
 
 /// Text of a peer in quotes. It was escaped when it was recorded.
 #[must_use]
-pub fn quoted(text: &PeerText) -> String {
+pub(crate) fn quoted(text: &PeerText) -> String {
     format!("\"{}\"", text.as_str().replace('"', "'"))
 }
 
 /// Text of a peer that is safe inside a command line: a plain identifier.
 #[must_use]
-pub fn paste_safe(text: &PeerText) -> Option<&str> {
+pub(crate) fn paste_safe(text: &PeerText) -> Option<&str> {
     let text = text.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -139,7 +139,7 @@ pub fn paste_safe(text: &PeerText) -> Option<&str> {
 
 /// `12 ms`, `3.4 s`, `12 min`.
 #[must_use]
-pub fn human_ms(ms: f64) -> String {
+pub(crate) fn human_ms(ms: f64) -> String {
     if ms < 10.0 {
         format!("{ms:.1} ms")
     } else if ms < 1000.0 {
@@ -155,7 +155,7 @@ pub fn human_ms(ms: f64) -> String {
 
 /// A limit as people write it into the configuration: `10s`, `1h`, `500ms`.
 #[must_use]
-pub fn limit(ms: u64) -> String {
+pub(crate) fn limit(ms: u64) -> String {
     match ms {
         0 => "0ms".to_owned(),
         ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
@@ -167,7 +167,7 @@ pub fn limit(ms: u64) -> String {
 
 /// `1,234` bytes as `1.2 KiB`.
 #[must_use]
-pub fn human_bytes(bytes: u64) -> String {
+pub(crate) fn human_bytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
     let float = bytes as f64;
     match bytes {
@@ -180,7 +180,7 @@ pub fn human_bytes(bytes: u64) -> String {
 
 /// Which cap of ours a frame would have gone over, in the present tense and without who sent it.
 #[must_use]
-pub fn cap_words(cap: &CapFact) -> String {
+pub(crate) fn cap_words(cap: &CapFact) -> String {
     let CapFact {
         limit, observed, ..
     } = *cap;
@@ -212,7 +212,7 @@ pub fn cap_words(cap: &CapFact) -> String {
 
 /// What became of an attempt to connect, after the address.
 #[must_use]
-pub fn error_words(kind: GatewayErrorKind) -> &'static str {
+pub(crate) fn error_words(kind: GatewayErrorKind) -> &'static str {
     match kind {
         GatewayErrorKind::Refused => "refused",
         GatewayErrorKind::Unreachable => "has no route",

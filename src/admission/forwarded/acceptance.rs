@@ -17,11 +17,11 @@ use crate::dialect::profile::Attribution;
 use crate::session::record::gateway::Acceptance;
 
 /// The client that a check names: TEST-NET-3, which nobody has.
-pub const CHECK_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+pub(crate) const CHECK_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
 
 /// What the other request has in the place of a client's address (RFC 7239 section 6.2): no gateway
 /// finds a client in it (seen with 2026.9.6, which answers 403 also to a proxy that it trusts).
-pub const NOBODY: &str = "unknown";
+pub(crate) const NOBODY: &str = "unknown";
 
 /// The first pause after a check without an answer.
 const SHORTEST: Duration = Duration::from_millis(250);
@@ -35,7 +35,7 @@ const UNPROVEN: Duration = Duration::from_mins(10);
 
 /// How the gateway answered one request of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It answered the request.
     Taken,
     /// 403 `proxy_attribution_required`.
@@ -46,7 +46,7 @@ pub enum Answer {
 
 /// What a check showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The gateway took the request for that of the client that it names, and not the one that names
     /// nobody.
     Accepted,
@@ -62,7 +62,7 @@ impl Outcome {
     /// From the answer to the request that names a client, and to the one that names nobody where
     /// that was sent.
     #[must_use]
-    pub fn of(named: Answer, nobody: Option<Answer>) -> Self {
+    pub(crate) fn of(named: Answer, nobody: Option<Answer>) -> Self {
         match (named, nobody) {
             (Answer::Refused, _) => Self::Refused,
             (Answer::Taken, Some(Answer::Refused)) => Self::Accepted,
@@ -75,7 +75,7 @@ impl Outcome {
 impl Answer {
     /// Reads an answer; `body` may be only its front.
     #[must_use]
-    pub fn of(dialect: &Attribution, status: u16, body: &[u8]) -> Self {
+    pub(crate) fn of(dialect: &Attribution, status: u16, body: &[u8]) -> Self {
         match (dialect.takes)(status, body) {
             Some(true) => Self::Taken,
             Some(false) => Self::Refused,
@@ -86,7 +86,7 @@ impl Answer {
 
 /// What is known, and when to ask next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     acceptance: Acceptance,
     due: Option<Instant>,
     pause: Duration,
@@ -99,7 +99,7 @@ pub struct Plan {
 impl Plan {
     /// Asks at once.
     #[must_use]
-    pub fn starting(now: Instant) -> Self {
+    pub(crate) fn starting(now: Instant) -> Self {
         Self {
             acceptance: Acceptance::Unknown,
             due: Some(now),
@@ -112,7 +112,7 @@ impl Plan {
 
     /// Never asks.
     #[must_use]
-    pub fn never() -> Self {
+    pub(crate) fn never() -> Self {
         Self {
             acceptance: Acceptance::NotChecked,
             due: None,
@@ -125,24 +125,24 @@ impl Plan {
 
     /// What is known. The last answer stands until there is another one.
     #[must_use]
-    pub fn acceptance(&self) -> Acceptance {
+    pub(crate) fn acceptance(&self) -> Acceptance {
         self.acceptance
     }
 
     /// The gateway answers in a way that does not show what it believes.
     #[must_use]
-    pub fn is_unproven(&self) -> bool {
+    pub(crate) fn is_unproven(&self) -> bool {
         self.unproven
     }
 
     /// When to ask next; `None` as long as nothing happens.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// A check is over. `true` when that changes what is known.
-    pub fn checked(&mut self, outcome: Outcome, now: Instant) -> bool {
+    pub(crate) fn checked(&mut self, outcome: Outcome, now: Instant) -> bool {
         let before = (self.acceptance, self.unproven);
         let (acceptance, due) = match outcome {
             Outcome::NoAnswer => {
@@ -163,7 +163,7 @@ impl Plan {
 
     /// The gateway answered 403 to a request. Asks again, at most once a minute for this reason,
     /// when that is not what we expect.
-    pub fn contradicted(&mut self, now: Instant) {
+    pub(crate) fn contradicted(&mut self, now: Instant) {
         let believed = self.acceptance == Acceptance::Accepted && self.due.is_none();
         // A gateway that checks nothing answers no 403, so that it checks now.
         if !believed && !self.unproven {
@@ -178,12 +178,12 @@ impl Plan {
     }
 
     /// The gateway could not be reached.
-    pub fn lost(&mut self) {
+    pub(crate) fn lost(&mut self) {
         self.lost = true;
     }
 
     /// The gateway was reached. Asks at once when it had been gone: it may be another one now.
-    pub fn reached(&mut self, now: Instant) {
+    pub(crate) fn reached(&mut self, now: Instant) {
         let was_lost = std::mem::take(&mut self.lost);
         if was_lost && self.acceptance != Acceptance::NotChecked {
             self.due = Some(self.due.map_or(now, |due| due.min(now)));

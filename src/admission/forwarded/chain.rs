@@ -19,7 +19,7 @@ use crate::session::record::client::{ChainHeader, Via, ViaKind};
 use crate::session::text::PeerText;
 
 /// Most hops that are looked at.
-pub const MAX_HOPS: usize = 100;
+pub(crate) const MAX_HOPS: usize = 100;
 
 /// Most hops that a record keeps.
 const KEPT_HOPS: usize = 8;
@@ -34,7 +34,7 @@ const FORWARDED: &str = "forwarded";
 
 /// Who the client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub(crate) struct Client {
     /// Its address, canonical.
     pub ip: IpAddr,
     /// Its port, where that is known.
@@ -46,7 +46,7 @@ pub struct Client {
 impl Client {
     /// As records show it: `address:port`, or the address alone.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self.port {
             Some(port) => SocketAddr::new(self.ip, port).to_string(),
             None => self.ip.to_string(),
@@ -58,7 +58,7 @@ impl Client {
 /// it speaks for. X-Forwarded-For counts before Forwarded, and that before X-Real-IP; only one of
 /// them is read.
 #[must_use]
-pub fn client_of(peer: &Peer, headers: &HeaderMap, trusted: &Trusted) -> Client {
+pub(crate) fn client_of(peer: &Peer, headers: &HeaderMap, trusted: &Trusted) -> Client {
     let own = Client {
         ip: peer.ip(),
         port: peer.port(),

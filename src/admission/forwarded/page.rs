@@ -15,7 +15,7 @@ use crate::session::page::is_loopback;
 
 /// Whether `Host` and `Origin` name loopback.
 #[must_use]
-pub fn claims_local_page(headers: &HeaderMap) -> bool {
+pub(crate) fn claims_local_page(headers: &HeaderMap) -> bool {
     // Also with a port that is none: the gateway cuts it off unseen.
     let host = |value: &str| {
         let bare = value.rsplit_once(':').map_or(value, |(host, _)| host);
@@ -33,7 +33,7 @@ pub fn claims_local_page(headers: &HeaderMap) -> bool {
 
 /// Whether the gateway takes connections from this address for ones of a private network.
 #[must_use]
-pub fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [first, second, ..] = ip.octets();

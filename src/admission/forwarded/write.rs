@@ -25,7 +25,7 @@ const HOST_CAP: usize = 260;
 
 /// What stays of the headers that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
+pub(crate) struct Keep {
     /// The peer is a trusted proxy: its X-Forwarded-Proto and X-Forwarded-Host are taken over.
     pub place: bool,
     /// It may also name the user: other X-Forwarded-*, Tailscale-* and the headers of
@@ -34,7 +34,7 @@ pub struct Keep {
 }
 
 /// Changes the headers as decided, and tells what was written.
-pub fn write(
+pub(crate) fn write(
     headers: &mut HeaderMap,
     action: Action,
     listener_tls: bool,

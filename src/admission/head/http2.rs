@@ -108,7 +108,7 @@ fn is_same(authority: &[u8], host: &[u8]) -> bool {
 }
 
 fn size(head: &RawHead, limits: Limits) -> Result<(), Refusal> {
-    too_long(head.len(), limits)?;
+    too_long(head.size(), limits)?;
     if head.fields().count() > limits.fields {
         return Err(too_many(limits));
     }

@@ -111,14 +111,8 @@ impl RawHead {
 
     /// Bytes of the head.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// Not one byte of it came.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     fn slice(&self, range: &Range<usize>) -> &[u8] {

@@ -33,7 +33,7 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Came> {
                 Step::Skip(count) => drop(waiting.drain(..count)),
                 Step::Head(count, checked) => {
                     let head: Vec<u8> = waiting.drain(..count).collect();
-                    assert_eq!(checked.head.len(), count);
+                    assert_eq!(checked.head.size(), count);
                     assert!(checked.refusal.is_none());
                     came.push(Came::Head(
                         String::from_utf8_lossy(&head).into(),

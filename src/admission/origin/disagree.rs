@@ -10,7 +10,7 @@ use crate::session::record::{Class, OriginDecision};
 
 /// Our list allows it, and by its configuration the gateway will refuse it.
 #[must_use]
-pub fn predicted(origin: &str, file: &str) -> String {
+pub(crate) fn predicted(origin: &str, file: &str) -> String {
     format!(
         "origins.allowed lets {origin} in and the gateway, by its own list, does not: add \
          \"{origin}\" to gateway.controlUi.allowedOrigins in {file}"
@@ -19,7 +19,7 @@ pub fn predicted(origin: &str, file: &str) -> String {
 
 /// What a finished session has shown: the origin, and what to do. `None` while both agree.
 #[must_use]
-pub fn observed(record: &SessionRecord) -> Option<(&str, String)> {
+pub(crate) fn observed(record: &SessionRecord) -> Option<(&str, String)> {
     let facts = record.origin.as_ref()?;
     let origin = facts.normalised.as_deref()?;
     let line = line(origin)?;

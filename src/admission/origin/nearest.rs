@@ -19,7 +19,7 @@ const LONG: usize = 64;
 
 /// What an origin is compared with.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     /// Our list.
     pub ours: &'a [Origin],
     /// The gateway's entries that can match.
@@ -42,7 +42,7 @@ impl<'a> Entries<'a> {
 
 /// The nearest entry of an origin that no entry allows.
 #[must_use]
-pub fn of_origin(origin: &Origin, entries: Entries<'_>) -> Option<NearestEntry> {
+pub(crate) fn of_origin(origin: &Origin, entries: Entries<'_>) -> Option<NearestEntry> {
     let live = entries
         .live()
         .filter_map(|entry| Some((rank(origin, entry)?, entry.as_str(), entry)))
@@ -55,7 +55,11 @@ pub fn of_origin(origin: &Origin, entries: Entries<'_>) -> Option<NearestEntry> 
 
 /// The nearest entry of a value that is no origin.
 #[must_use]
-pub fn of_error(raw: &[u8], error: OriginError, entries: Entries<'_>) -> Option<NearestEntry> {
+pub(crate) fn of_error(
+    raw: &[u8],
+    error: OriginError,
+    entries: Entries<'_>,
+) -> Option<NearestEntry> {
     let exact = |value: &[u8]| {
         let origin = normalise(value).ok()?;
         entries.live().find(|entry| **entry == origin)

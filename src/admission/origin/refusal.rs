@@ -14,16 +14,16 @@ const REASON: usize = 123;
 
 /// The line of our configuration that allows an origin; `None` if it must not be pasted.
 #[must_use]
-pub fn line(origin: &str) -> Option<String> {
+pub(crate) fn line(origin: &str) -> Option<String> {
     is_plain_origin(origin).then(|| format!("origins: {{ allowed: [\"{origin}\"] }}"))
 }
 
 /// The line that lets clients without an Origin in.
-pub const MISSING_LINE: &str = "origins: { missing: allow }";
+pub(crate) const MISSING_LINE: &str = "origins: { missing: allow }";
 
 /// Why it is refused, in one line: for the record and for the first line of the answer.
 #[must_use]
-pub fn detail(ruling: &Ruling) -> String {
+pub(crate) fn detail(ruling: &Ruling) -> String {
     match (&ruling.origin, ruling.key) {
         (_, Some(Key::Missing)) => {
             "the upgrade has no Origin header, and origins.missing is deny".to_owned()
@@ -37,7 +37,7 @@ pub fn detail(ruling: &Ruling) -> String {
 
 /// What to do about it, in general words that fit any reader.
 #[must_use]
-pub fn advice(error: OriginError) -> &'static str {
+pub(crate) fn advice(error: OriginError) -> &'static str {
     match error {
         OriginError::Null => {
             "`null` is what any sandboxed frame, file or data page sends, so it cannot be allowed; \
@@ -71,7 +71,7 @@ fn decided_by(ruling: &Ruling) -> &'static str {
 
 /// The text of the 403, without its session id. `sent` is the value as it may be shown.
 #[must_use]
-pub fn body(ruling: &Ruling, sent: Option<&str>) -> String {
+pub(crate) fn body(ruling: &Ruling, sent: Option<&str>) -> String {
     let mut text = format!("{}\ndecided by: {}", detail(ruling), decided_by(ruling));
     if let (Err(error), Some(sent)) = (&ruling.origin, sent)
         && *error != OriginError::Null
@@ -117,7 +117,7 @@ pub fn body(ruling: &Ruling, sent: Option<&str>) -> String {
 /// The reason of the Close: begins with `wstap: origin`, names the key and the origin, with the
 /// line to add if it has room; at most 123 bytes.
 #[must_use]
-pub fn reason(ruling: &Ruling) -> String {
+pub(crate) fn reason(ruling: &Ruling) -> String {
     match (&ruling.origin, ruling.key) {
         (_, Some(Key::Missing)) => "wstap: origin missing (origins.missing: deny)".to_owned(),
         (Ok(Some(origin)), _) => {

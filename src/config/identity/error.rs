@@ -86,12 +86,6 @@ impl IdentityError {
         self.role
     }
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// What is wrong with it.
     #[must_use]
     pub fn fault(&self) -> &Fault {

@@ -16,7 +16,7 @@ const SERVICES: [(&str, Endpoint); 5] = [
 /// The service at a request target. Paths that plugins registered cannot be known from outside:
 /// they show by what the gateway says first.
 #[must_use]
-pub fn of(target: &str) -> Endpoint {
+pub(crate) fn of(target: &str) -> Endpoint {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let found = SERVICES.iter().find(|(start, _)| {
         path.strip_prefix(start)
@@ -28,7 +28,7 @@ pub fn of(target: &str) -> Endpoint {
 /// The path on which gateways before 2026.4 announce changes of a canvas and never challenge. Others serve
 /// their own protocol there, or refuse the upgrade: what is said on it shows which.
 #[must_use]
-pub fn may_be_canvas(target: &str) -> bool {
+pub(crate) fn may_be_canvas(target: &str) -> bool {
     target.split(['?', '#']).next() == Some("/__openclaw__/ws")
 }
 

@@ -11,7 +11,7 @@ use crate::session::party::Phase;
 /// Where a step begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StepEnd {
+pub(crate) enum StepEnd {
     /// The downstream peer.
     Client,
     /// This program.
@@ -23,8 +23,7 @@ pub enum StepEnd {
 /// What kind of step it is, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "docs/explain.md explains each")]
-pub enum Event {
+pub(crate) enum Event {
     Accepted,
     Tls,
     FirstBytes,
@@ -63,7 +62,7 @@ pub enum Event {
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Step {
+pub(crate) struct Step {
     /// When, where the record says so.
     pub at: Option<Moment>,
     /// Milliseconds since the session began.

@@ -17,7 +17,7 @@ const COUNT: usize = 7;
 impl Summary {
     /// For programs; see `docs/explain.md`.
     #[must_use]
-    pub fn json(&self, file: &str, unread: &Unread) -> Value {
+    pub(crate) fn json(&self, file: &str, unread: &Unread) -> Value {
         let mut clients = self.clients();
         let clients_count = clients.iter().filter(|one| one.client != MANY).count();
         clients.truncate(100);
@@ -65,7 +65,7 @@ impl Summary {
 
     /// For people. `older` is how many rotated files stand beside the file.
     #[must_use]
-    pub fn page(&self, file: &str, unread: &Unread, older: usize, width: usize) -> String {
+    pub(crate) fn page(&self, file: &str, unread: &Unread, older: usize, width: usize) -> String {
         let mut writer = PageWriter::new(width);
         writer.title(file);
         if let Some((first, last)) = self.times {

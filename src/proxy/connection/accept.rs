@@ -41,7 +41,7 @@ const FIRST: usize = 8;
 
 /// A bound listener and what is spoken on it.
 #[derive(Debug)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     /// The socket.
     listener: Listening,
     /// `None` in it for plain HTTP. A reload puts another one there for the next connections.
@@ -54,7 +54,11 @@ pub struct Acceptor {
 impl Acceptor {
     /// For the listener at this place of the configuration.
     #[must_use]
-    pub fn new(listener: Listening, tls: Arc<ArcSwapOption<Terminator>>, index: usize) -> Self {
+    pub(crate) fn new(
+        listener: Listening,
+        tls: Arc<ArcSwapOption<Terminator>>,
+        index: usize,
+    ) -> Self {
         Self {
             listener,
             tls,
@@ -64,7 +68,7 @@ impl Acceptor {
     }
 
     /// Accepts until the drain begins.
-    pub async fn run(self, current: Arc<Current>) {
+    pub(crate) async fn run(self, current: Arc<Current>) {
         let drain = Arc::clone(&current.tap().drain);
         let mut drained = pin!(drain.token().cancelled());
         loop {

@@ -184,7 +184,7 @@ fn record_unexplained(tap: &Tap, connection: &Arc<Connection>, ending: &Unexplai
         awaited: Awaited::Head,
         first: Some(connection.state.sensed.first_bytes()),
         why,
-        end: (connection.state.sensed.end()).map(|end| (end.end, end.cause, end.at)),
+        end: (connection.state.sensed.end()).map(|end| (end.kind, end.cause, end.at)),
     };
     let session = early::record(tap, connection, anchor, early);
     if let Unexplained::Malformed(_) = ending {

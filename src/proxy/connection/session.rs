@@ -26,7 +26,7 @@ use crate::transport::sensed::End;
 
 /// A handle on one session's record. The record is finished when the last handle is dropped.
 #[derive(Clone, Debug)]
-pub struct SessionHandle(Arc<Mutex<Session>>);
+pub(crate) struct SessionHandle(Arc<Mutex<Session>>);
 
 #[derive(Debug)]
 struct Session {
@@ -121,7 +121,7 @@ impl SessionHandle {
     }
 
     /// The answer has gone out whole, or the tunnel has begun.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.lock().settled = true;
     }
 
@@ -140,7 +140,7 @@ impl SessionHandle {
     }
 
     /// It is about a request: the next one of the connection waits until this session is over.
-    pub fn serves(&self) {
+    pub(crate) fn serves(&self) {
         self.lock().serves = true;
     }
 
@@ -153,7 +153,7 @@ impl SessionHandle {
 
     /// The session's place, 0 to 1, among all: from the random part of its id.
     #[must_use]
-    pub fn spread(&self) -> f64 {
+    pub(crate) fn spread(&self) -> f64 {
         let id = self.record().facts().id;
         let low = id.as_u128() & u128::from(u32::MAX);
         f64::from(u32::try_from(low).unwrap_or(0)) / f64::from(u32::MAX)
@@ -166,7 +166,7 @@ impl SessionHandle {
 
     /// The session's id, as text.
     #[must_use]
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.record().facts().id.to_string()
     }
 
@@ -278,7 +278,7 @@ fn cut_short(connection: &ConnectionState, recorder: &mut Recorder, now: Instant
 /// FIN.
 pub(crate) fn client_ended(recorder: &mut Recorder, ended: End) {
     let End {
-        end,
+        kind: end,
         cause,
         at,
         refused,

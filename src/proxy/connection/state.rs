@@ -13,7 +13,7 @@ use crate::transport::sensed::{End, Sensed};
 
 /// The state of a connection, or of one stream of HTTP/2, that outlasts its requests.
 #[derive(Debug)]
-pub struct ConnectionState {
+pub(crate) struct ConnectionState {
     /// What is sensed of it.
     pub(crate) sensed: Arc<Sensed>,
     /// The heads of its requests.
@@ -77,7 +77,7 @@ impl ConnectionState {
 
     /// The tap is shutting down.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.counted.is_draining()
     }
 
@@ -108,7 +108,7 @@ impl Drop for EndOfConnection {
             return;
         };
         session.ended(self.0.sensed.end().unwrap_or_else(|| End {
-            end: TransportEnd::Local,
+            kind: TransportEnd::Local,
             cause: None,
             at: Instant::now(),
             tcp: None,

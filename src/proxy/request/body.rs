@@ -25,7 +25,7 @@ const LOOK: usize = 1024;
 
 /// A body of either direction.
 #[derive(Debug, Default)]
-pub enum Body {
+pub(crate) enum Body {
     /// Nothing.
     #[default]
     Empty,
@@ -39,7 +39,7 @@ pub enum Body {
 
 /// A request body that is counted.
 #[derive(Debug)]
-pub struct Counted {
+pub(crate) struct Counted {
     inner: FromClient,
     progress: Arc<Progress>,
     pace: Pace,
@@ -47,7 +47,7 @@ pub struct Counted {
 
 /// A response body that belongs to a record: when it ends, the session does.
 #[derive(Debug)]
-pub struct Answered {
+pub(crate) struct Answered {
     inner: Incoming,
     session: SessionHandle,
     progress: Arc<Progress>,
@@ -66,7 +66,7 @@ pub struct Answered {
 impl Body {
     /// A request's body, whose progress is noted; `limit` is `timeouts.request_body`.
     #[must_use]
-    pub fn request(inner: FromClient, progress: Arc<Progress>, limit: Duration) -> Self {
+    pub(crate) fn request(inner: FromClient, progress: Arc<Progress>, limit: Duration) -> Self {
         if inner.is_end_stream() {
             return Self::Empty;
         }
@@ -81,7 +81,7 @@ impl Body {
     /// answer's headers) its beginning shows whose body it is; such a body may be `unframed`, ended only
     /// by the end of the connection (RFC 9112 section 6.3).
     #[must_use]
-    pub fn response(
+    pub(crate) fn response(
         inner: Incoming,
         session: SessionHandle,
         (progress, idle): (Arc<Progress>, Duration),
@@ -109,7 +109,7 @@ impl Body {
     }
 
     /// Some of it went on to the client.
-    pub fn went_on(&self) {
+    pub(crate) fn went_on(&self) {
         if let Self::Response(answered) = self {
             answered.progress.moved();
         }
@@ -117,7 +117,7 @@ impl Body {
 
     /// Ready, and noted, when the client has taken nothing for `timeouts.idle` of an answer that
     /// waits for it.
-    pub fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self::Response(answered) = self else {
             return Poll::Pending;
         };
@@ -129,7 +129,7 @@ impl Body {
 
     /// Text of our own.
     #[must_use]
-    pub fn text(text: String) -> Self {
+    pub(crate) fn text(text: String) -> Self {
         Self::Text(Some(Bytes::from(text)))
     }
 }

@@ -108,7 +108,7 @@ impl Refused {
         self.close(&mut stream, &ahead).await;
         let now = Instant::now();
         let (end, cause, at) = match sensed.end() {
-            Some(end) => (end.end, end.cause, end.at),
+            Some(end) => (end.kind, end.cause, end.at),
             None => (TransportEnd::Local, None, now),
         };
         self.session.record().leg_ended(Leg::Client, end, cause, at);

@@ -166,7 +166,7 @@ pub(crate) fn no_answer(
     let first = Some(first).filter(|_| came_before == 0);
     let fault = end.as_ref().and_then(|end| end.cause.as_ref()?.fault());
     let tcp = end.as_ref().and_then(|end| end.tcp);
-    let kind = match (came, end.as_ref().map(|end| end.end), first) {
+    let kind = match (came, end.as_ref().map(|end| end.kind), first) {
         _ if fault.is_some() => Kind::TlsBroken,
         (_, Some(TransportEnd::Timeout), _) if tcp.is_some_and(was_acknowledged) => Kind::Unread,
         (_, Some(TransportEnd::Timeout), _) => Kind::Unacknowledged,
@@ -202,10 +202,10 @@ pub(crate) fn no_answer(
         _ => format!("what came is no HTTP answer: {error}"),
     };
     if let Some(end) = end {
-        tracing::debug!(end = ?end.end, ?tcp, ?kind, "the gateway's connection brought no answer");
+        tracing::debug!(end = ?end.kind, ?tcp, ?kind, "the gateway's connection brought no answer");
         let mut record = session.record();
         record.gateway_tcp(tcp);
-        record.leg_ended(Leg::Gateway, end.end, end.cause, end.at);
+        record.leg_ended(Leg::Gateway, end.kind, end.cause, end.at);
     }
     Failure::Gateway(GatewayError { kind, detail })
 }

@@ -145,7 +145,7 @@ fn unreadable_body(
     let end = connection.state.sensed.end().filter(|_| of_body)?;
     session
         .record()
-        .leg_ended(Leg::Client, end.end, end.cause, end.at);
+        .leg_ended(Leg::Client, end.kind, end.cause, end.at);
     Some(Failure::CutBody)
 }
 
@@ -181,7 +181,7 @@ fn note_step(tap: &Tap, session: &SessionHandle, step: &Step<'_>) {
                 local_addr: connection.facts.local_addr.clone(),
                 kept_ms: millis(*kept),
                 waited_ms: millis(*waited),
-                end: end.map_or(TransportEnd::None, |end| end.end),
+                end: end.map_or(TransportEnd::None, |end| end.kind),
             };
             session.record().retried(retried);
         }

@@ -15,7 +15,7 @@ use crate::session::record::HeadFault;
 
 /// The body of a client's request, by what it comes.
 #[derive(Debug)]
-pub enum FromClient {
+pub(crate) enum FromClient {
     /// There is none, and none can come: the stream becomes a tunnel.
     None,
     /// Behind a head of HTTP/1.
@@ -26,7 +26,7 @@ pub enum FromClient {
 
 /// A body that could not be read to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// Of HTTP/1: from the client or from the gateway.
     #[error(transparent)]
     Http1(#[from] hyper::Error),
@@ -76,7 +76,7 @@ impl HttpBody for FromClient {
 /// Reads the body of a request that comes in a stream of HTTP/2. What is handed on is asked for again: a gateway that is slow slows the client
 /// down, on this stream alone.
 #[derive(Debug)]
-pub struct Upload {
+pub(crate) struct Upload {
     recv: RecvStream,
     connection: Arc<ConnectionState>,
     /// The client waits for a 100.

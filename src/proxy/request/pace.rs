@@ -12,7 +12,7 @@ pub(crate) const BYTES_PER_SECOND: u64 = 1024;
 
 /// A wait that ended a request.
 #[derive(Clone, Copy, Debug)]
-pub struct TooSlow {
+pub(crate) struct TooSlow {
     /// `timeouts.request_body`.
     pub limit: Duration,
     /// How long the client was waited for, in all.

@@ -8,7 +8,7 @@ use crate::proxy::request::pace::TooSlow;
 
 /// One request and its answer. Shared by the bodies of both.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     begun: Instant,
     /// When a byte of either body last moved, in microseconds since the begin.
     moved: AtomicU64,
@@ -33,37 +33,37 @@ impl Default for Progress {
 
 impl Progress {
     /// Something moved.
-    pub fn moved(&self) {
+    pub(crate) fn moved(&self) {
         let since = self.begun.elapsed().as_micros();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.moved.fetch_max(since, Ordering::Relaxed);
     }
 
     /// So much of the request's body went on.
-    pub fn sent_on(&self, bytes: usize) {
+    pub(crate) fn sent_on(&self, bytes: usize) {
         self.request_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
         self.moved();
     }
 
     /// Whether the rest of the request's body is awaited from the client, which has not sent it.
-    pub fn await_client(&self, awaits: bool) {
+    pub(crate) fn await_client(&self, awaits: bool) {
         self.awaits_client.store(awaits, Ordering::Relaxed);
     }
 
     /// See [`Self::await_client`].
     #[must_use]
-    pub fn awaits_client(&self) -> bool {
+    pub(crate) fn awaits_client(&self) -> bool {
         self.awaits_client.load(Ordering::Relaxed)
     }
 
     /// The request's body could not be read to its end.
-    pub fn client_failed(&self) {
+    pub(crate) fn client_failed(&self) {
         self.client_failed.store(true, Ordering::Relaxed);
     }
 
     /// The request's body came too slowly, so that it ends here.
-    pub fn too_slow(&self, slow: TooSlow) {
+    pub(crate) fn too_slow(&self, slow: TooSlow) {
         tracing::debug!(?slow, "a request's body comes too slowly");
         let _ = self.too_slow.set(slow);
         self.client_failed();
@@ -71,25 +71,25 @@ impl Progress {
 
     /// See [`Self::too_slow`].
     #[must_use]
-    pub fn was_too_slow(&self) -> Option<TooSlow> {
+    pub(crate) fn was_too_slow(&self) -> Option<TooSlow> {
         self.too_slow.get().copied()
     }
 
     /// See [`Self::client_failed`].
     #[must_use]
-    pub fn has_client_failed(&self) -> bool {
+    pub(crate) fn has_client_failed(&self) -> bool {
         self.client_failed.load(Ordering::Relaxed)
     }
 
     /// Bytes of the request's body that went on.
     #[must_use]
-    pub fn request_bytes(&self) -> u64 {
+    pub(crate) fn request_bytes(&self) -> u64 {
         self.request_bytes.load(Ordering::Relaxed)
     }
 
     /// When something last moved; at first, the begin.
     #[must_use]
-    pub fn last(&self) -> Instant {
+    pub(crate) fn last(&self) -> Instant {
         self.begun + Duration::from_micros(self.moved.load(Ordering::Relaxed))
     }
 }

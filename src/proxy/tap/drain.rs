@@ -11,7 +11,7 @@ const CLOSES_PER_SECOND: u32 = 200;
 
 /// How the drain is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// When it began.
     pub started: Instant,
     /// Over which time the closes are spread.
@@ -23,7 +23,7 @@ pub struct Plan {
 impl Plan {
     /// When to send the Close of the session at this position (0 to 1).
     #[must_use]
-    pub fn close_at(&self, place: f64) -> Instant {
+    pub(crate) fn close_at(&self, place: f64) -> Instant {
         self.started + self.spread.mul_f64(place.clamp(0.0, 1.0))
     }
 
@@ -31,7 +31,7 @@ impl Plan {
     /// its answer. Cutting thousands of silent sessions takes seconds, so it cannot all happen at the
     /// deadline.
     #[must_use]
-    pub fn cut_at(&self, place: f64) -> Instant {
+    pub(crate) fn cut_at(&self, place: f64) -> Instant {
         let whole = self.deadline.saturating_duration_since(self.started);
         self.close_at(place) + whole.saturating_sub(self.spread)
     }
@@ -39,7 +39,7 @@ impl Plan {
 
 /// The drain of one tap.
 #[derive(Debug, Default)]
-pub struct Drain {
+pub(crate) struct Drain {
     /// Read by every wake-up of every tunnel; the token would take a lock for that.
     begun: AtomicBool,
     token: CancellationToken,
@@ -49,7 +49,7 @@ pub struct Drain {
 impl Drain {
     /// Begins; only the first call counts. Half of the time is for the closes, spread no further
     /// than the number of sessions asks for; the other half is for their answers.
-    pub fn begin(&self, limit: Duration, sessions: usize) {
+    pub(crate) fn begin(&self, limit: Duration, sessions: usize) {
         let started = Instant::now();
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         let wanted = Duration::from_secs(1).saturating_mul(sessions) / CLOSES_PER_SECOND;
@@ -65,19 +65,19 @@ impl Drain {
 
     /// Cancelled when the drain begins.
     #[must_use]
-    pub fn token(&self) -> &CancellationToken {
+    pub(crate) fn token(&self) -> &CancellationToken {
         &self.token
     }
 
     /// Whether it has begun.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
     }
 
     /// The plan; before the drain one that ends at once.
     #[must_use]
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let now = Instant::now();
         let at_once = Plan {
             started: now,

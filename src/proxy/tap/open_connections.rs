@@ -78,7 +78,7 @@ impl OpenConnections {
 
 /// Counts one connection until it is dropped.
 #[derive(Debug)]
-pub struct ConnectionGuard {
+pub(crate) struct ConnectionGuard {
     counts: Arc<OpenConnections>,
     /// It counts among the handshakes.
     handshake: AtomicBool,

@@ -7,7 +7,7 @@ use crate::session::record::context::GoingDown;
 /// The gateway's own announcement: a message (when it came, and after how many milliseconds the
 /// gateway expects to be back), or a Close that the dialect recognises as one.
 #[must_use]
-pub fn announcement(
+pub(crate) fn announcement(
     event: Option<(Moment, Option<u64>)>,
     close: Option<Moment>,
 ) -> Option<GoingDown> {

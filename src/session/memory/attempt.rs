@@ -44,7 +44,7 @@ impl Attempt {
 
 /// How long an attempt waited for its answer.
 #[must_use]
-pub fn answered_after_ms(gateway: &GatewayFacts) -> u32 {
+pub(crate) fn answered_after_ms(gateway: &GatewayFacts) -> u32 {
     let dns = gateway.dns.as_ref().map_or(0.0, |dns| dns.ms);
     let [connect, upgrade] =
         [gateway.connect_ms, gateway.upgrade_ms].map(Option::unwrap_or_default);

@@ -19,16 +19,16 @@ use crate::session::party::Leg;
 use crate::session::record::context::{Cadence, Measure};
 
 /// Defaults of well-known proxies and load balancers, in seconds.
-pub const PERIODS_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
+pub(crate) const PERIODS_S: [u32; 8] = [30, 58, 60, 100, 180, 300, 350, 3600];
 
 /// Shorter lives say nothing about timers.
 pub(super) const LEAST_PERIOD_MS: u64 = 1500;
 
 /// A claim must be less likely by chance than one case in this many.
-pub const FAR_FROM_CHANCE: u64 = 1_000_000;
+pub(crate) const FAR_FROM_CHANCE: u64 = 1_000_000;
 
 /// Equal silence of waves is reported as possible if it is rarer than this by chance.
-pub const WAVES_ALIKE: u64 = 100;
+pub(crate) const WAVES_ALIKE: u64 = 100;
 
 /// A session with a byte so shortly before its end was not cut for being idle, and what it was just
 /// told may have ended it.

@@ -12,14 +12,14 @@ use crate::session::text::PeerText;
 
 /// A gateway that went down longer ago explains nothing; a restart takes about 7 s, a machine's
 /// start a minute.
-pub const DOWN_MS: i64 = 60 * 1000;
+pub(crate) const DOWN_MS: i64 = 60 * 1000;
 
 /// A single loss means that a process ended only if nothing listens right after it.
 const LONE_MS: i64 = 15 * 1000;
 
 /// Losses within a second count as one event if the usual rate gives as many in fewer than one case
 /// in this many.
-pub const ONE_EVENT: u64 = 100_000;
+pub(crate) const ONE_EVENT: u64 = 100_000;
 
 /// How much an announcement says. Sessions that were not accepted yet receive only the Close, a
 /// little later than the others receive the event, which says more.

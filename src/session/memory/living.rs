@@ -9,7 +9,7 @@ use crate::session::record::{Kind, SessionRecord};
 
 /// What the open sessions of a record's gateway show about it.
 #[derive(Clone, Debug, Default)]
-pub struct Living {
+pub(crate) struct Living {
     /// They were open before this one ended.
     pub survivors: u32,
     /// Those that the gateway let in within the last minute.
@@ -42,7 +42,7 @@ pub struct Answer {
 
 /// Which open sessions say something about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asks {
+pub(crate) struct Asks {
     /// When it was over.
     pub before: Moment,
     /// It is one that its client cancelled.
@@ -51,7 +51,7 @@ pub struct Asks {
 
 /// What is to be asked about a record that is judged now; `None` where open sessions explain nothing.
 #[must_use]
-pub fn asks(record: &SessionRecord) -> Option<Asks> {
+pub(crate) fn asks(record: &SessionRecord) -> Option<Asks> {
     let lost_at = lost(record).map(|(_, at)| at);
     let answers =
         record.kind == Kind::Websocket && matches!(Attempt::of(record), Attempt::Cancelled(_));

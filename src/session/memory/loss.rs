@@ -7,7 +7,7 @@ use crate::session::record::close::ActKind;
 
 /// The leg whose transport ended first, where neither side said a word and no timer of ours fired.
 #[must_use]
-pub fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
+pub(crate) fn lost(record: &SessionRecord) -> Option<(Leg, Moment)> {
     let close = &record.close;
     let silent = close.client.is_none() && close.gateway.is_none() && close.tap.is_none();
     let ours = close.timer.is_some() || close.cap.is_some() || close.drained;

@@ -19,13 +19,13 @@ use rustls::{CommonState, Error, InvalidMessage, ServerConfig};
 
 use self::library::Library;
 use self::out::of_tls;
-pub use self::out::{End, Out};
+pub(crate) use self::out::{End, Out};
 use self::records::Records;
 use crate::transport::impossible::{Impossible, slice};
 
 /// Maximum number of bytes that are kept of an unfinished record or handshake message. A record has 18 KiB at most, and
 /// no useful handshake message is longer than this.
-pub const KEPT: usize = 64 * 1024;
+pub(crate) const KEPT: usize = 64 * 1024;
 
 /// TLS of one connection.
 pub struct TlsEngine {

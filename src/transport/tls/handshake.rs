@@ -54,7 +54,7 @@ pub(super) async fn complete(
 }
 
 /// Reads the available bytes; an empty result means that the connection has ended.
-pub async fn first(socket: &mut ClientSocket) -> io::Result<Vec<u8>> {
+pub(crate) async fn first(socket: &mut ClientSocket) -> io::Result<Vec<u8>> {
     let mut read = Vec::with_capacity(READ);
     socket.read_buf(&mut read).await?;
     Ok(read)

@@ -24,7 +24,7 @@ pub struct KeyLogError {
 
 /// An open key log.
 #[derive(Debug)]
-pub struct KeyLogFile {
+pub(crate) struct KeyLogFile {
     path: PathBuf,
     file: Mutex<File>,
     failed: AtomicBool,
@@ -32,7 +32,7 @@ pub struct KeyLogFile {
 
 impl KeyLogFile {
     /// Opens it for appending; makes it with mode 0600 where it does not exist.
-    pub fn open(path: &Path) -> Result<Self, KeyLogError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, KeyLogError> {
         let fail = |expected, found: String| KeyLogError {
             path: path.to_path_buf(),
             expected,
@@ -70,12 +70,6 @@ impl KeyLogFile {
             file: Mutex::new(file),
             failed: AtomicBool::new(false),
         })
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     fn append(&self, line: &[u8]) -> io::Result<()> {

@@ -71,7 +71,7 @@ impl Leaves {
 /// OpenClaw command line tool and its nodes can) refuse the new one until it is configured, and
 /// report only that it differs. `None` when every certificate is still served.
 #[must_use]
-pub fn leaf_change(old: &[Leaf], new: &[Leaf]) -> Option<String> {
+pub(crate) fn leaf_change(old: &[Leaf], new: &[Leaf]) -> Option<String> {
     let has = |all: &[Leaf], leaf: &Leaf| all.iter().any(|one| one.sha256 == leaf.sha256);
     let gone: Vec<&Leaf> = old.iter().filter(|leaf| !has(new, leaf)).collect();
     let mut come: Vec<&Leaf> = new.iter().filter(|leaf| !has(old, leaf)).collect();
@@ -119,7 +119,7 @@ fn shares_a_name(one: &Leaf, other: &Leaf) -> bool {
 
 /// Checks hourly for certificates that have reached the next stage before expiry, and logs a
 /// warning; never returns. Stages already reached at the start have been reported.
-pub async fn watch(listeners: Vec<(ListenAddr, Leaves)>) {
+pub(crate) async fn watch(listeners: Vec<(ListenAddr, Leaves)>) {
     let mut told = ReportedStages::default();
     told.news(&listeners, Timestamp::now());
     let mut every = tokio::time::interval(EVERY);

@@ -35,7 +35,7 @@ const MESSAGE: usize = 4;
 
 /// One direction of a connection, from outside.
 #[derive(Debug, Default)]
-pub struct Outside {
+pub(crate) struct Outside {
     /// The header of the record that has begun; of a plain alert, its content as well.
     head: Vec<u8>,
     /// Content of it that is still to come.
@@ -49,7 +49,7 @@ pub struct Outside {
 
 /// A client's first message, the `ClientHello`, from outside.
 #[derive(Debug, Default)]
-pub struct Greeting {
+pub(crate) struct Greeting {
     /// What has come of it, until it is whole.
     read: Vec<u8>,
     is_done: bool,
@@ -63,7 +63,7 @@ pub struct Greeting {
 
 impl Greeting {
     /// Takes in the next bytes of the client.
-    pub fn saw(&mut self, bytes: &[u8]) {
+    pub(crate) fn saw(&mut self, bytes: &[u8]) {
         if self.is_done {
             return;
         }
@@ -106,7 +106,7 @@ fn announced(read: &[u8]) -> Option<usize> {
 
 impl Outside {
     /// Takes in the next bytes.
-    pub fn saw(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn saw(&mut self, mut bytes: &[u8]) {
         while !self.is_lost && !bytes.is_empty() {
             let wanted = self.wanted();
             if wanted == 0 {
@@ -180,19 +180,19 @@ impl Outside {
 
     /// Protected records, whole or begun.
     #[must_use]
-    pub fn protected(&self) -> u64 {
+    pub(crate) fn protected(&self) -> u64 {
         self.protected
     }
 
     /// The alert that ended the handshake, see [`crate::session::record::PassedFacts::alert`].
     #[must_use]
-    pub fn alert(&self) -> Option<PassedAlert> {
+    pub(crate) fn alert(&self) -> Option<PassedAlert> {
         self.alert
     }
 
     /// The last record; `None` if the bytes are not TLS records.
     #[must_use]
-    pub fn last_record(&self) -> Option<LastRecord> {
+    pub(crate) fn last_record(&self) -> Option<LastRecord> {
         if self.is_lost {
             return None;
         }

@@ -49,7 +49,7 @@ const SESSIONS: usize = 1024;
 
 /// TLS state of a listener that outlives a reload: ticket keys, resumable sessions, and the key log.
 #[derive(Clone, Debug)]
-pub struct ListenerTlsState {
+pub(crate) struct ListenerTlsState {
     ticketer: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
     key_log: Option<Arc<dyn KeyLog>>,
@@ -57,7 +57,7 @@ pub struct ListenerTlsState {
 
 impl ListenerTlsState {
     /// New ticket keys for one listener: its tickets are not valid for any other.
-    pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> Result<Self, Error> {
+    pub(crate) fn new(key_log: Option<Arc<dyn KeyLog>>) -> Result<Self, Error> {
         Ok(Self {
             ticketer: crypto::ticketer()?,
             sessions: ServerSessionMemoryCache::new(SESSIONS),
@@ -68,7 +68,7 @@ impl ListenerTlsState {
 
 /// Serves TLS with one loaded configuration.
 #[derive(Debug)]
-pub struct Terminator {
+pub(crate) struct Terminator {
     resolver: Arc<CertificateResolver>,
     policy: TlsPolicy,
     listener_state: ListenerTlsState,
@@ -78,7 +78,7 @@ pub struct Terminator {
 
 impl Terminator {
     /// TLS 1.2 and 1.3 or only the latter, with what `alpn_protocols` names.
-    pub fn new(
+    pub(crate) fn new(
         identities: Vec<Identity>,
         policy: TlsPolicy,
         listener_state: &ListenerTlsState,
@@ -96,16 +96,9 @@ impl Terminator {
         })
     }
 
-    /// The rustls configuration. [`super::accept_read`] uses copies that record the facts of one
-    /// handshake.
-    #[must_use]
-    pub fn config(&self) -> &Arc<ServerConfig> {
-        &self.config
-    }
-
     /// Its certificates, in order, as metrics and the log show them.
     #[must_use]
-    pub fn leaves(&self) -> Vec<Leaf> {
+    pub(crate) fn leaves(&self) -> Vec<Leaf> {
         self.resolver.identities().iter().map(Leaf::of).collect()
     }
 
@@ -146,7 +139,7 @@ impl Terminator {
 
     /// Whether clients must be configured to trust the certificate with this SHA-256.
     #[must_use]
-    pub fn self_made(&self, sha256: &str) -> Option<Box<SelfMade>> {
+    pub(crate) fn self_made(&self, sha256: &str) -> Option<Box<SelfMade>> {
         let mut all = self.resolver.identities().iter();
         let shown = all.find(|identity| identity.sha256_hex() == sha256)?;
         shown.self_made.clone()
@@ -167,7 +160,7 @@ impl Terminator {
     /// Why a request for `host` does not belong on a connection whose TLS asked for `sni`
     /// (RFC 9110 section 15.5.20), if so. Both are only names, without a port.
     #[must_use]
-    pub fn misdirected(&self, sni: &str, host: &str) -> Option<Misdirected> {
+    pub(crate) fn misdirected(&self, sni: &str, host: &str) -> Option<Misdirected> {
         let auth = self.policy.client_auth.as_ref().map(|auth| auth.mode);
         if !names::differ(sni, host) {
             None
@@ -184,7 +177,7 @@ impl Terminator {
 
 /// Why a request is on the wrong connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misdirected {
+pub(crate) enum Misdirected {
     /// Client certificates are required, and the one that was shown was for another name.
     ClientAuth,
     /// Another certificate of ours is for that name.

@@ -8,7 +8,7 @@ use crate::transport::cause;
 
 /// The far end cannot be written to any more.
 #[derive(Debug)]
-pub struct WriteEnd(pub TransportEnd, pub EndCause);
+pub(crate) struct WriteEnd(pub TransportEnd, pub EndCause);
 
 impl From<io::Error> for WriteEnd {
     fn from(error: io::Error) -> Self {

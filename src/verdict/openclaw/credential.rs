@@ -40,7 +40,7 @@ impl View<'_> {
 
 /// What is odd about a value and how to correct it; the worst first.
 #[must_use]
-pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)> {
+pub(crate) fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)> {
     const FORMS: [(Shape, &str, &str); 8] = [
         (
             Shape::Empty,
@@ -94,7 +94,7 @@ pub fn odd_form(credential: &Credential) -> Option<(&'static str, &'static str)>
 /// Sessions that were accepted with the inner part of this value (without quotes, scheme or name):
 /// they prove that the extra characters are the only fault.
 #[must_use]
-pub fn inner_that_works(view: &View<'_>, credential: &Credential) -> Option<Evidence> {
+pub(crate) fn inner_that_works(view: &View<'_>, credential: &Credential) -> Option<Evidence> {
     let inner = credential.inner.as_deref()?;
     let context = view.record().context.as_ref()?;
     let of_client = context
@@ -118,7 +118,7 @@ pub fn inner_that_works(view: &View<'_>, credential: &Credential) -> Option<Evid
 /// A fingerprint that `wstap fingerprint` can make again, and that is safe to paste. Under a key that
 /// lives as long as the tap nothing can be compared; a record from a file may hold anything.
 #[must_use]
-pub fn comparable(fingerprint: &str) -> Option<&str> {
+pub(crate) fn comparable(fingerprint: &str) -> Option<&str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-');
     (!fingerprint.starts_with("hmac:run-") && fingerprint.chars().all(plain)).then_some(fingerprint)
 }
@@ -126,7 +126,7 @@ pub fn comparable(fingerprint: &str) -> Option<&str> {
 /// How to compare a credential with the value of `key` in the gateway's configuration. Every rule
 /// that gives this advice uses this text.
 #[must_use]
-pub fn compare(credential: Option<&Credential>, key: &str) -> String {
+pub(crate) fn compare(credential: Option<&Credential>, key: &str) -> String {
     let Some(sent) = credential else {
         return format!("give the client the value that the gateway has under {key}");
     };
@@ -154,7 +154,7 @@ pub fn compare(credential: Option<&Credential>, key: &str) -> String {
 /// Command that prints the fingerprint of the gateway's own value. A gateway's host has Node and
 /// coreutils, but may not have wstap; only a keyed fingerprint needs wstap.
 #[must_use]
-pub fn gateway_recipe(fingerprint: &str, key: &str) -> String {
+pub(crate) fn gateway_recipe(fingerprint: &str, key: &str) -> String {
     let variable = if key.ends_with("password") {
         "OPENCLAW_GATEWAY_PASSWORD"
     } else {
@@ -176,7 +176,7 @@ pub fn gateway_recipe(fingerprint: &str, key: &str) -> String {
 
 /// Command that prints the fingerprint of a client's variable, without wstap where possible.
 #[must_use]
-pub fn client_recipe(fingerprint: &str) -> String {
+pub(crate) fn client_recipe(fingerprint: &str) -> String {
     const VARIABLE: &str = "OPENCLAW_GATEWAY_TOKEN";
     if is_plain(fingerprint) {
         format!("`{}` prints that of a variable", shell_recipe(VARIABLE))

@@ -6,13 +6,13 @@
 //! bytes and their hints differ from client to client.
 
 use crate::session::party::Leg;
+use crate::session::record::CloseSeen;
 use crate::session::record::dialect::openclaw::{DialectError, sends};
-use crate::session::record::{CloseSeen, Evidence};
 use crate::session::text::PeerText;
 use crate::verdict::view::{Decisive, View, short};
 
 /// Every `details.code` that some rule asks for (gateway 2026.9.6).
-pub const CODES: [&str; 33] = [
+pub(crate) const CODES: [&str; 33] = [
     "AUTHENTICATED_PROFILE_UNAVAILABLE",
     "AUTH_BOOTSTRAP_TOKEN_INVALID",
     "AUTH_DEVICE_TOKEN_MISMATCH",
@@ -167,12 +167,6 @@ impl<'a> GatewayRefusal<'a> {
         self.texts()
             .next()
             .map_or_else(|| "without a reason".to_owned(), short)
-    }
-
-    /// The answer as evidence, with the codes that it carried.
-    #[must_use]
-    pub fn evidence(&self, view: &View<'_>) -> Vec<Evidence> {
-        view.refusal_evidence()
     }
 
     fn texts(&self) -> impl Iterator<Item = &'a PeerText> + use<'a> {

@@ -1,4 +1,4 @@
 //! A step of the precedence.
 
 /// Ids of rules that exclude each other.
-pub type Step = &'static [&'static str];
+pub(crate) type Step = &'static [&'static str];

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
-use super::super::chain::MAX_HOPS;
+use super::super::chain::{Client, MAX_HOPS};
 use super::*;
 use crate::admission::peer::Peer;
 use crate::session::record::client::ChainHeader;

@@ -68,7 +68,7 @@ pub(super) fn ended(tap: &Tap, connection: &Arc<Connection>, ending: &Ending) {
         awaited: Awaited::Head,
         first: Some(connection.state.sensed.first_bytes()),
         why,
-        end: (end.filter(|_| left)).map(|end| (end.end, end.cause, end.at)),
+        end: (end.filter(|_| left)).map(|end| (end.kind, end.cause, end.at)),
     };
     early::record(tap, connection, connection.accepted, early);
 }

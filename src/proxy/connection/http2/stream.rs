@@ -180,7 +180,7 @@ impl Exchange {
             }
             Err(_) => {
                 if let Some(end) = self.carrier.state.sensed.end() {
-                    self.stream.state.sensed.ended(end.end, end.cause);
+                    self.stream.state.sensed.ended(end.kind, end.cause);
                 }
             }
         }

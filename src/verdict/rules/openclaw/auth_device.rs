@@ -121,13 +121,13 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, summary: impl Into<String>) -> Finding {
     let dialect = view.openclaw();
     let id = dialect
         .and_then(|dialect| dialect.device.id.as_ref())
         .map(|id| fact(format!("the device is {}", short(id))));
     Finding::new(Confidence::Certain, summary)
-        .because(said.evidence(view))
+        .because(view.refusal_evidence())
         .because(id)
         .because(view.credential_evidence())
 }
@@ -161,7 +161,7 @@ fn control_ui_insecure(view: &View<'_>) -> Option<Finding> {
         NeedsSecureContext::Unknown if old => Confidence::Likely,
         _ => Confidence::Possible,
     };
-    let found = found(view, &said, summary).because(page_evidence(view));
+    let found = found(view, summary).because(page_evidence(view));
     Some(Finding {
         confidence,
         ..found
@@ -169,7 +169,7 @@ fn control_ui_insecure(view: &View<'_>) -> Option<Finding> {
 }
 
 fn control_ui_no_device(view: &View<'_>) -> Option<Finding> {
-    let said = control_ui(view).filter(|_| !is_insecure(view))?;
+    control_ui(view).filter(|_| !is_insecure(view))?;
     let (summary, next) = match view.page() {
         Some(PageOrigin::Https | PageOrigin::Loopback) => (
             "the Control UI sent no device identity, though its page came over https or from localhost",
@@ -194,11 +194,7 @@ fn control_ui_no_device(view: &View<'_>) -> Option<Finding> {
              trusted-proxy mode check the identity header",
         ),
     };
-    Some(
-        found(view, &said, summary)
-            .because(page_evidence(view))
-            .next(next),
-    )
+    Some(found(view, summary).because(page_evidence(view)).next(next))
 }
 
 /// How the page was loaded, and the version of the Control UI.
@@ -238,7 +234,7 @@ fn page_evidence(view: &View<'_>) -> Vec<Evidence> {
 }
 
 fn clock(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["DEVICE_AUTH_SIGNATURE_EXPIRED"],
         &["device signature expired"],
     )?;
@@ -247,11 +243,11 @@ fn clock(view: &View<'_>) -> Option<Finding> {
         "our own clock showed {} when it came",
         view.opened_at
     ));
-    Some(found(view, &said, summary).because([ours]))
+    Some(found(view, summary).because([ours]))
 }
 
 fn identity_broken(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &[
             "DEVICE_AUTH_DEVICE_ID_MISMATCH",
             "DEVICE_AUTH_PUBLIC_KEY_INVALID",
@@ -260,23 +256,23 @@ fn identity_broken(view: &View<'_>) -> Option<Finding> {
         &["device identity mismatch", "device public key invalid"],
     )?;
     let summary = "the device's identity is broken: its id does not belong to its public key";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn identity_required(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(&["DEVICE_IDENTITY_REQUIRED"], &["device identity required"])?;
+    view.refused(&["DEVICE_IDENTITY_REQUIRED"], &["device identity required"])?;
     // An empty secret is as good as none.
     let odd = view.effective_credential().and_then(odd_form);
     if let Some((form, mend)) = odd {
         let summary = format!("the client sent no device identity, and its secret {form}");
-        return Some(found(view, &said, summary).next(format!("at the client: {mend}")));
+        return Some(found(view, summary).next(format!("at the client: {mend}")));
     }
     let summary = if view.effective_credential().is_some() {
         "the gateway wants a device identity from this client, and it sent none"
     } else {
         "the client sent neither a device identity nor a token"
     };
-    let found = found(view, &said, summary);
+    let found = found(view, summary);
     Some(if view.effective_credential().is_some() {
         found.next(
             "use a client that has a device identity; one without is accepted only from the \
@@ -288,22 +284,21 @@ fn identity_required(view: &View<'_>) -> Option<Finding> {
 }
 
 fn nonce(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["DEVICE_AUTH_NONCE_MISMATCH", "DEVICE_AUTH_NONCE_REQUIRED"],
         &["device nonce mismatch", "device nonce required"],
     )?;
     let summary = "the device did not sign the challenge of this connection (nonce)";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn signature(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["DEVICE_AUTH_SIGNATURE_INVALID"],
         &["device signature invalid"],
     )?;
     Some(found(
         view,
-        &said,
         "the device's signature does not fit what it sent",
     ))
 }
@@ -320,11 +315,11 @@ fn token_mismatch(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the device's token is stale: it was rotated, revoked, or the device was removed";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn token_scope(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["AUTH_SCOPE_MISMATCH"],
         &["unauthorized: device token scope mismatch"],
     )?;
@@ -336,5 +331,5 @@ fn token_scope(view: &View<'_>) -> Option<Finding> {
             fact(format!("it asked for {}", names.join(", ")))
         });
     let summary = "the device's token does not cover the scopes that it asked for";
-    Some(found(view, &said, summary).because(asked))
+    Some(found(view, summary).because(asked))
 }

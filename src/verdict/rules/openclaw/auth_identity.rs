@@ -5,7 +5,6 @@ use crate::session::record::gateway::ForwardedMode;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, close_words, fact, short};
 
@@ -132,14 +131,14 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, summary: impl Into<String>) -> Finding {
     Finding::new(Confidence::Certain, summary)
-        .because(said.evidence(view))
+        .because(view.refusal_evidence())
         .because(view.attribution_evidence())
 }
 
 fn attribution(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &[],
         &[
             "gateway ingress attribution required",
@@ -147,7 +146,7 @@ fn attribution(view: &View<'_>) -> Option<Finding> {
         ],
     )?;
     let summary = "the gateway does not trust us to say who the client is";
-    Some(found(view, &said, summary).next(view.trust_us()))
+    Some(found(view, summary).next(view.trust_us()))
 }
 
 fn by_code(view: &View<'_>, wanted: u16, what: &str) -> Option<Finding> {
@@ -196,14 +195,13 @@ fn identity_header(view: &View<'_>) -> Option<Finding> {
         Some(name) => {
             let summary =
                 format!("the gateway wants the header {name} (trusted-proxy), and it did not come");
-            found(view, &said, summary).next(format!(
+            found(view, summary).next(format!(
                 "let the identity proxy set {name} on the WebSocket path too: \
                  gateway.auth.trustedProxy.requiredHeaders names it"
             ))
         }
         None => found(
             view,
-            &said,
             "the gateway wants a header that names the user, and none came (trusted-proxy)",
         ),
     };
@@ -225,13 +223,13 @@ fn access_denied(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "access to the gateway was withdrawn for this operator or user";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn profile_unavailable(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(&["AUTHENTICATED_PROFILE_UNAVAILABLE"], &[])?;
+    view.refused(&["AUTHENTICATED_PROFILE_UNAVAILABLE"], &[])?;
     let summary = "the gateway could not load the profile of this user";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn refused(view: &View<'_>) -> Option<Finding> {
@@ -249,7 +247,7 @@ fn refused(view: &View<'_>) -> Option<Finding> {
     );
     Some(
         Finding::new(Confidence::Likely, summary)
-            .because(said.evidence(view))
+            .because(view.refusal_evidence())
             .because(view.credential_evidence()),
     )
 }
@@ -260,7 +258,7 @@ fn repeated_calls(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client went on making calls that its role does not allow, and was closed";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn tailscale(view: &View<'_>) -> Option<Finding> {
@@ -277,7 +275,7 @@ fn tailscale(view: &View<'_>) -> Option<Finding> {
         "the gateway did not accept the Tailscale identity: {}",
         said.words()
     );
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn trusted_proxy(view: &View<'_>) -> Option<Finding> {
@@ -312,14 +310,13 @@ fn trusted_proxy(view: &View<'_>) -> Option<Finding> {
         ),
     };
     let summary = format!("the gateway refused the proxy's word on who the user is: {why}");
-    Some(found(view, &said, summary).next(next))
+    Some(found(view, summary).next(next))
 }
 
 fn verified_user(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(&["AUTH_VERIFIED_USER_REQUIRED"], &[])?;
+    view.refused(&["AUTH_VERIFIED_USER_REQUIRED"], &[])?;
     Some(found(
         view,
-        &said,
         "the gateway wants a verified user, and the client has none",
     ))
 }

@@ -10,7 +10,6 @@ use crate::verdict::finding::Finding;
 use crate::verdict::openclaw::credential::{
     client_recipe, comparable, compare, gateway_recipe, inner_that_works, odd_form,
 };
-use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms};
 
@@ -153,14 +152,14 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, summary: impl Into<String>) -> Finding {
     Finding::new(Confidence::Certain, summary)
-        .because(said.evidence(view))
+        .because(view.refusal_evidence())
         .because(view.credential_evidence())
 }
 
 fn ignored_place(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &[
             "AUTH_TOKEN_MISSING",
             "AUTH_PASSWORD_MISSING",
@@ -181,11 +180,11 @@ fn ignored_place(view: &View<'_>) -> Option<Finding> {
         "the client's credential {} came as {}, where the gateway does not look",
         ignored.fingerprint, ignored.place
     );
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 /// `it does not match gateway.auth.token` with the fingerprint, or what is odd about the value.
-fn mismatch(view: &View<'_>, said: &GatewayRefusal<'_>, what: &str, key: &str) -> Finding {
+fn mismatch(view: &View<'_>, what: &str, key: &str) -> Finding {
     let credential = view.compared_secret(what);
     if let Some((form, mend)) = credential.and_then(odd_form) {
         let summary = format!("the client's {what} {form}; the gateway refused it as a mismatch");
@@ -199,11 +198,11 @@ fn mismatch(view: &View<'_>, said: &GatewayRefusal<'_>, what: &str, key: &str) -
             ),
             _ => format!("at the client: {mend}"),
         };
-        return found(view, said, summary).because(works).next(next);
+        return found(view, summary).because(works).next(next);
     }
     let sent = credential.map_or_else(String::new, |credential| format!(": {}", mark(credential)));
     let summary = format!("the client's {what} does not match {key}{sent}");
-    found(view, said, summary)
+    found(view, summary)
         .because(slowed(view))
         .because([fact(view.precedence())])
         .next(compare(credential, key))
@@ -224,16 +223,16 @@ fn slowed(view: &View<'_>) -> Option<Evidence> {
 }
 
 fn password_mismatch(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["AUTH_PASSWORD_MISMATCH"],
         &["unauthorized: gateway password mismatch"],
     )?;
-    Some(mismatch(view, &said, "password", "gateway.auth.password"))
+    Some(mismatch(view, "password", "gateway.auth.password"))
 }
 
 fn token_mismatch(view: &View<'_>) -> Option<Finding> {
     let said = view.token_refused()?;
-    let finding = mismatch(view, &said, "token", "gateway.auth.token");
+    let finding = mismatch(view, "token", "gateway.auth.token");
     if !view.calls_it_device_token(&said) {
         return Some(finding);
     }
@@ -250,7 +249,7 @@ fn token_mismatch(view: &View<'_>) -> Option<Finding> {
 }
 
 fn token_two_sources(view: &View<'_>) -> Option<Finding> {
-    let said = view.token_refused()?;
+    view.token_refused()?;
     let others = &view.record().context.as_ref()?.other_credentials;
     let works = others.iter().find(|other| other.accepted)?;
     let sent = view.compared_secret("token")?;
@@ -262,7 +261,7 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
         "the client's token {} is refused, and with {} its address was let in recently",
         sent.fingerprint, works.fingerprint
     );
-    let finding = found(view, &said, summary).because([fact(view.precedence())]);
+    let finding = found(view, summary).because([fact(view.precedence())]);
     let finding = Finding {
         // Behind one address may be several clients.
         confidence: Confidence::Likely,
@@ -287,53 +286,52 @@ fn token_two_sources(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-fn missing(view: &View<'_>, said: &GatewayRefusal<'_>, what: &str) -> Finding {
+fn missing(view: &View<'_>, what: &str) -> Finding {
     let empty = view
         .compared_secret(what)
         .and_then(odd_form)
         .map(|(form, mend)| (format!("the client's {what} {form}"), mend));
     match empty {
-        Some((summary, mend)) => found(view, said, summary).next(format!("at the client: {mend}")),
+        Some((summary, mend)) => found(view, summary).next(format!("at the client: {mend}")),
         None => found(
             view,
-            said,
             format!("the client sent no {what}, and the gateway wants one"),
         ),
     }
 }
 
 fn password_missing(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["AUTH_PASSWORD_MISSING"],
         &["unauthorized: gateway password missing"],
     )?;
-    Some(missing(view, &said, "password"))
+    Some(missing(view, "password"))
 }
 
 fn token_missing(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["AUTH_TOKEN_MISSING", "AUTH_REQUIRED"],
         &["unauthorized: gateway token missing"],
     )?;
-    Some(missing(view, &said, "token"))
+    Some(missing(view, "token"))
 }
 
 fn password_not_configured(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["AUTH_PASSWORD_NOT_CONFIGURED"],
         &["unauthorized: gateway password not configured"],
     )?;
     let summary = "the gateway wants a password and has none configured";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn token_not_configured(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["AUTH_TOKEN_NOT_CONFIGURED"],
         &["unauthorized: gateway token not configured"],
     )?;
     let summary = "the gateway wants a token and has none configured";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn rate_limited(view: &View<'_>) -> Option<Finding> {
@@ -360,7 +358,7 @@ fn rate_limited(view: &View<'_>) -> Option<Finding> {
         "the lock holds for the address that the gateway sees; the right token is refused too",
     );
     Some(
-        found(view, &said, summary)
+        found(view, summary)
             .because(view.attribution_evidence())
             .because([bucket])
             .next(next),
@@ -368,7 +366,7 @@ fn rate_limited(view: &View<'_>) -> Option<Finding> {
 }
 
 fn setup_code(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(
+    view.refused(
         &["AUTH_BOOTSTRAP_TOKEN_INVALID"],
         &[
             "unauthorized: setup code invalid",
@@ -377,7 +375,6 @@ fn setup_code(view: &View<'_>) -> Option<Finding> {
     )?;
     Some(found(
         view,
-        &said,
         "the client's setup code is invalid, expired or used already",
     ))
 }

@@ -108,7 +108,7 @@ fn starting(view: &View<'_>) -> Option<Finding> {
     let summary = "the gateway is still starting and asked to try again";
     Some(
         Finding::new(Confidence::Certain, summary)
-            .because(said.evidence(view))
+            .because(view.refusal_evidence())
             .because(retry),
     )
 }
@@ -131,6 +131,10 @@ fn unavailable(view: &View<'_>) -> Option<Finding> {
         (None, None) => String::new(),
     };
     let summary = format!("the gateway is not available now: {words}");
-    let evidence = said.map_or_else(|| view.both_legs(), |said| said.evidence(view));
+    let evidence = if said.is_some() {
+        view.refusal_evidence()
+    } else {
+        view.both_legs()
+    };
     Some(Finding::new(Confidence::Certain, summary).because(evidence))
 }

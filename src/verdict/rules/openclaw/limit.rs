@@ -141,7 +141,7 @@ fn handshake_frames(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the client sent too many frames before the gateway had accepted it";
-    Some(Finding::new(Confidence::Certain, summary).because(said.evidence(view)))
+    Some(Finding::new(Confidence::Certain, summary).because(view.refusal_evidence()))
 }
 
 fn preauth_sockets(view: &View<'_>) -> Option<Finding> {

@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: String) -> Finding {
+fn found(view: &View<'_>, summary: String) -> Finding {
     let request = view.request.as_ref();
     let sent = request
         .and_then(|request| request.origin.as_ref())
@@ -91,7 +91,7 @@ fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: String) -> Finding
             ))
         });
     Finding::new(Confidence::Certain, summary)
-        .because(said.evidence(view))
+        .because(view.refusal_evidence())
         .because([sent])
         .because(host)
         .because(ours)
@@ -154,13 +154,13 @@ fn refused<'a>(view: &View<'a>) -> Option<GatewayRefusal<'a>> {
 }
 
 fn changed(view: &View<'_>) -> Option<Finding> {
-    let said = refused(view).filter(|_| view.was_open())?;
+    refused(view).filter(|_| view.was_open())?;
     let summary = match sent(view) {
         Sent::Origin => format!("the origin {} was taken off the gateway's list", name(view)),
         _ => "the gateway's rules for origins changed, and this client sent none that they allow"
             .to_owned(),
     };
-    Some(with_next(view, found(view, &said, summary)))
+    Some(with_next(view, found(view, summary)))
 }
 
 fn invalid(view: &View<'_>) -> Option<Finding> {
@@ -179,18 +179,18 @@ fn invalid(view: &View<'_>) -> Option<Finding> {
         }
         _ => format!("the gateway cannot use the origin {}", name(view)),
     };
-    Some(with_next(view, found(view, &said, summary)))
+    Some(with_next(view, found(view, summary)))
 }
 
 fn not_allowed(view: &View<'_>) -> Option<Finding> {
-    let said = refused(view)?;
+    refused(view)?;
     let summary = match sent(view) {
         Sent::Nothing => {
             "the gateway does not allow the origin of this client, which sent none to us".to_owned()
         }
         _ => format!("the gateway does not allow the origin {}", name(view)),
     };
-    Some(with_next(view, found(view, &said, summary)))
+    Some(with_next(view, found(view, summary)))
 }
 
 /// The line for the gateway's list where there is an origin to put into it.

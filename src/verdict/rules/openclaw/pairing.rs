@@ -104,7 +104,7 @@ fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: &str) -> Finding {
             ))
         });
     let finding = Finding::new(Confidence::Certain, summary)
-        .because(said.evidence(view))
+        .because(view.refusal_evidence())
         .because(device)
         .because(asked)
         .because(view.attribution_evidence());

@@ -7,7 +7,6 @@ use crate::session::record::dialect::openclaw::FirstMessage;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::openclaw::skew::{Older, Release, Skew};
 use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, short};
@@ -122,20 +121,20 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn found(view: &View<'_>, said: &GatewayRefusal<'_>, summary: impl Into<String>) -> Finding {
+fn found(view: &View<'_>, summary: impl Into<String>) -> Finding {
     Finding::new(Confidence::Certain, summary)
-        .because(said.evidence(view))
+        .because(view.refusal_evidence())
         .because(view.version_evidence())
 }
 
 fn client_version(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(&["CLIENT_VERSION_MISMATCH"], &["client version mismatch"])?;
+    view.refused(&["CLIENT_VERSION_MISMATCH"], &["client version mismatch"])?;
     let version = view
         .openclaw()
         .and_then(|dialect| dialect.client.as_ref()?.version.as_ref())
         .map_or_else(String::new, |version| format!(" ({})", short(version)));
     let summary = format!("the client's version{version} is older than the gateway wants");
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn invalid_params(view: &View<'_>) -> Option<Finding> {
@@ -145,7 +144,7 @@ fn invalid_params(view: &View<'_>) -> Option<Finding> {
             "the gateway found fault with the connect request: {}",
             said.words()
         );
-        return Some(found(view, &said, summary));
+        return Some(found(view, summary));
     };
     let skew = view.skew_of_connect(fault);
     let shown: String = fault.chars().take(80).collect();
@@ -178,7 +177,7 @@ fn invalid_params(view: &View<'_>) -> Option<Finding> {
             format!("update the client, or mend {field} in the params of its connect request")
         }
     });
-    let mut finding = skew.mend(view, found(view, &said, summary), mend);
+    let mut finding = skew.mend(view, found(view, summary), mend);
     if let Some(field) = field(fault).filter(|_| skew.older.is_some() && !view.is_control_ui()) {
         let _ = write!(
             finding.next,
@@ -221,7 +220,7 @@ fn device_signature(view: &View<'_>) -> Option<Finding> {
     };
     let found = Finding {
         confidence,
-        ..found(view, &said, summary)
+        ..found(view, summary)
     };
     Some(skew.mend(view, found, None))
 }
@@ -234,14 +233,13 @@ fn field(fault: &str) -> Option<&str> {
 }
 
 fn invalid_role(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(&[], &["invalid role"])?;
+    view.refused(&[], &["invalid role"])?;
     let role = view
         .openclaw()
         .and_then(|dialect| dialect.role.as_ref())
         .map_or_else(String::new, |role| format!(" {}", short(role)));
     Some(found(
         view,
-        &said,
         format!("the gateway does not know the role{role}"),
     ))
 }
@@ -270,11 +268,11 @@ fn not_connect(view: &View<'_>) -> Option<Finding> {
         _ => return None,
     };
     let summary = format!("the client's first message {what}; the gateway wants connect");
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn not_json(view: &View<'_>) -> Option<Finding> {
-    let said = view.said()?;
+    view.said()?;
     let what = match first_message(view, &[Some(1000), None])? {
         FirstMessage::NotJson => "is not JSON",
         FirstMessage::Binary => "is binary",
@@ -282,7 +280,7 @@ fn not_json(view: &View<'_>) -> Option<Finding> {
     };
     let summary =
         format!("the client's first message {what}, and the gateway closed without a word");
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn stale_page(view: &View<'_>) -> Option<Finding> {
@@ -293,11 +291,11 @@ fn stale_page(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = "the browser still runs the Control UI page of an older build of the gateway";
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }
 
 fn version(view: &View<'_>) -> Option<Finding> {
-    let said = view.refused(&["PROTOCOL_MISMATCH"], &["protocol mismatch"])?;
+    view.refused(&["PROTOCOL_MISMATCH"], &["protocol mismatch"])?;
     let range = view.openclaw().map(|dialect| dialect.protocol);
     let offer = match range.map(|range| (range.min, range.max)) {
         Some((Some(min), Some(max))) if min == max => format!("protocol {min} only"),
@@ -317,7 +315,7 @@ fn version(view: &View<'_>) -> Option<Finding> {
         ),
         None => format!("the client speaks {offer}, which the gateway does not"),
     };
-    Some(skew.mend(view, found(view, &said, summary), None))
+    Some(skew.mend(view, found(view, summary), None))
 }
 
 fn worker(view: &View<'_>) -> Option<Finding> {
@@ -329,5 +327,5 @@ fn worker(view: &View<'_>) -> Option<Finding> {
         "the gateway refused a worker's connection: {}",
         said.words()
     );
-    Some(found(view, &said, summary))
+    Some(found(view, summary))
 }

@@ -72,7 +72,7 @@ fn worker_credential(view: &View<'_>) -> Option<Finding> {
         return None;
     }
     let summary = format!("the gateway ended a worker's connection: {}", said.words());
-    Some(Finding::new(Confidence::Certain, summary).because(said.evidence(view)))
+    Some(Finding::new(Confidence::Certain, summary).because(view.refusal_evidence()))
 }
 
 fn upgrade_failed(view: &View<'_>) -> Option<Finding> {

@@ -5,7 +5,6 @@ use crate::session::record::context::ContextFacts;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::openclaw::said::GatewayRefusal;
 use crate::verdict::rule::{Rule, Versions};
 use crate::verdict::siblings::let_in;
 use crate::verdict::view::{View, at, fact, short};
@@ -62,36 +61,29 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// A token that the gateway compared and found different, with what other sessions showed.
-fn mismatch<'a>(view: &View<'a>) -> Option<(GatewayRefusal<'a>, &'a ContextFacts)> {
-    let said = view.token_refused()?;
-    Some((said, view.record().context.as_ref()?))
+/// What other sessions showed, if the gateway compared the token and found it different.
+fn mismatch<'a>(view: &View<'a>) -> Option<&'a ContextFacts> {
+    view.token_refused()?;
+    view.record().context.as_ref()
 }
 
-fn found(
-    view: &View<'_>,
-    said: &GatewayRefusal<'_>,
-    confidence: Confidence,
-    summary: String,
-) -> Finding {
+fn found(view: &View<'_>, confidence: Confidence, summary: String) -> Finding {
     Finding::new(confidence, summary)
-        .because(said.evidence(view))
+        .because(view.refusal_evidence())
         .because(view.credential_evidence())
 }
 
 fn device_token_as_token(view: &View<'_>) -> Option<Finding> {
-    let (said, context) = mismatch(view)?;
+    let context = mismatch(view)?;
     let issued = context.issued.as_ref()?;
     let device = issued.device.as_ref().map_or_else(String::new, |device| {
         format!(" to the device {}", short(device))
     });
     let summary = "the client sent a device token where the shared token belongs".to_owned();
-    Some(
-        found(view, &said, Confidence::Certain, summary).because([at(
-            issued.at,
-            format!("a session ended in which the gateway had issued this value{device}"),
-        )]),
-    )
+    Some(found(view, Confidence::Certain, summary).because([at(
+        issued.at,
+        format!("a session ended in which the gateway had issued this value{device}"),
+    )]))
 }
 
 fn worked(context: &ContextFacts) -> Option<(String, u32)> {
@@ -105,22 +97,22 @@ fn worked(context: &ContextFacts) -> Option<(String, u32)> {
 }
 
 fn two_gateways(view: &View<'_>) -> Option<Finding> {
-    let (said, context) = mismatch(view)?;
+    let context = mismatch(view)?;
     if !context.boots_alternate {
         return None;
     }
     let (text, _) = worked(context)?;
     let summary =
         "this token is let in and refused in turn: two gateways answer at this address".to_owned();
-    Some(found(view, &said, Confidence::Likely, summary).because([fact(text)]))
+    Some(found(view, Confidence::Likely, summary).because([fact(text)]))
 }
 
 fn token_changed(view: &View<'_>) -> Option<Finding> {
-    let (said, context) = mismatch(view)?;
+    let context = mismatch(view)?;
     let (text, _) = worked(context)?;
     let summary =
         "the gateway refused a token that it had let in before: its own was changed".to_owned();
-    Some(found(view, &said, Confidence::Likely, summary).because([fact(text)]))
+    Some(found(view, Confidence::Likely, summary).because([fact(text)]))
 }
 
 fn pairing_lost(view: &View<'_>) -> Option<Finding> {
@@ -146,7 +138,7 @@ fn pairing_lost(view: &View<'_>) -> Option<Finding> {
             until,
             "a session of this device that the gateway had let in ended",
         )])
-        .because(said.evidence(view));
+        .because(view.refusal_evidence());
     let request = said
         .error()
         .and_then(|error| crate::verdict::view::paste_safe(error.request_id.as_ref()?));
