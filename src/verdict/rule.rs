@@ -56,6 +56,29 @@ pub enum Versions {
 pub(crate) const NEWEST: &str = "2026.9.6";
 
 impl Rule {
+    /// The head of a rule, for the struct update syntax of an entry in `RULES`: its words are still empty (a test of
+    /// the fixtures fails on a rule without them).
+    pub(crate) const fn of(
+        id: &'static str,
+        class: Class,
+        party: Party,
+        act_on: ActOn,
+        find: Find,
+    ) -> Self {
+        Self {
+            id,
+            class,
+            party,
+            act_on,
+            title: "",
+            explanation: "",
+            evidence: "",
+            versions: Versions::Any,
+            action: "",
+            find,
+        }
+    }
+
     /// Which gateways it is known of, for people.
     #[must_use]
     pub fn known_of(&self) -> String {

@@ -10,18 +10,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, short};
 
 const fn certificate(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::ClientFault,
-        party: Party::Tap,
-        act_on: ActOn::Client,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::ClientFault, Party::Tap, ActOn::Client, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -9,18 +9,7 @@ use crate::verdict::view::{View, close_violation_words, fact, short};
 use crate::ws::Violation;
 
 pub(super) const fn fault(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::ClientFault,
-        party: Party::Client,
-        act_on: ActOn::Client,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::ClientFault, Party::Client, ActOn::Client, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -15,18 +15,7 @@ use crate::verdict::view::{View, at, fact, human_bytes, human_ms};
 
 /// A rule of this family: they differ in when they are asked and what they look for.
 const fn left(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::ClientLeft,
-        party: Party::Client,
-        act_on: ActOn::Client,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::ClientLeft, Party::Client, ActOn::Client, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

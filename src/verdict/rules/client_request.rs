@@ -9,18 +9,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact};
 
 const fn refused(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::ClientFault,
-        party: Party::Client,
-        act_on: ActOn::Client,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::ClientFault, Party::Client, ActOn::Client, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -8,18 +8,13 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, close_words, quoted};
 
 const fn closed(id: &'static str, find: Find) -> Rule {
-    Rule {
+    Rule::of(
         id,
-        class: Class::GatewayClosed,
-        party: Party::Gateway,
-        act_on: ActOn::Gateway,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
+        Class::GatewayClosed,
+        Party::Gateway,
+        ActOn::Gateway,
         find,
-    }
+    )
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -11,18 +11,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_bytes};
 
 pub(super) const fn hop(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::HopFault,
-        party: Party::Hop,
-        act_on: ActOn::Hop,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::HopFault, Party::Hop, ActOn::Hop, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -8,18 +8,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_bytes, human_ms};
 
 const fn left(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayLeft,
-        party: Party::Gateway,
-        act_on: ActOn::Gateway,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::GatewayLeft, Party::Gateway, ActOn::Gateway, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -8,18 +8,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_bytes, human_ms};
 
 pub(super) const fn limit(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayLimit,
-        party: Party::Gateway,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::GatewayLimit, Party::Gateway, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

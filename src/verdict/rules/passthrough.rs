@@ -22,18 +22,7 @@ const fn unread(
     (party, act_on): (Party, ActOn),
     find: Find,
 ) -> Rule {
-    Rule {
-        id,
-        class,
-        party,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, class, party, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

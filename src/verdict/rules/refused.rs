@@ -10,18 +10,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact};
 
 const fn refused(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayRefused,
-        party: Party::Gateway,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::GatewayRefused, Party::Gateway, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

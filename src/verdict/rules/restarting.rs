@@ -13,16 +13,8 @@ use crate::verdict::view::{View, at, fact, human_ms};
 
 pub(super) const fn down(id: &'static str, act_on: ActOn, find: Find) -> Rule {
     Rule {
-        id,
-        class: Class::GatewayLifecycle,
-        party: Party::Gateway,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
         versions: Versions::Seen,
-        action: "",
-        find,
+        ..Rule::of(id, Class::GatewayLifecycle, Party::Gateway, act_on, find)
     }
 }
 

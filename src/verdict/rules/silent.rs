@@ -15,18 +15,13 @@ use crate::verdict::view::{View, fact, human_ms};
 const UPGRADE_MS: f64 = 5000.0;
 
 pub(super) const fn silent(id: &'static str, find: Find) -> Rule {
-    Rule {
+    Rule::of(
         id,
-        class: Class::GatewaySilent,
-        party: Party::Gateway,
-        act_on: ActOn::Gateway,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
+        Class::GatewaySilent,
+        Party::Gateway,
+        ActOn::Gateway,
         find,
-    }
+    )
 }
 
 pub(super) const RULES: &[Rule] = &[

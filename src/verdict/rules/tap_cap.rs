@@ -4,23 +4,12 @@ use crate::session::party::{Direction, Party};
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{CapFact, CapKey, Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Versions};
+use crate::verdict::rule::{Find, Rule};
 use crate::verdict::view::{Decisive, View, at, human_bytes};
 use crate::verdict::words::cap_words;
 
 const fn cap(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::TapDenied,
-        party: Party::Tap,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::TapDenied, Party::Tap, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -13,18 +13,7 @@ use crate::verdict::view::{View, fact, short};
 use crate::verdict::visits::Visitor;
 
 const fn certificate(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::TapCertificate,
-        party: Party::Client,
-        act_on: ActOn::Tap,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::TapCertificate, Party::Client, ActOn::Tap, find)
 }
 
 /// Without the name itself: what is pasted must not be a client's to choose.

@@ -6,22 +6,11 @@ use crate::session::record::GatewayErrorKind as Kind;
 use crate::session::record::verdict::ActOn;
 use crate::session::record::{Class, Confidence};
 use crate::verdict::finding::Finding;
-use crate::verdict::rule::{Find, Rule, Versions};
+use crate::verdict::rule::{Find, Rule};
 use crate::verdict::view::{View, fact};
 
 const fn limit(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::TapFault,
-        party: Party::Tap,
-        act_on: ActOn::Tap,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::TapFault, Party::Tap, ActOn::Tap, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -10,18 +10,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, human_bytes, human_ms, limit};
 
 const fn timeout(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::TapTimeout,
-        party: Party::Tap,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::TapTimeout, Party::Tap, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

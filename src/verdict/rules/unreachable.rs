@@ -16,18 +16,7 @@ use crate::verdict::words::error_words;
 const DIAL_MS: f64 = 3000.0;
 
 pub(super) const fn cause(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayUnreachable,
-        party: Party::Gateway,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::GatewayUnreachable, Party::Gateway, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -12,18 +12,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, short};
 
 const fn device(id: &'static str, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayAuth,
-        party: Party::Gateway,
-        act_on: ActOn::Client,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::GatewayAuth, Party::Gateway, ActOn::Client, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -14,18 +14,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, human_ms};
 
 pub(super) const fn auth(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayAuth,
-        party: Party::Gateway,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::GatewayAuth, Party::Gateway, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

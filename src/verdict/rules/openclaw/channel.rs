@@ -14,18 +14,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, paste_safe, short};
 
 const fn channel(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::Channel,
-        party: Party::Client,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::Channel, Party::Client, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

@@ -8,18 +8,7 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{View, fact, quoted, short};
 
 const fn cycle(id: &'static str, act_on: ActOn, find: Find) -> Rule {
-    Rule {
-        id,
-        class: Class::GatewayLifecycle,
-        party: Party::Gateway,
-        act_on,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
-        find,
-    }
+    Rule::of(id, Class::GatewayLifecycle, Party::Gateway, act_on, find)
 }
 
 pub(super) const RULES: &[Rule] = &[

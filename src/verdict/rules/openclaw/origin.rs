@@ -14,16 +14,14 @@ use crate::verdict::view::{View, fact, short};
 
 const fn origin(id: &'static str, find: Find) -> Rule {
     Rule {
-        id,
-        class: Class::GatewayOrigin,
-        party: Party::Gateway,
-        act_on: ActOn::Gateway,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
         action: "add the browser's origin, as its address bar shows it without a path, to gateway.controlUi.allowedOrigins",
-        find,
+        ..Rule::of(
+            id,
+            Class::GatewayOrigin,
+            Party::Gateway,
+            ActOn::Gateway,
+            find,
+        )
     }
 }
 

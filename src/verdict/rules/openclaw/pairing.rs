@@ -10,16 +10,14 @@ use crate::verdict::view::{View, fact, paste_safe, short};
 
 const fn pairing(id: &'static str, find: Find) -> Rule {
     Rule {
-        id,
-        class: Class::GatewayPairing,
-        party: Party::Gateway,
-        act_on: ActOn::Operator,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
         action: "on the gateway host run `openclaw devices list`, then `openclaw devices approve` with the id that it shows",
-        find,
+        ..Rule::of(
+            id,
+            Class::GatewayPairing,
+            Party::Gateway,
+            ActOn::Operator,
+            find,
+        )
     }
 }
 

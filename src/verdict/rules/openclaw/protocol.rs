@@ -12,18 +12,13 @@ use crate::verdict::rule::{Find, Rule, Versions};
 use crate::verdict::view::{Decisive, View, fact, short};
 
 const fn protocol(id: &'static str, find: Find) -> Rule {
-    Rule {
+    Rule::of(
         id,
-        class: Class::GatewayProtocol,
-        party: Party::Gateway,
-        act_on: ActOn::Client,
-        title: "",
-        explanation: "",
-        evidence: "",
-        versions: Versions::Any,
-        action: "",
+        Class::GatewayProtocol,
+        Party::Gateway,
+        ActOn::Client,
         find,
-    }
+    )
 }
 
 pub(super) const RULES: &[Rule] = &[
